@@ -4,6 +4,8 @@ The first group are children of MMEngine's registries, so that everything here c
 named from any OpenMMLab config as ``mmcosub.Name``. The second group is our own.
 """
 
+from typing import Any
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -32,3 +34,13 @@ TRANSFORMS = Registry(
 
 SCHEMES = Registry('scheme', scope='mmcosub', locations=['mmcosub.schemes'])
 SAMPLERS = Registry('sampler', scope='mmcosub', locations=['mmcosub.submodels'])
+
+
+def build(registry: Registry, cfg: dict) -> Any:
+    """Build from one of our own registries, whatever the config's default scope.
+
+    Args:
+        registry (Registry): ``SCHEMES`` or ``SAMPLERS``.
+        cfg (dict): Config with a ``type``.
+    """
+    return registry.build({**cfg, '_scope_': 'mmcosub'})

@@ -1,0 +1,93 @@
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmcosub.models.co_training import CoTraining
+from mmcosub.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CoTrainingLossHook(Hook):
+    """Ramps the co-training weight, logs what views do, keeps the plans resumable.
+
+    Logged every iteration, beside the losses: ``label_view{i}`` (label loss of each
+    view at the main head), ``co_training`` (co-training loss there, weighted),
+    ``agreement`` (share of labelled pixels, or of images, to which views give the same
+    class), ``branch_work`` (share of all views' branch evaluations that was computed)
+    and, if there is one, ``ramp``.
+
+    Args:
+        ramp (int): Length of the linear ramp of the co-training weight from 0 to the
+            scheme's own. Defaults to 0, no ramp.
+        begin (int): When the ramp begins; before, the weight is 0. Defaults to 0.
+        by_epoch (bool): Whether the two count epochs rather than iterations. Defaults
+            to False.
+
+    Raises:
+        ValueError: If ``ramp`` or ``begin`` is negative.
+    """
+
+    # After RuntimeInfoHook, before LoggerHook and CheckpointHook.
+    priority = 'NORMAL'
+    _INFO = 'co_training_plans'
+
+    def __init__(self, ramp: int = 0, begin: int = 0, by_epoch: bool = False) -> None:
+        if ramp < 0 or begin < 0:
+            raise ValueError(f'ramp={ramp} and begin={begin} must not be negative.')
+        self.ramp = ramp
+        self.begin = begin
+        self.by_epoch = by_epoch
+
+    def before_train(self, runner: Runner) -> None:
+        """Take up the plans where the checkpoint that is resumed left them."""
+        model = _model(runner)
+        plans = runner.message_hub.runtime_info.get(self._INFO)
+        if plans is not None:
+            model.scheme.seed, model.plans_drawn = plans['seed'], plans['drawn']
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Set the co-training weight of this iteration."""
+        now = runner.epoch if self.by_epoch else runner.iter
+        _model(runner).scheme.ramp = self.factor(now)
+
+    def factor(self, now: int) -> float:
+        """Factor in [0, 1] of the co-training weight.
+
+        Args:
+            now (int): Iterations (epochs, if ``by_epoch``) done so far.
+        """
+        if now < self.begin:
+            return 0.0
+        # The first iteration of a ramp already counts, the one after it is the whole.
+        return min((now - self.begin + 1) / (self.ramp + 1), 1.0)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Log what the views did, and note how many plans are drawn."""
+        model = _model(runner)
+        for key, value in model.telemetry.items():
+            runner.message_hub.update_scalar(f'train/{key}', value)
+        if self.ramp or self.begin:
+            runner.message_hub.update_scalar('train/ramp', model.scheme.ramp)
+        runner.message_hub.update_info(
+            self._INFO, dict(seed=model.plan_seed, drawn=model.plans_drawn)
+        )
+
+
+def _model(runner: Runner) -> CoTraining:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if not isinstance(model, CoTraining):
+        raise ValueError(
+            'CoTrainingLossHook needs a model trained by a scheme, not '
+            f'{type(model).__name__}: add one, for instance with --co-train cosub.'
+        )
+    return model

@@ -1,0 +1,15 @@
+"""Losses that mmseg and mmpretrain lack."""
+
+from .soft_label import (
+    SOFT_LOSSES,
+    soft_binary_cross_entropy,
+    soft_cross_entropy,
+    weighted_mean,
+)
+
+__all__ = [
+    'SOFT_LOSSES',
+    'soft_binary_cross_entropy',
+    'soft_cross_entropy',
+    'weighted_mean',
+]

@@ -1,0 +1,88 @@
+"""Losses of a student's logits against a teacher's, per position.
+
+Shapes: ``B`` samples, ``C`` classes, ``*`` positions: none for an image's class, (H, W)
+for a label map.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SoftLoss = Callable[[Tensor, Tensor, float], Tensor]
+
+
+def soft_cross_entropy(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0
+) -> Tensor:
+    r"""Cross-entropy against the teacher's softmax.
+
+    .. math:: -T^2 \sum_c \sigma(z^t / T)_c \log \sigma(z^s / T)_c
+
+    The form for recipes with the softmax cross-entropy, which the abstract of cosub
+    (arXiv 2212.04884) speaks of. The temperature and its square, which keeps the size
+    of the gradient, are Hinton's (arXiv 1503.02531); cosub has none (T = 1).
+
+    Args:
+        student (Tensor): Logits of shape (B, C, *).
+        teacher (Tensor): Logits of shape (B, C, *), from which no gradient flows.
+        temperature (float): Temperature T > 0. Defaults to 1.
+
+    Returns:
+        Tensor: Loss of shape (B, *), at least in float32.
+
+    Examples:
+        >>> soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.0, 9.0]]))
+        tensor([0.6931])
+    """
+    student, teacher = _full(student), _full(teacher.detach())
+    target = (teacher / temperature).softmax(dim=1)
+    return (
+        F.cross_entropy(student / temperature, target, reduction='none')
+        * temperature**2
+    )
+
+
+def soft_binary_cross_entropy(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0
+) -> Tensor:
+    r"""Mean over classes of the binary cross-entropy against the teacher's sigmoid.
+
+    .. math:: \frac{T^2}{C} \sum_c BCE(z^s_c / T, sigmoid(z^t_c / T))
+
+    The form of cosub's published loss, which has T = 1. Peer targets are never
+    binarised. Arguments and result are those of :func:`soft_cross_entropy`.
+    """
+    student, teacher = _full(student), _full(teacher.detach())
+    target = (teacher / temperature).sigmoid()
+    loss = F.binary_cross_entropy_with_logits(
+        student / temperature, target, reduction='none'
+    )
+    return loss.mean(dim=1) * temperature**2
+
+
+SOFT_LOSSES: dict[str, SoftLoss] = {
+    'ce': soft_cross_entropy,
+    'bce': soft_binary_cross_entropy,
+}
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of values of shape (B, *), 0 where the weights are all 0.
+
+    Args:
+        values (Tensor): Of shape (B, *).
+        weight (Tensor, optional): Non-negative, of the same shape. Defaults to None,
+            which weighs all alike.
+    """
+    if weight is None:
+        return values.mean()
+    weight = weight.to(values.dtype)
+    tiny = torch.finfo(values.dtype).tiny
+    return (values * weight).sum() / weight.sum().clamp_min(tiny)
+
+
+def _full(logits: Tensor) -> Tensor:
+    """At least float32: half precision is too coarse for a sum over classes."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

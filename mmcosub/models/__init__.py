@@ -1,0 +1,5 @@
+"""Model wrappers."""
+
+from .segmentors import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
+
+__all__ = ['CoTrainingCascadeEncoderDecoder', 'CoTrainingEncoderDecoder']

@@ -1,0 +1,176 @@
+"""What a co-training scheme is.
+
+Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``*`` positions.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmcosub.losses import SOFT_LOSSES, weighted_mean
+from mmcosub.registry import SAMPLERS, build
+from mmcosub.submodels import EXECUTIONS, Plan, Site, spread_rates
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """One view's prediction as another's target.
+
+    Args:
+        teacher (int): View whose logits become the target; no gradient flows there.
+        student (int): View that learns.
+        weight (float): Factor of the soft loss.
+    """
+
+    teacher: int
+    student: int
+    weight: float
+
+
+class Scheme(ABC):
+    """Which views there are, who sees the label and who teaches whom.
+
+    A scheme is a description. The model wrapper draws a plan from it, runs the views
+    and adds up the losses. A subclass says what is its own in :attr:`label_weights`
+    and :attr:`teachings`.
+
+    Args:
+        loss (str): Soft loss between views, 'ce' (softmax) or 'bce' (sigmoid); use the
+            one of the recipe's label loss. Defaults to 'ce'.
+        temperature (float): Temperature of the soft loss. Defaults to 1.
+        drop_path_rate (float, optional): Drop-path rate in [0, 1) of the submodels.
+            Defaults to None, the backbone's own rates.
+        drop_path_decay (str): How ``drop_path_rate`` goes over depth, 'constant' or
+            'linear' from 0. Not for the backbone's own. Defaults to 'constant'.
+        sampler (dict): Sampler of the views. Defaults to
+            ``dict(type='BernoulliSampler')``, which is drop path's own distribution.
+        execution (str): 'auto' for the fastest that is exact, or one of 'plain',
+            'kept_rows' and 'shared_prefix'. Defaults to 'auto'.
+        auxiliary (bool): Whether auxiliary heads (and all but the last of a cascade)
+            co-train too, weighted by their own loss weight. Defaults to False.
+        seed (int, optional): Seed of the plans. Defaults to None, the run's.
+
+    Raises:
+        ValueError: If an argument is out of its range, naming the valid ones.
+    """
+
+    def __init__(
+        self,
+        loss: str = 'ce',
+        temperature: float = 1.0,
+        drop_path_rate: float | None = None,
+        drop_path_decay: str = 'constant',
+        sampler: dict | None = None,
+        execution: str = 'auto',
+        auxiliary: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        if loss not in SOFT_LOSSES:
+            raise ValueError(f'Unknown loss {loss!r}. Valid ones: {list(SOFT_LOSSES)}.')
+        if not temperature > 0:
+            raise ValueError(f'The temperature must be above 0, not {temperature}.')
+        if execution not in ('auto', *EXECUTIONS):
+            raise ValueError(
+                f'Unknown execution {execution!r}. Valid ones: {["auto", *EXECUTIONS]}.'
+            )
+        if drop_path_rate is not None:
+            spread_rates(drop_path_rate, [0], drop_path_decay)  # is it valid?
+        self.soft_loss = SOFT_LOSSES[loss]
+        self.temperature = temperature
+        self.drop_path_rate = drop_path_rate
+        self.drop_path_decay = drop_path_decay
+        self.sampler = build(SAMPLERS, sampler or dict(type='BernoulliSampler'))
+        self.execution = execution
+        self.auxiliary = auxiliary
+        self.seed = seed
+        self.ramp = 1.0
+        """Factor in [0, 1] of the co-training weight, set by CoTrainingLossHook."""
+
+    @property
+    @abstractmethod
+    def label_weights(self) -> Sequence[float]:
+        """Weight of the label loss of each view, of length V; 0 to see no label."""
+
+    @property
+    @abstractmethod
+    def teachings(self) -> Sequence[Teaching]:
+        """Who teaches whom."""
+
+    @property
+    def views(self) -> int:
+        """Number of views V."""
+        return len(self.label_weights)
+
+    def rates(self, sites: Sequence[Site]) -> NDArray[np.float64]:
+        """Drop-path rates, of shape (L, ). A block in evaluation mode is not dropped.
+
+        Args:
+            sites (Sequence[Site]): The backbone's branches.
+        """
+        if self.drop_path_rate is None:
+            rates = np.array([site.rate for site in sites])
+        else:
+            depths = [site.depth for site in sites]
+            rates = spread_rates(self.drop_path_rate, depths, self.drop_path_decay)
+        return rates * [site.block.training for site in sites]
+
+    def check(self, sites: Sequence[Site]) -> None:
+        """Refuse a backbone under which the scheme would do nothing.
+
+        Args:
+            sites (Sequence[Site]): The backbone's branches.
+
+        Raises:
+            ValueError: If every drop-path rate is 0 although views teach one another.
+        """
+        taught = any(teaching.weight for teaching in self.teachings)
+        if taught and not self.rates(sites).any():
+            raise ValueError(
+                f'Every drop-path rate is 0, so all views of {type(self).__name__} '
+                'would be the same network and teach each other nothing. Set '
+                'model.backbone.drop_path_rate or scheme.drop_path_rate, for instance '
+                'with --cfg-options scheme.drop_path_rate=0.1.'
+            )
+        never = {type(s.block) for s in sites if s.branch.drop_path is None}
+        if self.drop_path_rate is None and never:
+            print_log(
+                f'Some branches of {[c.__module__ for c in never]} have no drop path '
+                'in the stock network and are always kept (the attention of '
+                "mmseg's ViT). Set scheme.drop_path_rate to drop them too.",
+                'current',
+            )
+
+    def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
+        """Draw one iteration's submodels.
+
+        Args:
+            sites (Sequence[Site]): The backbone's branches.
+            batch (int): Number of samples B.
+            rng (Generator): Source of all randomness.
+        """
+        rates = self.rates(sites)
+        keep = [self.sampler(rates, batch, rng) for _ in range(self.views)]
+        return Plan.from_keep(np.stack(keep, axis=1), rates)
+
+    def co_training_loss(
+        self, logits: Sequence[Tensor], weight: Tensor | None = None
+    ) -> Tensor:
+        """Weighted sum of the soft losses of all teachings.
+
+        Args:
+            logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *).
+            weight (Tensor, optional): Weight of each position, of shape (B, *).
+                Defaults to None, all alike.
+        """
+        total = logits[0].new_zeros(())
+        for t in self.teachings:
+            loss = self.soft_loss(
+                logits[t.student], logits[t.teacher], self.temperature
+            )
+            total = total + t.weight * weighted_mean(loss, weight)
+        return total

@@ -1,0 +1,31 @@
+"""Choosing part of a network and running only that."""
+
+from . import blocks  # noqa: F401  (fills the table of known blocks)
+from .branches import Branch, Site, find_branches, known_blocks, register_block
+from .execution import EXECUTIONS, fastest_exact, run_submodels
+from .plan import Plan, plan_rows
+from .sampling import (
+    BernoulliSampler,
+    Sampler,
+    StratifiedSampler,
+    plan_generator,
+    spread_rates,
+)
+
+__all__ = [
+    'EXECUTIONS',
+    'BernoulliSampler',
+    'Branch',
+    'Plan',
+    'Sampler',
+    'Site',
+    'StratifiedSampler',
+    'fastest_exact',
+    'find_branches',
+    'known_blocks',
+    'plan_generator',
+    'plan_rows',
+    'register_block',
+    'run_submodels',
+    'spread_rates',
+]

@@ -1,0 +1,139 @@
+"""Where the residual branches of a backbone are.
+
+A branch is the ``f`` of ``x + f(x)``. Every known block class has one entry in a table:
+its branches in the order in which it runs them. See ``blocks.py`` for the table and
+``docs/add_a_block.md`` for how to add to it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One residual branch of a block class.
+
+    Args:
+        residual (Callable): ``residual(block, x, *args) -> f(x)``, where ``args`` is
+            whatever else the block's ``forward`` takes. Rows (dimension 0) must not
+            influence one another, and no drop path may act inside. It must be a
+            module-level function, so that models stay picklable.
+        drop_path (str, optional): Dotted name, from the block, of the module that
+            drops this branch in the stock network. None if the stock network never
+            drops it.
+    """
+
+    residual: Callable[..., Tensor]
+    drop_path: str | None = None
+
+
+_BLOCKS: dict[str, tuple[Branch, ...]] = {}
+
+
+def register_block(name: str, *branches: Branch) -> None:
+    """Make the branches of a block class known.
+
+    Args:
+        name (str): Full dotted name of the class. A name rather than the class, so
+            that no optional package is imported for its sake.
+        *branches (Branch): The branches, in the order in which the block runs them.
+            The block must compute ``x = x + f(x)`` for each, and nothing else.
+    """
+    _BLOCKS[name] = branches
+
+
+def known_blocks() -> list[str]:
+    """Full dotted names of all known block classes, sorted."""
+    return sorted(_BLOCKS)
+
+
+def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
+    """Branches of a block, or None for a class that is not known.
+
+    A subclass counts as known if it inherits ``forward`` from a known class.
+    """
+    for cls in type(block).__mro__:
+        branches = _BLOCKS.get(f'{cls.__module__}.{cls.__qualname__}')
+        if branches is not None:
+            return branches if type(block).forward is cls.forward else None
+    return None
+
+
+@dataclass(frozen=True)
+class Site:
+    """One branch of one block of one backbone.
+
+    Args:
+        name (str): Name of the block in the backbone.
+        block (nn.Module): The block.
+        branch (Branch): Which of its branches.
+        depth (int): Position of the block among the backbone's blocks, from 0.
+    """
+
+    name: str
+    block: nn.Module
+    branch: Branch
+    depth: int
+
+    @property
+    def drop_path(self) -> nn.Module | None:
+        """The stock network's own drop-path module of this branch, if any."""
+        if self.branch.drop_path is None:
+            return None
+        return self.block.get_submodule(self.branch.drop_path)
+
+    @property
+    def rate(self) -> float:
+        """Drop-path rate of the branch in the stock network."""
+        return float(getattr(self.drop_path, 'drop_prob', None) or 0.0)
+
+
+def _is_drop_path(module: nn.Module) -> bool:
+    # mmcv's and timm's classes share a name and `drop_prob`, and nothing else.
+    return type(module).__name__ == 'DropPath'
+
+
+def find_branches(backbone: nn.Module) -> list[Site]:
+    """All branches of a backbone, in the order in which they run.
+
+    Args:
+        backbone (nn.Module): A backbone built of known blocks.
+
+    Returns:
+        list[Site]: One entry a branch. Never empty.
+
+    Raises:
+        ValueError: If there is no known block, or if some drop path with a rate above
+            0 sits outside the known blocks, where it would act unseen.
+    """
+    sites: list[Site] = []
+    covered: set[nn.Module] = set()
+    depth = 0
+    for name, module in backbone.named_modules():
+        branches = block_branches(module)
+        if branches is None:
+            continue
+        sites += [Site(name, module, branch, depth) for branch in branches]
+        covered.update(module.modules())
+        depth += 1
+
+    remedy = (
+        f'Known blocks: {known_blocks()}. docs/add_a_block.md shows how to add one '
+        'with mmcosub.submodels.register_block.'
+    )
+    kind = f'{type(backbone).__module__}.{type(backbone).__name__}'
+    if not sites:
+        raise ValueError(f'{kind} has no residual block that mmcosub knows. {remedy}')
+    for name, module in backbone.named_modules():
+        if (
+            _is_drop_path(module)
+            and module not in covered
+            and getattr(module, 'drop_prob', None)
+        ):
+            raise ValueError(
+                f'{kind} drops the branch at {name!r}, which is in no block that '
+                f'mmcosub knows, so its rate would act unseen. {remedy}'
+            )
+    return sites

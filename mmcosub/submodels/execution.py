@@ -1,0 +1,180 @@
+"""Running a backbone as a plan's submodels.
+
+Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows, ``...`` whatever the
+backbone's tensors have behind their rows.
+
+Three executions of the same plan, equal in outputs and gradients:
+
+- ``plain``: all views concatenated, every branch run on every row and multiplied by its
+  factor, 0 included. The reference.
+- ``kept_rows``: every branch run only on the rows that keep it.
+- ``shared_prefix``: besides, views of a sample share a row until they first differ.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.utils._pytree import tree_map
+from torch.utils.checkpoint import checkpoint
+
+from .branches import Site
+from .plan import Plan, RowPlan, Step, plan_rows
+
+EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix')
+
+
+def fastest_exact(backbone: nn.Module) -> str:
+    """The fastest execution that computes what the plain one does.
+
+    BatchNorm in training mode makes rows depend on one another: plain. Dropout would
+    give views that share a row the same noise: no sharing.
+
+    Args:
+        backbone (nn.Module): The backbone, in the mode in which it will run.
+    """
+    modules = list(backbone.modules())
+    if any(isinstance(m, _BatchNorm) and m.training for m in modules):
+        return 'plain'
+    if any(m.training and _has_dropout(m) for m in modules):
+        return 'kept_rows'
+    return 'shared_prefix'
+
+
+def _has_dropout(module: nn.Module) -> bool:
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    # Attention modules hand a plain number to the fused kernel.
+    rates = (getattr(module, name, 0.0) for name in ('attn_drop', 'dropout'))
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
+def run_submodels(
+    backbone: nn.Module,
+    images: Tensor,
+    plan: Plan,
+    sites: Sequence[Site],
+    execution: str = 'shared_prefix',
+) -> tuple[Any, float]:
+    """Run a backbone as every view's submodel of a plan.
+
+    Args:
+        backbone (nn.Module): The backbone; its own ``forward`` is what runs.
+        images (Tensor): Of shape (B, ...).
+        plan (Plan): Which view keeps which branch, for the same B.
+        sites (Sequence[Site]): The backbone's branches, from ``find_branches``.
+        execution (str): One of 'plain', 'kept_rows' and 'shared_prefix'. Defaults to
+            'shared_prefix'.
+
+    Returns:
+        tuple: The backbone's outputs with every tensor of shape (V * B, ...), views
+        outermost, and the share of the ``L * V * B`` branch evaluations computed.
+    """
+    if execution not in EXECUTIONS:
+        raise ValueError(
+            f'Unknown execution {execution!r}. Valid ones are {list(EXECUTIONS)}.'
+        )
+    if execution == 'plain':
+        factors = torch.from_numpy(plan.multipliers).flatten(1).to(images.device)
+        with _rerouted(sites, partial(_run_plain, factors=factors)):
+            return backbone(_repeat(images, plan.views)), 1.0
+
+    share = execution == 'shared_prefix'
+    rows = plan_rows(plan, share, images.device)
+    with _rerouted(sites, partial(_run_rows, steps=rows.steps)):
+        outputs = backbone(images if share else _repeat(images, plan.views))
+    return tree_map(partial(_expand, rows=rows), outputs), rows.work
+
+
+def _repeat(images: Tensor, views: int) -> Tensor:
+    return images.repeat(views, *[1] * (images.ndim - 1))
+
+
+def _expand(output: Any, rows: RowPlan) -> Any:
+    """One row a view and sample, from however many rows the output has."""
+    if not isinstance(output, Tensor):
+        return output
+    index = rows.rows_of_views[output.shape[0]]
+    return output if index is None else output.index_select(0, index)
+
+
+@contextmanager
+def _rerouted(
+    sites: Sequence[Site], run: Callable[[Tensor, Site, int, tuple], Tensor]
+) -> Iterator[None]:
+    """Let every known block run its branches through ``run`` instead."""
+    of_block: dict[nn.Module, list[tuple[int, Site]]] = {}
+    for i, site in enumerate(sites):
+        of_block.setdefault(site.block, []).append((i, site))
+    position = iter(range(len(sites)))
+
+    def forward(branches: list[tuple[int, Site]], x: Tensor, *args: Any) -> Tensor:
+        for i, site in branches:
+            assert next(position) == i, f'{site.name} did not run in module order.'
+            x = run(x, site, i, args)
+        return x
+
+    try:
+        for block, branches in of_block.items():
+            block.forward = partial(forward, branches)
+        yield
+    finally:
+        for block in of_block:
+            block.__dict__.pop('forward', None)
+
+
+def _residual(site: Site, x: Tensor, args: tuple) -> Tensor:
+    if getattr(site.block, 'with_cp', False) and x.requires_grad:
+        return checkpoint(
+            site.branch.residual, site.block, x, *args, use_reentrant=False
+        )
+    return site.branch.residual(site.block, x, *args)
+
+
+def _run_plain(x: Tensor, site: Site, i: int, args: tuple, factors: Tensor) -> Tensor:
+    y = _residual(site, x, args)
+    return x + y * _per_row(factors[i], y)
+
+
+def _run_rows(x: Tensor, site: Site, i: int, args: tuple, steps: list[Step]) -> Tensor:
+    step = steps[i]
+    if step.split is not None:
+        x = torch.cat([x, x.index_select(0, step.split)])
+    if step.kept is not None and len(step.kept) == 0:
+        return _Skipped.apply(x, *site.block.parameters())
+    y = _residual(site, x if step.kept is None else x.index_select(0, step.kept), args)
+    scale = step.scale
+    if isinstance(scale, Tensor):
+        y, scale = y * _per_row(scale, y), 1.0
+    if step.kept is None:
+        return torch.add(x, y, alpha=scale)
+    dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
+    return x.to(dtype).index_add(0, step.kept, y.to(dtype), alpha=scale)
+
+
+class _Skipped(torch.autograd.Function):
+    """A branch that no row keeps: the rows pass, and its parameters' gradients are 0.
+
+    Zero rather than none, as in the plain form: DDP waits for every gradient, and
+    optimizers treat the two differently. (An empty batch would do in principle, but
+    some stock blocks cannot reshape one.)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.save_for_backward(*parameters)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        zeros = zip(ctx.saved_tensors, ctx.needs_input_grad[1:], strict=True)
+        return grad, *[torch.zeros_like(p) if needed else None for p, needed in zeros]
+
+
+def _per_row(factor: Tensor, like: Tensor) -> Tensor:
+    return factor.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))

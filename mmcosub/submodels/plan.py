@@ -1,0 +1,176 @@
+"""One iteration's submodels, and the rows to compute for them.
+
+Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows.
+
+A *row* is one entry of the batch that travels through the backbone. Views of a sample
+are the same tensor until one keeps a branch that the other drops; until then one row
+stands for them all, and there it splits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the samplers drew for one iteration.
+
+    Args:
+        multipliers (ndarray): Factor of every branch, of shape (L, V, B): 0 where it
+            is dropped, else usually ``1 / (1 - rate)``.
+    """
+
+    multipliers: NDArray[np.float64]
+
+    @property
+    def views(self) -> int:
+        """Number of views V."""
+        return self.multipliers.shape[1]
+
+    @property
+    def batch(self) -> int:
+        """Number of samples B."""
+        return self.multipliers.shape[2]
+
+    @classmethod
+    def from_keep(cls, keep: NDArray[np.bool_], rates: NDArray[np.float64]) -> 'Plan':
+        """Plan of ordinary drop path: a kept branch is scaled by 1 / (1 - rate).
+
+        Args:
+            keep (ndarray): Which branches are kept, of shape (L, V, B).
+            rates (ndarray): Drop-path rates in [0, 1), of shape (L, ).
+        """
+        return cls(keep / (1 - rates)[:, None, None])
+
+
+@dataclass
+class Step:
+    """What to do at one branch.
+
+    Args:
+        split (Tensor, optional): Rows to duplicate at the end before the branch.
+            None for none.
+        kept (Tensor, optional): Rows, after the split, that keep the branch. None for
+            all of them.
+        scale (float | Tensor): Factor of the branch, one for all or one a kept row.
+    """
+
+    split: Tensor | None
+    kept: Tensor | None
+    scale: float | Tensor
+
+
+@dataclass
+class RowPlan:
+    """A plan as instructions for the rows.
+
+    Args:
+        steps (list[Step]): One a branch, of length L.
+        rows_of_views (dict[int, Tensor | None]): For every number of rows that occurs,
+            which of them stands for each view of each sample, of shape (V * B, ), views
+            outermost; None if it is every row in order. The number only grows, and
+            each time it does the rows are what they are until the next time, so the
+            number alone tells.
+        work (float): Share of the ``L * V * B`` branch evaluations that is computed.
+    """
+
+    steps: list[Step]
+    rows_of_views: dict[int, Tensor | None]
+    work: float
+
+
+def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
+    """Turn a plan into instructions for the rows.
+
+    All on the CPU; the indices go to the device in one transfer.
+
+    Args:
+        plan (Plan): The plan.
+        share (bool): Whether views share rows for as long as they are equal.
+        device (torch.device | str): Where the indices go. Defaults to 'cpu'.
+    """
+    views, batch = plan.views, plan.batch
+    rows = batch if share else views * batch
+    row_of = np.arange(views * batch) % rows
+    arrays = [row_of]  # every index array, to be moved together
+    spread = {rows: 0}  # number of rows -> place in `arrays`
+    draft: list[tuple[int | None, int | None, float | NDArray[np.float64]]] = []
+    computed = 0
+    for factor in plan.multipliers.reshape(-1, views * batch):
+        row_of, row_factor, parents = _split(row_of, factor, rows)
+        split = None
+        if len(parents):
+            rows += len(parents)
+            split, spread[rows] = len(arrays), len(arrays) + 1
+            arrays += [parents, row_of]
+        kept = np.flatnonzero(row_factor)
+        computed += len(kept)
+        factors = row_factor[kept]
+        same = len(set(factors)) <= 1
+        scale = float(factors.max(initial=0.0)) if same else factors
+        if len(kept) == rows:
+            draft.append((split, None, scale))
+        else:
+            draft.append((split, len(arrays), scale))
+            arrays.append(kept)
+
+    indices = _to_device(arrays, device)
+    steps = [
+        Step(
+            None if split is None else indices[split],
+            None if keep is None else indices[keep],
+            scale if isinstance(scale, float) else torch.from_numpy(scale).to(device),
+        )
+        for split, keep, scale in draft
+    ]
+    rows_of_views = {
+        rows: None if np.array_equal(arrays[i], np.arange(rows)) else indices[i]
+        for rows, i in spread.items()
+    }
+    return RowPlan(steps, rows_of_views, computed / max(plan.multipliers.size, 1))
+
+
+def _split(
+    row_of: NDArray[np.int64], factor: NDArray[np.float64], rows: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Split rows until all views of a row have the same factor.
+
+    The largest factor among a row's views stays with the row, so that of two views the
+    one that keeps the branch does; any other factor gets a new row at the end.
+
+    Args:
+        row_of (ndarray): Row of each view of each sample, of shape (V * B, ).
+        factor (ndarray): Factor of each view of each sample, of shape (V * B, ).
+        rows (int): Number of rows R before.
+
+    Returns:
+        tuple: ``row_of`` and the factor of each row after, and for each new row the old
+        one that it is a copy of.
+    """
+    source = np.arange(rows)
+    while True:
+        row_factor = np.full(len(source), -np.inf)
+        np.maximum.at(row_factor, row_of, factor)
+        leaves = factor != row_factor[row_of]
+        if not leaves.any():
+            return row_of, row_factor, source[rows:]
+        parents = np.unique(row_of[leaves])
+        child = np.zeros(len(source), dtype=np.int64)
+        child[parents] = len(source) + np.arange(len(parents))
+        row_of = np.where(leaves, child[row_of], row_of)
+        source = np.concatenate([source, source[parents]])
+
+
+def _to_device(
+    arrays: list[NDArray[np.int64]], device: torch.device | str
+) -> list[Tensor]:
+    """Move index arrays to the device in one transfer."""
+    flat = torch.from_numpy(np.concatenate(arrays))
+    if torch.device(device).type == 'cuda':
+        flat = flat.pin_memory()
+    flat = flat.to(device, non_blocking=True)
+    return list(flat.split([len(a) for a in arrays]))
