@@ -1,0 +1,82 @@
+"""Interleaved timing of several cases, as ratios to the first.
+
+Machines are noisy, so cases take turns within every round, and what is reported is the
+median over rounds of each case's ratio to the first case of the same round.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+
+def compare(
+    cases: dict[str, Callable[[], object]], rounds: int, warmup: int = 2
+) -> dict[str, dict[str, float]]:
+    """Time cases in turns.
+
+    Args:
+        cases (dict[str, Callable]): What to time; the first is the reference.
+        rounds (int): How many times each is timed.
+        warmup (int): How many times each runs before. Defaults to 2.
+
+    Returns:
+        dict: For each case the median, first and third quartile of its ratio to the
+        reference, and its median time in seconds.
+    """
+    times = {name: np.zeros(rounds) for name in cases}
+    for i in track(range(-warmup, rounds), description='rounds'):
+        for name, case in cases.items():
+            start = time.perf_counter()
+            case()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if i >= 0:
+                times[name][i] = time.perf_counter() - start
+    reference = times[next(iter(cases))]
+    result = {}
+    for name, seconds in times.items():
+        low, median, high = np.percentile(seconds / reference, [25, 50, 75])
+        result[name] = dict(
+            ratio=float(median),
+            low=float(low),
+            high=float(high),
+            seconds=float(np.median(seconds)),
+        )
+    return result
+
+
+def report(
+    title: str, result: dict[str, dict[str, float]], out: Path | None = None
+) -> None:
+    """Print a result as a table and write it as JSON.
+
+    Args:
+        title (str): What was measured.
+        result (dict): From :func:`compare`.
+        out (Path, optional): JSON file to write. Defaults to None.
+    """
+    table = Table('case', 'ratio', 'quartiles', title=title)
+    for name, row in result.items():
+        table.add_row(
+            name, f'{row["ratio"]:.2f}', f'{row["low"]:.2f} to {row["high"]:.2f}'
+        )
+    Console().print(table)
+    if out is not None:
+        device = (
+            torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+        )
+        machine = f'{device}, {platform.machine()}, {torch.get_num_threads()} threads'
+        record = dict(
+            title=title, machine=machine, torch=torch.__version__, result=result
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(record, indent=2) + '\n')
+        Console().print(f'Written to {out}')

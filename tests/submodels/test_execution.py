@@ -1,0 +1,227 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import BACKBONES, backbone
+from torch import nn
+
+from mmcosub.submodels import (
+    BernoulliSampler,
+    Plan,
+    fastest_exact,
+    find_branches,
+    plan_generator,
+    run_submodels,
+    spread_rates,
+)
+
+FAST = ('kept_rows', 'shared_prefix')
+
+
+def draw(sites, batch, rate=0.4, views=2, seed=0):
+    rates = spread_rates(rate, [site.depth for site in sites])
+    rng = plan_generator(seed, 0)
+    keep = [BernoulliSampler()(rates, batch, rng) for _ in range(views)]
+    return Plan.from_keep(np.stack(keep, axis=1), rates)
+
+
+def run(model, images, plan, execution):
+    """Outputs, gradients by name, share of work."""
+    model.zero_grad()
+    outputs, work = run_submodels(model, images, plan, find_branches(model), execution)
+    # A different weight for every output element, so that no error cancels.
+    loss = sum(
+        (o * torch.linspace(-1, 2, o.numel(), dtype=o.dtype).view_as(o)).sum()
+        for o in outputs
+    )
+    loss.backward()
+    return outputs, {n: p.grad for n, p in model.named_parameters()}, work
+
+
+def assert_same(fast, plain, tolerance):
+    for a, b in zip(fast[0], plain[0], strict=True):
+        assert a.shape == b.shape
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+    for name, grad in plain[1].items():
+        if grad is None:
+            assert fast[1][name] is None, name
+        else:
+            scale = grad.abs().max().clamp_min(1)
+            torch.testing.assert_close(
+                fast[1][name] / scale, grad / scale, rtol=0, atol=tolerance
+            )
+
+
+@pytest.mark.parametrize('execution', FAST)
+@pytest.mark.parametrize('name', BACKBONES)
+@pytest.mark.parametrize(
+    ('batch', 'size', 'rate', 'dtype', 'tolerance'),
+    [
+        (1, (32, 32), 0.5, torch.float64, 1e-10),
+        (2, (40, 32), 0.3, torch.float64, 1e-10),
+        (3, (36, 52), 0.1, torch.float64, 1e-10),
+        (5, (32, 40), 0.9, torch.float64, 1e-10),
+        (4, (48, 32), 0.4, torch.float32, 1e-5),
+    ],
+)
+def test_fast_equals_plain(execution, name, batch, size, rate, dtype, tolerance):
+    if 'ViT' in name:  # whole patches only, as in the stock network
+        size = tuple(s // 8 * 8 for s in size)
+    model = backbone(name).to(dtype)
+    images = torch.randn(batch, 3, *size, dtype=dtype)
+    plan = draw(find_branches(model), batch, rate)
+    plain = run(model, images, plan, 'plain')
+    assert_same(run(model, images, plan, execution), plain, tolerance)
+
+
+@pytest.fixture(scope='module')
+def models():
+    return {name: backbone(name).double() for name in BACKBONES}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(sorted(BACKBONES)),
+    views=st.integers(1, 3),
+    batch=st.integers(1, 4),
+    execution=st.sampled_from(FAST),
+    data=st.data(),
+)
+def test_any_plan(models, name, views, batch, execution, data):
+    # Any factors at all, not only those of drop path: 0, 1 (a full network's) and a
+    # scaled one may meet in one row.
+    model = models[name]
+    shape = (len(find_branches(model)), views, batch)
+    size = int(np.prod(shape))
+    factors = st.lists(
+        st.sampled_from([0.0, 1.0, 1.6]), min_size=size, max_size=size
+    )
+    plan = Plan(np.array(data.draw(factors)).reshape(shape))
+    images = torch.randn(batch, 3, 32, 32, dtype=torch.float64)
+    plain = run(model, images, plan, 'plain')
+    assert_same(run(model, images, plan, execution), plain, 1e-10)
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_full_network_is_the_stock_network(name):
+    model = backbone(name, drop_path_rate=0.0)
+    images = torch.randn(2, 3, 32, 32)
+    sites = find_branches(model)
+    plan = Plan(np.ones((len(sites), 1, 2)))
+    stock = model(images)
+    for execution in FAST:
+        outputs, work = run_submodels(model, images, plan, sites, execution)
+        assert work == 1
+        for a, b in zip(outputs, stock, strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_plain_equals_stock_drop_path(name, monkeypatch):
+    # Give the stock network's own drop path the plan's draws, in their order.
+    model = backbone(name).double()
+    sites = find_branches(model)
+    rates = np.array([site.rate for site in sites])
+    keep = BernoulliSampler()(rates, 3, plan_generator(3, 0))
+    drawn = [k for k, site in zip(keep, sites, strict=True) if site.rate]
+    draws = iter(torch.from_numpy(np.array(drawn)).double() * 0.999)
+
+    def rand(shape, dtype=None, device=None):
+        # mmcv keeps where floor(1 - rate + rand) is 1.
+        return next(draws).reshape(shape)
+
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, 'rand', rand)
+        stock = model(images)
+    assert next(draws, None) is None
+    plan = Plan.from_keep(keep[:, None], rates)
+    for execution in ('plain', *FAST):
+        outputs, _ = run_submodels(model, images, plan, sites, execution)
+        for a, b in zip(outputs, stock, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('name', ['mmseg ViT', 'mmseg Swin', 'mmpretrain Swin'])
+def test_activation_checkpointing(name):
+    model = backbone(name).double()
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64, requires_grad=True)
+    plan = draw(find_branches(model), 2)
+    plain = run(model, images, plan, 'plain')
+    for module in model.modules():
+        if hasattr(module, 'with_cp'):
+            module.with_cp = True
+    for execution in ('plain', *FAST):
+        assert_same(run(model, images, plan, execution), plain, 1e-10)
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_mixed_precision(name, dtype):
+    model = backbone(name)
+    images = torch.randn(3, 3, 32, 32)
+    plan = draw(find_branches(model), 3)
+    with torch.autocast('cpu', dtype):
+        plain = run(model, images, plan, 'plain')
+        fast = run(model, images, plan, 'shared_prefix')
+    # Rows are rounded alike, but sums over rows are not added in the same order:
+    # a few units in the last place of the coarser type.
+    assert_same(fast, plain, 20 * torch.finfo(dtype).eps)
+
+
+def test_skipped_branch_has_zero_gradient():
+    model = backbone('mmpretrain Swin')
+    sites = find_branches(model)
+    plan = Plan(np.zeros((len(sites), 2, 1)))
+    _, grads, work = run(model, torch.randn(1, 3, 32, 32), plan, 'shared_prefix')
+    assert work == 0
+    assert all(grad is not None for grad in grads.values())
+    block = [g for n, g in grads.items() if '.blocks.' in n]
+    assert not any(g.any() for g in block)
+    assert grads['patch_embed.projection.weight'].any()
+
+
+def test_work_is_what_is_computed():
+    model = backbone('mmpretrain ViT')
+    sites = find_branches(model)
+    keep = np.ones((8, 2, 1))
+    keep[2, 0] = 0  # the views part at the third of eight branches
+    _, work = run_submodels(model, torch.randn(1, 3, 32, 32), Plan(keep), sites)
+    # Two branches on one shared row, one on one of two rows, five on both.
+    assert work == (2 * 1 + 1 + 5 * 2) / 16
+
+
+def test_nothing_is_left_behind():
+    model = backbone('mmpretrain ViT')
+    sites = find_branches(model)
+    names = set(model.state_dict())
+    plan = draw(sites, 2)
+    run_submodels(model, torch.randn(2, 3, 32, 32), plan, sites)
+    with pytest.raises(RuntimeError):
+        run_submodels(model, torch.randn(2, 5, 32, 32), plan, sites)
+    assert all('forward' not in vars(site.block) for site in sites)
+    assert set(model.state_dict()) == names
+    assert [site.rate for site in find_branches(model)] == [s.rate for s in sites]
+    copy.deepcopy(model)
+
+
+def test_unknown_execution():
+    model = backbone('mmpretrain ViT')
+    sites = find_branches(model)
+    with pytest.raises(ValueError, match="'quick'.*shared_prefix"):
+        run_submodels(model, torch.randn(1, 3, 32, 32), draw(sites, 1), sites, 'quick')
+
+
+def test_fastest_exact():
+    assert fastest_exact(backbone('mmpretrain ViT')) == 'shared_prefix'
+    assert fastest_exact(backbone('mmpretrain ViT', drop_rate=0.1)) == 'kept_rows'
+    cfg = dict(attn_drop_rate=0.1)
+    assert fastest_exact(backbone('mmpretrain ViT', layer_cfgs=cfg)) == 'kept_rows'
+    assert fastest_exact(backbone('mmseg ViT', attn_drop_rate=0.1)) == 'kept_rows'
+    model = nn.Sequential(backbone('mmpretrain ViT'), nn.BatchNorm2d(3))
+    assert fastest_exact(model) == 'plain'
+    model.eval()
+    assert fastest_exact(model) == 'shared_prefix'
