@@ -1,0 +1,363 @@
+import copy
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmseg.registry import MODELS
+from tiny import BACKBONES, labelled_images, segmentor_config
+from torch import nn
+
+from mmcosub.models import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
+from mmcosub.models.segmentors import labelled_share
+from mmcosub.registry import HOOKS  # noqa: F401  (the scope, for 'mmcosub.' names)
+
+
+def build(cfg, scheme=None, seed=0):
+    """A stock segmentor, or the same under a scheme."""
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('mmseg')
+    cfg = ConfigDict(copy.deepcopy(cfg))
+    if scheme is not None:
+        cfg.update(type=f'mmcosub.CoTraining{cfg["type"]}', scheme=scheme)
+    torch.manual_seed(seed)
+    model = MODELS.build(cfg)
+    torch.manual_seed(seed)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    model.train()
+    return model
+
+
+def total(model, losses):
+    return model.parse_losses(losses)[0]
+
+
+def gradients(model, losses):
+    model.zero_grad()
+    total(model, losses).backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+COSUB = dict(type='Cosub', drop_path_rate=0.3)
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_weight_and_rates_zero_is_the_stock_model(name):
+    cfg = segmentor_config(name)
+    cfg['backbone']['drop_path_rate'] = 0.0
+    stock, ours = build(cfg), build(cfg, dict(type='Cosub', weight=0.0))
+    images, samples = labelled_images()
+    expected, got = stock.loss(images, samples), ours.loss(images, samples)
+    assert got.pop('decode.loss_co_training') == 0
+    assert set(got) == set(expected)
+    for key, value in expected.items():
+        torch.testing.assert_close(got[key], value, rtol=1e-6, atol=1e-6)
+    grads = gradients(ours, got)
+    for key, grad in gradients(stock, expected).items():
+        torch.testing.assert_close(grads[key], grad, rtol=1e-4, atol=1e-5)
+
+
+def reference_loss(model, images, samples, weight):
+    """Cosub written from its formula, plain: two passes, masks and all."""
+    from mmcosub.submodels import Plan, plan_generator, run_submodels
+
+    rng = plan_generator(model.plan_seed, model.plans_drawn)
+    plan = model.scheme.draw(model.sites, len(images), rng)
+    # BatchNorm in the heads sees both views, as when they travel as one batch.
+    features, _ = run_submodels(model.backbone, images, plan, model.sites, 'plain')
+    loss = 0
+    for head, factor in ((model.decode_head, 1.0), (model.auxiliary_head, 0.0)):
+        z = head(features).chunk(2)
+        target = torch.cat([s.gt_sem_seg.data for s in samples])
+        for i in range(2):
+            up = nn.functional.interpolate(z[i], target.shape[-2:], mode='bilinear')
+            ce = nn.functional.cross_entropy(
+                up, target, ignore_index=255, reduction='none'
+            ).mean()  # mmseg divides by all pixels, ignored ones too
+            loss = loss + (1 - weight) / 2 * ce * head.loss_decode.loss_weight
+            p = z[1 - i].detach().softmax(1)
+            share = labelled_share(head, samples, z[i])
+            soft = -(p * z[i].log_softmax(1)).sum(1)
+            loss = loss + factor * weight / 2 * (soft * share).sum() / share.sum()
+    return loss
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+@pytest.mark.parametrize('weight', [0.5, 0.8])
+def test_reference(name, weight):
+    model = build(segmentor_config(name), dict(COSUB, weight=weight)).double()
+    images, samples = labelled_images(batch=3)
+    expected = reference_loss(model, images.double(), samples, weight)
+    grads = torch.autograd.grad(expected, list(model.parameters()), allow_unused=True)
+    losses = model.loss(images.double(), samples)
+    torch.testing.assert_close(total(model, losses), expected, rtol=1e-10, atol=1e-10)
+    got = gradients(model, losses)
+    for (key, grad), want in zip(got.items(), grads, strict=True):
+        torch.testing.assert_close(grad, want, rtol=1e-8, atol=1e-8, msg=key)
+
+
+def test_executions_agree():
+    images, samples = labelled_images(batch=3)
+    losses = {}
+    for execution in ('plain', 'kept_rows', 'shared_prefix', 'auto'):
+        model = build(segmentor_config(), dict(COSUB, execution=execution, seed=7))
+        losses[execution] = total(model, model.loss(images, samples)).item()
+    assert len({round(value, 5) for value in losses.values()}) == 1, losses
+
+
+HEADS = {
+    'FCNHead': dict(num_convs=1),
+    'PSPHead': dict(pool_scales=(1, 2)),
+    'ASPPHead': dict(dilations=(1, 2)),
+    'SegformerHead': dict(in_channels=[8, 16], in_index=[0, 1]),
+    'DAHead': dict(pam_channels=4),
+    'EncHead': dict(
+        in_channels=[8, 16],
+        in_index=[0, 1],
+        num_codes=4,
+        loss_se_decode=dict(type='CrossEntropyLoss', use_sigmoid=True),
+    ),
+    'FPNHead': dict(in_channels=[8, 8], in_index=[0, 1], feature_strides=[4, 8]),
+    'DNLHead': dict(),
+}
+
+
+@pytest.mark.parametrize('kind', HEADS)
+def test_other_heads(kind):
+    cfg = segmentor_config()
+    cfg['decode_head'] = dict(
+        dict(
+            type=kind,
+            in_channels=16,
+            in_index=1,
+            channels=8,
+            num_classes=5,
+            norm_cfg=dict(type='BN'),
+            loss_decode=dict(type='CrossEntropyLoss'),
+        ),
+        **HEADS[kind],
+    )
+    if kind == 'FPNHead':
+        cfg['neck'] = dict(
+            type='FPN', in_channels=[8, 16], out_channels=8, num_outs=2
+        )
+        cfg['auxiliary_head'] = None
+    model = build(cfg, COSUB)
+    losses = model.loss(*labelled_images())
+    assert losses['decode.loss_co_training'] > 0
+    stock = build(cfg)
+    without = {
+        name
+        for name, grad in gradients(stock, stock.loss(*labelled_images())).items()
+        if grad is None
+    }
+    for name, grad in gradients(model, losses).items():
+        # Levels that the head leaves out have no gradient in the stock model either.
+        assert (grad is None) == (name in without), name
+        assert grad is None or torch.isfinite(grad).all(), name
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        dict(type='DiceLoss'),
+        dict(type='LovaszLoss', reduction='none'),
+        dict(type='TverskyLoss'),
+        dict(type='CrossEntropyLoss', use_sigmoid=True),
+        [dict(type='CrossEntropyLoss'), dict(type='DiceLoss', loss_name='loss_dice')],
+    ],
+    ids=str,
+)
+def test_other_losses(loss):
+    cfg = segmentor_config()
+    cfg['decode_head']['loss_decode'] = loss
+    model = build(cfg, COSUB)
+    assert torch.isfinite(total(model, model.loss(*labelled_images())))
+
+
+def cascade_config():
+    cfg = segmentor_config()
+    cfg.update(type='CascadeEncoderDecoder', num_stages=2, auxiliary_head=None)
+    common = dict(
+        in_channels=16,
+        in_index=1,
+        channels=8,
+        num_classes=5,
+        norm_cfg=dict(type='BN'),
+        dropout_ratio=0.0,
+    )
+    cfg['decode_head'] = [
+        dict(
+            type='FCNHead',
+            num_convs=1,
+            loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4),
+            **common,
+        ),
+        dict(type='OCRHead', ocr_channels=8, **common),
+    ]
+    return cfg
+
+
+def test_cascade():
+    cfg = cascade_config()
+    cfg['backbone']['drop_path_rate'] = 0.0
+    stock, ours = build(cfg), build(cfg, dict(type='Cosub', weight=0.0))
+    assert isinstance(ours, CoTrainingCascadeEncoderDecoder)
+    images, samples = labelled_images()
+    expected, got = stock.loss(images, samples), ours.loss(images, samples)
+    assert got.pop('decode_1.loss_co_training') == 0
+    assert set(got) == set(expected)
+    torch.testing.assert_close(total(ours, got), total(stock, expected))
+
+    losses = build(cascade_config(), dict(COSUB, auxiliary=True)).loss(images, samples)
+    assert losses['decode_0.loss_co_training'] > 0
+    assert losses['decode_1.loss_co_training'] > 0
+
+
+def test_auxiliary_heads_co_train_on_request():
+    images, samples = labelled_images()
+    without = build(segmentor_config(), COSUB).loss(images, samples)
+    model = build(segmentor_config(), dict(COSUB, auxiliary=True))
+    assert 'aux.loss_co_training' not in without
+    assert model.loss(images, samples)['aux.loss_co_training'] > 0
+
+
+def test_head_without_logits_is_refused():
+    cfg = cascade_config()
+    # PointHead needs compiled operators to run, but not to be refused.
+    cfg['decode_head'][1]['type'] = 'OCRHead'
+    model = build(cfg, COSUB)
+
+    class PointLike(type(model.decode_head[1])):
+        def loss(self, inputs, prev_output, batch_data_samples, train_cfg):
+            return {}
+
+    model.decode_head[1].__class__ = PointLike
+    with pytest.raises(ValueError, match=r'PointLike \(decode_1\).*UPerHead'):
+        model._check_heads()
+
+
+def test_telemetry():
+    model = build(segmentor_config(), COSUB)
+    losses = model.loss(*labelled_images())
+    telemetry = model.telemetry
+    assert set(telemetry) == {
+        'agreement',
+        'branch_work',
+        'co_training',
+        'label_view0',
+        'label_view1',
+    }
+    labels = (telemetry['label_view0'] + telemetry['label_view1']) / 4
+    torch.testing.assert_close(losses['decode.loss_ce'].detach(), labels)
+    assert 0 <= telemetry['agreement'] <= 1
+    assert 0 < telemetry['branch_work'] < 1
+    assert not any(value.requires_grad for value in telemetry.values())
+
+
+def test_labelled_share():
+    head = build(segmentor_config()).decode_head
+    _, samples = labelled_images(size=(8, 8))
+    share = labelled_share(head, samples, torch.zeros(2, 5, 2, 2))
+    # Three of the upper four rows of pixels are ignored.
+    assert torch.equal(share, torch.tensor([[0.25, 0.25], [1.0, 1.0]]).repeat(2, 1, 1))
+
+
+def test_unlabelled_images_do_not_break():
+    model = build(segmentor_config(), COSUB)
+    images, samples = labelled_images()
+    for sample in samples:
+        sample.gt_sem_seg.data.fill_(255)
+    grads = gradients(model, model.loss(images, samples))
+    assert all(torch.isfinite(g).all() for g in grads.values())
+
+
+def test_evaluation_is_the_stock_models():
+    cfg = segmentor_config()
+    stock, ours = build(cfg), build(cfg, COSUB)
+    stock.eval(), ours.eval()
+    images, samples = labelled_images()
+    with torch.no_grad():
+        for mode in ('tensor', 'predict'):
+            a = stock(images, samples, mode=mode)
+            b = ours(images, samples, mode=mode)
+            if mode == 'predict':
+                a, b = (torch.stack([s.seg_logits.data for s in x]) for x in (a, b))
+            assert torch.equal(a, b)
+
+
+def test_checkpoint_is_stock(tmp_path):
+    """It loads strictly where mmcosub cannot be imported, and predicts the same."""
+    cfg = segmentor_config()
+    model = build(cfg, COSUB)
+    images, samples = labelled_images()
+    total(model, model.loss(images, samples)).backward()
+    torch.optim.SGD(model.parameters(), lr=0.01).step()
+    model.eval()
+    with torch.no_grad():
+        logits = model(images, mode='tensor')
+    torch.save(
+        dict(state_dict=model.state_dict(), images=images, logits=logits),
+        tmp_path / 'checkpoint.pth',
+    )
+    script = f"""
+        import sys
+        sys.modules['mmcosub'] = None  # importing it raises ImportError
+        import torch
+        from mmengine.registry import init_default_scope
+        from mmseg.registry import MODELS
+        init_default_scope('mmseg')
+        model = MODELS.build({cfg!r})
+        saved = torch.load({str(tmp_path / 'checkpoint.pth')!r})
+        model.load_state_dict(saved['state_dict'], strict=True)
+        model.eval()
+        with torch.no_grad():
+            assert torch.equal(model(saved['images'], mode='tensor'), saved['logits'])
+        print('same')
+    """
+    done = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.endswith('same\n'), done.stderr
+
+
+def test_state_and_copies():
+    model = build(segmentor_config(), COSUB)
+    assert isinstance(model, CoTrainingEncoderDecoder)
+    names = set(build(segmentor_config()).state_dict())
+    assert set(model.state_dict()) == names
+    twin = copy.deepcopy(model)
+    blocks = {id(block) for block in twin.modules()}
+    assert all(id(site.block) in blocks for site in twin.sites)
+
+
+def test_rate_zero_is_refused_at_construction():
+    cfg = segmentor_config()
+    cfg['backbone']['drop_path_rate'] = 0.0
+    with pytest.raises(ValueError, match='Every drop-path rate is 0'):
+        build(cfg, dict(type='Cosub'))
+
+
+def test_unknown_backbone_is_refused_at_construction():
+    cfg = segmentor_config()
+    cfg['backbone'] = dict(type='UNet', base_channels=4)
+    with pytest.raises(ValueError, match='UNet has no residual block.*Known blocks'):
+        build(cfg, COSUB)
+
+
+def test_same_seed_same_plans():
+    images, samples = labelled_images()
+    runs = []
+    for seed in (1, 1, 2):
+        model = build(segmentor_config(), dict(COSUB, seed=seed))
+        runs.append([total(model, model.loss(images, samples)).item() for _ in 'ab'])
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+    assert runs[0][0] != runs[0][1]
