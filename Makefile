@@ -1,0 +1,56 @@
+# Everything runs in an environment of its own, .venv, that the first target to need it
+# builds from requirements/pinned.txt. To use one you have: make test VENV=/path/to/it
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.mmcosub-installed
+PYTEST := $(BIN)/python -m pytest
+# Written into an environment of ours only; one that is given is taken as it is.
+READY := $(if $(filter .venv,$(VENV)),$(STAMP),$(BIN)/python)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format bench clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[.a-z][.a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' \
+	    $(firstword $(MAKEFILE_LIST))
+
+.venv: $(READY)  ## build the environment (the other targets do so themselves)
+
+demo: $(READY)  ## train plain and cosub on digit scenes, draw what they predict
+	$(BIN)/python tools/demo.py
+
+test: $(READY)  ## run the tests, except slow ones
+	$(PYTEST)
+
+test-all: $(READY)  ## run all tests
+	$(PYTEST) -m ''
+
+lint: $(READY)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## rewrite the code in the house style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## measure step times
+	$(BIN)/python benchmarks/backbone.py
+
+clean:  ## remove what the targets made, the environment included
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo_output
+	rm -rf .venv
+
+# Order matters: torch and torchvision in one command, before what imports them.
+$(STAMP): requirements/pinned.txt setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo 'The pinned environment needs Python 3.11 or later, and $(PYTHON) is' \
+	        "$$($(PYTHON) --version 2>&1)." \
+	        'Name another: make .venv PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install $$(grep -E '^(torch|torchvision)==' requirements/pinned.txt)
+	$(BIN)/pip install --requirement requirements/pinned.txt
+	$(BIN)/pip install --no-deps --editable .
+	touch $@

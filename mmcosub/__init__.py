@@ -1,0 +1,17 @@
+"""Submodel co-training for MMSegmentation and MMPretrain."""
+
+from .stack import check_stack
+
+__version__ = '0.1.0'
+
+# Before anything that imports the stack, so that a wrong one is named as such.
+check_stack()
+
+from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
+
+from . import registry  # noqa: E402
+
+# Lets a config say `_base_ = ['mmcosub::_base_/schemes/cosub.py']`.
+MODULE2PACKAGE.setdefault('mmcosub', 'mmcosub')
+
+__all__ = ['__version__', 'registry']

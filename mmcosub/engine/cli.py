@@ -1,0 +1,119 @@
+"""What the command-line tools have in common."""
+
+import importlib.util
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+
+from .co_train import apply_scheme
+
+
+def add_common_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments that training and testing share.
+
+    Args:
+        parser (ArgumentParser): Parser to add them to.
+    """
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help="folder for logs and checkpoints (default: the config's, or else "
+        './work_dirs/CONFIG_NAME)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_dataloader.batch_size=4 '
+        'optim_wrapper.optimizer.lr=1e-4 model.backbone.out_indices="(0,1,2,3)"; '
+        'applied last, without spaces around = and ,',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed run (default: none)',
+    )
+    # torch.distributed.launch passes it with a hyphen, older ones with an underscore.
+    parser.add_argument(
+        '--local-rank',
+        '--local_rank',
+        type=int,
+        default=0,
+        help='set by the launcher, not by hand',
+    )
+
+
+def load_config(args: Namespace) -> Config:
+    """Load the config that the arguments name, with their changes to it.
+
+    Args:
+        args (Namespace): Arguments of :func:`add_common_arguments`, with ``config``
+            and, for training, ``co_train``.
+
+    Raises:
+        ValueError: If there is no such config or scheme.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    path = find_config(args.config)
+    cfg = Config.fromfile(path)
+    if 'model' not in cfg:
+        raise ValueError(f'{path} is no config to run: it has no `model`.')
+    # Before the options, which may be about the scheme.
+    if getattr(args, 'co_train', None):
+        apply_scheme(cfg, args.co_train)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    if cfg.get('default_scope') == 'mmpretrain':
+        _set_loader_defaults(cfg)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif not cfg.get('work_dir'):
+        cfg.work_dir = str(Path('work_dirs', path.stem))
+    return cfg
+
+
+def find_config(name: str) -> Path:
+    """Find a config.
+
+    Args:
+        name (str): A file, or one inside an installed package, such as
+            ``mmseg::upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py``.
+
+    Raises:
+        ValueError: If there is no such config.
+    """
+    package, separator, inner = name.partition('::')
+    if not separator:
+        path = Path(name)
+        where = path.parent
+    else:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ValueError(f'{name}: there is no package {package}.')
+        path = Path(spec.submodule_search_locations[0], '.mim', 'configs', inner)
+        where = path.parent
+    if path.is_file():
+        return path
+    there = sorted(p.name for p in where.glob('*.py')) if where.is_dir() else []
+    shown = ', '.join(there[:8]) + (', ...' if len(there) > 8 else '')
+    raise ValueError(
+        f'No config file {name}. '
+        + (f'In that folder there are: {shown}.' if there else '')
+        + ' Configs inside a package are named as in mmseg::folder/name.py.'
+    )
+
+
+def _set_loader_defaults(cfg: Config) -> None:
+    """Set what configs of mmpretrain leave to its tools."""
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(key)
+        if loader:
+            loader.setdefault('pin_memory', get_device() != 'cpu')
+            loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
+            loader.setdefault('collate_fn', dict(type='default_collate'))

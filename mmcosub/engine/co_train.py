@@ -1,0 +1,124 @@
+"""From a stock config to a co-trained one: schemes by name, wrappers by model."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+import mmcosub
+
+RUNNER = 'mmcosub.CoTrainingRunner'
+
+# A fragment may bring the module that registers a scheme of the user's own.
+_FRAGMENT_KEYS = ('scheme', 'runner_type', 'custom_hooks', 'custom_imports')
+
+WRAPPERS = {
+    'EncoderDecoder': 'mmcosub.CoTrainingEncoderDecoder',
+    'CascadeEncoderDecoder': 'mmcosub.CoTrainingCascadeEncoderDecoder',
+    'ImageClassifier': 'mmcosub.CoTrainingImageClassifier',
+}
+
+
+def packaged_configs() -> Path:
+    """Folder of the configs that come with the package."""
+    package = Path(mmcosub.__file__).parent
+    shipped = package / '.mim' / 'configs'
+    # A checkout made without symbolic links has them only beside the package.
+    return shipped if shipped.is_dir() else package.parent / 'configs'
+
+
+def list_schemes() -> dict[str, Path]:
+    """The schemes that come with the package: config fragment by name."""
+    folder = packaged_configs() / '_base_' / 'schemes'
+    return {path.stem: path for path in sorted(folder.glob('*.py'))}
+
+
+def find_scheme(name_or_file: str) -> Path:
+    """Find the config fragment of a scheme.
+
+    Args:
+        name_or_file (str): One of :func:`list_schemes`, or a fragment of one's own.
+
+    Raises:
+        ValueError: If there is no such name and no such file.
+    """
+    schemes = list_schemes()
+    if name_or_file in schemes:
+        return schemes[name_or_file]
+    path = Path(name_or_file)
+    if path.suffix == '.py' and path.is_file():
+        return path
+    close = difflib.get_close_matches(name_or_file.lower(), schemes, n=1)
+    hint = f' Did you mean {close[0]!r}?' if close else ''
+    raise ValueError(
+        f'Unknown scheme {name_or_file!r}.{hint} Valid names are {list(schemes)}; or '
+        'give the path of a .py file with `scheme = dict(type=...)`.'
+    )
+
+
+def apply_scheme(cfg: Config, name_or_file: str) -> None:
+    """Turn a config into a co-trained one, in place.
+
+    Args:
+        cfg (Config): Config of a segmentor or classifier. A scheme that it has is
+            replaced.
+        name_or_file (str): One of :func:`list_schemes`, or a fragment of one's own.
+
+    Raises:
+        ValueError: If the scheme is not found or its file is not a fragment.
+    """
+    path = find_scheme(name_or_file)
+    fragment = Config.fromfile(path)
+    if 'scheme' not in fragment:
+        raise ValueError(f'{path} has no `scheme = dict(type=...)`.')
+    others = sorted(set(fragment) - set(_FRAGMENT_KEYS))
+    if others:
+        raise ValueError(
+            f'{path} is more than a scheme: it also has {others}. A scheme file may '
+            f'have {list(_FRAGMENT_KEYS)} only; a whole config is trained as it is, '
+            'without --co-train.'
+        )
+    cfg.scheme = fragment.scheme
+    cfg.runner_type = fragment.get('runner_type', RUNNER)
+    if 'custom_hooks' in fragment:
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *fragment.custom_hooks]
+    if 'custom_imports' in fragment:
+        # Kept, so that the config in the work directory finds the scheme, too.
+        before = cfg.get('custom_imports') or dict(imports=[])
+        imports = [*_as_list(before['imports'])]
+        imports += _as_list(fragment.custom_imports['imports'])
+        cfg.custom_imports = dict(imports=imports, allow_failed_imports=False)
+
+
+def co_trained_model(model: dict, scheme: dict) -> dict:
+    """Config of the model that trains a stock model by a scheme.
+
+    Args:
+        model (dict): Config of a stock model, or of a wrapper already.
+        scheme (dict): Config of the scheme.
+
+    Raises:
+        ValueError: If the scheme has no type or there is no wrapper for the model.
+    """
+    if 'type' not in scheme:
+        raise ValueError(
+            f'The scheme {dict(scheme)} has no type: choose one of '
+            f'{list(list_schemes())} with --co-train, or set scheme.type.'
+        )
+    kind: Any = model.get('type')
+    given = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
+    scope, _, name = given.rpartition('.')
+    wrapped = {wrapper.partition('.')[2] for wrapper in WRAPPERS.values()}
+    if name in wrapped:
+        return {'scheme': scheme, **model}
+    if name not in WRAPPERS or scope not in ('', 'mmseg', 'mmpretrain'):
+        raise ValueError(
+            f'A model of type {given!r} cannot be co-trained. Supported types are '
+            f'{list(WRAPPERS)}; without --co-train it trains as usual.'
+        )
+    return {**model, 'type': WRAPPERS[name], 'scheme': scheme}
+
+
+def _as_list(imports: str | list[str]) -> list[str]:
+    return [imports] if isinstance(imports, str) else list(imports)

@@ -1,0 +1,50 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.runner import autocast
+from torch import nn
+
+
+class CPUAmpOptimWrapper(OptimWrapper):
+    """What MMEngine's ``AmpOptimWrapper`` is on a GPU, for a machine without one.
+
+    MMEngine's own refuses to run there. This one computes in bfloat16, which has the
+    range of float32 and so needs no loss scaling.
+
+    Args:
+        loss_scale (Any): Accepted and not used. Defaults to None.
+        dtype (Any): Accepted and not used: always bfloat16. Defaults to None.
+        use_fsdp (bool): Accepted and not used. Defaults to False.
+        **kwargs: Arguments of ``OptimWrapper``.
+    """
+
+    def __init__(
+        self,
+        loss_scale: Any = None,
+        dtype: Any = None,
+        use_fsdp: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast to bfloat16 besides what every wrapper does.
+
+        Args:
+            model (nn.Module): The model that trains.
+        """
+        with super().optim_context(model), autocast('cpu', dtype=torch.bfloat16):
+            yield
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Load a state, that of a run on a GPU included.
+
+        Args:
+            state_dict (dict): State of this or MMEngine's ``AmpOptimWrapper``.
+        """
+        state_dict.pop('loss_scaler', None)
+        super().load_state_dict(state_dict)

@@ -1,0 +1,173 @@
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import is_distributed, is_main_process
+from mmengine.logging import print_log
+from mmengine.model import (
+    BaseTTAModel,
+    MMDistributedDataParallel,
+    is_model_wrapper,
+    revert_sync_batchnorm,
+)
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from torch import nn
+
+from mmcosub.registry import RUNNERS
+
+from .checkpoint import check_overlap, read_checkpoint
+from .co_train import co_trained_model
+from .cpu_amp import CPUAmpOptimWrapper
+
+
+@RUNNERS.register_module()
+class CoTrainingRunner(Runner):
+    """MMEngine's runner, training by the config's ``scheme`` if it has one.
+
+    The config stays that of the stock model: the wrapper is put around it only in
+    here, so what is dumped, and what a checkpoint holds, needs no mmcosub to load.
+
+    Besides, for every run: the data are checked before training starts, a loss that
+    is not finite stops it, a checkpoint that hardly matches is refused, and machines
+    without a GPU can use ``--amp`` and several processes.
+    """
+
+    trains = True
+    """Whether the model is to be trained, rather than only evaluated."""
+
+    # ---- the method --------------------------------------------------------------
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model, with its co-training wrapper where there is a scheme.
+
+        Args:
+            model (nn.Module | dict): A model or its config.
+        """
+        scheme = self.cfg.get('scheme')
+        if scheme and isinstance(model, dict) and self.trains and self._train_loop:
+            model = co_trained_model(model, scheme)
+        return super().build_model(model)
+
+    def register_hooks(
+        self, default_hooks: dict | None = None, custom_hooks: list | None = None
+    ) -> None:
+        """Register the config's hooks and those of ours that it does not name.
+
+        Args:
+            default_hooks (dict, optional): Config of default hooks.
+            custom_hooks (list, optional): Configs of further hooks.
+        """
+        super().register_hooks(default_hooks, custom_hooks)
+        ours = ['NonFiniteLossHook']
+        if self.cfg.get('scheme') and self.trains and self._train_loop:
+            ours.append('CoTrainingLossHook')
+        present = {type(hook).__name__ for hook in self._hooks}
+        for name in ours:
+            if name not in present:
+                self.register_hook(dict(type=f'mmcosub.{name}'))
+
+    # ---- what bad input gets -----------------------------------------------------
+
+    def train(self) -> nn.Module:
+        """Check the data of a segmentor, then train.
+
+        Raises:
+            ValueError: If the data cannot be what the config says.
+        """
+        classes = _classes(unwrapped(self.model))
+        if classes and isinstance(self._train_dataloader, dict):
+            from mmcosub.datasets import check_segmentation_data, guard
+
+            config = self._train_dataloader['dataset']
+            if isinstance(config, dict):
+                if is_main_process():
+                    check_segmentation_data(config, *classes)
+                dataset = DATASETS.build(config)
+                # In place before the data loader's workers get their copies.
+                guard(dataset, *classes)
+                self._train_dataloader['dataset'] = dataset
+        return super().train()
+
+    def load_checkpoint(
+        self, filename: str, map_location: str = 'cpu', **kwargs: object
+    ) -> dict:
+        """Load weights to start from, unless they are those of another model.
+
+        Args:
+            filename (str): Checkpoint file or URL.
+            map_location (str): Device of its tensors. Defaults to 'cpu'.
+            **kwargs: Arguments of MMEngine's method.
+
+        Raises:
+            ValueError: If it cannot be read or hardly matches the model.
+        """
+        checkpoint = read_checkpoint(filename)
+        check_overlap(unwrapped(self.model), checkpoint, filename)
+        return super().load_checkpoint(filename, map_location, **kwargs)
+
+    # ---- machines without a GPU --------------------------------------------------
+
+    def build_optim_wrapper(
+        self, optim_wrapper: OptimWrapper | dict
+    ) -> OptimWrapper | OptimWrapperDict:
+        """Build the optimizer wrapper; without a GPU, AMP is bfloat16.
+
+        Args:
+            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
+        """
+        if isinstance(optim_wrapper, dict) and get_device() == 'cpu':
+            kind = optim_wrapper.get('type')
+            name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+            if name.rpartition('.')[2] == 'AmpOptimWrapper':
+                print_log('No GPU: mixed precision is bfloat16 here.', 'current')
+                optim_wrapper = type(optim_wrapper)(optim_wrapper)
+                optim_wrapper['type'] = CPUAmpOptimWrapper
+        return super().build_optim_wrapper(optim_wrapper)
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the processes; without a GPU, over gloo.
+
+        Args:
+            env_cfg (dict): The config's ``env_cfg``.
+        """
+        # MMEngine's own selects a GPU in every process, whatever the backend.
+        on_cpu = self._launcher == 'pytorch' and get_device() == 'cpu'
+        if on_cpu and not is_distributed():
+            torch.distributed.init_process_group('gloo')
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes; without a GPU, without SyncBN.
+
+        Args:
+            model_wrapper_cfg (dict, optional): Config of the wrapper.
+            model (nn.Module): The model.
+        """
+        if not self.distributed or get_device() != 'cpu' or model_wrapper_cfg:
+            return super().wrap_model(model_wrapper_cfg, model)
+        # SyncBN has no CPU implementation, and devices are named on GPUs only.
+        return MMDistributedDataParallel(
+            module=revert_sync_batchnorm(model),
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+        )
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, out of wrappers for several processes or augmentations."""
+    inner: Any = model
+    while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
+        inner = inner.module
+    return inner
+
+
+def _classes(model: nn.Module) -> tuple[int, int] | None:
+    """Number of classes and ignored label of a segmentor, None of another model."""
+    head: Any = getattr(model, 'decode_head', None)
+    if isinstance(head, nn.ModuleList):
+        head = head[-1]
+    if head is None or not hasattr(head, 'num_classes'):
+        return None
+    return head.num_classes, getattr(head, 'ignore_index', 255)

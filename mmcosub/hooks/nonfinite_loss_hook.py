@@ -1,0 +1,109 @@
+import math
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.runner import Runner
+
+from mmcosub.registry import HOOKS
+
+
+@HOOKS.register_module()
+class NonFiniteLossHook(Hook):
+    """Stops a run whose loss is not finite, before a checkpoint keeps the damage.
+
+    A loss scaler that adapts survives single overflows: it skips the step and lowers
+    the scale. Everywhere else the first one has already spoilt the weights.
+
+    A run on several machines may see the loss of another rank only in the weights, so
+    these are looked at, too, before a checkpoint is written.
+
+    Args:
+        patience (int): Number of iterations in a row whose loss may be infinite or NaN
+            while a loss scaler adapts. Defaults to 20.
+
+    Raises:
+        ValueError: If ``patience`` is negative.
+    """
+
+    # Right after RuntimeInfoHook, long before CheckpointHook.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, patience: int = 20) -> None:
+        if patience < 0:
+            raise ValueError(f'patience={patience} must not be negative.')
+        self.patience = patience
+        self.in_a_row = 0
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Look at the losses of the iteration.
+
+        Raises:
+            FloatingPointError: If they are not finite and that cannot mend itself.
+        """
+        terms = {
+            name: torch.as_tensor(value).detach().item()
+            for name, value in (outputs or {}).items()
+            if 'loss' in name
+        }
+        if all(math.isfinite(value) for value in terms.values()):
+            self.in_a_row = 0
+            return
+        self.in_a_row += 1
+        patience = self.patience if _skips_overflows(runner.optim_wrapper) else 0
+        values = ', '.join(f'{name} = {value:.6g}' for name, value in terms.items())
+        if self.in_a_row <= patience:
+            runner.logger.warning(
+                f'Loss not finite at iteration {runner.iter + 1} ({values}): step '
+                f'skipped, {self.in_a_row} of at most {patience} in a row.'
+            )
+            return
+        raise FloatingPointError(
+            f'Loss not finite at iteration {runner.iter + 1}: {values}.{_mend(runner)}'
+        )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse to write weights that are not finite.
+
+        Raises:
+            FloatingPointError: If a parameter is not finite.
+        """
+        for name, value in checkpoint['state_dict'].items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise FloatingPointError(
+                    f'{name} is not finite at iteration {runner.iter + 1}; the '
+                    f'checkpoint is not written.{_mend(runner)}'
+                )
+
+
+def _skips_overflows(optim_wrapper: OptimWrapper) -> bool:
+    """Whether a loss scaler adapts and skips the steps that overflow."""
+    return (
+        isinstance(optim_wrapper, AmpOptimWrapper)
+        and optim_wrapper._scale_update_param is None
+        and optim_wrapper.loss_scaler.is_enabled()
+    )
+
+
+def _mend(runner: Runner) -> str:
+    saved = runner.message_hub.runtime_info.get('last_ckpt')
+    kept = f'The last checkpoint, {saved}, is intact' if saved else 'None is saved yet'
+    amp = isinstance(runner.optim_wrapper, AmpOptimWrapper)
+    return (
+        f' {kept}. To mend: lower the learning rate (optim_wrapper.optimizer.lr) or '
+        'warm it up for longer, clip gradients (optim_wrapper.clip_grad='
+        'dict(max_norm=1.0))'
+        + (
+            ', train without --amp or in bfloat16 (optim_wrapper.dtype=bfloat16)'
+            if amp
+            else ''
+        )
+        + ', lower scheme.weight if it is a co-training loss, and look at the data.'
+    )

@@ -1,0 +1,165 @@
+#!/usr/bin/env python
+"""Test a checkpoint: metrics, predictions as files, pictures."""
+
+import argparse
+import copy
+import inspect
+from collections.abc import Iterator, Sequence
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import METRICS
+
+from mmcosub.engine import EvaluationRunner
+from mmcosub.engine.checkpoint import require_file
+from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.stack import import_stack_quietly
+
+# What draws, by default scope, for configs that do not say.
+VISUALIZERS = {'mmseg': 'SegLocalVisualizer', 'mmpretrain': 'UniversalVisualizer'}
+HOOKS = {'mmseg': 'SegVisualizationHook', 'mmpretrain': 'VisualizationHook'}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Test a model of MMSegmentation or MMPretrain. A co-trained one '
+        'is tested as the stock model that it is.'
+    )
+    parser.add_argument(
+        'config', help='config file, or PACKAGE::FILE for one inside a package'
+    )
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument(
+        '--out',
+        metavar='PATH',
+        help='save predictions: a folder of label maps (.png) for segmentation, a '
+        'file (.pkl) for classification',
+    )
+    parser.add_argument(
+        '--show', action='store_true', help='show predictions in a window'
+    )
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='save pictures of predictions in DIR'
+    )
+    parser.add_argument(
+        '--wait-time',
+        type=float,
+        default=2,
+        metavar='SECONDS',
+        help='how long --show shows each (default: 2)',
+    )
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation: the config's tta_pipeline (several scales and "
+        'flips, usually), predictions averaged',
+    )
+    add_common_arguments(parser)
+    return parser
+
+
+def datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
+    """The datasets with a pipeline inside wrappers such as ConcatDataset."""
+    if 'pipeline' in cfg:
+        yield cfg
+    inner = cfg.get('datasets') or [cfg.dataset] if 'dataset' in cfg else []
+    for dataset in inner:
+        yield from datasets(dataset)
+
+
+def use_tta(cfg: Config) -> None:
+    """Put test-time augmentation around the pipeline and the model."""
+    scope = cfg.get('default_scope')
+    if 'tta_pipeline' not in cfg:
+        if scope != 'mmpretrain':
+            raise ValueError(
+                '--tta needs a `tta_pipeline` in the config, such as\n'
+                "tta_pipeline = [dict(type='LoadImageFromFile'), dict(\n"
+                "    type='TestTimeAug', transforms=[\n"
+                "        [dict(type='Resize', scale_factor=r, keep_ratio=True)\n"
+                '         for r in (0.75, 1.0, 1.25)],\n'
+                "        [dict(type='RandomFlip', prob=p, direction='horizontal')\n"
+                '         for p in (0., 1.)],\n'
+                "        [dict(type='LoadAnnotations')],\n"
+                "        [dict(type='PackSegInputs')]])]"
+            )
+        pipeline = copy.deepcopy(next(datasets(cfg.test_dataloader.dataset)).pipeline)
+        flips = [dict(type='RandomFlip', prob=p) for p in (0.0, 1.0)]
+        pipeline[-1] = dict(type='TestTimeAug', transforms=[flips, [pipeline[-1]]])
+        cfg.tta_pipeline = pipeline
+    average = 'SegTTAModel' if scope == 'mmseg' else 'mmpretrain.AverageClsScoreTTA'
+    for dataset in datasets(cfg.test_dataloader.dataset):
+        dataset.pipeline = cfg.tta_pipeline
+    cfg.model = ConfigDict(
+        {**cfg.get('tta_model', {'type': average})}, module=cfg.model
+    )
+
+
+def save_predictions(cfg: Config, out: str) -> None:
+    """Make the evaluator write the predictions, too."""
+    given = cfg.test_evaluator
+    metrics = list(given) if isinstance(given, list | tuple) else [given]
+    if cfg.get('default_scope') == 'mmpretrain':
+        if not out.endswith(('.pkl', '.pickle')):
+            raise ValueError(f'--out {out}: for a classifier it is a .pkl file.')
+        metrics.append(dict(type='DumpResults', out_file_path=out))
+    else:
+        writers = [m for m in metrics if writes_predictions(m['type'])]
+        if not writers:
+            raise ValueError(
+                f'--out: none of the metrics {[m["type"] for m in metrics]} writes '
+                'predictions; have an IoUMetric in test_evaluator.'
+            )
+        writers[0].update(output_dir=out, keep_results=True)
+    cfg.test_evaluator = metrics
+
+
+def writes_predictions(name: str) -> bool:
+    kind = METRICS.get(name if '.' in name else f'mmseg.{name}')
+    return kind is not None and 'output_dir' in inspect.signature(kind).parameters
+
+
+def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
+    """Turn on drawing, adding what draws where the config has none."""
+    scope = cfg.get('default_scope')
+    if scope not in HOOKS:
+        raise ValueError(
+            f'--show and --show-dir do not know default_scope={scope!r}: it is one of '
+            f'{list(HOOKS)}.'
+        )
+    cfg.setdefault('default_hooks', ConfigDict())
+    hook = cfg.default_hooks.setdefault('visualization', ConfigDict(type=HOOKS[scope]))
+    if not cfg.get('visualizer'):
+        backends = [dict(type='LocalVisBackend')]
+        cfg.visualizer = dict(type=VISUALIZERS[scope], vis_backends=backends)
+    hook.update(show=args.show, wait_time=args.wait_time)
+    if scope == 'mmseg':
+        hook.draw = True
+        if args.show_dir:
+            cfg.visualizer.save_dir = args.show_dir
+    else:
+        hook.update(enable=True, interval=1, out_dir=args.show_dir)
+        if hook.type == 'VisualizationHook':
+            hook.type = 'mmcosub.TTAVisualizationHook'
+
+
+def main(argv: Sequence[str] | None = None) -> dict:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    try:
+        require_file(args.checkpoint)
+        cfg = load_config(args)
+        cfg.load_from, cfg.resume = args.checkpoint, False
+        import_stack_quietly()
+        if args.tta:
+            use_tta(cfg)
+        if args.out:
+            save_predictions(cfg, args.out)
+        if args.show or args.show_dir:
+            use_visualization(cfg, args)
+    except ValueError as error:
+        parser.error(str(error))
+    return EvaluationRunner.from_cfg(cfg).test()
+
+
+if __name__ == '__main__':
+    main()

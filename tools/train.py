@@ -1,0 +1,116 @@
+#!/usr/bin/env python
+"""Train a segmentor or classifier, as its config says or co-trained by a scheme."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import find_latest_checkpoint
+
+from mmcosub.engine import CoTrainingRunner
+from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.co_train import RUNNER, list_schemes
+from mmcosub.stack import import_stack_quietly
+
+LATEST = 'latest'
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Train a model of MMSegmentation or MMPretrain. Any stock config '
+        'works; --co-train turns it into submodel co-training.',
+        epilog='Example: tools/train.py mmseg::segformer/'
+        'segformer_mit-b0_8xb2-160k_ade20k-512x512.py --co-train cosub '
+        '--cfg-options scheme.weight=0.3',
+    )
+    parser.add_argument(
+        'config', help='config file, or PACKAGE::FILE for one inside a package'
+    )
+    parser.add_argument(
+        '--co-train',
+        metavar='NAME_OR_FILE',
+        help=f'train by this scheme: {", ".join(list_schemes())}, or a .py file of '
+        'your own with `scheme = dict(type=...)`',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const=LATEST,
+        metavar='CHECKPOINT',
+        help='continue from CHECKPOINT, or, without one, from the latest in the work '
+        'directory (from the start if there is none yet)',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: float16 with loss scaling on a GPU, bfloat16 '
+        'without one',
+    )
+    add_common_arguments(parser)
+    return parser
+
+
+def use_amp(cfg: Config) -> None:
+    """Make the config's optimizer wrapper one for mixed precision."""
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    if kind == 'AmpOptimWrapper':
+        return
+    if kind != 'OptimWrapper':
+        raise ValueError(
+            f'--amp does not go with optim_wrapper.type={kind!r}: it replaces '
+            "'OptimWrapper' by 'AmpOptimWrapper'. Set mixed precision in the config."
+        )
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def use_resume(cfg: Config, resume: str) -> None:
+    """Set what to resume from: a file, or the latest in the work directory."""
+    if resume != LATEST:
+        if '://' not in resume and not Path(resume).is_file():
+            raise ValueError(f'--resume: no checkpoint file {resume}.')
+        cfg.resume, cfg.load_from = True, resume
+        return
+    latest = find_latest_checkpoint(cfg.work_dir)
+    if latest and not Path(latest).is_file():
+        raise ValueError(
+            f'{cfg.work_dir}/last_checkpoint names {latest}, which is not there. '
+            'Name the checkpoint: --resume CHECKPOINT.'
+        )
+    # Without one, `load_from` stays what it was: weights to start from, not a run to
+    # continue.
+    cfg.resume = latest is not None
+    if latest:
+        cfg.load_from = latest
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    try:
+        cfg = load_config(args)
+        if args.amp:
+            use_amp(cfg)
+        if args.resume:
+            use_resume(cfg, args.resume)
+        kind = cfg.get('runner_type', 'Runner')
+        if cfg.get('scheme') and kind != RUNNER:
+            raise ValueError(
+                f'runner_type={kind!r} cannot train by a scheme: use {RUNNER!r}.'
+            )
+    except ValueError as error:
+        parser.error(str(error))
+
+    import_stack_quietly()
+    # Ours for stock configs, too; one that the config names, such as FlexibleRunner,
+    # as it is.
+    own = kind in ('Runner', RUNNER)
+    runner = CoTrainingRunner.from_cfg(cfg) if own else RUNNERS.build(cfg)
+    runner.train()
+
+
+if __name__ == '__main__':
+    main()
