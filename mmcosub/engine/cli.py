@@ -4,6 +4,7 @@ import importlib.util
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
@@ -61,6 +62,7 @@ def load_config(args: Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = find_config(args.config)
     cfg = Config.fromfile(path)
+    _drop_own_scope(cfg._cfg_dict)
     if 'model' not in cfg:
         raise ValueError(f'{path} is no config to run: it has no `model`.')
     # Before the options, which may be about the scheme.
@@ -117,3 +119,19 @@ def _set_loader_defaults(cfg: Config) -> None:
             loader.setdefault('pin_memory', get_device() != 'cpu')
             loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
             loader.setdefault('collate_fn', dict(type='default_collate'))
+
+
+def _drop_own_scope(cfg: Any) -> None:
+    """Remove the mark that MMEngine puts on what comes from ``mmcosub::`` configs.
+
+    It would look up every name there among ours, where those of mmseg are not; ours
+    are named with their scope.
+    """
+    if isinstance(cfg, dict):
+        if cfg.get('_scope_') == 'mmcosub':
+            del cfg['_scope_']
+        for value in cfg.values():
+            _drop_own_scope(value)
+    elif isinstance(cfg, list | tuple):
+        for value in cfg:
+            _drop_own_scope(value)

@@ -1,0 +1,194 @@
+"""tools/test.py: --tta, --out and --show-dir together, and what bad input gets."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from stock import forget_runners, segmentation_config, write_config
+
+FLAGS = {
+    '--help',
+    '--work-dir',
+    '--out',
+    '--show',
+    '--show-dir',
+    '--wait-time',
+    '--tta',
+    '--cfg-options',
+    '--launcher',
+    '--local-rank',
+    '--local_rank',
+}
+
+
+@pytest.fixture(scope='module')
+def trained(
+    train: ModuleType, tmp_path_factory: pytest.TempPathFactory, scenes: Path
+) -> Iterator[tuple[Path, Path]]:
+    """A config file and the checkpoint of a co-trained run of it."""
+    root = tmp_path_factory.mktemp('trained')
+    path = write_config(root / 'tiny.py', segmentation_config(scenes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('LOCAL_RANK', '0')
+        train.main([str(path), '--work-dir', str(root / 'w'), '--co-train', 'cosub'])
+        forget_runners()
+    return path, root / 'w' / 'iter_4.pth'
+
+
+def refused(tool: ModuleType, capsys: pytest.CaptureFixture, *argv: object) -> str:
+    """What the script says of arguments that it refuses."""
+    with pytest.raises(SystemExit) as exit_:
+        tool.main([str(a) for a in argv])
+    assert exit_.value.code == 2
+    return ' '.join(capsys.readouterr().err.split())
+
+
+def test_flags(test_tool: ModuleType) -> None:
+    """A flag that comes or goes is a decision, also about this list."""
+    options = test_tool.make_parser()._option_string_actions
+    assert {name for name in options if name.startswith('--')} == FLAGS
+
+
+@pytest.mark.parametrize('listed', [False, True])
+@pytest.mark.parametrize('tta', [False, True])
+def test_everything_together(
+    test_tool: ModuleType,
+    trained: tuple[Path, Path],
+    scenes: Path,
+    tmp_path: Path,
+    tta: bool,
+    listed: bool,
+) -> None:
+    path, checkpoint = trained
+    if listed:
+        cfg = segmentation_config(scenes)
+        dice = dict(type='IoUMetric', iou_metrics=['mDice'], prefix='dice')
+        evaluators = [cfg['val_evaluator'], dice]
+        path = write_config(tmp_path / 'a.py', {**cfg, 'test_evaluator': evaluators})
+    out, show, work = (tmp_path / name for name in ('out', 'show', 'work'))
+    argv = [path, checkpoint, '--work-dir', work, '--out', out, '--show-dir', show]
+    metrics = test_tool.main([str(a) for a in argv] + ['--tta'] * tta)
+    assert 0 <= metrics['mIoU'] <= 100
+    names = [f'{i}.png' for i in range(4)]
+    assert sorted(p.name for p in out.iterdir()) == names
+    assert len(list(show.glob('**/vis_image/*.png'))) == 4
+    # What is written is what was measured, in the labels of the files read.
+    right = total = 0
+    for name in names:
+        predicted = cv2.imread(str(out / name), cv2.IMREAD_UNCHANGED)
+        label = cv2.imread(
+            str(scenes / 'annotations/validation' / name), cv2.IMREAD_UNCHANGED
+        )
+        right += np.count_nonzero(predicted == label)
+        total += label.size
+    assert metrics['aAcc'] == pytest.approx(100 * right / total, abs=0.01)
+
+
+def test_tta_averages(
+    test_tool: ModuleType, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Its predictions differ from those of the image as it is."""
+    out = [tmp_path / 'plain', tmp_path / 'tta']
+    for folder, flags in zip(out, ([], ['--tta']), strict=True):
+        argv = [*trained, '--work-dir', tmp_path / 'w', '--out', folder]
+        test_tool.main([str(a) for a in argv] + flags)
+        forget_runners()
+    plain, averaged = (
+        np.stack([cv2.imread(str(f / f'{i}.png'), -1) for i in range(4)]) for f in out
+    )
+    assert (plain != averaged).any()
+
+
+def test_leaves_the_config_of_training(
+    test_tool: ModuleType, trained: tuple[Path, Path]
+) -> None:
+    path, checkpoint = trained
+    before = (checkpoint.parent / path.name).read_text()
+    test_tool.main([str(path), str(checkpoint), '--work-dir', str(checkpoint.parent)])
+    assert (checkpoint.parent / path.name).read_text() == before
+    assert 'scheme' in before
+
+
+def test_classification(
+    train: ModuleType,
+    test_tool: ModuleType,
+    classification_config: Path,
+    tmp_path: Path,
+) -> None:
+    train.main([str(classification_config)])
+    forget_runners()
+    out, show = tmp_path / 'out.pkl', tmp_path / 'show'
+    argv = [classification_config, tmp_path / 'w/epoch_1.pth', '--out', out]
+    argv += ['--show-dir', show, '--tta']
+    metrics = test_tool.main([str(a) for a in argv])
+    assert 0 <= metrics['accuracy/top1'] <= 100
+    assert len(list(show.iterdir())) == 4
+    assert len(pickle.loads(out.read_bytes())) == 4
+
+
+def test_missing_checkpoint(
+    test_tool: ModuleType, trained: tuple[Path, Path], capsys: pytest.CaptureFixture
+) -> None:
+    path, checkpoint = trained
+    said = refused(test_tool, capsys, path, checkpoint.parent / 'iter_5.pth')
+    assert 'No checkpoint file' in said
+    assert "['iter_2.pth', 'iter_4.pth']" in said
+
+
+def test_unreadable_checkpoint(
+    test_tool: ModuleType, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path, checkpoint = trained
+    short = tmp_path / 'short.pth'
+    short.write_bytes(checkpoint.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r'short\.pth cannot be read as a checkpoint'):
+        test_tool.main([str(path), str(short), '--work-dir', str(tmp_path)])
+
+
+def test_other_number_of_classes(
+    test_tool: ModuleType, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    argv = [*map(str, trained), '--work-dir', str(tmp_path), '--cfg-options']
+    with pytest.raises(ValueError, match='does not fit the model: size mismatch'):
+        test_tool.main([*argv, 'model.decode_head.num_classes=7'])
+
+
+def test_other_model(
+    test_tool: ModuleType, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path, checkpoint = trained
+    saved = torch.load(checkpoint, weights_only=False)
+    saved['state_dict'] = {f'x.{k}': v for k, v in saved['state_dict'].items()}
+    other = tmp_path / 'other.pth'
+    torch.save(saved, other)
+    with pytest.raises(ValueError, match=r'lacks \d+ of its weights'):
+        test_tool.main([str(path), str(other), '--work-dir', str(tmp_path)])
+
+
+def test_tta_without_pipeline(
+    test_tool: ModuleType,
+    trained: tuple[Path, Path],
+    scenes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    cfg = segmentation_config(scenes)
+    del cfg['tta_pipeline']
+    path = write_config(tmp_path / 'no_tta.py', cfg)
+    said = refused(test_tool, capsys, path, trained[1], '--tta')
+    assert '--tta needs a `tta_pipeline`' in said
+
+
+def test_out_of_a_classifier_is_a_file(
+    test_tool: ModuleType,
+    trained: tuple[Path, Path],
+    classification_config: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    argv = [classification_config, trained[1], '--out', 'folder']
+    assert 'for a classifier it is a .pkl file' in refused(test_tool, capsys, *argv)

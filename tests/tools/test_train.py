@@ -1,0 +1,181 @@
+"""tools/train.py: stock and co-trained runs, resuming, and what bad input gets."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from stock import forget_runners
+
+FLAGS = {
+    '--help',
+    '--work-dir',
+    '--resume',
+    '--amp',
+    '--co-train',
+    '--cfg-options',
+    '--launcher',
+    '--local-rank',
+    '--local_rank',
+}
+
+
+def losses(work_dir: Path) -> list[float]:
+    """Losses that the runs in a work directory logged."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    lines = [line for log in logs for line in log.read_text().splitlines()]
+    return [line['loss'] for line in map(json.loads, lines) if 'loss' in line]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """Weights in a checkpoint."""
+    return torch.load(path, weights_only=False)['state_dict']
+
+
+def refused(train: ModuleType, capsys: pytest.CaptureFixture, *argv: object) -> str:
+    """What the script says of arguments that it refuses."""
+    with pytest.raises(SystemExit) as exit_:
+        train.main([str(a) for a in argv])
+    assert exit_.value.code == 2
+    return ' '.join(capsys.readouterr().err.split())
+
+
+def test_flags(train: ModuleType) -> None:
+    """A flag that comes or goes is a decision, also about this list."""
+    options = train.make_parser()._option_string_actions
+    assert {name for name in options if name.startswith('--')} == FLAGS
+
+
+def test_stock_config(train: ModuleType, config: Path, tmp_path: Path) -> None:
+    train.main([str(config)])
+    assert (tmp_path / 'w' / 'last_checkpoint').read_text().endswith('iter_4.pth')
+    assert len(losses(tmp_path / 'w')) == 4
+    scalars = next((tmp_path / 'w').glob('*/vis_data/scalars.json')).read_text()
+    assert 'mIoU' in scalars
+    assert 'co_training' not in scalars
+
+
+def test_co_trained_checkpoint_is_stock(
+    train: ModuleType, config: Path, tmp_path: Path
+) -> None:
+    train.main([str(config), '--co-train', 'cosub'])
+    scalars = next((tmp_path / 'w').glob('*/vis_data/scalars.json')).read_text()
+    assert 'loss_co_training' in scalars
+    model = MODELS.build(Config.fromfile(config).model)
+    model.load_state_dict(weights(tmp_path / 'w' / 'iter_4.pth'), strict=True)
+    dumped = Config.fromfile(tmp_path / 'w' / 'tiny.py')
+    assert dumped.model.type == 'EncoderDecoder'
+    assert dumped.scheme.type == 'mmcosub.Cosub'
+
+
+def test_options_reach_the_scheme(
+    train: ModuleType, config: Path, tmp_path: Path
+) -> None:
+    options = ['--cfg-options', 'scheme.weight=0.25', 'train_cfg.max_iters=1']
+    train.main([str(config), '--co-train', 'cosub', *options])
+    assert Config.fromfile(tmp_path / 'w' / 'tiny.py').scheme.weight == 0.25
+    line = next((tmp_path / 'w').glob('*/vis_data/scalars.json')).read_text()
+    scalars = json.loads(line.splitlines()[0])
+    labels = (scalars['label_view0'] + scalars['label_view1']) / 2
+    assert scalars['decode.loss_ce'] == pytest.approx(0.75 * labels, rel=1e-4)
+
+
+def test_resume_latest(train: ModuleType, config: Path, tmp_path: Path) -> None:
+    """Without a checkpoint it starts; with one it goes on, to where it was to go."""
+    train.main([str(config), '--resume', '--cfg-options', 'train_cfg.max_iters=2'])
+    first = weights(tmp_path / 'w' / 'iter_2.pth')
+    assert len(losses(tmp_path / 'w')) == 2
+    forget_runners()
+    train.main([str(config), '--resume'])
+    assert len(losses(tmp_path / 'w')) == 4
+    last = torch.load(tmp_path / 'w' / 'iter_4.pth', weights_only=False)
+    assert last['meta']['iter'] == 4
+    assert any((last['state_dict'][k] != first[k]).any() for k in first)
+
+
+def test_resume_path(train: ModuleType, config: Path, tmp_path: Path) -> None:
+    train.main([str(config), '--co-train', 'cosub'])
+    start = tmp_path / 'w' / 'iter_2.pth'
+    forget_runners()
+    elsewhere = ['--work-dir', str(tmp_path / 'w2'), '--resume', str(start)]
+    train.main([str(config), '--co-train', 'cosub', *elsewhere])
+    assert len(losses(tmp_path / 'w2')) == 2
+    plans = [
+        torch.load(tmp_path / w / 'iter_4.pth', weights_only=False)['message_hub']
+        for w in ('w', 'w2')
+    ]
+    drawn = [hub['runtime_info']['co_training_plans']['drawn'] for hub in plans]
+    assert drawn == [4, 4]
+
+
+def test_amp(train: ModuleType, config: Path, tmp_path: Path) -> None:
+    train.main([str(config), '--co-train', 'cosub', '--amp'])
+    assert len(losses(tmp_path / 'w')) == 4
+    saved = weights(tmp_path / 'w' / 'iter_4.pth')
+    assert all(v.dtype != torch.bfloat16 for v in saved.values())
+    # A run on a GPU can take it up.
+    dumped = Config.fromfile(tmp_path / 'w' / 'tiny.py').optim_wrapper
+    assert (dumped.type, dumped.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+
+
+def test_classification(
+    train: ModuleType, classification_config: Path, tmp_path: Path
+) -> None:
+    train.main([str(classification_config)])
+    assert (tmp_path / 'w' / 'epoch_1.pth').is_file()
+
+
+def test_config_inside_a_package(
+    train: ModuleType, capsys: pytest.CaptureFixture
+) -> None:
+    said = refused(train, capsys, 'mmseg::upernet/nothing.py')
+    assert 'No config file mmseg::upernet/nothing.py' in said
+    assert 'upernet_r' in said
+
+
+@pytest.mark.parametrize(
+    ('argv', 'said'),
+    [
+        (['--co-train', 'cosubb'], "Did you mean 'cosub'? Valid names are ["),
+        (['--co-train', 'nothing.py'], "Unknown scheme 'nothing.py'"),
+        (['--resume', 'nothing.pth'], 'no checkpoint file nothing.pth'),
+        (
+            ['--amp', '--cfg-options', 'optim_wrapper.type=ApexOptimWrapper'],
+            "--amp does not go with optim_wrapper.type='ApexOptimWrapper'",
+        ),
+        (
+            ['--co-train', 'cosub', '--cfg-options', 'runner_type=FlexibleRunner'],
+            "runner_type='FlexibleRunner' cannot train by a scheme",
+        ),
+    ],
+)
+def test_refused(
+    train: ModuleType,
+    config: Path,
+    capsys: pytest.CaptureFixture,
+    argv: list[str],
+    said: str,
+) -> None:
+    assert said in refused(train, capsys, config, *argv)
+
+
+def test_missing_config(
+    train: ModuleType, config: Path, capsys: pytest.CaptureFixture
+) -> None:
+    said = refused(train, capsys, config.parent / 'tny.py')
+    assert 'No config file' in said
+    assert 'there are: tiny.py' in said
+
+
+def test_nonfinite_loss_keeps_the_last_checkpoint(
+    train: ModuleType, config: Path, tmp_path: Path
+) -> None:
+    options = ['optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=1e20']
+    options += ['default_hooks.checkpoint.interval=1', 'param_scheduler=None']
+    with pytest.raises(FloatingPointError, match='not finite at iteration'):
+        train.main([str(config), '--cfg-options', *options])
+    for path in (tmp_path / 'w').glob('iter_*.pth'):
+        assert all(v.isfinite().all() for v in weights(path).values())
