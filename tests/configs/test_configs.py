@@ -1,0 +1,116 @@
+"""Every shipped config builds and trains and predicts, at reduced size."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from tiny import labelled_images
+
+from mmcosub.engine.co_train import RUNNER, co_trained_model, list_schemes
+
+ROOT = Path(__file__).parents[2] / 'configs'
+CONFIGS = sorted(
+    str(path.relative_to(ROOT))
+    for path in ROOT.rglob('*.py')
+    if '_base_' not in path.parts
+)
+
+
+def shrink(model):
+    """The same model, narrow and shallow."""
+    backbone = model.backbone
+    vit = 'Vision' in backbone.type
+    if vit:
+        backbone.arch = dict(
+            embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32
+        )
+        backbone.out_indices = (0, 1, 2, 3)
+        model.neck.embed_dim = 16
+        channels = [16] * 4
+    else:
+        backbone.arch = dict(embed_dims=8, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8])
+        channels = [8, 16, 32, 64]
+    backbone.img_size = 64
+    model.data_preprocessor.size = (64, 64)
+    for head in (model.decode_head, model.auxiliary_head):
+        head.update(channels=8, norm_cfg=dict(type='BN'))
+    if vit:
+        model.neck.norm_cfg = dict(type='BN')
+    model.decode_head.in_channels = channels
+    model.auxiliary_head.in_channels = channels[2]
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_full_size_builds_as_a_description(name):
+    cfg = Config.fromfile(ROOT / name)
+    heads = (cfg.model.decode_head, cfg.model.auxiliary_head)
+    assert {head.num_classes for head in heads} <= {11, 150}
+    init_default_scope(cfg.default_scope)
+    with torch.device('meta'):  # full size, no memory
+        model = MODELS.build(copy.deepcopy(cfg.model))
+    level = cfg.model.auxiliary_head.in_index
+    assert cfg.model.decode_head.in_channels[level] == heads[1].in_channels
+    assert sum(p.numel() for p in model.parameters()) > 1e6
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_one_step_of_each(name):
+    cfg = Config.fromfile(ROOT / name)
+    init_default_scope(cfg.default_scope)
+    shrink(cfg.model)
+    model = copy.deepcopy(cfg.model)
+    if 'cosub' in name:
+        assert cfg.runner_type == RUNNER
+        model = co_trained_model(model, cfg.scheme)
+    else:
+        assert 'scheme' not in cfg
+    model = MODELS.build(model)
+    model.train()
+    images, samples = labelled_images(2, 11, (64, 64))
+    losses = model.loss(images, samples)
+    assert ('decode.loss_co_training' in losses) == ('cosub' in name)
+    model.parse_losses(losses)[0].backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.eval()
+    with torch.no_grad():
+        (first, _) = model.predict(images, samples)
+    assert first.pred_sem_seg.data.shape == (1, 64, 64)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_rates_above_zero_wherever_cosub_is_on(name):
+    cfg = Config.fromfile(ROOT / name)
+    backbone = cfg.model.backbone
+    rate = backbone.get('drop_path_rate', 0) or backbone.layer_cfgs.drop_path_rate
+    assert 0 < rate < 1
+
+
+def test_every_config_is_listed():
+    from mmengine.fileio import load
+
+    index = load(ROOT.parent / 'model-index.yml')
+    listed = {
+        Path(model['Config']).relative_to('configs').as_posix()
+        for path in index['Import']
+        for model in load(ROOT.parent / path)['Models']
+    }
+    assert listed == {name for name in CONFIGS if not name.startswith('digit_scenes')}
+
+
+def test_schemes():
+    assert set(list_schemes()) == {'cosub'}
+
+
+def test_base_of_a_config_elsewhere(tmp_path):
+    config = tmp_path / 'mine.py'
+    base = 'swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py'
+    config.write_text(
+        f"_base_ = ['mmseg::{base}', 'mmcosub::_base_/schemes/cosub.py']\n"
+    )
+    cfg = Config.fromfile(config)
+    assert cfg.model.type == 'EncoderDecoder'
+    assert cfg.scheme.type == 'mmcosub.Cosub'
