@@ -1,6 +1,6 @@
 """Submodel co-training for MMSegmentation and MMPretrain."""
 
-from .stack import check_stack
+from .stack import check_stack, installed_version
 
 __version__ = '0.1.0'
 
@@ -13,5 +13,9 @@ from . import registry  # noqa: E402
 
 # Lets a config say `_base_ = ['mmcosub::_base_/schemes/cosub.py']`.
 MODULE2PACKAGE.setdefault('mmcosub', 'mmcosub')
+# `mmseg::` asks pip for mmsegmentation, which OneDL publishes under another name; an
+# import name will do as well.
+if not installed_version('mmsegmentation'):
+    MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 __all__ = ['__version__', 'registry']

@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mmcosub.stack import import_stack_quietly
+
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs' / 'digit_scenes'
 RUNS = {
@@ -100,10 +102,13 @@ def train_and_test(args: argparse.Namespace, name: str, data: Path) -> dict:
         f'{loader}_dataloader.dataset.data_root={data}'
         for loader in ('train', 'val', 'test')
     ]
+    warmup = max(args.iterations // 10, 1)
     schedule = [
         f'train_cfg.max_iters={args.iterations}',
         f'train_cfg.val_interval={args.iterations}',
         f'default_hooks.checkpoint.interval={args.iterations}',
+        f'param_scheduler.0.end={warmup}',
+        f'param_scheduler.1.begin={warmup}',
         f'param_scheduler.1.end={args.iterations}',
         f'randomness.seed={args.seed}',
     ]
@@ -132,6 +137,7 @@ def draw(out: Path, data: Path, count: int = 6) -> Path:
 
     The scenes are those on which the two predictions differ most.
     """
+    import_stack_quietly()
     from mmcosub.datasets import DigitScenesDataset
 
     palette = np.array(DigitScenesDataset.METAINFO['palette'], dtype=np.uint8)

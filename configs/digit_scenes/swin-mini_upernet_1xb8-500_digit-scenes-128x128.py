@@ -10,7 +10,12 @@ norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=dict(
-        arch=dict(embed_dims=32, depths=[2, 2, 4, 2], num_heads=[1, 2, 4, 8]),
+        arch=dict(
+            _delete_=True,
+            embed_dims=32,
+            depths=[2, 2, 4, 2],
+            num_heads=[1, 2, 4, 8],
+        ),
         img_size=128,
         window_size=4,
         drop_path_rate=0.1,
