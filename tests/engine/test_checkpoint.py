@@ -1,0 +1,81 @@
+"""Which checkpoints are a model's."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mmcosub.engine.checkpoint import (
+    check_overlap,
+    load_for_prediction,
+    read_checkpoint,
+)
+
+
+def model() -> nn.Module:
+    """A model with two heads, only one of them for predicting."""
+    parts = dict(
+        backbone=nn.Linear(2, 3),
+        decode_head=nn.Linear(3, 4),
+        auxiliary_head=nn.Linear(3, 4),
+    )
+    return nn.ModuleDict(parts)
+
+
+def state(scale: float = 1.0) -> dict[str, torch.Tensor]:
+    """Its weights, all of one value."""
+    return {k: torch.full_like(v, scale) for k, v in model().state_dict().items()}
+
+
+def test_loads_everything() -> None:
+    target = model()
+    prefixed = {f'module.{k}': v for k, v in state(2.0).items()}
+    assert load_for_prediction(target, dict(state_dict=prefixed), 'a.pth') == []
+    assert all((v == 2.0).all() for v in target.state_dict().values())
+
+
+def test_auxiliary_head_may_be_missing_and_others_unused() -> None:
+    given = {k: v for k, v in state().items() if not k.startswith('auxiliary')}
+    given['ema.weight'] = torch.ones(1)
+    assert load_for_prediction(model(), given, 'a.pth') == ['ema.weight']
+
+
+def test_missing() -> None:
+    given = {k: v for k, v in state().items() if not k.startswith('decode')}
+    with pytest.raises(ValueError, match=r'lacks 2 .* decode_head\.bias, decode_head'):
+        load_for_prediction(model(), given, 'a.pth')
+
+
+def test_shape() -> None:
+    given = {**state(), 'decode_head.weight': torch.ones(9, 3)}
+    with pytest.raises(ValueError, match=r'size mismatch for decode_head\.weight'):
+        load_for_prediction(model(), given, 'a.pth')
+
+
+def test_overlap() -> None:
+    backbone = {k: v for k, v in state().items() if k.startswith('backbone')}
+    check_overlap(model(), backbone, 'backbone.pth')
+    given = {**backbone, **{f'x.{i}': torch.ones(1) for i in range(3)}}
+    with pytest.raises(ValueError, match=r'only 2 of its 5 weights .* x\.0, x\.1'):
+        check_overlap(model(), given, 'other.pth')
+
+
+def test_not_there(tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / 'here.pth')
+    with pytest.raises(ValueError, match=r"No checkpoint file .*\['here\.pth'\]"):
+        read_checkpoint(str(tmp_path / 'there.pth'))
+
+
+@pytest.mark.parametrize('content', [b'', b'not a checkpoint', b'PK\x03\x04'])
+def test_unreadable(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / 'a.pth'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'a\.pth cannot be read as a checkpoint'):
+        read_checkpoint(str(path))
+
+
+def test_no_weights(tmp_path: Path) -> None:
+    torch.save(dict(meta=1), tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='has no weights'):
+        read_checkpoint(str(tmp_path / 'a.pth'))

@@ -1,0 +1,73 @@
+"""Finding and loading configs."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmcosub.engine.cli import add_common_arguments, find_config, load_config
+
+
+def load(*argv: str) -> Config:
+    """Load as the tools do."""
+    parser = ArgumentParser()
+    parser.add_argument('config')
+    parser.add_argument('--co-train')
+    add_common_arguments(parser)
+    return load_config(parser.parse_args(argv))
+
+
+def test_config_inside_a_package() -> None:
+    name = 'upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py'
+    assert find_config(f'mmseg::{name}').is_file()
+    assert find_config('mmcosub::_base_/schemes/cosub.py').is_file()
+
+
+def test_unknown_package() -> None:
+    with pytest.raises(ValueError, match='there is no package mmnothing'):
+        find_config('mmnothing::a/b.py')
+
+
+def test_names_of_stock_configs_are_looked_up_in_their_package(tmp_path: Path) -> None:
+    """What mmengine marks as coming from us has names of mmseg all the same."""
+    path = tmp_path / 'mixed.py'
+    bases = [
+        'mmseg::upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py',
+        'mmcosub::_base_/schemes/cosub.py',
+    ]
+    path.write_text(f'_base_ = {bases}\n')
+    marked = Config.fromfile(path).scheme
+    assert marked['_scope_'] == 'mmcosub'
+    cfg = load(str(path))
+    assert '_scope_' not in cfg.scheme
+    assert cfg.model['_scope_'] == 'mmseg'
+
+
+def test_work_dir(config: Path, tmp_path: Path) -> None:
+    assert load(str(config)).work_dir == str(tmp_path / 'w')
+    assert load(str(config), '--work-dir', 'x').work_dir == 'x'
+    config.write_text("model = dict(type='A')\n")
+    assert load(str(config)).work_dir == str(Path('work_dirs', 'tiny'))
+
+
+def test_options_come_after_the_scheme(config: Path) -> None:
+    cfg = load(str(config), '--co-train', 'cosub', '--cfg-options', 'scheme.weight=0.1')
+    assert cfg.scheme.weight == 0.1
+    assert cfg.scheme.type == 'mmcosub.Cosub'
+
+
+def test_no_model(tmp_path: Path) -> None:
+    path = tmp_path / 'part.py'
+    path.write_text('a = 1\n')
+    with pytest.raises(ValueError, match='it has no `model`'):
+        load(str(path))
+
+
+def test_loader_defaults_of_mmpretrain(classification_config: Path) -> None:
+    loader = load(str(classification_config)).train_dataloader
+    assert loader.collate_fn == dict(type='default_collate')
+    assert not loader.persistent_workers
+    options = ['--cfg-options', 'train_dataloader.num_workers=2']
+    loader = load(str(classification_config), *options).train_dataloader
+    assert loader.persistent_workers

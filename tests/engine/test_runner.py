@@ -1,0 +1,144 @@
+"""CoTrainingRunner: what it builds, checks and makes possible without a GPU."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.optim import OptimWrapper
+from stock import forget_runners
+from torch import nn
+
+import mmcosub.datasets
+from mmcosub.engine import CoTrainingRunner, EvaluationRunner, apply_scheme
+from mmcosub.engine.cpu_amp import CPUAmpOptimWrapper
+from mmcosub.engine.runner import _classes
+
+
+def runner_of(path: Path, co_train: bool = True, **changes: Any) -> CoTrainingRunner:
+    """A runner of a config with some changes."""
+    forget_runners()
+    cfg = Config.fromfile(path)
+    if co_train:
+        apply_scheme(cfg, 'cosub')
+    cfg.merge_from_dict(changes)
+    return CoTrainingRunner.from_cfg(cfg)
+
+
+def hooks(runner: CoTrainingRunner) -> list[str]:
+    """Names of its hooks."""
+    return [type(hook).__name__ for hook in runner._hooks]
+
+
+def test_wrapper_only_where_there_is_a_scheme(config: Path) -> None:
+    co_trained = runner_of(config)
+    assert type(co_trained.model).__name__ == 'CoTrainingEncoderDecoder'
+    assert hooks(co_trained).count('CoTrainingLossHook') == 1
+    assert co_trained.cfg.model.type == 'EncoderDecoder'
+    stock = runner_of(config, co_train=False)
+    assert type(stock.model).__name__ == 'EncoderDecoder'
+    assert 'CoTrainingLossHook' not in hooks(stock)
+    assert co_trained.model.state_dict().keys() == stock.model.state_dict().keys()
+
+
+def test_evaluation_is_the_stock_models(config: Path) -> None:
+    cfg = Config.fromfile(config)
+    apply_scheme(cfg, 'cosub')
+    runner = EvaluationRunner.from_cfg(cfg)
+    assert type(runner.model).__name__ == 'EncoderDecoder'
+    assert 'CoTrainingLossHook' not in hooks(runner)
+
+
+def test_hooks_that_the_config_names_stay_its_own(config: Path) -> None:
+    ours = [
+        dict(type='mmcosub.CoTrainingLossHook', ramp=7),
+        dict(type='mmcosub.NonFiniteLossHook', patience=3),
+    ]
+    runner = runner_of(config, custom_hooks=ours)
+    for name, attribute, value in (
+        ('CoTrainingLossHook', 'ramp', 7),
+        ('NonFiniteLossHook', 'patience', 3),
+    ):
+        assert hooks(runner).count(name) == 1
+        assert getattr(runner._hooks[hooks(runner).index(name)], attribute) == value
+
+
+def test_nonfinite_loss_is_seen_before_a_checkpoint_is_written(config: Path) -> None:
+    order = hooks(runner_of(config))
+    assert order.index('NonFiniteLossHook') < order.index('CheckpointHook')
+
+
+def test_data_are_checked_and_guarded(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, tuple] = {}
+    for name in ('check_segmentation_data', 'guard'):
+        monkeypatch.setattr(
+            mmcosub.datasets, name, lambda *args, name=name: seen.update({name: args})
+        )
+    changes = {'train_cfg.max_iters': 1, 'model.decode_head.ignore_index': 254}
+    runner_of(config, **changes).train()
+    data, *classes = seen['check_segmentation_data']
+    assert data['data_prefix']['img_path'] == 'images/training'
+    assert classes == [5, 254]
+    dataset, *classes = seen['guard']
+    assert len(dataset) == 8
+    assert classes == [5, 254]
+
+
+def test_classes_are_those_of_the_last_head() -> None:
+    heads = [nn.Identity() for _ in range(2)]
+    for head, classes in zip(heads, (3, 4), strict=True):
+        head.num_classes, head.ignore_index = classes, 250 + classes
+    model = nn.Module()
+    assert _classes(model) is None
+    model.decode_head = nn.ModuleList(heads)
+    assert _classes(model) == (4, 254)
+
+
+def test_a_check_that_fails_comes_before_training(
+    config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def check(*args: Any) -> None:
+        raise ValueError('label out of range')
+
+    monkeypatch.setattr(mmcosub.datasets, 'check_segmentation_data', check)
+    with pytest.raises(ValueError, match='label out of range'):
+        runner_of(config).train()
+    assert not list((tmp_path / 'w').glob('*.pth'))
+
+
+def test_checkpoint_that_hardly_matches(config: Path, tmp_path: Path) -> None:
+    torch.save({f'encoder.{i}.weight': torch.ones(2) for i in range(4)}, tmp_path / 'a')
+    runner = runner_of(config, load_from=str(tmp_path / 'a'))
+    with pytest.raises(ValueError, match=r'only 0 of its 4 weights .* encoder\.0'):
+        runner.train()
+
+
+def test_sync_bn_without_a_gpu(config: Path) -> None:
+    """A stock config has SyncBN, which has no CPU implementation."""
+    sync = dict(type='SyncBN', requires_grad=True)
+    changes = {f'model.{h}_head.norm_cfg': sync for h in ('decode', 'auxiliary')}
+    runner = runner_of(config, **changes, **{'train_cfg.max_iters': 1})
+    assert not any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
+    plain = runner_of(config)
+    assert runner.model.state_dict().keys() == plain.model.state_dict().keys()
+    runner.train()
+
+
+@pytest.mark.skipif(get_device() != 'cpu', reason='about machines without a GPU')
+@pytest.mark.parametrize('given', ['AmpOptimWrapper', 'OptimWrapper'])
+def test_amp_without_a_gpu(config: Path, given: str) -> None:
+    runner = runner_of(config, **{'optim_wrapper.type': given})
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    assert isinstance(wrapper, OptimWrapper)
+    amp = given == 'AmpOptimWrapper'
+    assert isinstance(wrapper, CPUAmpOptimWrapper) is amp
+    with wrapper.optim_context(runner.model):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if amp else torch.float32)
+    # It takes up the state of a run with a loss scaler.
+    state = wrapper.state_dict()
+    wrapper.load_state_dict({**state, 'loss_scaler': {}} if amp else state)

@@ -1,0 +1,89 @@
+"""The launch scripts: two real processes, and the command that Slurm would get."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+without_gpu = pytest.mark.skipif(
+    torch.cuda.is_available(), reason='would need two GPUs'
+)
+TOOLS = Path(__file__).parents[2] / 'tools'
+
+
+def run(script: str, *argv: object, **env: object) -> subprocess.CompletedProcess:
+    """Run a launch script with this interpreter."""
+    variables = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    # A rank is for the launcher to give.
+    variables.pop('LOCAL_RANK', None)
+    variables.update({key: str(value) for key, value in env.items()})
+    command = [str(TOOLS / script), *map(str, argv)]
+    return subprocess.run(command, env=variables, capture_output=True, text=True)
+
+
+def free_port() -> int:
+    """A port that nothing listens at."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+@without_gpu
+def test_train_in_two_processes(config: Path, tmp_path: Path) -> None:
+    options = ['train_cfg.max_iters=2', 'model.decode_head.norm_cfg.type=SyncBN']
+    argv = [config, 2, '--co-train', 'cosub', '--cfg-options', *options]
+    done = run('dist_train.sh', *argv, PORT=free_port())
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 'GPU number: 2' in done.stdout
+    assert (tmp_path / 'w' / 'iter_2.pth').is_file()
+
+
+@without_gpu
+@pytest.mark.slow
+def test_test_in_two_processes(train: ModuleType, config: Path, tmp_path: Path) -> None:
+    train.main([str(config), '--cfg-options', 'train_cfg.max_iters=2'])
+    argv = [
+        config,
+        tmp_path / 'w' / 'iter_2.pth',
+        2,
+        '--tta',
+        '--out',
+        tmp_path / 'out',
+    ]
+    done = run('dist_test.sh', *argv, PORT=free_port())
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 'mIoU' in done.stdout
+    assert len(list((tmp_path / 'out').iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ('script', 'argv', 'tool'),
+    [
+        ('slurm_train.sh', ['gpu', 'job', 'a.py'], 'train.py a.py'),
+        ('slurm_test.sh', ['gpu', 'job', 'a.py', 'b.pth'], 'test.py a.py b.pth'),
+    ],
+)
+def test_slurm(tmp_path: Path, script: str, argv: list[str], tool: str) -> None:
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$*"\n')
+    srun.chmod(0o755)
+    path = f'{tmp_path}:{os.environ["PATH"]}'
+    extra = {'GPUS': 4, 'SRUN_ARGS': '--time=1:00 --exclusive', 'PATH': path}
+    said = run(script, *argv, '--cfg-options', 'a=b c', **extra).stdout
+    assert '--partition=gpu --job-name=job --gres=gpu:4 --ntasks=4' in said
+    assert '--time=1:00 --exclusive' in said
+    assert f'{tool} --launcher slurm --cfg-options a=b c' in said
+
+
+@pytest.mark.parametrize(
+    'script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
+)
+def test_usage(script: str) -> None:
+    done = run(script)
+    assert done.returncode == 2
+    assert done.stderr.startswith('usage: ')
