@@ -1,0 +1,119 @@
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import DATASETS, init_default_scope
+
+from mmcosub.datasets import GuardedPipeline, check_segmentation_data, guard
+
+CLASSES = ('a', 'b', 'c')
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Three images with labels of three classes, and the config of a dataset."""
+    for kind in ('images', 'labels'):
+        (tmp_path / kind).mkdir()
+    for i in range(3):
+        image = np.full((8, 8, 3), 60 * i, np.uint8)
+        cv2.imwrite(str(tmp_path / 'images' / f'{i}.jpg'), image)
+        label(tmp_path, i, [[i, 255]])
+    init_default_scope('mmseg')
+    return dict(
+        type='BaseSegDataset',
+        data_root=str(tmp_path),
+        metainfo=dict(classes=CLASSES),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations'),
+            dict(type='PackSegInputs'),
+        ],
+    )
+
+
+def label(root, i, values):
+    array = np.array(values, np.uint8).repeat(8, 0).repeat(4, 1)
+    cv2.imwrite(str(root / 'labels' / f'{i}.png'), array)
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda data: data,
+        lambda data: dict(type='RepeatDataset', dataset=data, times=2),
+        lambda data: dict(type='ConcatDataset', datasets=[data, data]),
+    ],
+)
+def test_good_data_pass_and_bad_ones_do_not(data, tmp_path, wrap):
+    check_segmentation_data(wrap(data), 3)
+    label(tmp_path, 1, [[1, 7]])
+    with pytest.raises(ValueError, match=r'labels/1.png has the values \[7\].*0 to 2'):
+        check_segmentation_data(wrap(data), 3)
+
+
+def test_reduce_zero_label_is_taken_into_account(data, tmp_path):
+    label(tmp_path, 1, [[1, 3]])
+    with pytest.raises(ValueError, match='reduce_zero_label=True'):
+        check_segmentation_data(data, 3)
+    data['reduce_zero_label'] = True
+    check_segmentation_data(data, 3)
+
+
+def test_class_count(data):
+    message = r'3 classes, but the decode head has num_classes=19.*to 3\.'
+    with pytest.raises(ValueError, match=message):
+        check_segmentation_data(data, 19)
+
+
+def test_missing_folder(data):
+    data['data_prefix']['img_path'] = 'pictures'
+    with pytest.raises(FileNotFoundError, match=r'no folder .*pictures.*data_root'):
+        check_segmentation_data(data, 3)
+
+
+def test_empty_folder(data):
+    data['img_suffix'] = '.bmp'
+    with pytest.raises(FileNotFoundError, match=r'images has no file \*.bmp'):
+        check_segmentation_data(data, 3)
+
+
+def test_image_without_label(data, tmp_path):
+    (tmp_path / 'labels' / '2.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'1 of 3 images .*labels/2.png'):
+        check_segmentation_data(data, 3)
+
+
+def test_unreadable_label(data, tmp_path):
+    (tmp_path / 'labels' / '0.png').write_bytes(b'no picture')
+    with pytest.raises(ValueError, match=r'labels/0.png cannot be read'):
+        check_segmentation_data(data, 3)
+
+
+def test_guard_names_the_unreadable_image(data, tmp_path):
+    dataset = DATASETS.build(data)
+    guard(dataset, 3)
+    assert dataset[0]['inputs'].shape == (3, 8, 8)
+    (tmp_path / 'images' / '1.jpg').write_bytes(b'no picture')
+    with pytest.raises(ValueError, match=r'images/1.jpg and .*labels/1.png could not'):
+        dataset[1]
+
+
+def test_guard_names_the_label_out_of_range(data, tmp_path):
+    dataset = DATASETS.build(dict(type='RepeatDataset', dataset=data, times=2))
+    guard(dataset, 3)
+    label(tmp_path, 2, [[9, 2]])
+    assert dataset[0] is not None
+    with pytest.raises(ValueError, match=r'labels/2.png has the values \[9\]'):
+        dataset[2]
+
+
+def test_guard_once_and_picklable(data):
+    dataset = DATASETS.build(data)
+    guard(dataset, 3)
+    guard(dataset, 3)
+    assert not isinstance(dataset.pipeline.pipeline, GuardedPipeline)
+    assert len(dataset.pipeline.transforms) == 3
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert copy[0]['inputs'].shape == (3, 8, 8)
