@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import tomllib
 
 import mmcosub
 from mmcosub.stack import check_stack, import_or_explain
@@ -137,8 +136,8 @@ def test_pins_satisfy_the_requirements() -> None:
 
 
 def test_python_versions_agree() -> None:
-    settings = tomllib.loads((ROOT / 'pyproject.toml').read_text())
-    assert settings['tool']['ruff']['target-version'] == 'py310'
+    settings = (ROOT / 'pyproject.toml').read_text()
+    assert 'target-version = "py310"' in settings
     assert "python_requires='>=3.10'" in (ROOT / 'setup.py').read_text()
 
 

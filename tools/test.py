@@ -61,7 +61,7 @@ def datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
     """The datasets with a pipeline inside wrappers such as ConcatDataset."""
     if 'pipeline' in cfg:
         yield cfg
-    inner = cfg.get('datasets') or [cfg.dataset] if 'dataset' in cfg else []
+    inner = cfg.get('datasets') or ([cfg.dataset] if 'dataset' in cfg else [])
     for dataset in inner:
         yield from datasets(dataset)
 
@@ -129,13 +129,16 @@ def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
     cfg.setdefault('default_hooks', ConfigDict())
     hook = cfg.default_hooks.setdefault('visualization', ConfigDict(type=HOOKS[scope]))
     if not cfg.get('visualizer'):
-        backends = [dict(type='LocalVisBackend')]
-        cfg.visualizer = dict(type=VISUALIZERS[scope], vis_backends=backends)
+        cfg.visualizer = dict(type=VISUALIZERS[scope])
+    if not cfg.visualizer.get('vis_backends'):
+        cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     hook.update(show=args.show, wait_time=args.wait_time)
     if scope == 'mmseg':
         hook.draw = True
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir
+            # Told at once to show, it would no longer save: see main().
+            hook.show = False
     else:
         hook.update(enable=True, interval=1, out_dir=args.show_dir)
         if hook.type == 'VisualizationHook':
@@ -158,7 +161,11 @@ def main(argv: Sequence[str] | None = None) -> dict:
             use_visualization(cfg, args)
     except ValueError as error:
         parser.error(str(error))
-    return EvaluationRunner.from_cfg(cfg).test()
+    runner = EvaluationRunner.from_cfg(cfg)
+    for hook in runner._hooks:
+        if hasattr(hook, 'show'):
+            hook.show = args.show
+    return runner.test()
 
 
 if __name__ == '__main__':

@@ -21,9 +21,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Train a model of MMSegmentation or MMPretrain. Any stock config '
         'works; --co-train turns it into submodel co-training.',
-        epilog='Example: tools/train.py mmseg::segformer/'
-        'segformer_mit-b0_8xb2-160k_ade20k-512x512.py --co-train cosub '
-        '--cfg-options scheme.weight=0.3',
+        epilog='Example: tools/train.py mmseg::swin/'
+        'swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py '
+        '--co-train cosub --cfg-options scheme.weight=0.3',
     )
     parser.add_argument(
         'config', help='config file, or PACKAGE::FILE for one inside a package'

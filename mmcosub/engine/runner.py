@@ -77,17 +77,9 @@ class CoTrainingRunner(Runner):
             ValueError: If the data cannot be what the config says.
         """
         classes = _classes(unwrapped(self.model))
-        if classes and isinstance(self._train_dataloader, dict):
-            from mmcosub.datasets import check_segmentation_data, guard
-
-            config = self._train_dataloader['dataset']
-            if isinstance(config, dict):
-                if is_main_process():
-                    check_segmentation_data(config, *classes)
-                dataset = DATASETS.build(config)
-                # In place before the data loader's workers get their copies.
-                guard(dataset, *classes)
-                self._train_dataloader['dataset'] = dataset
+        for loader in (self._train_dataloader, self._val_dataloader):
+            if classes and isinstance(loader, dict):
+                _check_data(loader, *classes)
         return super().train()
 
     def load_checkpoint(
@@ -171,3 +163,18 @@ def _classes(model: nn.Module) -> tuple[int, int] | None:
     if head is None or not hasattr(head, 'num_classes'):
         return None
     return head.num_classes, getattr(head, 'ignore_index', 255)
+
+
+def _check_data(loader: dict, num_classes: int, ignore_index: int) -> None:
+    """Check the data of a loader, and have its dataset name what it cannot read."""
+    from mmcosub.datasets import check_segmentation_data, guard
+
+    config = loader['dataset']
+    if not isinstance(config, dict):
+        return
+    if is_main_process():
+        check_segmentation_data(config, num_classes, ignore_index)
+    dataset = DATASETS.build(config)
+    # In place, before the loader's workers get their copies.
+    guard(dataset, num_classes, ignore_index)
+    loader['dataset'] = dataset

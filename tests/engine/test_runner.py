@@ -73,19 +73,17 @@ def test_nonfinite_loss_is_seen_before_a_checkpoint_is_written(config: Path) -> 
 def test_data_are_checked_and_guarded(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[str, tuple] = {}
-    for name in ('check_segmentation_data', 'guard'):
-        monkeypatch.setattr(
-            mmcosub.datasets, name, lambda *args, name=name: seen.update({name: args})
-        )
+    checked, guarded = [], []
+    monkeypatch.setattr(
+        mmcosub.datasets, 'check_segmentation_data', lambda *a: checked.append(a)
+    )
+    monkeypatch.setattr(mmcosub.datasets, 'guard', lambda *a: guarded.append(a))
     changes = {'train_cfg.max_iters': 1, 'model.decode_head.ignore_index': 254}
     runner_of(config, **changes).train()
-    data, *classes = seen['check_segmentation_data']
-    assert data['data_prefix']['img_path'] == 'images/training'
-    assert classes == [5, 254]
-    dataset, *classes = seen['guard']
-    assert len(dataset) == 8
-    assert classes == [5, 254]
+    folders = [data['data_prefix']['img_path'] for data, *_ in checked]
+    assert folders == ['images/training', 'images/validation']
+    assert [len(dataset) for dataset, *_ in guarded] == [8, 4]
+    assert all(classes == [5, 254] for _, *classes in checked + guarded)
 
 
 def test_classes_are_those_of_the_last_head() -> None:

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
+from mmseg.visualization import SegLocalVisualizer
 from stock import forget_runners, segmentation_config, write_config
 
 FLAGS = {
@@ -87,6 +89,29 @@ def test_everything_together(
         right += np.count_nonzero(predicted == label)
         total += label.size
     assert metrics['aAcc'] == pytest.approx(100 * right / total, abs=0.01)
+
+
+def test_show_and_save(
+    test_tool: ModuleType,
+    trained: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = []
+    monkeypatch.setattr(
+        SegLocalVisualizer, 'show', lambda *args, **kw: shown.append(kw['wait_time'])
+    )
+    argv = [*trained, '--work-dir', tmp_path / 'w', '--show-dir', tmp_path / 'show']
+    test_tool.main([*map(str, argv), '--show', '--wait-time', '0.5'])
+    assert shown == [0.5] * 4
+    assert len(list(tmp_path.glob('show/**/vis_image/*.png'))) == 4
+
+
+def test_datasets_inside_wrappers(test_tool: ModuleType) -> None:
+    leaves = [dict(pipeline=[i]) for i in range(3)]
+    repeated = dict(type='RepeatDataset', dataset=leaves[0])
+    cfg = ConfigDict(type='ConcatDataset', datasets=[repeated, *leaves[1:]])
+    assert [d.pipeline for d in test_tool.datasets(cfg)] == [[0], [1], [2]]
 
 
 def test_tta_averages(
