@@ -45,9 +45,7 @@ setup(
     },
     python_requires='>=3.10',
     install_requires=requirements('runtime') + requirements('mminstall'),
-    extras_require={
-        name: requirements(name) for name in ('optional', 'tests', 'docs')
-    },
+    extras_require={name: requirements(name) for name in ('optional', 'tests', 'docs')},
     zip_safe=False,
     classifiers=[
         'Programming Language :: Python :: 3',

@@ -70,9 +70,7 @@ def report(
         )
     Console().print(table)
     if out is not None:
-        device = (
-            torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
-        )
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
         machine = f'{device}, {platform.machine()}, {torch.get_num_threads()} threads'
         record = dict(
             title=title, machine=machine, torch=torch.__version__, result=result

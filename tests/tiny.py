@@ -12,9 +12,7 @@ TAU = 0.4
 BACKBONES: dict[str, dict] = {
     'mmpretrain ViT': dict(
         type='mmpretrain.VisionTransformer',
-        arch=dict(
-            embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32
-        ),
+        arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32),
         img_size=32,
         patch_size=8,
         out_type='featmap',
@@ -39,6 +37,18 @@ BACKBONES: dict[str, dict] = {
         window_size=4,
         out_indices=(0, 1),
         pad_small_map=True,
+        drop_path_rate=TAU,
+    ),
+    'mmseg MiT': dict(
+        type='mmseg.MixVisionTransformer',
+        embed_dims=8,
+        num_stages=2,
+        num_layers=[2, 2],
+        num_heads=[1, 2],
+        patch_sizes=[7, 3],
+        strides=[4, 2],
+        sr_ratios=[2, 1],
+        out_indices=(0, 1),
         drop_path_rate=TAU,
     ),
     'mmseg Swin': dict(

@@ -44,7 +44,9 @@ def check_segmentation_data(
 
 def _leaves(config: dict) -> Iterator[dict]:
     """Configs of the datasets inside wrappers."""
-    inner = config.get('datasets') or ([config['dataset']] if 'dataset' in config else [])
+    inner = config.get('datasets') or (
+        [config['dataset']] if 'dataset' in config else []
+    )
     if not inner:
         yield config
     for dataset in inner:

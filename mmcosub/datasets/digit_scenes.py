@@ -79,7 +79,7 @@ def make_scene(
         (size, size).
     """
     ground = _texture(size, rng)
-    image = ground.copy()
+    image: NDArray[np.float64] = ground.copy()
     label = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(2, 6)):  # strokes of no digit at all
         _scribble(image, _contrasting(ground, rng), rng)
@@ -91,13 +91,13 @@ def make_scene(
         colour = _contrasting(ground, rng) + rng.normal(0, 8, (size, size, 1))
         image = image * (1 - alpha) + colour * alpha
         label[stroke > 0.45] = 1 + digit
-    image += rng.normal(0, 6, image.shape)
+    image = image + rng.normal(0, 6, image.shape)
     return np.clip(image, 0, 255).astype(np.uint8), label
 
 
 def _texture(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Noise of several octaves between two colours, sometimes striped."""
-    noise = np.zeros((size, size))
+    noise: NDArray[np.float64] = np.zeros((size, size))
     for octave in range(1, 6):
         cells = 2**octave
         grid = rng.random((cells, cells)).astype(np.float32)
@@ -138,7 +138,7 @@ def _place(glyph: Image, size: int, rng: np.random.Generator) -> NDArray[np.floa
     height = size * rng.uniform(0.2, 0.45)
     scale, angle = height / 8, rng.uniform(-20, 20)
     centre = rng.uniform(height / 2, size - height / 2, 2)
-    matrix = cv2.getRotationMatrix2D((3.5, 3.5), angle, scale)
+    matrix = np.asarray(cv2.getRotationMatrix2D((3.5, 3.5), angle, scale), float)
     matrix[:, 2] += centre - 3.5
     smooth = cv2.warpAffine(
         glyph.astype(np.float32) / 255, matrix, (size, size), flags=cv2.INTER_CUBIC

@@ -44,9 +44,7 @@ class CoTraining:
         Raises:
             ValueError: If the backbone has no known block or every rate is 0.
         """
-        if isinstance(scheme, dict):
-            scheme = build(SCHEMES, scheme)
-        self.scheme = scheme
+        self.scheme = scheme if isinstance(scheme, Scheme) else build(SCHEMES, scheme)
         self.sites = find_branches(self.backbone)
         self.scheme.check(self.sites)
         self.plans_drawn = 0

@@ -25,14 +25,15 @@ _PREDICTION = {'PIDHead': 1}
 class _CoTrainingSegmentor(CoTraining):
     """The loss of a co-trained segmentor; evaluation is the stock model's."""
 
-    decode_head: nn.Module
+    decode_head: Any
     with_neck: bool
+    auxiliary_head: Any
     with_auxiliary_head: bool
 
     def _check_heads(self) -> None:
         stock = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
         for name, head, _ in self._heads():
-            if type(head).loss not in stock:
+            if getattr(type(head), 'loss', None) not in stock:
                 raise ValueError(
                     f'{type(head).__name__} ({name}) computes its loss without logits '
                     'at every pixel, so views cannot teach each other there. Use a '
@@ -50,7 +51,7 @@ class _CoTrainingSegmentor(CoTraining):
         else:
             heads = [('decode', self.decode_head, True)]
         if self.with_auxiliary_head:
-            aux: Any = self.auxiliary_head
+            aux = self.auxiliary_head
             if isinstance(aux, nn.ModuleList):
                 heads += [(f'aux_{i}', head, False) for i, head in enumerate(aux)]
             else:
@@ -89,7 +90,7 @@ class _CoTrainingSegmentor(CoTraining):
         return losses
 
     def _label_loss(
-        self, head: nn.Module, outputs: Any, data_samples: SampleList, main: bool
+        self, head: Any, outputs: Any, data_samples: SampleList, main: bool
     ) -> dict[str, Tensor]:
         weights = self.scheme.label_weights
         views = split_views(outputs, len(weights))
@@ -104,7 +105,7 @@ class _CoTrainingSegmentor(CoTraining):
         return weighted_losses(list(losses.values()), [weights[v] for v in seeing])
 
     def _teaching_loss(
-        self, head: nn.Module, outputs: Any, data_samples: SampleList, main: bool
+        self, head: Any, outputs: Any, data_samples: SampleList, main: bool
     ) -> Tensor:
         logits = prediction_logits(head, outputs).chunk(self.scheme.views)
         weight = labelled_share(head, data_samples, logits[0])
@@ -151,7 +152,7 @@ class CoTrainingCascadeEncoderDecoder(_CoTrainingSegmentor, CascadeEncoderDecode
         self.init_co_training(scheme)
 
 
-def prediction_logits(head: nn.Module, outputs: Any) -> Tensor:
+def prediction_logits(head: Any, outputs: Any) -> Tensor:
     """The logits a head predicts with, among all that it returns in training.
 
     Args:
@@ -164,7 +165,7 @@ def prediction_logits(head: nn.Module, outputs: Any) -> Tensor:
     return outputs[_PREDICTION.get(type(head).__name__, default)]
 
 
-def labelled_share(head: nn.Module, data_samples: SampleList, logits: Tensor) -> Tensor:
+def labelled_share(head: Any, data_samples: SampleList, logits: Tensor) -> Tensor:
     """How much of each of the head's pixels has a label (ours).
 
     Args:
@@ -178,11 +179,12 @@ def labelled_share(head: nn.Module, data_samples: SampleList, logits: Tensor) ->
     labels = [sample.gt_sem_seg.data for sample in data_samples]
     dtype = torch.promote_types(logits.dtype, torch.float32)
     valid = [(label != head.ignore_index).to(dtype) for label in labels]
-    shares = [F.adaptive_avg_pool2d(v, logits.shape[-2:]) for v in valid]
+    height, width = logits.shape[-2:]
+    shares = [F.adaptive_avg_pool2d(v, (height, width)) for v in valid]
     return torch.cat(shares)
 
 
-def auxiliary_weight(head: nn.Module) -> float:
+def auxiliary_weight(head: Any) -> float:
     """Weight that a head's co-training loss inherits from its label loss."""
     losses: Any = head.loss_decode
     if isinstance(losses, nn.ModuleList):

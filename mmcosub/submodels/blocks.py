@@ -31,7 +31,7 @@ def _set(module: nn.Module, **values: Any) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def _ffn(ffn: nn.Module, x: Tensor) -> Tensor:
+def _ffn(ffn: Any, x: Tensor) -> Tensor:
     """MMCV's and MMPretrain's FFNs without their shortcut and drop path."""
     with _set(ffn, add_identity=False, dropout_layer=_IDENTITY):
         return ffn(x)
@@ -40,12 +40,12 @@ def _ffn(ffn: nn.Module, x: Tensor) -> Tensor:
 _IDENTITY = nn.Identity()
 
 
-def _vit_attention(block: nn.Module, x: Tensor) -> Tensor:
+def _vit_attention(block: Any, x: Tensor) -> Tensor:
     with _set(block.attn, out_drop=_IDENTITY):
         return block.attn(block.ln1(x))
 
 
-def _vit_ffn(block: nn.Module, x: Tensor) -> Tensor:
+def _vit_ffn(block: Any, x: Tensor) -> Tensor:
     return _ffn(block.ffn, block.ln2(x))
 
 
@@ -56,12 +56,12 @@ register_block(
 )
 
 
-def _swin_attention(block: nn.Module, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+def _swin_attention(block: Any, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     with _set(block.attn, drop=_IDENTITY):
         return block.attn(block.norm1(x), hw_shape)
 
 
-def _swin_ffn(block: nn.Module, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+def _swin_ffn(block: Any, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     return _ffn(block.ffn, block.norm2(x))
 
 
@@ -76,17 +76,35 @@ for _package in (
     )
 
 
-def _mmseg_vit_attention(block: nn.Module, x: Tensor) -> Tensor:
+def _mmseg_vit_attention(block: Any, x: Tensor) -> Tensor:
     return block.attn(block.norm1(x), identity=0)
 
 
-def _mmseg_vit_ffn(block: nn.Module, x: Tensor) -> Tensor:
+def _mmseg_vit_ffn(block: Any, x: Tensor) -> Tensor:
     return _ffn(block.ffn, block.norm2(x))
 
 
-# The stock block has no drop path on its attention, whatever the rate.
+# mmseg's ViT has no drop path on its attention, whatever the rate.
 register_block(
     'mmseg.models.backbones.vit.TransformerEncoderLayer',
     Branch(_mmseg_vit_attention),
     Branch(_mmseg_vit_ffn, 'ffn.dropout_layer'),
+)
+
+
+def _mit_attention(block: Any, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+    with _set(block.attn, dropout_layer=_IDENTITY):
+        return block.attn(block.norm1(x), hw_shape, identity=0)
+
+
+def _mit_ffn(block: Any, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+    with _set(block.ffn, dropout_layer=_IDENTITY):
+        return block.ffn(block.norm2(x), hw_shape, identity=0)
+
+
+# SegFormer's backbone.
+register_block(
+    'mmseg.models.backbones.mit.TransformerEncoderLayer',
+    Branch(_mit_attention, 'attn.dropout_layer'),
+    Branch(_mit_ffn, 'ffn.dropout_layer'),
 )

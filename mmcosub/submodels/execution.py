@@ -138,7 +138,7 @@ def _residual(site: Site, x: Tensor, args: tuple) -> Tensor:
 
 def _run_plain(x: Tensor, site: Site, i: int, args: tuple, factors: Tensor) -> Tensor:
     y = _residual(site, x, args)
-    return x + y * _per_row(factors[i], y)
+    return x + _scaled(y, factors[i])
 
 
 def _run_rows(x: Tensor, site: Site, i: int, args: tuple, steps: list[Step]) -> Tensor:
@@ -149,8 +149,8 @@ def _run_rows(x: Tensor, site: Site, i: int, args: tuple, steps: list[Step]) -> 
         return _Skipped.apply(x, *site.block.parameters())
     y = _residual(site, x if step.kept is None else x.index_select(0, step.kept), args)
     scale = step.scale
-    if isinstance(scale, Tensor):
-        y, scale = y * _per_row(scale, y), 1.0
+    if isinstance(scale, Tensor) or y.dtype in (torch.float16, torch.bfloat16):
+        y, scale = _scaled(y, scale), 1.0
     if step.kept is None:
         return torch.add(x, y, alpha=scale)
     dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
@@ -176,5 +176,9 @@ class _Skipped(torch.autograd.Function):
         return grad, *[torch.zeros_like(p) if needed else None for p, needed in zeros]
 
 
-def _per_row(factor: Tensor, like: Tensor) -> Tensor:
-    return factor.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+def _scaled(y: Tensor, factor: float | Tensor) -> Tensor:
+    """Rows times their factors, which are never rounded to half precision."""
+    if isinstance(factor, Tensor):
+        factor = factor.to(torch.promote_types(y.dtype, torch.float32))
+        factor = factor.reshape(-1, *[1] * (y.ndim - 1))
+    return (y * factor).to(y.dtype)

@@ -33,9 +33,7 @@ def shrink(model):
         model.neck.embed_dim = 16
         channels = [16] * 4
     else:
-        backbone.arch = dict(
-            embed_dims=8, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8]
-        )
+        backbone.arch = dict(embed_dims=8, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8])
         channels = [8, 16, 32, 64]
     backbone.img_size = 64
     model.data_preprocessor.size = (64, 64)

@@ -41,7 +41,9 @@ def runner(tmp_path):
             ),
             train_cfg=dict(by_epoch=False, max_iters=iterations),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
-            default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)),
+            default_hooks=dict(
+                checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)
+            ),
             custom_hooks=[dict(type='mmcosub.CoTrainingLossHook', **hook)],
             default_scope='mmseg',
             randomness=dict(seed=0),

@@ -63,7 +63,7 @@ def test_weight_and_rates_zero_is_the_stock_model(name):
 
 def reference_loss(model, images, samples, weight):
     """Cosub written from its formula, plain: two passes, masks and all."""
-    from mmcosub.submodels import Plan, plan_generator, run_submodels
+    from mmcosub.submodels import plan_generator, run_submodels
 
     rng = plan_generator(model.plan_seed, model.plans_drawn)
     plan = model.scheme.draw(model.sites, len(images), rng)
@@ -142,9 +142,7 @@ def test_other_heads(kind):
         **HEADS[kind],
     )
     if kind == 'FPNHead':
-        cfg['neck'] = dict(
-            type='FPN', in_channels=[8, 16], out_channels=8, num_outs=2
-        )
+        cfg['neck'] = dict(type='FPN', in_channels=[8, 16], out_channels=8, num_outs=2)
         cfg['auxiliary_head'] = None
     model = build(cfg, COSUB)
     losses = model.loss(*labelled_images())
@@ -348,7 +346,7 @@ def test_rate_zero_is_refused_at_construction():
 def test_unknown_backbone_is_refused_at_construction():
     cfg = segmentor_config()
     cfg['backbone'] = dict(type='UNet', base_channels=4)
-    with pytest.raises(ValueError, match='UNet has no residual block.*Known blocks'):
+    with pytest.raises(ValueError, match=r'UNet has no residual block.*Known blocks'):
         build(cfg, COSUB)
 
 

@@ -52,5 +52,5 @@ def test_a_subclass_with_its_own_forward_is_not_known():
     model.stages[0].blocks[0].__class__ = Inherits
     assert len(find_branches(model)) == 8
     model.stages[0].blocks[1].__class__ = Overrides
-    with pytest.raises(ValueError, match='stages.0.blocks.1'):
+    with pytest.raises(ValueError, match=r'stages\.0\.blocks\.1'):
         find_branches(model)

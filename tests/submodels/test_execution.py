@@ -96,9 +96,7 @@ def test_any_plan(models, name, views, batch, execution, data):
     model = models[name]
     shape = (len(find_branches(model)), views, batch)
     size = int(np.prod(shape))
-    factors = st.lists(
-        st.sampled_from([0.0, 1.0, 1.6]), min_size=size, max_size=size
-    )
+    factors = st.lists(st.sampled_from([0.0, 1.0, 1.6]), min_size=size, max_size=size)
     plan = Plan(np.array(data.draw(factors)).reshape(shape))
     images = torch.randn(batch, 3, 32, 32, dtype=torch.float64)
     plain = run(model, images, plan, 'plain')
@@ -164,12 +162,22 @@ def test_mixed_precision(name, dtype):
     model = backbone(name)
     images = torch.randn(3, 3, 32, 32)
     plan = draw(find_branches(model), 3)
+    exact = run(model, images, plan, 'plain')
     with torch.autocast('cpu', dtype):
-        plain = run(model, images, plan, 'plain')
-        fast = run(model, images, plan, 'shared_prefix')
-    # Rows are rounded alike, but sums over rows are not added in the same order:
-    # a few units in the last place of the coarser type.
-    assert_same(fast, plain, 20 * torch.finfo(dtype).eps)
+        plain = relative_error(run(model, images, plan, 'plain'), exact)
+        fast = relative_error(run(model, images, plan, 'shared_prefix'), exact)
+    # Sums over rows are rounded in another order, so the two differ; but the fast form
+    # is about as near the truth as the plain one.
+    assert 0 < fast < 1.5 * plain
+    assert plain < 20 * torch.finfo(dtype).eps
+
+
+def relative_error(result, exact):
+    """Median over all outputs and gradients of the relative error of each."""
+    pairs = list(zip(result[0], exact[0], strict=True))
+    pairs += [(result[1][k], g) for k, g in exact[1].items() if g is not None]
+    errors = [(a - b).norm() / b.norm() for a, b in pairs if b.any()]
+    return torch.stack(errors).median().item()
 
 
 def test_skipped_branch_has_zero_gradient():
@@ -211,7 +219,7 @@ def test_nothing_is_left_behind():
 def test_unknown_execution():
     model = backbone('mmpretrain ViT')
     sites = find_branches(model)
-    with pytest.raises(ValueError, match="'quick'.*shared_prefix"):
+    with pytest.raises(ValueError, match=r"'quick'.*shared_prefix"):
         run_submodels(model, torch.randn(1, 3, 32, 32), draw(sites, 1), sites, 'quick')
 
 

@@ -65,7 +65,7 @@ def test_spread_rates():
     np.testing.assert_allclose(spread_rates(0.2, [0], 'linear'), [0])
     with pytest.raises(ValueError, match=r'\[0, 1\), not 1'):
         spread_rates(1.0, depths)
-    with pytest.raises(ValueError, match="'cosine'.*'linear'"):
+    with pytest.raises(ValueError, match=r"'cosine'.*'linear'"):
         spread_rates(0.2, depths, 'cosine')
 
 

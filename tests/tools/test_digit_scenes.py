@@ -12,7 +12,17 @@ def make(tmp_path):
     def run(*options, train='3'):
         out = tmp_path / 'scenes'
         tool.main(
-            ['--out', str(out), '--train', train, '--val', '2', '--size', '32', *options]
+            [
+                '--out',
+                str(out),
+                '--train',
+                train,
+                '--val',
+                '2',
+                '--size',
+                '32',
+                *options,
+            ]
         )
         return {p.relative_to(out).as_posix(): p for p in out.rglob('*.png')}
 

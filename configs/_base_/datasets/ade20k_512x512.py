@@ -26,7 +26,9 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             [
-                dict(type='Resize', scale=(int(2048 * r), int(512 * r)), keep_ratio=True)
+                dict(
+                    type='Resize', scale=(int(2048 * r), int(512 * r)), keep_ratio=True
+                )
                 for r in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
             ],
             [dict(type='RandomFlip', prob=p) for p in (0.0, 1.0)],
