@@ -25,8 +25,8 @@ from mmcosub.stack import import_stack_quietly
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs' / 'digit_scenes'
 RUNS = {
-    'plain': 'swin-mini_upernet_1xb8-500_digit-scenes-128x128.py',
-    'cosub': 'swin-mini_upernet-cosub_1xb8-500_digit-scenes-128x128.py',
+    'plain': 'swin-mini_upernet_1xb8-2k_digit-scenes-64x64.py',
+    'cosub': 'swin-mini_upernet-cosub_1xb8-2k_digit-scenes-64x64.py',
 }
 CONSOLE = Console()
 
@@ -38,8 +38,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, default=Path('demo_output'), help='folder for everything'
     )
-    parser.add_argument('--iterations', type=int, default=500)
-    parser.add_argument('--scenes', type=int, default=600, help='training scenes')
+    parser.add_argument('--iterations', type=int, default=2000)
+    parser.add_argument('--scenes', type=int, default=1000, help='training scenes')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
@@ -102,7 +102,7 @@ def train_and_test(args: argparse.Namespace, name: str, data: Path) -> dict:
         f'{loader}_dataloader.dataset.data_root={data}'
         for loader in ('train', 'val', 'test')
     ]
-    warmup = max(args.iterations // 10, 1)
+    warmup = max(args.iterations // 20, 1)
     schedule = [
         f'train_cfg.max_iters={args.iterations}',
         f'train_cfg.val_interval={args.iterations}',
@@ -186,7 +186,7 @@ def main() -> None:
     args = parse_args()
     data = args.out / 'digit_scenes'
     converter = str(TOOLS / 'dataset_converters' / 'digit_scenes.py')
-    scenes = ['--train', str(args.scenes), '--seed', str(args.seed)]
+    scenes = f'--train {args.scenes} --size 64 --seed {args.seed}'.split()
     CONSOLE.print(
         f'Everything goes to {args.out}/; the same training twice, '
         f'{args.iterations} iterations each.'

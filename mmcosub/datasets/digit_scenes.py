@@ -78,17 +78,16 @@ def make_scene(
         tuple: Image in BGR of shape (size, size, 3), and label map of shape
         (size, size).
     """
-    ground = _texture(size, rng)
-    image: NDArray[np.float64] = ground.copy()
+    image = _texture(size, rng)
     label = np.zeros((size, size), np.uint8)
-    for _ in range(rng.integers(2, 6)):  # strokes of no digit at all
-        _scribble(image, _contrasting(ground, rng), rng)
-    for _ in range(rng.integers(3, 7)):
+    for _ in range(rng.integers(1, 5)):  # strokes of no digit at all
+        _scribble(image, 0.7 * _bright(rng), rng)
+    for _ in range(rng.integers(1, 4)):
         digit = int(rng.integers(10))
         glyph = digits[digit][rng.integers(len(digits[digit]))]
         stroke = _place(glyph, size, rng)
         alpha = np.clip((stroke - 0.35) / 0.2, 0, 1)[..., None]
-        colour = _contrasting(ground, rng) + rng.normal(0, 8, (size, size, 1))
+        colour = _bright(rng) + rng.normal(0, 8, (size, size, 1))
         image = image * (1 - alpha) + colour * alpha
         label[stroke > 0.45] = 1 + digit
     image = image + rng.normal(0, 6, image.shape)
@@ -107,19 +106,15 @@ def _texture(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
         angle, waves = rng.uniform(0, np.pi), rng.uniform(4, 14)
         noise += 0.5 * np.sin(waves * np.pi * (x * np.cos(angle) + y * np.sin(angle)))
     noise = (noise - noise.min()) / (np.ptp(noise) + 1e-9)
-    low, high = rng.uniform(20, 235, (2, 3))
+    low, high = rng.uniform(0, 130, (2, 3))  # darker than any stroke
     return low + (high - low) * noise[..., None] * rng.uniform(0.4, 1.0)
 
 
-def _contrasting(
-    ground: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """A colour that can be told from the ground's mean, though not always easily."""
-    mean = ground.mean(axis=(0, 1))
-    while True:
-        colour = rng.uniform(0, 255, 3)
-        if np.abs(colour - mean).max() > 70:
-            return colour
+def _bright(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A colour of at least one bright channel."""
+    colour = rng.uniform(90, 255, 3)
+    colour[rng.integers(3)] = rng.uniform(200, 255)
+    return colour
 
 
 def _scribble(
@@ -135,8 +130,8 @@ def _scribble(
 
 def _place(glyph: Image, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The digit, scaled, turned and moved into the scene; strength of its stroke."""
-    height = size * rng.uniform(0.2, 0.45)
-    scale, angle = height / 8, rng.uniform(-20, 20)
+    height = size * rng.uniform(0.5, 0.8)
+    scale, angle = height / 8, rng.uniform(-12, 12)
     centre = rng.uniform(height / 2, size - height / 2, 2)
     matrix = np.asarray(cv2.getRotationMatrix2D((3.5, 3.5), angle, scale), float)
     matrix[:, 2] += centre - 3.5

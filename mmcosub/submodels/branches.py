@@ -57,8 +57,8 @@ def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
     for cls in type(block).__mro__:
         branches = _BLOCKS.get(f'{cls.__module__}.{cls.__qualname__}')
         if branches is not None:
-            inherited = vars(cls)['forward'] is getattr(type(block), 'forward')  # noqa: B009
-            return branches if inherited else None
+            own = getattr(type(block), 'forward', None)
+            return branches if own is getattr(cls, 'forward', None) else None
     return None
 
 

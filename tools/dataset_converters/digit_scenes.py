@@ -19,9 +19,9 @@ SETTINGS = 'digit_scenes.json'
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=Path, default=Path('data/digit_scenes'))
-    parser.add_argument('--train', type=int, default=400, help='training scenes')
+    parser.add_argument('--train', type=int, default=1000, help='training scenes')
     parser.add_argument('--val', type=int, default=100, help='validation scenes')
-    parser.add_argument('--size', type=int, default=128, help='height, width in pixels')
+    parser.add_argument('--size', type=int, default=64, help='height, width in pixels')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--overwrite', action='store_true', help='replace scenes of other settings'

@@ -1,4 +1,4 @@
-# Digit scenes, background and ten digits, 128x128. Made by
+# Digit scenes, background and ten digits, 64x64. Made by
 # `python tools/dataset_converters/digit_scenes.py`.
 dataset_type = 'mmcosub.DigitScenesDataset'
 data_root = 'data/digit_scenes'
@@ -6,11 +6,10 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(
-        type='RandomResize', scale=(128, 128), ratio_range=(0.8, 1.4), keep_ratio=True
+        type='RandomResize', scale=(64, 64), ratio_range=(1.0, 1.2), keep_ratio=True
     ),
-    dict(type='RandomCrop', crop_size=(128, 128)),
+    dict(type='RandomCrop', crop_size=(64, 64)),
     # No flip: a mirrored digit is none.
-    dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
