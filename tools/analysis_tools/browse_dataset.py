@@ -1,0 +1,123 @@
+#!/usr/bin/env python
+"""Draw images and labels of a segmentation dataset as training sees them."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from rich.progress import track
+
+from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.stack import import_stack_quietly
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
+    parser.add_argument('--number', type=int, default=20, help='how many (default: 20)')
+    parser.add_argument(
+        '--original',
+        action='store_true',
+        help="the files as they are, without the pipeline's augmentation",
+    )
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/browse'))
+    parser.add_argument('--show', action='store_true', help='show each in a window')
+    add_common_arguments(parser)
+    return parser
+
+
+def build(cfg: Config, split: str, original: bool) -> object:
+    """The dataset of a split.
+
+    Raises:
+        ValueError: If the config has no such split or it is no segmentation dataset.
+    """
+    loader = cfg.get(f'{split}_dataloader')
+    if not loader:
+        raise ValueError(f'The config has no {split}_dataloader.')
+    config = loader.dataset
+    while 'dataset' in config:  # RepeatDataset and the like
+        config = config.dataset
+    if original:
+        steps = ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')
+        config.pipeline = [t for t in config.pipeline if t['type'] in steps]
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    try:
+        dataset = DATASETS.build(config)
+    except FileNotFoundError as error:
+        raise ValueError(f'{error}. docs/data.md says how to prepare data.') from error
+    if 'palette' not in dataset.metainfo:
+        raise ValueError(f'{type(dataset).__name__} is no segmentation dataset.')
+    return dataset
+
+
+def draw(
+    image: np.ndarray, label: np.ndarray, classes: Sequence[str], palette: np.ndarray
+) -> np.ndarray:
+    """Image, label over it, and the names of the classes present, side by side.
+
+    Args:
+        image (ndarray): In BGR, of shape (H, W, 3).
+        label (ndarray): Class of each pixel, of shape (H, W); others are left bare.
+        classes (Sequence[str]): Names of the classes.
+        palette (ndarray): Colours of the classes in RGB, of shape (C, 3).
+    """
+    scale = max(1, round(320 / max(image.shape[:2])))
+    size = (image.shape[1] * scale, image.shape[0] * scale)
+    image = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
+    label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
+    known = label < len(classes)
+    overlay = image.copy()
+    colours = palette[label[known]][:, ::-1]
+    overlay[known] = (0.35 * image[known] + 0.65 * colours).astype(np.uint8)
+    present, counts = np.unique(label[known], return_counts=True)
+    legend = np.full((max(size[1], 20 * len(present) + 10), 220, 3), 255, np.uint8)
+    for row, i in enumerate(np.argsort(-counts)):
+        y, colour = 20 * row + 20, palette[present[i]][::-1].tolist()
+        cv2.rectangle(legend, (8, y - 11), (22, y + 3), colour, -1)
+        share = f'{classes[present[i]]} {100 * counts[i] / label.size:.1f}%'
+        cv2.putText(legend, share, (30, y), FONT, 0.42, (40,) * 3, 1, cv2.LINE_AA)
+    height = legend.shape[0] - size[1]
+    panels = [
+        cv2.copyMakeBorder(p, 0, height, 0, 4, cv2.BORDER_CONSTANT, value=(255,) * 3)
+        for p in (image, overlay)
+    ]
+    return np.hstack([*panels, legend])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    import_stack_quietly()
+    try:
+        dataset = build(load_config(args), args.split, args.original)
+    except ValueError as error:
+        parser.error(str(error))
+    classes = dataset.metainfo['classes']
+    palette = np.array(dataset.metainfo['palette'], np.uint8)
+    args.out.mkdir(parents=True, exist_ok=True)
+    number = min(args.number, len(dataset))
+    for i in track(np.linspace(0, len(dataset) - 1, number).astype(int)):
+        sample = dataset[int(i)]
+        image = np.ascontiguousarray(sample['inputs'].permute(1, 2, 0).numpy())
+        label = sample['data_samples'].gt_sem_seg.data[0].numpy().astype(np.uint8)
+        # Behind a Resize, as in mmseg's test pipelines, the label keeps its own size.
+        image = cv2.resize(image, label.shape[::-1])
+        picture = draw(image.astype(np.uint8), label, classes, palette)
+        name = Path(sample['data_samples'].img_path).stem
+        cv2.imwrite(str(args.out / f'{name}.png'), picture)
+        if args.show:
+            cv2.imshow('browse', picture)
+            cv2.waitKey(0)
+    print(f'Wrote {number} pictures of {len(dataset)} samples to {args.out}.')
+
+
+if __name__ == '__main__':
+    main()
