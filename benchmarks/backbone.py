@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--arch', default='deit-small', help="MMPretrain's ViT size")
     parser.add_argument('--batch', type=int, default=16, help='images a step')
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
-    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--rates', type=float, nargs='+', default=[0.1, 0.3, 0.5])
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()

@@ -132,54 +132,45 @@ def train_and_test(args: argparse.Namespace, name: str, data: Path) -> dict:
     return dict(miou=miou, step=float(np.median(times)), memory=memory)
 
 
-def draw(out: Path, data: Path, count: int = 6) -> Path:
-    """Draw image, label and both predictions of some validation scenes.
+def draw(out: Path, data: Path, rows: int = 4) -> Path:
+    """Draw image, label and both predictions of scenes spread over the validation set.
 
-    The scenes are those on which the two predictions differ most.
+    Two scenes a row; none is chosen for how it looks.
     """
     import_stack_quietly()
     from mmcosub.datasets import DigitScenesDataset
 
     palette = np.array(DigitScenesDataset.METAINFO['palette'], dtype=np.uint8)
-    labels = sorted((data / 'annotations' / 'validation').glob('*.png'))
+    names = sorted(p.name for p in (data / 'images' / 'validation').glob('*.png'))
+    tile, gap = 144, 6
 
     def read(folder: Path, name: str) -> np.ndarray:
         return cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED)
 
-    def predictions(name: str) -> list[np.ndarray]:
-        return [read(out / run / 'predictions', name) for run in RUNS]
-
-    differing = sorted(labels, key=lambda p: -_differ(*predictions(p.name)))[:count]
-    images = {p.stem: p for p in (data / 'images' / 'validation').iterdir()}
-    rows = []
-    for path in differing:
-        image = cv2.imread(str(images[path.stem]))
-        maps = [read(path.parent, path.name), *predictions(path.name)]
-        shown = [image] + [
-            (0.35 * image + 0.65 * palette[np.minimum(m, 10)][..., ::-1]) for m in maps
-        ]
+    def panel(name: str) -> np.ndarray:
+        image = read(data / 'images' / 'validation', name)
+        maps = [read(data / 'annotations' / 'validation', name)]
+        maps += [read(out / run / 'predictions', name) for run in RUNS]
+        shown = [image] + [0.3 * image + 0.7 * palette[m][..., ::-1] for m in maps]
         tiles = [
-            cv2.resize(t.astype(np.uint8), (192, 192), interpolation=cv2.INTER_NEAREST)
+            cv2.resize(t.astype(np.uint8), (tile,) * 2, interpolation=cv2.INTER_NEAREST)
             for t in shown
         ]
-        tiles = [
-            cv2.copyMakeBorder(t, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=(255,) * 3)
-            for t in tiles
-        ]
-        rows.append(np.hstack(tiles))
-    head = np.full((36, rows[0].shape[1], 3), 255, np.uint8)
-    for i, title in enumerate(('image', 'label', *RUNS)):
-        place = (i * 200 + 8, 26)
+        edge = dict(borderType=cv2.BORDER_CONSTANT, value=(255,) * 3)
+        tiles = [cv2.copyMakeBorder(t, 0, gap, 0, gap, **edge) for t in tiles]
+        return cv2.copyMakeBorder(np.hstack(tiles), 0, 0, 0, 3 * gap, **edge)
+
+    picked = [names[int(i)] for i in np.linspace(0, len(names) - 1, 2 * rows)]
+    grid = [np.hstack([panel(n) for n in picked[r::rows]]) for r in range(rows)]
+    head = np.full((30, grid[0].shape[1], 3), 255, np.uint8)
+    for i, title in enumerate(('image', 'label', *RUNS) * 2):
+        place = (i * (tile + gap) + i // 4 * 3 * gap + 2, 20)
         cv2.putText(
-            head, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (60,) * 3, 1, cv2.LINE_AA
+            head, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, (60,) * 3, 1, cv2.LINE_AA
         )
     picture = out / 'comparison.png'
-    cv2.imwrite(str(picture), np.vstack([head, *rows]))
+    cv2.imwrite(str(picture), np.vstack([head, *grid]))
     return picture
-
-
-def _differ(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a != b).mean())
 
 
 def main() -> None:
