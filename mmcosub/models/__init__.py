@@ -1,5 +1,10 @@
 """Model wrappers."""
 
+from .classifiers import CoTrainingImageClassifier
 from .segmentors import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
 
-__all__ = ['CoTrainingCascadeEncoderDecoder', 'CoTrainingEncoderDecoder']
+__all__ = [
+    'CoTrainingCascadeEncoderDecoder',
+    'CoTrainingEncoderDecoder',
+    'CoTrainingImageClassifier',
+]

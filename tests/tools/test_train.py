@@ -128,6 +128,16 @@ def test_classification(
     assert (tmp_path / 'w' / 'epoch_1.pth').is_file()
 
 
+def test_co_trained_classification(
+    train: ModuleType, classification_config: Path, tmp_path: Path
+) -> None:
+    train.main([str(classification_config), '--co-train', 'cosub'])
+    scalars = next((tmp_path / 'w').glob('*/vis_data/scalars.json')).read_text()
+    assert 'loss_co_training' in scalars
+    model = MODELS.build(Config.fromfile(classification_config).model)
+    model.load_state_dict(weights(tmp_path / 'w' / 'epoch_1.pth'), strict=True)
+
+
 def test_config_inside_a_package(
     train: ModuleType, capsys: pytest.CaptureFixture
 ) -> None:
