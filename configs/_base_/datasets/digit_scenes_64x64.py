@@ -5,9 +5,7 @@ data_root = 'data/digit_scenes'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(
-        type='RandomResize', scale=(64, 64), ratio_range=(1.0, 1.2), keep_ratio=True
-    ),
+    dict(type='RandomResize', scale=(64, 64), ratio_range=(1.0, 1.2), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(64, 64)),
     # No flip: a mirrored digit is none.
     dict(type='PackSegInputs'),
