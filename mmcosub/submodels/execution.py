@@ -147,7 +147,10 @@ def _run_rows(x: Tensor, site: Site, i: int, args: tuple, steps: list[Step]) -> 
         x = torch.cat([x, x.index_select(0, step.split)])
     if step.kept is not None and len(step.kept) == 0:
         return _Skipped.apply(x, *site.block.parameters())
-    y = _residual(site, x if step.kept is None else x.index_select(0, step.kept), args)
+    kept = x
+    if step.kept is not None:
+        x, kept = _Take.apply(x, step.kept)
+    y = _residual(site, kept, args)
     scale = step.scale
     if isinstance(scale, Tensor) or y.dtype in (torch.float16, torch.bfloat16):
         y, scale = _scaled(y, scale), 1.0
@@ -155,6 +158,24 @@ def _run_rows(x: Tensor, site: Site, i: int, args: tuple, steps: list[Step]) -> 
         return torch.add(x, y, alpha=scale)
     dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
     return x.to(dtype).index_add(0, step.kept, y.to(dtype), alpha=scale)
+
+
+class _Take(torch.autograd.Function):
+    """All rows, and some of them again.
+
+    As ``x, x.index_select(0, kept)``, but backward adds the gradient of the few rows to
+    that of all, rather than to zeros that are then added.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(kept)
+        return x.view_as(x), x.index_select(0, kept)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor, None]:
+        (kept,) = ctx.saved_tensors
+        return grad.index_add(0, kept, grad_kept), None
 
 
 class _Skipped(torch.autograd.Function):
