@@ -66,8 +66,14 @@ class GuardedPipeline:
 
 
 def _labels(sample: Any) -> np.ndarray | None:
-    """The packed label map, if there is one (test-time augmentation has lists)."""
-    packed = sample.get('data_samples') if isinstance(sample, dict) else None
+    """The label map in what a pipeline returned, if there is one."""
+    if not isinstance(sample, dict):
+        return None
+    packed = sample.get('data_samples')
+    if isinstance(packed, list):  # test-time augmentation: the label is the same
+        packed = packed[0]
+    if packed is None:  # left unpacked for a wrapper such as MultiImageMixDataset
+        return sample.get('gt_seg_map')
     label = getattr(packed, 'gt_sem_seg', None)
     return None if label is None else label.data.numpy()
 

@@ -81,7 +81,35 @@ def test_empty_folder(data):
 
 def test_image_without_label(data, tmp_path):
     (tmp_path / 'labels' / '2.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r'1 of 3 images .*labels/2.png'):
+    with pytest.raises(
+        FileNotFoundError, match=r'1 of 3 samples have no label.*labels/2.png'
+    ):
+        check_segmentation_data(data, 3)
+
+
+def test_list_of_images(data, tmp_path):
+    data['ann_file'] = 'list.txt'
+    with pytest.raises(FileNotFoundError, match=r'no ann_file .*list.txt'):
+        check_segmentation_data(data, 3)
+    (tmp_path / 'list.txt').write_text('0\nlost\n')
+    with pytest.raises(FileNotFoundError, match=r'1 of 2 .* no image.*lost.jpg'):
+        check_segmentation_data(data, 3)
+    (tmp_path / 'list.txt').write_text('')
+    with pytest.raises(ValueError, match=r'is empty: .*list.txt names no image'):
+        check_segmentation_data(data, 3)
+
+
+def test_coloured_label(data, tmp_path):
+    data['pipeline'][1]['imdecode_backend'] = 'cv2'
+    cv2.imwrite(str(tmp_path / 'labels' / '0.png'), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match=r'labels/0.png has 3 channels'):
+        check_segmentation_data(data, 3)
+
+
+@pytest.mark.filterwarnings('ignore:.*will be deprecated')
+def test_two_opinions_on_zero(data):
+    data['pipeline'][1]['reduce_zero_label'] = True
+    with pytest.raises(ValueError, match=r'reduce_zero_label=True, but BaseSegDataset'):
         check_segmentation_data(data, 3)
 
 

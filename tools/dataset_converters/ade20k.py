@@ -5,11 +5,13 @@ A run that was cut short continues where it stopped; one that is complete does n
 """
 
 import argparse
+import http.client
 import os
 import shutil
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -45,14 +47,18 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def suffix_of(folder: str) -> str:
+    return '.jpg' if folder.startswith('images') else '.png'
+
+
 def missing(root: Path, counts: Mapping[str, int]) -> list[str]:
     """What is not there yet, folder by folder; empty if the dataset is complete."""
     problems = []
     for folder, count in counts.items():
-        suffix = '*.jpg' if folder.startswith('images') else '*.png'
-        found = sum(1 for _ in (root / folder).glob(suffix))
+        pattern = f'*{suffix_of(folder)}'
+        found = sum(1 for _ in (root / folder).glob(pattern))
         if found != count:
-            problems.append(f'{folder} has {found} of {count} files {suffix}')
+            problems.append(f'{folder} has {found} of {count} files {pattern}')
     return problems
 
 
@@ -98,8 +104,11 @@ def download(url: str, target: Path) -> Path:
                 while chunk := response.read(1 << 20):
                     file.write(chunk)
                     progress.advance(bar, len(chunk))
-            except OSError as error:
-                raise ValueError(f'{error}. Run the command again to go on.') from error
+            except (OSError, http.client.HTTPException) as error:
+                raise ValueError(
+                    f'The download of {url} stopped: {error}. Run the command again '
+                    'to go on.'
+                ) from error
     if total and part.stat().st_size != total:
         raise ValueError(
             f'The server sent {part.stat().st_size} of {total} bytes. Run the command '
@@ -109,25 +118,35 @@ def download(url: str, target: Path) -> Path:
     return target
 
 
-def members(archive: zipfile.ZipFile, counts: Mapping[str, int]) -> list:
-    """The dataset's files in an archive.
+def members(
+    archive: zipfile.ZipFile, counts: Mapping[str, int]
+) -> list[zipfile.ZipInfo]:
+    """The dataset's files in an archive; what lies beside its folder is left out.
 
     Raises:
-        ValueError: If a name leads out of the dataset's folder or files are missing.
+        ValueError: If a name leads out of the archive or files are missing.
     """
     found = []
     for info in archive.infolist():
         path = PurePosixPath(info.filename)
-        if path.is_absolute() or '..' in path.parts or path.parts[:1] != (ROOT,):
-            raise ValueError(f'{archive.filename} is not ADE20K: it has {path}.')
-        if not info.is_dir():
+        if path.is_absolute() or '..' in path.parts or '\\' in info.filename:
+            raise ValueError(
+                f'{archive.filename} has a file that would land elsewhere: '
+                f'{info.filename}. That is not the official archive.'
+            )
+        if path.parts[:1] == (ROOT,) and not info.is_dir():
             found.append(info)
     for folder, count in counts.items():
-        inside = sum(i.filename.startswith(f'{ROOT}/{folder}/') for i in found)
+        prefix = f'{ROOT}/{folder}/'
+        inside = sum(
+            i.filename.startswith(prefix) and i.filename.endswith(suffix_of(folder))
+            for i in found
+        )
         if inside != count:
             raise ValueError(
-                f'{archive.filename} has {inside} files in {ROOT}/{folder}, not '
-                f'{count}. Is it ADEChallengeData2016.zip, and whole?'
+                f'{archive.filename} has {inside} files *{suffix_of(folder)} in '
+                f'{ROOT}/{folder}, not {count}. Is it ADEChallengeData2016.zip, and '
+                'whole?'
             )
     return found
 
@@ -136,24 +155,40 @@ def extract(path: Path, out: Path, counts: Mapping[str, int]) -> None:
     """Extract what is not there yet.
 
     Raises:
-        ValueError: If the archive is none, or not the dataset, or damaged.
+        ValueError: If the archive is none, or not the dataset, or damaged, or the
+            disk has not enough room.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            for info in track(members(archive, counts), description='extract'):
+            left = [
+                info
+                for info in members(archive, counts)
+                if not is_extracted(info, out / info.filename)
+            ]
+            need, free = sum(i.file_size for i in left), shutil.disk_usage(out).free
+            if need > free:
+                raise ValueError(f'{out} has {free} bytes free, not {need}.')
+            for info in track(left, description='extract'):
                 target = out / info.filename
-                if target.is_file() and target.stat().st_size == info.file_size:
-                    continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 # A file is there whole or not at all.
                 partial = target.with_name(f'.{target.name}.part')
                 with archive.open(info) as source, partial.open('wb') as file:
                     shutil.copyfileobj(source, file)
                 os.replace(partial, target)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(
             f'{path} is no whole .zip ({error}). Delete it and download it again.'
         ) from error
+    except OSError as error:
+        raise ValueError(
+            f'The extraction into {out} stopped: {error}. Run the command again to go '
+            'on.'
+        ) from error
+
+
+def is_extracted(info: zipfile.ZipInfo, target: Path) -> bool:
+    return target.is_file() and target.stat().st_size == info.file_size
 
 
 def main(

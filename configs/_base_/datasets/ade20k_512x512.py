@@ -2,9 +2,11 @@
 # prepare it.
 dataset_type = 'ADE20KDataset'
 data_root = 'data/ade/ADEChallengeData2016'
+# Raw labels are 0 for none of the classes, then 1 to 150: the datasets below say so
+# (reduce_zero_label), and LoadAnnotations asks them.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='LoadAnnotations'),
     dict(
         type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True
     ),
@@ -17,7 +19,7 @@ test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
     # Behind Resize: metrics are computed at the label's own size.
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
@@ -32,7 +34,7 @@ tta_pipeline = [
                 for r in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
             ],
             [dict(type='RandomFlip', prob=p) for p in (0.0, 1.0)],
-            [dict(type='LoadAnnotations', reduce_zero_label=True)],
+            [dict(type='LoadAnnotations')],
             [dict(type='PackSegInputs')],
         ],
     ),
@@ -48,6 +50,7 @@ train_dataloader = dict(
         data_prefix=dict(
             img_path='images/training', seg_map_path='annotations/training'
         ),
+        reduce_zero_label=True,
         pipeline=train_pipeline,
     ),
 )
@@ -62,6 +65,7 @@ val_dataloader = dict(
         data_prefix=dict(
             img_path='images/validation', seg_map_path='annotations/validation'
         ),
+        reduce_zero_label=True,
         pipeline=test_pipeline,
     ),
 )
