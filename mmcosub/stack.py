@@ -122,6 +122,7 @@ def ignore_known_warnings() -> None:
         'Default ``avg_non_ignore`` is False',
         'The draw is False, it means that the hook for visualization',
         'The shape of value will convert from',
+        'Unnecessary conv bias before batch/instance norm',
     ):
         warnings.filterwarnings('ignore', message=message)
 

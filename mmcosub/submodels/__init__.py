@@ -1,7 +1,14 @@
 """Choosing part of a network and running only that."""
 
-from . import blocks  # noqa: F401  (fills the table of known blocks)
-from .branches import Branch, Site, find_branches, known_blocks, register_block
+from . import blocks, timm_blocks  # noqa: F401  (fill the table of known blocks)
+from .branches import (
+    Branch,
+    Site,
+    find_branches,
+    known_blocks,
+    register_block,
+    register_fixed_batch,
+)
 from .execution import EXECUTIONS, fastest_exact, run_submodels
 from .plan import Plan, plan_rows
 from .sampling import (
@@ -26,6 +33,7 @@ __all__ = [
     'plan_generator',
     'plan_rows',
     'register_block',
+    'register_fixed_batch',
     'run_submodels',
     'spread_rates',
 ]

@@ -1,8 +1,8 @@
 """Where the residual branches of a backbone are.
 
 A branch is the ``f`` of ``x + f(x)``. Every known block class has one entry in a table:
-its branches in the order in which it runs them. See ``blocks.py`` for the table and
-``docs/add_a_block.md`` for how to add to it.
+its branches in the order in which it runs them. See ``blocks.py`` and
+``timm_blocks.py`` for the table and ``docs/add_a_block.md`` for how to add to it.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,17 @@ class Branch:
         drop_path (str, optional): Dotted name, from the block, of the module that
             drops this branch in the stock network. None if the stock network never
             drops it.
+        shortcut (Callable, optional): ``shortcut(block, x)``, what ``f(x)`` is added
+            to, such as a ResNet's down-sampling. Defaults to None, ``x`` itself.
+        after (Callable, optional): ``after(block, sum)``, what the block does to the
+            sum, such as a ResNet's activation. It must not work in place. Defaults to
+            None, nothing.
     """
 
     residual: Callable[..., Tensor]
     drop_path: str | None = None
+    shortcut: Callable[..., Tensor] | None = None
+    after: Callable[..., Tensor] | None = None
 
 
 _BLOCKS: dict[str, tuple[Branch, ...]] = {}
@@ -39,9 +46,38 @@ def register_block(name: str, *branches: Branch) -> None:
         name (str): Full dotted name of the class. A name rather than the class, so
             that no optional package is imported for its sake.
         *branches (Branch): The branches, in the order in which the block runs them.
-            The block must compute ``x = x + f(x)`` for each, and nothing else.
+            The block must compute ``x = after(shortcut(x) + f(x))`` for each, and
+            nothing else.
     """
     _BLOCKS[name] = branches
+
+
+_FIXED_BATCH: set[str] = set()
+
+
+def register_fixed_batch(*names: str) -> None:
+    """Make known that some module relies on as many rows coming out as went in.
+
+    For instance, it reshapes its blocks' output by the number of images that it was
+    given. Views cannot share rows inside, as their number grows where views part.
+
+    Args:
+        *names (str): Full dotted names of classes.
+    """
+    _FIXED_BATCH.update(names)
+
+
+def has_fixed_batch(backbone: nn.Module) -> bool:
+    """Whether some module of a backbone relies on a fixed number of rows.
+
+    Args:
+        backbone (nn.Module): The backbone.
+    """
+    return any(
+        f'{cls.__module__}.{cls.__qualname__}' in _FIXED_BATCH
+        for module in backbone.modules()
+        for cls in type(module).__mro__
+    )
 
 
 def known_blocks() -> list[str]:

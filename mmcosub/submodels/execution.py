@@ -23,7 +23,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint
 
-from .branches import Site
+from .branches import Site, has_fixed_batch
 from .plan import Plan, RowPlan, Step, plan_rows
 
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix')
@@ -33,7 +33,8 @@ def fastest_exact(backbone: nn.Module) -> str:
     """The fastest execution that computes what the plain one does.
 
     BatchNorm in training mode makes rows depend on one another: plain. Dropout would
-    give views that share a row the same noise: no sharing.
+    give views that share a row the same noise, and some networks cannot have their
+    rows grow on the way: no sharing.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
@@ -42,6 +43,8 @@ def fastest_exact(backbone: nn.Module) -> str:
     if any(isinstance(m, _BatchNorm) and m.training for m in modules):
         return 'plain'
     if any(m.training and _has_dropout(m) for m in modules):
+        return 'kept_rows'
+    if has_fixed_batch(backbone):
         return 'kept_rows'
     return 'shared_prefix'
 
@@ -85,6 +88,11 @@ def run_submodels(
             return backbone(_repeat(images, plan.views)), 1.0
 
     share = execution == 'shared_prefix'
+    if share and has_fixed_batch(backbone):
+        raise ValueError(
+            f'Views cannot share rows in {type(backbone).__name__}: it relies on as '
+            "many rows coming out of its blocks as went in. Use 'kept_rows', or 'auto'."
+        )
     rows = plan_rows(plan, share, images.device)
     with _rerouted(sites, partial(_run_rows, steps=rows.steps)):
         outputs = backbone(images if share else _repeat(images, plan.views))
@@ -138,7 +146,17 @@ def _residual(site: Site, x: Tensor, args: tuple) -> Tensor:
 
 def _run_plain(x: Tensor, site: Site, i: int, args: tuple, factors: Tensor) -> Tensor:
     y = _residual(site, x, args)
-    return x + _scaled(y, factors[i])
+    return _after(site, _shortcut(site, x) + _scaled(y, factors[i]))
+
+
+def _shortcut(site: Site, x: Tensor) -> Tensor:
+    shortcut = site.branch.shortcut
+    return x if shortcut is None else shortcut(site.block, x)
+
+
+def _after(site: Site, x: Tensor) -> Tensor:
+    after = site.branch.after
+    return x if after is None else after(site.block, x)
 
 
 def _run_rows(x: Tensor, site: Site, i: int, args: tuple, steps: list[Step]) -> Tensor:
@@ -146,18 +164,21 @@ def _run_rows(x: Tensor, site: Site, i: int, args: tuple, steps: list[Step]) -> 
     if step.split is not None:
         x = torch.cat([x, x.index_select(0, step.split)])
     if step.kept is not None and len(step.kept) == 0:
-        return _Skipped.apply(x, *site.block.parameters())
+        parameters = site.block.parameters()
+        return _after(site, _Skipped.apply(_shortcut(site, x), *parameters))
     kept = x
     if step.kept is not None:
         x, kept = _Take.apply(x, step.kept)
     y = _residual(site, kept, args)
+    x = _shortcut(site, x)
     scale = step.scale
     if isinstance(scale, Tensor) or y.dtype in (torch.float16, torch.bfloat16):
         y, scale = _scaled(y, scale), 1.0
     if step.kept is None:
-        return torch.add(x, y, alpha=scale)
+        return _after(site, torch.add(x, y, alpha=scale))
     dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
-    return x.to(dtype).index_add(0, step.kept, y.to(dtype), alpha=scale)
+    x = x.to(dtype).index_add(0, step.kept, y.to(dtype), alpha=scale)
+    return _after(site, x)
 
 
 class _Take(torch.autograd.Function):

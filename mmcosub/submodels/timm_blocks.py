@@ -1,0 +1,121 @@
+"""The known blocks of timm: where their residual branches are.
+
+They come into MMPretrain and MMSegmentation through ``mmpretrain.TIMMBackbone``.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from .branches import Branch, register_block, register_fixed_batch
+
+
+def _vit_attention(block: Any, x: Tensor) -> Tensor:
+    return block.ls1(block.attn(block.norm1(x)))
+
+
+def _vit_mlp(block: Any, x: Tensor) -> Tensor:
+    return block.ls2(block.mlp(block.norm2(x)))
+
+
+# Of PiT, too.
+register_block(
+    'timm.models.vision_transformer.Block',
+    Branch(_vit_attention, 'drop_path1'),
+    Branch(_vit_mlp, 'drop_path2'),
+)
+
+
+def _swin_attention(block: Any, x: Tensor) -> Tensor:
+    return block._attn(block.norm1(x))
+
+
+def _swin_mlp(block: Any, x: Tensor) -> Tensor:
+    return block.mlp(block.norm2(x))
+
+
+register_block(
+    'timm.models.swin_transformer.SwinTransformerBlock',
+    Branch(_swin_attention, 'drop_path1'),
+    Branch(_swin_mlp, 'drop_path2'),
+)
+
+
+def _swin_v2_attention(block: Any, x: Tensor) -> Tensor:
+    return block.norm1(block._attn(x))
+
+
+def _swin_v2_mlp(block: Any, x: Tensor) -> Tensor:
+    return block.norm2(block.mlp(x))
+
+
+register_block(
+    'timm.models.swin_transformer_v2.SwinTransformerV2Block',
+    Branch(_swin_v2_attention, 'drop_path1'),
+    Branch(_swin_v2_mlp, 'drop_path2'),
+)
+
+
+def _convnext(block: Any, x: Tensor) -> Tensor:
+    x = block.conv_dw(x)
+    if block.use_conv_mlp:
+        x = block.mlp(block.norm(x))
+    else:
+        x = block.mlp(block.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+    return x if block.gamma is None else x * block.gamma.view(1, -1, 1, 1)
+
+
+def _convnext_shortcut(block: Any, x: Tensor) -> Tensor:
+    return block.shortcut(x)
+
+
+# V1 and V2.
+register_block(
+    'timm.models.convnext.ConvNeXtBlock',
+    Branch(_convnext, 'drop_path', _convnext_shortcut),
+)
+
+
+def _regnet(block: Any, x: Tensor) -> Tensor:
+    return block.conv3(block.se(block.conv2(block.conv1(x))))
+
+
+def _regnet_shortcut(block: Any, x: Tensor) -> Tensor:
+    return block.downsample(x)
+
+
+def _regnet_activation(block: Any, x: Tensor) -> Tensor:
+    return block.act3(x)
+
+
+# RegNetX, RegNetY and RegNetZ.
+register_block(
+    'timm.models.regnet.Bottleneck',
+    Branch(_regnet, 'drop_path', _regnet_shortcut, _regnet_activation),
+)
+
+
+def _xcit_attention(block: Any, x: Tensor, *hw: int) -> Tensor:
+    return block.gamma1 * block.attn(block.norm1(x))
+
+
+def _xcit_local(block: Any, x: Tensor, *hw: int) -> Tensor:
+    return block.gamma3 * block.local_mp(block.norm3(x), *hw)
+
+
+def _xcit_mlp(block: Any, x: Tensor, *hw: int) -> Tensor:
+    return block.gamma2 * block.mlp(block.norm2(x))
+
+
+register_block(
+    'timm.models.xcit.XCABlock',
+    Branch(_xcit_attention, 'drop_path1'),
+    Branch(_xcit_local, 'drop_path3'),
+    Branch(_xcit_mlp, 'drop_path2'),
+)
+
+register_fixed_batch(
+    'timm.models.xcit.Xcit',  # a class token per image comes in behind these blocks
+    'timm.models.pit.Transformer',  # its output is reshaped by its input's batch
+    'timm.models._features.FeatureGetterNet',  # features are, too
+)
