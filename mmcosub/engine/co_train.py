@@ -17,6 +17,7 @@ WRAPPERS = {
     'EncoderDecoder': 'mmcosub.CoTrainingEncoderDecoder',
     'CascadeEncoderDecoder': 'mmcosub.CoTrainingCascadeEncoderDecoder',
     'ImageClassifier': 'mmcosub.CoTrainingImageClassifier',
+    'TimmClassifier': 'mmcosub.CoTrainingTimmClassifier',
 }
 
 

@@ -1,5 +1,6 @@
 """Losses that mmseg and mmpretrain lack."""
 
+from .binary_cross_entropy import BinaryCrossEntropyLoss
 from .soft_label import (
     SOFT_LOSSES,
     soft_binary_cross_entropy,
@@ -9,6 +10,7 @@ from .soft_label import (
 
 __all__ = [
     'SOFT_LOSSES',
+    'BinaryCrossEntropyLoss',
     'soft_binary_cross_entropy',
     'soft_cross_entropy',
     'weighted_mean',

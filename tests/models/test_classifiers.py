@@ -9,6 +9,8 @@ from mmpretrain.structures import DataSample
 from tiny import BACKBONES
 from torch import nn
 
+from mmcosub.engine.co_train import co_trained_model
+
 COSUB = dict(type='Cosub', drop_path_rate=0.4, loss='bce')
 
 
@@ -25,10 +27,24 @@ def config(rate=0.4, **head):
     return dict(type='ImageClassifier', backbone=backbone, head=head)
 
 
+def timm_config(loss):
+    return dict(
+        type='TimmClassifier',
+        model_name='vit_tiny_patch16_224',
+        img_size=32,
+        patch_size=8,
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        num_classes=5,
+        loss=loss,
+    )
+
+
 def build(cfg, scheme=None):
     init_default_scope('mmpretrain')
     if scheme:
-        cfg = {**cfg, 'type': 'mmcosub.CoTrainingImageClassifier', 'scheme': scheme}
+        cfg = co_trained_model(cfg, scheme)
     torch.manual_seed(0)
     model = MODELS.build(copy.deepcopy(cfg))
     torch.manual_seed(0)
@@ -45,23 +61,123 @@ def mixed_batch():
     return images, [DataSample().set_gt_score(score) for score in scores], scores
 
 
-def test_published_loss():
-    model = build(config(), COSUB)
+@pytest.mark.parametrize('threshold', [None, 0.0, 0.15])
+@pytest.mark.parametrize('kind', ['ImageClassifier', 'TimmClassifier'])
+def test_published_loss(kind, threshold):
+    # A quarter each of BCE(z1, y), BCE(z2, y), BCE(z1, s(sg z2)), BCE(z2, s(sg z1)).
+    loss = dict(type='mmcosub.BinaryCrossEntropyLoss', threshold=threshold)
+    cfg = config(loss=loss) if kind == 'ImageClassifier' else timm_config(loss)
+    model = build(cfg, COSUB).double()
     images, samples, y = mixed_batch()
+    y = y.double()
+    if threshold is not None:
+        y = (y > threshold).double()
     seen = []
-    model.head.register_forward_hook(lambda *args: seen.append(args[-1]))
-    losses = model.loss(images, samples)
-    z1, z2 = seen[0].chunk(2)
-    bce = F.binary_cross_entropy_with_logits
-    # mmpretrain's own sigmoid cross-entropy sums over classes and means over images.
-    label = (bce(z1, y) + bce(z2, y)) * 5
-    peer = bce(z1, z2.detach().sigmoid()) + bce(z2, z1.detach().sigmoid())
-    torch.testing.assert_close(losses['loss'], label / 4, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(losses['loss_co_training'], peer / 4)
+    module = model.head if kind == 'ImageClassifier' else model.model
+    module.register_forward_hook(lambda *args: seen.append(args[-1]))
+    losses = model.loss(images.double(), samples)
     total, _ = model.parse_losses(losses)
+    got = torch.autograd.grad(total, seen[0], retain_graph=True)[0]
+
+    z = seen[0].detach().requires_grad_()
+    z1, z2 = z.chunk(2)
+    bce = F.binary_cross_entropy_with_logits
+    label = bce(z1, y) + bce(z2, y)
+    peer = bce(z1, z2.detach().sigmoid()) + bce(z2, z1.detach().sigmoid())
+    expected = (label + peer) / 4
+    torch.testing.assert_close(total, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(losses['loss'], label / 4, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(got, torch.autograd.grad(expected, z)[0])
     total.backward()
     assert all(p.grad is not None for p in model.parameters())
     assert 0 <= model.telemetry['agreement'] <= 1
+
+
+def test_mixup_is_shared_by_the_views():
+    augments = [dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]
+    loss = dict(type='mmcosub.BinaryCrossEntropyLoss', threshold=0.0)
+    cfg = {
+        **config(loss=loss),
+        'data_preprocessor': dict(num_classes=5),
+        'train_cfg': dict(augments=augments),
+    }
+    model = build(cfg, COSUB)
+    samples = [DataSample().set_gt_label(i) for i in range(4)]
+    images = [torch.full((3, 32, 32), 60 * i, dtype=torch.uint8) for i in range(4)]
+    data = model.data_preprocessor(dict(inputs=images, data_samples=samples), True)
+    assert data['inputs'].shape == (4, 3, 32, 32)  # one mix an image, not one a view
+    assert max((s.gt_score > 0).sum() for s in data['data_samples']) == 2
+    losses = model(**data, mode='loss')
+    assert torch.isfinite(losses['loss'] + losses['loss_co_training'])
+
+
+def test_label_smoothing_and_hard_labels():
+    smooth = dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')
+    scheme = dict(type='Cosub', drop_path_rate=0.4)
+    images, _, _ = mixed_batch()
+    samples = [DataSample().set_gt_label(i) for i in range(3)]
+    model = build(config(loss=smooth), scheme)
+    seen = []
+    model.head.register_forward_hook(lambda *args: seen.append(args[-1]))
+    losses = model.loss(images, samples)
+    expected = sum(
+        F.cross_entropy(z, torch.arange(3), label_smoothing=0.1)
+        for z in seen[0].chunk(2)
+    )
+    torch.testing.assert_close(losses['loss'], expected / 4)
+
+
+def test_multi_label_head():
+    cfg = config(loss=dict(type='mmcosub.BinaryCrossEntropyLoss'))
+    cfg['head'].update(type='MultiLabelLinearClsHead')
+    model = build(cfg, COSUB)
+    images, _, _ = mixed_batch()
+    samples = [DataSample().set_gt_label([i, i + 1]) for i in range(3)]
+    for sample in samples:
+        sample.set_field(5, 'num_classes', field_type='metainfo')
+    losses = model.loss(images, samples)
+    assert torch.isfinite(losses['loss'] + losses['loss_co_training'])
+
+
+@pytest.mark.parametrize(
+    ('loss', 'scheme', 'hint'),
+    [
+        (dict(type='CrossEntropyLoss'), 'bce', "scheme.loss='ce'"),
+        (dict(type='mmcosub.BinaryCrossEntropyLoss'), 'ce', "scheme.loss='bce'"),
+        (dict(type='CrossEntropyLoss', use_sigmoid=True), 'bce', 'sums over classes'),
+        (dict(type='CrossEntropyLoss'), 'ce', None),
+        (dict(type='mmcosub.BinaryCrossEntropyLoss'), 'bce', None),
+    ],
+)
+def test_losses_that_do_not_go_together(loss, scheme, hint, monkeypatch):
+    logged = []
+    monkeypatch.setattr(
+        'mmcosub.models.classifiers.print_log', lambda text, _: logged.append(text)
+    )
+    build(config(loss=loss), {**COSUB, 'loss': scheme})
+    assert len(logged) == (hint is not None)
+    assert not hint or hint in logged[0]
+
+
+def test_timm_classifier_checkpoint_is_timms():
+    import timm
+
+    model = build(timm_config(dict(type='CrossEntropyLoss')), COSUB)
+    kwargs = timm_config(None)
+    plain = timm.create_model(
+        **{k: v for k, v in kwargs.items() if k not in ('type', 'loss')}
+    )
+    plain.load_state_dict(model.state_dict(), strict=True)
+    images, samples, _ = mixed_batch()
+    plain.eval(), model.eval()
+    assert torch.equal(plain(images), model(images))
+    assert model.predict(images, samples)[0].pred_score.shape == (5,)
+
+
+def test_timm_classifier_does_not_recompute():
+    cfg = {**timm_config(dict(type='CrossEntropyLoss')), 'with_cp': True}
+    with pytest.raises(ValueError, match='with_cp=False'):
+        build(cfg, COSUB)
 
 
 def test_weight_and_rates_zero_is_the_stock_model():
@@ -79,6 +195,6 @@ def test_weight_and_rates_zero_is_the_stock_model():
 
 def test_head_without_logits_is_refused():
     cfg = config()
-    cfg['head'] = dict(type='MultiLabelLinearClsHead', num_classes=5, in_channels=16)
-    with pytest.raises(ValueError, match=r'MultiLabelLinearClsHead .*LinearClsHead'):
+    cfg['head'] = dict(type='ArcFaceClsHead', num_classes=5, in_channels=16)
+    with pytest.raises(ValueError, match=r'ArcFaceClsHead .*LinearClsHead'):
         build(cfg, COSUB)
