@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import METRICS
 
+from mmcosub.checkpoints import require_file
 from mmcosub.engine import EvaluationRunner
-from mmcosub.engine.checkpoint import require_file
 from mmcosub.engine.cli import add_common_arguments, load_config
 from mmcosub.stack import import_stack_quietly
 

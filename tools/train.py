@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import find_latest_checkpoint
 
+from mmcosub.checkpoints import require_file
 from mmcosub.engine import CoTrainingRunner
 from mmcosub.engine.cli import add_common_arguments, load_config
 from mmcosub.engine.co_train import RUNNER, list_schemes
@@ -33,6 +34,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='NAME_OR_FILE',
         help=f'train by this scheme: {", ".join(list_schemes())}, or a .py file of '
         'your own with `scheme = dict(type=...)`',
+    )
+    parser.add_argument(
+        '--backbone',
+        metavar='CHECKPOINT',
+        help="carry the backbone over from this checkpoint: a pretraining run's, or "
+        "one of timm, mmpretrain, mmseg or the architecture's authors",
     )
     parser.add_argument(
         '--resume',
@@ -67,6 +74,16 @@ def use_amp(cfg: Config) -> None:
     wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def use_backbone(cfg: Config, checkpoint: str) -> None:
+    """Set the checkpoint that the backbone starts from."""
+    if 'backbone' not in cfg.model:
+        raise ValueError(f'--backbone: a {cfg.model.type} has no backbone.')
+    require_file(checkpoint)
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
+    if cfg.model.get('pretrained'):
+        cfg.model.pretrained = None
+
+
 def use_resume(cfg: Config, resume: str) -> None:
     """Set what to resume from: a file, or the latest in the work directory."""
     if resume != LATEST:
@@ -94,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         if args.amp:
             use_amp(cfg)
+        if args.backbone:
+            use_backbone(cfg, args.backbone)
         if args.resume:
             use_resume(cfg, args.resume)
         kind = cfg.get('runner_type', 'Runner')

@@ -39,6 +39,11 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         default='none',
         help='what started the processes of a distributed run (default: none)',
     )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='open checkpoints that bring Python objects, which could run any code',
+    )
     # torch.distributed.launch passes it with a hyphen, older ones with an underscore.
     parser.add_argument(
         '--local-rank',
@@ -71,6 +76,8 @@ def load_config(args: Namespace) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
+    if args.trust_checkpoint:
+        cfg.trust_checkpoint = True
     if cfg.get('default_scope') == 'mmpretrain':
         _set_loader_defaults(cfg)
     if args.work_dir:

@@ -1,6 +1,8 @@
+from typing import Any
+
+from mmcosub.checkpoints import load_for_prediction, read_checkpoint
 from mmcosub.registry import RUNNERS
 
-from .checkpoint import load_for_prediction, read_checkpoint
 from .runner import CoTrainingRunner, unwrapped
 
 
@@ -30,7 +32,8 @@ class EvaluationRunner(CoTrainingRunner):
         Raises:
             ValueError: If it cannot be read or does not fit the model.
         """
-        checkpoint = read_checkpoint(filename, map_location)
+        checkpoint = read_checkpoint(filename, map_location, self.trusts)
+        self._compare_classes(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         unused = load_for_prediction(unwrapped(self.model), checkpoint, filename)
         if unused:
@@ -41,3 +44,26 @@ class EvaluationRunner(CoTrainingRunner):
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint
+
+    def _compare_classes(self, checkpoint: dict, filename: str) -> None:
+        """Refuse data of other classes than those that a checkpoint was trained on."""
+        loop: Any = self._test_loop
+        meta = checkpoint.get('meta')
+        meta = meta.get('dataset_meta') if isinstance(meta, dict) else None
+        trained = (meta or {}).get('classes')
+        dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+        given = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        if not trained or not given or tuple(trained) == tuple(given):
+            return
+        other = sorted(set(map(str, trained)) ^ set(map(str, given)))
+        if len(trained) != len(given):
+            raise ValueError(
+                f'{filename} was trained on {len(trained)} classes, the data to test '
+                f'on have {len(given)}; they differ in {other[:4]}. Set '
+                'test_dataloader.dataset to data of the same classes (an image folder '
+                'needs a folder for each, be it empty).'
+            )
+        self.logger.warning(
+            f'{filename} was trained on classes of other names or in another order '
+            f'({other[:4] or "the same, in another order"}): is this the right data?'
+        )

@@ -15,9 +15,15 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from torch import nn
 
+from mmcosub.checkpoints import (
+    detect_format,
+    load_backbone,
+    load_to_train,
+    plain_name,
+    read_checkpoint,
+)
 from mmcosub.registry import RUNNERS
 
-from .checkpoint import check_overlap, read_checkpoint
 from .co_train import co_trained_model
 from .cpu_amp import CPUAmpOptimWrapper
 
@@ -82,6 +88,13 @@ class CoTrainingRunner(Runner):
                 _check_data(loader, *classes)
         return super().train()
 
+    # ---- weights to start from ---------------------------------------------------
+
+    @property
+    def trusts(self) -> bool:
+        """Whether checkpoints may bring any Python object, and so run any code."""
+        return bool(self.cfg.get('trust_checkpoint', False))
+
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
@@ -90,14 +103,45 @@ class CoTrainingRunner(Runner):
         Args:
             filename (str): Checkpoint file or URL.
             map_location (str): Device of its tensors. Defaults to 'cpu'.
-            **kwargs: Arguments of MMEngine's method.
+            **kwargs: Not used.
 
         Raises:
             ValueError: If it cannot be read or hardly matches the model.
         """
-        checkpoint = read_checkpoint(filename)
-        check_overlap(unwrapped(self.model), checkpoint, filename)
-        return super().load_checkpoint(filename, map_location, **kwargs)
+        checkpoint = read_checkpoint(filename, map_location, self.trusts)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        load_to_train(unwrapped(self.model), checkpoint, filename)
+        self._has_loaded = True
+        self.logger.info(f'Loaded {filename}')
+        return checkpoint
+
+    def _init_model_weights(self) -> None:
+        """Initialise, with a pretrained backbone carried over rather than loaded.
+
+        Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)`` and the
+        architecture is known, MMEngine's silent loading is replaced by ours.
+        """
+        backbone: Any = getattr(unwrapped(self.model), 'backbone', None)
+        init: Any = getattr(backbone, 'init_cfg', None)
+        known = is_pretrained(init) and detect_format(map(plain_name, _names(backbone)))
+        if not known:
+            super()._init_model_weights()
+            return
+        backbone.init_cfg = None
+        super()._init_model_weights()
+        backbone.init_cfg = init
+        if self._resume and self._load_from:
+            return  # everything comes from the run that is resumed
+        options = dict(self.cfg.get('carry_over') or {})
+        unknown = sorted(set(options) - {'min_match', 'grid'})
+        if unknown:
+            raise ValueError(
+                f'carry_over has {unknown}; it may have min_match and grid.'
+            )
+        report = load_backbone(
+            backbone, init['checkpoint'], trust=self.trusts, **options
+        )
+        self.logger.info(str(report))
 
     # ---- machines without a GPU --------------------------------------------------
 
@@ -153,6 +197,17 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
         inner = inner.module
     return inner
+
+
+def is_pretrained(init_cfg: Any) -> bool:
+    """Whether an ``init_cfg`` is MMEngine's for loading a checkpoint."""
+    kind = init_cfg.get('type') if isinstance(init_cfg, dict) else None
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name in ('Pretrained', 'PretrainedInit')
+
+
+def _names(module: nn.Module) -> list[str]:
+    return list(module.state_dict())
 
 
 def _classes(model: nn.Module) -> tuple[int, int] | None:

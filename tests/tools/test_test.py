@@ -21,6 +21,7 @@ FLAGS = {
     '--show-dir',
     '--wait-time',
     '--tta',
+    '--trust-checkpoint',
     '--cfg-options',
     '--launcher',
     '--local-rank',

@@ -16,6 +16,8 @@ FLAGS = {
     '--resume',
     '--amp',
     '--co-train',
+    '--backbone',
+    '--trust-checkpoint',
     '--cfg-options',
     '--launcher',
     '--local-rank',

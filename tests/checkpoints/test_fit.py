@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmcosub.engine.checkpoint import (
+from mmcosub.checkpoints import (
     check_overlap,
     load_for_prediction,
     read_checkpoint,

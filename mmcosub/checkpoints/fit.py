@@ -1,67 +1,16 @@
-"""Reading checkpoints and judging whether they are the model's."""
+"""Judging whether a checkpoint is a model's, and loading it if so."""
 
-import pickle
 import re
-from pathlib import Path
-from zipfile import BadZipFile
 
-from mmengine.runner.checkpoint import _load_checkpoint
-from torch import Tensor, nn
+from mmengine.logging import print_log
+from torch import nn
+
+from .reading import state_dict
 
 # Parts without which a model still predicts the same.
 _NOT_FOR_PREDICTION = ('auxiliary_head.',)
-
-
-def require_file(filename: str) -> None:
-    """Check that a checkpoint that is no URL is there.
-
-    Args:
-        filename (str): A file or URL.
-
-    Raises:
-        ValueError: If there is no such file.
-    """
-    if '://' not in filename and not Path(filename).is_file():
-        folder = Path(filename) if Path(filename).is_dir() else Path(filename).parent
-        there = sorted(path.name for path in folder.glob('*.pth'))
-        raise ValueError(
-            f'No checkpoint file {filename}. '
-            + (f'In {folder} there are {there}.' if there else 'Check the path.')
-        )
-
-
-def read_checkpoint(filename: str, map_location: str = 'cpu') -> dict:
-    """Read a checkpoint.
-
-    Args:
-        filename (str): A file or URL.
-        map_location (str): Device of its tensors. Defaults to 'cpu'.
-
-    Raises:
-        ValueError: If there is no such file or it is no checkpoint.
-    """
-    require_file(filename)
-    try:
-        checkpoint = _load_checkpoint(filename, map_location=map_location)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, BadZipFile, KeyError) as e:
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
-        raise ValueError(
-            f'{filename} cannot be read as a checkpoint ({reason}). It may be cut '
-            'short or something else: compare its size, or fetch or save it again.'
-        ) from e
-    if not isinstance(checkpoint, dict) or not state_dict(checkpoint):
-        raise ValueError(f'{filename} has no weights (no `state_dict`).')
-    return checkpoint
-
-
-def state_dict(checkpoint: dict) -> dict[str, Tensor]:
-    """The weights in a checkpoint, without the prefix of DistributedDataParallel."""
-    weights = checkpoint.get('state_dict', checkpoint)
-    return {
-        re.sub(r'^module\.', '', key): value
-        for key, value in weights.items()
-        if isinstance(value, Tensor)
-    }
+# Parts that another number of classes gives another shape.
+_HEAD = re.compile(r'(.*\.)?(\w*head\w*|conv_seg|fc|classifier)\.')
 
 
 def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
@@ -83,8 +32,55 @@ def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
             f'The checkpoint has {_some(given - wanted)}; '
             f'the model has {_some(wanted - given)}. Convert the names (see '
             'tools/model_converters), or load a bare backbone through '
-            "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)."
+            '--backbone.'
         )
+
+
+def load_to_train(model: nn.Module, checkpoint: dict, filename: str) -> None:
+    """Load weights to start or continue a training from.
+
+    Heads of another number of classes are left as they are, and the log says so.
+
+    Args:
+        model (nn.Module): The model.
+        checkpoint (dict): The checkpoint.
+        filename (str): Its name, for messages.
+
+    Raises:
+        ValueError: If it hardly matches the model, or shapes differ other than those
+            of heads.
+    """
+    check_overlap(model, checkpoint, filename)
+    carry = (
+        'If it is a backbone of another size, --backbone (or '
+        "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)) resizes it."
+    )
+    try:
+        missing, unexpected = model.load_state_dict(
+            state_dict(checkpoint), strict=False
+        )
+    except RuntimeError as error:
+        shapes = re.findall(r'size mismatch for (\S+):', str(error))
+        others = [name for name in shapes if not _HEAD.match(name)]
+        if others or not shapes:
+            raise ValueError(
+                f'{filename} does not fit the model: '
+                f'{_some(others) or error} differ in shape. {carry}'
+            ) from error
+        print_log(
+            f'{filename} is of another number of classes: {_some(shapes)} start '
+            'afresh.',
+            'current',
+        )
+        return
+    except (AttributeError, NotImplementedError) as error:
+        # mmpretrain's resizing of Swin's tables asks SciPy for what it had.
+        raise ValueError(
+            f'{filename} does not fit the model: {error}. {carry}'
+        ) from error
+    for what, names in (('has no', missing), ('has besides', unexpected)):
+        if names:
+            print_log(f'{filename} {what} {_some(names)} ({len(names)}).', 'current')
 
 
 def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> list[str]:

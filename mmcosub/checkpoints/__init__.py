@@ -1,0 +1,31 @@
+"""Checkpoints: opening, judging, translating and carrying them over."""
+
+from . import other_formats, swin_formats, vit_formats  # noqa: F401  (fill the table)
+from .carry_over import CarryOver, load_backbone
+from .convert import convert_checkpoint
+from .fit import check_overlap, load_for_prediction, load_to_train
+from .formats import (
+    Format,
+    detect_format,
+    known_formats,
+    plain_name,
+    register_format,
+)
+from .reading import read_checkpoint, require_file, state_dict
+
+__all__ = [
+    'CarryOver',
+    'Format',
+    'check_overlap',
+    'convert_checkpoint',
+    'detect_format',
+    'known_formats',
+    'load_backbone',
+    'load_for_prediction',
+    'load_to_train',
+    'plain_name',
+    'read_checkpoint',
+    'register_format',
+    'require_file',
+    'state_dict',
+]

@@ -1,0 +1,214 @@
+"""From a pretraining run into the backbone of another model."""
+
+import ast
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from .adapt import Grid, adapt, is_computed
+from .formats import detect_format, plain_name
+from .reading import State, read_checkpoint, state_dict
+
+# What a network may have more than the pretrained one, without anything being wrong:
+# norms of the feature maps that it puts out, tokens that were added.
+_EXPECTED = re.compile(
+    r'norm\d?\.(weight|bias)|ln1\.(weight|bias)|cls_token|dist_token|.*num_batches_tracked'
+)
+# And less: what comes behind the features.
+_BEHIND = re.compile(
+    r'(head|head_dist|fc|fc_norm|mask_token|dist_token|cls_token)(\.|$)|'
+    r'(norm\d?|ln1|head\.norm)\.(weight|bias)$|ca_layers|cls_attn_blocks'
+)
+
+
+@dataclass
+class CarryOver:
+    """What became of the weights of a checkpoint and of those of a backbone.
+
+    Args:
+        checkpoint (str): The file.
+        source (str): Format of its weights.
+        target (str): Format of the backbone's.
+        matched (list[str]): Names in the backbone that got their values.
+        done (list[str]): What was resized, set or folded, in words.
+        expected (list[str]): Names that got none, as is to be expected.
+        missing (list[str]): Names that got none and should have.
+        misshapen (list[str]): Names whose shapes differ, with both shapes.
+        unused (list[str]): Names in the checkpoint that have no place.
+    """
+
+    checkpoint: str
+    source: str
+    target: str
+    matched: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+    @property
+    def match(self) -> float:
+        """Share of the weights that should have got their values and did."""
+        lost = len(self.missing) + len(self.misshapen)
+        return len(self.matched) / max(len(self.matched) + lost, 1)
+
+    def __str__(self) -> str:
+        total = len(self.matched) + len(self.missing) + len(self.misshapen)
+        lines = [
+            f'Backbone from {self.checkpoint} ({self.source} -> {self.target}): '
+            f'{len(self.matched)} of {total} weights.'
+        ]
+        for what, names in (
+            ('Changed', self.done),
+            ('Missing', self.missing),
+            ('Of another shape', self.misshapen),
+            ('New here, as expected', self.expected),
+            ('Not used', self.unused),
+        ):
+            if names:
+                lines.append(f'  {what}: {_some(names)}')
+        return '\n'.join(lines)
+
+
+def load_backbone(
+    backbone: nn.Module,
+    filename: str,
+    min_match: float = 0.9,
+    grid: Grid | None = None,
+    trust: bool = False,
+) -> CarryOver:
+    """Load a backbone from a checkpoint of a classifier, segmentor or backbone.
+
+    Formats of the same architecture are translated (mmpretrain, mmseg, timm, the
+    authors'); position embeddings and relative position tables are resized,
+    bicubically; heads are dropped.
+
+    Args:
+        backbone (nn.Module): The backbone, changed in place.
+        filename (str): Checkpoint file or URL.
+        min_match (float): Share of the backbone's weights in [0, 1] that must get a
+            value. Defaults to 0.9.
+        grid (tuple[int, int], optional): Patches by height and width that the
+            checkpoint's position embedding is for. Defaults to None: the one of the
+            config in the checkpoint, else a square.
+        trust (bool): Whether the file may bring any Python object, and so run any
+            code. Defaults to False.
+
+    Returns:
+        CarryOver: What became of the weights.
+
+    Raises:
+        ValueError: If the file cannot be read, is of another architecture, or fewer
+            weights match. The backbone is then unchanged.
+    """
+    if not 0 <= min_match <= 1:
+        raise ValueError(f'carry_over.min_match must be in [0, 1], not {min_match}.')
+    checkpoint = read_checkpoint(filename, trust=trust)
+    given = backbone_weights(state_dict(checkpoint))
+    own = backbone.state_dict()
+    names = {plain_name(name): name for name in own}
+    source, target = detect_format(given), detect_format(names)
+    kind = type(backbone).__name__
+    if target is None:
+        raise ValueError(f'{kind} is no architecture whose checkpoints can be read.')
+    if source is None or source.family != target.family:
+        what = 'of no known format' if source is None else f'a {source.name} checkpoint'
+        raise ValueError(
+            f'{filename} is {what}, but the backbone is a {target.family} ({kind}). It '
+            f'has {_some(sorted(given)[:4])}; the backbone has '
+            f'{_some(sorted(names)[:4])}. Give a checkpoint of the same architecture.'
+        )
+    state = source.to_our_state(given)
+    wanted = {target.to_our_name(plain): own[name] for plain, name in names.items()}
+    grid = _grid_of_config(checkpoint) if grid is None else (grid[0], grid[1])
+    try:
+        state, done = adapt(state, wanted, grid, _grid_of(backbone))
+    except ValueError as error:
+        raise ValueError(f'{filename}: {error}') from error
+    state = target.from_our_state(state)
+    report = CarryOver(filename, source.name, target.name, done=done)
+    _compare(report, {names.get(k, k): v for k, v in state.items()}, own)
+    if report.match < min_match:
+        raise ValueError(
+            f'{report}\nThat is {report.match:.0%}, less than {min_match:.0%}: is it '
+            'another size or variant of the architecture? If it is meant, lower '
+            'carry_over.min_match (--cfg-options carry_over.min_match=0.5).'
+        )
+    found = {name: state[plain] for plain, name in names.items() if plain in state}
+    backbone.load_state_dict({k: found[k] for k in report.matched}, strict=False)
+    return report
+
+
+def backbone_weights(weights: State) -> State:
+    """The weights of the backbone in those of a whole model, by their plain names."""
+    if any(name.startswith('backbone.') for name in weights):
+        weights = {k: v for k, v in weights.items() if k.startswith('backbone.')}
+    return {plain_name(name): value for name, value in weights.items()}
+
+
+def _compare(report: CarryOver, state: State, own: State) -> None:
+    for name, value in own.items():
+        if is_computed(name):
+            continue
+        if name not in state:
+            expected = _EXPECTED.fullmatch(plain_name(name))
+            (report.expected if expected else report.missing).append(name)
+        elif state[name].shape != value.shape:
+            shapes = f'{tuple(state[name].shape)}, not {tuple(value.shape)}'
+            report.misshapen.append(f'{name} {shapes}')
+        else:
+            report.matched.append(name)
+    report.unused = [k for k in state if k not in own and not _BEHIND.match(k)]
+
+
+def _grid_of(backbone: Any) -> Grid | None:
+    """Patches by height and width that a backbone's position embedding is for."""
+    inner = getattr(backbone, 'timm_model', backbone)
+    inner = getattr(inner, 'model', inner)
+    grid = getattr(inner, 'patch_resolution', None)
+    grid = grid or getattr(getattr(inner, 'patch_embed', None), 'grid_size', None)
+    if grid is None and hasattr(inner, 'img_size') and hasattr(inner, 'patch_size'):
+        size, patch = inner.img_size, inner.patch_size
+        if isinstance(size, tuple | list) and isinstance(patch, int):
+            grid = size[0] // patch, size[1] // patch
+    return (int(grid[0]), int(grid[1])) if grid else None
+
+
+def _grid_of_config(checkpoint: dict) -> Grid | None:
+    """The same, of the config that MMEngine keeps in a checkpoint as text."""
+    meta = checkpoint.get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    if not isinstance(text, str):
+        return None
+    try:  # parsed, never run: the file may be anyone's
+        values = _keywords(_assigned(ast.parse(text), 'model'), 'backbone')
+        size = ast.literal_eval(values['img_size'])
+        patch = ast.literal_eval(values.get('patch_size', ast.Constant(16)))
+    except (SyntaxError, ValueError, KeyError):  # not a config of such a network
+        return None
+    if not isinstance(size, tuple | list) or not isinstance(patch, int):
+        return None
+    return size[0] // patch, size[1] // patch
+
+
+def _assigned(module: ast.Module, name: str) -> ast.expr:
+    for line in module.body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == name:
+            return line.value
+    raise KeyError(name)
+
+
+def _keywords(call: ast.expr, name: str) -> dict[str | None, ast.expr]:
+    """Arguments of the call, such as ``dict(...)``, that is argument ``name``."""
+    inner = {k.arg: k.value for k in getattr(call, 'keywords', [])}[name]
+    return {k.arg: k.value for k in getattr(inner, 'keywords', [])}
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f', ... ({len(names)} in all)' if len(names) > 5 else ''
+    return ', '.join(names[:5]) + more

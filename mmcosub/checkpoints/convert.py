@@ -1,0 +1,75 @@
+"""Whole checkpoints from one code base to another."""
+
+from .adapt import fold_layer_scale, fold_patch_bias
+from .formats import Format, detect_format, find_format, plain_name
+from .reading import State, read_checkpoint, state_dict
+
+TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
+"""Code bases to convert to; 'official' is that of the architecture's authors."""
+
+
+def convert_checkpoint(
+    filename: str, target: str, trust: bool = False
+) -> tuple[State, str, str]:
+    """Translate a checkpoint's weights, the format of which is found out.
+
+    Args:
+        filename (str): Checkpoint file or URL.
+        target (str): One of 'mmpretrain' (an ``ImageClassifier``), 'mmseg' (the
+            backbone of a segmentor), 'timm' and 'official'.
+        trust (bool): Whether the file may bring any Python object, and so run any
+            code. Defaults to False.
+
+    Returns:
+        tuple: The weights, and the names of the formats before and after.
+
+    Raises:
+        ValueError: If the file cannot be read, its format is not known, or its
+            architecture does not exist in the target's.
+    """
+    weights = state_dict(read_checkpoint(filename, trust=trust))
+    if any(name.startswith('backbone.') for name in weights):
+        # A classifier of mmpretrain or a segmentor, of which only this part has names.
+        weights = {
+            name: value
+            for name, value in weights.items()
+            if name.startswith(('backbone.', 'head.'))
+        }
+    weights = {plain_name(name): value for name, value in weights.items()}
+    source = detect_format(weights)
+    if source is None:
+        raise ValueError(
+            f'{filename} is of no known format; it has '
+            f'{", ".join(sorted(weights)[:4])}, ...'
+        )
+    state = source.to_our_state(weights)
+    if target == 'mmseg':
+        return _for_mmseg(state, source), source.name, f'mmseg {source.family}'
+    known = _format_of(source, target)
+    state = known.from_our_state(state)
+    if target == 'mmpretrain':
+        inner = 'timm_model.' if known.name.startswith('timm') else ''
+        state = {
+            name if name.startswith('head.') else f'backbone.{inner}{name}': value
+            for name, value in state.items()
+        }
+    return state, source.name, known.name
+
+
+def _for_mmseg(state: State, source: Format) -> State:
+    """The backbone alone, in the names of mmseg's class or of the one that it uses."""
+    state = {k: v for k, v in state.items() if not k.startswith('head')}
+    if source.family == 'ViT':  # mmseg's has neither of the two
+        state = fold_patch_bias(fold_layer_scale(state))
+        state = find_format('mmseg ViT').from_our_state(state)
+    inner = 'timm_model.' if source.family.startswith('timm') else ''
+    return {f'backbone.{inner}{name}': value for name, value in state.items()}
+
+
+def _format_of(source: Format, target: str) -> Format:
+    if source.family == source.name:  # exists in one format only
+        return source
+    name = f'{target} {source.family}'
+    if name == 'official ViT':
+        name = 'DeiT III'
+    return find_format(name)

@@ -1,0 +1,174 @@
+"""Opening checkpoint files without running code that they bring."""
+
+import argparse
+import importlib
+import pickle
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from mmengine.dist import barrier, get_rank
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import _load_checkpoint
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+# Where the weights are in the files that people have, most specific first.
+_WEIGHTS = ('state_dict', 'model', 'module')
+
+
+def require_file(filename: str) -> None:
+    """Check that a checkpoint that is no URL is there.
+
+    Args:
+        filename (str): A file or URL.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    if '://' not in filename and not Path(filename).is_file():
+        folder = Path(filename) if Path(filename).is_dir() else Path(filename).parent
+        there = sorted(path.name for path in folder.glob('*.pth'))
+        raise ValueError(
+            f'No checkpoint file {filename}. '
+            + (f'In {folder} there are {there}.' if there else 'Check the path.')
+        )
+
+
+def read_checkpoint(
+    filename: str, map_location: str = 'cpu', trust: bool = False
+) -> dict:
+    """Read a checkpoint, MMEngine's included, without running code that it brings.
+
+    Args:
+        filename (str): A file (``.safetensors`` too) or URL.
+        map_location (str): Device of its tensors. Defaults to 'cpu'.
+        trust (bool): Whether the file may bring any Python object, and so run any
+            code. Defaults to False.
+
+    Raises:
+        ValueError: If there is no such file, it is no checkpoint, or it brings objects
+            although it is not trusted.
+    """
+    require_file(filename)
+    try:
+        checkpoint = _read(filename, map_location, trust)
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        RuntimeError,
+        BadZipFile,
+        KeyError,
+        _safetensors_error(),
+    ) as e:
+        objects = [] if trust else _foreign_objects(filename)
+        if objects:
+            raise ValueError(
+                f'{filename} brings Python objects besides weights ({_some(objects)}), '
+                'and opening it could run any code. If you trust where it is from, '
+                'say so: --trust-checkpoint.'
+            ) from e
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        raise ValueError(
+            f'{filename} cannot be read as a checkpoint ({reason}). It may be cut '
+            'short or something else: compare its size, or fetch or save it again.'
+        ) from e
+    if not isinstance(checkpoint, dict) or not state_dict(checkpoint):
+        raise ValueError(f'{filename} has no weights (no `state_dict`).')
+    return checkpoint
+
+
+def state_dict(checkpoint: dict) -> State:
+    """The weights in a checkpoint, without the prefix of DistributedDataParallel."""
+    weights: Any = checkpoint
+    for key in _WEIGHTS:
+        if isinstance(weights.get(key), dict):
+            weights = weights[key]
+            break
+    return {
+        re.sub(r'^module\.', '', key): value
+        for key, value in weights.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _read(filename: str, map_location: str, trust: bool) -> Any:
+    if filename.startswith(('http://', 'https://')):
+        load = partial(
+            torch.hub.load_state_dict_from_url,
+            filename,
+            map_location=map_location,
+            weights_only=not trust,
+        )
+        with _known_objects():
+            if get_rank() == 0:  # one process downloads for all
+                checkpoint = load()
+            barrier()
+            return checkpoint if get_rank() == 0 else load()
+    if '://' in filename:  # MMEngine's own names of zoo models
+        return _load_checkpoint(filename, map_location=map_location)
+    if filename.endswith('.safetensors'):
+        from safetensors.torch import load_file
+
+        return load_file(filename, device=map_location)
+    with _known_objects():
+        return torch.load(filename, map_location=map_location, weights_only=not trust)
+
+
+@contextmanager
+def _known_objects() -> Iterator[None]:
+    """Let in the harmless objects that checkpoints of this field contain.
+
+    The logged scalars of MMEngine's runs and the command line of the DeiT family's.
+    """
+    numpy: Any = importlib.import_module('numpy._core.multiarray')
+    known: list[Any] = [
+        HistoryBuffer,
+        (_method_of_history, 'builtins.getattr'),
+        argparse.Namespace,
+        np.ndarray,
+        np.dtype,
+        *{type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdg'},
+    ]
+    for function in (numpy._reconstruct, numpy.scalar):  # by their names of all times
+        for module in ('numpy._core.multiarray', 'numpy.core.multiarray'):
+            known.append((function, f'{module}.{function.__name__}'))
+    with torch.serialization.safe_globals(known):
+        yield
+
+
+def _method_of_history(owner: Any, name: str) -> Any:
+    """All of ``getattr`` that MMEngine's logged scalars need."""
+    if owner is not HistoryBuffer:
+        raise pickle.UnpicklingError(f'getattr of {owner!r} is not allowed.')
+    return getattr(owner, name)
+
+
+def _foreign_objects(filename: str) -> list[str]:
+    """Names of the objects, other than the known ones, that a file brings."""
+    try:
+        with _known_objects():
+            found = torch.serialization.get_unsafe_globals_in_checkpoint(filename)
+    except Exception:  # no readable file of torch's at all
+        return []
+    known = ('builtins.getattr', 'numpy.core.multiarray')
+    return sorted(name for name in found if not name.startswith(known))
+
+
+def _safetensors_error() -> type[Exception]:
+    try:
+        from safetensors import SafetensorError
+    except ImportError:
+        return EOFError
+    return SafetensorError
+
+
+def _some(names: list[str]) -> str:
+    return ', '.join(names[:4]) + (', ...' if len(names) > 4 else '')

@@ -1,0 +1,115 @@
+"""Files are opened without running what they bring."""
+
+import argparse
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from mmcosub.checkpoints import read_checkpoint, state_dict
+
+WEIGHTS = {'a.weight': torch.ones(2, 2)}
+
+
+class Evil:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_is_not_run(tmp_path: Path) -> None:
+    file, trace = str(tmp_path / 'a.pth'), tmp_path / 'trace'
+    torch.save(dict(state_dict=WEIGHTS, extra=Evil(trace)), file)
+    with pytest.raises(ValueError, match=r'a.pth brings .*posix.mkdir.*--trust-check'):
+        read_checkpoint(file)
+    assert not trace.exists()
+    read_checkpoint(file, trust=True)
+    assert trace.exists()
+
+
+def test_getattr_is_not_a_way_out(tmp_path: Path) -> None:
+    class Reach:
+        def __reduce__(self) -> tuple:
+            return getattr, (argparse.Namespace, '__init__')
+
+    file = str(tmp_path / 'a.pth')
+    torch.save(dict(state_dict=WEIGHTS, extra=Reach()), file)
+    with pytest.raises(ValueError, match=r'a.pth cannot be read'):
+        read_checkpoint(file)
+
+
+def test_what_checkpoints_of_the_field_contain(tmp_path: Path) -> None:
+    history = HistoryBuffer()
+    for value in (3.0, 4.0):
+        history.update(value)
+    content = dict(
+        state_dict=WEIGHTS,
+        message_hub=dict(log_scalars=dict(loss=history)),
+        args=argparse.Namespace(lr=0.1),
+        meta=dict(epoch=3, cfg='model = dict()'),
+    )
+    torch.save(content, tmp_path / 'a.pth')
+    read = read_checkpoint(str(tmp_path / 'a.pth'))
+    assert read['message_hub']['log_scalars']['loss'].mean(2) == 3.5
+    assert read['args'].lr == 0.1
+
+
+@pytest.mark.parametrize('key', [None, 'state_dict', 'model', 'module'])
+def test_where_the_weights_are(tmp_path: Path, key: str | None) -> None:
+    content = {key: WEIGHTS, 'epoch': 3} if key else WEIGHTS
+    torch.save(content, tmp_path / 'a.pth')
+    assert state_dict(read_checkpoint(str(tmp_path / 'a.pth'))).keys() == WEIGHTS.keys()
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    file = tmp_path / 'a.safetensors'
+    save_file(WEIGHTS, file)
+    assert torch.equal(read_checkpoint(str(file))['a.weight'], WEIGHTS['a.weight'])
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(ValueError, match=r'a.safetensors cannot be read'):
+        read_checkpoint(str(file))
+
+
+@pytest.mark.parametrize('share', [0.0, 0.3, 0.9])
+def test_cut_short(tmp_path: Path, share: float) -> None:
+    file = tmp_path / 'a.pth'
+    torch.save(WEIGHTS, file)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r'a.pth cannot be read .* cut short'):
+        read_checkpoint(str(file))
+
+
+def test_something_else(tmp_path: Path) -> None:
+    file = tmp_path / 'a.pth'
+    file.write_text('<html>404</html>')
+    with pytest.raises(ValueError, match=r'a.pth cannot be read'):
+        read_checkpoint(str(file))
+    file.write_bytes(pickle.dumps([1, 2], protocol=2))
+    with pytest.raises(ValueError, match=r'a.pth'):
+        read_checkpoint(str(file))
+    torch.save(dict(epoch=3), file)
+    with pytest.raises(ValueError, match=r'a.pth has no weights'):
+        read_checkpoint(str(file))
+
+
+def test_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(WEIGHTS, tmp_path / 'a.pth')
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
+
+    def fetch(url: str, target: str, *args: object, **kwargs: object) -> None:
+        assert url == 'https://example.org/a.pth'
+        Path(target).write_bytes((tmp_path / 'a.pth').read_bytes())
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    read = read_checkpoint('https://example.org/a.pth')
+    assert torch.equal(read['a.weight'], WEIGHTS['a.weight'])
