@@ -38,7 +38,8 @@ def check_segmentation_data(
         dataset = _build(leaf)
         if dataset is None or dataset.backend_args:
             continue
-        _check_classes(dataset, num_classes)
+        setting = 'num_classes of model.decode_head (and auxiliary_head)'
+        check_class_count(dataset, num_classes, setting)
         _check_folders(dataset)
         dataset.serialize_data = False  # it cannot serialize an empty list
         dataset.full_init()
@@ -81,13 +82,22 @@ def _build(config: dict) -> BaseSegDataset | None:
         raise
 
 
-def _check_classes(dataset: BaseSegDataset, num_classes: int) -> None:
-    classes = dataset.metainfo.get('classes')
+def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
+    """Refuse a dataset with another number of classes than the model's.
+
+    Args:
+        dataset (BaseDataset): The dataset; one that names no classes passes.
+        num_classes (int): Number of classes of the model.
+        setting (str): Where the config sets it, for the message.
+
+    Raises:
+        ValueError: If the numbers differ.
+    """
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes is not None and len(classes) != num_classes:
         raise ValueError(
-            f'{type(dataset).__name__} has {len(classes)} classes, but the decode head '
-            f'has num_classes={num_classes}. Set model.decode_head.num_classes (and '
-            f"the auxiliary head's) to {len(classes)}."
+            f'{type(dataset).__name__} has {len(classes)} classes, but the model '
+            f'{num_classes}. Set {setting} to {len(classes)}, or mend the data.'
         )
 
 

@@ -77,16 +77,28 @@ class CoTrainingRunner(Runner):
     # ---- what bad input gets -----------------------------------------------------
 
     def train(self) -> nn.Module:
-        """Check the data of a segmentor, then train.
+        """Check the data, then train.
 
         Raises:
             ValueError: If the data cannot be what the config says.
         """
-        classes = _classes(unwrapped(self.model))
-        for loader in (self._train_dataloader, self._val_dataloader):
-            if classes and isinstance(loader, dict):
-                _check_data(loader, *classes)
+        self._check_data(self._train_dataloader)
+        self._check_data(self._val_dataloader)
         return super().train()
+
+    def _check_data(self, loader: Any) -> None:
+        model = unwrapped(self.model)
+        if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
+            return
+        classes, to_classify = _classes(model), _classes_of_classifier(model)
+        if classes:
+            _check_scenes(loader, *classes)
+        elif to_classify:
+            from mmcosub.datasets.checks import check_class_count
+
+            dataset = DATASETS.build(loader['dataset'])
+            check_class_count(dataset, to_classify, 'model.head.num_classes')
+            loader['dataset'] = dataset
 
     # ---- weights to start from ---------------------------------------------------
 
@@ -220,13 +232,19 @@ def _classes(model: nn.Module) -> tuple[int, int] | None:
     return head.num_classes, getattr(head, 'ignore_index', 255)
 
 
-def _check_data(loader: dict, num_classes: int, ignore_index: int) -> None:
+def _classes_of_classifier(model: nn.Module) -> int | None:
+    """Number of classes of a classifier, None of another model."""
+    parts = (getattr(model, 'head', None), getattr(model, 'model', None))
+    counts = (getattr(part, 'num_classes', None) for part in parts)
+    return next((count for count in counts if isinstance(count, int)), None)
+
+
+def _check_scenes(loader: dict, num_classes: int, ignore_index: int) -> None:
     """Check the data of a loader, and have its dataset name what it cannot read."""
-    from mmcosub.datasets import check_segmentation_data, guard
+    from mmcosub.datasets import guard
+    from mmcosub.datasets.checks import check_segmentation_data
 
     config = loader['dataset']
-    if not isinstance(config, dict):
-        return
     if is_main_process():
         check_segmentation_data(config, num_classes, ignore_index)
     dataset = DATASETS.build(config)

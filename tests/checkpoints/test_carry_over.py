@@ -203,6 +203,7 @@ def test_timm_into_its_feature_extractor(name, kwargs, tmp_path):
             type='mmpretrain.TIMMBackbone',
             model_name=name,
             features_only=True,
+            **({'out_indices': (0, 1)} if 'depth' in kwargs else {}),
             **kwargs,
         )
     )
@@ -225,7 +226,9 @@ def test_positions_of_pit(tmp_path):
 
 def test_another_architecture(tmp_path):
     file = save(swin(), tmp_path)
-    with pytest.raises(ValueError, match=r'is a mmpretrain Swin .* the backbone is a V'):
+    with pytest.raises(
+        ValueError, match=r'is a mmpretrain Swin .* the backbone is a V'
+    ):
         load_backbone(vit(), file)
     torch.save({'conv.weight': torch.ones(1)}, file)
     with pytest.raises(ValueError, match=r'of no known format.*It has conv.weight'):
@@ -248,5 +251,7 @@ def test_poor_match(tmp_path):
 
 def test_other_width(tmp_path):
     file = save(vit(arch={**ARCH, 'embed_dims': 8}), tmp_path)
-    with pytest.raises(ValueError, match=r'(?s)Of another shape: .*\(8,\), not \(16,\)'):
+    with pytest.raises(
+        ValueError, match=r'(?s)Of another shape: .*\(8,\), not \(16,\)'
+    ):
         load_backbone(vit(), file)

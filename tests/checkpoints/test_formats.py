@@ -132,7 +132,9 @@ def official(name, state):
         renamed = {}
         for key, value in state.items():
             for i in (1, 2, 3):
-                key = key.replace(f'layers.{i}.downsample', f'layers.{i - 1}.downsample')
+                key = key.replace(
+                    f'layers.{i}.downsample', f'layers.{i - 1}.downsample'
+                )
             renamed[key.replace('head.fc', 'head')] = value
         return renamed
     if name == 'XCiT':

@@ -62,7 +62,7 @@ def test_reduce_zero_label_is_taken_into_account(data, tmp_path):
 
 
 def test_class_count(data):
-    message = r'3 classes, but the decode head has num_classes=19.*to 3\.'
+    message = r'3 classes, but the model 19.*model.decode_head.* to 3'
     with pytest.raises(ValueError, match=message):
         check_segmentation_data(data, 19)
 
