@@ -192,6 +192,8 @@ def _grid_of_config(checkpoint: dict) -> Grid | None:
         return None
     if not isinstance(size, tuple | list) or not isinstance(patch, int):
         return None
+    if size[0] % patch or size[1] % patch:  # more or fewer by how they are padded
+        return None
     return size[0] // patch, size[1] // patch
 
 

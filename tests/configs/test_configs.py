@@ -14,11 +14,13 @@ from tiny import labelled_images
 from mmcosub.engine.co_train import RUNNER, co_trained_model, list_schemes
 
 ROOT = Path(__file__).parents[2] / 'configs'
-CONFIGS = sorted(
+ALL = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.rglob('*.py')
     if '_base_' not in path.parts
 )
+# Of segmentation; the others have a test file of their own.
+CONFIGS = [name for name in ALL if not name.startswith(('cosub_pretrain', 'digits'))]
 
 
 def shrink(model):
@@ -102,7 +104,7 @@ def test_every_config_is_listed():
         for path in index['Import']
         for model in load(ROOT.parent / path)['Models']
     }
-    assert listed == {name for name in CONFIGS if not name.startswith('digit_scenes')}
+    assert listed == {name for name in ALL if not name.startswith('digit')}
 
 
 def test_schemes():

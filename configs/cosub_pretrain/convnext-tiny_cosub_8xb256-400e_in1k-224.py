@@ -1,0 +1,12 @@
+# ConvNeXt-T on ImageNet-1k at 224 pixels, 400 epochs.
+#
+# Published: the recipe, of ViT (DeiT III). Ours: that this architecture has it, its
+# learning rate and drop-path rate.
+_base_ = [
+    '../_base_/models/convnext_classifier.py',
+    '../_base_/datasets/imagenet_3augment.py',
+    '../_base_/schedules/lamb_4e-3_400e.py',
+    '../_base_/schemes/cosub.py',
+    '../_base_/default_runtime_classification.py',
+]
+scheme = dict(loss='bce')

@@ -1,0 +1,14 @@
+# PiT-B, pretrained on ImageNet-21k, fine-tuned on ImageNet-1k at 224 pixels.
+#
+# Published: the recipe, of ViT (DeiT III). Ours: that this architecture has it, its
+# drop-path rate and fine-tuning by cosub.
+_base_ = [
+    '../_base_/models/pit_classifier_softmax.py',
+    '../_base_/datasets/imagenet_crop_3augment.py',
+    '../_base_/schedules/lamb_3e-4_50e.py',
+    '../_base_/schemes/cosub.py',
+    '../_base_/default_runtime_classification.py',
+]
+model = dict(train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]))
+# All of the model, as it has no backbone; the head, of other classes, starts afresh.
+load_from = 'work_dirs/pit-base_cosub_32xb64-90e_in21k-224/epoch_90.pth'

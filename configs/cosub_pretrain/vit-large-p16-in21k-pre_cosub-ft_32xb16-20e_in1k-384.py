@@ -1,0 +1,19 @@
+# ViT-L, fine-tuned at 224 pixels after ImageNet-21k, fine-tuned at 384.
+#
+# Ours: the settings, those of DeiT III for other steps up in resolution, and the
+# drop-path rate.
+_base_ = [
+    '../_base_/models/vit_classifier_softmax.py',
+    '../_base_/datasets/imagenet_randaugment_384.py',
+    '../_base_/schedules/adamw_1e-5_20e.py',
+    '../_base_/schemes/cosub.py',
+    '../_base_/default_runtime_classification.py',
+]
+model = dict(
+    backbone=dict(arch='large', img_size=384, layer_cfgs=dict(drop_path_rate=0.4)),
+    head=dict(in_channels=1024),
+)
+train_dataloader = dict(batch_size=16)
+load_from = (
+    'work_dirs/vit-large-p16-in21k-pre_cosub-ft_32xb64-50e_in1k-224/epoch_50.pth'
+)

@@ -1,0 +1,21 @@
+# ViT-S, pretrained on ImageNet-21k, fine-tuned on ImageNet-1k at 224 pixels.
+#
+# Published (DeiT III). Ours: that it is fine-tuned by cosub, too.
+_base_ = [
+    '../_base_/models/vit_classifier_softmax.py',
+    '../_base_/datasets/imagenet_crop_3augment.py',
+    '../_base_/schedules/lamb_3e-4_50e.py',
+    '../_base_/schemes/cosub.py',
+    '../_base_/default_runtime_classification.py',
+]
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='work_dirs/vit-small-p16_cosub_16xb128-90e_in21k-224/epoch_90.pth',
+            prefix='backbone.',
+        )
+    ),
+    train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]),
+)
+train_dataloader = dict(batch_size=128)
