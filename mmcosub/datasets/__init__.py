@@ -1,14 +1,17 @@
-"""What mmseg's datasets lack."""
+"""Datasets, and what mmseg's lack."""
 
 from .checks import check_segmentation_data
-from .digit_scenes import DigitScenesDataset, make_scene, split_digits
+from .digit_scenes import DigitScenesDataset, make_digit, make_scene, split_digits
 from .guard import GuardedPipeline, guard
+from .image_folder import ImageFolder
 
 __all__ = [
     'DigitScenesDataset',
     'GuardedPipeline',
+    'ImageFolder',
     'check_segmentation_data',
     'guard',
+    'make_digit',
     'make_scene',
     'split_digits',
 ]

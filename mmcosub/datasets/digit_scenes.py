@@ -86,12 +86,25 @@ def make_scene(
         digit = int(rng.integers(10))
         glyph = digits[digit][rng.integers(len(digits[digit]))]
         stroke = _place(glyph, size, rng)
-        alpha = np.clip((stroke - 0.35) / 0.2, 0, 1)[..., None]
-        colour = _bright(rng) + rng.normal(0, 8, (size, size, 1))
-        image = image * (1 - alpha) + colour * alpha
+        image = _paint(image, stroke, rng)
         label[stroke > 0.45] = 1 + digit
-    image = image + rng.normal(0, 6, image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8), label
+    return _finish(image, rng), label
+
+
+def make_digit(glyph: Image, size: int, rng: np.random.Generator) -> Image:
+    """Make a picture of one digit, in the middle, that looks like the scenes.
+
+    Args:
+        glyph (ndarray): The digit, of shape (8, 8), values 0 to 255.
+        size (int): Height and width in pixels, 16 or more.
+        rng (Generator): Source of all randomness.
+
+    Returns:
+        ndarray: Image in BGR of shape (size, size, 3).
+    """
+    image = _texture(size, rng)
+    stroke = _place(glyph, size, rng, centred=True)
+    return _finish(_paint(image, stroke, rng), rng)
 
 
 def _texture(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -128,14 +141,31 @@ def _scribble(
     cv2.polylines(image, [points], False, colour.tolist(), width, cv2.LINE_AA)
 
 
-def _place(glyph: Image, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _place(
+    glyph: Image, size: int, rng: np.random.Generator, centred: bool = False
+) -> NDArray[np.float64]:
     """The digit, scaled, turned and moved into the scene; strength of its stroke."""
-    height = size * rng.uniform(0.5, 0.8)
+    height = size * rng.uniform(*((0.75, 0.95) if centred else (0.5, 0.8)))
     scale, angle = height / 8, rng.uniform(-12, 12)
-    centre = rng.uniform(height / 2, size - height / 2, 2)
+    margin = 0.46 * size if centred else height / 2
+    centre = rng.uniform(margin, size - margin, 2)
     matrix = np.asarray(cv2.getRotationMatrix2D((3.5, 3.5), angle, scale), float)
     matrix[:, 2] += centre - 3.5
     smooth = cv2.warpAffine(
         glyph.astype(np.float32) / 255, matrix, (size, size), flags=cv2.INTER_CUBIC
     )
     return smooth.astype(np.float64)
+
+
+def _paint(
+    image: NDArray[np.float64], stroke: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The image with a stroke of some bright colour on it."""
+    alpha = np.clip((stroke - 0.35) / 0.2, 0, 1)[..., None]
+    colour = _bright(rng) + rng.normal(0, 8, (*stroke.shape, 1))
+    return image * (1 - alpha) + colour * alpha
+
+
+def _finish(image: NDArray[np.float64], rng: np.random.Generator) -> Image:
+    image = image + rng.normal(0, 6, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)

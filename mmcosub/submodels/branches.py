@@ -115,6 +115,11 @@ class Site:
     depth: int
 
     @property
+    def stage(self) -> str:
+        """Name of the stage: of what holds the block and its like."""
+        return self.name.rpartition('.')[0]
+
+    @property
     def drop_path(self) -> nn.Module | None:
         """The stock network's own drop-path module of this branch, if any."""
         if self.branch.drop_path is None:

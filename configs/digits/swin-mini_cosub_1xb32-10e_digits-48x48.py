@@ -25,6 +25,6 @@ model = dict(
 )
 scheme = dict(loss='bce')
 default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=20, save_best=None)
+    logger=dict(interval=20), checkpoint=dict(interval=10, save_best=None)
 )
 randomness = dict(seed=0)

@@ -1,0 +1,46 @@
+"""The demo's configs fit one another."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmpretrain.structures import DataSample
+
+from mmcosub.checkpoints import load_backbone
+from mmcosub.engine.co_train import RUNNER, co_trained_model
+
+ROOT = Path(__file__).parents[2] / 'configs'
+PRETRAIN = 'digits/{}-mini_cosub_1xb32-10e_digits-48x48.py'
+SEGMENT = 'digit_scenes/{}-mini_upernet-cosub_1xb8-2k_digit-scenes-64x64.py'
+
+
+def build(name):
+    cfg = Config.fromfile(ROOT / name)
+    assert cfg.runner_type == RUNNER
+    init_default_scope(cfg.default_scope)
+    return MODELS.build(co_trained_model(cfg.model, cfg.scheme))
+
+
+@pytest.mark.parametrize('network', ['swin', 'vit'])
+def test_pretraining_step(network):
+    model = build(PRETRAIN.format(network))
+    samples = [DataSample().set_gt_label(i) for i in range(2)]
+    losses = model.loss(torch.randn(2, 3, 48, 48), samples)
+    model.parse_losses(losses)[0].backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.eval()
+    assert model(torch.randn(2, 3, 48, 48)).shape == (2, 10)
+
+
+@pytest.mark.parametrize('network', ['swin', 'vit'])
+def test_carry_over(network, tmp_path):
+    source, target = (build(name.format(network)) for name in (PRETRAIN, SEGMENT))
+    file = str(tmp_path / 'a.pth')
+    torch.save(dict(state_dict=source.state_dict()), file)
+    report = load_backbone(target.backbone, file)
+    assert report.match == 1
+    assert not report.unused
+    resized = ['positions resized from 6x6 to 8x8'] if network == 'vit' else []
+    assert report.done == resized
