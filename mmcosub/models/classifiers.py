@@ -21,29 +21,29 @@ class CoTrainingClassifier(CoTraining):
     """What the wrappers of classifiers share: the losses of logits."""
 
     def logit_losses(
-        self, logits: Tensor, data_samples: list, label_loss: Any
+        self, logits: Tensor, data_samples: list, label_loss: Any, views: list[int]
     ) -> dict[str, Tensor]:
-        """Losses of all views and of what they teach each other.
+        """Losses of some views, weighted.
 
         Args:
             logits (Tensor): Logits of shape (V * B, C).
             data_samples (list[DataSample]): Labels of the B images, hard or soft.
             label_loss (Callable): The stock ``label_loss(logits, data_samples)``.
+            views (list[int]): The V views.
 
         Returns:
             dict[str, Tensor]: The stock losses, combined over views, and
             ``loss_co_training``.
         """
-        views = logits.chunk(self.scheme.views)
+        of_views = dict(zip(views, logits.chunk(len(views)), strict=True))
         weights = self.scheme.label_weights
-        seeing = [v for v, weight in enumerate(weights) if weight]
-        terms = [label_loss(views[v], data_samples) for v in seeing]
-        losses = weighted_losses(terms, [weights[v] for v in seeing])
-        losses['loss_co_training'] = self.scheme.co_training_loss(views)
-        for v, term in zip(seeing, terms, strict=True):
+        terms = {v: label_loss(of_views[v], data_samples) for v in views if weights[v]}
+        losses = weighted_losses(list(terms.values()), [weights[v] for v in terms])
+        for v, term in terms.items():
             self.telemetry[f'label_view{v}'] = term['loss'].detach()
-        self.telemetry['co_training'] = losses['loss_co_training'].detach()
-        self._note_agreement(views)
+        loss = self.teaching_loss('head', views, list(of_views.values()))
+        self.note('head', views, loss)
+        losses['loss_co_training'] = loss
         return losses
 
     def compare_losses(self, label_loss: nn.Module) -> None:
@@ -100,21 +100,25 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
         self.init_co_training(scheme)
         self.compare_losses(head.loss_module)
 
-    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Losses of all views and of what they teach each other.
+    def pass_loss(
+        self, inputs: Tensor, data_samples: list, views: list[int]
+    ) -> dict[str, Tensor]:
+        """Losses of some views, weighted.
 
         Args:
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (list[DataSample]): Their labels, hard or soft.
+            views (list[int]): The views. Those of earlier passes have run.
 
         Returns:
             dict[str, Tensor]: The head's losses, combined over views, and
             ``loss_co_training``.
         """
-        features = self.run_backbone(inputs)
+        features = self.run_backbone(inputs, views)
         if self.with_neck:
             features = self.neck(features)
-        return self.logit_losses(self.head(features), data_samples, self.head._get_loss)
+        label_loss = self.head._get_loss
+        return self.logit_losses(self.head(features), data_samples, label_loss, views)
 
 
 @MODELS.register_module()
@@ -145,15 +149,18 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
         """The timm model, its head included."""
         return self.model
 
-    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Losses of all views and of what they teach each other.
+    def pass_loss(
+        self, inputs: Tensor, data_samples: list, views: list[int]
+    ) -> dict[str, Tensor]:
+        """Losses of some views, weighted.
 
         Args:
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (list[DataSample]): Their labels, hard or soft.
+            views (list[int]): The views. Those of earlier passes have run.
 
         Returns:
             dict[str, Tensor]: ``loss`` and ``loss_co_training``.
         """
-        logits = self.run_backbone(inputs)
-        return self.logit_losses(logits, data_samples, self._get_loss)
+        logits = self.run_backbone(inputs, views)
+        return self.logit_losses(logits, data_samples, self._get_loss, views)

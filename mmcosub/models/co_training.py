@@ -4,10 +4,12 @@ Shapes: ``V`` views, ``B`` samples, ``*`` positions.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from mmengine.dist import get_rank
+from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from mmcosub.losses import weighted_mean
@@ -20,12 +22,16 @@ from mmcosub.submodels import (
     run_submodels,
 )
 
+from .extras import Extras
+from .lean import lean_step
+
 
 class CoTraining:
     """Mixin that runs a model's backbone as the submodels of a scheme.
 
-    It adds no parameter, buffer or submodule, so that a checkpoint is the stock
-    model's. To be called last in ``__init__``: :meth:`init_co_training`.
+    It adds no parameter, buffer or submodule to checkpoints, so that they are the stock
+    model's. To be called last in ``__init__``: :meth:`init_co_training`. A subclass
+    says in :meth:`pass_loss` what the losses of some views are.
     """
 
     scheme: Scheme
@@ -47,8 +53,10 @@ class CoTraining:
         self.scheme = scheme if isinstance(scheme, Scheme) else build(SCHEMES, scheme)
         self.sites = find_branches(self.backbone)
         self.scheme.check(self.sites)
+        self.extras = Extras(self.scheme.prepare(self))
         self.plans_drawn = 0
         self.telemetry = {}
+        self.only_views: list[int] | None = None
 
     @property
     def plan_seed(self) -> int:
@@ -57,26 +65,135 @@ class CoTraining:
             self.scheme.seed = torch.initial_seed() % 2**63
         return self.scheme.seed
 
-    def run_backbone(self, inputs: Tensor) -> Any:
-        """Run the backbone as freshly drawn submodels.
+    # ---- one iteration -----------------------------------------------------------
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Losses of all views and of what they teach each other.
+
+        Args:
+            inputs (Tensor): Images of shape (B, 3, height, width).
+            data_samples (list): Their labels.
+
+        Returns:
+            dict[str, Tensor]: The stock model's losses, combined over views, and
+            co-training losses. Of some views only, in a lean pass.
+        """
+        if self.only_views is None or self.only_views == self.scheme.passes[0]:
+            self._begin(len(inputs))
+        if self.only_views is not None:
+            return self._one_pass(inputs, data_samples, self.only_views)
+        losses: dict[str, Tensor] = {}
+        for views in self.scheme.passes:
+            for key, value in self._one_pass(inputs, data_samples, views).items():
+                if key not in losses:
+                    losses[key] = value
+                elif 'loss' in key:  # accuracies are the first views'
+                    losses[key] = losses[key] + value
+        return losses
+
+    def pass_loss(
+        self, inputs: Tensor, data_samples: list, views: list[int]
+    ) -> dict[str, Tensor]:
+        """Losses of some views, weighted.
+
+        Args:
+            inputs (Tensor): Images of shape (B, 3, height, width).
+            data_samples (list): Their labels.
+            views (list[int]): The views. Those of earlier passes have run.
+        """
+        raise NotImplementedError
+
+    def _begin(self, batch: int) -> None:
+        self._step = self.plans_drawn
+        self.plans_drawn += 1
+        rng = plan_generator(self.plan_seed, self._step, get_rank())
+        self._plan = self.scheme.draw(self.sites, batch, rng)
+        self._logits: dict[str, list[Any]] = {}
+        self.telemetry = {}
+
+    def _one_pass(
+        self, inputs: Tensor, data_samples: list, views: list[int]
+    ) -> dict[str, Tensor]:
+        losses = self.pass_loss(inputs, data_samples, views)
+        for logits in self._logits.values():  # free what backward does not need
+            logits[:] = [z if z is None else z.detach() for z in logits]
+        return losses
+
+    def run_backbone(self, inputs: Tensor, views: list[int]) -> Any:
+        """Run the backbone as the submodels of some views.
 
         Args:
             inputs (Tensor): Images of shape (B, ...).
+            views (list[int]): The views, V of them.
 
         Returns:
             The backbone's outputs with V * B rows, views outermost.
         """
-        rng = plan_generator(self.plan_seed, self.plans_drawn, get_rank())
-        self.plans_drawn += 1
-        plan = self.scheme.draw(self.sites, len(inputs), rng)
+        plan = self._plan.of(views)
         execution = self.scheme.execution
-        if execution == 'auto':
-            execution = fastest_exact(self.backbone)
-        features, work = run_submodels(
-            self.backbone, inputs, plan, self.sites, execution
-        )
-        self.telemetry = {'branch_work': torch.tensor(work)}
+        rng = plan_generator(self.plan_seed + 1 + views[0], self._step, get_rank())
+        alone = views[0] if len(views) == 1 else None
+        with (
+            nullcontext(inputs)
+            if alone is None
+            else self.scheme.disturb(self, alone, inputs, rng)
+        ) as images:
+            if execution == 'auto':
+                execution = fastest_exact(self.backbone)
+            features, work = run_submodels(
+                self.backbone, images, plan, self.sites, execution
+            )
+        share = torch.tensor(work * len(views) / self.scheme.views)
+        self.telemetry['branch_work'] = self.telemetry.get('branch_work', 0) + share
         return features
+
+    def teaching_loss(
+        self,
+        head: str,
+        views: list[int],
+        logits: Sequence[Tensor],
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Co-training loss of some views at one head.
+
+        Args:
+            head (str): Name of the head.
+            views (list[int]): The views.
+            logits (Sequence[Tensor]): Their logits, of shape (B, C, *) each.
+            weight (Tensor, optional): Weight of each position, of shape (B, *).
+        """
+        total = self.scheme.views
+        seen = self._logits.setdefault(head, [None] * total)
+        for v, z in zip(views, logits, strict=True):
+            seen[v] = z
+        if len(views) == total:
+            return self.scheme.co_training_loss(seen, weight)
+        losses = [self.scheme.student_loss(v, seen, weight) for v in views]
+        return torch.stack(losses).sum()
+
+    def note(
+        self, head: str, views: list[int], loss: Tensor, weight: Tensor | None = None
+    ) -> None:
+        """Note the co-training loss of the main head and how far views agree."""
+        before = self.telemetry.get('co_training', 0)
+        self.telemetry['co_training'] = before + loss.detach()
+        if views[-1] == self.scheme.views - 1:
+            self._note_agreement([z.detach() for z in self._logits[head]], weight)
+
+    # ---- one optimizer step ------------------------------------------------------
+
+    def train_step(
+        self, data: Any, optim_wrapper: OptimWrapper
+    ) -> dict[str, torch.Tensor]:
+        """Forward, backward and step, pass by pass if the scheme is lean.
+
+        Args:
+            data (dict | tuple | list): A batch of the data loader.
+            optim_wrapper (OptimWrapper): Updates the parameters.
+        """
+        if not self.scheme.lean:
+            return super().train_step(data, optim_wrapper)  # type: ignore[misc]
+        return lean_step(self, self, data, optim_wrapper)
 
     @torch.no_grad()
     def _note_agreement(
@@ -121,7 +238,7 @@ def weighted_losses(
         weights (Sequence[float]): Weight of each view's losses.
     """
     combined: dict[str, Any] = {}
-    for key in losses[0]:
+    for key in losses[0] if losses else ():
         factors = weights if 'loss' in key else [1 / len(losses)] * len(losses)
         terms = [loss[key] for loss in losses]
         if isinstance(terms[0], list | tuple):

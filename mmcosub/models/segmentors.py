@@ -58,63 +58,83 @@ class _CoTrainingSegmentor(CoTraining):
                 heads.append(('aux', aux, False))
         return heads
 
-    def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
-        """Losses of all views and of what they teach each other.
+    def pass_loss(
+        self, inputs: Tensor, data_samples: SampleList, views: list[int]
+    ) -> dict[str, Tensor]:
+        """Losses of some views, weighted.
 
         Args:
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (list[SegDataSample]): Their labels, in ``gt_sem_seg``.
+            views (list[int]): The views. Those of earlier passes have run.
 
         Returns:
             dict[str, Tensor]: The stock model's losses, combined over views, and one
             co-training loss a co-trained head.
         """
-        features = self.run_backbone(inputs)
+        features = self.run_backbone(inputs, views)
         if self.with_neck:
             features = self.neck(features)  # type: ignore[attr-defined]
 
+        labelled = any(self.scheme.label_weights[v] for v in views)
         losses: dict[str, Tensor] = {}
         previous: Any = None
         for name, head, main in self._heads():
+            teaches = main or self.scheme.auxiliary
+            if not (labelled or teaches or isinstance(head, BaseCascadeDecodeHead)):
+                continue
             if isinstance(head, BaseCascadeDecodeHead):
                 outputs = head.forward(features, previous)
             else:
                 outputs = head.forward(features)
             previous = outputs
-            losses.update(
-                add_prefix(self._label_loss(head, outputs, data_samples, main), name)
-            )
-            if main or self.scheme.auxiliary:
-                loss = self._teaching_loss(head, outputs, data_samples, main)
-                losses[f'{name}.loss_co_training'] = loss
+            terms = self._label_loss(head, outputs, data_samples, views, main)
+            losses.update(add_prefix(terms, name))
+            if teaches:
+                loss = self._teaching_loss(name, head, outputs, data_samples, views)
+                if main:
+                    self.note(name, views, *loss)
+                    losses[f'{name}.loss_co_training'] = loss[0]
+                else:
+                    weight = auxiliary_weight(head)
+                    losses[f'{name}.loss_co_training'] = weight * loss[0]
         return losses
 
     def _label_loss(
-        self, head: Any, outputs: Any, data_samples: SampleList, main: bool
+        self,
+        head: Any,
+        outputs: Any,
+        data_samples: SampleList,
+        views: list[int],
+        main: bool,
     ) -> dict[str, Tensor]:
-        weights = self.scheme.label_weights
-        views = split_views(outputs, len(weights))
-        seeing = [v for v, weight in enumerate(weights) if weight]
-        losses = {v: head.loss_by_feat(views[v], data_samples) for v in seeing}
+        weights = {v: self.scheme.label_weights[v] for v in views}
+        of_views = dict(zip(views, split_views(outputs, len(views)), strict=True))
+        losses = {
+            v: head.loss_by_feat(of_views[v], data_samples)
+            for v, weight in weights.items()
+            if weight
+        }
         if main:
             for v, terms in losses.items():
                 total = weighted_losses([terms], [1.0])
                 self.telemetry[f'label_view{v}'] = sum(
                     t.detach() for key, t in total.items() if 'loss' in key
                 )
-        return weighted_losses(list(losses.values()), [weights[v] for v in seeing])
+        return weighted_losses(list(losses.values()), [weights[v] for v in losses])
 
     def _teaching_loss(
-        self, head: Any, outputs: Any, data_samples: SampleList, main: bool
-    ) -> Tensor:
-        logits = prediction_logits(head, outputs).chunk(self.scheme.views)
+        self,
+        name: str,
+        head: Any,
+        outputs: Any,
+        data_samples: SampleList,
+        views: list[int],
+    ) -> tuple[Tensor, Tensor]:
+        """Co-training loss at a head, and the weight of its pixels."""
+        logits = prediction_logits(head, outputs).chunk(len(views))
         weight = labelled_share(head, data_samples, logits[0])
-        loss = self.scheme.co_training_loss(logits, weight)
-        if main:
-            self.telemetry['co_training'] = loss.detach()
-            self._note_agreement(logits, weight)
-            return loss
-        return loss * auxiliary_weight(head)
+        return self.teaching_loss(name, views, logits, weight), weight
 
 
 @MODELS.register_module()

@@ -5,12 +5,15 @@ Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``*`` positions.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcosub.losses import SOFT_LOSSES, weighted_mean
 from mmcosub.registry import SAMPLERS, build
@@ -53,11 +56,17 @@ class Scheme(ABC):
             'kept_rows' and 'shared_prefix'. Defaults to 'auto'.
         auxiliary (bool): Whether auxiliary heads (and all but the last of a cascade)
             co-train too, weighted by their own loss weight. Defaults to False.
+        lean (bool): Whether each pass is propagated backward before the next one runs,
+            so that memory is that of one. The gradients are the same. Only for schemes
+            whose views run one after another. Defaults to False.
         seed (int, optional): Seed of the plans. Defaults to None, the run's.
 
     Raises:
         ValueError: If an argument is out of its range, naming the valid ones.
     """
+
+    joint = True
+    """Whether all views run in one pass, as one batch, rather than one after another."""
 
     def __init__(
         self,
@@ -68,8 +77,14 @@ class Scheme(ABC):
         sampler: dict | None = None,
         execution: str = 'auto',
         auxiliary: bool = False,
+        lean: bool = False,
         seed: int | None = None,
     ) -> None:
+        if lean and self.joint:
+            raise ValueError(
+                f'The views of {type(self).__name__} run together, so lean=True cannot '
+                'take them one after another. Leave it out.'
+            )
         if loss not in SOFT_LOSSES:
             raise ValueError(f'Unknown loss {loss!r}. Valid ones: {list(SOFT_LOSSES)}.')
         if not temperature > 0:
@@ -87,6 +102,7 @@ class Scheme(ABC):
         self.sampler = build(SAMPLERS, sampler or dict(type='BernoulliSampler'))
         self.execution = execution
         self.auxiliary = auxiliary
+        self.lean = lean
         self.seed = seed
         self.ramp = 1.0
         """Factor in [0, 1] of the co-training weight, set by CoTrainingLossHook."""
@@ -106,11 +122,21 @@ class Scheme(ABC):
         """Number of views V."""
         return len(self.label_weights)
 
-    def rates(self, sites: Sequence[Site]) -> NDArray[np.float64]:
+    @property
+    def passes(self) -> list[list[int]]:
+        """Views that run together, in the order in which they run.
+
+        A teacher runs before its students, or with them.
+        """
+        views = list(range(self.views))
+        return [views] if self.joint else [[v] for v in views]
+
+    def rates(self, sites: Sequence[Site], view: int = 0) -> NDArray[np.float64]:
         """Drop-path rates, of shape (L, ). A block in evaluation mode is not dropped.
 
         Args:
             sites (Sequence[Site]): The backbone's branches.
+            view (int): The view; here all have the same. Defaults to 0.
         """
         if self.drop_path_rate is None:
             rates = np.array([site.rate for site in sites])
@@ -153,9 +179,43 @@ class Scheme(ABC):
             batch (int): Number of samples B.
             rng (Generator): Source of all randomness.
         """
-        rates = self.rates(sites)
-        keep = [self.sampler(rates, batch, rng) for _ in range(self.views)]
-        return Plan.from_keep(np.stack(keep, axis=1), rates)
+        plans = []
+        for view in range(self.views):
+            rates = self.rates(sites, view)
+            keep = self.sampler(rates, batch, rng)[:, None]
+            plans.append(Plan.from_keep(keep, rates).multipliers)
+        return Plan(np.concatenate(plans, axis=1))
+
+    def prepare(self, model: Any) -> dict[str, nn.Module]:
+        """Look at the model that is to be trained.
+
+        Args:
+            model (nn.Module): The segmentor or classifier, with its backbone.
+
+        Returns:
+            dict[str, Module]: Modules of the scheme's own. They are trained with the
+            model and resumed with it, but are no part of its checkpoint.
+
+        Raises:
+            ValueError: If the scheme cannot train such a model.
+        """
+        return {}
+
+    def disturb(
+        self, model: Any, view: int, images: Tensor, rng: np.random.Generator
+    ) -> AbstractContextManager[Tensor]:
+        """What a view that runs alone does besides dropping branches.
+
+        Args:
+            model (nn.Module): The model; changes are undone on leaving the context.
+            view (int): The view.
+            images (Tensor): Of shape (B, 3, height, width).
+            rng (Generator): Source of all randomness.
+
+        Returns:
+            ContextManager[Tensor]: The images that the view sees.
+        """
+        return nullcontext(images)
 
     def co_training_loss(
         self, logits: Sequence[Tensor], weight: Tensor | None = None
@@ -167,10 +227,25 @@ class Scheme(ABC):
             weight (Tensor, optional): Weight of each position, of shape (B, *).
                 Defaults to None, all alike.
         """
-        total = logits[0].new_zeros(())
+        losses = [self.student_loss(v, logits, weight) for v in range(self.views)]
+        return torch.stack(losses).sum()
+
+    def student_loss(
+        self, student: int, logits: Sequence[Tensor], weight: Tensor | None = None
+    ) -> Tensor:
+        """Weighted sum of the soft losses of what one view is taught.
+
+        Args:
+            student (int): The view.
+            logits (Sequence[Tensor]): Logits of each view up to it, of shape (B, C, *).
+            weight (Tensor, optional): Weight of each position, of shape (B, *).
+                Defaults to None, all alike.
+        """
+        total = logits[student].new_zeros(())
         for t in self.teachings:
-            loss = self.soft_loss(
-                logits[t.student], logits[t.teacher], self.temperature
-            )
-            total = total + t.weight * weighted_mean(loss, weight)
+            if t.student == student:
+                loss = self.soft_loss(
+                    logits[student], logits[t.teacher], self.temperature
+                )
+                total = total + t.weight * weighted_mean(loss, weight)
         return total

@@ -36,6 +36,10 @@ class Plan:
         """Number of samples B."""
         return self.multipliers.shape[2]
 
+    def of(self, views: list[int]) -> 'Plan':
+        """The same for some of the views."""
+        return Plan(self.multipliers[:, views])
+
     @classmethod
     def from_keep(cls, keep: NDArray[np.bool_], rates: NDArray[np.float64]) -> 'Plan':
         """Plan of ordinary drop path: a kept branch is scaled by 1 / (1 - rate).

@@ -1,0 +1,74 @@
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+
+from mmcosub.registry import MODELS
+
+
+def lean_step(
+    model: Any, runs: Any, data: Any, optim_wrapper: OptimWrapper
+) -> dict[str, torch.Tensor]:
+    """One optimizer step whose passes are propagated backward one after another.
+
+    Memory is that of the largest pass, gradients are those of all at once (AugSub's and
+    stimulative training's code do the same by hand).
+
+    Args:
+        model (CoTraining): The model.
+        runs (nn.Module): What is called: the model, or its wrapper for several
+            processes.
+        data (dict | tuple | list): A batch of the data loader.
+        optim_wrapper (OptimWrapper): Accumulates gradients and updates.
+
+    Returns:
+        dict[str, Tensor]: Values to log, of all passes.
+    """
+    passes = model.scheme.passes
+    logs: dict[str, torch.Tensor] = {}
+    data = model.data_preprocessor(data, True)
+    try:
+        for i, views in enumerate(passes):
+            model.only_views = views
+            last = i == len(passes) - 1
+            with ExitStack() as stack:
+                stack.enter_context(optim_wrapper.optim_context(runs))
+                if not last and hasattr(runs, 'no_sync'):
+                    # Gradients are exchanged once, when they are complete.
+                    stack.enter_context(runs.no_sync())
+                losses = runs._run_forward(data, mode='loss')
+                loss, values = model.parse_losses(losses)
+                if last:
+                    optim_wrapper.update_params(loss)
+                else:
+                    # One step counts once where gradients are accumulated.
+                    count = optim_wrapper._inner_count
+                    optim_wrapper.backward(optim_wrapper.scale_loss(loss))
+                    optim_wrapper._inner_count = count
+            for key, value in values.items():
+                added = 'loss' in key and key in logs
+                logs[key] = logs[key] + value if added else logs.get(key, value)
+    finally:
+        model.only_views = None
+    return logs
+
+
+@MODELS.register_module()
+class CoTrainingDistributedDataParallel(MMDistributedDataParallel):
+    """MMEngine's wrapper for several processes, with lean steps."""
+
+    def train_step(
+        self, data: Any, optim_wrapper: OptimWrapper
+    ) -> dict[str, torch.Tensor]:
+        """Forward, backward and step, pass by pass if the scheme is lean.
+
+        Args:
+            data (dict | tuple | list): A batch of the data loader.
+            optim_wrapper (OptimWrapper): Updates the parameters.
+        """
+        scheme = getattr(self.module, 'scheme', None)
+        if scheme is None or not scheme.lean:
+            return super().train_step(data, optim_wrapper)
+        return lean_step(self.module, self, data, optim_wrapper)
