@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--epochs', type=int, default=8, help='of pretraining')
     parser.add_argument(
-        '--iterations', type=int, default=600, help='of each segmentation training'
+        '--iterations', type=int, default=500, help='of each segmentation training'
     )
     parser.add_argument('--scenes', type=int, default=1000, help='training scenes')
     parser.add_argument('--seed', type=int, default=0)
@@ -207,7 +207,7 @@ def main() -> None:
     CONSOLE.print(f'Everything goes to {args.out}/.')
     seed = ['--seed', str(args.seed)]
     made = [str(converters / 'digits.py'), '--out', str(digits), '--size', '48', *seed]
-    run('digits', [*made, '--copies', '4'], args.out / 'digits.txt')
+    run('digits', [*made, '--copies', '3'], args.out / 'digits.txt')
     made = [str(converters / 'digit_scenes.py'), '--out', str(scenes), *seed]
     made += ['--train', str(args.scenes), '--size', '64']
     run('digit scenes', made, args.out / 'digit_scenes.txt')

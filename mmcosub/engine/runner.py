@@ -22,6 +22,7 @@ from mmcosub.checkpoints import (
     plain_name,
     read_checkpoint,
 )
+from mmcosub.models.lean import CoTrainingDistributedDataParallel
 from mmcosub.registry import RUNNERS
 
 from .co_train import co_trained_model
@@ -69,6 +70,8 @@ class CoTrainingRunner(Runner):
         ours = ['NonFiniteLossHook']
         if self.cfg.get('scheme') and self.trains and self._train_loop:
             ours.append('CoTrainingLossHook')
+            if unwrapped(self.model).scheme.changes_statistics:  # type: ignore
+                ours.append('FullNetworkBNHook')
         present = {type(hook).__name__ for hook in self._hooks}
         for name in ours:
             if name not in present:
@@ -193,14 +196,21 @@ class CoTrainingRunner(Runner):
             model_wrapper_cfg (dict, optional): Config of the wrapper.
             model (nn.Module): The model.
         """
-        if not self.distributed or get_device() != 'cpu' or model_wrapper_cfg:
+        if not self.distributed or model_wrapper_cfg:
             return super().wrap_model(model_wrapper_cfg, model)
-        # SyncBN has no CPU implementation, and devices are named on GPUs only.
-        return MMDistributedDataParallel(
-            module=revert_sync_batchnorm(model),
+        scheme = getattr(model, 'scheme', None)
+        lean = scheme is not None and scheme.lean
+        wrapper = (
+            CoTrainingDistributedDataParallel if lean else MMDistributedDataParallel
+        )
+        options = dict(
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )
+        if get_device() != 'cpu':
+            return super().wrap_model(dict(type=wrapper.__name__, **options), model)
+        # SyncBN has no CPU implementation, and devices are named on GPUs only.
+        return wrapper(module=revert_sync_batchnorm(model), **options)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

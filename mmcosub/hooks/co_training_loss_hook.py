@@ -32,6 +32,7 @@ class CoTrainingLossHook(Hook):
     # After RuntimeInfoHook, before LoggerHook and CheckpointHook.
     priority = 'NORMAL'
     _INFO = 'co_training_plans'
+    _EXTRAS = 'co_training_extras'
 
     def __init__(self, ramp: int = 0, begin: int = 0, by_epoch: bool = False) -> None:
         if ramp < 0 or begin < 0:
@@ -46,6 +47,18 @@ class CoTrainingLossHook(Hook):
         plans = runner.message_hub.runtime_info.get(self._INFO)
         if plans is not None:
             model.scheme.seed, model.plans_drawn = plans['seed'], plans['drawn']
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep what the scheme trains besides the model, beside the model's weights."""
+        state = _model(runner).extras.own_state()
+        if state:
+            checkpoint[self._EXTRAS] = state
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take it up again."""
+        state = checkpoint.get(self._EXTRAS)
+        if state and runner._resume:
+            _model(runner).extras.load_own_state(state)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None

@@ -5,6 +5,7 @@ from .soft_label import (
     SOFT_LOSSES,
     soft_binary_cross_entropy,
     soft_cross_entropy,
+    soft_kl_divergence,
     weighted_mean,
 )
 
@@ -13,5 +14,6 @@ __all__ = [
     'BinaryCrossEntropyLoss',
     'soft_binary_cross_entropy',
     'soft_cross_entropy',
+    'soft_kl_divergence',
     'weighted_mean',
 ]

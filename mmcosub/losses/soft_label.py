@@ -62,9 +62,29 @@ def soft_binary_cross_entropy(
     return loss.mean(dim=1) * temperature**2
 
 
+def soft_kl_divergence(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0
+) -> Tensor:
+    r"""Kullback-Leibler divergence from the student's softmax to the teacher's.
+
+    .. math:: T^2 \sum_c p_c \log \frac{p_c}{\sigma(z^s / T)_c}, \quad
+        p = \sigma(z^t / T)
+
+    The soft cross-entropy less the teacher's entropy: the same gradient, but 0 where
+    the two agree (Hinton's distillation, arXiv 1503.02531). Arguments and result are
+    those of :func:`soft_cross_entropy`.
+    """
+    student, teacher = _full(student), _full(teacher.detach())
+    target = (teacher / temperature).log_softmax(dim=1)
+    given = (student / temperature).log_softmax(dim=1)
+    loss = F.kl_div(given, target, reduction='none', log_target=True).sum(dim=1)
+    return loss * temperature**2
+
+
 SOFT_LOSSES: dict[str, SoftLoss] = {
     'ce': soft_cross_entropy,
     'bce': soft_binary_cross_entropy,
+    'kl': soft_kl_divergence,
 }
 
 

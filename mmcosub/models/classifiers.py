@@ -44,6 +44,18 @@ class CoTrainingClassifier(CoTraining):
         loss = self.teaching_loss('head', views, list(of_views.values()))
         self.note('head', views, loss)
         losses['loss_co_training'] = loss
+
+        of_stages, stage_losses = self.scheme.stage_losses(
+            self,
+            self.tapped,
+            views,
+            lambda z: label_loss(z, data_samples)['loss'],
+        )
+        losses.update(stage_losses)
+        heads = {'head': list(of_views.values()), **of_stages}
+        mutual = self.scheme.heads_loss(heads, {})
+        if mutual is not None:
+            losses['loss_heads'] = mutual
         return losses
 
     def compare_losses(self, label_loss: nn.Module) -> None:
@@ -115,10 +127,13 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
             ``loss_co_training``.
         """
         features = self.run_backbone(inputs, views)
+        penalties = self.scheme.penalties(self, features)
         if self.with_neck:
             features = self.neck(features)
         label_loss = self.head._get_loss
-        return self.logit_losses(self.head(features), data_samples, label_loss, views)
+        logits = self.head(features)
+        losses = self.logit_losses(logits, data_samples, label_loss, views)
+        return {**losses, **penalties}
 
 
 @MODELS.register_module()
@@ -163,4 +178,5 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
             dict[str, Tensor]: ``loss`` and ``loss_co_training``.
         """
         logits = self.run_backbone(inputs, views)
-        return self.logit_losses(logits, data_samples, self._get_loss, views)
+        losses = self.logit_losses(logits, data_samples, self._get_loss, views)
+        return {**losses, **self.scheme.penalties(self, logits)}

@@ -38,6 +38,8 @@ class CoTraining:
     backbone: torch.nn.Module
     plans_drawn: int
     """Number of plans drawn so far, on each rank."""
+    tapped: list[Tensor]
+    """Outputs of the scheme's taps in the last pass."""
     telemetry: dict[str, Tensor]
     """What the last iteration's views did, for CoTrainingLossHook to log."""
 
@@ -140,9 +142,11 @@ class CoTraining:
         ) as images:
             if execution == 'auto':
                 execution = fastest_exact(self.backbone)
+            taps = self.scheme.taps(self)
             features, work = run_submodels(
-                self.backbone, images, plan, self.sites, execution
+                self.backbone, images, plan, self.sites, execution, taps
             )
+        features, self.tapped = features if taps else (features, [])
         share = torch.tensor(work * len(views) / self.scheme.views)
         self.telemetry['branch_work'] = self.telemetry.get('branch_work', 0) + share
         return features

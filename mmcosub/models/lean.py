@@ -4,8 +4,7 @@ from typing import Any
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
-
-from mmcosub.registry import MODELS
+from mmengine.registry import MODEL_WRAPPERS
 
 
 def lean_step(
@@ -40,6 +39,11 @@ def lean_step(
                     stack.enter_context(runs.no_sync())
                 losses = runs._run_forward(data, mode='loss')
                 loss, values = model.parse_losses(losses)
+                if last and runs is not model:
+                    # Every parameter has a gradient here, as the exchange expects, also
+                    # those (auxiliary heads') that this pass does not use.
+                    parts = [p.sum() for p in model.parameters() if p.requires_grad]
+                    loss = loss + 0.0 * torch.stack(parts).sum()
                 if last:
                     optim_wrapper.update_params(loss)
                 else:
@@ -55,7 +59,7 @@ def lean_step(
     return logs
 
 
-@MODELS.register_module()
+@MODEL_WRAPPERS.register_module()
 class CoTrainingDistributedDataParallel(MMDistributedDataParallel):
     """MMEngine's wrapper for several processes, with lean steps."""
 

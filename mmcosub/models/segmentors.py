@@ -73,11 +73,13 @@ class _CoTrainingSegmentor(CoTraining):
             co-training loss a co-trained head.
         """
         features = self.run_backbone(inputs, views)
+        losses: dict[str, Tensor] = self.scheme.penalties(self, features)
         if self.with_neck:
             features = self.neck(features)  # type: ignore[attr-defined]
 
         labelled = any(self.scheme.label_weights[v] for v in views)
-        losses: dict[str, Tensor] = {}
+        logits: dict[str, list[Tensor]] = {}
+        shares: dict[str, Tensor] = {}
         previous: Any = None
         for name, head, main in self._heads():
             teaches = main or self.scheme.auxiliary
@@ -90,14 +92,18 @@ class _CoTrainingSegmentor(CoTraining):
             previous = outputs
             terms = self._label_loss(head, outputs, data_samples, views, main)
             losses.update(add_prefix(terms, name))
+            logits[name] = list(prediction_logits(head, outputs).chunk(len(views)))
+            shares[name] = labelled_share(head, data_samples, logits[name][0])
             if teaches:
-                loss = self._teaching_loss(name, head, outputs, data_samples, views)
+                loss = self.teaching_loss(name, views, logits[name], shares[name])
                 if main:
-                    self.note(name, views, *loss)
-                    losses[f'{name}.loss_co_training'] = loss[0]
+                    self.note(name, views, loss, shares[name])
                 else:
-                    weight = auxiliary_weight(head)
-                    losses[f'{name}.loss_co_training'] = weight * loss[0]
+                    loss = loss * auxiliary_weight(head)
+                losses[f'{name}.loss_co_training'] = loss
+        mutual = self.scheme.heads_loss(logits, shares)
+        if mutual is not None:
+            losses['loss_heads'] = mutual
         return losses
 
     def _label_loss(
@@ -122,19 +128,6 @@ class _CoTrainingSegmentor(CoTraining):
                     t.detach() for key, t in total.items() if 'loss' in key
                 )
         return weighted_losses(list(losses.values()), [weights[v] for v in losses])
-
-    def _teaching_loss(
-        self,
-        name: str,
-        head: Any,
-        outputs: Any,
-        data_samples: SampleList,
-        views: list[int],
-    ) -> tuple[Tensor, Tensor]:
-        """Co-training loss at a head, and the weight of its pixels."""
-        logits = prediction_logits(head, outputs).chunk(len(views))
-        weight = labelled_share(head, data_samples, logits[0])
-        return self.teaching_loss(name, views, logits, weight), weight
 
 
 @MODELS.register_module()

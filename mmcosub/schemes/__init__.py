@@ -1,6 +1,23 @@
-"""Schemes: one file a method."""
+"""The methods: which submodels there are and who teaches whom."""
 
+from .augsub import AugDrop, AugMask, AugPath, AugSub
 from .base import Scheme, Teaching
+from .collaboration import Collaboration
 from .cosub import Cosub
+from .group_knowledge import GroupKnowledge, PrefixScheme, Stimulative
+from .stochastic_depth import StochasticDepth
 
-__all__ = ['Cosub', 'Scheme', 'Teaching']
+__all__ = [
+    'AugDrop',
+    'AugMask',
+    'AugPath',
+    'AugSub',
+    'Collaboration',
+    'Cosub',
+    'GroupKnowledge',
+    'PrefixScheme',
+    'Scheme',
+    'Stimulative',
+    'StochasticDepth',
+    'Teaching',
+]

@@ -4,7 +4,7 @@ Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``*`` positions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +43,9 @@ class Scheme(ABC):
     and :attr:`teachings`.
 
     Args:
-        loss (str): Soft loss between views, 'ce' (softmax) or 'bce' (sigmoid); use the
-            one of the recipe's label loss. Defaults to 'ce'.
+        loss (str): Soft loss between views, 'ce' (softmax), 'kl' (the same less the
+            teacher's entropy) or 'bce' (sigmoid); use the one of the recipe's label
+            loss. Defaults to 'ce'.
         temperature (float): Temperature of the soft loss. Defaults to 1.
         drop_path_rate (float, optional): Drop-path rate in [0, 1) of the submodels.
             Defaults to None, the backbone's own rates.
@@ -66,7 +67,10 @@ class Scheme(ABC):
     """
 
     joint = True
-    """Whether all views run in one pass, as one batch, rather than one after another."""
+    """Whether all views run in one pass, as one batch, or one after another."""
+
+    changes_statistics = False
+    """Whether BatchNorm statistics are to be estimated anew before validation."""
 
     def __init__(
         self,
@@ -216,6 +220,53 @@ class Scheme(ABC):
             ContextManager[Tensor]: The images that the view sees.
         """
         return nullcontext(images)
+
+    def taps(self, model: Any) -> list[nn.Module]:
+        """Blocks whose outputs the scheme wants besides the backbone's.
+
+        Args:
+            model (nn.Module): The classifier.
+        """
+        return []
+
+    def stage_losses(
+        self, model: Any, tapped: Sequence[Tensor], views: list[int], label_loss: Any
+    ) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
+        """What earlier stages of a classifier learn by.
+
+        Args:
+            model (nn.Module): The classifier.
+            tapped (Sequence[Tensor]): Outputs of :meth:`taps`, with V * B rows.
+            views (list[int]): The V views of this pass.
+            label_loss (Callable): Label loss of logits of shape (B, C).
+
+        Returns:
+            tuple: Logits of heads of the scheme's own, a list over views each, by name;
+            and losses by name.
+        """
+        return {}, {}
+
+    def heads_loss(
+        self, logits: Mapping[str, Sequence[Tensor]], weights: Mapping[str, Tensor]
+    ) -> Tensor | None:
+        """What the heads of each view teach one another; None for nothing.
+
+        Args:
+            logits (Mapping[str, Sequence[Tensor]]): By head, of each view of this pass,
+                of shape (B, C, *) with positions of the head's own.
+            weights (Mapping[str, Tensor]): By head, weight of each position, of shape
+                (B, *). All alike where there is none.
+        """
+        return None
+
+    def penalties(self, model: Any, features: Any) -> dict[str, Tensor]:
+        """Losses of features and weights, weighted, by name.
+
+        Args:
+            model (nn.Module): The segmentor or classifier.
+            features (Tensor | tuple): What the backbone put out, with V * B rows.
+        """
+        return {}
 
     def co_training_loss(
         self, logits: Sequence[Tensor], weight: Tensor | None = None

@@ -12,7 +12,7 @@ Three executions of the same plan, equal in outputs and gradients:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -63,6 +63,7 @@ def run_submodels(
     plan: Plan,
     sites: Sequence[Site],
     execution: str = 'shared_prefix',
+    taps: Sequence[nn.Module] = (),
 ) -> tuple[Any, float]:
     """Run a backbone as every view's submodel of a plan.
 
@@ -73,10 +74,12 @@ def run_submodels(
         sites (Sequence[Site]): The backbone's branches, from ``find_branches``.
         execution (str): One of 'plain', 'kept_rows' and 'shared_prefix'. Defaults to
             'shared_prefix'.
+        taps (Sequence[Module]): Blocks whose outputs are wanted, too. Defaults to none.
 
     Returns:
         tuple: The backbone's outputs with every tensor of shape (V * B, ...), views
-        outermost, and the share of the ``L * V * B`` branch evaluations computed.
+        outermost, and the share of the ``L * V * B`` branch evaluations computed. With
+        taps, the first is a pair: the backbone's outputs and a list of the blocks'.
     """
     if execution not in EXECUTIONS:
         raise ValueError(
@@ -84,8 +87,10 @@ def run_submodels(
         )
     if execution == 'plain':
         factors = torch.from_numpy(plan.multipliers).flatten(1).to(images.device)
-        with _rerouted(sites, partial(_run_plain, factors=factors)):
-            return backbone(_repeat(images, plan.views)), 1.0
+        run = partial(_run_plain, factors=factors)
+        with _tapped(taps) as tapped, _rerouted(sites, run):
+            outputs = backbone(_repeat(images, plan.views))
+        return (outputs, list(tapped)) if taps else outputs, 1.0
 
     share = execution == 'shared_prefix'
     if share and has_fixed_batch(backbone):
@@ -94,9 +99,26 @@ def run_submodels(
             "many rows coming out of its blocks as went in. Use 'kept_rows', or 'auto'."
         )
     rows = plan_rows(plan, share, images.device)
-    with _rerouted(sites, partial(_run_rows, steps=rows.steps)):
+    run = partial(_run_rows, steps=rows.steps)
+    with _tapped(taps) as tapped, _rerouted(sites, run):
         outputs = backbone(images if share else _repeat(images, plan.views))
+    if taps:
+        outputs = outputs, list(tapped)
     return tree_map(partial(_expand, rows=rows), outputs), rows.work
+
+
+@contextmanager
+def _tapped(taps: Sequence[nn.Module]) -> Iterator[list[Any]]:
+    """Collect what some modules put out, in the order in which they run."""
+    outputs: list[Any] = []
+
+    def collect(module: nn.Module, args: Any, output: Any) -> None:
+        outputs.append(output)
+
+    with ExitStack() as stack:
+        for tap in taps:
+            stack.callback(tap.register_forward_hook(collect).remove)
+        yield outputs
 
 
 def _repeat(images: Tensor, views: int) -> Tensor:

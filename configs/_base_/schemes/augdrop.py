@@ -1,0 +1,3 @@
+# AugSub with dropout: the network teaches itself under dropout of `ratio`.
+scheme = dict(type='mmcosub.AugDrop', ratio=0.5)
+runner_type = 'mmcosub.CoTrainingRunner'

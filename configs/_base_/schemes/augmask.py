@@ -1,0 +1,3 @@
+# AugSub with masking: the network teaches itself on images masked by `ratio`.
+scheme = dict(type='mmcosub.AugMask', ratio=0.5)
+runner_type = 'mmcosub.CoTrainingRunner'

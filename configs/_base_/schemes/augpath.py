@@ -1,0 +1,3 @@
+# AugSub with drop path: the network teaches itself under a drop-path rate of `ratio`.
+scheme = dict(type='mmcosub.AugPath', ratio=0.5)
+runner_type = 'mmcosub.CoTrainingRunner'

@@ -1,0 +1,3 @@
+# Stimulative training: a subnet of the first blocks of each stage learns from the network.
+scheme = dict(type='mmcosub.Stimulative')
+runner_type = 'mmcosub.CoTrainingRunner'

@@ -1,0 +1,211 @@
+"""AugSub: the main network teaches itself under one more disturbance."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mmcosub.registry import SCHEMES
+from mmcosub.submodels import Site
+from mmcosub.submodels.masking import (
+    mask_pixels,
+    masked_patches,
+    masking_kind,
+    removed_tokens,
+)
+
+from .base import Scheme, Teaching
+from .mask_token import MaskToken
+
+MAIN, SUB = 0, 1
+
+
+class AugSub(Scheme):
+    r"""The main network learns from the label, a submodel of it from the main network.
+
+    .. math:: \frac12 [\ell(z_{main}, y) + \ell_{soft}(z_{sub}, z_{main})]
+
+    From `Augmenting Sub-model to Improve Main Model
+    <https://arxiv.org/abs/2306.11339>`_ and its public description: no temperature, the
+    submodel sees no label, ordinary regularisation stays on in both, and the two run
+    one after another. Inside a segmentation training it is ours.
+
+    Args:
+        ratio (float): Strength of the submodel's disturbance, in (0, 1). Defaults to
+            0.5.
+        **kwargs: Arguments of :class:`Scheme`.
+
+    Raises:
+        ValueError: If the ratio is not in (0, 1).
+    """
+
+    joint = False
+
+    def __init__(self, ratio: float = 0.5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 < ratio < 1:
+            raise ValueError(f'scheme.ratio must be in (0, 1), not {ratio}.')
+        self.ratio = ratio
+
+    @property
+    def label_weights(self) -> Sequence[float]:
+        """See :class:`Scheme`. The main network's grows as the other's ramps up."""
+        return [1 - self.ramp / 2, 0.0]
+
+    @property
+    def teachings(self) -> Sequence[Teaching]:
+        """See :class:`Scheme`."""
+        return [Teaching(MAIN, SUB, self.ramp / 2)]
+
+    def check(self, sites: Sequence[Site]) -> None:
+        """See :class:`Scheme`. The views differ whatever the drop-path rates are."""
+
+
+@SCHEMES.register_module()
+class AugPath(AugSub):
+    """AugSub whose submodel has one high drop-path rate in all blocks.
+
+    It replaces the network's own rates there (published). Arguments are those of
+    :class:`AugSub`.
+    """
+
+    def rates(self, sites: Sequence[Site], view: int = MAIN) -> NDArray[np.float64]:
+        """See :class:`Scheme`."""
+        if view == MAIN:
+            return super().rates(sites)
+        training = np.array([site.block.training for site in sites])
+        return self.ratio * training
+
+
+@SCHEMES.register_module()
+class AugDrop(AugSub):
+    """AugSub whose submodel has dropout behind the projections of every block.
+
+    Of attention and MLP (published); the rate of attention weights stays. Arguments are
+    those of :class:`AugSub`.
+
+    Raises:
+        ValueError: If no known block has dropout behind a projection.
+    """
+
+    def prepare(self, model: Any) -> dict[str, nn.Module]:
+        """See :class:`Scheme`."""
+        if not _projection_dropouts(model.sites):
+            raise ValueError(
+                f'The blocks of {type(model.backbone).__name__} have no dropout behind '
+                'a projection for AugDrop to use. Use AugPath or AugMask.'
+            )
+        return {}
+
+    def disturb(
+        self, model: Any, view: int, images: Tensor, rng: np.random.Generator
+    ) -> AbstractContextManager[Tensor]:
+        """See :class:`Scheme`."""
+        if view == MAIN:
+            return nullcontext(images)
+        return self._dropout(model, images)
+
+    @contextmanager
+    def _dropout(self, model: Any, images: Tensor) -> Iterator[Tensor]:
+        modules = _projection_dropouts(model.sites)
+        before = [module.p for module in modules]
+        for module in modules:
+            module.p = self.ratio
+        try:
+            yield images
+        finally:
+            for module, p in zip(modules, before, strict=True):
+                module.p = p
+
+
+@SCHEMES.register_module()
+class AugMask(AugSub):
+    """AugSub whose submodel sees part of the image.
+
+    Published: a ViT loses tokens, for good, and the class token stays; a Swin has
+    units of 32 pixels replaced by a learned token behind the patch embedding; networks
+    of convolutions have such units of the normalised image set to 0. Ours: where a ViT
+    puts out feature maps, the tokens are put back there as a learned one, so that every
+    pixel has a logit. The learned token is no part of the model's checkpoint.
+
+    Arguments are those of :class:`AugSub`.
+    """
+
+    def prepare(self, model: Any) -> dict[str, nn.Module]:
+        """See :class:`Scheme`."""
+        self.kind = masking_kind(model.sites)
+        if self.kind == 'pixels':
+            return {}
+        return {'mask_token': MaskToken(_width(model, self.kind))}
+
+    @contextmanager
+    def disturb(
+        self, model: Any, view: int, images: Tensor, rng: np.random.Generator
+    ) -> Iterator[Tensor]:
+        """See :class:`Scheme`."""
+        if view == MAIN:
+            yield images
+        elif self.kind == 'pixels':
+            yield mask_pixels(images, self.ratio, rng)
+        elif self.kind == 'patches':
+            token = model.extras['mask_token'].value
+            with masked_patches(model.backbone, images, self.ratio, token, rng):
+                yield images
+        else:
+            token = model.extras['mask_token'].value
+            backbone = getattr(model.backbone, 'timm_model', model.backbone)
+            with removed_tokens(
+                model.sites,
+                _blocks_put_out(model),
+                _prefix_tokens(backbone),
+                self.ratio,
+                token,
+                rng,
+            ):
+                yield images
+
+
+def _projection_dropouts(sites: Sequence[Site]) -> list[nn.Dropout]:
+    blocks = dict.fromkeys(site.block for site in sites)
+    return [
+        module
+        for block in blocks
+        for name, module in block.named_modules()
+        if isinstance(module, nn.Dropout) and not name.endswith('attn_drop')
+    ]
+
+
+def _width(model: Any, kind: str) -> int:
+    """Channels of the tokens that a mask token stands for."""
+    norm = next(
+        m for m in model.sites[0].block.modules() if isinstance(m, nn.LayerNorm)
+    )
+    return int(norm.normalized_shape[0])
+
+
+def _prefix_tokens(backbone: Any) -> int:
+    """Number of tokens before the patches'."""
+    backbone = getattr(backbone, 'model', backbone)  # timm's feature extractor
+    if hasattr(backbone, 'num_extra_tokens'):
+        return int(backbone.num_extra_tokens)
+    if hasattr(backbone, 'num_prefix_tokens'):
+        return int(backbone.num_prefix_tokens)
+    return int(getattr(backbone, 'cls_token', None) is not None)
+
+
+def _blocks_put_out(model: Any) -> list[nn.Module]:
+    """Blocks whose output has to be a whole feature map."""
+    backbone = model.backbone
+    blocks = list(dict.fromkeys(site.block for site in model.sites))
+    if not hasattr(backbone, 'timm_model'):
+        kind = getattr(backbone, 'out_type', 'featmap')
+        if kind != 'featmap' or not hasattr(backbone, 'out_indices'):
+            return []
+        outs = backbone.out_indices
+        outs = [outs] if isinstance(outs, int) else outs
+        return [blocks[i] for i in outs]
+    # timm's feature extractors do not say which.
+    return blocks if hasattr(backbone.timm_model, 'model') else []

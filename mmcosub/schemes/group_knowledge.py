@@ -1,0 +1,215 @@
+"""Subnets of the first blocks of each stage, taught by larger ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcosub.losses import weighted_mean
+from mmcosub.registry import SCHEMES
+from mmcosub.submodels import Plan, Site
+from mmcosub.submodels.prefixes import (
+    Depths,
+    draw_depths,
+    draw_nested,
+    keep_prefixes,
+    stage_depths,
+)
+
+from .base import Scheme, Teaching
+
+FULL = 0
+
+
+class PrefixScheme(Scheme):
+    """Views that are subnets of the first blocks of each stage, one draw a batch.
+
+    View 0 is the full network and sees the label. Subnets are not rescaled; the
+    network's ordinary drop path stays on in all views. They run one after another, each
+    with BatchNorm statistics of its own.
+    """
+
+    joint = False
+    changes_statistics = True
+
+    def check(self, sites: Sequence[Site]) -> None:
+        """Refuse a backbone that has no subnet."""
+        if (stage_depths(sites) == 1).all():
+            raise ValueError(
+                f'Every stage of the backbone has one block, so {type(self).__name__} '
+                'has no subnet to draw. Use a deeper network.'
+            )
+
+    def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:
+        """Draw the depths of every view but the first.
+
+        Args:
+            full (ndarray): Number of blocks of every stage, of shape (S, ).
+            rng (Generator): Source of all randomness.
+        """
+        raise NotImplementedError
+
+    def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
+        """See :class:`Scheme`."""
+        plan = super().draw(sites, batch, rng)
+        full = stage_depths(sites)
+        depths = [full, *self.draw_subnets(full, rng)]
+        keep = np.stack([keep_prefixes(sites, d) for d in depths], axis=1)
+        return Plan(plan.multipliers * keep[..., None])
+
+
+@SCHEMES.register_module()
+class Stimulative(PrefixScheme):
+    r"""Stimulative training: a random subnet learns from the full network.
+
+    .. math:: CE(z_{main}, y) + \lambda\, KL(p_{main} \| p_{sub})
+
+    From `Stimulative Training of Residual Networks
+    <https://arxiv.org/abs/2210.04153>`_ and its public code: the number of blocks of
+    each stage is uniform on 1 to all, :math:`\lambda = 1`, no temperature; BatchNorm
+    statistics are estimated anew before validation. Inside a segmentation training it
+    is ours.
+
+    Args:
+        weight (float): Weight :math:`\lambda` of the subnet's loss, 0 or more. Defaults
+            to 1.
+        loss (str): As in :class:`Scheme`, and 'kl'. Defaults to 'kl'.
+        **kwargs: Arguments of :class:`Scheme`.
+    """
+
+    def __init__(self, weight: float = 1.0, loss: str = 'kl', **kwargs: Any) -> None:
+        super().__init__(loss=loss, **kwargs)
+        _check_weight(weight)
+        self.weight = weight
+
+    @property
+    def label_weights(self) -> Sequence[float]:
+        """See :class:`Scheme`."""
+        return [1.0, 0.0]
+
+    @property
+    def teachings(self) -> Sequence[Teaching]:
+        """See :class:`Scheme`."""
+        return [Teaching(FULL, 1, self.weight * self.ramp)]
+
+    def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:
+        """See :class:`PrefixScheme`."""
+        return [draw_depths(full, rng)]
+
+
+@SCHEMES.register_module()
+class GroupKnowledge(PrefixScheme):
+    r"""Group knowledge: nested subnets, each group taught by the one above it.
+
+    Known of `Group Knowledge based Training of Residual Networks
+    <https://arxiv.org/abs/2308.13772>`_ is that subnets are drawn inside one another,
+    larger ones more often, in several loops that begin with the full network, and that
+    a moving average of each group's logits teaches the next group. The formula and
+    every constant are **ours**. With :math:`z_0` the full network's logits,
+    :math:`K_0 = z_0`, and :math:`z_g` those of a loop's g-th subnet:
+
+    .. math::
+        \ell(z_0, y) + w \sum_{loops} \sum_{g=1}^G
+            T^2\, KL(softmax(K_{g-1}/T) \| softmax(z_g/T)), \quad
+        K_g \leftarrow (1 - m) K_g + m z_g
+
+    Gradient flows through the :math:`z_g` alone; in the first loop
+    :math:`K_g = z_g`.
+
+    Args:
+        groups (int): Number of groups G, and of subnets a loop. Defaults to 2.
+        loops (int): Number of loops. Defaults to 2.
+        weight (float): Weight w of each subnet's loss, 0 or more. Defaults to 1.
+        momentum (float): Share m of the newest logits in a group's knowledge, in
+            (0, 1]. Defaults to 0.5.
+        decay (float): Base of the decay of the number of blocks that a subnet loses,
+            in (0, 1]. Defaults to 0.5.
+        loss (str): As in :class:`Scheme`, and 'kl'. Defaults to 'kl'.
+        **kwargs: Arguments of :class:`Scheme`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or there are more groups than
+            blocks to lose.
+    """
+
+    def __init__(
+        self,
+        groups: int = 2,
+        loops: int = 2,
+        weight: float = 1.0,
+        momentum: float = 0.5,
+        decay: float = 0.5,
+        loss: str = 'kl',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(loss=loss, **kwargs)
+        if groups < 1 or loops < 1:
+            raise ValueError(
+                f'scheme.groups={groups} and scheme.loops={loops} must be 1 or more.'
+            )
+        if not (0 < momentum <= 1 and 0 < decay <= 1):
+            raise ValueError(
+                f'scheme.momentum={momentum}, scheme.decay={decay}: must be in (0, 1].'
+            )
+        _check_weight(weight)
+        self.groups = groups
+        self.loops = loops
+        self.weight = weight
+        self.momentum = momentum
+        self.decay = decay
+
+    @property
+    def label_weights(self) -> Sequence[float]:
+        """See :class:`Scheme`."""
+        return [1.0] + [0.0] * (self.groups * self.loops)
+
+    @property
+    def teachings(self) -> Sequence[Teaching]:
+        """Of the first loop; in later ones groups teach, see :meth:`student_loss`."""
+        weight = self.weight * self.ramp
+        return [Teaching(g, g + 1, weight) for g in range(self.groups)]
+
+    def check(self, sites: Sequence[Site]) -> None:
+        """See :class:`PrefixScheme`."""
+        super().check(sites)
+        spare = int((stage_depths(sites) - 1).sum())
+        if self.groups > spare:
+            raise ValueError(
+                f'scheme.groups={self.groups} nested subnets need as many blocks to '
+                f'lose, and the backbone has {spare} (one of every stage stays). Set '
+                f'scheme.groups to {spare} at most.'
+            )
+
+    def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:
+        """See :class:`PrefixScheme`."""
+        subnets = []
+        for _ in range(self.loops):
+            inside = full
+            for _ in range(self.groups):
+                inside = draw_nested(inside, self.decay, rng)
+                subnets.append(inside)
+        return subnets
+
+    def student_loss(
+        self, student: int, logits: Sequence[Tensor], weight: Tensor | None = None
+    ) -> Tensor:
+        """See :class:`Scheme`."""
+        if student == FULL:
+            return logits[FULL].new_zeros(())
+        group = (student - 1) % self.groups  # of the teachers
+        knowledge = logits[FULL]
+        if group:
+            # All that the group above has said so far, the newest with the most weight.
+            said = logits[group : student : self.groups]
+            knowledge = said[0].detach()
+            for newer in said[1:]:
+                knowledge = torch.lerp(knowledge, newer.detach(), self.momentum)
+        loss = self.soft_loss(logits[student], knowledge, self.temperature)
+        return self.weight * self.ramp * weighted_mean(loss, weight)
+
+
+def _check_weight(weight: float) -> None:
+    if weight < 0:
+        raise ValueError(f'scheme.weight must be 0 or more, not {weight}.')

@@ -1,0 +1,30 @@
+from collections.abc import Sequence
+
+from mmcosub.registry import SCHEMES
+
+from .base import Scheme, Teaching
+
+
+@SCHEMES.register_module()
+class StochasticDepth(Scheme):
+    """Ordinary training with stochastic depth, on the rows that keep a branch.
+
+    One view and no teaching: what the stock model computes in training, at the price of
+    what it keeps. `Deep Networks with Stochastic Depth
+    <https://arxiv.org/abs/1603.09382>`_.
+
+    Arguments are those of :class:`Scheme`.
+    """
+
+    @property
+    def label_weights(self) -> Sequence[float]:
+        """See :class:`Scheme`."""
+        return [1.0]
+
+    @property
+    def teachings(self) -> Sequence[Teaching]:
+        """See :class:`Scheme`."""
+        return []
+
+    def check(self, sites: Sequence) -> None:
+        """See :class:`Scheme`. A rate of 0 is ordinary training, too."""
