@@ -108,7 +108,16 @@ def test_every_config_is_listed():
 
 
 def test_schemes():
-    assert set(list_schemes()) == {'cosub'}
+    assert set(list_schemes()) == {
+        'augdrop',
+        'augmask',
+        'augpath',
+        'collaboration',
+        'cosub',
+        'gkt',
+        'stimulative',
+        'stochastic_depth',
+    }
 
 
 def test_base_of_a_config_elsewhere(tmp_path):

@@ -138,6 +138,18 @@ def test_reference(name, backbone):
     assert all(p.grad is not None for p in model.parameters())
 
 
+class Recorder(torch.optim.SGD):
+    """Keeps the gradients of every step."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.seen = []
+
+    def step(self):
+        self.seen.append([p.grad.clone() for p in self.param_groups[0]['params']])
+        super().step()
+
+
 @pytest.mark.parametrize(
     'name', ['AugPath', 'AugMask', 'Stimulative', 'GroupKnowledge']
 )
