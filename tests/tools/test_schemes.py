@@ -93,3 +93,15 @@ def test_statistics_are_estimated_anew(
     assert log.index('Running Precise BN') < log.index('Saving checkpoint at 4')
     dumped = Config.fromfile(tmp_path / 'w' / 'tiny.py')
     assert dumped.scheme.type == 'mmcosub.GroupKnowledge'
+
+
+def test_a_scheme_of_ones_own(
+    train: ModuleType, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = Path(__file__).parents[2] / 'docs' / 'examples'
+    monkeypatch.syspath_prepend(examples)
+    fragment = str(examples / 'r_drop_scheme.py')
+    train.main([str(config), '--co-train', fragment])
+    assert last_line(tmp_path / 'w')['decode.loss_co_training'] > 0
+    lines = (examples / 'r_drop.py').read_text().splitlines()
+    assert len(lines) <= 45
