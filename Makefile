@@ -17,7 +17,7 @@ help:  ## show this list
 
 .venv: $(READY)  ## build the environment (the other targets do so themselves)
 
-demo: $(READY)  ## train plain and cosub on digit scenes, draw what they predict
+demo: $(READY)  ## pretrain by cosub, carry over, co-train, evaluate, all on data made here
 	$(BIN)/python tools/demo.py
 
 test: $(READY)  ## run the tests, except slow ones

@@ -41,9 +41,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--networks', nargs='+', choices=('swin', 'vit'), default=['swin', 'vit']
     )
-    parser.add_argument('--epochs', type=int, default=8, help='of pretraining')
+    parser.add_argument('--epochs', type=int, default=6, help='of pretraining')
     parser.add_argument(
-        '--iterations', type=int, default=500, help='of each segmentation training'
+        '--iterations', type=int, default=400, help='of each segmentation training'
     )
     parser.add_argument('--scenes', type=int, default=1000, help='training scenes')
     parser.add_argument('--seed', type=int, default=0)
