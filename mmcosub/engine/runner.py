@@ -251,8 +251,7 @@ def _classes_of_classifier(model: nn.Module) -> int | None:
 
 def _check_scenes(loader: dict, num_classes: int, ignore_index: int) -> None:
     """Check the data of a loader, and have its dataset name what it cannot read."""
-    from mmcosub.datasets import guard
-    from mmcosub.datasets.checks import check_segmentation_data
+    from mmcosub.datasets import check_segmentation_data, guard
 
     config = loader['dataset']
     if is_main_process():

@@ -23,6 +23,7 @@ class BinaryCrossEntropyLoss(nn.Module):
         loss_weight (float): Factor of the loss. Defaults to 1.
 
     Examples:
+        >>> import torch
         >>> loss = BinaryCrossEntropyLoss(threshold=0.0)
         >>> loss(torch.zeros(1, 4), torch.tensor([2]))
         tensor(0.6931)

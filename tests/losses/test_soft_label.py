@@ -14,12 +14,13 @@ SHAPES = [(2, 3), (2, 3, 4, 5)]
 
 
 def reference(kind, student, teacher, temperature):
-    """Both losses from their formulas, class by class."""
+    """The losses from their formulas, class by class."""
     s, t = student / temperature, teacher / temperature
-    if kind == 'ce':
+    if kind in ('ce', 'kl'):
         p = t.exp() / t.exp().sum(1, keepdim=True)
         q = s.exp() / s.exp().sum(1, keepdim=True)
-        return -(p * q.log()).sum(1) * temperature**2
+        entropy = -(p * p.log()).sum(1) if kind == 'kl' else 0
+        return (-(p * q.log()).sum(1) - entropy) * temperature**2
     p, q = 1 / (1 + (-t).exp()), 1 / (1 + (-s).exp())
     return -(p * q.log() + (1 - p) * (1 - q).log()).mean(1) * temperature**2
 
