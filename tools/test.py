@@ -11,7 +11,7 @@ from mmengine.registry import METRICS
 
 from mmcosub.checkpoints import require_file
 from mmcosub.engine import EvaluationRunner
-from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
 from mmcosub.stack import import_stack_quietly
 
 # What draws, by default scope, for configs that do not say.
@@ -165,7 +165,10 @@ def main(argv: Sequence[str] | None = None) -> dict:
     for hook in runner._hooks:
         if hasattr(hook, 'show'):
             hook.show = args.show
-    return runner.test()
+    metrics = runner.test()
+    del runner, hook  # and with them what holds on to the other processes
+    part_processes()
+    return metrics
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from mmcosub.checkpoints import require_file
 from mmcosub.engine import CoTrainingRunner
-from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
 from mmcosub.engine.co_train import RUNNER, list_schemes
 from mmcosub.stack import import_stack_quietly
 
@@ -129,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     own = kind in ('Runner', RUNNER)
     runner = CoTrainingRunner.from_cfg(cfg) if own else RUNNERS.build(cfg)
     runner.train()
+    del runner  # and with it what holds on to the other processes
+    part_processes()
 
 
 if __name__ == '__main__':

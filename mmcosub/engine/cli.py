@@ -1,13 +1,16 @@
 """What the command-line tools have in common."""
 
+import gc
 import importlib.util
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.dist import barrier, is_distributed
 
 from .co_train import apply_scheme
 
@@ -116,6 +119,17 @@ def find_config(name: str) -> Path:
         + (f'In that folder there are: {shown}.' if there else '')
         + ' Configs inside a package are named as in mmseg::folder/name.py.'
     )
+
+
+def part_processes() -> None:
+    """Let the processes of a distributed run go, all at once.
+
+    One that ends while others still listen to it makes them abort now and then.
+    """
+    if is_distributed():
+        barrier()
+        gc.collect()
+        torch.distributed.destroy_process_group()
 
 
 def _set_loader_defaults(cfg: Config) -> None:

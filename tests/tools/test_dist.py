@@ -38,9 +38,20 @@ def test_train_in_two_processes(config: Path, tmp_path: Path) -> None:
     options = ['train_cfg.max_iters=2', 'model.decode_head.norm_cfg.type=SyncBN']
     argv = [config, 2, '--co-train', 'cosub', '--cfg-options', *options]
     done = run('dist_train.sh', *argv, PORT=free_port())
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
     assert 'GPU number: 2' in done.stdout
     assert (tmp_path / 'w' / 'iter_2.pth').is_file()
+
+
+@without_gpu
+def test_lean_in_two_processes(config: Path, tmp_path: Path) -> None:
+    # The auxiliary head is not in the last pass, and its gradient is exchanged, too.
+    options = ['train_cfg.max_iters=3', 'scheme.lean=True', 'randomness.seed=0']
+    argv = [config, 2, '--co-train', 'augpath', '--cfg-options', *options]
+    done = run('dist_train.sh', *argv, PORT=free_port())
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
+    state = torch.load(tmp_path / 'w' / 'iter_3.pth', weights_only=False)
+    assert all(v.isfinite().all() for v in state['state_dict'].values())
 
 
 @without_gpu
@@ -56,7 +67,7 @@ def test_test_in_two_processes(train: ModuleType, config: Path, tmp_path: Path) 
         tmp_path / 'out',
     ]
     done = run('dist_test.sh', *argv, PORT=free_port())
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
     assert 'mIoU' in done.stdout
     assert len(list((tmp_path / 'out').iterdir())) == 4
 
