@@ -139,6 +139,8 @@ class AugMask(AugSub):
         self.kind = masking_kind(model.sites)
         if self.kind == 'pixels':
             return {}
+        if self.kind == 'tokens' and not _blocks_put_out(model):
+            return {}  # no feature map to put a token back into
         return {'mask_token': MaskToken(_width(model, self.kind))}
 
     @contextmanager
@@ -155,7 +157,8 @@ class AugMask(AugSub):
             with masked_patches(model.backbone, images, self.ratio, token, rng):
                 yield images
         else:
-            token = model.extras['mask_token'].value
+            extras = model.extras
+            token = extras['mask_token'].value if 'mask_token' in extras else None
             backbone = getattr(model.backbone, 'timm_model', model.backbone)
             with removed_tokens(
                 model.sites,

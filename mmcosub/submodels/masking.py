@@ -119,7 +119,7 @@ def removed_tokens(
     restored: Sequence[nn.Module],
     prefix: int,
     ratio: float,
-    token: Tensor,
+    token: Tensor | None,
     rng: np.random.Generator,
 ) -> Iterator[None]:
     """Run a ViT's blocks without a random part of the patches' tokens.
@@ -130,7 +130,7 @@ def removed_tokens(
             removed tokens are put back as ``token``, and taken out again after it.
         prefix (int): Number of tokens before the patches', which are kept.
         ratio (float): Share of patches to remove, in [0, 1).
-        token (Tensor): Of shape (C, ).
+        token (Tensor, optional): Of shape (C, ). None if there is no such block.
         rng (Generator): Source of all randomness.
     """
     index: Tensor | None = None
@@ -152,6 +152,7 @@ def removed_tokens(
 
     def restore(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         assert index is not None
+        assert token is not None
         full = token.to(output).expand(len(output), length, -1)
         return full.scatter(1, index[..., None].expand_as(output), output)
 
