@@ -60,14 +60,19 @@ def report(
 
     Args:
         title (str): What was measured.
-        result (dict): From :func:`compare`.
+        result (dict): From :func:`compare`; a case may have ``peak_memory``, too.
         out (Path, optional): JSON file to write. Defaults to None.
     """
-    table = Table('case', 'ratio', 'quartiles', title=title)
+    memory = any('peak_memory' in row for row in result.values())
+    columns = ['case', 'ratio', 'quartiles', *(['peak memory'] if memory else [])]
+    table = Table(*columns, title=title)
     for name, row in result.items():
-        table.add_row(
-            name, f'{row["ratio"]:.2f}', f'{row["low"]:.2f} to {row["high"]:.2f}'
-        )
+        cells = ['', '']
+        if 'ratio' in row:
+            cells = [f'{row["ratio"]:.2f}', f'{row["low"]:.2f} to {row["high"]:.2f}']
+        if memory:
+            cells.append(f'{row["peak_memory"]:.2f}' if 'peak_memory' in row else '')
+        table.add_row(name, *cells)
     Console().print(table)
     if out is not None:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
