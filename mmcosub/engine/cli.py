@@ -43,6 +43,11 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         help='what started the processes of a distributed run (default: none)',
     )
     parser.add_argument(
+        '--fast',
+        action='store_true',
+        help='compute a UPerHead the faster way, with the same weights and outputs',
+    )
+    parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
         help='open checkpoints that bring Python objects, which could run any code',
@@ -79,6 +84,8 @@ def load_config(args: Namespace) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
+    if args.fast:
+        cfg.fast = True
     if args.trust_checkpoint:
         cfg.trust_checkpoint = True
     if cfg.get('default_scope') == 'mmpretrain':

@@ -13,6 +13,9 @@ RUNNER = 'mmcosub.CoTrainingRunner'
 # A fragment may bring the module that registers a scheme of the user's own.
 _FRAGMENT_KEYS = ('scheme', 'runner_type', 'custom_hooks', 'custom_imports')
 
+FAST = {'UPerHead': 'mmcosub.FastUPerHead'}
+"""Faster classes of the same weights and outputs, by that which they stand for."""
+
 WRAPPERS = {
     'EncoderDecoder': 'mmcosub.CoTrainingEncoderDecoder',
     'CascadeEncoderDecoder': 'mmcosub.CoTrainingCascadeEncoderDecoder',
@@ -119,6 +122,29 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
             f'{list(WRAPPERS)}; without --co-train it trains as usual.'
         )
     return {**model, 'type': WRAPPERS[name], 'scheme': scheme}
+
+
+def accelerated_model(model: dict) -> dict:
+    """Config of the model with faster parts of the same weights and outputs.
+
+    Args:
+        model (dict): Config of a model.
+    """
+    changed = dict(model)
+    for part in ('decode_head', 'auxiliary_head'):
+        heads = model.get(part)
+        if isinstance(heads, list | tuple):
+            changed[part] = [_accelerated(head) for head in heads]
+        elif heads:
+            changed[part] = _accelerated(heads)
+    return changed
+
+
+def _accelerated(head: dict) -> dict:
+    scope, _, name = str(head.get('type')).rpartition('.')
+    if name in FAST and scope in ('', 'mmseg'):
+        return {**head, 'type': FAST[name]}
+    return head
 
 
 def _as_list(imports: str | list[str]) -> list[str]:

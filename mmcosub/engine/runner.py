@@ -25,7 +25,7 @@ from mmcosub.checkpoints import (
 from mmcosub.models.lean import CoTrainingDistributedDataParallel
 from mmcosub.registry import RUNNERS
 
-from .co_train import co_trained_model
+from .co_train import accelerated_model, co_trained_model
 from .cpu_amp import CPUAmpOptimWrapper
 
 
@@ -49,10 +49,15 @@ class CoTrainingRunner(Runner):
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model, with its co-training wrapper where there is a scheme.
 
+        With ``fast`` in the config, parts of it for which there is a faster class of
+        the same weights and outputs are of that class.
+
         Args:
             model (nn.Module | dict): A model or its config.
         """
         scheme = self.cfg.get('scheme')
+        if self.cfg.get('fast') and isinstance(model, dict):
+            model = accelerated_model(model)
         if scheme and isinstance(model, dict) and self.trains and self._train_loop:
             model = co_trained_model(model, scheme)
         return super().build_model(model)

@@ -1,5 +1,6 @@
 """Model wrappers."""
 
+from . import heads  # noqa: F401  (registers them)
 from .classifiers import CoTrainingImageClassifier, CoTrainingTimmClassifier
 from .segmentors import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
 

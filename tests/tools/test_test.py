@@ -21,6 +21,7 @@ FLAGS = {
     '--show-dir',
     '--wait-time',
     '--tta',
+    '--fast',
     '--trust-checkpoint',
     '--cfg-options',
     '--launcher',

@@ -17,6 +17,7 @@ FLAGS = {
     '--amp',
     '--co-train',
     '--backbone',
+    '--fast',
     '--trust-checkpoint',
     '--cfg-options',
     '--launcher',
@@ -191,3 +192,16 @@ def test_nonfinite_loss_keeps_the_last_checkpoint(
         train.main([str(config), '--cfg-options', *options])
     for path in (tmp_path / 'w').glob('iter_*.pth'):
         assert all(v.isfinite().all() for v in weights(path).values())
+
+
+def test_fast_is_the_same(train: ModuleType, config: Path, tmp_path: Path) -> None:
+    logged = []
+    for flag in ([], ['--fast']):
+        work_dir = tmp_path / f'fast{len(flag)}'
+        options = ['--cfg-options', 'scheme.drop_path_rate=0.3', 'scheme.seed=0']
+        argv = [str(config), *flag, '--work-dir', str(work_dir), '--co-train', 'cosub']
+        train.main([*argv, *options])
+        logged.append(losses(work_dir))
+        state = torch.load(work_dir / 'iter_4.pth', weights_only=False)
+        assert 'FastUPerHead' not in state['meta']['cfg']
+    assert logged[0] == pytest.approx(logged[1], rel=1e-4)

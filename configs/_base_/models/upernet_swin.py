@@ -1,5 +1,7 @@
 # UperNet over MMPretrain's Swin, tiny. MMPretrain's class rather than mmseg's, so that a
 # backbone pretrained there needs no conversion.
+# The runner builds UPerHead as the faster class of the same weights and outputs.
+fast = True
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(
     type='SegDataPreProcessor',

@@ -3,6 +3,8 @@
 # Published (the authors' group's segmentation recipe): features of blocks 3, 5, 7 and 11
 # rescaled by 4, 2, 1 and 1/2, UperNet with 512 channels, auxiliary weight 0.4. Ours: the
 # drop-path rate, and sliding windows at test time.
+# The runner builds UPerHead as the faster class of the same weights and outputs.
+fast = True
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(
     type='SegDataPreProcessor',
