@@ -1,6 +1,6 @@
-"""Step time of a whole UperNet, plain and by cosub, with the stock head and the fast one.
+"""Step time of a UperNet, plain and by cosub, with the stock head and the fast one.
 
-    python benchmarks/segmentor.py --network swin --out benchmarks/results/upernet-swin-t.json
+    python benchmarks/segmentor.py --out benchmarks/results/upernet-swin-t.json
 
 A training step is forward and backward at 512x512, batch 2; the optimizer, the same for
 all, is left out. The reference is the stock model's plain training. "Masked and
@@ -61,7 +61,7 @@ def main() -> None:
         for _ in range(args.batch)
     ]
 
-    def build(fast: bool, scheme: dict | None = None):  # noqa: ANN202
+    def build(fast: bool, scheme: dict | None = None):
         config = accelerated_model(stock) if fast else dict(stock)
         if scheme is not None:
             config = co_trained_model(config, {**cfg.scheme, **scheme})
@@ -69,7 +69,7 @@ def main() -> None:
         model.train()
         return model
 
-    def step(fast: bool, scheme: dict | None = None):  # noqa: ANN202
+    def step(fast: bool, scheme: dict | None = None):
         model = build(fast, scheme)
 
         def run() -> None:
@@ -79,7 +79,7 @@ def main() -> None:
 
         return run
 
-    def predict(fast: bool):  # noqa: ANN202
+    def predict(fast: bool):
         model = build(fast)
         model.eval()
 
@@ -89,7 +89,8 @@ def main() -> None:
 
         return run
 
-    title = f'UperNet, {NETWORKS[args.network]}, {args.size}x{args.size}, batch {args.batch}'
+    size = f'{args.size}x{args.size}, batch {args.batch}'
+    title = f'UperNet, {NETWORKS[args.network]}, {size}'
     training = {
         'plain, stock head': step(False),
         'plain, fast head': step(True),

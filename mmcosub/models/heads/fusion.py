@@ -5,8 +5,8 @@ Shapes: ``B`` images, ``C`` input and ``O`` output channels, ``h, w`` a level's 
 
 A convolution over concatenated levels is the sum of one convolution a level. A tap of a
 3x3 convolution is a 1x1 convolution of a shifted map, and a 1x1 convolution commutes
-with bilinear resizing and shifting, as these act on every channel alike. So all nine taps
-of a coarse level are applied at its own resolution, on h*w places instead of H*W;
+with bilinear resizing and shifting, as these act on every channel alike. So all nine
+taps of a coarse level are applied at its own resolution, on h*w places instead of H*W;
 resizing and shifting are one matrix product along each axis, with the interpolation
 matrix shifted by -1, 0 and 1 row and zeros outside, which is the convolution's padding.
 """
