@@ -17,7 +17,8 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 HERE = Path(__file__).resolve().parent
-ITERATIONS = dict(digits=300, scenes=300)
+# In 300 iterations nothing but the ground of a scene is learned.
+ITERATIONS = dict(digits=300, scenes=2000)
 RATE = 0.1
 
 SWIN = dict(

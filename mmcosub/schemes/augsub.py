@@ -29,9 +29,8 @@ class AugSub(Scheme):
     .. math:: \frac12 [\ell(z_{main}, y) + \ell_{soft}(z_{sub}, z_{main})]
 
     From `Augmenting Sub-model to Improve Main Model
-    <https://arxiv.org/abs/2306.11339>`_ and its public description: no temperature, the
-    submodel sees no label, ordinary regularisation stays on in both, and the two run
-    one after another. Inside a segmentation training it is ours.
+    <https://arxiv.org/abs/2306.11339>`_: no temperature, the submodel sees no label,
+    ordinary regularisation stays on in both, and the two run one after another. Inside a segmentation training it is ours.
 
     Args:
         ratio (float): Strength of the submodel's disturbance, in (0, 1). Defaults to
