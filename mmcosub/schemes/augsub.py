@@ -30,8 +30,8 @@ class AugSub(Scheme):
 
     From `Augmenting Sub-model to Improve Main Model
     <https://arxiv.org/abs/2306.11339>`_: no temperature, the submodel sees no label,
-    ordinary regularisation stays on in both, and the two run one after another. Inside a
-    segmentation training it is ours.
+    ordinary regularisation stays on in both, and the two run one after another. Inside
+    a segmentation training it is ours.
 
     Args:
         ratio (float): Strength of the submodel's disturbance, in (0, 1). Defaults to
