@@ -24,11 +24,14 @@ def interval(scores: list[float]) -> tuple[float, float]:
     return mean, float(stats.t.ppf(0.975, len(scores) - 1) * error)
 
 
-def load(folder: Path) -> dict[tuple, list[dict]]:
-    """Runs by task, network, method and budget."""
+def load(path: Path) -> dict[tuple, list[dict]]:
+    """Runs by task, network, method and budget, of a folder or a file of them all."""
+    if path.is_dir():
+        runs = [json.loads(file.read_text()) for file in sorted(path.glob('*.json'))]
+    else:
+        runs = json.loads(path.read_text())
     groups = defaultdict(list)
-    for path in sorted(folder.glob('*.json')):
-        run = json.loads(path.read_text())
+    for run in runs:
         key = (run['task'], run['network'], run['method'], run['budget'])
         groups[key].append(run)
     # Plain training is the reference of both budgets.
@@ -115,10 +118,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--out', type=Path, default=Path('benchmarks/results/accuracy'))
+    parser.add_argument(
+        '--runs',
+        type=Path,
+        default=Path('benchmarks/results/accuracy'),
+        help='folder that study.py wrote, or a file with a list of its runs',
+    )
+    parser.add_argument('--collect', type=Path, help='write the runs into one file')
     parser.add_argument('--plot', type=Path, default=Path('docs/accuracy.png'))
     args = parser.parse_args()
-    groups = load(args.out)
+    groups = load(args.runs)
+    if args.collect:
+        runs = [run for key, some in groups.items() if some[0]['budget'] == key[3]
+                for run in some]  # fmt: skip
+        args.collect.write_text(json.dumps(runs, indent=1) + '\n')
     print(table(groups))
     plot(groups, args.plot)
 
