@@ -16,6 +16,7 @@ import os
 import pickle
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--tree', type=Path, help='image folder to use, or to make here and keep'
     )
-    parser.add_argument('--rounds', type=int, default=3, help='takes the quickest')
+    parser.add_argument('--rounds', type=int, default=3, help='takes the medians')
     parser.add_argument('--out', type=Path, help='JSON file to write')
     parser.add_argument('--measure', nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -95,18 +96,21 @@ def measure(kind: str, index: str, tree: str) -> dict[str, float]:
 
 
 def compare(tree: Path, rounds: int, index: Path) -> dict[str, dict[str, float]]:
-    """Measure all cases in turns; of each the quickest start is kept."""
-    best: dict[str, dict[str, float]] = {}
+    """Measure all cases in turns; medians, and the range of the starts."""
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in CASES}
     for _ in track(range(rounds), description='rounds'):
         index.unlink(missing_ok=True)
         for name, kind in CASES.items():
             command = [sys.executable, __file__, '--tree', str(tree)]
             command += ['--measure', kind, str(index)]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-            row = json.loads(output.splitlines()[-1])
-            if name not in best or row['seconds'] < best[name]['seconds']:
-                best[name] = row
-    return best
+            rows[name].append(json.loads(output.splitlines()[-1]))
+    result = {}
+    for name, some in rows.items():
+        median = {key: statistics.median(row[key] for row in some) for key in some[0]}
+        starts = [row['seconds'] for row in some]
+        result[name] = {**median, 'least': min(starts), 'most': max(starts)}
+    return result
 
 
 def main() -> None:
