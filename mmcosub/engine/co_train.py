@@ -13,7 +13,12 @@ RUNNER = 'mmcosub.CoTrainingRunner'
 # A fragment may bring the module that registers a scheme of the user's own.
 _FRAGMENT_KEYS = ('scheme', 'runner_type', 'custom_hooks', 'custom_imports')
 
-FAST = {'UPerHead': 'mmcosub.FastUPerHead'}
+FAST = {
+    'FCNHead': 'mmcosub.FastFCNHead',
+    'PSPHead': 'mmcosub.FastPSPHead',
+    'SegformerHead': 'mmcosub.FastSegformerHead',
+    'UPerHead': 'mmcosub.FastUPerHead',
+}
 """Faster classes of the same weights and outputs, by that which they stand for."""
 
 WRAPPERS = {

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 from mmengine.config import Config
-from stock import forget_runners, write_config
+from stock import write_config
 
 ROOT = Path(__file__).parents[2]
 COSUB = ['--co-train', 'cosub', '--cfg-options', 'scheme.drop_path_rate=0.3']
@@ -23,7 +23,6 @@ def backbone(checkpoint: Path) -> dict[str, torch.Tensor]:
 def pretrained(train: ModuleType, classification_config: Path, tmp_path: Path) -> Path:
     """Checkpoint of a classifier that was co-trained."""
     train.main([str(classification_config), *COSUB])
-    forget_runners()  # named by the second
     return (tmp_path / 'w' / 'epoch_1.pth').rename(tmp_path / 'pretrained.pth')
 
 
@@ -91,7 +90,6 @@ def test_head_of_other_classes_starts_afresh(
     args = [str(classification_config), '--cfg-options', f'load_from={pretrained}']
     with pytest.raises(ValueError, match=r'CustomDataset has 3 classes, but the model'):
         train.main(args)
-    forget_runners()
     train.main([*args, 'model.head.num_classes=3'])
     assert 'head.fc.bias, head.fc.weight start afresh' in logged(tmp_path / 'w')
 
@@ -101,11 +99,9 @@ def test_data_of_other_classes(
 ) -> None:
     args = [str(classification_config), str(pretrained)]
     test_tool.main(args)
-    forget_runners()
     (tmp_path / 'classes' / 'b').rename(tmp_path / 'classes' / 'x')
     test_tool.main(args)
     assert "another order (['b', 'x'])" in logged(tmp_path / 'w')
-    forget_runners()
     (tmp_path / 'classes' / 'y').mkdir()
     with pytest.raises(ValueError, match=r'trained on 2 classes, .* have 3.*differ in'):
         test_tool.main(args)

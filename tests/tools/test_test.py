@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmseg.visualization import SegLocalVisualizer
-from stock import forget_runners, segmentation_config, write_config
+from stock import segmentation_config, write_config
 
 FLAGS = {
     '--help',
@@ -40,7 +40,6 @@ def trained(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('LOCAL_RANK', '0')
         train.main([str(path), '--work-dir', str(root / 'w'), '--co-train', 'cosub'])
-        forget_runners()
     return path, root / 'w' / 'iter_4.pth'
 
 
@@ -124,7 +123,6 @@ def test_tta_averages(
     for folder, flags in zip(out, ([], ['--tta']), strict=True):
         argv = [*trained, '--work-dir', tmp_path / 'w', '--out', folder]
         test_tool.main([str(a) for a in argv] + flags)
-        forget_runners()
     plain, averaged = (
         np.stack([cv2.imread(str(f / f'{i}.png'), -1) for i in range(4)]) for f in out
     )
@@ -148,7 +146,6 @@ def test_classification(
     tmp_path: Path,
 ) -> None:
     train.main([str(classification_config)])
-    forget_runners()
     out, show = tmp_path / 'out.pkl', tmp_path / 'show'
     argv = [classification_config, tmp_path / 'w/epoch_1.pth', '--out', out]
     argv += ['--show-dir', show, '--tta']

@@ -8,7 +8,6 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from stock import forget_runners
 
 FLAGS = {
     '--help',
@@ -91,7 +90,6 @@ def test_resume_latest(train: ModuleType, config: Path, tmp_path: Path) -> None:
     train.main([str(config), '--resume', '--cfg-options', 'train_cfg.max_iters=2'])
     first = weights(tmp_path / 'w' / 'iter_2.pth')
     assert len(losses(tmp_path / 'w')) == 2
-    forget_runners()
     train.main([str(config), '--resume'])
     assert len(losses(tmp_path / 'w')) == 4
     last = torch.load(tmp_path / 'w' / 'iter_4.pth', weights_only=False)
@@ -102,7 +100,6 @@ def test_resume_latest(train: ModuleType, config: Path, tmp_path: Path) -> None:
 def test_resume_path(train: ModuleType, config: Path, tmp_path: Path) -> None:
     train.main([str(config), '--co-train', 'cosub'])
     start = tmp_path / 'w' / 'iter_2.pth'
-    forget_runners()
     elsewhere = ['--work-dir', str(tmp_path / 'w2'), '--resume', str(start)]
     train.main([str(config), '--co-train', 'cosub', *elsewhere])
     assert len(losses(tmp_path / 'w2')) == 2

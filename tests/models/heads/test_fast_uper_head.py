@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmcosub.models.heads.fusion import can_fuse, fused_conv
+from mmcosub.ops import can_fuse, fused_conv
 
 
 def plain(conv, levels, size, align_corners):
@@ -136,7 +136,7 @@ def test_other_convolutions_fall_back(change, monkeypatch):
     fast, stock = heads()
     said = []
     monkeypatch.setattr(
-        'mmcosub.models.heads.fast_uper_head.print_log', lambda *a: said.append(a[0])
+        'mmcosub.models.heads.fast_head.print_log', lambda *a: said.append(a[0])
     )
     for head in (fast, stock):
         conv = head.fpn_bottleneck.conv

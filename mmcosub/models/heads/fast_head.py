@@ -1,0 +1,109 @@
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.utils import resize
+from mmseg.utils import SampleList
+from torch import Tensor, nn
+
+from mmcosub.ops import can_fuse, fused_conv, resized_cross_entropy
+
+_EPS = torch.finfo(torch.float32).eps  # as in mmseg's losses and accuracy
+
+
+class FastHead(BaseDecodeHead):
+    """What faster decode heads share: the label loss and fused convolutions.
+
+    The softmax cross-entropy is computed without the logits at the label map's
+    resolution (``mmcosub.ops.resized_cross_entropy``). Other losses, and a pixel
+    sampler, run as in the stock head, which the log says once.
+    """
+
+    def loss_by_feat(
+        self, seg_logits: Tensor, batch_data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """Label loss and accuracy, as of the stock head.
+
+        Args:
+            seg_logits (Tensor): Of shape (B, classes, h, w).
+            batch_data_samples (list[SegDataSample]): Labels of B images.
+        """
+        losses = self.loss_decode
+        if not isinstance(losses, nn.ModuleList):
+            losses = [losses]
+        if self.sampler is not None or not all(map(_is_softmax, losses)):
+            self.say_once('its loss is not the plain softmax cross-entropy')
+            return super().loss_by_feat(seg_logits, batch_data_samples)
+        labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
+        result: dict[str, Tensor] = {}
+        for loss in losses:
+            weight = loss.class_weight
+            if weight is not None:
+                weight = seg_logits.new_tensor(weight, dtype=torch.float32)
+            total, right = resized_cross_entropy(
+                seg_logits, labels, self.align_corners, weight, self.ignore_index
+            )
+            value = total / (_denominator(loss, labels, weight, self.ignore_index))
+            name = loss.loss_name
+            result[name] = result.get(name, 0) + loss.loss_weight * value
+        valid = (labels != self.ignore_index).sum()
+        result['acc_seg'] = ((right + _EPS) * 100 / (valid + _EPS))[None]
+        return result
+
+    def fuse(self, module: Any, levels: Sequence[Tensor]) -> Tensor:
+        """A ``ConvModule`` over levels resized to the first one's resolution.
+
+        Args:
+            module (ConvModule): Convolution, norm and activation.
+            levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own.
+        """
+        size = levels[0].shape[2], levels[0].shape[3]
+        if not (can_fuse(module.conv) and module.order == ('conv', 'norm', 'act')):
+            self.say_once(f'{module.conv} is not a plain 1x1 or 3x3 convolution')
+            resized = [
+                resize(x, size=size, mode='bilinear', align_corners=self.align_corners)
+                for x in levels
+            ]
+            return module(torch.cat(resized, dim=1))
+        x = fused_conv(module.conv, levels, size, self.align_corners)
+        if module.with_norm:
+            x = module.norm(x)
+        return module.activate(x) if module.with_activation else x
+
+    def say_once(self, reason: str) -> None:
+        """Log why the stock computation is used, once a head and reason.
+
+        Args:
+            reason (str): Half a sentence.
+        """
+        said = self.__dict__.setdefault('_said', set())
+        if reason not in said:
+            said.add(reason)
+            print_log(
+                f'{type(self).__name__}: {reason}, so the stock computation is used '
+                'for it.',
+                'current',
+            )
+
+
+def _is_softmax(loss: nn.Module) -> bool:
+    return (
+        type(loss) is CrossEntropyLoss
+        and not (loss.use_sigmoid or loss.use_mask)
+        and loss.reduction == 'mean'
+    )
+
+
+def _denominator(
+    loss: CrossEntropyLoss, labels: Tensor, weight: Tensor | None, ignore_index: int
+) -> Tensor | float:
+    """What mmseg's cross-entropy divides the sum over pixels by."""
+    valid = labels != ignore_index
+    if weight is not None:
+        return (weight[labels.where(valid, 0)] * valid).sum() + _EPS
+    if loss.avg_non_ignore:
+        return valid.sum() + _EPS
+    return labels.numel() + _EPS

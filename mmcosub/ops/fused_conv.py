@@ -1,0 +1,171 @@
+"""A convolution over levels that would be upsampled and concatenated, for less.
+
+Shapes: ``B`` images, ``C`` input and ``O`` output channels, ``h, w`` a level's own and
+``H, W`` the common resolution, ``k`` the kernel size, 1 or 3.
+
+A convolution over concatenated levels is the sum of one convolution a level. A tap of a
+convolution is a 1x1 convolution of a shifted map, and a 1x1 convolution commutes with
+bilinear resizing and shifting, as these act on every channel alike. So all taps of a
+coarse level are applied at its own resolution, on h*w places instead of H*W; resizing
+and shifting are one matrix product along each axis, with the interpolation matrix
+shifted by -1, 0 and 1 row and zeros outside, which is the convolution's padding.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from .interpolation import interpolation_matrix
+
+# Elements of the taps' output at a time: on a CPU it should stay in the cache.
+_CHUNK = {'cpu': 2**22, 'cuda': 2**28}
+
+
+def can_fuse(conv: nn.Module) -> bool:
+    """Whether a convolution is of the kind that :func:`fused_conv` computes.
+
+    Args:
+        conv (nn.Module): The convolution.
+    """
+    return (
+        type(conv) is nn.Conv2d
+        and (conv.kernel_size, conv.padding) in (((3, 3), (1, 1)), ((1, 1), (0, 0)))
+        and conv.stride == (1, 1)
+        and conv.dilation == (1, 1)
+        and conv.groups == 1
+        and conv.padding_mode == 'zeros'
+        and not conv._forward_hooks
+        and not conv._forward_pre_hooks
+        and not hasattr(conv, 'parametrizations')
+    )
+
+
+def fused_conv(
+    conv: nn.Conv2d,
+    levels: Sequence[Tensor],
+    size: tuple[int, int],
+    align_corners: bool | None,
+) -> Tensor:
+    """What ``conv(cat([resize(x, size) for x in levels], dim=1))`` computes.
+
+    Args:
+        conv (nn.Conv2d): One for which :func:`can_fuse` holds.
+        levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own.
+        size (tuple[int, int]): H and W.
+        align_corners (bool, optional): As of ``F.interpolate``.
+
+    Returns:
+        Tensor: Of shape (B, O, H, W).
+    """
+    weights = conv.weight.split([x.shape[1] for x in levels], dim=1)
+    fine = [i for i, x in enumerate(levels) if tuple(x.shape[2:]) == tuple(size)]
+    coarse = [i for i in range(len(levels)) if i not in fine]
+    if fine:
+        x = torch.cat([levels[i] for i in fine], dim=1)
+        weight = torch.cat([weights[i] for i in fine], dim=1)
+        total = F.conv2d(x, weight, conv.bias, padding=conv.padding)
+    else:
+        shape = (len(levels[0]), conv.out_channels, *size)
+        dtype = _compute_dtype(conv.weight)
+        total = conv.weight.new_zeros(shape, dtype=dtype)
+        if conv.bias is not None:
+            total = total + conv.bias[:, None, None].to(dtype)
+    if not coarse:
+        return total
+    # Autocast as a convolution would have it, before the function that does not see it.
+    parts = [levels[i].to(total.dtype) for i in coarse]
+    parts += [weights[i].to(total.dtype) for i in coarse]
+    return _AddCoarse.apply(total.contiguous(), bool(align_corners), *parts)
+
+
+class _AddCoarse(torch.autograd.Function):
+    """Add what coarse levels contribute, a chunk of output channels at a time.
+
+    The taps' outputs, up to nine times a level, are never there in full, nor kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, align_corners: bool, *parts: Tensor) -> Tensor:
+        ctx.align_corners = align_corners
+        ctx.save_for_backward(*parts)
+        ctx.mark_dirty(total)
+        size, levels = total.shape[2:], len(parts) // 2
+        with torch.autocast(total.device.type, enabled=False):
+            for i, outputs, n in _chunks(total, parts):
+                x, weight = parts[n], parts[levels + n][outputs]
+                k, (h, w) = weight.shape[-1], x.shape[2:]
+                across, down = _shifted(x, size, k, align_corners)
+                # Taps in the order (column, output, row), so that nothing is copied.
+                y = _taps(weight) @ x[i].flatten(1)
+                y = y.view(k, -1, w)
+                z = y[0] @ across[0].T
+                for column in range(1, k):
+                    z.addmm_(y[column], across[column].T)
+                z = z.view(len(weight), k * h, size[1])
+                total[i, outputs].baddbmm_(down.expand(len(weight), -1, -1), z)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        parts = ctx.saved_tensors
+        grad = grad.contiguous()
+        size, levels = grad.shape[2:], len(parts) // 2
+        grads = [torch.zeros_like(part) for part in parts]
+        with torch.autocast(grad.device.type, enabled=False):
+            for i, outputs, n in _chunks(grad, parts):
+                x, weight = parts[n], parts[levels + n][outputs]
+                k, (h, w) = weight.shape[-1], x.shape[2:]
+                across, down = _shifted(x, size, k, ctx.align_corners)
+                z = down.T.expand(len(weight), -1, -1) @ grad[i, outputs]
+                z = z.view(-1, size[1])
+                y = torch.stack([z @ column for column in across])
+                y = y.view(-1, h * w)
+                grads[n][i].flatten(1).addmm_(_taps(weight).T, y)
+                taps = (y @ x[i].flatten(1).T).view(k, len(weight), k, -1)
+                grads[levels + n][outputs] += taps.permute(1, 3, 2, 0)
+        return grad, None, *grads
+
+
+def _chunks(total: Tensor, parts: Sequence[Tensor]) -> Iterator[tuple[int, slice, int]]:
+    """Image, output channels and level, in the order in which to compute them."""
+    budget = _CHUNK.get(total.device.type, _CHUNK['cuda'])
+    levels = len(parts) // 2
+    largest = max(
+        x[0, 0].numel() * weight[0, 0].numel()
+        for x, weight in zip(parts[:levels], parts[levels:], strict=True)
+    )
+    length = max(budget // largest, 1)
+    for i in range(len(total)):
+        for start in range(0, total.shape[1], length):
+            for n in range(levels):
+                yield i, slice(start, min(start + length, total.shape[1])), n
+
+
+def _taps(weight: Tensor) -> Tensor:
+    """Weight (O, C, k, k) as a matrix of k*O*k taps, of shape (k * O * k, C)."""
+    return weight.permute(3, 0, 2, 1).reshape(-1, weight.shape[1])
+
+
+def _shifted(
+    x: Tensor, size: Sequence[int], k: int, align_corners: bool
+) -> tuple[list[Tensor], Tensor]:
+    """The k shifted matrices across, of shape (W, w), and side by side down."""
+    h, w = x.shape[2:]
+    shifts = range(-(k // 2), k // 2 + 1)
+    which = (align_corners, x.dtype, x.device)
+    across = [interpolation_matrix(w, size[1], *which, s) for s in shifts]
+    down = [interpolation_matrix(h, size[0], *which, s) for s in shifts]
+    return across, torch.cat(down, dim=1)
+
+
+def _compute_dtype(x: Tensor) -> torch.dtype:
+    """The type a convolution would have here."""
+    kind = x.device.type
+    return (
+        torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    )
