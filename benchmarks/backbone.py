@@ -1,12 +1,18 @@
-"""Step time of cosub on a backbone alone, against plain training without drop path.
+r"""Step time of cosub on a backbone alone, against plain training without drop path.
 
     python benchmarks/backbone.py --out benchmarks/results/backbone-vit-s.json
+
+Coupled views (ours), for which the shared prefix alone matters:
+
+    python benchmarks/backbone.py --coupled 0 0.25 0.5 \
+        --out benchmarks/results/coupled-vit-s.json
 
 A step is forward and backward of a ViT-S at 224 pixels, batch 16; the optimizer, the
 same for all, is left out. Every round draws new plans.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +20,8 @@ import torch
 from mmpretrain.models.backbones import VisionTransformer
 from timing import compare, report
 
-from mmcosub.submodels import (
-    EXECUTIONS,
-    BernoulliSampler,
-    Plan,
-    find_branches,
-    run_submodels,
-    spread_rates,
-)
+from mmcosub.schemes import Cosub
+from mmcosub.submodels import EXECUTIONS, find_branches, run_submodels
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,6 +33,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--rates', type=float, nargs='+', default=[0.1, 0.3, 0.5])
+    parser.add_argument(
+        '--coupled', type=float, nargs='+', help='shares of coupled branches to time'
+    )
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()
 
@@ -44,25 +47,28 @@ def main() -> None:
     backbone = VisionTransformer(args.arch, img_size=args.size).to(device)
     images = torch.randn(args.batch, 3, args.size, args.size, device=device)
     sites = find_branches(backbone)
-    sampler, rng = BernoulliSampler(), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def plain() -> None:
         backbone.zero_grad()
         backbone(images)[0].mean().backward()
 
-    def cosub(rate: float, execution: str) -> None:
+    def cosub(scheme: Cosub) -> None:
         backbone.zero_grad()
-        rates = spread_rates(rate, [site.depth for site in sites])
-        keep = [sampler(rates, args.batch, rng) for _ in range(2)]
-        plan = Plan.from_keep(np.stack(keep, axis=1), rates)
-        outputs, _ = run_submodels(backbone, images, plan, sites, execution)
+        plan = scheme.draw(sites, args.batch, rng)
+        outputs, _ = run_submodels(backbone, images, plan, sites, scheme.execution)
         outputs[0].mean().backward()
 
     cases = {'plain training': plain}
     for rate in args.rates:
-        for execution in EXECUTIONS:
-            name = f'cosub, rate {rate}, {execution.replace("_", " ")}'
-            cases[name] = lambda r=rate, e=execution: cosub(r, e)
+        for execution in ['shared_prefix'] if args.coupled else EXECUTIONS:
+            for coupled in args.coupled or [0.0]:
+                scheme = Cosub(
+                    drop_path_rate=rate, execution=execution, coupled=coupled
+                )
+                name = f'cosub, rate {rate}, {execution.replace("_", " ")}'
+                name += f', coupled {coupled}' if args.coupled else ''
+                cases[name] = partial(cosub, scheme)
     title = f'{args.arch} at {args.size} pixels, batch {args.batch}, forward + backward'
     report(title, compare(cases, args.rounds), args.out)
 

@@ -16,6 +16,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+COLUMNS = dict(
+    at_most='at most',
+    arithmetic='arithmetic',
+    over_arithmetic='time / arithmetic',
+    peak_memory='peak memory',
+)
+"""What may be reported of a case besides its time: key and title."""
+
 
 def compare(
     cases: dict[str, Callable[[], object]], rounds: int, warmup: int = 2
@@ -60,20 +68,21 @@ def report(
 
     Args:
         title (str): What was measured.
-        result (dict): From :func:`compare`; a case may have ``peak_memory``, too.
+        result (dict): From :func:`compare`; a case may have any of :data:`COLUMNS`.
         out (Path, optional): JSON file to write. Defaults to None.
     """
-    memory = any('peak_memory' in row for row in result.values())
-    columns = ['case', 'ratio', 'quartiles', *(['peak memory'] if memory else [])]
+    more = [key for key in COLUMNS if any(key in row for row in result.values())]
+    columns = ['case', 'ratio', 'quartiles', *(COLUMNS[key] for key in more)]
     table = Table(*columns, title=title)
     for name, row in result.items():
         cells = ['', '']
         if 'ratio' in row:
             cells = [f'{row["ratio"]:.2f}', f'{row["low"]:.2f} to {row["high"]:.2f}']
-        if memory:
-            cells.append(f'{row["peak_memory"]:.2f}' if 'peak_memory' in row else '')
+        for key in more:
+            value = row.get(key)
+            cells.append('' if value is None else f'{value:.2f}')
         table.add_row(name, *cells)
-    Console().print(table)
+    Console(width=110).print(table)
     if out is not None:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
         machine = f'{device}, {platform.machine()}, {torch.get_num_threads()} threads'

@@ -45,7 +45,8 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--fast',
         action='store_true',
-        help='compute a UPerHead the faster way, with the same weights and outputs',
+        help='compute heads, their loss and attention the faster way, with the same '
+        'weights and outputs (docs/fast.md)',
     )
     parser.add_argument(
         '--trust-checkpoint',

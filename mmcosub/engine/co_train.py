@@ -142,6 +142,8 @@ def accelerated_model(model: dict) -> dict:
             changed[part] = [_accelerated(head) for head in heads]
         elif heads:
             changed[part] = _accelerated(heads)
+    if isinstance(model.get('module'), dict):  # of test-time augmentation
+        changed['module'] = accelerated_model(model['module'])
     return changed
 
 

@@ -1,6 +1,7 @@
 from typing import Any
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
+from mmcosub.models import fold_norms
 from mmcosub.registry import RUNNERS
 
 from .runner import CoTrainingRunner, unwrapped
@@ -43,6 +44,9 @@ class EvaluationRunner(CoTrainingRunner):
             )
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
+        if self.cfg.get('fast'):
+            folded = fold_norms(unwrapped(self.model))
+            self.logger.info(f'{folded} BatchNorms folded into convolutions')
         return checkpoint
 
     def _compare_classes(self, checkpoint: dict, filename: str) -> None:

@@ -22,6 +22,7 @@ from mmcosub.checkpoints import (
     plain_name,
     read_checkpoint,
 )
+from mmcosub.models.attention import accelerate_attention
 from mmcosub.models.lean import CoTrainingDistributedDataParallel
 from mmcosub.registry import RUNNERS
 
@@ -50,7 +51,7 @@ class CoTrainingRunner(Runner):
         """Build the model, with its co-training wrapper where there is a scheme.
 
         With ``fast`` in the config, parts of it for which there is a faster class of
-        the same weights and outputs are of that class.
+        the same weights and outputs are of that class, attention included.
 
         Args:
             model (nn.Module | dict): A model or its config.
@@ -60,7 +61,10 @@ class CoTrainingRunner(Runner):
             model = accelerated_model(model)
         if scheme and isinstance(model, dict) and self.trains and self._train_loop:
             model = co_trained_model(model, scheme)
-        return super().build_model(model)
+        built = super().build_model(model)
+        if self.cfg.get('fast'):
+            accelerate_attention(built)
+        return built
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None

@@ -2,13 +2,17 @@
 
 Shapes: ``B`` samples, ``C`` classes, ``*`` positions: none for an image's class, (H, W)
 for a label map.
+
+Computed by ``mmcosub.ops.soft_target_loss``, which keeps no copy of the logits for the
+backward pass. A loss can be differentiated once.
 """
 
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from mmcosub.ops import soft_target_loss
 
 SoftLoss = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -36,12 +40,7 @@ def soft_cross_entropy(
         >>> soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.0, 9.0]]))
         tensor([0.6931])
     """
-    student, teacher = _full(student), _full(teacher.detach())
-    target = (teacher / temperature).softmax(dim=1)
-    return (
-        F.cross_entropy(student / temperature, target, reduction='none')
-        * temperature**2
-    )
+    return soft_target_loss(student, teacher, 'ce', temperature)
 
 
 def soft_binary_cross_entropy(
@@ -54,12 +53,7 @@ def soft_binary_cross_entropy(
     The form of cosub's published loss, which has T = 1. Peer targets are never
     binarised. Arguments and result are those of :func:`soft_cross_entropy`.
     """
-    student, teacher = _full(student), _full(teacher.detach())
-    target = (teacher / temperature).sigmoid()
-    loss = F.binary_cross_entropy_with_logits(
-        student / temperature, target, reduction='none'
-    )
-    return loss.mean(dim=1) * temperature**2
+    return soft_target_loss(student, teacher, 'bce', temperature)
 
 
 def soft_kl_divergence(
@@ -74,11 +68,7 @@ def soft_kl_divergence(
     the two agree (Hinton's distillation, arXiv 1503.02531). Arguments and result are
     those of :func:`soft_cross_entropy`.
     """
-    student, teacher = _full(student), _full(teacher.detach())
-    target = (teacher / temperature).log_softmax(dim=1)
-    given = (student / temperature).log_softmax(dim=1)
-    loss = F.kl_div(given, target, reduction='none', log_target=True).sum(dim=1)
-    return loss * temperature**2
+    return soft_target_loss(student, teacher, 'kl', temperature)
 
 
 SOFT_LOSSES: dict[str, SoftLoss] = {
@@ -101,8 +91,3 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
     weight = weight.to(values.dtype)
     tiny = torch.finfo(values.dtype).tiny
     return (values * weight).sum() / weight.sum().clamp_min(tiny)
-
-
-def _full(logits: Tensor) -> Tensor:
-    """At least float32: half precision is too coarse for a sum over classes."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

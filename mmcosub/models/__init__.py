@@ -2,6 +2,7 @@
 
 from . import heads  # noqa: F401  (registers them)
 from .classifiers import CoTrainingImageClassifier, CoTrainingTimmClassifier
+from .fold_norms import fold_norms
 from .segmentors import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
 
 __all__ = [
@@ -9,4 +10,5 @@ __all__ = [
     'CoTrainingEncoderDecoder',
     'CoTrainingImageClassifier',
     'CoTrainingTimmClassifier',
+    'fold_norms',
 ]

@@ -90,9 +90,10 @@ class _CoTrainingSegmentor(CoTraining):
             else:
                 outputs = head.forward(features)
             previous = outputs
-            terms = self._label_loss(head, outputs, data_samples, views, main)
+            of_views = split_views(outputs, len(views))  # once, for both losses
+            terms = self._label_loss(head, of_views, data_samples, views, main)
             losses.update(add_prefix(terms, name))
-            logits[name] = list(prediction_logits(head, outputs).chunk(len(views)))
+            logits[name] = [prediction_logits(head, output) for output in of_views]
             shares[name] = labelled_share(head, data_samples, logits[name][0])
             if teaches:
                 loss = self.teaching_loss(name, views, logits[name], shares[name])
@@ -109,17 +110,16 @@ class _CoTrainingSegmentor(CoTraining):
     def _label_loss(
         self,
         head: Any,
-        outputs: Any,
+        of_views: list[Any],
         data_samples: SampleList,
         views: list[int],
         main: bool,
     ) -> dict[str, Tensor]:
         weights = {v: self.scheme.label_weights[v] for v in views}
-        of_views = dict(zip(views, split_views(outputs, len(views)), strict=True))
         losses = {
-            v: head.loss_by_feat(of_views[v], data_samples)
-            for v, weight in weights.items()
-            if weight
+            v: head.loss_by_feat(output, data_samples)
+            for v, output in zip(views, of_views, strict=True)
+            if weights[v]
         }
         if main:
             for v, terms in losses.items():

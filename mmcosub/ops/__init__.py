@@ -1,6 +1,17 @@
 """Computations of the stock models, done for less and with the same results."""
 
-from .fused_conv import can_fuse, fused_conv
+from .fused_conv import can_fuse, fused_conv, has_hooks
 from .resized_cross_entropy import resized_cross_entropy
+from .soft_target_loss import soft_target_loss
+from .window_attention import window_attention
+from .windows import windows
 
-__all__ = ['can_fuse', 'fused_conv', 'resized_cross_entropy']
+__all__ = [
+    'can_fuse',
+    'fused_conv',
+    'has_hooks',
+    'resized_cross_entropy',
+    'soft_target_loss',
+    'window_attention',
+    'windows',
+]

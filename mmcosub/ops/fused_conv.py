@@ -17,8 +17,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from .first_derivative import first_derivative_only
 from .interpolation import interpolation_matrix
 
 # Elements of the taps' output at a time: on a CPU it should stay in the cache.
@@ -38,9 +38,22 @@ def can_fuse(conv: nn.Module) -> bool:
         and conv.dilation == (1, 1)
         and conv.groups == 1
         and conv.padding_mode == 'zeros'
-        and not conv._forward_hooks
-        and not conv._forward_pre_hooks
+        and not has_hooks(conv)
         and not hasattr(conv, 'parametrizations')
+    )
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether calling a module does more than its forward.
+
+    Args:
+        module (nn.Module): The module.
+    """
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
     )
 
 
@@ -65,8 +78,7 @@ def fused_conv(
     fine = [i for i, x in enumerate(levels) if tuple(x.shape[2:]) == tuple(size)]
     coarse = [i for i in range(len(levels)) if i not in fine]
     if fine:
-        x = torch.cat([levels[i] for i in fine], dim=1)
-        weight = torch.cat([weights[i] for i in fine], dim=1)
+        x, weight = _cat([levels[i] for i in fine]), _cat([weights[i] for i in fine])
         total = F.conv2d(x, weight, conv.bias, padding=conv.padding)
     else:
         shape = (len(levels[0]), conv.out_channels, *size)
@@ -80,6 +92,11 @@ def fused_conv(
     parts = [levels[i].to(total.dtype) for i in coarse]
     parts += [weights[i].to(total.dtype) for i in coarse]
     return _AddCoarse.apply(total.contiguous(), bool(align_corners), *parts)
+
+
+def _cat(parts: Sequence[Tensor]) -> Tensor:
+    """Concatenated channels; a single one is not copied, as ``torch.cat`` would."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
 
 class _AddCoarse(torch.autograd.Function):
@@ -110,12 +127,13 @@ class _AddCoarse(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         parts = ctx.saved_tensors
         grad = grad.contiguous()
         size, levels = grad.shape[2:], len(parts) // 2
-        grads = [torch.zeros_like(part) for part in parts]
+        # Contiguous, so that flattening below is a view.
+        grads = [part.new_zeros(part.shape) for part in parts]
         with torch.autocast(grad.device.type, enabled=False):
             for i, outputs, n in _chunks(grad, parts):
                 x, weight = parts[n], parts[levels + n][outputs]

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .first_derivative import first_derivative_only
 from .interpolation import Block, interpolation_blocks
 
 # Logits in a tile: on a CPU about what fits a core's cache, on a GPU as many as keep it
@@ -97,7 +97,7 @@ class _ResizedCrossEntropy(torch.autograd.Function):
         return total, right
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Any, ...]:
         (grad,) = ctx.saved_tensors
         return (grad * grad_total).to(ctx.dtype), None, None, None, None

@@ -1,7 +1,15 @@
+"""Cosub: two submodels of one network teach each other.
+
+Shapes: ``L`` branches, ``V`` views, ``B`` samples.
+"""
+
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from mmcosub.registry import SCHEMES
+from mmcosub.submodels import Plan, Site
 
 from .base import Scheme, Teaching
 
@@ -21,19 +29,36 @@ class Cosub(Scheme):
     cross-entropy and no temperature. Inside a segmentation training it is ours: label
     loss by the decode head, soft loss at every pixel that has a label.
 
+    Coupled views are **ours**. In a share of the branches, counted from the input, the
+    second view is the first one's submodel, so that more of the network is run once
+    for both. Each view alone still has drop path's distribution, with any sampler that
+    draws branches independently of one another, as ours do. What it costs: the views
+    differ in fewer branches, so they agree more and teach each other less. Time is
+    saved by the shared-prefix execution alone.
+
     Args:
         weight (float): Co-training weight :math:`w` in [0, 1]. Defaults to 0.5.
+        coupled (float): Share in [0, 1) of the branches in which both views are the
+            same, rounded to whole branches. Defaults to 0, independent views.
         **kwargs: Arguments of :class:`Scheme`.
 
     Raises:
-        ValueError: If the weight is not in [0, 1].
+        ValueError: If the weight is not in [0, 1] or the share not in [0, 1).
     """
 
-    def __init__(self, weight: float = 0.5, **kwargs: Any) -> None:
+    def __init__(
+        self, weight: float = 0.5, coupled: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if not 0 <= weight <= 1:
             raise ValueError(f'The co-training weight must be in [0, 1], not {weight}.')
+        if not 0 <= coupled < 1:
+            raise ValueError(
+                f'scheme.coupled must be in [0, 1), not {coupled}: where all branches '
+                'are coupled, the views are the same and teach each other nothing.'
+            )
         self.weight = weight
+        self.coupled = coupled
 
     @property
     def label_weights(self) -> Sequence[float]:
@@ -45,3 +70,29 @@ class Cosub(Scheme):
         """See :class:`Scheme`."""
         weight = self.weight * self.ramp / 2
         return [Teaching(0, 1, weight), Teaching(1, 0, weight)]
+
+    def check(self, sites: Sequence[Site]) -> None:
+        """See :class:`Scheme`: coupled views have to differ somewhere, too."""
+        super().check(sites)
+        rates = self.rates(sites)
+        coupled = self._coupled_branches(sites)
+        taught = any(teaching.weight for teaching in self.teachings)
+        if taught and not rates[coupled:].any():
+            last = int(np.flatnonzero(rates)[-1])  # the last that can differ
+            most = np.floor(100 * last / len(sites)) / 100
+            raise ValueError(
+                f'With scheme.coupled={self.coupled} the views are the same in the '
+                f'first {coupled} of {len(sites)} branches, and no later one has a '
+                'drop-path rate above 0, so they would teach each other nothing. Set '
+                f'scheme.coupled to {most:g} or less.'
+            )
+
+    def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
+        """See :class:`Scheme`. Only the coupled branches depend on the share."""
+        multipliers = super().draw(sites, batch, rng).multipliers  # (L, V, B)
+        coupled = self._coupled_branches(sites)
+        multipliers[:coupled, 1] = multipliers[:coupled, 0]
+        return Plan(multipliers)
+
+    def _coupled_branches(self, sites: Sequence[Site]) -> int:
+        return round(self.coupled * len(sites))

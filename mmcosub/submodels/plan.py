@@ -127,7 +127,7 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
         Step(
             None if split is None else indices[split],
             None if keep is None else indices[keep],
-            scale if isinstance(scale, float) else torch.from_numpy(scale).to(device),
+            scale if isinstance(scale, float) else _moved(scale, device),
         )
         for split, keep, scale in draft
     ]
@@ -173,8 +173,13 @@ def _to_device(
     arrays: list[NDArray[np.int64]], device: torch.device | str
 ) -> list[Tensor]:
     """Move index arrays to the device in one transfer."""
-    flat = torch.from_numpy(np.concatenate(arrays))
-    if torch.device(device).type == 'cuda':
-        flat = flat.pin_memory()
-    flat = flat.to(device, non_blocking=True)
+    flat = _moved(np.concatenate(arrays), device)
     return list(flat.split([len(a) for a in arrays]))
+
+
+def _moved(array: NDArray, device: torch.device | str) -> Tensor:
+    """Move an array to the device without waiting for it."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == 'cuda':
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
+from mmseg.registry import MODELS
 
-from mmcosub.engine.co_train import apply_scheme, co_trained_model, list_schemes
+from mmcosub.engine.co_train import (
+    FAST,
+    accelerated_model,
+    apply_scheme,
+    co_trained_model,
+    list_schemes,
+)
 
 
 def fragment(tmp_path: Path, text: str) -> str:
@@ -98,3 +105,65 @@ def test_unsupported_model(kind: str | None) -> None:
 def test_scheme_without_type() -> None:
     with pytest.raises(ValueError, match='has no type: choose one of'):
         co_trained_model(dict(type='EncoderDecoder'), dict(weight=0.5))
+
+
+@pytest.mark.parametrize('name', FAST)
+def test_each_faster_class_is_one_of_the_stock(name: str) -> None:
+    fast, stock = MODELS.get(FAST[name]), MODELS.get(f'mmseg.{name}')
+    assert issubclass(fast, stock)
+    assert fast is not stock
+    assert fast.__name__ == f'Fast{name}'
+
+
+@pytest.mark.parametrize('name', FAST)
+@pytest.mark.parametrize('scope', ['', 'mmseg.'])
+def test_accelerated_model(name: str, scope: str) -> None:
+    stock = dict(type=f'{scope}{name}', channels=8)
+    fast = dict(type=FAST[name], channels=8)
+    model = dict(
+        type='EncoderDecoder',
+        backbone=dict(type='PSPHead'),
+        decode_head=stock,
+        auxiliary_head=[stock, dict(type='DAHead'), stock],
+    )
+    made = accelerated_model(model)
+    assert made == {
+        **model,
+        'decode_head': fast,
+        'auxiliary_head': [fast, dict(type='DAHead'), fast],
+    }
+    assert accelerated_model(made) == made
+    assert stock == dict(type=f'{scope}{name}', channels=8)
+    assert model['decode_head'] is stock
+    tta = dict(type='SegTTAModel', module=model)
+    assert accelerated_model(tta) == dict(type='SegTTAModel', module=made)
+    cascade = dict(decode_head=(stock, stock), auxiliary_head=stock)
+    assert accelerated_model(cascade) == dict(
+        decode_head=[fast, fast], auxiliary_head=fast
+    )
+
+
+@pytest.mark.parametrize(
+    'head',
+    [
+        dict(type='DAHead'),
+        dict(type='mmdet.UPerHead'),
+        dict(type='mmseg.DAHead'),
+        dict(type='mmcosub.FastUPerHead'),
+        dict(type='uperhead'),
+        dict(type=None),
+        dict(channels=8),
+        None,
+    ],
+    ids=str,
+)
+def test_other_heads_are_left_as_they_are(head: dict | None) -> None:
+    model = dict(type='EncoderDecoder', decode_head=head, auxiliary_head=[head] * 2)
+    if head is None:
+        model['auxiliary_head'] = None
+    assert accelerated_model(model) == model
+
+
+def test_model_without_heads_is_left_as_it_is() -> None:
+    model = dict(type='ImageClassifier', head=dict(type='PSPHead'))
+    assert accelerated_model(model) == model

@@ -129,6 +129,18 @@ def test_tta_averages(
     assert (plain != averaged).any()
 
 
+def test_fast_predicts_the_same(
+    test_tool: ModuleType, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    metrics = []
+    for flags in ([], ['--fast']):
+        argv = [*trained, '--work-dir', tmp_path / 'w']
+        metrics.append(test_tool.main([str(a) for a in argv] + flags))
+    assert metrics[0] == pytest.approx(metrics[1], abs=0.1)
+    logs = [log.read_text() for log in (tmp_path / 'w').glob('*/*.log')]
+    assert sum('BatchNorms folded' in log for log in logs) == 1
+
+
 def test_leaves_the_config_of_training(
     test_tool: ModuleType, trained: tuple[Path, Path]
 ) -> None:

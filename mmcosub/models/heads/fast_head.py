@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from mmcosub.ops import can_fuse, fused_conv, resized_cross_entropy
+from mmcosub.ops import can_fuse, fused_conv, has_hooks, resized_cross_entropy
 
 _EPS = torch.finfo(torch.float32).eps  # as in mmseg's losses and accuracy
 
@@ -42,7 +43,7 @@ class FastHead(BaseDecodeHead):
         for loss in losses:
             weight = loss.class_weight
             if weight is not None:
-                weight = seg_logits.new_tensor(weight, dtype=torch.float32)
+                weight = _on_device(tuple(weight), seg_logits.device)
             total, right = resized_cross_entropy(
                 seg_logits, labels, self.align_corners, weight, self.ignore_index
             )
@@ -61,8 +62,9 @@ class FastHead(BaseDecodeHead):
             levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own.
         """
         size = levels[0].shape[2], levels[0].shape[3]
-        if not (can_fuse(module.conv) and module.order == ('conv', 'norm', 'act')):
-            self.say_once(f'{module.conv} is not a plain 1x1 or 3x3 convolution')
+        plain = can_fuse(module.conv) and not has_hooks(module)
+        if not (plain and module.order == ('conv', 'norm', 'act')):
+            self.say_once(f'{module.conv} is not plain, 1x1 or 3x3 and without hooks')
             resized = [
                 resize(x, size=size, mode='bilinear', align_corners=self.align_corners)
                 for x in levels
@@ -72,6 +74,26 @@ class FastHead(BaseDecodeHead):
         if module.with_norm:
             x = module.norm(x)
         return module.activate(x) if module.with_activation else x
+
+    def cls_seg(self, feat: Tensor) -> Tensor:
+        """Logits of shape (B, classes, H, W).
+
+        Dropout of whole channels is put on the classifier's weights, of which there is
+        a copy an image, instead of on the feature map.
+
+        Args:
+            feat (Tensor): Feature map of shape (B, channels, H, W).
+        """
+        conv, dropout = self.conv_seg, self.dropout
+        if not can_fuse(conv) or conv.kernel_size != (1, 1):
+            return super().cls_seg(feat)
+        batch, _, height, width = feat.shape
+        weight = conv.weight.flatten(1).expand(batch, -1, -1)
+        if dropout is not None and dropout.training:
+            kept = dropout(feat.new_ones(*feat.shape[:2], 1, 1))
+            weight = weight * kept.flatten(1)[:, None]
+        logits = torch.baddbmm(conv.bias[:, None], weight, feat.flatten(2))
+        return logits.view(batch, -1, height, width)
 
     def say_once(self, reason: str) -> None:
         """Log why the stock computation is used, once a head and reason.
@@ -87,6 +109,12 @@ class FastHead(BaseDecodeHead):
                 'for it.',
                 'current',
             )
+
+
+@lru_cache(maxsize=64)  # so that no forward has to wait for a copy
+@torch.inference_mode(False)
+def _on_device(weight: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(weight, device=device)
 
 
 def _is_softmax(loss: nn.Module) -> bool:

@@ -1,8 +1,9 @@
 from collections.abc import Sequence
+from typing import Any
 
 from mmseg.models.decode_heads import UPerHead
 from mmseg.models.utils import resize
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcosub.registry import MODELS
 
@@ -20,6 +21,13 @@ class FastUPerHead(FastHead, UPerHead):
 
     Arguments are those of ``UPerHead``.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for module in (*self.lateral_convs, *self.fpn_convs):
+            activate = getattr(module, 'activate', None)
+            if module.order[-1] == 'act' and isinstance(activate, nn.ReLU):
+                activate.inplace = True  # what goes in is nobody else's
 
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Pool the coarsest level and fuse what comes out.

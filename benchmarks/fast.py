@@ -1,0 +1,118 @@
+"""The price of co-training, of the faster parts and of both.
+
+    python benchmarks/fast.py --out benchmarks/results/fast.json
+
+A training step is forward and backward; the optimizer, the same for all, is left out.
+Each group's reference is the stock model's plain training (or inference). "Masked and
+concatenated" is how cosub's public code does it: the batch doubled, every branch
+computed for both halves and masked. Every round draws new submodels.
+
+Columns: time, relative to the reference of the same round, median and quartiles; what
+it must reach; arithmetic in matrix products, likewise relative; time over arithmetic
+(1 means at the rate of the stock kernels); peak memory of a step's tensors besides
+parameters, images and gradients, relative.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import median
+
+from arithmetic import flops
+from memory import peak_memory
+from models import CLASSIFIER, SEGMENTORS, Bench, Call
+from timing import compare, report
+
+CONSTANT = dict(drop_path_decay='constant')
+AT_MOST = {
+    'swin: plain, fast': 0.65,
+    'swin: cosub, fast': 1.25,
+    'vit: cosub, fast': 1.3,
+    'inference: stock weights, fast': 0.65,
+    'pretraining: cosub 0.1': 1.7,
+    'pretraining: cosub 0.3': 1.45,
+    'pretraining: cosub 0.5': 0.95,
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--groups', nargs='+', choices=GROUPS, default=list(GROUPS), metavar='GROUP',
+        help=f'of {", ".join(GROUPS)} (default: all)',
+    )  # fmt: skip
+    parser.add_argument('--batch', type=int, default=2, help='of segmentors')
+    parser.add_argument('--size', type=int, default=512, help='of their images')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+    return parser.parse_args()
+
+
+def segmentation(network: str, rate: dict, batch: int, size: int) -> dict[str, Call]:
+    """Plain training and cosub of a UperNet."""
+    bench = Bench(SEGMENTORS[network], batch, size)
+    return {
+        'plain': bench.step(),
+        'plain, fast': bench.step(fast=True),
+        'cosub, masked and concatenated': bench.reference(),
+        'cosub, stock head': bench.step(scheme=rate),
+        'cosub, fast': bench.step(fast=True, scheme=rate),
+    }
+
+
+def swin(batch: int, size: int) -> dict[str, Call]:
+    """UperNet-Swin-T, its own rates: linear to 0.3."""
+    return segmentation('swin', {}, batch, size)
+
+
+def vit(batch: int, size: int) -> dict[str, Call]:
+    """UperNet-ViT-S, rate 0.1 at every block."""
+    return segmentation('vit', dict(drop_path_rate=0.1, **CONSTANT), batch, size)
+
+
+def inference(batch: int, size: int) -> dict[str, Call]:
+    """UperNet-Swin-T."""
+    bench = Bench(SEGMENTORS['swin'], batch, size)
+    return {
+        'stock weights': bench.prediction(),
+        'stock weights, fast': bench.prediction(fast=True),
+    }
+
+
+def pretraining(batch: int, size: int) -> dict[str, Call]:
+    """ViT-S at 224 pixels, batch 16, whatever the size of segmentors."""
+    bench = Bench(CLASSIFIER, 16, 224)
+    cases = {'plain': bench.step(), 'cosub, masked and concatenated': bench.reference()}
+    for rate in (0.1, 0.3, 0.5):
+        scheme = dict(drop_path_rate=rate, **CONSTANT)
+        cases[f'cosub {rate}'] = bench.step(scheme=scheme)
+    return cases
+
+
+GROUPS = dict(swin=swin, vit=vit, inference=inference, pretraining=pretraining)
+
+
+def main() -> None:
+    args = parse_args()
+    result = {}
+    for group in args.groups:
+        cases = GROUPS[group](args.batch, args.size)
+        rows = compare(cases, args.rounds, warmup=1)
+        work = {name: flops(case, 5) for name, case in cases.items()}
+        memory = {
+            name: median(peak_memory(case) for _ in range(3))
+            for name, case in cases.items()
+        }
+        first = next(iter(cases))
+        for name, row in rows.items():
+            row['arithmetic'] = work[name] / work[first]
+            row['over_arithmetic'] = row['ratio'] / row['arithmetic']
+            row['peak_memory'] = memory[name] / memory[first]
+            row['at_most'] = AT_MOST.get(f'{group}: {name}')
+            result[f'{group}: {name}'] = row
+    report(__doc__.splitlines()[0], result, args.out)
+
+
+if __name__ == '__main__':
+    main()

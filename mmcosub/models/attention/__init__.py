@@ -1,0 +1,50 @@
+"""Attention of stock backbones for less: same weights, same output."""
+
+from mmcv.cnn.bricks.transformer import MultiheadAttention
+from mmpretrain.models.utils import ShiftWindowMSA
+from mmseg.models.backbones import mit, swin
+from torch import nn
+
+from .multi_head import FastMultiheadAttention
+from .said import say_once
+from .shift_window import FastMMSegShiftWindowMSA, FastShiftWindowMSA
+
+__all__ = ['accelerate_attention']
+
+_WINDOWED = {
+    ShiftWindowMSA: FastShiftWindowMSA,
+    swin.ShiftWindowMSA: FastMMSegShiftWindowMSA,
+}
+# Those that call PyTorch's and do nothing with the weights.
+_AROUND_TORCHS = (MultiheadAttention, mit.EfficientMultiheadAttention)
+
+
+def accelerate_attention(model: nn.Module) -> int:
+    """Have the stock attentions in a model computed the faster way, in place.
+
+    Only their classes change, to ones of the same parameters. Attentions of other
+    classes, such as those derived from the stock ones, stay as they are.
+
+    Args:
+        model (nn.Module): The model.
+
+    Returns:
+        int: How many attentions there were.
+    """
+    count = 0
+    for module in model.modules():
+        fast = _WINDOWED.get(type(module))
+        if fast is not None:
+            if type(module.w_msa) is not fast.stock_inner:
+                kind = type(module.w_msa).__name__
+                say_once(f'There is no faster way for {kind}: it stays as it is.')
+                continue
+            module.__class__ = fast
+        elif type(module) in _AROUND_TORCHS:
+            if type(module.attn) is not nn.MultiheadAttention:
+                continue
+            module.attn.__class__ = FastMultiheadAttention
+        else:
+            continue
+        count += 1
+    return count

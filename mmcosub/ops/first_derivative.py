@@ -1,0 +1,29 @@
+"""Backward passes that are not themselves differentiable, and say so."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a backward pass refuse ``create_graph=True``.
+
+    PyTorch's ``once_differentiable`` lets it pass where what comes from above needs no
+    gradient, as behind a plain sum, and then takes the second derivative for 0.
+
+    Args:
+        backward (Callable): The ``backward`` of an autograd function.
+    """
+
+    @functools.wraps(backward)
+    def wrapper(ctx: Any, *grads: Any) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                'The faster computation can be differentiated only once: train '
+                'without create_graph=True, or with the stock head.'
+            )
+        return backward(ctx, *grads)
+
+    return wrapper

@@ -1,0 +1,246 @@
+"""Attention inside windows, straight from and to the tokens of the feature map.
+
+Shapes: ``B`` images, ``L`` tokens, ``C`` channels, ``M`` heads of ``D`` channels, ``n``
+windows an image, ``N`` tokens a window, ``W`` windows at a time.
+
+The stock way pads, rolls, partitions, and has every window's attention weights in
+memory several times over. On a CPU, that memory costs as much time as the arithmetic.
+Here a few windows are done at a time, from gathering their tokens to putting the
+results back, within the cache; the backward pass computes the weights again rather than
+keeping them, as FlashAttention does, and sums up the gradient of the relative position
+bias, which PyTorch's fused kernels for the CPU do not.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .first_derivative import first_derivative_only
+from .windows import Windows
+
+# Elements of attention weights at a time for each thread, measured: 1 MB of float32.
+_CHUNK = 2**18
+
+
+def window_attention(
+    qkv: Tensor,
+    outside: Tensor | None,
+    bias: Tensor,
+    windows: Windows,
+    scale: float,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Multi-head attention inside windows of a feature map.
+
+    Args:
+        qkv (Tensor): Queries, keys and values of the map's tokens, (B, L, 3 * C).
+        outside (Tensor, optional): Those of places outside the map, of shape
+            (3 * C,). None if the windows are not padded.
+        bias (Tensor): Relative position bias, of shape (M, N, N).
+        windows (Windows): Which tokens meet.
+        scale (float): What the products of queries and keys are multiplied with.
+        dropout (float): Rate of dropping attention weights. Defaults to 0.
+
+    Returns:
+        Tensor: Of shape (B, L, C), in the type of ``qkv``.
+    """
+    if qkv.device.type == 'cpu' and not dropout:
+        return _WindowAttention.apply(qkv, outside, bias, windows, scale)
+    return _by_kernel(qkv, outside, bias, windows, scale, dropout)
+
+
+def _by_kernel(
+    qkv: Tensor,
+    outside: Tensor | None,
+    bias: Tensor,
+    windows: Windows,
+    scale: float,
+    dropout: float,
+) -> Tensor:
+    """By the device's fused kernel, all windows at once."""
+    B, L, _ = qkv.shape
+    M, N, _ = bias.shape
+    x = qkv.index_select(1, windows.tokens.flatten().clamp(max=L - 1))
+    if outside is not None:
+        x = torch.where(windows.tokens.view(-1, 1) == L, outside.to(x.dtype), x)
+    q, k, v = x.view(-1, N, 3, M, qkv.shape[2] // (3 * M)).permute(2, 0, 3, 1, 4)
+    mask = (bias + windows.masks[:, None])[windows.kinds.repeat(B)].to(x.dtype)
+    if B:
+        x = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale)
+    else:  # which PyTorch's leaves the bias without a gradient for
+        x = (q @ k.transpose(-2, -1) + mask) @ v
+    x = x.transpose(1, 2).reshape(B, windows.tokens.numel(), qkv.shape[2] // 3)
+    return x.index_select(1, windows.places)
+
+
+class _WindowAttention(torch.autograd.Function):
+    """A few windows at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        qkv: Tensor,
+        outside: Tensor | None,
+        bias: Tensor,
+        windows: Windows,
+        scale: float,
+    ) -> Tensor:
+        ctx.save_for_backward(qkv, outside, bias)
+        ctx.windows, ctx.scale = windows, scale
+        B, L, channels = qkv.shape
+        # One row more, for what windows hold from outside the map.
+        out = qkv.new_empty(B * L + 1, channels // 3)
+        work = _Workspace()
+        for chunk in _chunks(qkv, outside, bias, windows, scale, work):
+            x = work('out', chunk.v.dtype, *chunk.v.shape)
+            torch.bmm(chunk.weights, chunk.v, out=x)
+            rows = _as_rows(x[None], len(bias), work, out.dtype)
+            out.index_copy_(0, chunk.rows, rows)
+        return out[:-1].view(B, L, channels // 3)
+
+    @staticmethod
+    @first_derivative_only
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        qkv, outside, bias = ctx.saved_tensors
+        B, L, channels = qkv.shape
+        M, N, _ = bias.shape
+        dtype = _precise(qkv)
+        grad = grad.reshape(B * L, channels // 3)
+        grad_qkv = qkv.new_empty(B * L + 1, channels)
+        grad_outside = None
+        if outside is not None:
+            grad_outside = outside.new_zeros(channels)
+        grad_bias = bias.new_zeros(bias.shape, dtype=dtype)
+        work = _Workspace()
+        for chunk in _chunks(qkv, outside, bias, ctx.windows, ctx.scale, work):
+            q, k, v, weights = chunk.q, chunk.k, chunk.v, chunk.weights
+            # What comes out of places outside the map is dropped.
+            g = _rows(grad, chunk.rows, chunk.outside, 0, work)
+            (g,) = _as_heads(g, 1, M, N, work, dtype)
+            grads = work('grads', dtype, 3, *q.shape)
+            torch.bmm(weights.transpose(1, 2), g, out=grads[2])
+            x = torch.bmm(
+                g, v.transpose(1, 2), out=work('logits', dtype, *weights.shape)
+            )
+            product = torch.mul(x, weights, out=work('product', dtype, *weights.shape))
+            x.sub_(product.sum(-1, keepdim=True)).mul_(weights)
+            grad_bias += x.view(-1, M, N, N).sum(0)
+            torch.bmm(x, k, out=grads[0])
+            torch.bmm(x.transpose(1, 2), q, out=grads[1])
+            grads[:2] *= ctx.scale
+            rows = _as_rows(grads, M, work, grad_qkv.dtype)
+            if grad_outside is not None and chunk.outside is not None:
+                grad_outside += rows[chunk.outside].sum(0)
+            grad_qkv.index_copy_(0, chunk.rows, rows)
+        return (
+            grad_qkv[:-1].view(B, L, channels),
+            grad_outside,
+            grad_bias.to(bias.dtype),
+            None,
+            None,
+        )
+
+
+class _Workspace:
+    """Memory for one chunk after another: a new tensor's is slow at first."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple, Tensor] = {}
+
+    def __call__(self, name: str, dtype: torch.dtype, *shape: int) -> Tensor:
+        """An uninitialised tensor, valid until the name is asked for again."""
+        size = math.prod(shape)
+        held = self._held.get((name, dtype))
+        if held is None or held.numel() < size:
+            held = self._held[name, dtype] = torch.empty(size, dtype=dtype)
+        return held[:size].view(shape)
+
+
+class _Chunk(NamedTuple):
+    """Windows that are done together.
+
+    Args:
+        rows (Tensor): Token, over all images, of each place: (W * N,); B * L outside.
+        outside (Tensor, optional): Which of these are outside, None if none is.
+        q, k, v (Tensor): Of shape (W * M, N, D).
+        weights (Tensor): Attention weights, of shape (W * M, N, N).
+    """
+
+    rows: Tensor
+    outside: Tensor | None
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    weights: Tensor
+
+
+def _chunks(
+    qkv: Tensor,
+    outside: Tensor | None,
+    bias: Tensor,
+    windows: Windows,
+    scale: float,
+    work: _Workspace,
+) -> Iterator[_Chunk]:
+    B, L, channels = qkv.shape
+    M, N, _ = bias.shape
+    dtype = _precise(qkv)
+    tokens = qkv.reshape(B * L, channels)
+    first = torch.arange(B).view(-1, 1, 1) * L
+    all_rows = (windows.tokens + first).masked_fill_(windows.tokens == L, B * L)
+    biases = (bias + windows.masks[:, None]).to(dtype)
+    at_a_time = max(1, _CHUNK * torch.get_num_threads() // (M * N * N))
+    for rows, kinds in zip(
+        all_rows.view(-1, N).split(at_a_time),
+        windows.kinds.repeat(B).split(at_a_time),
+        strict=True,
+    ):
+        rows = rows.flatten()
+        beyond = rows == B * L if outside is not None else None
+        if beyond is not None and not beyond.any():
+            beyond = None
+        x = _rows(tokens, rows, beyond, outside, work)
+        q, k, v = _as_heads(x, 3, M, N, work, dtype)
+        logits = work('logits', dtype, len(kinds), M, N, N)
+        torch.index_select(biases, 0, kinds, out=logits)
+        logits = logits.view(-1, N, N).baddbmm_(q, k.transpose(1, 2), alpha=scale)
+        weights = work('weights', dtype, *logits.shape)
+        torch.softmax(logits, -1, out=weights)
+        yield _Chunk(rows, beyond, q, k, v, weights)
+
+
+def _rows(
+    x: Tensor, rows: Tensor, beyond: Tensor | None, fill: Any, work: _Workspace
+) -> Tensor:
+    """Rows of a matrix, with ``fill`` where they are beyond it."""
+    found = work(f'rows {x.shape[1]}', x.dtype, len(rows), x.shape[1])
+    if beyond is None:
+        return torch.index_select(x, 0, rows, out=found)
+    torch.index_select(x, 0, rows.masked_fill(beyond, 0), out=found)
+    found[beyond] = fill
+    return found
+
+
+def _as_heads(
+    x: Tensor, parts: int, M: int, N: int, work: _Workspace, dtype: torch.dtype
+) -> Tensor:
+    """(W * N, parts * C) to (parts, W * M, N, D), contiguous: bmm would copy it."""
+    x = x.view(-1, N, parts, M, x.shape[1] // (parts * M)).permute(2, 0, 3, 1, 4)
+    return work(f'heads {parts}', dtype, *x.shape).copy_(x).flatten(1, 2)
+
+
+def _as_rows(x: Tensor, M: int, work: _Workspace, dtype: torch.dtype) -> Tensor:
+    """(parts, W * M, N, D) to (W * N, parts * C)."""
+    parts, _, N, D = x.shape
+    x = x.view(parts, -1, M, N, D).permute(1, 3, 0, 2, 4)
+    name = f'rows {parts * M * D}'
+    return work(name, dtype, *x.shape).copy_(x).view(-1, parts * M * D)
+
+
+def _precise(x: Tensor) -> torch.dtype:
+    """What to compute in: half precision is for what is kept."""
+    return torch.promote_types(x.dtype, torch.float32)
