@@ -76,7 +76,7 @@ def main() -> None:
                 f'{name}, {kind}, stock': lambda work=work, model=stock: work(model),
                 f'{name}, {kind}, fast': lambda work=work, model=fast: work(model),
             }
-            measured = compare(cases, args.rounds)
+            measured = compare(cases, args.rounds, warmup=1)
             if kind == 'training':
                 peaks = {case: peak_memory(call) for case, call in cases.items()}
                 for case, peak in peaks.items():

@@ -4,7 +4,7 @@ r"""Step time of cosub on a backbone alone, against plain training without drop 
 
 Coupled views (ours), for which the shared prefix alone matters:
 
-    python benchmarks/backbone.py --coupled 0 0.25 0.5 \
+    python benchmarks/backbone.py --coupled 0 0.25 0.5 --processor-time \
         --out benchmarks/results/coupled-vit-s.json
 
 A step is forward and backward of a ViT-S at 224 pixels, batch 16; the optimizer, the
@@ -12,6 +12,7 @@ same for all, is left out. Every round draws new plans.
 """
 
 import argparse
+import time
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--rates', type=float, nargs='+', default=[0.1, 0.3, 0.5])
     parser.add_argument(
         '--coupled', type=float, nargs='+', help='shares of coupled branches to time'
+    )
+    parser.add_argument(
+        '--processor-time',
+        action='store_true',
+        help='time of the processor in one thread, where others use the machine, too',
     )
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()
@@ -70,7 +76,11 @@ def main() -> None:
                 name += f', coupled {coupled}' if args.coupled else ''
                 cases[name] = partial(cosub, scheme)
     title = f'{args.arch} at {args.size} pixels, batch {args.batch}, forward + backward'
-    report(title, compare(cases, args.rounds), args.out)
+    clock = time.perf_counter
+    if args.processor_time:
+        torch.set_num_threads(1)
+        title, clock = f'{title}, processor time', time.process_time
+    report(title, compare(cases, args.rounds, clock=clock), args.out)
 
 
 if __name__ == '__main__':

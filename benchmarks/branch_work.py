@@ -72,7 +72,8 @@ def main() -> None:
     Console().print(table)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(images=args.images, result=rows), indent=2))
+        record = dict(images=args.images, result=rows)
+        args.out.write_text(json.dumps(record, indent=2) + '\n')
         Console().print(f'Written to {args.out}')
 
 

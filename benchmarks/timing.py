@@ -26,7 +26,10 @@ COLUMNS = dict(
 
 
 def compare(
-    cases: dict[str, Callable[[], object]], rounds: int, warmup: int = 2
+    cases: dict[str, Callable[[], object]],
+    rounds: int,
+    warmup: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, dict[str, float]]:
     """Time cases in turns.
 
@@ -34,6 +37,7 @@ def compare(
         cases (dict[str, Callable]): What to time; the first is the reference.
         rounds (int): How many times each is timed.
         warmup (int): How many times each runs before. Defaults to 2.
+        clock (Callable): What tells the time. Defaults to ``time.perf_counter``.
 
     Returns:
         dict: For each case the median, first and third quartile of its ratio to the
@@ -42,12 +46,12 @@ def compare(
     times = {name: np.zeros(rounds) for name in cases}
     for i in track(range(-warmup, rounds), description='rounds'):
         for name, case in cases.items():
-            start = time.perf_counter()
+            start = clock()
             case()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if i >= 0:
-                times[name][i] = time.perf_counter() - start
+                times[name][i] = clock() - start
     reference = times[next(iter(cases))]
     result = {}
     for name, seconds in times.items():

@@ -148,7 +148,10 @@ def accelerated_model(model: dict) -> dict:
 
 
 def _accelerated(head: dict) -> dict:
-    scope, _, name = str(head.get('type')).rpartition('.')
+    kind: Any = head.get('type')
+    if isinstance(kind, type) and kind.__module__.startswith('mmseg.'):
+        kind = kind.__name__  # configs in plain Python name the class itself
+    scope, _, name = str(kind).rpartition('.')
     if name in FAST and scope in ('', 'mmseg'):
         return {**head, 'type': FAST[name]}
     return head

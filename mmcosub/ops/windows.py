@@ -36,7 +36,7 @@ class Windows:
     padded: bool
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=32)
 def windows(height: int, width: int, size: int, shift: int, device: str) -> Windows:
     """Windows over a map that is padded to whole windows and shifted round.
 

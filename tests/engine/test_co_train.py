@@ -167,3 +167,15 @@ def test_other_heads_are_left_as_they_are(head: dict | None) -> None:
 def test_model_without_heads_is_left_as_it_is() -> None:
     model = dict(type='ImageClassifier', head=dict(type='PSPHead'))
     assert accelerated_model(model) == model
+
+
+@pytest.mark.parametrize('name', FAST)
+def test_accelerated_model_of_a_class(name: str) -> None:
+    """Configs in plain Python name the class itself."""
+    stock = MODELS.get(f'mmseg.{name}')
+    made = accelerated_model(dict(decode_head=dict(type=stock)))
+    assert made == dict(decode_head=dict(type=FAST[name]))
+    own = type(name, (stock,), {})
+    assert accelerated_model(dict(decode_head=dict(type=own)))['decode_head'] == dict(
+        type=own
+    )

@@ -1,0 +1,86 @@
+"""What a co-trained backbone does besides its branches.
+
+    python benchmarks/overheads.py --out benchmarks/results/overheads.json
+
+Share of forward and backward of a ViT-S by cosub (224 pixels, batch 16, rate 0.3 at
+every block) that goes into drawing submodels, turning them into rows, and moving rows
+(gathers, duplicates, adding back), by PyTorch's profiler.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from mmpretrain.models.backbones import VisionTransformer
+from torch.profiler import ProfilerActivity, profile
+
+from mmcosub.schemes import Cosub
+from mmcosub.submodels import find_branches, plan_rows, run_submodels
+
+ROWS = (
+    'aten::index_select', 'aten::index_add', 'aten::index_add_', 'aten::index',
+    'aten::cat', 'aten::index_copy_', 'aten::new_zeros', 'aten::zeros',
+)  # fmt: skip
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--batch', type=int, default=16, help='images a step')
+    parser.add_argument('--rate', type=float, default=0.3, help='drop-path rate')
+    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    torch.manual_seed(0)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    backbone = VisionTransformer('deit-small', img_size=224).to(device)
+    images = torch.randn(args.batch, 3, 224, 224, device=device)
+    sites = find_branches(backbone)
+    scheme = Cosub(drop_path_rate=args.rate)
+    rng = np.random.default_rng(0)
+    shares: dict[str, list[float]] = {'drawing and planning': [], 'moving rows': []}
+    for i in range(-1, args.rounds):
+        activities = [ProfilerActivity.CPU]
+        if device == 'cuda':
+            activities.append(ProfilerActivity.CUDA)
+        start = time.perf_counter()
+        plan = scheme.draw(sites, args.batch, rng)
+        plan_rows(plan, True, device)
+        planned = time.perf_counter() - start
+        with profile(activities=activities) as record:
+            begin = time.perf_counter()
+            outputs, _ = run_submodels(backbone, images, plan, sites)
+            outputs[0].mean().backward()
+            if device == 'cuda':
+                torch.cuda.synchronize()
+            whole = time.perf_counter() - begin
+        key = 'self_device_time_total' if device == 'cuda' else 'self_cpu_time_total'
+        events = {e.key: getattr(e, key) for e in record.key_averages()}
+        moved = sum(events.get(name, 0.0) for name in ROWS) / sum(events.values())
+        if i >= 0:
+            shares['drawing and planning'].append(planned / whole)
+            shares['moving rows'].append(moved)
+    result = {
+        name: dict(median=median(s), low=min(s), high=max(s))
+        for name, s in shares.items()
+    }
+    for name, row in result.items():
+        low, high = row['low'], row['high']
+        print(f'{name}: {row["median"]:.2%} of a step ({low:.2%} to {high:.2%})')
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(result, indent=2) + '\n')
+        print(f'Written to {args.out}')
+
+
+if __name__ == '__main__':
+    main()
