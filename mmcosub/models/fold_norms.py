@@ -11,8 +11,8 @@ def fold_norms(model: nn.Module) -> int:
     """Fold BatchNorms into the convolutions before them, for inference only.
 
     In evaluation mode a BatchNorm is a factor and a shift a channel, which the
-    convolution's weights can take over. Only within mmcv's ``ConvModule``, which says in
-    which order it computes; the model's parameters are no longer those of a checkpoint.
+    convolution's weights can take over. Only within mmcv's ``ConvModule``, which says
+    in which order it computes. The parameters are then no longer a checkpoint's.
 
     Args:
         model (nn.Module): The model, with the weights it is to predict with; changed in

@@ -21,8 +21,8 @@ def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(ctx: Any, *grads: Any) -> Any:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                'The faster computation can be differentiated only once: train '
-                'without create_graph=True, or with the stock head.'
+                'The faster computation can be differentiated only once. Train '
+                'without create_graph=True, or without `fast`.'
             )
         return backward(ctx, *grads)
 
