@@ -15,11 +15,12 @@ parameters, images and gradients, relative.
 
 import argparse
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 from arithmetic import flops
 from memory import peak_memory
 from models import CLASSIFIER, SEGMENTORS, Bench, Call
+from rich.progress import track
 from timing import compare, report
 
 CONSTANT = dict(drop_path_decay='constant')
@@ -45,6 +46,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=2, help='of segmentors')
     parser.add_argument('--size', type=int, default=512, help='of their images')
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument(
+        '--draws',
+        type=int,
+        default=3,
+        help='over which arithmetic and memory are taken',
+    )
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()
 
@@ -90,6 +97,16 @@ def pretraining(batch: int, size: int) -> dict[str, Call]:
     return cases
 
 
+def account(name: str, case: Call, draws: int) -> tuple[float, float]:
+    """Arithmetic, the mean, and peak memory, the median, over draws of submodels."""
+    work: list[float] = []
+    peaks = [
+        peak_memory(lambda: work.append(flops(case)))
+        for _ in track(range(draws if name.startswith('cosub') else 1), name)
+    ]
+    return mean(work), median(peaks)
+
+
 GROUPS = dict(swin=swin, vit=vit, inference=inference, pretraining=pretraining)
 
 
@@ -99,16 +116,12 @@ def main() -> None:
     for group in args.groups:
         cases = GROUPS[group](args.batch, args.size)
         rows = compare(cases, args.rounds, warmup=1)
-        work = {name: flops(case, 5) for name, case in cases.items()}
-        memory = {
-            name: median(peak_memory(case) for _ in range(3))
-            for name, case in cases.items()
-        }
-        first = next(iter(cases))
+        costs = {name: account(name, case, args.draws) for name, case in cases.items()}
+        work, memory = costs[next(iter(cases))]
         for name, row in rows.items():
-            row['arithmetic'] = work[name] / work[first]
+            row['arithmetic'] = costs[name][0] / work
             row['over_arithmetic'] = row['ratio'] / row['arithmetic']
-            row['peak_memory'] = memory[name] / memory[first]
+            row['peak_memory'] = costs[name][1] / memory
             row['at_most'] = AT_MOST.get(f'{group}: {name}')
             result[f'{group}: {name}'] = row
     report(__doc__.splitlines()[0], result, args.out)

@@ -21,8 +21,9 @@ def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(ctx: Any, *grads: Any) -> Any:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                'The faster computation can be differentiated only once. Train '
-                'without create_graph=True, or without `fast`.'
+                'This computation can be differentiated only once: train without '
+                'create_graph=True. Of heads and attention there is the stock one, '
+                'without `fast`.'
             )
         return backward(ctx, *grads)
 
