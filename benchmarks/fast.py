@@ -15,10 +15,8 @@ parameters, images and gradients, relative.
 
 import argparse
 from pathlib import Path
-from statistics import mean, median
 
-from arithmetic import flops
-from memory import peak_memory
+from arithmetic import account
 from models import CLASSIFIER, SEGMENTORS, Bench, Call
 from rich.progress import track
 from timing import compare, report
@@ -97,16 +95,6 @@ def pretraining(batch: int, size: int) -> dict[str, Call]:
     return cases
 
 
-def account(name: str, case: Call, draws: int) -> tuple[float, float]:
-    """Arithmetic, the mean, and peak memory, the median, over draws of submodels."""
-    work: list[float] = []
-    peaks = [
-        peak_memory(lambda: work.append(flops(case)))
-        for _ in track(range(draws if name.startswith('cosub') else 1), name)
-    ]
-    return mean(work), median(peaks)
-
-
 GROUPS = dict(swin=swin, vit=vit, inference=inference, pretraining=pretraining)
 
 
@@ -116,7 +104,10 @@ def main() -> None:
     for group in args.groups:
         cases = GROUPS[group](args.batch, args.size)
         rows = compare(cases, args.rounds, warmup=1)
-        costs = {name: account(name, case, args.draws) for name, case in cases.items()}
+        costs = {
+            name: account(case, args.draws if name.startswith('cosub') else 1)
+            for name, case in track(cases.items(), 'arithmetic and memory')
+        }
         work, memory = costs[next(iter(cases))]
         for name, row in rows.items():
             row['arithmetic'] = costs[name][0] / work

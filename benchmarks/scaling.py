@@ -7,7 +7,7 @@ Time and peak memory of forward and backward of a ViT-Ti backbone, relative to p
 training of the same network on the same images, with the arithmetic floor: the matrix
 products of the branches that some view keeps, as a share of plain training's. "Masked
 and concatenated" computes every branch for every view. One thing changes at a time,
-from 192 pixels, batch 8, 12 blocks, rate 0.3 at every block and two views.
+from 192 pixels, batch 4, 12 blocks, rate 0.3 at every block and two views.
 """
 
 import argparse
@@ -15,12 +15,10 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
-from arithmetic import flops
-from memory import peak_memory
+from arithmetic import account
 from mmpretrain.models.backbones import VisionTransformer
 from timing import compare
 
@@ -32,12 +30,12 @@ from mmcosub.submodels import (
     spread_rates,
 )
 
-START = dict(batch=8, size=192, depth=12, rate=0.3, views=2)
+START = dict(batch=4, size=192, depth=12, rate=0.3, views=2)
 SWEEPS = dict(
-    batch=[1, 2, 4, 8, 16, 32],
-    size=[96, 128, 192, 256, 384],
-    depth=[4, 8, 12, 24],
-    rate=[0.05, 0.1, 0.2, 0.3, 0.5, 0.7],
+    batch=[1, 2, 4, 8, 16],
+    size=[96, 192, 288, 384],
+    depth=[6, 12, 24],
+    rate=[0.05, 0.1, 0.3, 0.5, 0.7],
     views=[1, 2, 3, 4],
 )
 TITLES = dict(
@@ -51,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--out', type=Path, help='JSON file to write')
     parser.add_argument('--plot', type=Path, help='picture to draw')
     parser.add_argument(
@@ -87,14 +85,13 @@ def measure(
     calls: dict[str, Callable[[], None]] = {'stock': stock}
     calls |= {name: partial(cosub, name) for name in CASES}
     result = compare(calls, rounds)
-    work = {name: flops(call, 5) for name, call in calls.items()}
-    memory = {
-        name: median(peak_memory(call) for _ in range(3))
-        for name, call in calls.items()
-    }
-    for name, row in result.items():
-        row['arithmetic'] = work[name] / work['stock']
-        row['peak_memory'] = memory[name] / memory['stock']
+    for name, call in calls.items():
+        work, memory = account(call, draws=3)
+        result[name].update(arithmetic=work, peak_memory=memory)
+    for key in ('arithmetic', 'peak_memory'):
+        stock_value = result['stock'][key]
+        for row in result.values():
+            row[key] /= stock_value
     return result
 
 
@@ -119,8 +116,9 @@ def draw(record: dict[str, dict[str, dict]], path: Path) -> None:
                 axis.plot(places, floor, 'k:', label='arithmetic floor')
             axis.axhline(1, color='gray', linewidth=0.7)
             axis.set_xticks(places, points)
-            axis.set_ylim(bottom=0)
         column[1].set_xlabel(TITLES[name])
+    for axis in axes[:, 0]:
+        axis.set_ylim(bottom=0)
     axes[0, 0].set_ylabel('step time / plain')
     axes[1, 0].set_ylabel('peak memory / plain')
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='upper center', ncols=3)
