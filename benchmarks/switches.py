@@ -25,6 +25,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=2, help='images a step')
     parser.add_argument('--size', type=int, default=512, help='image size in pixels')
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument(
+        '--switches', nargs='+', choices=SWITCHES[1:], default=list(SWITCHES[1:])
+    )
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()
 
@@ -52,7 +55,8 @@ def step(switch: str, batch: int, size: int) -> Call:
 
 def main() -> None:
     args = parse_args()
-    cases = {switch: step(switch, args.batch, args.size) for switch in SWITCHES}
+    switches = [SWITCHES[0], *args.switches]
+    cases = {switch: step(switch, args.batch, args.size) for switch in switches}
     report(__doc__.splitlines()[0], compare(cases, args.rounds, warmup=2), args.out)
 
 

@@ -1,8 +1,13 @@
 #!/usr/bin/env python
-"""All methods and plain training on digits and digit scenes, several seeds each.
+"""Methods and plain training on digits and digit scenes, several seeds each.
 
 Every run is one file in --out; runs that are there are not done again, so the command
 may be stopped and given again. `report.py` makes the table and the plot.
+
+The time of a method's step, from which the iterations of the same compute come, is
+processor time, the median over rounds in which the methods take turns. It is measured
+for what --costs lacks and kept there, so another machine does the same iterations.
+Those of digits are older and of wall time, the median of steps with two runs at a time.
 """
 
 import argparse
@@ -11,150 +16,75 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-HERE = Path(__file__).resolve().parent
-# In 300 iterations nothing but the ground of a scene is learned.
-ITERATIONS = dict(digits=300, scenes=2000)
-RATE = 0.1
-
-SWIN = dict(
-    type='mmpretrain.SwinTransformer',
-    arch=dict(embed_dims=24, depths=[2, 2, 4], num_heads=[1, 2, 4]),
-    window_size=4,
-    drop_path_rate=RATE,
-    pad_small_map=True,
+from configs import (
+    ABLATIONS,
+    METHODS,
+    PRETRAIN,
+    PRETRAIN_OPTIONS,
+    TASKS,
+    Task,
+    make_config,
 )
-VIT = dict(
-    type='mmpretrain.VisionTransformer',
-    arch=dict(embed_dims=96, num_layers=6, num_heads=3, feedforward_channels=192),
-    patch_size=8,
-    layer_cfgs=dict(drop_path_rate=RATE),
-)
-# Config fragment and settings of the scheme; None is plain training.
-METHODS: dict[str, tuple[str, dict] | None] = {
-    'plain': None,
-    'cosub': ('cosub', {}),
-    'AugDrop': ('augdrop', dict(ratio=0.5)),
-    'AugPath': ('augpath', dict(ratio=0.5)),
-    'AugMask': ('augmask', dict(ratio=0.5)),
-    'stimulative': ('stimulative', {}),
-    'group knowledge': ('gkt', {}),
-    'collaboration: output': ('collaboration', dict(intermediate=0.0)),
-    'collaboration: heads': ('collaboration', dict(output=0.0, intermediate=0.5)),
-    'collaboration: redundancy': (
-        'collaboration',
-        dict(output=0.0, intermediate=0.0, representation=0.1, kernel=0.1),
-    ),
-}
-# Why cosub wins or not: its drop-path rate, weight and ramp (half of the run).
-ABLATIONS = {
-    **{
-        f'cosub, rate {rate}': ('cosub', dict(drop_path_rate=rate))
-        for rate in (0.02, 0.05, 0.2, 0.4)
-    },
-    **{
-        f'cosub, weight {weight}': ('cosub', dict(weight=weight))
-        for weight in (0.1, 0.25, 0.75)
-    },
-    'cosub, ramp': ('cosub', dict(ramp=True)),
-}
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def make_config(job: dict, data: Path, work_dir: Path):
-    """The config of a run."""
-    from mmengine.config import Config
-
-    from mmcosub.engine.co_train import apply_scheme
-
-    task, iterations = job['task'], job['iterations']
-    segments = task == 'scenes'
-    name = 'segmentation.py' if segments else 'classification.py'
-    cfg = Config.fromfile(HERE / name)
-    backbone = dict(SWIN if job['network'] == 'swin' else VIT)
-    vit = job['network'] == 'vit'
-    size = 64 if segments else 48
-    width = 96
-    if vit:
-        outs = dict(out_type='featmap', out_indices=(1, 2, 4, 5), final_norm=False)
-        backbone |= outs if segments else dict(out_type='avg_featmap')
-        channels = [width] * 4
-    else:
-        backbone |= dict(out_indices=(0, 1, 2) if segments else (2,))
-        channels = [24, 48, 96]
-    cfg.model.backbone = dict(backbone, img_size=size)
-    if segments:
-        levels = list(range(len(channels)))
-        cfg.model.decode_head.update(in_channels=channels, in_index=levels)
-        cfg.model.auxiliary_head.update(in_channels=channels[1], in_index=1)
-        if vit:
-            cfg.model.neck = dict(
-                type='Feature2Pyramid',
-                embed_dim=width,
-                rescales=[4, 2, 1, 0.5],
-                norm_cfg=dict(type='BN'),
-            )
-    else:
-        cfg.model.head.in_channels = width
-        if vit:
-            cfg.model.neck = None
-    for key in ('train_dataloader', 'val_dataloader'):
-        cfg[key].dataset.data_root = str(data / task)
-    cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
-    cfg.train_cfg.update(max_iters=iterations, val_interval=iterations)
-    cfg.randomness = dict(seed=job['seed'])
-    cfg.work_dir = str(work_dir)
-    method = {**METHODS, **ABLATIONS}[job['method']]
-    if method is not None:
-        fragment, settings = method
-        apply_scheme(cfg, fragment)
-        settings = dict(settings)
-        if settings.pop('ramp', False):
-            hook = dict(type='mmcosub.CoTrainingLossHook', ramp=iterations // 2)
-            cfg.custom_hooks = [hook]
-        cfg.scheme.update(settings)
-        cfg.scheme.seed = job['seed']
-    return cfg
-
-
-def run(job: dict, data: Path, out: Path) -> None:
-    """One training and its evaluation, written to a file."""
-    import numpy as np
+def build_runner(cfg: Any) -> Any:
+    """The runner of a config, in one thread."""
     import torch
-    from mmengine.utils import ManagerMixin
 
     from mmcosub.engine import CoTrainingRunner
     from mmcosub.stack import import_stack_quietly
 
     torch.set_num_threads(1)
     import_stack_quietly()
-    work_dir = out / 'work' / str(os.getpid())
-    cfg = make_config(job, data, work_dir)
-    cfg.log_level = 'WARNING'
-    runner = CoTrainingRunner.from_cfg(cfg)
-    runner.train()
-    hub = runner.message_hub
-    times = hub.get_scalar('train/time').data[0][len_warmup(job) :]
-    metric = 'mIoU' if job['task'] == 'scenes' else 'accuracy/top1'
-    score = float(hub.get_scalar(f'val/{metric}').current())
-    result = dict(job, score=score, step=float(np.median(times)))
-    path = out / file_name(job)
-    partial = path.with_suffix('.part')
-    partial.write_text(json.dumps(result, indent=2) + '\n')
-    os.replace(partial, path)
+    forget_runs()
+    return CoTrainingRunner.from_cfg(cfg)
+
+
+def forget_runs() -> None:
+    """Let go of what MMEngine keeps of the runs before."""
+    from mmengine.utils import ManagerMixin
+
     for cls in ManagerMixin.__subclasses__():
         for sub in (cls, *cls.__subclasses__()):
             getattr(sub, '_instance_dict', {}).clear()
-    shutil.rmtree(work_dir, ignore_errors=True)
+
+
+def write(path: Path, result: object) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_suffix('.part')
+    partial.write_text(json.dumps(result, indent=1) + '\n')
+    os.replace(partial, path)
+
+
+def work_dir(out: Path) -> Path:
+    return out / 'work' / str(os.getpid())
+
+
+def run(job: dict, data: Path, out: Path) -> None:
+    """One training and its evaluation, written to a file."""
+    task = TASKS[job['task']]
+    start = start_of(out, job['network']) if task.pretrained else None
+    runner = build_runner(make_config(job, data, work_dir(out), start))
+    begin = time.process_time()
+    runner.train()
+    seconds = time.process_time() - begin
+    score = float(runner.message_hub.get_scalar(f'val/{task.metric}').current())
+    loss = float(runner.message_hub.get_scalar('train/loss').mean(20))
+    result = dict(job, score=score, loss=loss, seconds=round(seconds, 1))
+    write(out / file_name(job), result)
+    shutil.rmtree(work_dir(out), ignore_errors=True)
     print(f'{file_name(job)}: {score:.1f}', flush=True)
-
-
-def len_warmup(job: dict) -> int:
-    """Iterations whose times are not representative."""
-    return min(20, job['iterations'] // 4)
 
 
 def file_name(job: dict) -> str:
@@ -163,55 +93,158 @@ def file_name(job: dict) -> str:
     return '-'.join(map(str, parts)) + '.json'
 
 
-def jobs(args: argparse.Namespace, budget: str) -> list[dict]:
-    """The runs of a budget that are still to do, seed by seed."""
-    methods = [*(METHODS if args.ablation is False else ABLATIONS)]
-    todo = []
-    grid = itertools.product(range(args.seeds), args.tasks, args.networks, methods)
-    for seed, task, network, method in grid:
-        iterations = ITERATIONS[task]
-        job = dict(
-            task=task,
-            network=network,
-            method=method,
-            budget=budget,
-            seed=seed,
-            iterations=iterations,
-        )
-        if budget == 'compute':
-            if method == 'plain':
-                continue  # the same run
-            job['iterations'] = max(round(iterations / cost(args.out, job)), 1)
-        if not (args.out / file_name(job)).is_file():
-            todo.append(job)
-    return todo
+# ---- what segmentors start from --------------------------------------------------
 
 
-def cost(out: Path, job: dict) -> float:
-    """Median step time of a method over plain training's, over all seeds."""
+def start_of(out: Path, network: str, data: str = 'other scenes') -> Path:
+    return out / 'starts' / f'{network}-{data.replace(" ", "-")}.pth'
+
+
+def pretrain(network: str, data: Path, out: Path) -> None:
+    """Plain training that makes the start of every segmentor of the network."""
+    start = None
+    for folder, iterations in PRETRAIN[network].items():
+        path = start_of(out, network, folder)
+        if not path.is_file():
+            segments = folder != 'digits'
+            task = Task(folder, iterations, folder.replace(' ', '-'), segments)
+            job = dict(network=network, method='plain', seed=100, iterations=iterations)
+            cfg = make_config(job, data, work_dir(out), start, task)
+            if segments:
+                cfg.merge_from_dict(PRETRAIN_OPTIONS)
+            runner = build_runner(cfg)
+            runner.train()
+            score = runner.message_hub.get_scalar(f'val/{task.metric}').current()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            options = dict(save_optimizer=False, save_param_scheduler=False)
+            runner.save_checkpoint(str(path.parent), f'{path.stem}.part', **options)
+            os.replace(path.with_suffix('.part'), path)
+            write(path.with_suffix('.json'), dict(job, data=folder, score=float(score)))
+            print(f'{network}: {score:.1f} % after {folder}', flush=True)
+        start = path
+
+
+# ---- the price of a step ---------------------------------------------------------
+
+
+def measure(
+    task: str, network: str, data: Path, out: Path, rounds: int, steps: int = 3
+) -> dict[str, float]:
+    """Processor time of a step, data included, as multiples of plain training's.
+
+    Args:
+        task (str): Task.
+        network (str): Network.
+        data (Path): Folder of the data.
+        out (Path): Folder of the study.
+        rounds (int): In each of them every method does some steps in its turn.
+        steps (int): How many. Defaults to 3.
+    """
     import numpy as np
 
-    def step(method: str) -> float:
-        runs = [
-            json.loads((out / file_name(other)).read_text())['step']
-            for seed in range(100)
-            if (out / file_name(
-                other := dict(job, method=method, budget='iterations', seed=seed)
-            )).is_file()
-        ]  # fmt: skip
-        return float(np.median(runs))
+    turns = {}
+    for method in TASKS[task].methods or METHODS:
+        job = dict(task=task, network=network, method=method, seed=0, iterations=1000)
+        turns[method] = stepper(make_config(job, data, work_dir(out)))
+    times = {method: np.zeros(rounds) for method in turns}
+    for i in range(-1, rounds):
+        for method, step in turns.items():
+            begin = time.process_time()
+            for _ in range(steps):
+                step()
+            if i >= 0:
+                times[method][i] = time.process_time() - begin
+    shutil.rmtree(work_dir(out), ignore_errors=True)
+    return {m: round(float(np.median(t / times['plain'])), 3) for m, t in times.items()}
 
-    return step(job['method']) / step('plain')
+
+def stepper(cfg: Any) -> Callable[[], object]:
+    """A function that does one more step of the training of a config."""
+    runner = build_runner(cfg)
+    loop = runner.build_train_loop(runner._train_loop)
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.model.train()
+    batches = iter(loop.dataloader)
+    return lambda: runner.model.train_step(next(batches), wrapper)
+
+
+def costs(args: argparse.Namespace, pool: Any) -> dict:
+    """Costs by task, network and method; measured where there are none yet."""
+    known = json.loads(args.costs.read_text()) if args.costs.is_file() else {}
+    todo = [
+        (task, network)
+        for task, network in grid(args)
+        if network not in known.get(task, {})
+    ]
+    print(f'Measuring the steps of {len(todo)} tasks and networks.', flush=True)
+    todo_args = [(*pair, args.data, args.out, args.rounds) for pair in todo]
+    for (task, network), measured in zip(
+        todo, pool.starmap(measure, todo_args, 1), strict=True
+    ):
+        known.setdefault(task, {})[network] = measured
+        args.costs.parent.mkdir(parents=True, exist_ok=True)
+        write(args.costs, known)
+    return known
+
+
+# ---- the runs --------------------------------------------------------------------
+
+
+def grid(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """Tasks and networks."""
+    return [
+        (task, network)
+        for task in args.tasks
+        for network in args.networks
+        if network in TASKS[task].networks
+    ]
+
+
+def jobs(args: argparse.Namespace, budget: str, known: dict) -> list[dict]:
+    """The runs of a budget that are still to do, seed by seed."""
+    todo = []
+    for seed, (task, network) in itertools.product(range(args.seeds), grid(args)):
+        for method in ABLATIONS if args.ablation else TASKS[task].methods or METHODS:
+            if args.methods and method not in args.methods:
+                continue
+            iterations = TASKS[task].iterations
+            if budget == 'compute':
+                if method == 'plain' or method not in (
+                    TASKS[task].same_compute or METHODS
+                ):
+                    continue  # plain training's is the same run
+                iterations = max(round(iterations / known[task][network][method]), 1)
+            job = dict(
+                task=task,
+                network=network,
+                method=method,
+                budget=budget,
+                seed=seed,
+                iterations=iterations,
+            )
+            if not (args.out / file_name(job)).is_file():
+                todo.append(job)
+    return todo
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--out', type=Path, default=Path('benchmarks/results/accuracy'))
-    parser.add_argument('--data', type=Path, default=Path('data/accuracy'))
-    parser.add_argument('--tasks', nargs='+', default=['digits', 'scenes'])
+    results = ROOT / 'benchmarks' / 'results'
+    parser.add_argument('--out', type=Path, default=results / 'accuracy')
+    parser.add_argument('--data', type=Path, default=ROOT / 'data' / 'accuracy')
+    parser.add_argument(
+        '--costs', type=Path, default=results / 'accuracy-costs.json', metavar='FILE'
+    )
+    parser.add_argument('--rounds', type=int, default=10, help='of measuring steps')
+    parser.add_argument(
+        '--tasks', nargs='+', choices=TASKS, default=['digits', 'scenes']
+    )
     parser.add_argument('--networks', nargs='+', default=['swin', 'vit'])
+    parser.add_argument(
+        '--methods', nargs='+', choices=[*METHODS, *ABLATIONS], metavar='METHOD'
+    )
     parser.add_argument('--seeds', type=int, default=5)
     parser.add_argument('--budgets', nargs='+', default=['iterations', 'compute'])
     parser.add_argument(
@@ -223,13 +256,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def make_data(data: Path) -> None:
     """Make the digits and the scenes, the same ones always."""
-    import subprocess
-    import sys
-
-    converters = HERE.parents[1] / 'tools' / 'dataset_converters'
+    converters = ROOT / 'tools' / 'dataset_converters'
     for command in (
         ['digits.py', '--out', str(data / 'digits'), '--size', '48', '--copies', '3'],
         ['digit_scenes.py', '--out', str(data / 'scenes'), '--size', '64'],
+        # Of the same handwritten digits, those of training.
+        [
+            'digit_scenes.py',
+            '--out',
+            str(data / 'other-scenes'),
+            '--size',
+            '64',
+            '--seed',
+            '1',
+        ],
     ):
         script = str(converters / command[0])
         subprocess.run([sys.executable, script, *command[1:]], check=True)
@@ -239,11 +279,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     make_data(args.data)
-    spawn = multiprocessing.get_context('spawn')
-    for budget in args.budgets if not args.ablation else ['iterations']:
-        todo = jobs(args, budget)
-        print(f'{len(todo)} runs of the same {budget} to do.', flush=True)
-        with spawn.Pool(args.processes) as pool:
+    budgets = ['iterations'] if args.ablation else args.budgets
+    with multiprocessing.get_context('spawn').Pool(args.processes) as pool:
+        starts = {n for task, n in grid(args) if TASKS[task].pretrained}
+        missing = [n for n in sorted(starts) if not start_of(args.out, n).is_file()]
+        pool.starmap(pretrain, [(n, args.data, args.out) for n in missing], 1)
+        known = costs(args, pool) if 'compute' in budgets else {}
+        for budget in budgets:
+            todo = jobs(args, budget, known)
+            print(f'{len(todo)} runs of the same {budget} to do.', flush=True)
             pool.starmap(run, [(job, args.data, args.out) for job in todo], 1)
     shutil.rmtree(args.out / 'work', ignore_errors=True)
 
