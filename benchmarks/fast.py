@@ -20,6 +20,7 @@ from arithmetic import account
 from models import CLASSIFIER, SEGMENTORS, Bench, Call
 from rich.progress import track
 from timing import compare, report
+from torch.profiler import ProfilerActivity, profile
 
 CONSTANT = dict(drop_path_decay='constant')
 AT_MOST = {
@@ -49,6 +50,9 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=3,
         help='over which arithmetic and memory are taken',
+    )
+    parser.add_argument(
+        '--profile', action='store_true', help='print where the time goes, instead'
     )
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()
@@ -95,6 +99,17 @@ def pretraining(batch: int, size: int) -> dict[str, Call]:
     return cases
 
 
+def shares(case: Call, most: int = 10) -> str:
+    """The operations that take most of a call's time, by PyTorch's profiler."""
+    case()
+    with profile(activities=[ProfilerActivity.CPU]) as record:
+        case()
+    events = sorted(record.key_averages(), key=lambda e: -e.self_cpu_time_total)
+    whole = sum(event.self_cpu_time_total for event in events)
+    lines = (f'  {e.self_cpu_time_total / whole:6.1%} {e.key}' for e in events[:most])
+    return '\n'.join(lines)
+
+
 GROUPS = dict(swin=swin, vit=vit, inference=inference, pretraining=pretraining)
 
 
@@ -103,6 +118,10 @@ def main() -> None:
     result = {}
     for group in args.groups:
         cases = GROUPS[group](args.batch, args.size)
+        if args.profile:
+            for name, case in cases.items():
+                print(f'{group}: {name}\n{shares(case)}\n')
+            continue
         rows = compare(cases, args.rounds, warmup=1)
         costs = {
             name: account(case, args.draws if name.startswith('cosub') else 1)
@@ -115,7 +134,8 @@ def main() -> None:
             row['peak_memory'] = costs[name][1] / memory
             row['at_most'] = AT_MOST.get(f'{group}: {name}')
             result[f'{group}: {name}'] = row
-    report(__doc__.splitlines()[0], result, args.out)
+    if result:
+        report(__doc__.splitlines()[0], result, args.out)
 
 
 if __name__ == '__main__':
