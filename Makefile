@@ -36,7 +36,7 @@ format: $(READY)  ## rewrite the code in the house style
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## measure step times
-	$(BIN)/python benchmarks/backbone.py
+	$(BIN)/python benchmarks/fast.py
 
 clean:  ## remove what the targets made, the environment included
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo_output
