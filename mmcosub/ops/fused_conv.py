@@ -12,6 +12,7 @@ shifted by -1, 0 and 1 row and zeros outside, which is the convolution's padding
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -110,12 +111,13 @@ class _AddCoarse(torch.autograd.Function):
         ctx.align_corners = align_corners
         ctx.save_for_backward(*parts)
         ctx.mark_dirty(total)
-        size, levels = total.shape[2:], len(parts) // 2
+        size, levels = tuple(total.shape[2:]), len(parts) // 2
         with torch.autocast(total.device.type, enabled=False):
             for i, outputs, n in _chunks(total, parts):
                 x, weight = parts[n], parts[levels + n][outputs]
                 k, (h, w) = weight.shape[-1], x.shape[2:]
-                across, down = _shifted(x, size, k, align_corners)
+                which = (align_corners, x.dtype, x.device)
+                across, down = _shifted((h, w), size, k, *which)
                 # Taps in the order (column, output, row), so that nothing is copied.
                 y = _product(_taps(weight), x[i].flatten(1))
                 y = y.view(k, -1, w)
@@ -131,14 +133,15 @@ class _AddCoarse(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         parts = ctx.saved_tensors
         grad = grad.contiguous()
-        size, levels = grad.shape[2:], len(parts) // 2
+        size, levels = tuple(grad.shape[2:]), len(parts) // 2
         # Contiguous, so that flattening below is a view.
         grads = [part.new_zeros(part.shape) for part in parts]
         with torch.autocast(grad.device.type, enabled=False):
             for i, outputs, n in _chunks(grad, parts):
                 x, weight = parts[n], parts[levels + n][outputs]
                 k, (h, w) = weight.shape[-1], x.shape[2:]
-                across, down = _shifted(x, size, k, ctx.align_corners)
+                which = (ctx.align_corners, x.dtype, x.device)
+                across, down = _shifted((h, w), size, k, *which)
                 z = down.T.expand(len(weight), -1, -1) @ grad[i, outputs]
                 z = z.view(-1, size[1])
                 y = torch.stack([z @ column for column in across])
@@ -183,15 +186,22 @@ def _taps(weight: Tensor) -> Tensor:
     return weight.permute(3, 0, 2, 1).reshape(-1, weight.shape[1])
 
 
+@lru_cache(maxsize=256)  # asked for once a chunk
+@torch.inference_mode(False)
+@torch.no_grad()
 def _shifted(
-    x: Tensor, size: Sequence[int], k: int, align_corners: bool
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    k: int,
+    align_corners: bool,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> tuple[list[Tensor], Tensor]:
     """The k shifted matrices across, of shape (W, w), and side by side down."""
-    h, w = x.shape[2:]
     shifts = range(-(k // 2), k // 2 + 1)
-    which = (align_corners, x.dtype, x.device)
-    across = [interpolation_matrix(w, size[1], *which, s) for s in shifts]
-    down = [interpolation_matrix(h, size[0], *which, s) for s in shifts]
+    which = (align_corners, dtype, device)
+    across = [interpolation_matrix(shape[1], size[1], *which, s) for s in shifts]
+    down = [interpolation_matrix(shape[0], size[0], *which, s) for s in shifts]
     return across, torch.cat(down, dim=1)
 
 
