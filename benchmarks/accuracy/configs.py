@@ -20,8 +20,6 @@ class Task:
         pretrained (bool): Whether models start from plain training, see PRETRAIN.
         every (int): Train with one in so many images. Defaults to 1, all.
         methods (tuple[str], optional): Methods. Defaults to None, all.
-        same_compute (tuple[str], optional): Methods that have runs of the same compute,
-            too. Defaults to None, all.
         networks (tuple[str]): Networks.
     """
 
@@ -32,7 +30,6 @@ class Task:
     pretrained: bool = False
     every: int = 1
     methods: tuple[str, ...] | None = None
-    same_compute: tuple[str, ...] | None = None
     networks: tuple[str, ...] = ('swin', 'vit')
 
     @property

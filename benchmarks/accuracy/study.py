@@ -209,9 +209,7 @@ def jobs(args: argparse.Namespace, budget: str, known: dict) -> list[dict]:
                 continue
             iterations = TASKS[task].iterations
             if budget == 'compute':
-                if method == 'plain' or method not in (
-                    TASKS[task].same_compute or METHODS
-                ):
+                if method == 'plain':
                     continue  # plain training's is the same run
                 iterations = max(round(iterations / known[task][network][method]), 1)
             job = dict(
