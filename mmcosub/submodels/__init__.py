@@ -1,6 +1,6 @@
 """Choosing part of a network and running only that."""
 
-from . import blocks, timm_blocks  # noqa: F401  (fill the table of known blocks)
+from . import blocks  # noqa: F401  (fills the table of known blocks)
 from .branches import (
     Branch,
     Site,

@@ -1,8 +1,8 @@
 """Where the residual branches of a backbone are.
 
 A branch is the ``f`` of ``x + f(x)``. Every known block class has one entry in a table:
-its branches in the order in which it runs them. See ``blocks.py`` and
-``timm_blocks.py`` for the table and ``docs/add_a_block.md`` for how to add to it.
+its branches in the order in which it runs them. See ``blocks`` for the table and
+``docs/add_a_block.md`` for how to add to it.
 """
 
 from collections.abc import Callable

@@ -1,13 +1,10 @@
-"""The known blocks of timm: where their residual branches are.
-
-They come into MMPretrain and MMSegmentation through ``mmpretrain.TIMMBackbone``.
-"""
+"""Transformers of timm."""
 
 from typing import Any
 
 from torch import Tensor
 
-from .branches import Branch, register_block, register_fixed_batch
+from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
 
 def _vit_attention(block: Any, x: Tensor) -> Tensor:
@@ -53,45 +50,6 @@ register_block(
     'timm.models.swin_transformer_v2.SwinTransformerV2Block',
     Branch(_swin_v2_attention, 'drop_path1'),
     Branch(_swin_v2_mlp, 'drop_path2'),
-)
-
-
-def _convnext(block: Any, x: Tensor) -> Tensor:
-    x = block.conv_dw(x)
-    if block.use_conv_mlp:
-        x = block.mlp(block.norm(x))
-    else:
-        x = block.mlp(block.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
-    return x if block.gamma is None else x * block.gamma.view(1, -1, 1, 1)
-
-
-def _convnext_shortcut(block: Any, x: Tensor) -> Tensor:
-    return block.shortcut(x)
-
-
-# V1 and V2.
-register_block(
-    'timm.models.convnext.ConvNeXtBlock',
-    Branch(_convnext, 'drop_path', _convnext_shortcut),
-)
-
-
-def _regnet(block: Any, x: Tensor) -> Tensor:
-    return block.conv3(block.se(block.conv2(block.conv1(x))))
-
-
-def _regnet_shortcut(block: Any, x: Tensor) -> Tensor:
-    return block.downsample(x)
-
-
-def _regnet_activation(block: Any, x: Tensor) -> Tensor:
-    return block.act3(x)
-
-
-# RegNetX, RegNetY and RegNetZ.
-register_block(
-    'timm.models.regnet.Bottleneck',
-    Branch(_regnet, 'drop_path', _regnet_shortcut, _regnet_activation),
 )
 
 
