@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block
+
 from .common import IDENTITY, set_attributes
 
 
