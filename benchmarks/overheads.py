@@ -8,7 +8,6 @@ every block) that goes into drawing submodels, turning them into rows, and movin
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from statistics import median
@@ -16,6 +15,7 @@ from statistics import median
 import numpy as np
 import torch
 from mmpretrain.models.backbones import VisionTransformer
+from timing import write
 from torch.profiler import ProfilerActivity, profile
 
 from mmcosub.schemes import Cosub
@@ -77,9 +77,7 @@ def main() -> None:
         low, high = row['low'], row['high']
         print(f'{name}: {row["median"]:.2%} of a step ({low:.2%} to {high:.2%})')
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + '\n')
-        print(f'Written to {args.out}')
+        write(result, args.out)
 
 
 if __name__ == '__main__':

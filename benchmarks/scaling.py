@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from arithmetic import account
 from mmpretrain.models.backbones import VisionTransformer
-from timing import compare
+from timing import compare, write
 
 from mmcosub.submodels import (
     BernoulliSampler,
@@ -140,9 +140,7 @@ def main() -> None:
                 point = measure(args.rounds, **{**START, name: value})
                 record[name][str(value)] = point
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(record, indent=2) + '\n')
-        print(f'Written to {args.out}')
+        write(record, args.out)
     if args.plot:
         draw(record, args.plot)
 

@@ -93,6 +93,16 @@ def report(
         record = dict(
             title=title, machine=machine, torch=torch.__version__, result=result
         )
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(record, indent=2) + '\n')
-        Console().print(f'Written to {out}')
+        write(record, out)
+
+
+def write(record: object, out: Path) -> None:
+    """Write a record as JSON.
+
+    Args:
+        record (object): What was measured.
+        out (Path): The file; its folder is made.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(record, indent=2) + '\n')
+    Console().print(f'Written to {out}')

@@ -12,7 +12,7 @@ Three executions of the same plan, equal in outputs and gradients:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
-from torch.utils.checkpoint import checkpoint
 
 from .branches import Site, has_fixed_batch
-from .plan import Plan, RowPlan, Step, plan_rows
+from .plan import Plan, RowPlan, plan_rows, to_device
+from .rows import PlainRows, Rows
+from .run import SubmodelRun
 
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix')
 
@@ -39,14 +40,28 @@ def fastest_exact(backbone: nn.Module) -> str:
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
     """
+    return next(e for e in reversed(EXECUTIONS) if inexact(backbone, e) is None)
+
+
+def inexact(backbone: nn.Module, execution: str) -> str | None:
+    """Why an execution does not compute what the plain one does, or None if it does.
+
+    Args:
+        backbone (nn.Module): The backbone, in the mode in which it will run.
+        execution (str): One of 'plain', 'kept_rows' and 'shared_prefix'.
+    """
+    if execution == 'plain':
+        return None
     modules = list(backbone.modules())
     if any(isinstance(m, _BatchNorm) and m.training for m in modules):
-        return 'plain'
+        return 'BatchNorm in training mode sees the rows of a branch'
+    if execution == 'kept_rows':
+        return None
     if any(m.training and _has_dropout(m) for m in modules):
-        return 'kept_rows'
+        return 'dropout would be the same in views that share a row'
     if has_fixed_batch(backbone):
-        return 'kept_rows'
-    return 'shared_prefix'
+        return 'some module relies on as many rows coming out as went in'
+    return None
 
 
 def _has_dropout(module: nn.Module) -> bool:
@@ -64,6 +79,7 @@ def run_submodels(
     sites: Sequence[Site],
     execution: str = 'shared_prefix',
     taps: Sequence[nn.Module] = (),
+    disturbed: Callable[[], AbstractContextManager] = nullcontext,
 ) -> tuple[Any, float]:
     """Run a backbone as every view's submodel of a plan.
 
@@ -75,35 +91,45 @@ def run_submodels(
         execution (str): One of 'plain', 'kept_rows' and 'shared_prefix'. Defaults to
             'shared_prefix'.
         taps (Sequence[Module]): Blocks whose outputs are wanted, too. Defaults to none.
+        disturbed (Callable): Returns a context in which to compute, for instance with
+            other dropout rates; called again for what is recomputed in the backward
+            pass. Defaults to nothing.
 
     Returns:
         tuple: The backbone's outputs with every tensor of shape (V * B, ...), views
         outermost, and the share of the ``L * V * B`` branch evaluations computed. With
         taps, the first is a pair: the backbone's outputs and a list of the blocks'.
+
+    Raises:
+        ValueError: If the execution is not known or cannot run this backbone, or some
+            block gets other rows than the plan expects.
     """
     if execution not in EXECUTIONS:
         raise ValueError(
             f'Unknown execution {execution!r}. Valid ones are {list(EXECUTIONS)}.'
         )
-    if execution == 'plain':
-        factors = torch.from_numpy(plan.multipliers).flatten(1).to(images.device)
-        run = partial(_run_plain, factors=factors)
-        with _tapped(taps) as tapped, _rerouted(sites, run):
-            outputs = backbone(_repeat(images, plan.views))
-        return (outputs, list(tapped)) if taps else outputs, 1.0
-
     share = execution == 'shared_prefix'
     if share and has_fixed_batch(backbone):
         raise ValueError(
             f'Views cannot share rows in {type(backbone).__name__}: it relies on as '
             "many rows coming out of its blocks as went in. Use 'kept_rows', or 'auto'."
         )
-    rows = plan_rows(plan, share, images.device)
-    run = partial(_run_rows, steps=rows.steps)
-    with _tapped(taps) as tapped, _rerouted(sites, run):
+    rows: RowPlan | None = None
+    branch: Rows | PlainRows
+    if execution == 'plain':
+        dtype = torch.promote_types(images.dtype, torch.float32)
+        factors = to_device(plan.multipliers, images.device, dtype)
+        branch = PlainRows(factors.flatten(1))
+    else:
+        rows = plan_rows(plan, share, images.device)
+        branch = Rows(rows.steps)
+    run = SubmodelRun(backbone, sites, branch, disturbed, ordered=share)
+    with _tapped(taps) as tapped, run.entered():
         outputs = backbone(images if share else _repeat(images, plan.views))
     if taps:
         outputs = outputs, list(tapped)
+    if rows is None:
+        return outputs, 1.0
     return tree_map(partial(_expand, rows=rows), outputs), rows.work
 
 
@@ -126,123 +152,14 @@ def _repeat(images: Tensor, views: int) -> Tensor:
 
 
 def _expand(output: Any, rows: RowPlan) -> Any:
-    """One row a view and sample, from however many rows the output has."""
+    """One row for each view and sample, from however many rows the output has."""
     if not isinstance(output, Tensor):
         return output
+    if output.shape[0] not in rows.rows_of_views:
+        raise ValueError(
+            f'The backbone puts out {output.shape[0]} rows, and the plan knows only '
+            f'{sorted(rows.rows_of_views)}: some module changes the batch dimension. '
+            "Set scheme.execution='plain', and see docs/add_a_block.md."
+        )
     index = rows.rows_of_views[output.shape[0]]
     return output if index is None else output.index_select(0, index)
-
-
-@contextmanager
-def _rerouted(
-    sites: Sequence[Site], run: Callable[[Tensor, Site, int, tuple], Tensor]
-) -> Iterator[None]:
-    """Let every known block run its branches through ``run`` instead."""
-    of_block: dict[nn.Module, list[tuple[int, Site]]] = {}
-    for i, site in enumerate(sites):
-        of_block.setdefault(site.block, []).append((i, site))
-    position = iter(range(len(sites)))
-
-    def forward(branches: list[tuple[int, Site]], x: Tensor, *args: Any) -> Tensor:
-        for i, site in branches:
-            assert next(position) == i, f'{site.name} did not run in module order.'
-            x = run(x, site, i, args)
-        return x
-
-    try:
-        for block, branches in of_block.items():
-            block.forward = partial(forward, branches)
-        yield
-    finally:
-        for block in of_block:
-            block.__dict__.pop('forward', None)
-
-
-def _residual(site: Site, x: Tensor, args: tuple) -> Tensor:
-    if getattr(site.block, 'with_cp', False) and x.requires_grad:
-        return checkpoint(
-            site.branch.residual, site.block, x, *args, use_reentrant=False
-        )
-    return site.branch.residual(site.block, x, *args)
-
-
-def _run_plain(x: Tensor, site: Site, i: int, args: tuple, factors: Tensor) -> Tensor:
-    y = _residual(site, x, args)
-    return _after(site, _shortcut(site, x) + _scaled(y, factors[i]))
-
-
-def _shortcut(site: Site, x: Tensor) -> Tensor:
-    shortcut = site.branch.shortcut
-    return x if shortcut is None else shortcut(site.block, x)
-
-
-def _after(site: Site, x: Tensor) -> Tensor:
-    after = site.branch.after
-    return x if after is None else after(site.block, x)
-
-
-def _run_rows(x: Tensor, site: Site, i: int, args: tuple, steps: list[Step]) -> Tensor:
-    step = steps[i]
-    if step.split is not None:
-        x = torch.cat([x, x.index_select(0, step.split)])
-    if step.kept is not None and len(step.kept) == 0:
-        parameters = site.block.parameters()
-        return _after(site, _Skipped.apply(_shortcut(site, x), *parameters))
-    kept = x
-    if step.kept is not None:
-        x, kept = _Take.apply(x, step.kept)
-    y = _residual(site, kept, args)
-    x = _shortcut(site, x)
-    scale = step.scale
-    if isinstance(scale, Tensor) or y.dtype in (torch.float16, torch.bfloat16):
-        y, scale = _scaled(y, scale), 1.0
-    if step.kept is None:
-        return _after(site, torch.add(x, y, alpha=scale))
-    dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
-    x = x.to(dtype).index_add(0, step.kept, y.to(dtype), alpha=scale)
-    return _after(site, x)
-
-
-class _Take(torch.autograd.Function):
-    """All rows, and some of them again.
-
-    As ``x, x.index_select(0, kept)``, but backward adds the gradient of the few rows to
-    that of all, rather than to zeros that are then added.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(kept)
-        return x.view_as(x), x.index_select(0, kept)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor, None]:
-        (kept,) = ctx.saved_tensors
-        return grad.index_add(0, kept, grad_kept), None
-
-
-class _Skipped(torch.autograd.Function):
-    """A branch that no row keeps: the rows pass, and its parameters' gradients are 0.
-
-    Zero rather than none, as in the plain form: DDP waits for every gradient, and
-    optimizers treat the two differently. (An empty batch would do in principle, but
-    some stock blocks cannot reshape one.)
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.save_for_backward(*parameters)
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        zeros = zip(ctx.saved_tensors, ctx.needs_input_grad[1:], strict=True)
-        return grad, *[torch.zeros_like(p) if needed else None for p, needed in zeros]
-
-
-def _scaled(y: Tensor, factor: float | Tensor) -> Tensor:
-    """Rows times their factors, which are never rounded to half precision."""
-    if isinstance(factor, Tensor):
-        factor = factor.to(torch.promote_types(y.dtype, torch.float32))
-        factor = factor.reshape(-1, *[1] * (y.ndim - 1))
-    return (y * factor).to(y.dtype)

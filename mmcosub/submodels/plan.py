@@ -56,6 +56,7 @@ class Step:
     """What to do at one branch.
 
     Args:
+        rows (int): Number of rows that come in.
         split (Tensor, optional): Rows to duplicate at the end before the branch.
             None for none.
         kept (Tensor, optional): Rows, after the split, that keep the branch. None for
@@ -63,6 +64,7 @@ class Step:
         scale (float | Tensor): Factor of the branch, one for all or one a kept row.
     """
 
+    rows: int
     split: Tensor | None
     kept: Tensor | None
     scale: float | Tensor
@@ -102,11 +104,11 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
     row_of = np.arange(views * batch) % rows
     arrays = [row_of]  # every index array, to be moved together
     spread = {rows: 0}  # number of rows -> place in `arrays`
-    draft: list[tuple[int | None, int | None, float | NDArray[np.float64]]] = []
+    draft: list[tuple[int, int | None, int | None, float | NDArray[np.float64]]] = []
     computed = 0
     for factor in plan.multipliers.reshape(-1, views * batch):
         row_of, row_factor, parents = _split(row_of, factor, rows)
-        split = None
+        split, before = None, rows
         if len(parents):
             rows += len(parents)
             split, spread[rows] = len(arrays), len(arrays) + 1
@@ -117,19 +119,22 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
         same = len(set(factors)) <= 1
         scale = float(factors.max(initial=0.0)) if same else factors
         if len(kept) == rows:
-            draft.append((split, None, scale))
+            draft.append((before, split, None, scale))
         else:
-            draft.append((split, len(arrays), scale))
+            draft.append((before, split, len(arrays), scale))
             arrays.append(kept)
 
-    indices = _to_device(arrays, device)
+    # Every index in one transfer.
+    moved = to_device(np.concatenate(arrays), device)
+    indices = moved.split([len(array) for array in arrays])
     steps = [
         Step(
+            before,
             None if split is None else indices[split],
             None if keep is None else indices[keep],
-            scale if isinstance(scale, float) else _moved(scale, device),
+            scale if isinstance(scale, float) else to_device(scale, device),
         )
-        for split, keep, scale in draft
+        for before, split, keep, scale in draft
     ]
     rows_of_views = {
         rows: None if np.array_equal(arrays[i], np.arange(rows)) else indices[i]
@@ -169,17 +174,23 @@ def _split(
         source = np.concatenate([source, source[parents]])
 
 
-def _to_device(
-    arrays: list[NDArray[np.int64]], device: torch.device | str
-) -> list[Tensor]:
-    """Move index arrays to the device in one transfer."""
-    flat = _moved(np.concatenate(arrays), device)
-    return list(flat.split([len(a) for a in arrays]))
+def to_device(
+    array: NDArray, device: torch.device | str, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Move an array to a device without waiting for it.
 
-
-def _moved(array: NDArray, device: torch.device | str) -> Tensor:
-    """Move an array to the device without waiting for it."""
+    Args:
+        array (ndarray): The array.
+        device (torch.device | str): Where it goes.
+        dtype (torch.dtype, optional): What it becomes before it goes, as not every
+            device has float64. Defaults to None, float32 for a float64 array on any
+            device but a CPU.
+    """
+    device = torch.device(device)
     tensor = torch.from_numpy(array)
-    if torch.device(device).type == 'cuda':
+    if dtype is None and tensor.dtype == torch.float64 and device.type != 'cpu':
+        dtype = torch.float32
+    tensor = tensor.to(dtype)
+    if device.type == 'cuda':
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

@@ -5,8 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.runner import turn_on_activation_checkpointing
 from tiny import BACKBONES, backbone
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    checkpoint_wrapper,
+)
 
 from mmcosub.submodels import (
     BernoulliSampler,
@@ -154,6 +158,129 @@ def test_activation_checkpointing(name):
             module.with_cp = True
     for execution in ('plain', *FAST):
         assert_same(run(model, images, plan, execution), plain, 1e-10)
+
+
+def parts(name):
+    """Parts of a backbone, by dotted name, to recompute; several blocks and one."""
+    if 'Swin' in name:
+        return ['stages.1', 'stages.0.blocks.1']
+    return ['layers.1', 'layers.3'] if 'ViT' in name else ['layers.0.1.0', 'layers.1']
+
+
+@pytest.mark.parametrize('execution', ['plain', *FAST])
+@pytest.mark.parametrize('name', BACKBONES)
+def test_activation_checkpointing_of_mmengine(name, execution):
+    model = backbone(name).double()
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    plan = draw(find_branches(model), 2)
+    plain = run(model, images, plan, 'plain')
+    names = [n for n in parts(name) if not isinstance(pick(model, n), nn.ModuleList)]
+    turn_on_activation_checkpointing(model, names)
+    wrapped = {n: pick(model, n).forward for n in names}
+    calls = count_calls(find_branches(model)[-1].block)
+    assert_same(run(model, images, plan, execution), plain, 1e-10)
+    assert calls[0] == (2 if 'MiT' not in name else 1)
+    for n, forward in wrapped.items():  # what was there is there again
+        assert vars(pick(model, n))['forward'] is forward
+
+
+def pick(model, name):
+    return model.get_submodule(name)
+
+
+def count_calls(block):
+    """How often a block's first norm runs: once more where it is recomputed."""
+    calls = [0]
+
+    def count(*args):
+        calls[0] += 1
+
+    next(
+        m for m in block.modules() if isinstance(m, nn.LayerNorm)
+    ).register_forward_hook(count)
+    return calls
+
+
+def test_recomputation_is_of_the_same_iteration():
+    # Two passes before one backward: each part meets the plan of its own pass.
+    model = backbone('mmpretrain Swin').double()
+    sites = find_branches(model)
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    plans = [draw(sites, 2, seed=seed) for seed in (0, 1)]
+
+    def gradients():
+        model.zero_grad()
+        runs = [run_submodels(model, images, plan, sites)[0] for plan in plans]
+        sum(o.square().sum() for outputs in runs for o in outputs).backward()
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    plain = gradients()
+    turn_on_activation_checkpointing(model, ['stages.0', 'stages.1'])
+    for a, b in zip(gradients(), plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_checkpoint_wrapper_of_pytorch():
+    model = backbone('mmpretrain Swin').double()
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    plan = draw(find_branches(model), 2)
+    plain = run(model, images, plan, 'plain')
+    model.stages[1] = checkpoint_wrapper(model.stages[1])
+    outputs, grads, work = run(model, images, plan, 'shared_prefix')
+    grads = {k.replace('_checkpoint_wrapped_module.', ''): g for k, g in grads.items()}
+    assert_same((outputs, grads, work), plain, 1e-10)
+
+
+def test_recomputation_that_cannot_meet_the_plan_is_refused():
+    model = backbone('mmpretrain ViT')
+    model.grad_checkpointing = True  # as timm's models have it
+    sites = find_branches(model)
+    with pytest.raises(ValueError, match=r'grad_checkpointing off.*MMEngine'):
+        run_submodels(model, torch.randn(1, 3, 32, 32), draw(sites, 1), sites)
+
+
+class Regrouping(nn.Module):
+    """Makes two rows of one, as MobileViT does."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x):
+        return self.block(x.reshape(-1, x.shape[1] // 2, x.shape[2])).reshape(x.shape)
+
+
+@pytest.mark.parametrize('execution', ['plain', *FAST])
+def test_rows_of_another_kind_are_refused(execution):
+    model = nn.Sequential(Regrouping(backbone('mmpretrain ViT').layers[0]))
+    sites = find_branches(model)
+    with pytest.raises(ValueError, match=r"'0.block'.* gets \d+ rows where \d+ are"):
+        run_submodels(model, torch.randn(1, 4, 16), draw(sites, 1), sites, execution)
+
+
+def test_another_order_is_refused_where_it_matters():
+    model = backbone('mmpretrain ViT')
+    blocks = nn.Sequential(*model.layers)
+    sites = find_branches(blocks)
+    x, plan = torch.randn(2, 4, 16), draw(sites, 2)
+
+    class Reversed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = blocks
+
+        def forward(self, x):
+            for block in reversed(self.blocks):
+                x = block(x)
+            return x
+
+    with pytest.raises(ValueError, match=r"3 runs where blocks.0 .*'kept_rows'"):
+        run_submodels(Reversed(), x, plan, find_branches(Reversed()))
+    kept, plain = (
+        run_submodels(Reversed(), x, plan, find_branches(Reversed()), execution)[0]
+        for execution in ('kept_rows', 'plain')
+    )
+    torch.testing.assert_close(kept, plain, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize('name', BACKBONES)
