@@ -5,3 +5,4 @@ _base_ = [
     'mmpretrain::swin_transformer/swin-tiny_16xb64_in1k.py',
     '../_base_/schemes/augdrop.py',
 ]
+scheme = dict(lean=True)

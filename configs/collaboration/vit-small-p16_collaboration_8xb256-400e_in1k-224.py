@@ -1,7 +1,7 @@
 # ViT-S on ImageNet-1k at 224 pixels, 400 epochs.
 #
-# Published: the recipe, of ViT (DeiT III). Ours: this method over it, and its softmax
-# form beside binary label losses.
+# Published: the recipe, of ViT (DeiT III). Ours: this method over it, and its
+# binary form.
 _base_ = [
     '../_base_/models/vit_classifier.py',
     '../_base_/datasets/imagenet_3augment.py',
@@ -9,3 +9,4 @@ _base_ = [
     '../_base_/schemes/collaboration.py',
     '../_base_/default_runtime_classification.py',
 ]
+scheme = dict(loss='bce')

@@ -9,6 +9,6 @@ _base_ = [
     '../_base_/schemes/cosub.py',
     '../_base_/default_runtime_classification.py',
 ]
-model = dict(train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]))
+model = dict(train_cfg=_base_.cutmix)
 # All of the model, as it has no backbone; the head, of other classes, starts afresh.
 load_from = 'work_dirs/pit-base_cosub_32xb64-90e_in21k-224/epoch_90.pth'

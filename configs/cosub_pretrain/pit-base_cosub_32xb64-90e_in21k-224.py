@@ -10,7 +10,7 @@ _base_ = [
     '../_base_/default_runtime_classification.py',
 ]
 model = dict(
-    num_classes=21841,
+    num_classes=_base_.num_classes,
     drop_path_rate=0.1,
-    train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]),
+    train_cfg=_base_.cutmix,
 )

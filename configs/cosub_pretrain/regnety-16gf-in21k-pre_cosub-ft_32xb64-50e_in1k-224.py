@@ -17,5 +17,5 @@ model = dict(
             prefix='backbone.',
         )
     ),
-    train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]),
+    train_cfg=_base_.cutmix,
 )

@@ -11,6 +11,6 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(arch='base'),
-    head=dict(num_classes=21841, in_channels=1024),
-    train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]),
+    head=dict(num_classes=_base_.num_classes, in_channels=1024),
+    train_cfg=_base_.cutmix,
 )

@@ -1,10 +1,8 @@
 # ViT-H/14, pretrained on ImageNet-21k, fine-tuned on ImageNet-1k at 224 pixels.
 #
 # Published (DeiT III). Ours: that it is fine-tuned by cosub, too.
-# `padding=0` leaves the last pixels out where 14 does not divide the size, as theirs;
-# MMPretrain pads.
 _base_ = [
-    '../_base_/models/vit_classifier_softmax.py',
+    '../_base_/models/vit-huge_classifier_softmax.py',
     '../_base_/datasets/imagenet_crop_3augment.py',
     '../_base_/schedules/lamb_3e-4_50e.py',
     '../_base_/schemes/cosub.py',
@@ -12,9 +10,6 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(
-        arch='huge',
-        patch_size=14,
-        patch_cfg=dict(padding=0),
         layer_cfgs=dict(drop_path_rate=0.45),
         init_cfg=dict(
             type='Pretrained',
@@ -22,6 +17,5 @@ model = dict(
             prefix='backbone.',
         ),
     ),
-    head=dict(in_channels=1280),
-    train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]),
+    train_cfg=_base_.cutmix,
 )

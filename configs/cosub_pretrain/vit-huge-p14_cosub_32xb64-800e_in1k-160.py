@@ -1,24 +1,13 @@
 # ViT-H/14 on ImageNet-1k at 160 pixels, 800 epochs.
 #
 # Published (DeiT III, which cosub builds on).
-# `padding=0` leaves the last pixels out where 14 does not divide the size, as theirs;
-# MMPretrain pads.
 _base_ = [
-    '../_base_/models/vit_classifier.py',
+    '../_base_/models/vit-huge_classifier.py',
     '../_base_/datasets/imagenet_3augment_160.py',
     '../_base_/schedules/lamb_3e-3_800e.py',
     '../_base_/schemes/cosub.py',
     '../_base_/default_runtime_classification.py',
 ]
 scheme = dict(loss='bce')
-model = dict(
-    backbone=dict(
-        arch='huge',
-        patch_size=14,
-        patch_cfg=dict(padding=0),
-        img_size=160,
-        layer_cfgs=dict(drop_path_rate=0.6),
-    ),
-    head=dict(in_channels=1280),
-)
+model = dict(backbone=dict(img_size=160))
 train_dataloader = dict(batch_size=64)

@@ -2,23 +2,15 @@
 #
 # Published (DeiT III). Ours: cosub in its CE form (in the authors' code it is in the
 # BCE form always).
-# `padding=0` leaves the last pixels out where 14 does not divide the size, as theirs;
-# MMPretrain pads.
 _base_ = [
-    '../_base_/models/vit_classifier_softmax.py',
+    '../_base_/models/vit-huge_classifier_softmax.py',
     '../_base_/datasets/imagenet21k_3augment_128.py',
     '../_base_/schedules/lamb_1e-3_90e.py',
     '../_base_/schemes/cosub.py',
     '../_base_/default_runtime_classification.py',
 ]
 model = dict(
-    backbone=dict(
-        arch='huge',
-        patch_size=14,
-        patch_cfg=dict(padding=0),
-        img_size=128,
-        layer_cfgs=dict(drop_path_rate=0.5),
-    ),
-    head=dict(num_classes=21841, in_channels=1280),
-    train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]),
+    backbone=dict(img_size=128, layer_cfgs=dict(drop_path_rate=0.5)),
+    head=dict(num_classes=_base_.num_classes),
+    train_cfg=_base_.cutmix,
 )

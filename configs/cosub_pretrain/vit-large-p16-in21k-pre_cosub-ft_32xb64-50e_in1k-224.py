@@ -19,5 +19,5 @@ model = dict(
         ),
     ),
     head=dict(in_channels=1024),
-    train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]),
+    train_cfg=_base_.cutmix,
 )

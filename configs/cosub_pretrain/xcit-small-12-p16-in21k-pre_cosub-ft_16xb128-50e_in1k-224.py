@@ -17,6 +17,6 @@ model = dict(
             prefix='backbone.',
         )
     ),
-    train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]),
+    train_cfg=_base_.cutmix,
 )
 train_dataloader = dict(batch_size=128)

@@ -9,8 +9,5 @@ _base_ = [
     '../_base_/schemes/cosub.py',
     '../_base_/default_runtime_classification.py',
 ]
-model = dict(
-    head=dict(num_classes=21841),
-    train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0)]),
-)
+model = dict(head=dict(num_classes=_base_.num_classes), train_cfg=_base_.cutmix)
 train_dataloader = dict(batch_size=128)

@@ -2,14 +2,17 @@
 
 import copy
 import functools
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from tiny import labelled_images
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.engine.co_train import RUNNER, co_trained_model, list_schemes
 
@@ -93,6 +96,37 @@ def test_rates_above_zero_wherever_cosub_is_on(name):
     backbone = cfg.model.backbone
     rate = backbone.get('drop_path_rate', 0) or backbone.layer_cfgs.drop_path_rate
     assert 0 < rate < 1
+
+
+@pytest.mark.parametrize('network', ['swin-tiny-patch4-window7', 'vit-small-p16'])
+def test_what_is_decayed_on_ade20k(network):
+    name = f'upernet/{network}_upernet_8xb2-160k_ade20k-512x512.py'
+    cfg = Config.fromfile(ROOT / name)
+    init_default_scope(cfg.default_scope)
+    shrink(cfg.model)
+    model = MODELS.build(copy.deepcopy(cfg.model))
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    norms = {
+        id(p)
+        for module in model.modules()
+        if isinstance(module, (_BatchNorm, torch.nn.LayerNorm))
+        for p in module.parameters(recurse=False)
+    }
+    names = {id(p): n for n, p in model.named_parameters()}
+    position = re.compile(r'cls_token|pos_embed|relative_position_bias_table')
+    kinds = set()
+    for group in optimizer.param_groups:
+        assert group['lr'] == 6e-5
+        for p in group['params']:
+            free = id(p) in norms or bool(position.search(names[id(p)]))
+            kinds.add((id(p) in norms, free))
+            assert group['weight_decay'] == (0 if free else 0.01), names[id(p)]
+    assert kinds == {(True, True), (False, True), (False, False)}
+
+
+def test_the_rate_decays_until_the_end_of_a_shorter_run():
+    cfg = Config.fromfile(ROOT / '_base_' / 'schedules' / 'adamw_160k.py')
+    assert [s.get('end') for s in cfg.param_scheduler] == [1500, None]
 
 
 def test_every_config_is_listed():

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
+from mmcosub.engine.cli import find_config
 from mmcosub.engine.co_train import RUNNER, co_trained_model
 
 ROOT = Path(__file__).parents[2] / 'configs'
@@ -17,6 +19,12 @@ CONFIGS = sorted(
     for path in ROOT.rglob('*_in1k-224.py')
     if path.parent.name != 'cosub_pretrain'
 )
+MAE = {
+    'vit-base-p16-mae-pre_augmask-ft_8xb128-100e': (5e-4, 0.65, 0.1),
+    'vit-large-p16-mae-pre_augmask-ft_8xb128-50e': (1e-3, 0.75, 0.2),
+    'vit-huge-p14-mae-pre_augmask-ft_8xb128-50e': (1e-3, 0.75, 0.3),
+}
+"""Learning rate for 256 images, layer decay and drop-path rate, as published."""
 
 
 def shrink(model):
@@ -66,4 +74,55 @@ def test_one_step_of_each(name):
 
 
 def test_all_methods_and_networks_are_there():
-    assert len(CONFIGS) == 7 * 3 - 1  # a ResNet has no dropout for AugDrop
+    networks = 7 * 3 - 1  # a ResNet has no dropout for AugDrop
+    assert len(CONFIGS) == networks + len(MAE)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_label_loss_and_loss_between_views_go_together(name):
+    cfg = Config.fromfile(ROOT / name)
+    binary = cfg.model.head.loss.type == 'mmcosub.BinaryCrossEntropyLoss'
+    assert (cfg.scheme.get('loss') == 'bce') == binary
+
+
+def test_augsub_runs_view_after_view():
+    configs = sorted((ROOT / 'augsub').glob('*.py'))
+    assert len(configs) == 17
+    assert all(Config.fromfile(config).scheme.lean for config in configs)
+
+
+@pytest.mark.parametrize(('name', 'values'), MAE.items())
+def test_fine_tuning_after_mae(name, values):
+    cfg = Config.fromfile(ROOT / 'augsub' / f'{name}_in1k-224.py')
+    rate, decay, drop_path = values
+    optim = cfg.optim_wrapper
+    images = cfg.auto_scale_lr.base_batch_size
+    assert images == 8 * cfg.train_dataloader.batch_size == 1024
+    assert optim.optimizer.lr == pytest.approx(rate * images / 256)
+    assert optim.paramwise_cfg.layer_decay_rate == decay
+    assert cfg.model.backbone.drop_path_rate == drop_path
+    assert (cfg.scheme.type, cfg.scheme.ratio) == ('mmcosub.AugMask', 0.5)
+    assert cfg.train_cfg.max_epochs == int(name[-4:-1].lstrip('-'))
+    # Weights of MMPretrain's run of the same network.
+    run = Path(cfg.model.backbone.init_cfg.checkpoint).parent.name
+    before = Config.fromfile(find_config(f'mmpretrain::mae/{run}.py'))
+    arch = before.model.backbone.get('arch')
+    assert arch.replace('mae-', '') in (cfg.model.backbone.arch, arch[0])
+    assert before.model.backbone.get('patch_size', 16) == cfg.model.backbone.patch_size
+
+
+def test_layer_decay_of_fine_tuning_after_mae():
+    name = 'augsub/vit-base-p16-mae-pre_augmask-ft_8xb128-100e_in1k-224.py'
+    cfg = Config.fromfile(ROOT / name)
+    init_default_scope(cfg.default_scope)
+    shrink(cfg.model)
+    model = MODELS.build(co_trained_model(cfg.model, cfg.scheme))
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    names = {id(p): n for n, p in model.named_parameters()}
+    rates = {names[id(g['params'][0])]: g['lr'] for g in optimizer.param_groups}
+    # The head, behind 3 blocks, before which is the stem.
+    assert rates['head.fc.weight'] == pytest.approx(2e-3)
+    for i in range(3):
+        of_block = rates[f'backbone.layers.{i}.attn.qkv.weight']
+        assert of_block == pytest.approx(2e-3 * 0.65 ** (3 - i))
+    assert rates['backbone.pos_embed'] == pytest.approx(2e-3 * 0.65**4)

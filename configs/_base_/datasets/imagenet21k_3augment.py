@@ -5,7 +5,8 @@
 # go by their sorted names.
 _base_ = './imagenet_crop_3augment.py'
 data_root = 'data/imagenet21k'
-data_preprocessor = dict(num_classes=21841)
+num_classes = 21841
+data_preprocessor = dict(num_classes=num_classes)
 train_dataloader = dict(dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader

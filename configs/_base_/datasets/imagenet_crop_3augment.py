@@ -20,3 +20,5 @@ train_dataloader = dict(
     sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True),
     dataset=dict(pipeline=train_pipeline),
 )
+# No mixup: for `model.train_cfg`.
+cutmix = dict(augments=[dict(type='CutMix', alpha=1.0)])

@@ -1,5 +1,9 @@
 # AdamW with linear warm-up and decay over 160k iterations. Position embeddings, relative
 # position tables and norms are not decayed.
+#
+# A key of `custom_keys` takes the place of every other rule for the parameters whose
+# names contain it, and of two such keys the longer counts. So `backbone` with an
+# `lr_mult` alone would have the backbone's norms decayed.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
@@ -15,7 +19,8 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, begin=1500, end=160000, by_epoch=False),
+    # Until the end of the run, however long it is.
+    dict(type='PolyLR', eta_min=0.0, power=1.0, begin=1500, by_epoch=False),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=160000, val_interval=16000)
 val_cfg = dict(type='ValLoop')

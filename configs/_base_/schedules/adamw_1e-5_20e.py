@@ -15,5 +15,5 @@ param_scheduler = [
     ),
     # Constant from there: their cosine is down to 1e-5, the learning rate itself.
 ]
-train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=1)
+train_cfg = dict(max_epochs=20, val_interval=1)
 auto_scale_lr = dict(base_batch_size=512)
