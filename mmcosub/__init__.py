@@ -2,7 +2,7 @@
 
 from .stack import check_stack, installed_version
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 # Before anything that imports the stack, so that a wrong one is named as such.
 check_stack()
