@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 READY := $(if $(filter .venv,$(VENV)),$(STAMP),$(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format bench clean
+.PHONY: help demo test test-all lint format zoo bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[.a-z][.a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' \
@@ -34,6 +34,9 @@ lint: $(READY)  ## check style and types
 format: $(READY)  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+zoo: $(READY)  ## rewrite the metafiles and tables of configs/ after a change there
+	$(BIN)/python docs/zoo.py
 
 bench: $(READY)  ## measure step times
 	$(BIN)/python benchmarks/fast.py
