@@ -1,6 +1,7 @@
 """Losses that mmseg and mmpretrain lack."""
 
 from .binary_cross_entropy import BinaryCrossEntropyLoss
+from .label_loss import activations, averages_all_pixels
 from .soft_label import (
     SOFT_LOSSES,
     soft_binary_cross_entropy,
@@ -12,6 +13,8 @@ from .soft_label import (
 __all__ = [
     'SOFT_LOSSES',
     'BinaryCrossEntropyLoss',
+    'activations',
+    'averages_all_pixels',
     'soft_binary_cross_entropy',
     'soft_cross_entropy',
     'soft_kl_divergence',

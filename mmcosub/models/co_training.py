@@ -3,26 +3,28 @@
 Shapes: ``V`` views, ``B`` samples, ``*`` positions.
 """
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from mmengine.dist import get_rank
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from mmcosub.losses import weighted_mean
 from mmcosub.registry import SCHEMES, build
 from mmcosub.schemes import Scheme
 from mmcosub.submodels import (
     fastest_exact,
     find_branches,
+    inexact,
     plan_generator,
     run_submodels,
 )
 
 from .extras import Extras
+from .iteration import Iteration
 from .lean import lean_step
 
 
@@ -35,30 +37,45 @@ class CoTraining:
     """
 
     scheme: Scheme
+    train: Callable
     backbone: torch.nn.Module
     plans_drawn: int
     """Number of plans drawn so far, on each rank."""
-    tapped: list[Tensor]
-    """Outputs of the scheme's taps in the last pass."""
     telemetry: dict[str, Tensor]
     """What the last iteration's views did, for CoTrainingLossHook to log."""
+    lean_views: list[int] | None
+    """The views that a lean step is at."""
+    lean_iteration: Iteration | None
+    """The iteration that a lean step is at."""
 
-    def init_co_training(self, scheme: dict | Scheme) -> None:
+    def init_co_training(
+        self, scheme: dict | Scheme, activations: set[str], where: str
+    ) -> None:
         """Build the scheme and find the backbone's branches.
 
         Args:
             scheme (dict | Scheme): The scheme or its config.
+            activations (set[str]): By what the label loss turns logits into
+                probabilities, see :func:`mmcosub.losses.activations`.
+            where (str): Setting that says so.
 
         Raises:
-            ValueError: If the backbone has no known block or every rate is 0.
+            ValueError: If the backbone has no known block, every rate is 0, or the
+                scheme does not go with the label loss.
         """
         self.scheme = scheme if isinstance(scheme, Scheme) else build(SCHEMES, scheme)
+        self.scheme.fit_loss(activations, where)
         self.sites = find_branches(self.backbone)
+        self.train()  # frozen stages leave the training mode here
         self.scheme.check(self.sites)
-        self.extras = Extras(self.scheme.prepare(self))
+        modules = dict(self.scheme.prepare(self))
+        for objective in self.scheme.objectives:
+            modules.update(objective.prepare(self))
+        self.extras = Extras(modules)
         self.plans_drawn = 0
         self.telemetry = {}
-        self.only_views: list[int] | None = None
+        self.lean_views = self.lean_iteration = None
+        self._checked = False
 
     @property
     def plan_seed(self) -> int:
@@ -78,111 +95,98 @@ class CoTraining:
 
         Returns:
             dict[str, Tensor]: The stock model's losses, combined over views, and
-            co-training losses. Of some views only, in a lean pass.
+            co-training losses. Of some views only, in a lean step.
         """
-        if self.only_views is None or self.only_views == self.scheme.passes[0]:
-            self._begin(len(inputs))
-        if self.only_views is not None:
-            return self._one_pass(inputs, data_samples, self.only_views)
+        if self.lean_views is None:
+            iteration, passes = self._begin(len(inputs)), self.scheme.passes
+        else:
+            if self.lean_iteration is None:
+                self.lean_iteration = self._begin(len(inputs))
+            iteration, passes = self.lean_iteration, [self.lean_views]
         losses: dict[str, Tensor] = {}
-        for views in self.scheme.passes:
-            for key, value in self._one_pass(inputs, data_samples, views).items():
+        for views in passes:
+            terms = self.pass_loss(iteration, inputs, data_samples, views)
+            iteration.end_pass()
+            for key, value in terms.items():
                 if key not in losses:
                     losses[key] = value
                 elif 'loss' in key:  # accuracies are the first views'
                     losses[key] = losses[key] + value
         return losses
 
+    @abstractmethod
     def pass_loss(
-        self, inputs: Tensor, data_samples: list, views: list[int]
+        self,
+        iteration: Iteration,
+        inputs: Tensor,
+        data_samples: list,
+        views: list[int],
     ) -> dict[str, Tensor]:
         """Losses of some views, weighted.
 
         Args:
+            iteration (Iteration): The iteration; views of earlier passes have run.
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (list): Their labels.
-            views (list[int]): The views. Those of earlier passes have run.
+            views (list[int]): The views.
         """
-        raise NotImplementedError
 
-    def _begin(self, batch: int) -> None:
-        self._step = self.plans_drawn
+    def _begin(self, batch: int) -> Iteration:
+        """Draw the plan of the next iteration."""
+        if not self._checked:
+            self._check_once()
+        step = self.plans_drawn
         self.plans_drawn += 1
-        rng = plan_generator(self.plan_seed, self._step, get_rank())
-        self._plan = self.scheme.draw(self.sites, batch, rng)
-        self._logits: dict[str, list[Any]] = {}
-        self.telemetry = {}
+        rng = plan_generator(self.plan_seed, step, get_rank())
+        plan = self.scheme.draw(self.sites, batch, rng)
+        iteration = Iteration(self.scheme, plan, self.plan_seed, step)
+        self.telemetry = iteration.telemetry
+        return iteration
 
-    def _one_pass(
-        self, inputs: Tensor, data_samples: list, views: list[int]
-    ) -> dict[str, Tensor]:
-        losses = self.pass_loss(inputs, data_samples, views)
-        for logits in self._logits.values():  # free what backward does not need
-            logits[:] = [z if z is None else z.detach() for z in logits]
-        return losses
+    def _check_once(self) -> None:
+        """Check the model as it trains; hooks may have frozen parts of it since."""
+        self.scheme.check(self.sites)
+        self._checked = True
+        execution = self.scheme.execution
+        reason = None if execution == 'auto' else inexact(self.backbone, execution)
+        if reason:
+            print_log(
+                f'scheme.execution={execution!r} does not compute what the plain '
+                f'execution does: {reason}. It was asked for by name, so it runs; '
+                "'auto' takes the fastest exact one.",
+                'current',
+            )
 
-    def run_backbone(self, inputs: Tensor, views: list[int]) -> Any:
+    def run_backbone(
+        self, iteration: Iteration, inputs: Tensor, views: list[int]
+    ) -> tuple[Any, list[Any]]:
         """Run the backbone as the submodels of some views.
 
         Args:
+            iteration (Iteration): The iteration.
             inputs (Tensor): Images of shape (B, ...).
             views (list[int]): The views, V of them.
 
         Returns:
-            The backbone's outputs with V * B rows, views outermost.
+            tuple: The backbone's outputs, and those of the blocks that objectives tap,
+            with V * B rows each, views outermost.
         """
-        plan = self._plan.of(views)
-        execution = self.scheme.execution
-        rng = plan_generator(self.plan_seed + 1 + views[0], self._step, get_rank())
-        alone = views[0] if len(views) == 1 else None
-        with (
-            nullcontext(inputs)
-            if alone is None
-            else self.scheme.disturb(self, alone, inputs, rng)
-        ) as images:
-            if execution == 'auto':
-                execution = fastest_exact(self.backbone)
-            taps = self.scheme.taps(self)
-            features, work = run_submodels(
-                self.backbone, images, plan, self.sites, execution, taps
+        settings: dict[str, Any] = {}
+        if len(views) == 1:
+            inputs, settings['disturbed'] = self.scheme.disturb(
+                self, views[0], inputs, iteration.generator(views)
             )
-        features, self.tapped = features if taps else (features, [])
-        share = torch.tensor(work * len(views) / self.scheme.views)
-        self.telemetry['branch_work'] = self.telemetry.get('branch_work', 0) + share
-        return features
-
-    def teaching_loss(
-        self,
-        head: str,
-        views: list[int],
-        logits: Sequence[Tensor],
-        weight: Tensor | None = None,
-    ) -> Tensor:
-        """Co-training loss of some views at one head.
-
-        Args:
-            head (str): Name of the head.
-            views (list[int]): The views.
-            logits (Sequence[Tensor]): Their logits, of shape (B, C, *) each.
-            weight (Tensor, optional): Weight of each position, of shape (B, *).
-        """
-        total = self.scheme.views
-        seen = self._logits.setdefault(head, [None] * total)
-        for v, z in zip(views, logits, strict=True):
-            seen[v] = z
-        if len(views) == total:
-            return self.scheme.co_training_loss(seen, weight)
-        losses = [self.scheme.student_loss(v, seen, weight) for v in views]
-        return torch.stack(losses).sum()
-
-    def note(
-        self, head: str, views: list[int], loss: Tensor, weight: Tensor | None = None
-    ) -> None:
-        """Note the co-training loss of the main head and how far views agree."""
-        before = self.telemetry.get('co_training', 0)
-        self.telemetry['co_training'] = before + loss.detach()
-        if views[-1] == self.scheme.views - 1:
-            self._note_agreement([z.detach() for z in self._logits[head]], weight)
+        execution = self.scheme.execution
+        if execution == 'auto':
+            execution = fastest_exact(self.backbone)
+        taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
+        plan = iteration.plan.of(views)
+        features, work = run_submodels(
+            self.backbone, inputs, plan, self.sites, execution, taps, **settings
+        )
+        share = work * len(views) / self.scheme.views
+        iteration.add('branch_work', torch.tensor(share))
+        return features if taps else (features, [])
 
     # ---- one optimizer step ------------------------------------------------------
 
@@ -198,22 +202,6 @@ class CoTraining:
         if not self.scheme.lean:
             return super().train_step(data, optim_wrapper)  # type: ignore[misc]
         return lean_step(self, self, data, optim_wrapper)
-
-    @torch.no_grad()
-    def _note_agreement(
-        self, logits: Sequence[Tensor], weight: Tensor | None = None
-    ) -> None:
-        """Note the share of positions at which views predict the same class.
-
-        Args:
-            logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *).
-            weight (Tensor, optional): Weight of each position, of shape (B, *).
-        """
-        classes = [z.argmax(dim=1) for z in logits]
-        same = [(c == classes[0]).float() for c in classes[1:]]
-        if same:
-            agreement = torch.stack([weighted_mean(s, weight) for s in same]).mean()
-            self.telemetry['agreement'] = agreement
 
 
 def split_views(outputs: Any, views: int) -> list[Any]:

@@ -10,10 +10,10 @@ from mmengine.registry import MODEL_WRAPPERS
 def lean_step(
     model: Any, runs: Any, data: Any, optim_wrapper: OptimWrapper
 ) -> dict[str, torch.Tensor]:
-    """One optimizer step whose passes are propagated backward one after another.
+    """One optimizer step in which each pass runs backward before the next one starts.
 
-    Memory is that of the largest pass, gradients are those of all at once (AugSub's and
-    stimulative training's code do the same by hand).
+    The memory is that of the largest pass, the gradients are those of all passes at
+    once. AugSub's and stimulative training's code do the same by hand.
 
     Args:
         model (CoTraining): The model.
@@ -29,33 +29,34 @@ def lean_step(
     logs: dict[str, torch.Tensor] = {}
     data = model.data_preprocessor(data, True)
     try:
-        for i, views in enumerate(passes):
-            model.only_views = views
-            last = i == len(passes) - 1
+        for views in passes:
+            model.lean_views = views
+            last = views is passes[-1]
             with ExitStack() as stack:
                 stack.enter_context(optim_wrapper.optim_context(runs))
                 if not last and hasattr(runs, 'no_sync'):
                     # Gradients are exchanged once, when they are complete.
                     stack.enter_context(runs.no_sync())
                 losses = runs._run_forward(data, mode='loss')
-                loss, values = model.parse_losses(losses)
-                if last and runs is not model:
-                    # Every parameter has a gradient here, as the exchange expects, also
-                    # those (auxiliary heads') that this pass does not use.
-                    parts = [p.sum() for p in model.parameters() if p.requires_grad]
-                    loss = loss + 0.0 * torch.stack(parts).sum()
-                if last:
-                    optim_wrapper.update_params(loss)
-                else:
-                    # One step counts once where gradients are accumulated.
-                    count = optim_wrapper._inner_count
-                    optim_wrapper.backward(optim_wrapper.scale_loss(loss))
-                    optim_wrapper._inner_count = count
+            loss, values = model.parse_losses(losses)
+            if last and runs is not model:
+                # Every parameter has a gradient here, as the exchange expects, also
+                # those (auxiliary heads') that this pass does not use.
+                parts = [p.sum() for p in model.parameters() if p.requires_grad]
+                loss = loss + 0.0 * torch.stack(parts).sum()
+            # As in the stock step, outside of autocast.
+            if last:
+                optim_wrapper.update_params(loss)
+            else:
+                # One step counts once where gradients are accumulated.
+                count = optim_wrapper._inner_count
+                optim_wrapper.backward(optim_wrapper.scale_loss(loss))
+                optim_wrapper._inner_count = count
             for key, value in values.items():
                 added = 'loss' in key and key in logs
                 logs[key] = logs[key] + value if added else logs.get(key, value)
     finally:
-        model.only_views = None
+        model.lean_views = model.lean_iteration = None
     return logs
 
 

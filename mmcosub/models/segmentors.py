@@ -5,133 +5,145 @@ Shapes: ``V`` views, ``B`` images, ``C`` classes, ``H, W`` a head's own resoluti
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.utils import SampleList, add_prefix
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmcosub.losses import activations, averages_all_pixels
 from mmcosub.registry import MODELS
+from mmcosub.schemes import Pass, Scheme
 
-from .co_training import CoTraining, split_views, weighted_losses
+from .co_training import CoTraining, weighted_losses
+from .iteration import Iteration
+from .segmentor_heads import (
+    Head,
+    labelled_share,
+    list_heads,
+    prediction_logits,
+    run_heads,
+)
 
-# Where the logits that a head predicts with are among its training outputs, for heads
-# with several. Not listed: a tuple's first, a list's (successive refinements') last.
-_PREDICTION = {'PIDHead': 1}
 
-
-class _CoTrainingSegmentor(CoTraining):
+class CoTrainingSegmentor(CoTraining):
     """The loss of a co-trained segmentor; evaluation is the stock model's."""
 
     decode_head: Any
     with_neck: bool
-    auxiliary_head: Any
     with_auxiliary_head: bool
+    neck: Any
 
-    def _check_heads(self) -> None:
-        stock = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
-        for name, head, _ in self._heads():
-            if getattr(type(head), 'loss', None) not in stock:
-                raise ValueError(
-                    f'{type(head).__name__} ({name}) computes its loss without logits '
-                    'at every pixel, so views cannot teach each other there. Use a '
-                    'head with the loss of BaseDecodeHead (UPerHead, FCNHead, '
-                    'SegformerHead, PSPHead, ASPPHead, ...).'
-                )
+    def init_segmentor(self, scheme: dict | Scheme) -> None:
+        """Check the heads and begin co-training.
 
-    def _heads(self) -> list[tuple[str, nn.Module, bool]]:
-        """Name, head and whether it is the one to predict with, in order."""
-        if isinstance(self.decode_head, nn.ModuleList):
-            last = len(self.decode_head) - 1
-            heads = [
-                (f'decode_{i}', h, i == last) for i, h in enumerate(self.decode_head)
-            ]
-        else:
-            heads = [('decode', self.decode_head, True)]
-        if self.with_auxiliary_head:
-            aux = self.auxiliary_head
-            if isinstance(aux, nn.ModuleList):
-                heads += [(f'aux_{i}', head, False) for i, head in enumerate(aux)]
-            else:
-                heads.append(('aux', aux, False))
-        return heads
+        Args:
+            scheme (dict | Scheme): The scheme or its config.
+        """
+        main = next(head for head in list_heads(self) if head.main)
+        kinds = activations(main.module.loss_decode)
+        where = f'model.decode_head.loss_decode of {type(main.module).__name__}'
+        if main.module.out_channels == 1:
+            # A softmax over one class is 1 whatever the logit.
+            kinds, where = {'sigmoid'}, 'model.decode_head.out_channels=1'
+        self.init_co_training(scheme, kinds, where)
 
     def pass_loss(
-        self, inputs: Tensor, data_samples: SampleList, views: list[int]
+        self,
+        iteration: Iteration,
+        inputs: Tensor,
+        data_samples: SampleList,
+        views: list[int],
     ) -> dict[str, Tensor]:
         """Losses of some views, weighted.
 
         Args:
+            iteration (Iteration): The iteration; views of earlier passes have run.
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (list[SegDataSample]): Their labels, in ``gt_sem_seg``.
-            views (list[int]): The views. Those of earlier passes have run.
+            views (list[int]): The views.
 
         Returns:
-            dict[str, Tensor]: The stock model's losses, combined over views, and one
-            co-training loss a co-trained head.
+            dict[str, Tensor]: The stock model's losses, combined over views, one
+            co-training loss a co-trained head, and those of further objectives.
         """
-        features = self.run_backbone(inputs, views)
-        losses: dict[str, Tensor] = self.scheme.penalties(self, features)
+        features, tapped = self.run_backbone(iteration, inputs, views)
+        done = Pass(self, views, features, tapped, {}, {}, {})
         if self.with_neck:
-            features = self.neck(features)  # type: ignore[attr-defined]
-
+            features = self.neck(features)
         labelled = any(self.scheme.label_weights[v] for v in views)
-        logits: dict[str, list[Tensor]] = {}
-        shares: dict[str, Tensor] = {}
-        previous: Any = None
-        for name, head, main in self._heads():
-            teaches = main or self.scheme.auxiliary
-            if not (labelled or teaches or isinstance(head, BaseCascadeDecodeHead)):
-                continue
-            if isinstance(head, BaseCascadeDecodeHead):
-                outputs = head.forward(features, previous)
-            else:
-                outputs = head.forward(features)
-            previous = outputs
-            of_views = split_views(outputs, len(views))  # once, for both losses
-            terms = self._label_loss(head, of_views, data_samples, views, main)
-            losses.update(add_prefix(terms, name))
-            logits[name] = [prediction_logits(head, output) for output in of_views]
-            shares[name] = labelled_share(head, data_samples, logits[name][0])
-            if teaches:
-                loss = self.teaching_loss(name, views, logits[name], shares[name])
-                if main:
-                    self.note(name, views, loss, shares[name])
-                else:
-                    loss = loss * auxiliary_weight(head)
-                losses[f'{name}.loss_co_training'] = loss
-        mutual = self.scheme.heads_loss(logits, shares)
-        if mutual is not None:
-            losses['loss_heads'] = mutual
+        every = labelled or self.scheme.auxiliary
+        heads = [head for head in list_heads(self) if every or not head.auxiliary]
+
+        losses: dict[str, Tensor] = {}
+        for head, outputs in run_heads(heads, features, len(views)):
+            terms = self._label_losses(iteration, head, outputs, data_samples, views)
+            losses.update(add_prefix(terms, head.name))
+            self._note_logits(done, iteration, head, outputs, data_samples)
+            if head.main or self.scheme.auxiliary:
+                taught = self._taught(iteration, head, done)
+                losses[f'{head.name}.loss_co_training'] = taught
+        for objective in self.scheme.objectives:
+            losses.update(objective.losses(done))
         return losses
 
-    def _label_loss(
+    def _label_losses(
         self,
-        head: Any,
-        of_views: list[Any],
+        iteration: Iteration,
+        head: Head,
+        outputs: list[Any],
         data_samples: SampleList,
         views: list[int],
-        main: bool,
     ) -> dict[str, Tensor]:
+        """A head's stock losses, combined over the views that see labels."""
         weights = {v: self.scheme.label_weights[v] for v in views}
         losses = {
-            v: head.loss_by_feat(output, data_samples)
-            for v, output in zip(views, of_views, strict=True)
+            v: head.module.loss_by_feat(output, data_samples)
+            for v, output in zip(views, outputs, strict=True)
             if weights[v]
         }
-        if main:
+        if head.main:
             for v, terms in losses.items():
-                total = weighted_losses([terms], [1.0])
-                self.telemetry[f'label_view{v}'] = sum(
-                    t.detach() for key, t in total.items() if 'loss' in key
-                )
+                for key, term in weighted_losses([terms], [1.0]).items():
+                    if 'loss' in key:
+                        iteration.add(f'label_view{v}', term)
         return weighted_losses(list(losses.values()), [weights[v] for v in losses])
+
+    def _note_logits(
+        self,
+        done: Pass,
+        iteration: Iteration,
+        head: Head,
+        outputs: list[Any],
+        data_samples: SampleList,
+    ) -> None:
+        """Note a head's logits, and how its pixels count."""
+        logits = [prediction_logits(head.module, output) for output in outputs]
+        key = (head.module.ignore_index, *logits[0].shape[2:])
+        if key not in iteration.labelled:
+            share = labelled_share(head.module, data_samples, logits[0])
+            iteration.labelled[key] = share
+        share = iteration.labelled[key]
+        done.logits[head.name] = logits
+        done.weights[head.name] = share
+        if averages_all_pixels(head.module.loss_decode):
+            # So that the two losses keep their balance, whatever has no label.
+            done.factors[head.name] = share.mean()
+
+    def _taught(self, iteration: Iteration, head: Head, done: Pass) -> Tensor:
+        """Co-training loss of a head."""
+        weight = done.weights[head.name]
+        logits = done.logits[head.name]
+        loss = iteration.teach(head.name, done.views, logits, weight)
+        loss = loss * done.factors.get(head.name, 1.0)
+        if not head.main:
+            return loss * head.weight
+        iteration.add('co_training', loss)
+        threshold = getattr(head.module, 'threshold', None) or 0.5
+        iteration.note_agreement(head.name, weight, threshold)
+        return loss
 
 
 @MODELS.register_module()
-class CoTrainingEncoderDecoder(_CoTrainingSegmentor, EncoderDecoder):
+class CoTrainingEncoderDecoder(CoTrainingSegmentor, EncoderDecoder):
     """mmseg's ``EncoderDecoder``, trained by a scheme.
 
     Parameter names, evaluation and inference are the stock model's.
@@ -142,17 +154,17 @@ class CoTrainingEncoderDecoder(_CoTrainingSegmentor, EncoderDecoder):
 
     Raises:
         ValueError: If the backbone has no known block, every drop-path rate is 0, or
-            a head has no logits at every pixel.
+            a head has no logits at every pixel, or the scheme's soft loss does not go
+            with the decode head's loss.
     """
 
     def __init__(self, scheme: dict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._check_heads()
-        self.init_co_training(scheme)
+        self.init_segmentor(scheme)
 
 
 @MODELS.register_module()
-class CoTrainingCascadeEncoderDecoder(_CoTrainingSegmentor, CascadeEncoderDecoder):
+class CoTrainingCascadeEncoderDecoder(CoTrainingSegmentor, CascadeEncoderDecoder):
     """mmseg's ``CascadeEncoderDecoder``, trained by a scheme.
 
     Each head runs once (the stock model runs all but the last twice). Arguments and
@@ -161,45 +173,4 @@ class CoTrainingCascadeEncoderDecoder(_CoTrainingSegmentor, CascadeEncoderDecode
 
     def __init__(self, scheme: dict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._check_heads()
-        self.init_co_training(scheme)
-
-
-def prediction_logits(head: Any, outputs: Any) -> Tensor:
-    """The logits a head predicts with, among all that it returns in training.
-
-    Args:
-        head (nn.Module): A decode head.
-        outputs (Tensor | tuple | list): What its ``forward`` returned.
-    """
-    if isinstance(outputs, Tensor):
-        return outputs
-    default = -1 if isinstance(outputs, list) else 0
-    return outputs[_PREDICTION.get(type(head).__name__, default)]
-
-
-def labelled_share(head: Any, data_samples: SampleList, logits: Tensor) -> Tensor:
-    """How much of each of the head's pixels has a label (ours).
-
-    Args:
-        head (nn.Module): The head, for its ``ignore_index``.
-        data_samples (list[SegDataSample]): Labels of B images.
-        logits (Tensor): Of shape (B, C, H, W).
-
-    Returns:
-        Tensor: In [0, 1], of shape (B, H, W).
-    """
-    labels = [sample.gt_sem_seg.data for sample in data_samples]
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    valid = [(label != head.ignore_index).to(dtype) for label in labels]
-    height, width = logits.shape[-2:]
-    shares = [F.adaptive_avg_pool2d(v, (height, width)) for v in valid]
-    return torch.cat(shares)
-
-
-def auxiliary_weight(head: Any) -> float:
-    """Weight that a head's co-training loss inherits from its label loss."""
-    losses: Any = head.loss_decode
-    if isinstance(losses, nn.ModuleList):
-        losses = losses[0]
-    return getattr(losses, 'loss_weight', 1.0)
+        self.init_segmentor(scheme)

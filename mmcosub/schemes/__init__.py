@@ -5,6 +5,7 @@ from .base import Scheme, Teaching
 from .collaboration import Collaboration
 from .cosub import Cosub
 from .group_knowledge import GroupKnowledge, PrefixScheme, Stimulative
+from .objective import Objective, Pass
 from .stochastic_depth import StochasticDepth
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     'Collaboration',
     'Cosub',
     'GroupKnowledge',
+    'Objective',
+    'Pass',
     'PrefixScheme',
     'Scheme',
     'Stimulative',

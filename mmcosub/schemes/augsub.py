@@ -1,7 +1,8 @@
 """AugSub: the main network teaches itself under one more disturbance."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,19 @@ from torch import Tensor, nn
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Site
 from mmcosub.submodels.masking import (
+    MaskedPatches,
+    RemovedTokens,
     mask_pixels,
-    masked_patches,
     masking_kind,
-    removed_tokens,
 )
 
-from .base import Scheme, Teaching
+from .base import Context, Scheme, Teaching, refuse_frozen
 from .mask_token import MaskToken
 
 MAIN, SUB = 0, 1
+
+# Not behind a projection: on attention weights, and mmcv's slot for a drop path.
+_OTHER_DROPOUTS = ('attn_drop', 'dropout_layer')
 
 
 class AugSub(Scheme):
@@ -62,6 +66,7 @@ class AugSub(Scheme):
 
     def check(self, sites: Sequence[Site]) -> None:
         """See :class:`Scheme`. The views differ whatever the drop-path rates are."""
+        refuse_frozen(self, sites)
 
 
 @SCHEMES.register_module()
@@ -102,23 +107,25 @@ class AugDrop(AugSub):
 
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
-    ) -> AbstractContextManager[Tensor]:
+    ) -> tuple[Tensor, Context]:
         """See :class:`Scheme`."""
         if view == MAIN:
-            return nullcontext(images)
-        return self._dropout(model, images)
+            return images, nullcontext
+        return images, partial(_dropout_rates, model.sites, self.ratio)
 
-    @contextmanager
-    def _dropout(self, model: Any, images: Tensor) -> Iterator[Tensor]:
-        modules = _projection_dropouts(model.sites)
-        before = [module.p for module in modules]
-        for module in modules:
-            module.p = self.ratio
-        try:
-            yield images
-        finally:
-            for module, p in zip(modules, before, strict=True):
-                module.p = p
+
+@contextmanager
+def _dropout_rates(sites: Sequence[Site], rate: float) -> Iterator[None]:
+    """Run with another rate behind every projection."""
+    modules = _projection_dropouts(sites)
+    before = [module.p for module in modules]
+    for module in modules:
+        module.p = rate
+    try:
+        yield
+    finally:
+        for module, p in zip(modules, before, strict=True):
+            module.p = p
 
 
 @SCHEMES.register_module()
@@ -143,32 +150,27 @@ class AugMask(AugSub):
             return {}  # no feature map to put a token back into
         return {'mask_token': MaskToken(_width(model, self.kind))}
 
-    @contextmanager
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
-    ) -> Iterator[Tensor]:
+    ) -> tuple[Tensor, Context]:
         """See :class:`Scheme`."""
         if view == MAIN:
-            yield images
-        elif self.kind == 'pixels':
-            yield mask_pixels(images, self.ratio, rng)
-        elif self.kind == 'patches':
-            token = model.extras['mask_token'].value
-            with masked_patches(model.backbone, images, self.ratio, token, rng):
-                yield images
-        else:
-            extras = model.extras
-            token = extras['mask_token'].value if 'mask_token' in extras else None
-            backbone = getattr(model.backbone, 'timm_model', model.backbone)
-            with removed_tokens(
-                model.sites,
-                _blocks_put_out(model),
-                _prefix_tokens(backbone),
-                self.ratio,
-                token,
-                rng,
-            ):
-                yield images
+            return images, nullcontext
+        if self.kind == 'pixels':
+            return mask_pixels(images, self.ratio, rng), nullcontext
+        extras = model.extras
+        token = extras['mask_token'].value if 'mask_token' in extras else None
+        if self.kind == 'patches' and token is not None:
+            return images, MaskedPatches(model.backbone, images, self.ratio, token, rng)
+        backbone = getattr(model.backbone, 'timm_model', model.backbone)
+        return images, RemovedTokens(
+            model.sites,
+            _blocks_put_out(model),
+            _prefix_tokens(backbone),
+            self.ratio,
+            token,
+            rng,
+        )
 
 
 def _projection_dropouts(sites: Sequence[Site]) -> list[nn.Dropout]:
@@ -177,7 +179,7 @@ def _projection_dropouts(sites: Sequence[Site]) -> list[nn.Dropout]:
         module
         for block in blocks
         for name, module in block.named_modules()
-        if isinstance(module, nn.Dropout) and not name.endswith('attn_drop')
+        if isinstance(module, nn.Dropout) and not name.endswith(_OTHER_DROPOUTS)
     ]
 
 
@@ -192,6 +194,8 @@ def _width(model: Any, kind: str) -> int:
 def _prefix_tokens(backbone: Any) -> int:
     """Number of tokens before the patches'."""
     backbone = getattr(backbone, 'model', backbone)  # timm's feature extractor
+    if not getattr(backbone, 'with_cls_token', True):
+        return 0  # mmseg's ViT has the parameter all the same
     if hasattr(backbone, 'num_extra_tokens'):
         return int(backbone.num_extra_tokens)
     if hasattr(backbone, 'num_prefix_tokens'):

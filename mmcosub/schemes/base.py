@@ -4,7 +4,7 @@ Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``*`` positions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,20 +19,36 @@ from mmcosub.losses import SOFT_LOSSES, weighted_mean
 from mmcosub.registry import SAMPLERS, build
 from mmcosub.submodels import EXECUTIONS, Plan, Site, spread_rates
 
+from .objective import Objective
+
+Context = Callable[[], AbstractContextManager]
+
 
 @dataclass(frozen=True)
 class Teaching:
     """One view's prediction as another's target.
 
     Args:
-        teacher (int): View whose logits become the target; no gradient flows there.
+        teacher (int | Mapping[int, float]): View whose logits become the target, or the
+            share of each of several views in it. No gradient flows there.
         student (int): View that learns.
         weight (float): Factor of the soft loss.
     """
 
-    teacher: int
+    teacher: int | Mapping[int, float]
     student: int
     weight: float
+
+    def target(self, logits: Sequence[Tensor]) -> Tensor:
+        """The logits to learn from.
+
+        Args:
+            logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *).
+        """
+        if isinstance(self.teacher, int):
+            return logits[self.teacher].detach()
+        parts = [share * logits[v].detach() for v, share in self.teacher.items()]
+        return torch.stack(parts).sum(dim=0)
 
 
 class Scheme(ABC):
@@ -43,9 +59,9 @@ class Scheme(ABC):
     and :attr:`teachings`.
 
     Args:
-        loss (str): Soft loss between views, 'ce' (softmax), 'kl' (the same less the
-            teacher's entropy) or 'bce' (sigmoid); use the one of the recipe's label
-            loss. Defaults to 'ce'.
+        loss (str): Soft loss between views: 'ce' (softmax), 'kl' (the same less the
+            teacher's entropy), 'bce' (sigmoid), or 'auto' for the one that goes with
+            the model's label loss. Defaults to 'auto'.
         temperature (float): Temperature of the soft loss. Defaults to 1.
         drop_path_rate (float, optional): Drop-path rate in [0, 1) of the submodels.
             Defaults to None, the backbone's own rates.
@@ -72,9 +88,12 @@ class Scheme(ABC):
     changes_statistics = False
     """Whether BatchNorm statistics are to be estimated anew before validation."""
 
+    softmax_loss = 'ce'
+    """Soft loss that 'auto' takes where the label loss is of a softmax."""
+
     def __init__(
         self,
-        loss: str = 'ce',
+        loss: str = 'auto',
         temperature: float = 1.0,
         drop_path_rate: float | None = None,
         drop_path_decay: str = 'constant',
@@ -89,8 +108,10 @@ class Scheme(ABC):
                 f'The views of {type(self).__name__} run together, so lean=True cannot '
                 'take them one after another. Leave it out.'
             )
-        if loss not in SOFT_LOSSES:
-            raise ValueError(f'Unknown loss {loss!r}. Valid ones: {list(SOFT_LOSSES)}.')
+        if loss not in ('auto', *SOFT_LOSSES):
+            raise ValueError(
+                f'Unknown loss {loss!r}. Valid ones: {["auto", *SOFT_LOSSES]}.'
+            )
         if not temperature > 0:
             raise ValueError(f'The temperature must be above 0, not {temperature}.')
         if execution not in ('auto', *EXECUTIONS):
@@ -99,7 +120,8 @@ class Scheme(ABC):
             )
         if drop_path_rate is not None:
             spread_rates(drop_path_rate, [0], drop_path_decay)  # is it valid?
-        self.soft_loss = SOFT_LOSSES[loss]
+        self.loss = loss
+        self.soft_loss = SOFT_LOSSES[self.softmax_loss if loss == 'auto' else loss]
         self.temperature = temperature
         self.drop_path_rate = drop_path_rate
         self.drop_path_decay = drop_path_decay
@@ -120,6 +142,11 @@ class Scheme(ABC):
     @abstractmethod
     def teachings(self) -> Sequence[Teaching]:
         """Who teaches whom."""
+
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        """What is learned besides; nothing by default."""
+        return ()
 
     @property
     def views(self) -> int:
@@ -153,11 +180,13 @@ class Scheme(ABC):
         """Refuse a backbone under which the scheme would do nothing.
 
         Args:
-            sites (Sequence[Site]): The backbone's branches.
+            sites (Sequence[Site]): The backbone's branches, in training mode.
 
         Raises:
-            ValueError: If every drop-path rate is 0 although views teach one another.
+            ValueError: If every drop-path rate is 0 although views teach one another,
+                or every block is frozen.
         """
+        refuse_frozen(self, sites)
         taught = any(teaching.weight for teaching in self.teachings)
         if taught and not self.rates(sites).any():
             raise ValueError(
@@ -173,6 +202,31 @@ class Scheme(ABC):
                 'in the stock network and are always kept (the attention of '
                 "mmseg's ViT). Set scheme.drop_path_rate to drop them too.",
                 'current',
+            )
+
+    def fit_loss(self, activations: set[str], where: str) -> None:
+        """Take the soft loss that goes with the label loss, or refuse another one.
+
+        Args:
+            activations (set[str]): 'softmax', 'sigmoid', both or neither: by what the
+                label loss turns logits into probabilities.
+            where (str): Setting that says so, for the error.
+
+        Raises:
+            ValueError: If the scheme's soft loss is of the other kind.
+        """
+        if self.loss == 'auto':
+            binary = activations == {'sigmoid'}
+            self.soft_loss = SOFT_LOSSES['bce' if binary else self.softmax_loss]
+            return
+        needed = 'sigmoid' if self.loss == 'bce' else 'softmax'
+        if activations and needed not in activations:
+            better = 'bce' if needed == 'softmax' else self.softmax_loss
+            raise ValueError(
+                f'scheme.loss={self.loss!r} takes logits for those of a {needed}, and '
+                f'{where} for those of a {"".join(activations)}, so what views teach '
+                'each other would not be what they predict. Set '
+                f"scheme.loss={better!r} or leave it out ('auto')."
             )
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
@@ -207,66 +261,21 @@ class Scheme(ABC):
 
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
-    ) -> AbstractContextManager[Tensor]:
+    ) -> tuple[Tensor, Context]:
         """What a view that runs alone does besides dropping branches.
 
         Args:
-            model (nn.Module): The model; changes are undone on leaving the context.
+            model (nn.Module): The model.
             view (int): The view.
             images (Tensor): Of shape (B, 3, height, width).
-            rng (Generator): Source of all randomness.
+            rng (Generator): Source of all randomness; to be used here, not later.
 
         Returns:
-            ContextManager[Tensor]: The images that the view sees.
+            tuple: The images that the view sees, and a function that returns a context
+            in which the backbone runs as this view. The context is entered again for
+            what is recomputed during backward, and undoes its changes on leaving.
         """
-        return nullcontext(images)
-
-    def taps(self, model: Any) -> list[nn.Module]:
-        """Blocks whose outputs the scheme wants besides the backbone's.
-
-        Args:
-            model (nn.Module): The classifier.
-        """
-        return []
-
-    def stage_losses(
-        self, model: Any, tapped: Sequence[Tensor], views: list[int], label_loss: Any
-    ) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
-        """What earlier stages of a classifier learn by.
-
-        Args:
-            model (nn.Module): The classifier.
-            tapped (Sequence[Tensor]): Outputs of :meth:`taps`, with V * B rows.
-            views (list[int]): The V views of this pass.
-            label_loss (Callable): Label loss of logits of shape (B, C).
-
-        Returns:
-            tuple: Logits of heads of the scheme's own, a list over views each, by name;
-            and losses by name.
-        """
-        return {}, {}
-
-    def heads_loss(
-        self, logits: Mapping[str, Sequence[Tensor]], weights: Mapping[str, Tensor]
-    ) -> Tensor | None:
-        """What the heads of each view teach one another; None for nothing.
-
-        Args:
-            logits (Mapping[str, Sequence[Tensor]]): By head, of each view of this pass,
-                of shape (B, C, *) with positions of the head's own.
-            weights (Mapping[str, Tensor]): By head, weight of each position, of shape
-                (B, *). All alike where there is none.
-        """
-        return None
-
-    def penalties(self, model: Any, features: Any) -> dict[str, Tensor]:
-        """Losses of features and weights, weighted, by name.
-
-        Args:
-            model (nn.Module): The segmentor or classifier.
-            features (Tensor | tuple): What the backbone put out, with V * B rows.
-        """
-        return {}
+        return images, nullcontext
 
     def co_training_loss(
         self, logits: Sequence[Tensor], weight: Tensor | None = None
@@ -295,8 +304,25 @@ class Scheme(ABC):
         total = logits[student].new_zeros(())
         for t in self.teachings:
             if t.student == student:
-                loss = self.soft_loss(
-                    logits[student], logits[t.teacher], self.temperature
-                )
+                target = t.target(logits)
+                loss = self.soft_loss(logits[student], target, self.temperature)
                 total = total + t.weight * weighted_mean(loss, weight)
         return total
+
+
+def refuse_frozen(scheme: Scheme, sites: Sequence[Site]) -> None:
+    """Refuse a backbone of which no block is in training mode.
+
+    Args:
+        scheme (Scheme): The scheme.
+        sites (Sequence[Site]): The backbone's branches.
+
+    Raises:
+        ValueError: If every block is in evaluation mode.
+    """
+    if not any(site.block.training for site in sites):
+        raise ValueError(
+            'Every block of the backbone is frozen (in evaluation mode), where no '
+            f'branch is dropped, so {type(scheme).__name__} has no submodels. Lower '
+            'model.backbone.frozen_stages, or train without a scheme.'
+        )

@@ -1,18 +1,15 @@
 """Intra-model collaborative learning."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from mmcosub.losses import soft_cross_entropy, weighted_mean
-from mmcosub.losses.redundancy import channel_redundancy, kernel_redundancy
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Site
 
-from .base import Scheme, Teaching
-from .stage_classifiers import StageClassifiers, stage_ends
+from .base import Scheme, Teaching, refuse_frozen
+from .intermediate import IntermediateConsistency
+from .objective import Objective
+from .redundancy import KernelRedundancy, RepresentationRedundancy
 
 
 @SCHEMES.register_module()
@@ -75,9 +72,17 @@ class Collaboration(Scheme):
                 f'intermediate_temperature={intermediate_temperature} must be above 0 '
                 f'and label_share={label_share} in [0, 1].'
             )
-        self.intermediate_temperature = intermediate_temperature
-        self.label_share = label_share
-        self.light_heads = False
+        self._objectives: list[Objective] = []
+        if intermediate:
+            self._objectives.append(
+                IntermediateConsistency(
+                    intermediate, intermediate_temperature, label_share
+                )
+            )
+        if representation:
+            self._objectives.append(RepresentationRedundancy(representation))
+        if kernel:
+            self._objectives.append(KernelRedundancy(kernel))
 
     @property
     def label_weights(self) -> Sequence[float]:
@@ -90,108 +95,14 @@ class Collaboration(Scheme):
         weight = self.weights['output'] * self.ramp / 2
         return [Teaching(0, 1, weight), Teaching(1, 0, weight)] if weight else []
 
-    def prepare(self, model: Any) -> dict[str, nn.Module]:
-        """See :class:`Scheme`."""
-        if self.weights['kernel'] and not _convolutions(model.backbone):
-            raise ValueError(
-                f'{type(model.backbone).__name__} has no convolution whose kernels '
-                'could be redundant. Set scheme.kernel=0.'
-            )
-        if self.weights['representation'] and not hasattr(type(model), 'with_neck'):
-            raise ValueError(
-                f'The backbone of {type(model).__name__} puts out logits, not '
-                'features. Set scheme.representation=0.'
-            )
-        if not self.weights['intermediate']:
-            return {}
-        if hasattr(model, 'decode_head'):
-            if len(model._heads()) < 2:
-                raise ValueError(
-                    'Intermediate consistency needs an auxiliary head, and the model '
-                    'has none. Set model.auxiliary_head, or scheme.intermediate=0.'
-                )
-            return {}
-        self.light_heads = True
-        return {'stage_classifiers': StageClassifiers.of(model)}
-
-    def taps(self, model: Any) -> list[nn.Module]:
-        """See :class:`Scheme`."""
-        if 'stage_classifiers' in model.extras:
-            return stage_ends(model.sites)
-        return []
-
-    def stage_losses(
-        self, model: Any, tapped: Sequence[Tensor], views: list[int], label_loss: Any
-    ) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
-        """See :class:`Scheme`."""
-        if not tapped:
-            return {}, {}
-        heads = model.extras['stage_classifiers'](tapped)
-        logits = {f'stage{i}': list(z.chunk(len(views))) for i, z in enumerate(heads)}
-        weight = self.weights['intermediate'] * self.label_share / (len(logits) + 1)
-        weights = self.label_weights
-        total = sum(
-            weights[v] * label_loss(z)
-            for of_stage in logits.values()
-            for v, z in zip(views, of_stage, strict=True)
-        )
-        return logits, {'loss_stages': weight * total}
-
-    def heads_loss(
-        self, logits: Mapping[str, Sequence[Tensor]], weights: Mapping[str, Tensor]
-    ) -> Tensor | None:
-        """See :class:`Scheme`: heads teach each other, view by view."""
-        if not self.weights['intermediate'] or len(logits) < 2:
-            return None
-        terms = []
-        for of_view in zip(*logits.values(), strict=True):
-            for i, (name, student) in enumerate(zip(logits, of_view, strict=True)):
-                others = [z for k, z in enumerate(of_view) if k != i]
-                terms.append(self._taught(student, others, weights.get(name)))
-        share = 1 - self.label_share if self.light_heads else 1.0
-        loss = torch.stack(terms).mean()
-        return self.weights['intermediate'] * self.ramp * share * loss
-
-    def _taught(
-        self, student: Tensor, others: Sequence[Tensor], weight: Tensor | None
-    ) -> Tensor:
-        # Heads of a segmentor have resolutions of their own.
-        resized = [_resized(z.detach(), student.shape[2:]) for z in others]
-        mean = torch.stack(resized).mean(dim=0)
-        loss = soft_cross_entropy(student, mean, self.intermediate_temperature)
-        return weighted_mean(loss, weight)
-
-    def penalties(self, model: Any, features: Any) -> dict[str, Tensor]:
-        """See :class:`Scheme`: redundancy of representations and kernels."""
-        losses = {}
-        if self.weights['representation']:
-            maps = [features] if isinstance(features, Tensor) else list(features)
-            terms = [channel_redundancy(x) for x in maps]
-            losses['loss_representation'] = (
-                self.weights['representation'] * torch.stack(terms).mean()
-            )
-        if self.weights['kernel']:
-            terms = [kernel_redundancy(w) for w in _convolutions(model.backbone)]
-            losses['loss_kernel'] = self.weights['kernel'] * torch.stack(terms).mean()
-        return losses
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        """See :class:`Scheme`: the second to fourth way."""
+        return self._objectives
 
     def check(self, sites: Sequence[Site]) -> None:
         """See :class:`Scheme`: rates above 0 are needed by output consistency alone."""
         if self.weights['output']:
             super().check(sites)
-
-
-def _convolutions(backbone: nn.Module) -> list[Tensor]:
-    """Weights of the convolutions with more than one kernel."""
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    return [
-        module.weight
-        for module in backbone.modules()
-        if isinstance(module, kinds) and len(module.weight) > 1
-    ]
-
-
-def _resized(values: Tensor, size: Sequence[int]) -> Tensor:
-    if tuple(values.shape[2:]) == tuple(size):
-        return values
-    return nn.functional.interpolate(values, tuple(size), mode='bilinear')
+        else:
+            refuse_frozen(self, sites)

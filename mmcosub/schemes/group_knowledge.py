@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from mmcosub.losses import weighted_mean
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Plan, Site
 from mmcosub.submodels.prefixes import (
@@ -18,7 +15,7 @@ from mmcosub.submodels.prefixes import (
     stage_depths,
 )
 
-from .base import Scheme, Teaching
+from .base import Scheme, Teaching, refuse_frozen
 
 FULL = 0
 
@@ -33,9 +30,11 @@ class PrefixScheme(Scheme):
 
     joint = False
     changes_statistics = True
+    softmax_loss = 'kl'
 
     def check(self, sites: Sequence[Site]) -> None:
-        """Refuse a backbone that has no subnet."""
+        """Refuse a backbone that has no subnet, or is frozen."""
+        refuse_frozen(self, sites)
         if (stage_depths(sites) == 1).all():
             raise ValueError(
                 f'Every stage of the backbone has one block, so {type(self).__name__} '
@@ -75,12 +74,12 @@ class Stimulative(PrefixScheme):
     Args:
         weight (float): Weight :math:`\lambda` of the subnet's loss, 0 or more. Defaults
             to 1.
-        loss (str): As in :class:`Scheme`, and 'kl'. Defaults to 'kl'.
-        **kwargs: Arguments of :class:`Scheme`.
+        **kwargs: Arguments of :class:`Scheme`; its ``loss='auto'`` is 'kl' here, where
+            the label loss is of a softmax.
     """
 
-    def __init__(self, weight: float = 1.0, loss: str = 'kl', **kwargs: Any) -> None:
-        super().__init__(loss=loss, **kwargs)
+    def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         _check_weight(weight)
         self.weight = weight
 
@@ -126,8 +125,8 @@ class GroupKnowledge(PrefixScheme):
             (0, 1]. Defaults to 0.5.
         decay (float): Base of the decay of the number of blocks that a subnet loses,
             in (0, 1]. Defaults to 0.5.
-        loss (str): As in :class:`Scheme`, and 'kl'. Defaults to 'kl'.
-        **kwargs: Arguments of :class:`Scheme`.
+        **kwargs: Arguments of :class:`Scheme`; its ``loss='auto'`` is 'kl' here, where
+            the label loss is of a softmax.
 
     Raises:
         ValueError: If an argument is out of its range, or there are more groups than
@@ -141,10 +140,9 @@ class GroupKnowledge(PrefixScheme):
         weight: float = 1.0,
         momentum: float = 0.5,
         decay: float = 0.5,
-        loss: str = 'kl',
         **kwargs: Any,
     ) -> None:
-        super().__init__(loss=loss, **kwargs)
+        super().__init__(**kwargs)
         if groups < 1 or loops < 1:
             raise ValueError(
                 f'scheme.groups={groups} and scheme.loops={loops} must be 1 or more.'
@@ -167,9 +165,24 @@ class GroupKnowledge(PrefixScheme):
 
     @property
     def teachings(self) -> Sequence[Teaching]:
-        """Of the first loop; in later ones groups teach, see :meth:`student_loss`."""
+        """See :class:`Scheme`: of each loop, every group by the one above it."""
         weight = self.weight * self.ramp
-        return [Teaching(g, g + 1, weight) for g in range(self.groups)]
+        return [
+            Teaching(self._knowledge(loop, g), loop * self.groups + g + 1, weight)
+            for loop in range(self.loops)
+            for g in range(self.groups)
+        ]
+
+    def _knowledge(self, loop: int, group: int) -> int | dict[int, float]:
+        """Share of each view in what a group knows in a loop, both from 0."""
+        if group == 0:
+            return FULL
+        # Lerped once a loop: the first subnet's share is the only one without momentum.
+        shares = {group: (1 - self.momentum) ** loop}
+        for later in range(1, loop + 1):
+            remains = (1 - self.momentum) ** (loop - later)
+            shares[later * self.groups + group] = self.momentum * remains
+        return shares
 
     def check(self, sites: Sequence[Site]) -> None:
         """See :class:`PrefixScheme`."""
@@ -191,23 +204,6 @@ class GroupKnowledge(PrefixScheme):
                 inside = draw_nested(inside, self.decay, rng)
                 subnets.append(inside)
         return subnets
-
-    def student_loss(
-        self, student: int, logits: Sequence[Tensor], weight: Tensor | None = None
-    ) -> Tensor:
-        """See :class:`Scheme`."""
-        if student == FULL:
-            return logits[FULL].new_zeros(())
-        group = (student - 1) % self.groups  # of the teachers
-        knowledge = logits[FULL]
-        if group:
-            # All that the group above has said so far, the newest with the most weight.
-            said = logits[group : student : self.groups]
-            knowledge = said[0].detach()
-            for newer in said[1:]:
-                knowledge = torch.lerp(knowledge, newer.detach(), self.momentum)
-        loss = self.soft_loss(logits[student], knowledge, self.temperature)
-        return self.weight * self.ramp * weighted_mean(loss, weight)
 
 
 def _check_weight(weight: float) -> None:

@@ -9,7 +9,7 @@ from .branches import (
     register_block,
     register_fixed_batch,
 )
-from .execution import EXECUTIONS, fastest_exact, run_submodels
+from .execution import EXECUTIONS, fastest_exact, inexact, run_submodels
 from .plan import Plan, plan_rows
 from .sampling import (
     BernoulliSampler,
@@ -29,6 +29,7 @@ __all__ = [
     'StratifiedSampler',
     'fastest_exact',
     'find_branches',
+    'inexact',
     'known_blocks',
     'plan_generator',
     'plan_rows',

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .branches import Site
+from .plan import to_device
 
 UNIT = 32
 """Side of a masked unit in pixels, where tokens cannot be removed (AugSub's code)."""
@@ -48,9 +49,11 @@ def draw_mask(
     """
     kept = int(number * (1 - ratio))
     if kept < 1:
+        most = np.floor(1000 * (1 - 1 / number)) / 1000
+        lower = f'set scheme.ratio to {most:g} at most, or ' if most else ''
         raise ValueError(
-            f'A mask ratio of {ratio} leaves none of {number} units: set scheme.ratio '
-            f'to {1 - 1 / number:.3f} at most, or take larger images.'
+            f'A mask ratio of {ratio} leaves none of {number} units: {lower}take '
+            f'larger images (a unit has {UNIT} pixels, a token those of its patch).'
         )
     return rng.random((batch, number)).argsort(axis=1).argsort(axis=1) >= kept
 
@@ -85,11 +88,11 @@ def mask_pixels(images: Tensor, ratio: float, rng: np.random.Generator) -> Tenso
     return images * pixels[:, None].to(images)
 
 
-@contextmanager
-def masked_patches(
-    backbone: Any, images: Tensor, ratio: float, token: Tensor, rng: np.random.Generator
-) -> Iterator[None]:
-    """Replace patches by a token behind the patch embedding, in units of pixels.
+class MaskedPatches:
+    """Replaces patches by a token behind the patch embedding, in units of pixels.
+
+    Called, it returns a context in which a backbone runs so; the mask is the same each
+    time.
 
     Args:
         backbone (nn.Module): Its ``patch_embed`` returns (B, N, C) and (rows, columns).
@@ -98,31 +101,41 @@ def masked_patches(
         token (Tensor): Of shape (C, ).
         rng (Generator): Source of all randomness.
     """
-    units = _unit_mask(images, ratio, rng)
 
-    def replace(module: nn.Module, args: Any, output: Any) -> Any:
+    def __init__(
+        self,
+        backbone: Any,
+        images: Tensor,
+        ratio: float,
+        token: Tensor,
+        rng: np.random.Generator,
+    ) -> None:
+        self.embedding = backbone.patch_embed
+        self.width = images.shape[-1]
+        self.units = _unit_mask(images, ratio, rng)
+        self.token = token
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """The context."""
+        handle = self.embedding.register_forward_hook(self._replace)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _replace(self, module: nn.Module, args: Any, output: Any) -> Any:
         x, (rows, columns) = output
-        side = round(UNIT * columns / images.shape[-1])
-        mask = _enlarge(units, max(side, 1), (rows, columns)).flatten(1)
-        return torch.where(mask[..., None], token.to(x), x), (rows, columns)
-
-    handle = backbone.patch_embed.register_forward_hook(replace)
-    try:
-        yield
-    finally:
-        handle.remove()
+        side = round(UNIT * columns / self.width)
+        mask = _enlarge(self.units, max(side, 1), (rows, columns)).flatten(1)
+        return torch.where(mask[..., None], self.token.to(x), x), (rows, columns)
 
 
-@contextmanager
-def removed_tokens(
-    sites: Sequence[Site],
-    restored: Sequence[nn.Module],
-    prefix: int,
-    ratio: float,
-    token: Tensor | None,
-    rng: np.random.Generator,
-) -> Iterator[None]:
-    """Run a ViT's blocks without a random part of the patches' tokens.
+class RemovedTokens:
+    """Runs a ViT's blocks without a random part of the patches' tokens.
+
+    Called, it returns a context in which the ViT runs so; the tokens are the same each
+    time.
 
     Args:
         sites (Sequence[Site]): Its branches.
@@ -133,36 +146,57 @@ def removed_tokens(
         token (Tensor, optional): Of shape (C, ). None if there is no such block.
         rng (Generator): Source of all randomness.
     """
-    index: Tensor | None = None
-    length = 0
 
-    def take(module: nn.Module, args: tuple) -> tuple:
-        nonlocal index, length
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        restored: Sequence[nn.Module],
+        prefix: int,
+        ratio: float,
+        token: Tensor | None,
+        rng: np.random.Generator,
+    ) -> None:
+        self.blocks = list(dict.fromkeys(site.block for site in sites))
+        self.restored = restored
+        self.prefix = prefix
+        self.ratio = ratio
+        self.token = token
+        self.rng = rng
+        self.index: Tensor | None = None  # known with the first block's input
+        self.length = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """The context."""
+        with ExitStack() as stack:
+            for block in self.blocks:
+                stack.callback(block.register_forward_pre_hook(self._take).remove)
+            for block in self.restored:
+                stack.callback(block.register_forward_hook(self._restore).remove)
+            yield
+
+    def _take(self, module: nn.Module, args: tuple) -> tuple:
         x = args[0]
-        if index is None:
-            length = x.shape[1]
-            mask = draw_mask(len(x), length - prefix, ratio, rng)
-            kept = np.nonzero(~mask)[1].reshape(len(x), -1) + prefix
-            first = np.broadcast_to(np.arange(prefix), (len(x), prefix))
-            index = torch.from_numpy(np.concatenate([first, kept], axis=1))
-            index = index.to(x.device, non_blocking=True)
-        if x.shape[1] != length:
+        if self.index is None:
+            self.length = x.shape[1]
+            self.index = self._draw(x)
+        if x.shape[1] != self.length:
             return args
-        return x.gather(1, index[..., None].expand(-1, -1, x.shape[2])), *args[1:]
+        index = self.index[..., None].expand(-1, -1, x.shape[2])
+        return x.gather(1, index), *args[1:]
 
-    def restore(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        assert index is not None
-        assert token is not None
-        full = token.to(output).expand(len(output), length, -1)
-        return full.scatter(1, index[..., None].expand_as(output), output)
+    def _draw(self, x: Tensor) -> Tensor:
+        """The tokens to keep, of shape (B, K)."""
+        mask = draw_mask(len(x), self.length - self.prefix, self.ratio, self.rng)
+        kept = np.nonzero(~mask)[1].reshape(len(x), -1) + self.prefix
+        first = np.broadcast_to(np.arange(self.prefix), (len(x), self.prefix))
+        return to_device(np.concatenate([first, kept], axis=1), x.device)
 
-    blocks = list(dict.fromkeys(site.block for site in sites))
-    with ExitStack() as stack:
-        for block in blocks:
-            stack.callback(block.register_forward_pre_hook(take).remove)
-        for block in restored:
-            stack.callback(block.register_forward_hook(restore).remove)
-        yield
+    def _restore(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        assert self.index is not None
+        assert self.token is not None
+        full = self.token.to(output).expand(len(output), self.length, -1)
+        return full.scatter(1, self.index[..., None].expand_as(output), output)
 
 
 def _unit_mask(images: Tensor, ratio: float, rng: np.random.Generator) -> Tensor:
@@ -170,7 +204,7 @@ def _unit_mask(images: Tensor, ratio: float, rng: np.random.Generator) -> Tensor
     rows, columns = (-(-size // UNIT) for size in images.shape[-2:])
     mask = draw_mask(len(images), rows * columns, ratio, rng)
     mask = mask.reshape(-1, rows, columns)
-    return torch.from_numpy(mask).to(images.device, non_blocking=True)
+    return to_device(mask, images.device)
 
 
 def _enlarge(units: Tensor, side: int, size: Sequence[int]) -> Tensor:

@@ -110,11 +110,11 @@ class SubmodelRun:
                 yield
         finally:
             self._active = False
-            for module, forward in before.items():
-                if forward is None:
+            for module, stock in before.items():
+                if stock is None:
                     vars(module).pop('forward', None)
                 else:
-                    module.forward = forward
+                    module.forward = stock
 
     def _run_block(
         self, branches: list[tuple[int, Site]], x: Tensor, *args: Any, **kwargs: Any

@@ -10,6 +10,7 @@ from tiny import BACKBONES
 from torch import nn
 
 from mmcosub.engine.co_train import co_trained_model
+from mmcosub.losses import SOFT_LOSSES
 
 COSUB = dict(type='Cosub', drop_path_rate=0.4, loss='bce')
 
@@ -140,29 +141,44 @@ def test_multi_label_head():
 
 
 @pytest.mark.parametrize(
-    ('loss', 'scheme', 'hint'),
+    ('loss', 'fitting'),
     [
-        (dict(type='CrossEntropyLoss'), 'bce', "scheme.loss='ce'"),
-        (dict(type='mmcosub.BinaryCrossEntropyLoss'), 'ce', "scheme.loss='bce'"),
-        (dict(type='CrossEntropyLoss', use_sigmoid=True), 'bce', 'sums over classes'),
-        (dict(type='CrossEntropyLoss'), 'ce', None),
-        (dict(type='mmcosub.BinaryCrossEntropyLoss'), 'bce', None),
+        (dict(type='CrossEntropyLoss'), 'ce'),
+        (dict(type='CrossEntropyLoss', use_soft=True), 'ce'),
+        (dict(type='CrossEntropyLoss', use_sigmoid=True), 'bce'),
+        (dict(type='mmcosub.BinaryCrossEntropyLoss'), 'bce'),
+        (dict(type='FocalLoss'), 'bce'),
+        (dict(type='AsymmetricLoss'), 'bce'),
+        (dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'), 'ce'),
+        (dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='multi_label'), 'bce'),
+        (dict(type='SeesawLoss', num_classes=5), 'ce'),
     ],
+    ids=str,
 )
-def test_losses_that_do_not_go_together(loss, scheme, hint, monkeypatch):
+def test_soft_loss_goes_with_the_label_loss(loss, fitting):
+    model = build(config(loss=loss), dict(type='Cosub', drop_path_rate=0.4))
+    assert model.scheme.soft_loss is SOFT_LOSSES[fitting]
+    build(config(loss=loss), {**COSUB, 'loss': fitting})
+    other = 'bce' if fitting == 'ce' else 'ce'
+    with pytest.raises(ValueError, match=rf'scheme.loss={other!r} .*{fitting!r}'):
+        build(config(loss=loss), {**COSUB, 'loss': other})
+
+
+def test_a_loss_of_another_size_is_said(monkeypatch):
     logged = []
     monkeypatch.setattr(
         'mmcosub.models.classifiers.print_log', lambda text, _: logged.append(text)
     )
-    build(config(loss=loss), {**COSUB, 'loss': scheme})
-    assert len(logged) == (hint is not None)
-    assert not hint or hint in logged[0]
+    build(config(loss=dict(type='mmcosub.BinaryCrossEntropyLoss')), COSUB)
+    assert not logged
+    build(config(loss=dict(type='CrossEntropyLoss', use_sigmoid=True)), COSUB)
+    assert 'sums over classes' in logged[0]
 
 
 def test_timm_classifier_checkpoint_is_timms():
     import timm
 
-    model = build(timm_config(dict(type='CrossEntropyLoss')), COSUB)
+    model = build(timm_config(dict(type='CrossEntropyLoss')), {**COSUB, 'loss': 'ce'})
     kwargs = timm_config(None)
     plain = timm.create_model(
         **{k: v for k, v in kwargs.items() if k not in ('type', 'loss')}

@@ -11,7 +11,7 @@ from tiny import BACKBONES, labelled_images, segmentor_config
 from torch import nn
 
 from mmcosub.models import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
-from mmcosub.models.segmentors import labelled_share
+from mmcosub.models.segmentor_heads import labelled_share, list_heads
 from mmcosub.registry import HOOKS  # noqa: F401  (the scope, for 'mmcosub.' names)
 
 
@@ -82,7 +82,7 @@ def reference_loss(model, images, samples, weight):
             p = z[1 - i].detach().softmax(1)
             share = labelled_share(head, samples, z[i])
             soft = -(p * z[i].log_softmax(1)).sum(1)
-            loss = loss + factor * weight / 2 * (soft * share).sum() / share.sum()
+            loss = loss + factor * weight / 2 * (soft * share).mean()
     return loss
 
 
@@ -236,7 +236,7 @@ def test_head_without_logits_is_refused():
 
     model.decode_head[1].__class__ = PointLike
     with pytest.raises(ValueError, match=r'PointLike \(decode_1\).*UPerHead'):
-        model._check_heads()
+        list_heads(model)
 
 
 def test_telemetry():

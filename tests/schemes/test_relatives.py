@@ -10,8 +10,9 @@ from tiny import BACKBONES, backbone, labelled_images, segmentor_config
 from torch import nn
 
 from mmcosub.engine.co_train import co_trained_model
-from mmcosub.models.segmentors import labelled_share
-from mmcosub.schemes import AugPath, Collaboration, GroupKnowledge, Stimulative
+from mmcosub.models.segmentor_heads import labelled_share
+from mmcosub.schemes import AugPath, GroupKnowledge, Stimulative
+from mmcosub.schemes.redundancy import KernelRedundancy
 from mmcosub.submodels import find_branches, plan_generator
 from mmcosub.submodels.prefixes import (
     draw_depths,
@@ -72,8 +73,9 @@ def label_loss(model, logits, samples):
 
 
 def pixel_mean(model, values, samples, logits):
+    # Over all pixels, as mmseg's cross-entropy averages by default.
     share = labelled_share(model.decode_head, samples, logits)
-    return (values * share).sum() / share.sum()
+    return (values * share).mean()
 
 
 def kl(teacher, student):
@@ -352,7 +354,7 @@ def test_no_convolution():
         backbone = nn.Linear(2, 2)
 
     with pytest.raises(ValueError, match=r'Linear has no convolution .*kernel=0'):
-        Collaboration(kernel=1.0).prepare(Model())
+        KernelRedundancy(1.0).prepare(Model())
 
 
 def test_one_block_a_stage():

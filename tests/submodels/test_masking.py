@@ -13,11 +13,11 @@ from tiny import BACKBONES, backbone, labelled_images, segmentor_config
 from mmcosub.engine.co_train import co_trained_model
 from mmcosub.submodels import find_branches
 from mmcosub.submodels.masking import (
+    MaskedPatches,
+    RemovedTokens,
     draw_mask,
     mask_pixels,
-    masked_patches,
     masking_kind,
-    removed_tokens,
 )
 
 MASK = dict(type='AugMask', ratio=0.5)
@@ -37,8 +37,12 @@ def test_draw(number, ratio):
 
 
 def test_ratio_that_leaves_nothing():
-    with pytest.raises(ValueError, match=r'0.9 leaves none of 4 units.*ratio.* 0.750'):
+    with pytest.raises(ValueError, match=r'0.9 leaves none of 4 units.*ratio.* 0.75 '):
         draw_mask(2, 4, 0.9, rng())
+    draw_mask(2, 4, 0.75, rng())
+    # No ratio would do, so none is proposed.
+    with pytest.raises(ValueError, match=r'none of 1 units: take larger images'):
+        draw_mask(2, 1, 0.5, rng())
 
 
 def test_kinds():
@@ -66,7 +70,7 @@ def test_patches():
     token = torch.arange(8.0)
     images = torch.randn(2, 3, 64, 96)
     plain, size = model.patch_embed(images)
-    with masked_patches(model, images, 0.5, token, rng()):
+    with MaskedPatches(model, images, 0.5, token, rng())():
         masked, _ = model.patch_embed(images)
     assert torch.equal(model.patch_embed(images)[0], plain)  # undone
     replaced = (masked == token).all(dim=2).reshape(2, *size)
@@ -88,8 +92,13 @@ def test_tokens(name):
     handle = blocks[0].register_forward_pre_hook(lambda m, args: inputs.append(args[0]))
     model(images)
     handle.remove()
-    with removed_tokens(sites, [blocks[1], blocks[3]], 1, 0.5, token, rng()):
+    removed = RemovedTokens(sites, [blocks[1], blocks[3]], 1, 0.5, token, rng())
+    with removed():
         masked = model(images)
+    with removed():  # as where it is recomputed: the same tokens
+        again = model(images)
+    for a, b in zip(masked, again, strict=True):
+        assert torch.equal(a, b)
     kept = torch.from_numpy(~draw_mask(2, 16, 0.5, rng()))
     x = torch.stack(
         [

@@ -1,0 +1,116 @@
+"""What one iteration of co-training has drawn and computed so far.
+
+Shapes: ``V`` views, ``B`` samples, ``C`` classes, ``*`` positions.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from torch import Tensor
+
+from mmcosub.losses import weighted_mean
+from mmcosub.schemes import Scheme
+from mmcosub.submodels import Plan, plan_generator
+
+
+class Iteration:
+    """The plan of one iteration, and what its passes leave for those after them.
+
+    Args:
+        scheme (Scheme): The scheme.
+        plan (Plan): Which view of which image keeps which branch.
+        seed (int): Seed of the run's plans.
+        step (int): Number of plans drawn before this one.
+    """
+
+    def __init__(self, scheme: Scheme, plan: Plan, seed: int, step: int) -> None:
+        self.scheme = scheme
+        self.plan = plan
+        self.seed = seed
+        self.step = step
+        self.telemetry: dict[str, Tensor] = {}
+        """What the views did, for CoTrainingLossHook to log."""
+        self.labelled: dict[tuple, Tensor] = {}
+        """Labelled share of each pixel, by ignored label and resolution."""
+        self._logits: dict[str, list[Tensor | None]] = {}
+
+    def generator(self, views: list[int]) -> np.random.Generator:
+        """Random numbers of one pass, apart from those of the plan.
+
+        Args:
+            views (list[int]): The views of the pass.
+        """
+        return plan_generator(self.seed + 1 + views[0], self.step, get_rank())
+
+    def teach(
+        self,
+        head: str,
+        views: list[int],
+        logits: Sequence[Tensor],
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Co-training loss of some views at one head.
+
+        Args:
+            head (str): Name of the head.
+            views (list[int]): The views. Their teachers are among them or have run.
+            logits (Sequence[Tensor]): Their logits, of shape (B, C, *) each.
+            weight (Tensor, optional): Weight of each position, of shape (B, *).
+        """
+        total = self.scheme.views
+        seen = self._logits.setdefault(head, [None] * total)
+        for v, z in zip(views, logits, strict=True):
+            seen[v] = z
+        known: Any = seen  # as far as it is needed
+        if len(views) == total:
+            return self.scheme.co_training_loss(known, weight)
+        losses = [self.scheme.student_loss(v, known, weight) for v in views]
+        return torch.stack(losses).sum()
+
+    def end_pass(self) -> None:
+        """Let go of what the backward pass does not need: teachers are constants."""
+        for logits in self._logits.values():
+            logits[:] = [z if z is None else z.detach() for z in logits]
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Add a pass's share of a value to log.
+
+        Args:
+            name (str): Its name.
+            value (Tensor): A number.
+        """
+        before = self.telemetry.get(name)
+        value = value.detach()
+        self.telemetry[name] = value if before is None else before + value
+
+    @torch.no_grad()
+    def note_agreement(
+        self, head: str, weight: Tensor | None = None, threshold: float = 0.5
+    ) -> None:
+        """Note the share of positions at which views predict the same class.
+
+        Of all views with the first; nothing as long as some view has not run.
+
+        Args:
+            head (str): Name of the head.
+            weight (Tensor, optional): Weight of each position, of shape (B, *).
+            threshold (float): Probability above which the one class of a binary head
+                is predicted. Defaults to 0.5.
+        """
+        seen = [z for z in self._logits[head] if z is not None]
+        if len(seen) < max(self.scheme.views, 2):
+            return
+        classes = [_predicted(z, threshold) for z in seen]
+        same = [(c == classes[0]).float() for c in classes[1:]]
+        agreement = torch.stack([weighted_mean(s, weight) for s in same]).mean()
+        self.telemetry['agreement'] = agreement
+
+
+def _predicted(logits: Tensor, threshold: float) -> Tensor:
+    """Classes of shape (B, *), of logits of shape (B, C, *)."""
+    if logits.shape[1] == 1:
+        return logits.squeeze(1).sigmoid() > threshold
+    return logits.argmax(dim=1)

@@ -1,0 +1,103 @@
+"""Heads of one network that teach each other (ours)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .objective import Objective, Pass
+from .stage_classifiers import StageClassifiers, stage_ends
+
+
+class IntermediateConsistency(Objective):
+    """The output and earlier heads teach each other, each by the mean of the others.
+
+    Of the others' logits, as Song and Chai's collaborative learning does
+    (arXiv 1805.11761). In segmentation the earlier heads are the auxiliary ones; in
+    classification, light ones on the earlier stages, which learn from the label, too.
+
+    Args:
+        weight (float): Weight of the objective.
+        temperature (float): Temperature of the scheme's soft loss here.
+        label_share (float): Share of the label in what the light heads learn.
+    """
+
+    def __init__(self, weight: float, temperature: float, label_share: float) -> None:
+        self.weight = weight
+        self.temperature = temperature
+        self.label_share = label_share
+
+    def prepare(self, model: Any) -> dict[str, nn.Module]:
+        """See :class:`Objective`: a segmentor needs an auxiliary head."""
+        if not hasattr(model, 'decode_head'):
+            return {'stage_classifiers': StageClassifiers.of(model)}
+        several = isinstance(model.decode_head, nn.ModuleList)
+        if not (several or model.with_auxiliary_head):
+            raise ValueError(
+                'Intermediate consistency needs an auxiliary head, and the model has '
+                'none. Set model.auxiliary_head, or scheme.intermediate=0.'
+            )
+        return {}
+
+    def taps(self, model: Any) -> list[nn.Module]:
+        """See :class:`Objective`."""
+        light = 'stage_classifiers' in model.extras
+        return stage_ends(model.sites) if light else []
+
+    def losses(self, done: Pass) -> dict[str, Tensor]:
+        """See :class:`Objective`."""
+        logits = dict(done.logits)
+        losses: dict[str, Tensor] = {}
+        light = self._light_heads(done)
+        share = 1.0
+        if light:
+            losses['loss_stages'] = self._label_loss(done, light)
+            share = 1 - self.label_share
+        logits.update(light)
+        if len(logits) > 1:
+            taught = self._taught(done, logits)
+            losses['loss_heads'] = self.weight * done.model.scheme.ramp * share * taught
+        return losses
+
+    def _light_heads(self, done: Pass) -> dict[str, Sequence[Tensor]]:
+        if not done.tapped:
+            return {}
+        heads = done.model.extras['stage_classifiers'](done.tapped)
+        views = len(done.views)
+        return {f'stage{i}': z.chunk(views) for i, z in enumerate(heads)}
+
+    def _label_loss(self, done: Pass, light: dict[str, Sequence[Tensor]]) -> Tensor:
+        assert done.label_loss is not None
+        weights = done.model.scheme.label_weights
+        terms = [
+            weights[v] * done.label_loss(z)
+            for of_views in light.values()
+            for v, z in zip(done.views, of_views, strict=True)
+        ]
+        # A head more than the light ones: the output, whose label loss is the model's.
+        share = self.label_share / (len(light) + 1)
+        return self.weight * share * torch.stack(terms).sum()
+
+    def _taught(self, done: Pass, logits: dict[str, Sequence[Tensor]]) -> Tensor:
+        """Mean over views and heads of what each head is taught."""
+        soft_loss = done.model.scheme.soft_loss
+        terms = []
+        for of_view in zip(*logits.values(), strict=True):
+            for i, (name, student) in enumerate(zip(logits, of_view, strict=True)):
+                others = [
+                    _resized(z.detach(), student.shape[2:])
+                    for k, z in enumerate(of_view)
+                    if k != i
+                ]
+                target = torch.stack(others).mean(dim=0)
+                loss = soft_loss(student, target, self.temperature)
+                terms.append(done.mean(name, loss))
+        return torch.stack(terms).mean()
+
+
+def _resized(values: Tensor, size: Sequence[int]) -> Tensor:
+    """Logits at another head's resolution."""
+    if tuple(values.shape[2:]) == tuple(size):
+        return values
+    return nn.functional.interpolate(values, tuple(size), mode='bilinear')
