@@ -28,12 +28,16 @@ class Branch:
         after (Callable, optional): ``after(block, sum)``, what the block does to the
             sum, such as a ResNet's activation. It must not work in place. Defaults to
             None, nothing.
+        exists (Callable, optional): ``exists(block)``, whether this block of the class
+            has the branch, such as where only some have a shortcut. A block that has
+            none of its branches runs as it stands. Defaults to None, every block.
     """
 
     residual: Callable[..., Tensor]
     drop_path: str | None = None
     shortcut: Callable[..., Tensor] | None = None
     after: Callable[..., Tensor] | None = None
+    exists: Callable[..., bool] | None = None
 
 
 _BLOCKS: dict[str, tuple[Branch, ...]] = {}
@@ -47,7 +51,8 @@ def register_block(name: str, *branches: Branch) -> None:
             that no optional package is imported for its sake.
         *branches (Branch): The branches, in the order in which the block runs them.
             The block must compute ``x = after(shortcut(x) + f(x))`` for each, and
-            nothing else.
+            nothing else. None at all for a block that runs as it stands with all that
+            is in it, such as where rows become something else than samples.
     """
     _BLOCKS[name] = branches
 
@@ -86,14 +91,14 @@ def known_blocks() -> list[str]:
 
 
 def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
-    """Branches of a block, or None for a class that is not known.
+    """The branches of a block's class, or None for a class that is not known.
 
     A subclass counts as known if it inherits ``forward`` from a known class.
     """
+    own = getattr(type(block), 'forward', None)
     for cls in type(block).__mro__:
         branches = _BLOCKS.get(f'{cls.__module__}.{cls.__qualname__}')
         if branches is not None:
-            own = getattr(type(block), 'forward', None)
             return branches if own is getattr(cls, 'forward', None) else None
     return None
 
@@ -151,15 +156,19 @@ def find_branches(backbone: nn.Module) -> list[Site]:
             0 sits outside the known blocks, where it would act unseen.
     """
     sites: list[Site] = []
+    inside: set[nn.Module] = set()  # of a block, and so none itself
     covered: set[nn.Module] = set()
     depth = 0
     for name, module in backbone.named_modules():
         branches = block_branches(module)
-        if branches is None:
+        if branches is None or module in inside:
             continue
-        sites += [Site(name, module, branch, depth) for branch in branches]
-        covered.update(module.modules())
-        depth += 1
+        present = [b for b in branches if b.exists is None or b.exists(module)]
+        sites += [Site(name, module, branch, depth) for branch in present]
+        inside.update(module.modules())
+        if branches:  # and not a block that runs whole, whose drop path would act
+            covered.update(module.modules())
+        depth += bool(present)
 
     remedy = (
         f'Known blocks: {known_blocks()}. docs/add_a_block.md shows how to add one '

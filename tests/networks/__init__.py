@@ -6,3 +6,15 @@ from .transformers import TRANSFORMERS
 
 TINY = {**TRANSFORMERS, **CONVOLUTIONS, **TIMM}
 """Config by name. They get a drop-path rate, unless they say `drop_path_rate=None`."""
+
+DROP_TWICE = {
+    'mmpretrain BEiT',
+    'mmpretrain Twins-PCPVT',
+    'mmpretrain Twins-SVT',
+    'mmseg Twins-PCPVT',
+    'mmseg Twins-SVT',
+}
+"""Networks with two drop paths on one branch, one of which is known."""
+
+NEVER_DROP = {'mmpretrain Res2Net', 'mmpretrain ResNeSt', 'mmpretrain SE-ResNet'}
+"""Networks that take a rate and do not use it."""

@@ -9,12 +9,19 @@ MMSegmentation through ``mmpretrain.TIMMBackbone``.
 """
 
 from . import (  # noqa: F401  (each fills the table of known blocks)
+    beit,
     convnext,
+    convolutions,
+    hybrids,
+    metaformer,
     mit,
+    mobilenet,
+    realtime,
     resnet,
     swin,
     timm_convolutions,
     timm_transformers,
+    twins,
     vit,
     xcit,
 )

@@ -30,3 +30,20 @@ def ffn_residual(ffn: Any, x: Tensor) -> Tensor:
     """MMCV's and MMPretrain's FFNs without their shortcut and drop path."""
     with set_attributes(ffn, add_identity=False, dropout_layer=IDENTITY):
         return ffn(x)
+
+
+def out_of_place(activation: nn.Module, x: Tensor) -> Tensor:
+    """An activation that leaves its input alone.
+
+    What ends a block must do so: the rows of a skipped branch are the very tensor that
+    came in.
+    """
+    if not getattr(activation, 'inplace', False):
+        return activation(x)
+    with set_attributes(activation, inplace=False):
+        return activation(x)
+
+
+def layer_scaled(scale: Tensor | None, x: Tensor) -> Tensor:
+    """Rows of shape (R, C, H, W) times a parameter of shape (C, ), if there is one."""
+    return x if scale is None else scale[:, None, None] * x

@@ -1,12 +1,13 @@
-"""ResNets of MMPretrain and MMSegmentation."""
+"""ResNets of MMPretrain and MMSegmentation, and what builds on them."""
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
-from .common import set_attributes
+from .common import out_of_place
 
 
 def _plugins(block: Any, x: Tensor, position: int) -> Tensor:
@@ -27,29 +28,86 @@ def _bottleneck(block: Any, x: Tensor) -> Tensor:
     return _plugins(block, block.norm3(block.conv3(x)), 3)
 
 
+def _se_bottleneck(block: Any, x: Tensor) -> Tensor:
+    return block.se_layer(_bottleneck(block, x))
+
+
+def _split_attention(block: Any, x: Tensor) -> Tensor:
+    """ResNeSt's."""
+    x = _plugins(block, block.relu(block.norm1(block.conv1(x))), 1)
+    x = block.conv2(x)
+    if block.avg_down_stride:
+        x = block.avd_layer(x)
+    x = _plugins(block, x, 2)
+    return _plugins(block, block.norm3(block.conv3(x)), 3)
+
+
+def _bottle2neck(block: Any, x: Tensor) -> Tensor:
+    """Res2Net's: the groups of channels are convolved one after another."""
+    x = block.relu(block.norm1(block.conv1(x)))
+    groups = torch.split(x, block.width, 1)
+    outputs: list[Tensor] = []
+    for conv, norm, group in zip(block.convs, block.bns, groups, strict=False):
+        if outputs and block.stage_type != 'stage':
+            group = outputs[-1] + group
+        outputs.append(block.relu(norm(conv(group.contiguous()))))
+    if block.scales != 1:
+        last = groups[block.scales - 1]
+        outputs.append(last if block.stage_type == 'normal' else block.pool(last))
+    return block.norm3(block.conv3(torch.cat(outputs, 1)))
+
+
 def _shortcut(block: Any, x: Tensor) -> Tensor:
     return x if block.downsample is None else block.downsample(x)
 
 
 def _activation(block: Any, x: Tensor) -> Tensor:
-    # Out of place: the rows of a skipped branch are the very tensor that came in.
-    with set_attributes(block.relu, inplace=False):
-        return block.relu(x)
+    return out_of_place(block.relu, x)
 
 
-# ResNet, V1c and V1d, and ResNeXt. mmseg's have no drop path and may have plugins.
+# ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no drop path, and may have
+# plugins.
 for _package, _drop_path in (
-    ('mmpretrain.models.backbones.resnet', 'drop_path'),
-    ('mmseg.models.backbones.resnet', None),
+    ('mmpretrain.models.backbones', 'drop_path'),
+    ('mmseg.models.backbones', None),
 ):
-    for _name, _residual in (('BasicBlock', _basic_block), ('Bottleneck', _bottleneck)):
+    for _name, _residual in (
+        ('resnet.BasicBlock', _basic_block),
+        ('resnet.Bottleneck', _bottleneck),
+        ('resnest.Bottleneck', _split_attention),
+    ):
         register_block(
             f'{_package}.{_name}',
             Branch(_residual, _drop_path, _shortcut, _activation),
         )
 
+# These and MMPretrain's ResNeSt take a drop-path rate and never use it. Here it acts.
+for _name, _residual in (
+    ('res2net.Bottle2neck', _bottle2neck),
+    ('seresnet.SEBottleneck', _se_bottleneck),
+):
+    register_block(
+        f'mmpretrain.models.backbones.{_name}',
+        Branch(_residual, 'drop_path', _shortcut, _activation),
+    )
+
+
+def _darknet_bottleneck(block: Any, x: Tensor) -> Tensor:
+    return block.conv2(block.conv1(x))
+
+
+def _adds_identity(block: Any) -> bool:
+    return block.add_identity
+
+
+register_block(
+    'mmpretrain.models.backbones.cspnet.DarknetBottleneck',
+    Branch(_darknet_bottleneck, 'drop_path', exists=_adds_identity),
+)
+
+# Their paths meet, and some paths have more of the blocks behind them than others.
 register_fixed_batch(
-    # Their paths meet, and one of them has more of the blocks behind it.
+    'mmpretrain.models.backbones.cspnet.CSPNet',
     'mmpretrain.models.backbones.hrnet.HRNet',
     'mmseg.models.backbones.hrnet.HRNet',
     'mmseg.models.backbones.bisenetv1.BiSeNetV1',

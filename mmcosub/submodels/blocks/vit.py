@@ -4,38 +4,123 @@ from typing import Any
 
 from torch import Tensor
 
-from mmcosub.submodels.branches import Branch, register_block
+from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
 from .common import IDENTITY, ffn_residual, set_attributes
 
 
-def _vit_attention(block: Any, x: Tensor) -> Tensor:
+def _attention(block: Any, x: Tensor) -> Tensor:
     with set_attributes(block.attn, out_drop=IDENTITY):
         return block.attn(block.ln1(x))
 
 
-def _vit_ffn(block: Any, x: Tensor) -> Tensor:
+def _ffn(block: Any, x: Tensor) -> Tensor:
     return ffn_residual(block.ffn, block.ln2(x))
 
 
 register_block(
     'mmpretrain.models.backbones.vision_transformer.TransformerEncoderLayer',
-    Branch(_vit_attention, 'attn.out_drop'),
-    Branch(_vit_ffn, 'ffn.dropout_layer'),
+    Branch(_attention, 'attn.out_drop'),
+    Branch(_ffn, 'ffn.dropout_layer'),
 )
 
 
-def _mmseg_vit_attention(block: Any, x: Tensor) -> Tensor:
+def _deit3_ffn(block: Any, x: Tensor) -> Tensor:
+    # MMPretrain's DeiT3 has the first norm twice and never uses the second.
+    return ffn_residual(block.ffn, block.ln1(x))
+
+
+register_block(
+    'mmpretrain.models.backbones.deit3.DeiT3TransformerEncoderLayer',
+    Branch(_attention, 'attn.out_drop'),
+    Branch(_deit3_ffn, 'ffn.dropout_layer'),
+)
+
+
+def _has_shortcut(block: Any) -> bool:
+    return not block.v_shortcut
+
+
+# The layers that make tokens have another shortcut and no drop path. They run whole.
+register_block(
+    'mmpretrain.models.backbones.t2t_vit.T2TTransformerLayer',
+    Branch(_attention, 'attn.out_drop', exists=_has_shortcut),
+    Branch(_ffn, 'ffn.dropout_layer', exists=_has_shortcut),
+)
+
+
+def _sam_attention(block: Any, x: Tensor) -> Tensor:
+    # Not at the top: mmcosub does not import all of MMPretrain for the sake of SAM.
+    from mmpretrain.models.backbones.vit_sam import (
+        window_partition,
+        window_unpartition,
+    )
+
+    x = block.ln1(x)
+    if block.window_size == 0:
+        return block.attn(x)
+    size = x.shape[1:3]
+    windows, padded = window_partition(x, block.window_size)
+    return window_unpartition(block.attn(windows), block.window_size, padded, size)
+
+
+# SAM's image encoder, which never drops its attention.
+register_block(
+    'mmpretrain.models.backbones.vit_sam.TransformerEncoderLayer',
+    Branch(_sam_attention),
+    Branch(_ffn, 'ffn.dropout_layer'),
+)
+
+
+def _normed_attention(block: Any, x: Tensor, patch_resolution: Any) -> Tensor:
+    return block.attn(block.norm1(x), patch_resolution)
+
+
+def _normed_mlp(block: Any, x: Tensor, patch_resolution: Any) -> Tensor:
+    return block.mlp(block.norm2(x))
+
+
+register_block(
+    'mmpretrain.models.backbones.vit_eva02.EVA02EndcoderLayer',
+    Branch(_normed_attention, 'drop_path'),
+    Branch(_normed_mlp, 'drop_path'),
+)
+
+
+def _mmseg_attention(block: Any, x: Tensor) -> Tensor:
     return block.attn(block.norm1(x), identity=0)
 
 
-def _mmseg_vit_ffn(block: Any, x: Tensor) -> Tensor:
+def _mmseg_ffn(block: Any, x: Tensor) -> Tensor:
     return ffn_residual(block.ffn, block.norm2(x))
 
 
 # mmseg's ViT has no drop path on its attention, whatever the rate.
 register_block(
     'mmseg.models.backbones.vit.TransformerEncoderLayer',
-    Branch(_mmseg_vit_attention),
-    Branch(_mmseg_vit_ffn, 'ffn.dropout_layer'),
+    Branch(_mmseg_attention),
+    Branch(_mmseg_ffn, 'ffn.dropout_layer'),
 )
+
+
+def _hivit_attention(block: Any, x: Tensor, *args: Any) -> Tensor:
+    x = block.attn(block.norm1(x), *args)
+    return x if block.gamma_1 is None else block.gamma_1 * x
+
+
+def _hivit_mlp(block: Any, x: Tensor, *args: Any) -> Tensor:
+    x = block.mlp(block.norm2(x))
+    return x if block.gamma_2 is None else block.gamma_2 * x
+
+
+def _has_attention(block: Any) -> bool:
+    return block.attn is not None
+
+
+register_block(
+    'mmpretrain.models.backbones.hivit.BlockWithRPE',
+    Branch(_hivit_attention, 'drop_path', exists=_has_attention),
+    Branch(_hivit_mlp, 'drop_path'),
+)
+# It gives its feature maps the shape of the images that came in.
+register_fixed_batch('mmpretrain.models.backbones.hivit.HiViT')
