@@ -10,6 +10,7 @@ check_stack()
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 
 from . import registry  # noqa: E402
+from .from_cfg import heed_schemes  # noqa: E402
 
 # Lets a config say `_base_ = ['mmcosub::_base_/schemes/cosub.py']`.
 MODULE2PACKAGE.setdefault('mmcosub', 'mmcosub')
@@ -17,5 +18,7 @@ MODULE2PACKAGE.setdefault('mmcosub', 'mmcosub')
 # import name will do as well.
 if not installed_version('mmsegmentation'):
     MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+heed_schemes()
 
 __all__ = ['__version__', 'registry']

@@ -205,10 +205,12 @@ class CoTrainingRunner(Runner):
             model_wrapper_cfg (dict, optional): Config of the wrapper.
             model (nn.Module): The model.
         """
-        if not self.distributed or model_wrapper_cfg:
-            return super().wrap_model(model_wrapper_cfg, model)
         scheme = getattr(model, 'scheme', None)
         lean = scheme is not None and scheme.lean
+        if self.distributed and model_wrapper_cfg and lean:
+            model_wrapper_cfg = lean_wrapper(model_wrapper_cfg)
+        if not self.distributed or model_wrapper_cfg:
+            return super().wrap_model(model_wrapper_cfg, model)
         wrapper = (
             CoTrainingDistributedDataParallel if lean else MMDistributedDataParallel
         )
@@ -269,3 +271,24 @@ def _check_scenes(loader: dict, num_classes: int, ignore_index: int) -> None:
     # In place, before the loader's workers get their copies.
     guard(dataset, num_classes, ignore_index)
     loader['dataset'] = dataset
+
+
+def lean_wrapper(model_wrapper_cfg: dict) -> dict:
+    """A config's own wrapper for several processes, with lean steps.
+
+    Args:
+        model_wrapper_cfg (dict): Config of the wrapper.
+
+    Raises:
+        ValueError: If it is of a kind that has no lean steps.
+    """
+    kind: Any = model_wrapper_cfg.get('type')
+    name = str(getattr(kind, '__name__', kind)).rpartition('.')[2]
+    ours = CoTrainingDistributedDataParallel.__name__
+    if name not in ('MMDistributedDataParallel', ours):
+        raise ValueError(
+            f'model_wrapper_cfg.type={name!r} would run all passes of the scheme at '
+            'once, although scheme.lean=True. Leave model_wrapper_cfg out, take '
+            'MMDistributedDataParallel, or set scheme.lean=False.'
+        )
+    return {**model_wrapper_cfg, 'type': ours}

@@ -101,6 +101,7 @@ def _model(runner: Runner) -> CoTraining:
     if not isinstance(model, CoTraining):
         raise ValueError(
             'CoTrainingLossHook needs a model trained by a scheme, not '
-            f'{type(model).__name__}: add one, for instance with --co-train cosub.'
+            f'{type(model).__name__}: add one, for instance with --co-train cosub. In '
+            'Python, `import mmcosub` before Runner.from_cfg(cfg).'
         )
     return model

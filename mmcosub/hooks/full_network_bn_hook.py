@@ -1,50 +1,142 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
-from mmpretrain.engine.hooks import PreciseBNHook
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
 
 from mmcosub.registry import HOOKS
 
 
 @HOOKS.register_module()
-class FullNetworkBNHook(PreciseBNHook):
-    """Re-estimates BatchNorm statistics with the full network before validation.
+class FullNetworkBNHook(Hook):
+    """Estimates BatchNorm statistics anew with the full network before validation.
 
     Training by subnets leaves statistics that are no network's in particular, so
-    stimulative training (arXiv 2210.04153, its code) takes them anew. mmpretrain's
-    ``PreciseBNHook`` does so; this one besides keeps every branch meanwhile, goes by
-    the validation interval, and does nothing where there is no BatchNorm.
+    stimulative training (arXiv 2210.04153, its code) takes them anew. Here each is the
+    mean over batches of the training set, prepared as in training, by a loader of the
+    hook's own, so that the training loop's goes on undisturbed. Frozen layers keep
+    theirs. The number of images is ours.
 
     Args:
-        num_samples (int): Number of training images to take. Defaults to 8192.
+        num_samples (int): Number of training images to take, 1 or more, over all
+            processes. Defaults to 1024.
         interval (int, optional): Every how many epochs (or iterations, as the training
-            loop counts). Defaults to None, the validation interval.
+            loop counts), 1 or more. Defaults to None, the validation interval. The end
+            of the training always counts.
+
+    Raises:
+        ValueError: If a number is not 1 or more.
     """
 
     # Before CheckpointHook, so that a checkpoint has the new statistics.
     priority = 'ABOVE_NORMAL'
 
-    def __init__(self, num_samples: int = 8192, interval: int | None = None) -> None:
-        super().__init__(num_samples, interval or 1)
-        self._follows_validation = interval is None
+    def __init__(self, num_samples: int = 1024, interval: int | None = None) -> None:
+        if num_samples < 1 or (interval is not None and interval < 1):
+            raise ValueError(
+                f'num_samples={num_samples} and interval={interval} of '
+                'FullNetworkBNHook must be 1 or more.'
+            )
+        self.num_samples = num_samples
+        self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
         """Look up the validation interval."""
-        if self._follows_validation:
+        if self.interval is None:
             self.interval = getattr(runner.train_loop, 'val_interval', 1)
 
-    def _perform_precise_bn(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Estimate, where epochs count."""
+        if isinstance(runner.train_loop, EpochBasedTrainLoop) and (
+            self.every_n_epochs(runner, self._every) or self.is_last_train_epoch(runner)
+        ):
+            self._estimate(runner)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Estimate, where iterations count."""
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop) and (
+            self.every_n_train_iters(runner, self._every)
+            or self.is_last_train_iter(runner)
+        ):
+            self._estimate(runner)
+
+    @property
+    def _every(self) -> int:
+        assert self.interval is not None
+        return self.interval
+
+    def _estimate(self, runner: Runner) -> None:
         model: Any = runner.model
         model = model.module if is_model_wrapper(model) else model
-        if not any(isinstance(m, _BatchNorm) and m.training for m in model.modules()):
+        if not _layers(model):
             return
-        with _no_drop_path(model):
-            super()._perform_precise_bn(runner)
+        loader = _own_loader(runner.train_dataloader, runner.iter)
+        batches = -(-self.num_samples // (loader.batch_size * runner.world_size))
+        count = min(batches, len(loader))
+        images = count * loader.batch_size * runner.world_size
+        runner.logger.info(f'Estimating BatchNorm statistics anew over {images} images')
+        estimate_statistics(model, islice(loader, count))
+
+
+def estimate_statistics(model: Any, batches: Iterable) -> None:
+    """Set the running statistics of a model's BatchNorms to their means over batches.
+
+    Args:
+        model (BaseModel): The model, in training mode. Every branch is kept meanwhile.
+        batches (Iterable): What its data loader gives.
+    """
+    layers = _layers(model)
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # PyTorch's word for the mean over all batches
+    with torch.no_grad(), _no_drop_path(model):
+        for data in batches:
+            model(**model.data_preprocessor(data, True))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        all_reduce(layer.running_mean, 'mean')
+        all_reduce(layer.running_var, 'mean')
+
+
+def _layers(model: nn.Module) -> list[Any]:
+    """The BatchNorms that keep statistics and are not frozen."""
+    return [
+        m
+        for m in model.modules()
+        if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None
+    ]
+
+
+def _own_loader(loader: DataLoader, seed: int) -> Any:
+    """A loader of the same data, of which nothing else takes batches."""
+    dataset: Any = loader.dataset
+    generator = torch.Generator().manual_seed(seed)  # not the training's own
+    return DataLoader(
+        dataset,
+        batch_size=loader.batch_size,
+        sampler=DefaultSampler(dataset, shuffle=True, seed=seed),
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        drop_last=len(dataset) >= (loader.batch_size or 1),
+        worker_init_fn=loader.worker_init_fn,
+        generator=generator,
+    )
 
 
 @contextmanager

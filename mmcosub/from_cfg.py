@@ -1,0 +1,43 @@
+"""MMEngine's ``Runner.from_cfg`` for configs with a scheme."""
+
+import functools
+from typing import Any
+
+from mmengine.runner import FlexibleRunner, Runner
+
+
+def heed_schemes() -> None:
+    """Let ``from_cfg`` of MMEngine's runners heed a config's ``scheme``.
+
+    ``Runner.from_cfg(cfg)`` is the usual way to train in Python. It does not look at
+    ``runner_type``, so a config with a scheme would be trained without it and without a
+    word. It gives our runner instead; ``FlexibleRunner.from_cfg`` refuses.
+    """
+    for runner, ours in ((Runner, _ours), (FlexibleRunner, _refused)):
+        stock = runner.from_cfg.__func__
+        if not hasattr(stock, '__wrapped__'):  # once
+            runner.from_cfg = classmethod(_heeding(stock, runner, ours))
+
+
+def _heeding(stock: Any, runner: type, ours: Any) -> Any:
+    @functools.wraps(stock)
+    def from_cfg(cls: type, cfg: Any) -> Any:
+        scheme = cfg.get('scheme')
+        if cls is runner and isinstance(scheme, dict) and 'type' in scheme:
+            cls = ours()
+        return stock(cls, cfg)
+
+    return from_cfg
+
+
+def _ours() -> type:
+    from mmcosub.engine import CoTrainingRunner
+
+    return CoTrainingRunner
+
+
+def _refused() -> type:
+    raise ValueError(
+        'The config has a scheme, and FlexibleRunner would train without it. Use '
+        'mmengine.runner.Runner.from_cfg(cfg) or tools/train.py, or delete cfg.scheme.'
+    )

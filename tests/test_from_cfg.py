@@ -1,0 +1,47 @@
+"""A scheme is not lost on the usual way to train in Python."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.runner import FlexibleRunner, Runner
+
+import mmcosub  # noqa: F401
+from mmcosub.engine import CoTrainingRunner, apply_scheme, list_schemes
+from mmcosub.models import CoTrainingEncoderDecoder
+
+
+def test_runner_from_cfg_heeds_the_scheme(config: Path) -> None:
+    cfg = Config.fromfile(config)
+    assert type(Runner.from_cfg(cfg)) is Runner
+    apply_scheme(cfg, 'cosub')
+    cfg.experiment_name = 'another'
+    runner = Runner.from_cfg(cfg)
+    assert type(runner) is CoTrainingRunner
+    runner.train()
+    assert isinstance(runner.model, CoTrainingEncoderDecoder)
+    assert runner.model.plans_drawn == 4
+
+
+def test_without_an_import(config: Path, tmp_path: Path) -> None:
+    # The fragment alone is enough: it is a config that imports the package.
+    derived = tmp_path / 'derived.py'
+    bases = [str(config), str(list_schemes()['cosub'])]
+    derived.write_text(f'_base_ = {bases}')
+    script = (
+        'from mmengine.config import Config; from mmengine.runner import Runner; '
+        f'cfg = Config.fromfile({str(derived)!r}); '
+        'print(type(Runner.from_cfg(cfg)).__name__)'
+    )
+    command = [sys.executable, '-W', 'ignore', '-c', script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert 'CoTrainingRunner' in done.stdout.splitlines(), done.stderr
+
+
+def test_flexible_runner_is_refused(config: Path) -> None:
+    cfg = Config.fromfile(config)
+    apply_scheme(cfg, 'cosub')
+    with pytest.raises(ValueError, match=r'FlexibleRunner would train without it'):
+        FlexibleRunner.from_cfg(cfg)
