@@ -7,6 +7,7 @@ its branches in the order in which it runs them. See ``blocks`` for the table an
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from torch import Tensor, nn
 
@@ -129,7 +130,8 @@ class Site:
         """The stock network's own drop-path module of this branch, if any."""
         if self.branch.drop_path is None:
             return None
-        return self.block.get_submodule(self.branch.drop_path)
+        # timm's ResNet has None in its place where the rate is 0.
+        return attrgetter(self.branch.drop_path)(self.block)
 
     @property
     def rate(self) -> float:

@@ -1,10 +1,11 @@
 """A tiny network of every known block."""
 
 from .convolutions import CONVOLUTIONS
+from .timm_built import TIMM_BUILT
 from .timm_networks import TIMM
 from .transformers import TRANSFORMERS
 
-TINY = {**TRANSFORMERS, **CONVOLUTIONS, **TIMM}
+TINY = {**TRANSFORMERS, **CONVOLUTIONS, **TIMM, **TIMM_BUILT}
 """Config by name. They get a drop-path rate, unless they say `drop_path_rate=None`."""
 
 DROP_TWICE = {

@@ -20,6 +20,7 @@ from . import (  # noqa: F401  (each fills the table of known blocks)
     resnet,
     swin,
     timm_convolutions,
+    timm_pyramids,
     timm_transformers,
     twins,
     vit,
