@@ -21,15 +21,52 @@ def version() -> str:
     return match[1]
 
 
-readme = ROOT / 'README.md'
+def description() -> str:
+    """The README without what an index cannot show: files that lie beside it."""
+    text = (ROOT / 'README.md').read_text()
+    text = re.sub(r'^!\[[^]]*\]\((?!https?:)[^)]*\)\n', '', text, flags=re.MULTILINE)
+    return re.sub(r'\[([^]]+)\]\((?!https?:)[^)]*\)', r'\1', text)
+
+
 setup(
     name='mmcosub',
     version=version(),
-    description='Submodel co-training (cosub and relatives) for MMSegmentation',
-    long_description=readme.read_text() if readme.is_file() else '',
+    description='Submodel co-training (cosub and relatives) for MMSegmentation and '
+    'MMPretrain',
+    long_description=description(),
     long_description_content_type='text/markdown',
+    author='The mmcosub contributors',
     license='Apache-2.0',
     license_files=['LICENSE'],
+    project_urls={
+        'cosub': 'https://arxiv.org/abs/2212.04884',
+        'MMSegmentation': 'https://mmsegmentation.readthedocs.io',
+        'MMPretrain': 'https://mmpretrain.readthedocs.io',
+    },
+    keywords=[
+        'semantic segmentation',
+        'image classification',
+        'co-training',
+        'self-distillation',
+        'stochastic depth',
+        'drop path',
+        'PyTorch',
+        'OpenMMLab',
+    ],
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'License :: OSI Approved :: Apache Software License',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3 :: Only',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
+    ],
     packages=find_packages(include=['mmcosub', 'mmcosub.*']),
     # Configs and tools, through the links in .mim: `_base_ = ['mmcosub::...']` and
     # `mim train mmcosub ...` look for them there.
@@ -38,17 +75,19 @@ setup(
             '.mim/model-index.yml',
             '.mim/configs/**/*.py',
             '.mim/configs/**/*.yml',
+            '.mim/configs/**/*.md',
             '.mim/tools/**/*.py',
             '.mim/tools/**/*.sh',
             'py.typed',
         ]
     },
     python_requires='>=3.10',
-    install_requires=requirements('runtime') + requirements('mminstall'),
-    extras_require={name: requirements(name) for name in ('optional', 'tests', 'docs')},
+    install_requires=requirements('runtime'),
+    extras_require={
+        'onedl': requirements('mminstall'),
+        'optional': requirements('optional'),
+        'tests': requirements('tests'),
+        'docs': requirements('docs'),
+    },
     zip_safe=False,
-    classifiers=[
-        'Programming Language :: Python :: 3',
-        'Topic :: Scientific/Engineering :: Artificial Intelligence',
-    ],
 )

@@ -6,33 +6,57 @@ import importlib.metadata
 import io
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-# Distributions of the same four packages, by the family that publishes them. The
-# `lite` build of mmcv is a second name in the first family.
-_FAMILIES = {
-    'OpenMMLab': ('mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation', 'mmpretrain'),
-    'OneDL': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation',
-              'onedl-mmpretrain'),
-}  # fmt: skip
-_PACKAGES = {
-    'torch': ('torch',),
-    'torchvision': ('torchvision',),
-    'mmengine': ('mmengine', 'onedl-mmengine'),
-    'mmcv': ('mmcv', 'mmcv-lite', 'onedl-mmcv'),
-    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
-    'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
+Versions = Callable[[str], str | None]
+Distributions = dict[str, tuple[str, ...]]
+
+# Two families of distributions publish the same four packages. The `lite` build of mmcv
+# is a second name in one of them.
+_FAMILIES: dict[str, Distributions] = {
+    'OneDL': {
+        'mmengine': ('onedl-mmengine',),
+        'mmcv': ('onedl-mmcv',),
+        'mmseg': ('onedl-mmsegmentation',),
+        'mmpretrain': ('onedl-mmpretrain',),
+    },
+    'OpenMMLab': {
+        'mmengine': ('mmengine',),
+        'mmcv': ('mmcv', 'mmcv-lite'),
+        'mmseg': ('mmsegmentation',),
+        'mmpretrain': ('mmpretrain',),
+    },
 }
-_TORCH = 'pip install torch torchvision'
-_STACK = 'pip install ' + ' '.join(_FAMILIES['OneDL'])
+MAINTAINED = 'OneDL'
+"""The family to install where there is none."""
+# Oldest versions that the tests have passed with.
+OLDEST = {
+    'torch': '2.6',
+    'torchvision': '0.21',
+    'mmengine': '0.10',
+    'mmcv': '2.0',
+    'mmseg': '1.2',
+    'mmpretrain': '1.2',
+}
+_TORCH = ('torch', 'torchvision')
+_INSTALL_TORCH = 'pip install torch torchvision'
 _DATA_AND_MODELS = (
     'mmseg.datasets',
     'mmseg.models',
     'mmpretrain.datasets',
     'mmpretrain.models',
 )
+
+
+class Installed(NamedTuple):
+    """A package that is installed: its name to import, and what pip knows of it."""
+
+    package: str
+    distribution: str
+    version: str
 
 
 def installed_version(distribution: str) -> str | None:
@@ -43,7 +67,28 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
-def check_stack(version: Callable[[str], str | None] = installed_version) -> None:
+def find_stack(version: Versions = installed_version) -> dict[str, list[Installed]]:
+    """What is installed of the stack, by family; torch's packages under ``'torch'``.
+
+    Args:
+        version (Callable): Version of a distribution, None if it is not installed.
+            Defaults to asking the environment.
+    """
+    torch: Distributions = {name: (name,) for name in _TORCH}
+    groups = {'torch': torch, **_FAMILIES}
+    found = {
+        group: [
+            Installed(package, name, number)
+            for package, names in packages.items()
+            for name in names
+            if (number := version(name))
+        ]
+        for group, packages in groups.items()
+    }
+    return {group: installed for group, installed in found.items() if installed}
+
+
+def check_stack(version: Versions = installed_version) -> None:
     """Check, from what pip knows, that the packages underneath fit together.
 
     Imports nothing of them unless torch and torchvision look mismatched.
@@ -53,53 +98,106 @@ def check_stack(version: Callable[[str], str | None] = installed_version) -> Non
             Defaults to asking the environment.
 
     Raises:
-        ImportError: If something is missing, both families are installed, or
+        ImportError: If something is missing or too old, both families are installed, or
             torchvision does not fit torch. The message has the command to run.
     """
-    families = {
-        name: found
-        for name, distributions in _FAMILIES.items()
-        if (found := [d for d in distributions if version(d)])
-    }
-    if len(families) > 1:
-        both = ' '.join(d for found in families.values() for d in found)
-        raise ImportError(
-            'mmcosub: packages of two families that overwrite each other are '
-            f'installed: {both}. Keep one:\n  pip uninstall -y {both}\n  {_STACK}'
-        )
-    missing = [
-        package
-        for package, distributions in _PACKAGES.items()
-        if not any(version(d) for d in distributions)
-    ]
-    if missing:
-        torch_first = f'{_TORCH}\n  ' if {'torch', 'torchvision'} & {*missing} else ''
-        raise ImportError(
-            f'mmcosub needs {", ".join(missing)}, not installed here. Install with:\n'
-            f'  {torch_first}{_STACK}'
-        )
+    found = find_stack(version)
+    _check_families(found)
+    _check_missing(found)
+    _check_age(found)
     if _looks_mismatched(version('torch') or '', version('torchvision') or ''):
         import_or_explain('torchvision')
 
 
+def _check_families(found: dict[str, list[Installed]]) -> None:
+    both = [found[family] for family in _FAMILIES if family in found]
+    if len(both) > 1:
+        names = ' '.join(each.distribution for family in both for each in family)
+        raise ImportError(
+            'mmcosub: packages of two families that overwrite each other are '
+            f'installed: {_listed(found)}. Keep one:\n  pip uninstall -y {names}\n'
+            f'  {_install(MAINTAINED)}'
+        )
+
+
+def _check_missing(found: dict[str, list[Installed]]) -> None:
+    present = {each.package for group in found.values() for each in group}
+    missing = [package for package in OLDEST if package not in present]
+    if not missing:
+        return
+    # Of the family that is there already: two of them overwrite each other.
+    family = next((name for name in _FAMILIES if name in found), MAINTAINED)
+    commands = [_INSTALL_TORCH] if {*_TORCH} & {*missing} else []
+    if {*missing} - {*_TORCH}:
+        commands.append(_install(family, [] if family == MAINTAINED else missing))
+    raise ImportError(
+        f'mmcosub needs {", ".join(missing)}, not installed here. '
+        f'{f"There is {_listed(found)}. " if found else ""}Install with:\n  '
+        + '\n  '.join(commands)
+    )
+
+
+def _check_age(found: dict[str, list[Installed]]) -> None:
+    old = [
+        each
+        for group in found.values()
+        for each in group
+        if Version(each.version) < Version(OLDEST[each.package])
+    ]
+    if old:
+        needs = ', '.join(
+            f'{each.distribution}>={OLDEST[each.package]}' for each in old
+        )
+        raise ImportError(
+            f'mmcosub needs {needs}. There is {_listed(found)}. In a new environment:\n'
+            f'  {_INSTALL_TORCH}\n  {_install(MAINTAINED)}'
+        )
+
+
+def _install(family: str, packages: list[str] | None = None) -> str:
+    """Command that installs a family, or some packages of it."""
+    names = [
+        distributions[0]
+        for package, distributions in _FAMILIES[family].items()
+        if not packages or package in packages
+    ]
+    return f'pip install {" ".join(names)}'
+
+
+def _listed(found: dict[str, list[Installed]]) -> str:
+    return ', '.join(
+        f'{each.distribution} {each.version}'
+        for group in found.values()
+        for each in group
+    )
+
+
 def import_or_explain(module: str) -> None:
-    """Import a module; say what to do if torchvision turns out not to fit torch.
+    """Import a module; say what to do about the known reasons why that fails.
 
     Args:
         module (str): Module to import.
 
     Raises:
-        ImportError: If the compiled part of torchvision is for another torch.
+        ImportError: If the compiled part of torchvision is for another torch, or that
+            of mmcv is not there and the installed mmseg needs it.
     """
     try:
         importlib.import_module(module)
     except (RuntimeError, ImportError, OSError) as error:
+        if 'mmcv._ext' in str(error):
+            raise ImportError(
+                "mmcosub: OpenMMLab's mmsegmentation needs mmcv's compiled operators, "
+                'and the mmcv here has none. Install mmcv built for this torch rather '
+                f'than mmcv-lite, or, in a new environment, the family that does '
+                f'without:\n  {_INSTALL_TORCH}\n  {_install(MAINTAINED)}'
+            ) from error
         if 'torchvision' not in str(error) and module != 'torchvision':
             raise
         raise ImportError(
             f'mmcosub: torchvision {installed_version("torchvision")} does not fit '
             f'torch {installed_version("torch")} ({error}). Install both together:\n'
-            f'  pip uninstall -y torch torchvision\n  {_TORCH}'
+            f'  pip uninstall -y torch torchvision\n  {_INSTALL_TORCH}'
         ) from error
 
 

@@ -202,3 +202,24 @@ def test_fast_is_the_same(train: ModuleType, config: Path, tmp_path: Path) -> No
         state = torch.load(work_dir / 'iter_4.pth', weights_only=False)
         assert 'FastUPerHead' not in state['meta']['cfg']
     assert logged[0] == pytest.approx(logged[1], rel=1e-4)
+
+
+def test_tensorboard(train: ModuleType, config: Path, tmp_path: Path) -> None:
+    """What a co-trained run logs is there, too."""
+    pytest.importorskip('tensorboard')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logged = tmp_path / 'logged.py'
+    logged.write_text(
+        f"_base_ = ['{config}']\n"
+        "visualizer = dict(type='SegLocalVisualizer', name='tensorboard',\n"
+        "    vis_backends=[dict(type='TensorboardVisBackend')])\n"
+    )
+    argv = ['--co-train', 'cosub', '--cfg-options', 'scheme.drop_path_rate=0.3']
+    train.main([str(logged), *argv])
+    (events,) = (tmp_path / 'w').glob('*/vis_data/events*')
+    log = EventAccumulator(str(events))
+    log.Reload()
+    scalars = log.Tags()['scalars']
+    assert {'loss', 'decode.loss_co_training', 'mIoU'} <= {*scalars}
+    assert len(log.Scalars('decode.loss_co_training')) == 4
