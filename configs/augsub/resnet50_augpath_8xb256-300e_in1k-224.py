@@ -8,4 +8,4 @@ _base_ = [
     '../_base_/schemes/augpath.py',
 ]
 model = dict(head=dict(loss=dict(_delete_=True, type='mmcosub.BinaryCrossEntropyLoss')))
-scheme = dict(loss='bce', lean=True)
+scheme = dict(lean=True)

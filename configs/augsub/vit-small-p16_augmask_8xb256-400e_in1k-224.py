@@ -8,4 +8,4 @@ _base_ = [
     '../_base_/schemes/augmask.py',
     '../_base_/default_runtime_classification.py',
 ]
-scheme = dict(loss='bce', lean=True)
+scheme = dict(lean=True)

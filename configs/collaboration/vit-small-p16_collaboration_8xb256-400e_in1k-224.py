@@ -9,4 +9,3 @@ _base_ = [
     '../_base_/schemes/collaboration.py',
     '../_base_/default_runtime_classification.py',
 ]
-scheme = dict(loss='bce')

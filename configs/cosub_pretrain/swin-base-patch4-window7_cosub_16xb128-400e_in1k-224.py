@@ -9,7 +9,6 @@ _base_ = [
     '../_base_/schemes/cosub.py',
     '../_base_/default_runtime_classification.py',
 ]
-scheme = dict(loss='bce')
 model = dict(
     backbone=dict(arch='base', drop_path_rate=0.5), head=dict(in_channels=1024)
 )

@@ -9,5 +9,4 @@ _base_ = [
     '../_base_/schemes/cosub.py',
     '../_base_/default_runtime_classification.py',
 ]
-scheme = dict(loss='bce')
 model = dict(backbone=dict(type='mmpretrain.SwinTransformerV2'))

@@ -8,7 +8,6 @@ _base_ = [
     '../_base_/schemes/cosub.py',
     '../_base_/default_runtime_classification.py',
 ]
-scheme = dict(loss='bce')
 model = dict(
     backbone=dict(arch='base', img_size=192, layer_cfgs=dict(drop_path_rate=0.1)),
     head=dict(in_channels=768),

@@ -8,6 +8,5 @@ _base_ = [
     '../_base_/schemes/cosub.py',
     '../_base_/default_runtime_classification.py',
 ]
-scheme = dict(loss='bce')
 model = dict(backbone=dict(img_size=160, layer_cfgs=dict(drop_path_rate=0.5)))
 train_dataloader = dict(batch_size=64)

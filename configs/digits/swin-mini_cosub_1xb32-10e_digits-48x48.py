@@ -23,7 +23,6 @@ model = dict(
         loss=dict(type='mmcosub.BinaryCrossEntropyLoss', threshold=0.0),
     ),
 )
-scheme = dict(loss='bce')
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(interval=10, save_best=None)
 )

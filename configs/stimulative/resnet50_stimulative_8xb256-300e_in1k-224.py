@@ -9,4 +9,3 @@ _base_ = [
     '../_base_/schemes/stimulative.py',
 ]
 model = dict(head=dict(loss=dict(_delete_=True, type='mmcosub.BinaryCrossEntropyLoss')))
-scheme = dict(loss='bce')

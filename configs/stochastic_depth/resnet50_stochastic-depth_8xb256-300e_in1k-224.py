@@ -8,4 +8,3 @@ _base_ = [
     '../_base_/schemes/stochastic_depth.py',
 ]
 model = dict(head=dict(loss=dict(_delete_=True, type='mmcosub.BinaryCrossEntropyLoss')))
-scheme = dict(loss='bce')

@@ -8,4 +8,3 @@ _base_ = [
     '../_base_/schemes/stochastic_depth.py',
     '../_base_/default_runtime_classification.py',
 ]
-scheme = dict(loss='bce')
