@@ -4,14 +4,32 @@ Small, made in seconds, no download: scikit-learn brings 1,797 real handwritten 
 of 8x8 pixels. Labels are 0 for the ground and 1 + d for the digit d.
 """
 
-import cv2
 import numpy as np
 from mmseg.datasets import BaseSegDataset
 from numpy.typing import NDArray
 
 from mmcosub.registry import DATASETS
 
-Image = NDArray[np.uint8]
+from .scenes import (
+    Draw,
+    Drawn,
+    Image,
+    Layout,
+    Plane,
+    bright,
+    compose,
+    finish,
+    place,
+    scribble,
+    texture,
+    warp,
+)
+
+LAYOUT = Layout(items=(1, 3), scale=(0.5, 0.8), angle=12)
+"""How digits lie in a scene unless something else is asked for."""
+
+ALONE = Layout(items=(1, 1), scale=(0.75, 0.95), angle=12)
+"""How the one digit lies in a picture of :func:`make_digit`."""
 
 
 @DATASETS.register_module()
@@ -65,7 +83,7 @@ def split_digits(validation: float = 0.3) -> dict[str, list[Image]]:
 
 
 def make_scene(
-    digits: list[Image], size: int, rng: np.random.Generator
+    digits: list[Image], size: int, rng: np.random.Generator, layout: Layout = LAYOUT
 ) -> tuple[Image, Image]:
     """Make one scene.
 
@@ -73,22 +91,29 @@ def make_scene(
         digits (list[ndarray]): Ten arrays of shape (N, 8, 8), one a digit.
         size (int): Height and width in pixels, 32 or more.
         rng (Generator): Source of all randomness.
+        layout (Layout): How many digits there are, how large, and how they lie.
+            Defaults to one to three that may overlap.
 
     Returns:
         tuple: Image in BGR of shape (size, size, 3), and label map of shape
         (size, size).
     """
-    image = _texture(size, rng)
-    label = np.zeros((size, size), np.uint8)
+    image = texture(size, rng)
     for _ in range(rng.integers(1, 5)):  # strokes of no digit at all
-        _scribble(image, 0.7 * _bright(rng), rng)
-    for _ in range(rng.integers(1, 4)):
+        scribble(image, rng)
+
+    def pick() -> tuple[tuple[int, int], Draw]:
         digit = int(rng.integers(10))
         glyph = digits[digit][rng.integers(len(digits[digit]))]
-        stroke = _place(glyph, size, rng)
-        image = _paint(image, stroke, rng)
-        label[stroke > 0.45] = 1 + digit
-    return _finish(image, rng), label
+
+        def draw(image: Plane, matrix: NDArray[np.float64]) -> Drawn:
+            stroke = warp(glyph / 255, matrix, size)
+            return _paint(image, stroke, rng), stroke > 0.45, 1 + digit
+
+        return (8, 8), draw
+
+    image, label = compose(image, layout, rng, pick)
+    return finish(image, rng), label
 
 
 def make_digit(glyph: Image, size: int, rng: np.random.Generator) -> Image:
@@ -102,70 +127,13 @@ def make_digit(glyph: Image, size: int, rng: np.random.Generator) -> Image:
     Returns:
         ndarray: Image in BGR of shape (size, size, 3).
     """
-    image = _texture(size, rng)
-    stroke = _place(glyph, size, rng, centred=True)
-    return _finish(_paint(image, stroke, rng), rng)
+    image = texture(size, rng)
+    matrix = place((8, 8), size, ALONE, rng)
+    return finish(_paint(image, warp(glyph / 255, matrix, size), rng), rng)
 
 
-def _texture(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise of several octaves between two colours, sometimes striped."""
-    noise: NDArray[np.float64] = np.zeros((size, size))
-    for octave in range(1, 6):
-        cells = 2**octave
-        grid = rng.random((cells, cells)).astype(np.float32)
-        noise += cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC) / octave
-    if rng.random() < 0.4:
-        y, x = np.mgrid[:size, :size] / size
-        angle, waves = rng.uniform(0, np.pi), rng.uniform(4, 14)
-        noise += 0.5 * np.sin(waves * np.pi * (x * np.cos(angle) + y * np.sin(angle)))
-    noise = (noise - noise.min()) / (np.ptp(noise) + 1e-9)
-    low, high = rng.uniform(0, 130, (2, 3))  # darker than any stroke
-    return low + (high - low) * noise[..., None] * rng.uniform(0.4, 1.0)
-
-
-def _bright(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A colour of at least one bright channel."""
-    colour = rng.uniform(90, 255, 3)
-    colour[rng.integers(3)] = rng.uniform(200, 255)
-    return colour
-
-
-def _scribble(
-    image: NDArray[np.float64], colour: NDArray[np.float64], rng: np.random.Generator
-) -> None:
-    size = len(image)
-    start = rng.uniform(0, size, 2)
-    turns = rng.uniform(-size / 4, size / 4, (rng.integers(2, 5), 2))
-    points = np.cumsum([start, *turns], axis=0).astype(np.int32)
-    width = int(rng.integers(1, max(size // 32, 2)))
-    cv2.polylines(image, [points], False, colour.tolist(), width, cv2.LINE_AA)
-
-
-def _place(
-    glyph: Image, size: int, rng: np.random.Generator, centred: bool = False
-) -> NDArray[np.float64]:
-    """The digit, scaled, turned and moved into the scene; strength of its stroke."""
-    height = size * rng.uniform(*((0.75, 0.95) if centred else (0.5, 0.8)))
-    scale, angle = height / 8, rng.uniform(-12, 12)
-    margin = 0.46 * size if centred else height / 2
-    centre = rng.uniform(margin, size - margin, 2)
-    matrix = np.asarray(cv2.getRotationMatrix2D((3.5, 3.5), angle, scale), float)
-    matrix[:, 2] += centre - 3.5
-    smooth = cv2.warpAffine(
-        glyph.astype(np.float32) / 255, matrix, (size, size), flags=cv2.INTER_CUBIC
-    )
-    return smooth.astype(np.float64)
-
-
-def _paint(
-    image: NDArray[np.float64], stroke: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _paint(image: Plane, stroke: Plane, rng: np.random.Generator) -> Plane:
     """The image with a stroke of some bright colour on it."""
     alpha = np.clip((stroke - 0.35) / 0.2, 0, 1)[..., None]
-    colour = _bright(rng) + rng.normal(0, 8, (*stroke.shape, 1))
+    colour = bright(rng) + rng.normal(0, 8, (*stroke.shape, 1))
     return image * (1 - alpha) + colour * alpha
-
-
-def _finish(image: NDArray[np.float64], rng: np.random.Generator) -> Image:
-    image = image + rng.normal(0, 6, image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8)

@@ -1,0 +1,94 @@
+"""Fashion-MNIST in memory: the split of the study and batches of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcosub.datasets.fashion_mnist import SOURCE, read_fashion_mnist
+
+VALIDATION = 300
+"""Validation images of each class, the last of the official training images."""
+
+SHIFT = 2
+"""Most pixels by which a training image is moved, along each axis."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of shape (N, 1, 28, 28), values 0 to 255, and labels of shape (N, )."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def load(source: Path = SOURCE) -> dict[str, Images]:
+    """All of Fashion-MNIST, by 'training', 'validation' and 'test'.
+
+    Args:
+        source (Path): Folder with the four files.
+    """
+    return {
+        part: Images(
+            torch.from_numpy(images.copy())[:, None].float(),
+            torch.from_numpy(labels.astype(np.int64)),
+        )
+        for part, (images, labels) in read_fashion_mnist(source, VALIDATION).items()
+    }
+
+
+def subset(whole: Images, count: int, seed: int) -> Images:
+    """Some images, as many of each class.
+
+    Args:
+        whole (Images): Images to choose from.
+        count (int): How many; 0 for all.
+        seed (int): Other seeds, other images.
+    """
+    if not count:
+        return whole
+    rng = np.random.default_rng((seed, 1))
+    labels = whole.labels.numpy()
+    chosen = [
+        rng.choice(np.flatnonzero(labels == label), count // 10, replace=False)
+        for label in range(10)
+    ]
+    index = torch.from_numpy(np.concatenate(chosen))
+    return Images(whole.images[index], whole.labels[index])
+
+
+class Batches:
+    """Batches for ever: every image once an epoch, flipped and moved at random.
+
+    Args:
+        data (Images): Training images.
+        size (int): Images in a batch.
+        seed (int): Seed of order, flips and shifts.
+        repeats (int): How often each image of a batch comes, flipped and moved anew.
+            Defaults to 1.
+    """
+
+    def __init__(self, data: Images, size: int, seed: int, repeats: int = 1) -> None:
+        self.padded = torch.nn.functional.pad(data.images, [SHIFT] * 4)
+        self.labels = data.labels
+        self.size = size
+        self.repeats = repeats
+        self.rng = np.random.default_rng((seed, 2))
+        self.left = np.empty(0, np.int64)
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        while len(self.left) < self.size:
+            self.left = np.append(self.left, self.rng.permutation(len(self.labels)))
+        index, self.left = np.split(self.left, [self.size])
+        index = np.tile(index, self.repeats)
+        batch, side = len(index), self.padded.shape[-1] - 2 * SHIFT
+        top, left = self.rng.integers(0, 2 * SHIFT + 1, (2, batch, 1))
+        rows, columns = top + np.arange(side), left + np.arange(side)
+        flipped = self.rng.random((batch, 1)) < 0.5
+        columns = np.where(flipped, columns[:, ::-1], columns)
+        images = self.padded[
+            index[:, None, None], 0, rows[:, :, None], columns[:, None, :]
+        ]
+        return images[:, None], self.labels[index]

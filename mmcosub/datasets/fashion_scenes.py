@@ -1,0 +1,126 @@
+"""Fashion scenes: photographs of articles on textured grounds, silhouettes as labels.
+
+The articles are Fashion-MNIST's. Labels are 0 for the ground and 1 + c for the class c.
+"""
+
+import cv2
+import numpy as np
+from mmseg.datasets import BaseSegDataset
+from numpy.typing import NDArray
+
+from mmcosub.registry import DATASETS
+
+from .fashion_mnist import CLASSES
+from .scenes import (
+    Draw,
+    Drawn,
+    Image,
+    Layout,
+    Plane,
+    bright,
+    compose,
+    finish,
+    scribble,
+    texture,
+    warp,
+)
+
+LAYOUT = Layout(items=(2, 5), scale=(0.25, 0.6), angle=30, overlap=0.4)
+"""How articles lie in a scene unless something else is asked for."""
+
+
+@DATASETS.register_module()
+class FashionScenesDataset(BaseSegDataset):
+    """Fashion scenes on disk, in ADE20K's layout.
+
+    Args:
+        img_suffix (str): Ending of image files. Defaults to '.png'.
+        seg_map_suffix (str): Ending of label files. Defaults to '.png'.
+        **kwargs: Arguments of ``BaseSegDataset``.
+    """
+
+    METAINFO = dict(
+        classes=('background', *CLASSES),
+        palette=[
+            [40, 40, 48], [230, 57, 70], [244, 140, 6], [255, 209, 62], [112, 193, 60],
+            [36, 161, 116], [64, 201, 214], [58, 120, 230], [120, 86, 220],
+            [206, 96, 210], [246, 150, 190],
+        ],
+    )  # fmt: skip
+
+    def __init__(
+        self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: object
+    ) -> None:
+        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+
+
+def silhouette(photograph: Image) -> NDArray[np.bool_]:
+    """Where the article is in its photograph, which is black around it.
+
+    Holes are filled: a dark print is part of a shirt, and so is the opening of a bag.
+
+    Args:
+        photograph (ndarray): Of shape (height, width), values 0 to 255.
+    """
+    shown = (photograph > 8).astype(np.uint8)
+    outlines, _ = cv2.findContours(shown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros_like(shown)
+    cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED)
+    return filled.astype(bool)
+
+
+def make_scene(
+    articles: list[Image], size: int, rng: np.random.Generator, layout: Layout = LAYOUT
+) -> tuple[Image, Image]:
+    """Make one scene.
+
+    Args:
+        articles (list[ndarray]): Ten arrays of shape (N, 28, 28), one a class.
+        size (int): Height and width in pixels.
+        rng (Generator): Source of all randomness.
+        layout (Layout): How many articles there are, how large, and how they lie.
+            Defaults to two to five that may cover 0.4 of one another.
+
+    Returns:
+        tuple: Image in BGR of shape (size, size, 3), and label map of shape
+        (size, size).
+    """
+    image = texture(size, rng, brightest=220)
+    for _ in range(rng.integers(2, 6)):
+        _distract(image, rng)
+
+    def pick() -> tuple[tuple[int, int], Draw]:
+        label = int(rng.integers(len(articles)))
+        photograph = articles[label][rng.integers(len(articles[label]))]
+        shown, dye = silhouette(photograph), bright(rng) / 255
+
+        def draw(image: Plane, matrix: NDArray[np.float64]) -> Drawn:
+            grey = np.clip(warp(photograph, matrix, size), 0, 255)
+            cover = np.clip(warp(shown, matrix, size), 0, 1)
+            alpha = np.clip((cover - 0.35) / 0.3, 0, 1)[..., None]
+            painted = image * (1 - alpha) + grey[..., None] * dye * alpha
+            return painted, cover > 0.5, 1 + label
+
+        return photograph.shape, draw
+
+    image, label = compose(image, layout, rng, pick)
+    return finish(image, rng), label
+
+
+def _distract(image: Plane, rng: np.random.Generator) -> None:
+    """Draw a stroke or a plain shape, which are no articles."""
+    size, colour = len(image), rng.uniform(20, 235, 3).tolist()
+    kind = rng.integers(3)
+    if kind == 0:
+        return scribble(image, rng)
+    centre = rng.uniform(0, size, 2)
+    radius = rng.uniform(0.05, 0.2, 2) * size
+    angle = rng.uniform(0, 180)
+    if kind == 1:
+        box = (centre.tolist(), radius.tolist(), angle)
+        cv2.ellipse(image, box, colour, cv2.FILLED, cv2.LINE_AA)
+    else:
+        turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 6)))
+        corners = centre + radius * np.stack([np.cos(turns), np.sin(turns)], 1)
+        cv2.fillPoly(image, [corners.astype(np.int32)], colour, cv2.LINE_AA)
+    return None
