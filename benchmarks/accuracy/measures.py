@@ -33,9 +33,7 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     return model(inputs, mode='tensor')
 
 
-def calibration_error(
-    probabilities: Tensor, labels: Tensor, bins: int = 15
-) -> float:
+def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
     """Expected calibration error in percent (Guo et al., arXiv 1706.04599, eq. 3).
 
     Args:
@@ -77,9 +75,7 @@ def branch_depths(
             active = np.array([float(site.depth in blocks) for site in sites])
             for x, y in zip(inputs.split(100), labels.split(100), strict=True):
                 plan = Plan(np.tile(active[:, None, None], (1, 1, len(x))))
-                features, _ = run_submodels(
-                    model.backbone, x, plan, sites, 'kept_rows'
-                )
+                features, _ = run_submodels(model.backbone, x, plan, sites, 'kept_rows')
                 predicted = model.head(features).argmax(1)
                 right.append((predicted == y).float().mean())
         result[str(kept)] = 100 * float(torch.stack(right).mean())

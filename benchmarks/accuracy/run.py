@@ -1,5 +1,6 @@
 """One training of the study: its settings, the training, what is measured after it."""
 
+import json
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -61,7 +62,7 @@ class Run:
         """All settings but the stage, as text."""
         settings = asdict(self)
         del settings['stage']
-        return str(sorted(settings.items()))
+        return json.dumps(settings, sort_keys=True)
 
 
 def build_model(run: Run) -> nn.Module:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Plain training, cosub and controls on Fashion-MNIST, stage by stage.
 
-docs/accuracy.md has the protocol. A run whose settings have a record is not done again,
-so the command may be stopped at any moment and given again. `report.py` makes the tables
-and pictures.
+docs/accuracy.md has the protocol. A run whose settings have a record is not done
+again, so the command may be stopped at any moment and given again. `report.py` makes
+the tables and pictures.
 """
 
 import argparse
@@ -35,7 +35,6 @@ def start_worker(source: Path) -> None:
     # Adam's second moments of a trained network become so small that they slow it down.
     torch.set_flush_denormal(True)
     import_stack_quietly()
-    import mmcosub.models  # registers the wrappers
 
     MMLogger.get_instance('mmengine', log_level='ERROR')
     init_default_scope('mmpretrain')

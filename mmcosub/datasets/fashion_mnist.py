@@ -4,6 +4,7 @@ By Zalando Research, MIT licence, https://github.com/zalandoresearch/fashion-mni
 """
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -62,6 +63,16 @@ def read_fashion_mnist(
     }
 
 
+def by_class(images: Array, labels: Array) -> list[Array]:
+    """The images of each of the ten classes.
+
+    Args:
+        images (ndarray): Of shape (N, height, width).
+        labels (ndarray): Of shape (N, ).
+    """
+    return [images[labels == label] for label in range(len(CLASSES))]
+
+
 def _read_part(source: Path, prefix: str) -> tuple[Array, Array]:
     image_path = source / f'{prefix}-images-idx3-ubyte.gz'
     label_path = source / f'{prefix}-labels-idx1-ubyte.gz'
@@ -98,9 +109,9 @@ def _read(path: Path, dimensions: int) -> Array:
         ) from error
     # Two zeros, 8 for bytes, the number of dimensions; then the sizes, big-endian.
     head = 4 + 4 * dimensions
-    shape = np.frombuffer(data[4:head], '>u4')
-    whole = len(data) >= head and len(data) - head == shape.prod(dtype=np.int64)
-    if data[:4] != bytes((0, 0, 8, dimensions)) or not whole:
+    right = len(data) >= head and data[:4] == bytes((0, 0, 8, dimensions))
+    shape = tuple(int(n) for n in np.frombuffer(data[4:head], '>u4')) if right else ()
+    if not right or len(data) - head != math.prod(shape):
         raise ValueError(
             f'{path} is not an IDX file of {dimensions} dimensions, or is cut short. '
             'Install dataset-fashion-mnist or download the file anew.'

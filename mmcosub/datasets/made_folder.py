@@ -61,7 +61,6 @@ class MadeFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         self._note(complete=False)
         for folder in folders:
-            (self.root / folder).mkdir(parents=True, exist_ok=True)
             for old in [] if self.same else (self.root / folder).glob('*.png'):
                 old.unlink()
 
@@ -76,6 +75,7 @@ class MadeFolder:
         if all(path.is_file() for path in paths):
             return
         for path, image in zip(paths, make(), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
             # Whole or not at all.
             partial = path.with_name(f'.{path.name}')
             partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())

@@ -5,6 +5,7 @@ Shapes: a scene is of ``size`` x ``size`` pixels, in BGR, values 0 to 255.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,6 @@ class Layout:
         angle (float): Largest angle by which an item is turned either way, in degrees.
         overlap (float): Share in [0, 1] of an item, the new one or one there already,
             that may lie under or over another. Defaults to 1, any.
-        smallest (int): Fewest pixels of an item's height. Defaults to 8.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -38,7 +38,6 @@ class Layout:
     scale: tuple[float, float]
     angle: float
     overlap: float = 1.0
-    smallest: int = 8
 
     def __post_init__(self) -> None:
         if not 1 <= self.items[0] <= self.items[1]:
@@ -56,22 +55,23 @@ class Layout:
         if not 0 <= self.angle <= 180:
             raise ValueError(f'--angle must be in [0, 180], not {self.angle}.')
 
-    def check_size(self, size: int) -> None:
+    def check_size(self, size: int, smallest: int) -> None:
         """Refuse a scene in which an item could not be told.
 
         Args:
             size (int): Height and width of the scene in pixels.
+            smallest (int): Fewest pixels of an item's height.
 
         Raises:
-            ValueError: If the smallest item is too small.
+            ValueError: If the smallest item has fewer.
         """
-        if round(size * self.scale[0]) < self.smallest:
-            least = int(np.ceil(self.smallest / self.scale[0]))
+        if size * self.scale[0] < smallest:
+            least = int(np.ceil(smallest / self.scale[0]))
             raise ValueError(
-                f'In scenes of {size} pixels the smallest item would be '
-                f'{round(size * self.scale[0])} pixels high, and at least '
-                f'{self.smallest} are needed. Pass --size {least} or more, or a '
-                f'larger --scale than {self.scale[0]:g}.'
+                f'In a scene of --size {size} the smallest item would be '
+                f'{size * self.scale[0]:.0f} pixels high, and it takes {smallest} to '
+                f'tell what it is. Pass --size {least} or more, or a --scale that '
+                f'begins above {self.scale[0]:g}.'
             )
 
 
@@ -149,7 +149,7 @@ def place(
     return matrix
 
 
-def warp(item: Plane, matrix: NDArray[np.float64], size: int) -> Plane:
+def warp(item: NDArray[Any], matrix: NDArray[np.float64], size: int) -> Plane:
     """An item at its place in a scene, 0 around it.
 
     Args:

@@ -82,4 +82,4 @@ def test_a_folder_of_something_else_is_left_alone(make, tmp_path, capsys):
 def test_bad_arguments(make, capsys):
     with pytest.raises(SystemExit):
         make('--size', '8')
-    assert 'at least 32' in capsys.readouterr().err
+    assert '--size 32 or more' in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""Command line and files of made scenes, in ADE20K's layout."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from .made_folder import MadeFolder
+from .scenes import Image, Layout
+
+MakeScene = Callable[
+    [list[Image], int, np.random.Generator, Layout], tuple[Image, Image]
+]
+PARTS = {'training': 'train', 'validation': 'val', 'test': 'test'}
+KINDS = ('images', 'annotations')
+
+
+def scene_parser(
+    description: str, out: str, layout: Layout, **counts: int
+) -> argparse.ArgumentParser:
+    """The command line of a script that writes scenes.
+
+    Args:
+        description (str): What the script says of itself.
+        out (str): Folder to write to unless another is given.
+        layout (Layout): How items lie unless something else is given.
+        **counts (int): Defaults of ``--train``, ``--val`` and ``--test``, the number of
+            scenes, and of ``--size``, their height and width in pixels.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    add = parser.add_argument
+    add('--out', type=Path, default=Path(out))
+    for part, option in PARTS.items():
+        add(f'--{option}', type=int, default=counts[option], help=f'{part} scenes')
+    add('--size', type=int, default=counts['size'], help='height, width in pixels')
+    pair = ('MIN', 'MAX')
+    add(
+        '--items',
+        type=int,
+        nargs=2,
+        metavar=pair,
+        default=layout.items,
+        help='how many items are in a scene',
+    )
+    add(
+        '--scale',
+        type=float,
+        nargs=2,
+        metavar=pair,
+        default=layout.scale,
+        help="their height, as a share of the scene's",
+    )
+    add('--angle', type=float, default=layout.angle, help='largest turn in degrees')
+    add(
+        '--overlap',
+        type=float,
+        default=layout.overlap,
+        help='largest share of an item that another may share with it; 1 for any',
+    )
+    add('--seed', type=int, default=0)
+    add('--overwrite', action='store_true', help='replace scenes of other settings')
+    return parser
+
+
+def write_scenes(
+    args: argparse.Namespace,
+    record: str,
+    smallest: int,
+    read: Callable[[], dict[str, list[Image]]],
+    make: MakeScene,
+) -> None:
+    """Write what a command line of :func:`scene_parser` asks for.
+
+    Args:
+        args (Namespace): The command line.
+        record (str): Name of the file in the folder that keeps the settings.
+        smallest (int): Fewest pixels of an item's height.
+        read (Callable): Reads the items: by part, those of each class.
+        make (Callable): Makes a scene.
+
+    Raises:
+        ValueError: If an argument is out of range, there are scenes of other settings,
+            or the items cannot be read.
+    """
+    counts = {part: getattr(args, option) for part, option in PARTS.items()}
+    if args.train < 1 or min(counts.values()) < 0 or args.seed < 0:
+        raise ValueError(
+            '--train must be at least 1, and --val, --test and --seed at least 0.'
+        )
+    layout = Layout(tuple(args.items), tuple(args.scale), args.angle, args.overlap)
+    layout.check_size(args.size, smallest)
+    apart = ('out', 'overwrite', 'source')
+    settings = {k: v for k, v in vars(args).items() if k not in apart}
+    folder = MadeFolder(args.out, record, settings, args.overwrite)
+    total = ' + '.join(str(count) for count in counts.values() if count)
+    if folder.ready:
+        print(f'{args.out} is ready: {total} scenes.')
+        return
+    items = read()
+    folder.begin([f'{kind}/{part}' for kind in KINDS for part in PARTS])
+    for number, (part, count) in enumerate(counts.items()):
+        for i in track(range(count), f'{part} scenes', disable=not count):
+
+            def scene(part: str = part, key: tuple = (args.seed, number, i)) -> tuple:
+                return make(items[part], args.size, np.random.default_rng(key), layout)
+
+            folder.save([f'{kind}/{part}/{i:05d}.png' for kind in KINDS], scene)
+    folder.finish()
+    print(f'Wrote {total} scenes to {args.out}.')
