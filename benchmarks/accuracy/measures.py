@@ -63,6 +63,7 @@ def branch_depths(
     """
     sites = find_branches(model.backbone)
     depth = sites[-1].depth + 1
+    count = min(count, len(data.labels))
     chosen = torch.linspace(0, len(data.labels) - 1, count).long()
     images, labels = data.images[chosen], data.labels[chosen]
     inputs = model.data_preprocessor(dict(inputs=images))['inputs']

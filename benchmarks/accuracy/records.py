@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from run import Run
+from settings import Run
 
 
 class Records:

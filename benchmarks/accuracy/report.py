@@ -1,191 +1,290 @@
 #!/usr/bin/env python
-"""Tables and plot of the accuracy study: mean over seeds and its 95 % interval.
+"""The tables and pictures of docs/accuracy.md, from the committed records.
 
-python benchmarks/accuracy/report.py    # of the records that are committed
-python benchmarks/accuracy/report.py --runs benchmarks/results/accuracy --collect .
+Gains are paired: of runs with the same seed, so of the same first weights, training
+images and order. Intervals are of 95 %, by Student's t.
 """
 
 import argparse
-import json
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from records import Records
+from settings import TEST_SEEDS, Run
 
-from configs import ABLATIONS, METHODS, TASKS
+ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / 'benchmarks' / 'results' / 'accuracy-fashion.jsonl'
+Value = Callable[[dict], float]
 
-RESULTS = Path(__file__).resolve().parents[1] / 'results'
-RECORDS = [
-    *(RESULTS / f'accuracy-{task}.json' for task in TASKS),
-    RESULTS / 'accuracy-ablation.json',
-]
-
-
-def interval(scores: list[float]) -> tuple[float, float]:
-    """Mean and half width of its 95 % confidence interval, by Student's t."""
-    mean = float(np.mean(scores))
-    if len(scores) < 2:
-        return mean, float('nan')
-    error = np.std(scores, ddof=1) / np.sqrt(len(scores))
-    return mean, float(stats.t.ppf(0.975, len(scores) - 1) * error)
+# By how much cosub's and other schemes' settings differ from the default, in words.
+SCHEMES = {
+    'Cosub': 'cosub',
+    'AugPath': 'AugPath',
+    'AugDrop': 'AugDrop',
+    'AugMask': 'AugMask',
+    'StochasticDepth': 'stochastic depth',
+}
 
 
-def load(paths: list[Path]) -> list[dict]:
-    """Runs in folders, or in files of many."""
-    runs: list[dict] = []
-    for path in paths:
-        if path.is_dir():
-            runs += [json.loads(file.read_text()) for file in path.glob('*.json')]
-        elif path.is_file():
-            runs += json.loads(path.read_text())
-    order = ['task', 'network', 'method', 'budget', 'seed']
-    return sorted(runs, key=lambda run: [run[key] for key in order])
+def name_of(run: Run) -> str:
+    """What a run is called in tables.
+
+    Args:
+        run (Run): The run, of any seed.
+    """
+    if not run.scheme:
+        name = f'plain, drop path {run.rate:g}' if run.rate else 'plain, no drop path'
+    elif run.scheme == dict(type='Cosub', weight=0.0):
+        name = f'two views, drop path {run.rate:g}, no teaching'
+    else:
+        name = f'{SCHEMES[run.scheme["type"]]}, drop path {run.rate:g}'
+        more = {k: v for k, v in run.scheme.items() if k != 'type'}
+        if more != dict(weight=0.5):
+            name += ''.join(f', {k} {v:g}' for k, v in more.items())
+    start = Run('', 0)
+    if run.repeats > 1:
+        name += ', each image twice'
+    for field in (
+        'images',
+        'iterations',
+        'lr',
+        'weight_decay',
+        'loss',
+        'width',
+        'ramp',
+    ):
+        value = getattr(run, field)
+        if value != getattr(start, field):
+            name += f', {field.replace("_", " ")} {value}'
+    return name
 
 
-def grouped(runs: list[dict]) -> dict[tuple, list[dict]]:
-    """Runs by task, network, method and budget."""
-    groups = defaultdict(list)
-    for run in runs:
-        key = (run['task'], run['network'], run['method'], run['budget'])
-        groups[key].append(run)
-    # Plain training is the reference of both budgets.
-    for (task, network, method, budget), some in list(groups.items()):
-        if method == 'plain' and budget == 'iterations':
-            groups[task, network, method, 'compute'] = some
-    return groups
+def grouped(records: Records, test: bool) -> dict[str, dict[int, dict]]:
+    """Results by name and seed.
+
+    Args:
+        records (Records): All results.
+        test (bool): Whether those of the comparison, else those that chose settings.
+    """
+    groups: dict[str, dict[int, dict]] = defaultdict(dict)
+    for key, run in records.runs.items():
+        if (run.seed < TEST_SEEDS) == test:
+            groups[name_of(run)][run.seed] = records.results[key]
+    return dict(groups)
 
 
-def gain(groups: dict, key: tuple, over: str = 'plain') -> tuple[float, float]:
-    """Mean gain over a method with the same seeds, and its half width."""
-    task, network, _, budget = key
-    scores = {
-        r['seed']: r['score'] for r in groups.get((task, network, over, budget), [])
-    }
-    paired = [
-        r['score'] - scores[r['seed']] for r in groups[key] if r['seed'] in scores
+def half_width(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of a mean.
+
+    Args:
+        values (Sequence[float]): Independent values.
+    """
+    from scipy import stats
+
+    if len(values) < 2:
+        return float('nan')
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+
+
+def gain(results: dict[int, dict], base: dict[int, dict], value: Value) -> list[float]:
+    """Differences of the seeds that both have.
+
+    Args:
+        results (dict[int, dict]): Results of a method by seed.
+        base (dict[int, dict]): Those of the one that it is compared with.
+        value (Callable): Number of a result.
+    """
+    both = sorted(results.keys() & base.keys())
+    return [value(results[seed]) - value(base[seed]) for seed in both]
+
+
+def cell(values: Sequence[float], digits: int, sign: bool = False) -> str:
+    """A mean with its interval, bold where a difference's leaves out 0."""
+    if not values:
+        return ''
+    mean, half = float(np.mean(values)), half_width(values)
+    text = f'{mean:{"+" if sign else ""}.{digits}f}'
+    if not np.isnan(half):
+        text += f' ± {half:.{digits}f}'
+        if sign and abs(mean) > half:
+            text = f'**{text}**'
+    return text
+
+
+def rows_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ['---'] * len(columns), *rows]
+    return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines) + '\n'
+
+
+# ---- tables ----------------------------------------------------------------------
+
+SCORES = (('accuracy', 2), ('nll', 3), ('ece', 2))
+
+
+def comparison(groups: dict[str, dict[int, dict]], base: str) -> str:
+    """Scores on the test split, and accuracy over the one compared with.
+
+    Args:
+        groups (dict[str, dict[int, dict]]): From :func:`grouped`.
+        base (str): Name of the one that all are compared with.
+    """
+    rows = []
+    for name, results in groups.items():
+        scores = [
+            cell([r['test'][key] for r in results.values()], digits)
+            for key, digits in SCORES
+        ]
+        over = [
+            cell(gain(results, groups[base], lambda r, k=key: r['test'][k]), d, True)
+            for key, d in SCORES[:2]
+        ]
+        if name == base:
+            over = ['', '']
+        rows.append([name, len(results), *scores, *over])
+    columns = (
+        'training',
+        'seeds',
+        'accuracy, %',
+        'negative log-likelihood',
+        'calibration error, %',
+        'accuracy, gain',
+        'likelihood, difference',
+    )
+    return rows_of(columns, rows)
+
+
+def averages(groups: dict[str, dict[int, dict]]) -> str:
+    """What an average of the weights (EMA) changes, on the test split."""
+    rows = [
+        [
+            name,
+            *(
+                cell(
+                    [r['averaged']['test'][k] - r['test'][k] for r in results.values()],
+                    d,
+                    True,
+                )
+                for k, d in SCORES
+            ),
+        ]
+        for name, results in groups.items()
     ]
-    return interval(paired) if paired else (float('nan'),) * 2
+    return rows_of(('training', 'accuracy', 'likelihood', 'calibration error'), rows)
 
 
-def table(groups: dict, task: str, methods: list[str], over: str = 'plain') -> str:
-    """Markdown table of some methods on a task, with their gains over one."""
-    keys = [key for key in groups if key[0] == task and key[2] in methods]
-    # Settings have runs of the same iterations only.
-    budgets = [
-        budget
-        for budget in ('iterations', 'compute')
-        if budget == 'iterations' or not set(methods) & set(ABLATIONS)
+def causes(groups: dict[str, dict[int, dict]]) -> str:
+    """Training against validation, what the views did, and accuracy of submodels."""
+    rows = []
+    for name, results in groups.items():
+
+        def mean(value: Value, digits: int, of: dict = results) -> str:
+            values = [value(r) for r in of.values()]
+            return '' if np.isnan(values).any() else f'{np.mean(values):.{digits}f}'
+
+        def views(result: dict, key: str) -> float:
+            return result['curve'][-1]['views'].get(key, np.nan)
+
+        depths = next(iter(results.values()))['depths']
+        rows.append(
+            [
+                name,
+                mean(lambda r: r['training']['accuracy'], 1),
+                mean(lambda r: r['training']['nll'], 3),
+                mean(lambda r: r['validation']['accuracy'], 1),
+                mean(lambda r: r['validation']['nll'], 3),
+                mean(lambda r: 100 * views(r, 'agreement'), 1),
+                mean(lambda r: views(r, 'label_view0'), 3),
+                *(mean(lambda r, k=k: r['depths'][k], 1) for k in depths),
+            ]
+        )
+    columns = (
+        'training',
+        'accuracy on training images',
+        'likelihood there',
+        'on validation images',
+        'likelihood there',
+        'agreement of views, %',
+        "a view's label loss",
+        *(f'{k} blocks kept' for k in depths),
+    )
+    return rows_of(columns, rows)
+
+
+def tuning(groups: dict[str, dict[int, dict]]) -> str:
+    """Validation scores of the runs that chose settings."""
+    rows = [
+        [
+            name,
+            len(results),
+            *(
+                cell([r['validation'][k] for r in results.values()], d)
+                for k, d in SCORES
+            ),
+            f'{np.mean([r["step_ms"] for r in results.values()]):.1f}',
+        ]
+        for name, results in groups.items()
     ]
-    columns = [(n, b) for n in sorted({key[1] for key in keys}) for b in budgets]
-    heads = [f'{network}, same {budget}' for network, budget in columns]
-    lines = ['| method | ' + ' | '.join(heads) + ' |']
-    lines.append('| --- |' + ' --- |' * len(columns))
-    for method in methods:
-        cells = [method]
-        for network, budget in columns:
-            key = (task, network, method, budget)
-            if key not in groups:
-                cells.append('')
-                continue
-            mean, half = interval([run['score'] for run in groups[key]])
-            cell = f'{mean:.1f} ± {half:.1f}'
-            more, width = gain(groups, key, over)
-            if method != over and not np.isnan(width):
-                mark = '**' if abs(more) > width else ''
-                cell += f' ({mark}{more:+.1f} ± {width:.1f}{mark})'
-            cells.append(cell)
-        if any(cells[1:]):
-            lines.append('| ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines) + '\n'
+    columns = ('training', 'seeds', 'accuracy', 'likelihood', 'calibration', 'step, ms')
+    return rows_of(columns, rows)
 
 
-def plot(groups: dict, path: Path) -> None:
-    """Gains over plain training with their intervals."""
-    import matplotlib
+# ---- picture ---------------------------------------------------------------------
 
-    matplotlib.use('Agg')
+
+def draw(groups: dict[str, dict[int, dict]], path: Path) -> None:
+    """Validation curves, the mean over seeds.
+
+    Args:
+        groups (dict[str, dict[int, dict]]): From :func:`grouped`.
+        path (Path): File to write.
+    """
     import matplotlib.pyplot as plt
 
-    panels = [(t, n) for t in TASKS for n in TASKS[t].networks]
-    panels = [panel for panel in panels if any(key[:2] == panel for key in groups)]
-    methods = [method for method in METHODS if method != 'plain'][::-1]
-    figure, axes = plt.subplots(
-        -(-len(panels) // 2), 2, figsize=(9.5, 1.9 * len(panels)), sharey=True
-    )
-    for axis in axes.flat[len(panels) :]:
-        axis.remove()
-    for axis, (task, network) in zip(axes.flat, panels, strict=False):
-        for shift, budget in ((0.12, 'iterations'), (-0.12, 'compute')):
-            points = [
-                (i + shift, *gain(groups, key))
-                for i, method in enumerate(methods)
-                if (key := (task, network, method, budget)) in groups
-            ]
-            if points:
-                y, mean, half = np.array(points).T
-                label = f'same {budget}'
-                axis.errorbar(mean, y, xerr=half, fmt='o', ms=4, label=label)
-        axis.axvline(0, color='grey', lw=1)
-        axis.set_title(f'{network}: {TASKS[task].title}', fontsize=10)
-        axis.set_xlabel('points over plain training')
-        axis.set_yticks(range(len(methods)), methods)
-    axes.flat[0].legend(fontsize=8)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+    labels = ('accuracy on validation images, %', 'negative log-likelihood there')
+    for axis, key, label in zip(axes, ('accuracy', 'nll'), labels, strict=True):
+        for name, results in groups.items():
+            curves = [r['curve'] for r in results.values()]
+            steps = [point['iteration'] for point in curves[0]]
+            values = np.array([[point[key] for point in curve] for curve in curves])
+            axis.plot(steps, values.mean(0), marker='.', label=name)
+        axis.set_xlabel('iterations')
+        axis.set_title(label, fontsize=10)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylim(bottom=65)
+    axes[1].set_ylim(top=0.9)
+    axes[1].legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-
-
-def collect(runs: list[dict], starts: list[dict], folder: Path) -> None:
-    """Write runs into a file a task, one of the ablation and one of the starts."""
-    files = defaultdict(list)
-    for run in runs:
-        files['ablation' if run['method'] in ABLATIONS else run['task']].append(run)
-    if starts:
-        files['starts'] = starts
-    for name, some in files.items():
-        path = folder / f'accuracy-{name}.json'
-        path.write_text(json.dumps(some, indent=1) + '\n')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        '--runs',
-        type=Path,
-        nargs='+',
-        default=RECORDS,
-        help='folders that study.py wrote, or files with lists of runs',
-    )
-    parser.add_argument(
-        '--collect', type=Path, metavar='FOLDER', help='write one file a task there'
-    )
-    parser.add_argument(
-        '--over', default='plain', help='method over which gains are given in tables'
-    )
+    parser.add_argument('--records', type=Path, default=RECORDS)
+    parser.add_argument('--over', help='the training to compare with, as in the table')
     parser.add_argument('--plot', type=Path, help='file to draw')
     args = parser.parse_args()
-    runs = load(args.runs)
-    if args.collect:
-        starts = [
-            json.loads(file.read_text())
-            for path in args.runs
-            for file in sorted(path.glob('starts/*.json'))
-        ]
-        collect(runs, starts, args.collect)
-    groups = grouped(runs)
-    for task in TASKS:
-        some = {key[2] for key in groups if key[0] == task}
-        if some & set(METHODS):
-            print(f'### {TASKS[task].title}\n')
-            print(table(groups, task, [*METHODS], args.over))
-        if some & set(ABLATIONS):
-            methods = ['plain', 'cosub', *ABLATIONS]
-            print(f'### Settings of cosub: {TASKS[task].title}\n')
-            print(table(groups, task, methods, args.over))
+    records = Records(args.records)
+    choosing, groups = grouped(records, test=False), grouped(records, test=True)
+    print('### Choosing settings, validation split\n')
+    print(tuning(choosing))
+    if groups:
+        base = args.over or next(iter(groups))
+        print(f'### Test split, against {base}\n')
+        print(comparison(groups, base))
+        print('### The average of weights (EMA) against the weights\n')
+        print(averages(groups))
+        print('### Why\n')
+        print(causes(groups))
     if args.plot:
-        plot(groups, args.plot)
+        draw(groups or choosing, args.plot)
 
 
 if __name__ == '__main__':

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 from records import Records
-from run import Run
+from settings import Run
 
 TUNING = (100,)
-SEEDS = range(8)
-LEARNING_RATES = (5e-4, 1e-3, 2e-3)
+EXPLORING = (100, 101, 102)
+SEEDS = range(10)
+LEARNING_RATES = (1e-3, 2e-3)
 RATES = (0.05, 0.1, 0.2)
 LAST = 3
 """Points at the end of the validation curve that choices go by."""
@@ -49,6 +50,7 @@ def tuned(records: Records, candidates: Iterable[Run], seeds: Iterable[int]) -> 
 # ---- choosing the learning rate and the drop-path rate ---------------------------
 
 START = Run('tuning', TUNING[0])
+"""Plain training without drop path, from which all other runs differ."""
 
 
 def learning_rates(records: Records) -> list[Run]:
@@ -96,6 +98,31 @@ def main(records: Records) -> list[Run]:
     return over_seeds('main', methods)
 
 
+def controls(records: Records) -> list[Run]:
+    """Plain training on each image twice, and for as long as cosub takes."""
+    plain, cosub = chosen(records, PLAIN), chosen(records, COSUB)
+    tens = round(plain.iterations * cost(records) / 10)
+    methods = [
+        replace(cosub, scheme=PLAIN, repeats=2),
+        replace(plain, iterations=10 * tens),
+    ]
+    return over_seeds('controls', methods)
+
+
+def cost(records: Records) -> float:
+    """Time of a step of cosub, as a multiple of plain training's.
+
+    The median over seeds of runs of the comparison, in processor time.
+    """
+    plain, cosub = chosen(records, PLAIN), chosen(records, COSUB)
+    ratios = [
+        records[replace(cosub, seed=seed)]['step_ms']
+        / records[replace(plain, seed=seed)]['step_ms']
+        for seed in SEEDS
+    ]
+    return float(np.median(ratios))
+
+
 def over_seeds(stage: str, methods: Iterable[Run]) -> list[Run]:
     """The same runs with every seed of the comparison, seed by seed.
 
@@ -107,8 +134,34 @@ def over_seeds(stage: str, methods: Iterable[Run]) -> list[Run]:
     return [replace(run, stage=stage, seed=seed) for seed in SEEDS for run in methods]
 
 
+# ---- what matters in cosub -------------------------------------------------------
+
+
+def variants(records: Records) -> list[Run]:
+    """Other settings of cosub and a full network that teaches, on the validation split.
+
+    The chosen cosub and the two views that do not teach are among them, for comparison.
+    """
+    cosub = chosen(records, COSUB)
+    schemes = [
+        COSUB,
+        UNTAUGHT,
+        *(dict(type='Cosub', weight=weight) for weight in (0.25, 0.75, 0.9)),
+        dict(type='Cosub', weight=0.5, temperature=2.0),
+        dict(type='AugPath', ratio=0.5),
+    ]
+    runs = [replace(cosub, scheme=scheme) for scheme in schemes]
+    runs += [replace(run, rate=0.3) for run in runs[:2]]
+    runs += [replace(cosub, ramp=0.5), replace(cosub, loss='bce')]
+    return [
+        replace(run, stage='variants', seed=seed) for seed in EXPLORING for run in runs
+    ]
+
+
 STAGES: dict[str, Callable[[Records], list[Run]]] = {
     'learning rates': learning_rates,
     'rates': rates,
     'main': main,
+    'controls': controls,
+    'variants': variants,
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 from records import Records
-from run import Run, train
+from settings import Run
 from stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,18 +24,19 @@ _data: dict = {}
 
 def start_worker(source: Path) -> None:
     """Load the data once in a process, and keep it to one thread."""
+    from mmcosub.stack import import_stack_quietly
+
+    import_stack_quietly()
     import torch
     from fashion import load
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
-    from mmcosub.stack import import_stack_quietly
+    import mmcosub.models  # noqa: F401  registers the wrappers
 
     torch.set_num_threads(1)
     # Adam's second moments of a trained network become so small that they slow it down.
     torch.set_flush_denormal(True)
-    import_stack_quietly()
-
     MMLogger.get_instance('mmengine', log_level='ERROR')
     init_default_scope('mmpretrain')
     _data.update(load(source))
@@ -47,6 +48,8 @@ def work(run: Run) -> tuple[Run, dict]:
     Args:
         run (Run): The run.
     """
+    from training import train
+
     return run, train(run, _data)
 
 

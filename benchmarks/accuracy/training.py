@@ -1,68 +1,19 @@
-"""One training of the study: its settings, the training, what is measured after it."""
+"""One training of the study, and what is measured after it."""
 
-import json
 import time
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from fashion import Batches, Images, subset
 from measures import branch_depths, scores
+from settings import TEST_SEEDS, Run
 from torch import nn
-
-TEST_SEEDS = 100
-"""Runs with a seed below this see the test split, once, when they are done. Those with
-others are for choosing settings and see the validation split only."""
 
 POINTS = 10
 """Points of the validation curve."""
 
 AVERAGE, AVERAGE_EVERY = 0.98, 10
 """Decay of the average of weights, and how many iterations lie between its updates."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Settings of a training. Two runs of the same settings are the same run.
-
-    Args:
-        stage (str): Part of the study.
-        seed (int): Of weights, training images, their order, flips, shifts, submodels.
-        rate (float): Drop-path rate, constant over depth.
-        scheme (dict): Config of the scheme; empty for the stock classifier.
-        repeats (int): How often each image of a batch comes.
-        images (int): Training images, as many of each class; 0 for all.
-        iterations (int): Length.
-        batch (int): Images in a batch, without repeats.
-        lr (float): Highest learning rate.
-        weight_decay (float): Weight decay, not of norms and biases.
-        loss (str): 'ce' or 'bce'.
-        width (int): Channels of the ViT.
-        depth (int): Blocks of the ViT.
-        ramp (float): Share of the run over which the co-training weight rises.
-    """
-
-    stage: str
-    seed: int
-    rate: float = 0.0
-    scheme: dict = field(default_factory=dict)
-    repeats: int = 1
-    images: int = 1000
-    iterations: int = 3000
-    batch: int = 32
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    loss: str = 'ce'
-    width: int = 64
-    depth: int = 6
-    ramp: float = 0.0
-
-    @property
-    def key(self) -> str:
-        """All settings but the stage, as text."""
-        settings = asdict(self)
-        del settings['stage']
-        return json.dumps(settings, sort_keys=True)
 
 
 def build_model(run: Run) -> nn.Module:
@@ -172,7 +123,7 @@ def train(run: Run, data: dict[str, Images]) -> dict[str, Any]:
         if step % AVERAGE_EVERY == 0:
             averaged.update_parameters(model)
         seconds += time.process_time() - start
-        if step % 5 == 0:
+        if step % 5 == 0 or not seen:
             seen.append(
                 dict(loss=losses['loss'].item())
                 | {k: float(v) for k, v in getattr(model, 'telemetry', {}).items()}

@@ -1,0 +1,52 @@
+"""The settings of one training of the study."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+TEST_SEEDS = 100
+"""Runs with a seed below this see the test split, once, when they are done. Those with
+others are for choosing settings and see the validation split only."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Settings of a training. Two runs of the same settings are the same run.
+
+    Args:
+        stage (str): Part of the study.
+        seed (int): Of weights, training images, their order, flips, shifts, submodels.
+        rate (float): Drop-path rate, constant over depth.
+        scheme (dict): Config of the scheme; empty for the stock classifier.
+        repeats (int): How often each image of a batch comes.
+        images (int): Training images, as many of each class; 0 for all.
+        iterations (int): Length.
+        batch (int): Images in a batch, without repeats.
+        lr (float): Highest learning rate.
+        weight_decay (float): Weight decay, not of norms and biases.
+        loss (str): 'ce' or 'bce'.
+        width (int): Channels of the ViT.
+        depth (int): Blocks of the ViT.
+        ramp (float): Share of the run over which the co-training weight rises.
+    """
+
+    stage: str
+    seed: int
+    rate: float = 0.0
+    scheme: dict = field(default_factory=dict)
+    repeats: int = 1
+    images: int = 1000
+    iterations: int = 3200
+    batch: int = 50
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    loss: str = 'ce'
+    width: int = 64
+    depth: int = 4
+    ramp: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """All settings but the stage, as text."""
+        settings = asdict(self)
+        del settings['stage']
+        return json.dumps(settings, sort_keys=True)

@@ -1,0 +1,221 @@
+"""The accuracy study: its records, its choices and what it measures."""
+
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks' / 'accuracy'))
+import report
+import stages
+import study
+from fashion import Batches, Images, subset
+from measures import calibration_error
+from records import Records
+from settings import TEST_SEEDS, Run
+
+pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
+
+
+def result(accuracy, curve=None):
+    scores = dict(accuracy=accuracy, nll=1.0, ece=2.0)
+    curve = [
+        dict(iteration=i, **{**scores, 'accuracy': a}, views={})
+        for i, a in enumerate(curve or [accuracy])
+    ]
+    return dict(
+        validation=scores,
+        test=scores,
+        training=scores,
+        curve=curve,
+        averaged=dict(validation=scores, test=scores),
+        depths={},
+        step_ms=1.0,
+    )
+
+
+# ---- records ---------------------------------------------------------------------
+
+
+def test_records_are_found_by_all_settings_but_the_stage(tmp_path):
+    records = Records(tmp_path / 'a.jsonl')
+    run = Run('tuning', 3, rate=0.1, scheme=dict(type='Cosub', weight=0.5))
+    records.add(run, result(80.0))
+    again = Records(tmp_path / 'a.jsonl')
+    assert again[replace(run, stage='main')]['test']['accuracy'] == 80.0
+    for name, value in asdict(run).items():
+        if name != 'stage':
+            other = dict(type='Cosub', weight=0.4) if name == 'scheme' else 'other'
+            assert replace(run, **{name: other}) not in again, (name, value)
+
+
+def test_a_line_cut_short_is_done_again(tmp_path):
+    path = tmp_path / 'a.jsonl'
+    records = Records(path)
+    first, second = Run('main', 1), Run('main', 2)
+    records.add(first, result(1.0))
+    records.add(second, result(2.0))
+    path.write_bytes(path.read_bytes()[:-20])
+    again = Records(path)
+    assert first in again
+    assert second not in again
+    again.add(second, result(3.0))
+    last = Records(path)
+    assert last[first]['test']['accuracy'] == 1
+    assert last[second]['test']['accuracy'] == 3
+
+
+def test_what_is_recorded_is_not_run_again(tmp_path, monkeypatch, capsys):
+    ran = []
+
+    class Pool:
+        def imap_unordered(self, work, runs):
+            for run in runs:
+                ran.append(run.key)
+                yield run, result(80.0)
+
+    class Context:
+        def Pool(self, *args):  # noqa: N802
+            return Pool()
+
+    monkeypatch.setattr(study.multiprocessing, 'get_context', lambda _: Context())
+    path = tmp_path / 'a.jsonl'
+    study.main(['--records', str(path)])
+    assert len(ran) == len({*ran}) == len(path.read_text().splitlines())
+    study.main(['--records', str(path)])
+    assert len(ran) == len({*ran})
+    assert 'main: 0 of' in capsys.readouterr().out
+
+
+# ---- choices ---------------------------------------------------------------------
+
+
+def test_choices_go_by_the_end_of_the_validation_curve(tmp_path):
+    records = Records(tmp_path / 'a.jsonl')
+    candidates = [Run('tuning', 100, rate=rate) for rate in (0.0, 0.1, 0.2)]
+    curves = ([90, 70, 70, 72], [10, 80, 80, 80], [10, 79, 79, 84])
+    for run, curve in zip(candidates, curves, strict=True):
+        # The test split says otherwise, and is not asked.
+        records.add(run, result(100 - curve[-1], curve))
+    assert stages.tuned(records, candidates, [100]).rate == 0.2
+
+
+def test_runs_that_choose_do_not_see_the_test_split():
+    assert min(stages.TUNING) >= TEST_SEEDS > max(stages.SEEDS)
+
+
+# ---- data ------------------------------------------------------------------------
+
+
+def images(count=40):
+    pixels = torch.arange(28 * 28.0).view(1, 1, 28, 28) + 1
+    return Images(pixels.repeat(count, 1, 1, 1), torch.arange(count) % 10)
+
+
+def test_subsets():
+    some = subset(images(100), 20, seed=1)
+    assert some.labels.bincount().tolist() == [2] * 10
+    assert subset(images(100), 0, seed=1).labels.numel() == 100
+
+
+def test_batches_are_of_every_image_once_an_epoch():
+    whole = images()
+    whole.images[:, 0, 14, 14] = 1000 + torch.arange(40.0)  # a number for each
+    batches = Batches(whole, 8, seed=0)
+    seen = torch.cat([next(batches)[0].amax((1, 2, 3)) for _ in range(5)])
+    assert sorted(seen.tolist()) == [1000 + i for i in range(40)]
+
+
+def test_batches_are_flipped_and_moved():
+    batches = Batches(images(), 40, seed=0)
+    batch, _ = next(batches)
+    original = images(1).images[0, 0]
+    found = set()
+    for image in batch[:, 0]:
+        for flip in (False, True):
+            for x in range(-2, 3):
+                for y in range(-2, 3):
+                    moved = torch.roll(
+                        image.flip(-1) if flip else image, (y, x), (0, 1)
+                    )
+                    if torch.equal(moved[4:-4, 4:-4], original[4:-4, 4:-4]):
+                        found.add((flip, x, y))
+    assert {flip for flip, *_ in found} == {False, True}
+    assert len(found) > 20
+
+
+def test_repeated_images_are_moved_anew():
+    batch, labels = next(Batches(images(), 10, seed=0, repeats=2))
+    assert len(batch) == 20
+    assert torch.equal(labels[:10], labels[10:])
+    assert not torch.equal(batch[:10], batch[10:])
+
+
+# ---- measures --------------------------------------------------------------------
+
+
+def test_calibration_error_by_hand():
+    # Two sure and right, two at 0.75 of which one is right: (0 + 0.25) / 2 of them.
+    sure, half = [1.0, 0.0], [0.75, 0.25]
+    probabilities = torch.tensor([sure, sure, half, half])
+    labels = torch.tensor([0, 0, 0, 1])
+    assert calibration_error(probabilities, labels) == pytest.approx(12.5)
+
+
+def test_interval_by_hand():
+    # Mean 2, deviation 1, n = 3: t(0.975, 2) = 4.3027.
+    assert report.half_width([1.0, 2.0, 3.0]) == pytest.approx(
+        4.3027 / 3**0.5, rel=1e-4
+    )
+
+
+def test_report_pairs_seeds(tmp_path):
+    records = Records(tmp_path / 'a.jsonl')
+    cosub = Run('main', 0, rate=0.1, scheme=stages.COSUB)
+    for seed, (plain, other) in enumerate([(80.0, 81.0), (70.0, 71.0), (60.0, 61.0)]):
+        records.add(Run('main', seed), result(plain))
+        records.add(replace(cosub, seed=seed), result(other))
+    groups = report.grouped(records, test=True)
+    table = report.comparison(groups, 'plain, no drop path')
+    line = next(line for line in table.splitlines() if 'cosub' in line)
+    assert '| **+1.00 ± 0.00** |' in line
+    assert '71.00 ± 24.84' in line
+
+
+# ---- a training ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('scheme', [{}, stages.COSUB], ids=['plain', 'cosub'])
+def test_training(scheme):
+    from mmengine.registry import init_default_scope
+    from training import train
+
+    init_default_scope('mmpretrain')
+    bright = Images(
+        torch.arange(40.0)[:, None, None, None] % 10 * 25 + torch.zeros(1, 1, 28, 28),
+        torch.arange(40) % 10,
+    )
+    data = dict(training=bright, validation=bright, test=bright)
+    run = Run(
+        'main',
+        0,
+        rate=0.1,
+        scheme=scheme,
+        images=0,
+        iterations=40,
+        batch=20,
+        width=16,
+        lr=1e-2,
+    )
+    first, again = train(run, data), train(run, data)
+    unlike = ('seconds', 'step_ms')
+    assert {k: v for k, v in first.items() if k not in unlike} == {
+        k: v for k, v in again.items() if k not in unlike
+    }
+    # Brightness is the class: it is learned, and better at the end than before.
+    assert first['test']['accuracy'] > first['curve'][0]['accuracy']
+    assert first['test']['accuracy'] > 25
+    assert ('agreement' in first['curve'][-1]['views']) == bool(scheme)
+    assert 'test' not in train(replace(run, seed=TEST_SEEDS, iterations=10), data)
