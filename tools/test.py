@@ -134,7 +134,7 @@ def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
         cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     hook.update(show=args.show, wait_time=args.wait_time)
     if scope == 'mmseg':
-        hook.draw = True
+        hook.update(draw=True, interval=1)
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir
             # Told at once to show, it would no longer save: see main().
