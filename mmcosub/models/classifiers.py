@@ -39,6 +39,21 @@ class CoTrainingClassifier(CoTraining):
                 'current',
             )
 
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict]:
+        """Add up losses; what is logged as ``loss`` is their sum.
+
+        Args:
+            losses (dict[str, Tensor]): Of one iteration; ``loss`` is the head's.
+
+        Returns:
+            tuple: The sum, and values to log, the head's loss as ``loss_label``.
+        """
+        total, values = super().parse_losses(losses)  # type: ignore[misc]
+        if 'loss' in losses:  # it has taken the sum's place
+            values['loss_label'] = values['loss']
+        values['loss'] = total
+        return total, values
+
     def logit_losses(
         self,
         iteration: Iteration,
