@@ -1,6 +1,12 @@
 """Checkpoints: opening, judging, translating and carrying them over."""
 
-from . import other_formats, swin_formats, vit_formats  # noqa: F401  (fill the table)
+from . import (  # noqa: F401  (they fill the table, in the order of the marks)
+    beit_formats,
+    other_formats,
+    resnet_formats,
+    swin_formats,
+    vit_formats,
+)
 from .carry_over import CarryOver, load_backbone
 from .convert import convert_checkpoint
 from .fit import check_overlap, load_for_prediction, load_to_train

@@ -20,6 +20,8 @@ _SCALES = {
     r'(layers\.\d+\.attn)\.gamma1\.weight': 'proj',
     r'(layers\.\d+\.ffn)\.gamma2\.weight': 'layers.1',
 }
+_PATCHES = 'patch_embed.projection.weight'
+_TABLE = 'relative_position_bias_table'
 
 
 def position_per_token(state: State) -> State:
@@ -102,6 +104,8 @@ def adapt(
         scales = {k: torch.ones_like(v) for k, v in wanted.items() if _is_scale(k)}
         state = {**state, **scales}
         done.append(f'{len(scales)} LayerScale gammas set to 1, as there are none')
+    _fill_plain(state, wanted, done)
+    _drop_zero_biases(state, wanted)
     bias = 'patch_embed.projection.bias'
     if bias in wanted and bias not in state:
         state[bias] = torch.zeros_like(wanted[bias])
@@ -111,9 +115,15 @@ def adapt(
         done.append("the patch projection's bias added to the positions")
     if 'pos_embed' in state and 'pos_embed' in wanted:
         state = _adapt_positions(state, wanted, source, target, done)
+    if _PATCHES in state and _PATCHES in wanted:
+        size = wanted[_PATCHES].shape[-2:]
+        if state[_PATCHES].shape[-2:] != size:
+            before = _by(state[_PATCHES])
+            state[_PATCHES] = resize_patches(state[_PATCHES], (size[0], size[1]))
+            done.append(f'patch projection resized from {before} to {_by(size)}')
     for name, value in state.items():
         if name in wanted and value.shape != wanted[name].shape:
-            if name.endswith('relative_position_bias_table'):
+            if name.endswith(_TABLE):
                 state[name] = resize_table(value, wanted[name].shape[0])
                 before, after = (math.isqrt(t.shape[0]) for t in (value, wanted[name]))
                 done.append(f'{name} resized from {before}x{before} to {after}x{after}')
@@ -122,26 +132,89 @@ def adapt(
     return state, done
 
 
+def _fill_plain(state: State, wanted: State, done: list) -> None:
+    """What BEiT's layers have and a plain ViT's do not, so that it changes nothing."""
+    filled = []
+    for name, value in wanted.items():
+        if name not in state and re.fullmatch(r'layers\.\d+\.gamma_[12]', name):
+            state[name] = torch.ones_like(value)
+            filled.append(name)
+        elif name not in state and name.endswith(f'attn.{_TABLE}'):
+            state[name] = torch.zeros_like(value)
+            filled.append(name)
+    if filled:
+        done.append(
+            f'{len(filled)} LayerScale gammas set to 1 and relative position biases to '
+            '0, as there are none'
+        )
+
+
+def _drop_zero_biases(state: State, wanted: State) -> None:
+    """DINOv3's biases of queries and values are zero in most of its networks."""
+    if any(name.endswith(('q_bias', 'qkv.bias', 'q_proj.bias')) for name in wanted):
+        return
+    biases = {k for k in state if re.fullmatch(r'layers\.\d+\.attn\.[qv]_bias', k)}
+    if any(torch.any(state[name]) for name in biases):
+        raise ValueError(
+            'its attention has a bias, for which the backbone has no place. timm has a '
+            "variant with one: model_name='..._dinov3_qkvb'."
+        )
+    for name in biases:
+        del state[name]
+
+
 def resize_table(table: Tensor, size: int) -> Tensor:
     """Resize a table of relative position biases, bicubically.
 
     Args:
-        table (Tensor): Of shape ((2w - 1)^2, H) for a window of w x w.
+        table (Tensor): Of shape ((2w - 1)^2, H) for a window of w x w; BEiT's has three
+            entries more, those of the class token.
         size (int): The wanted first dimension.
 
     Returns:
         Tensor: Of shape (size, H).
     """
     before, after = math.isqrt(table.shape[0]), math.isqrt(size)
-    grid = table.float().T.reshape(1, -1, before, before)
+    cells, tokens = table[: before**2], table[before**2 :]
+    grid = cells.float().T.reshape(1, -1, before, before)
     grid = F.interpolate(grid, (after, after), mode='bicubic', align_corners=False)
-    return grid.reshape(-1, size).T.to(table.dtype)
+    cells = grid.reshape(-1, after**2).T.to(table.dtype)
+    return torch.cat([cells, tokens])
+
+
+def resize_patches(weight: Tensor, size: Grid) -> Tensor:
+    """Resize a patch projection so that it gives resized patches the same embedding.
+
+    For larger patches the embedding of a bilinearly resized patch is exactly that of
+    the patch; for smaller ones it is the nearest in the least squares (FlexiViT,
+    arXiv 2212.08013, eq. 4).
+
+    Args:
+        weight (Tensor): Of shape (C, 3, h, w).
+        size (tuple[int, int]): Height and width to resize to.
+
+    Returns:
+        Tensor: Of shape (C, 3, *size).
+    """
+    height, width = weight.shape[-2:]
+    pixels = torch.eye(height * width, dtype=torch.float64).view(-1, 1, height, width)
+    resized = F.interpolate(pixels, size, mode='bilinear', align_corners=False)
+    # Row i: what pixel i of a patch becomes. Embeddings are w @ x = new @ resize.T @ x.
+    inverse = torch.linalg.pinv(resized.flatten(1))
+    new = weight.flatten(2).double() @ inverse.T
+    return new.unflatten(2, size).to(weight.dtype)
 
 
 def is_computed(name: str) -> bool:
     """Whether a weight is a buffer that the network computes for its own size."""
     return name.endswith(
-        ('relative_position_index', 'relative_coords_table', 'attn_mask')
+        (
+            'relative_position_index',
+            'relative_coords_table',
+            'attn_mask',
+            'freqs_cos',
+            'freqs_sin',
+        )
     )
 
 

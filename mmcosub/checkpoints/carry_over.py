@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from .adapt import Grid, adapt, is_computed
-from .formats import detect_format, plain_name
+from .formats import Format, detect_format, known_families, plain_name
 from .reading import State, read_checkpoint, state_dict
 
 # What a network may have more than the pretrained one, without anything being wrong:
@@ -21,6 +21,25 @@ _EXPECTED = re.compile(
 _BEHIND = re.compile(
     r'(head|head_dist|fc|fc_norm|mask_token|dist_token|cls_token)(\.|$)|'
     r'(norm\d?|ln\d|head\.norm)\.(weight|bias)$|ca_layers|cls_attn_blocks'
+)
+
+
+# What everything else rests on: a random one is not made good by any share of the rest.
+_ESSENTIAL = re.compile(
+    r'(patch_embed|stem|conv1|bn1|pos_embed|rel_pos_bias|downsample_layers\.0|'
+    r'(layers|blocks|stages|transformers|xca_layers)\.0|layer1|s1)(\.|$)'
+)
+# Where a whole model, or the training of one, keeps the network: the first that gives
+# names of a known format is taken.
+_PREFIXES = (
+    'backbone.',
+    'teacher.backbone.',
+    'student.backbone.',
+    'teacher.',
+    'student.',
+    'encoder.',
+    'visual.trunk.',
+    'visual.',
 )
 
 
@@ -114,13 +133,17 @@ def load_backbone(
     source, target = detect_format(given), detect_format(names)
     kind = type(backbone).__name__
     if target is None:
-        raise ValueError(f'{kind} is no architecture whose checkpoints can be read.')
-    if source is None or source.family != target.family:
+        raise ValueError(
+            f'{kind} is no architecture whose checkpoints can be read. Those are '
+            f'{known_families()}.'
+        )
+    if source is None or not _translates(source, target, names):
         what = 'of no known format' if source is None else f'a {source.name} checkpoint'
         raise ValueError(
             f'{filename} is {what}, but the backbone is a {target.family} ({kind}). It '
             f'has {_some(sorted(given)[:4])}; the backbone has '
-            f'{_some(sorted(names)[:4])}. Give a checkpoint of the same architecture.'
+            f'{_some(sorted(names)[:4])}. Give a checkpoint of the same architecture. '
+            f'Those that can be read: {known_families()}.'
         )
     state = source.to_our_state(given)
     wanted = {target.to_our_name(plain): own[name] for plain, name in names.items()}
@@ -132,6 +155,7 @@ def load_backbone(
     state = target.from_our_state(state)
     report = CarryOver(filename, source.name, target.name, done=done)
     _compare(report, {names.get(k, k): v for k, v in state.items()}, own)
+    _check_essential(report, kind)
     if report.match < min_match:
         raise ValueError(
             f'{report}\nThat is {report.match:.0%}, less than {min_match:.0%}: is it '
@@ -145,9 +169,39 @@ def load_backbone(
 
 def backbone_weights(weights: State) -> State:
     """The weights of the backbone in those of a whole model, by their plain names."""
-    if any(name.startswith('backbone.') for name in weights):
-        weights = {k: v for k, v in weights.items() if k.startswith('backbone.')}
+    for prefix in _PREFIXES:
+        part = {
+            plain_name(name.removeprefix(prefix)): value
+            for name, value in weights.items()
+            if name.startswith(prefix)
+        }
+        if part and (prefix == 'backbone.' or detect_format(part)):
+            return part
     return {plain_name(name): value for name, value in weights.items()}
+
+
+def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
+    if source.family == target.family:
+        return True
+    # mmseg's MAE is a BEiT with absolute positions: a ViT, where its biases are zero.
+    return (source.family, target.family) == ('ViT', 'BEiT') and 'pos_embed' in names
+
+
+def _check_essential(report: CarryOver, kind: str) -> None:
+    lost = [n for n in report.missing if _ESSENTIAL.match(plain_name(n))]
+    lost += [n for n in report.misshapen if _ESSENTIAL.match(plain_name(n))]
+    if lost:
+        raise ValueError(
+            f'{report}\nThe beginning of the network would stay random: {_some(lost)}. '
+            'It is another size or variant of the architecture.'
+        )
+    registers = [name for name in report.unused if name.endswith('reg_token')]
+    if registers:
+        raise ValueError(
+            f'{report}\nThe checkpoint has register tokens, for which {kind} has no '
+            "place. One that has is timm's: type='mmpretrain.TIMMBackbone', "
+            "model_name='vit_base_patch14_reg4_dinov2', features_only=True."
+        )
 
 
 def _compare(report: CarryOver, state: State, own: State) -> None:

@@ -76,6 +76,11 @@ def known_formats() -> list[str]:
     return [known.name for known in _FORMATS]
 
 
+def known_families() -> list[str]:
+    """Architectures of all known formats, sorted."""
+    return sorted({known.family for known in _FORMATS})
+
+
 def find_format(name: str) -> Format:
     """The format of a name.
 

@@ -97,6 +97,5 @@ for _name, _mark in (
     ('timm RegNet', 's1.b1.conv1.conv'),
     ('mmpretrain SwinV2', 'stages.0.blocks.0.attn.w_msa.cpb_mlp'),
     ('timm SwinV2', 'layers.0.blocks.0.attn.cpb_mlp'),
-    ('ResNet', 'layer1.0.conv1'),
 ):
     register_format(Format(_name, _name, marks=[_mark]))

@@ -1,7 +1,13 @@
-"""Formats of ViT: mmpretrain's, timm's, DeiT III's and mmseg's."""
+"""Formats of ViT: mmpretrain's, timm's, DeiT III's, DINOv2's and mmseg's.
+
+MAE's authors have the names that timm has.
+"""
+
+import re
 
 from .adapt import fold_class_position, position_per_token
 from .formats import Format, register_format
+from .reading import State
 
 _TIMM = [
     ('patch_embed.proj', 'patch_embed.projection'),
@@ -14,13 +20,13 @@ _TIMM = [
     ('head', 'head.layers.head'),
 ]
 
-register_format(
-    Format(
-        'mmpretrain ViT',
-        'ViT',
-        marks=['layers.0.attn.qkv', 'layers.0.ffn.layers.0.0', 'layers.0.ln1'],
+for _name, _mark in (
+    ('mmpretrain ViT', 'layers.0.ffn.layers.0.0'),
+    ('mmpretrain ViT, gated', 'layers.0.ffn.w12'),
+):
+    register_format(
+        Format(_name, 'ViT', marks=[_mark, 'layers.0.attn.qkv', 'layers.0.ln1'])
     )
-)
 register_format(
     Format(
         'mmseg ViT',
@@ -49,16 +55,63 @@ register_format(
         from_ours=fold_class_position,
     )
 )
+_LAYER_SCALE = [
+    ('blocks.{}.ls1.gamma', 'layers.{}.attn.gamma1.weight'),
+    ('blocks.{}.ls2.gamma', 'layers.{}.ffn.gamma2.weight'),
+]
+_GATED = [
+    ('blocks.{}.mlp.w12', 'layers.{}.ffn.w12'),
+    ('blocks.{}.mlp.w3', 'layers.{}.ffn.w3'),
+]
+# DINOv2 without these has the names that timm has.
+for _name, _mark in (
+    ('DINOv2 with registers', 'register_tokens'),
+    ('DINOv2, giant', 'blocks.0.mlp.w12'),
+):
+    register_format(
+        Format(
+            _name,
+            'ViT',
+            marks=[_mark, 'blocks.0.attn.qkv', 'patch_embed.proj.weight'],
+            names=[('register_tokens', 'reg_token'), *_GATED, *_LAYER_SCALE, *_TIMM],
+        )
+    )
+
+
+def _gated(state: State) -> State:
+    """Timm's gated MLP has the names of a plain one."""
+    renamed: State = {}
+    for name, value in state.items():
+        match = re.fullmatch(r'(layers\.\d+\.ffn)\.layers\.(0\.0|1)\.(\w+)', name)
+        second = match and state.get(f'{match[1]}.layers.1.weight')
+        first = match and state.get(f'{match[1]}.layers.0.0.weight')
+        if (
+            match
+            and second is not None
+            and first is not None
+            and first.shape[0] == 2 * second.shape[1]
+        ):
+            name = f'{match[1]}.{"w12" if match[2] == "0.0" else "w3"}.{match[3]}'
+        renamed[name] = value
+    return renamed
+
+
+def _timm_to_ours(state: State) -> State:
+    return position_per_token(_gated(state))
+
+
 register_format(
     Format(
         'timm ViT',
         'ViT',
         marks=['blocks.0.attn.qkv', 'blocks.0.mlp.fc1', 'patch_embed.proj.weight'],
         names=[
-            ('blocks.{}.ls1.gamma', 'layers.{}.attn.gamma1.weight'),
-            ('blocks.{}.ls2.gamma', 'layers.{}.ffn.gamma2.weight'),
+            *_LAYER_SCALE,
             *_TIMM,
+            # From ours: a gated MLP has the names of a plain one.
+            ('blocks.{}.mlp.fc1', 'layers.{}.ffn.w12'),
+            ('blocks.{}.mlp.fc2', 'layers.{}.ffn.w3'),
         ],
-        to_ours=position_per_token,
+        to_ours=_timm_to_ours,
     )
 )
