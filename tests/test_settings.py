@@ -149,6 +149,18 @@ def test_mixed_precision(scheme, kind, trained):
     assert logs[0]['loss'].item() == pytest.approx(expected['loss'].item(), rel=0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # of the compiler's own
+@pytest.mark.parametrize('scheme', ['cosub', 'augmask', 'gkt'])
+def test_compiled_steps(scheme, trained):
+    # As MMEngine's cfg.compile does, but without code generation, which takes minutes:
+    # what is traced is the same.
+    torch._dynamo.reset()
+    model = build(segmentor(), SCHEMES[scheme])
+    model.train_step = torch.compile(model.train_step, backend='eager')
+    assert_same(train(model), trained(scheme, 'segmentor'))
+
+
 def test_backward_is_outside_of_autocast():
     # As in the stock step, for a lean scheme, too.
     seen = []

@@ -1,4 +1,4 @@
-"""Settings of whole runs, by config: EMA, parameter groups, compilation, SyncBN."""
+"""Settings of whole runs, by config: EMA, parameter groups, SyncBN."""
 
 from pathlib import Path
 
@@ -100,16 +100,6 @@ def test_parameter_wise_settings(scheme: str) -> None:
     ours = rates(build(segmentor(), SCHEMES[scheme]), settings)
     stock = rates(build(segmentor(), None), settings)
     assert {k: v for k, v in ours.items() if 'extras' not in k} == stock
-
-
-@pytest.mark.filterwarnings('ignore')  # of the compiler's own
-def test_compiled_steps(config: Path) -> None:
-    # Without code generation, which takes minutes: what is traced is the same.
-    torch._dynamo.reset()
-    plain = run(config, 'cosub', 'plain')
-    compiled = run(config, 'cosub', 'compiled', compile=dict(backend='eager'))
-    for a, b in zip(plain.model.parameters(), compiled.model.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_sync_bn_is_reverted_without_a_gpu(config: Path) -> None:

@@ -131,6 +131,7 @@ class CoTraining:
             views (list[int]): The views.
         """
 
+    @torch.compiler.disable
     def _begin(self, batch: int) -> Iteration:
         """Draw the plan of the next iteration."""
         if not self._checked:
@@ -157,6 +158,8 @@ class CoTraining:
                 'current',
             )
 
+    # Every iteration has its own rows: compiled, it would be compiled again each time.
+    @torch.compiler.disable
     def run_backbone(
         self, iteration: Iteration, inputs: Tensor, views: list[int]
     ) -> tuple[Any, list[Any]]:
