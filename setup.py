@@ -89,5 +89,6 @@ setup(
         'tests': requirements('tests'),
         'docs': requirements('docs'),
     },
+    entry_points={'console_scripts': ['mmcosub = mmcosub.cli:main']},
     zip_safe=False,
 )

@@ -1,24 +1,39 @@
 """Submodel co-training for MMSegmentation and MMPretrain."""
 
-from .stack import check_stack, installed_version
+from .stack import asked_for_info, check_stack, installed_version
 
 __version__ = '0.2.0'
 
-# Before anything that imports the stack, so that a wrong one is named as such.
-check_stack()
 
-from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
+def _use_stack() -> None:
+    """Make our names known to the packages underneath."""
+    from mmengine.config.utils import MODULE2PACKAGE
 
-from . import registry  # noqa: E402
-from .from_cfg import heed_schemes  # noqa: E402
+    from . import registry  # noqa: F401
+    from .when_imported import when_imported
 
-# Lets a config say `_base_ = ['mmcosub::_base_/schemes/cosub.py']`.
-MODULE2PACKAGE.setdefault('mmcosub', 'mmcosub')
-# `mmseg::` asks pip for mmsegmentation, which OneDL publishes under another name; an
-# import name will do as well.
-if not installed_version('mmsegmentation'):
-    MODULE2PACKAGE['mmseg'] = 'mmseg'
+    # Lets a config say `_base_ = ['mmcosub::_base_/schemes/cosub.py']`.
+    MODULE2PACKAGE.setdefault('mmcosub', 'mmcosub')
+    # `mmseg::` asks pip for mmsegmentation, which OneDL publishes under another name;
+    # an import name will do as well.
+    if not installed_version('mmsegmentation'):
+        MODULE2PACKAGE['mmseg'] = 'mmseg'
+    when_imported('mmengine.runner', _heed_schemes)
 
-heed_schemes()
 
-__all__ = ['__version__', 'registry']
+def _heed_schemes() -> None:
+    from .from_cfg import heed_schemes
+
+    heed_schemes()
+
+
+try:
+    # Before anything that imports the stack, so that a wrong one is named as such.
+    check_stack()
+except ImportError:
+    if not asked_for_info():  # which says it, with the rest
+        raise
+else:
+    _use_stack()
+
+__all__ = ['__version__']

@@ -136,6 +136,23 @@ def test_wheel_ships_configs_and_tools(wheel: zipfile.ZipFile) -> None:
     assert packages == {'mmcosub', f'mmcosub-{mmcosub.__version__}.dist-info'}
 
 
+def test_wheel_is_usable_away_from_a_checkout(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    (name,) = (n for n in wheel.namelist() if n.endswith('entry_points.txt'))
+    assert 'mmcosub = mmcosub.cli:main' in wheel.read(name).decode()
+    wheel.extractall(tmp_path / 'installed')
+    done = subprocess.run(
+        [sys.executable, '-m', 'mmcosub', 'train', 'mmcosub::cosub/none.py'],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path / 'installed')},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert 'In that folder there are: swin-base-patch4-window7_upernet' in done.stderr
+
+
 def _shipped(name: str) -> bool:
     inside = name.startswith(('configs/', 'tools/'))
     return inside and name.endswith(('.py', '.yml', '.md', '.sh'))

@@ -42,6 +42,23 @@ def test_import_is_cheap_and_silent() -> None:
     assert python(code) == 'set()'
 
 
+def test_what_waits_for_a_module(tmp_path: Path) -> None:
+    (tmp_path / 'late.py').write_text('there = 1')
+    code = (
+        f'import sys; sys.path.insert(0, {str(tmp_path)!r})\n'
+        'from mmcosub.when_imported import when_imported as when\n'
+        "when('late', lambda: print(sys.modules['late'].there))\n"
+        "print('before'); import late, json; import late\n"
+        "when('late', lambda: print('at once'))"
+    )
+    assert python(code).split('\n') == ['before', '1', 'at once']
+
+
+def test_runners_heed_schemes_whenever_they_are_imported() -> None:
+    code = 'import mmcosub, mmengine.runner as m; print(m.Runner.from_cfg.__wrapped__)'
+    assert 'from_cfg' in python(code)
+
+
 def test_stack_is_imported_silently() -> None:
     assert python('from mmcosub.stack import *; import_stack_quietly()') == ''
 

@@ -1,0 +1,8 @@
+"""``python -m mmcosub``, the same as the command ``mmcosub``."""
+
+import sys
+
+from mmcosub.cli import main
+
+if __name__ == '__main__':
+    sys.exit(main())
