@@ -116,11 +116,13 @@ def adapt(
     if 'pos_embed' in state and 'pos_embed' in wanted:
         state = _adapt_positions(state, wanted, source, target, done)
     if _PATCHES in state and _PATCHES in wanted:
-        size = wanted[_PATCHES].shape[-2:]
-        if state[_PATCHES].shape[-2:] != size:
-            before = _by(state[_PATCHES])
-            state[_PATCHES] = resize_patches(state[_PATCHES], (size[0], size[1]))
-            done.append(f'patch projection resized from {before} to {_by(size)}')
+        patches, size = state[_PATCHES], wanted[_PATCHES].shape[-2:]
+        if patches.shape[-2:] != size:
+            resized = resize_patches(patches, (size[0], size[1]))
+            state[_PATCHES] = resized
+            done.append(
+                f'patch projection resized from {_by(patches)} to {_by(resized)}'
+            )
     for name, value in state.items():
         if name in wanted and value.shape != wanted[name].shape:
             if name.endswith(_TABLE):
