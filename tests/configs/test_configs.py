@@ -26,26 +26,37 @@ ALL = sorted(
 CONFIGS = [name for name in ALL if not name.startswith('digits/') and '_in' not in name]
 
 
+PYRAMID = dict(
+    SwinTransformer=dict(
+        arch=dict(embed_dims=8, depths=[1, 1, 3, 1], num_heads=[1, 2, 4, 8]),
+        img_size=64,
+    ),
+    ConvNeXt=dict(arch=dict(depths=[1, 1, 1, 1], channels=[8, 16, 32, 64])),
+    ResNet=dict(depth=50, base_channels=2, norm_cfg=dict(type='BN')),
+)
+COLUMN = dict(
+    VisionTransformer=dict(
+        arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
+    ),
+    TIMMBackbone=dict(embed_dim=16, depth=4, num_heads=2),
+    MAE=dict(embed_dims=16, num_layers=4, num_heads=2, mlp_ratio=2),
+)
+
+
 def shrink(model):
     """The same model, narrow and shallow."""
     backbone = model.backbone
-    vit = 'Vision' in backbone.type
-    if vit:
-        backbone.arch = dict(
-            embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32
-        )
-        backbone.out_indices = (0, 1, 2, 3)
-        model.neck.embed_dim = 16
+    kind = backbone.type.rpartition('.')[2]
+    if kind in COLUMN:
+        backbone.update(COLUMN[kind], img_size=64, out_indices=[0, 1, 2, 3])
+        model.neck.update(embed_dim=16, norm_cfg=dict(type='BN'))
         channels = [16] * 4
     else:
-        backbone.arch = dict(embed_dims=8, depths=[1, 1, 3, 1], num_heads=[1, 2, 4, 8])
+        backbone.update(PYRAMID[kind])
         channels = [8, 16, 32, 64]
-    backbone.img_size = 64
     model.data_preprocessor.size = (64, 64)
     for head in (model.decode_head, model.auxiliary_head):
         head.update(channels=8, norm_cfg=dict(type='BN'))
-    if vit:
-        model.neck.norm_cfg = dict(type='BN')
     model.decode_head.in_channels = channels
     model.auxiliary_head.in_channels = channels[2]
 
@@ -96,6 +107,26 @@ def test_rates_above_zero_wherever_cosub_is_on(name):
     backbone = cfg.model.backbone
     rate = backbone.get('drop_path_rate', 0) or backbone.layer_cfgs.drop_path_rate
     assert 0 < rate < 1
+
+
+@pytest.mark.parametrize(
+    ('network', 'rates'),
+    [
+        ('mae-base-p16', {0.65**k for k in range(6)}),
+        ('convnext-tiny', {1.0} | {0.9**k for k in range(3, 8)}),
+    ],
+)
+def test_learning_rates_of_layers(network, rates):
+    name = f'starting_points/{network}_upernet-cosub_8xb2-160k_ade20k-512x512.py'
+    cfg = Config.fromfile(ROOT / name)
+    init_default_scope(cfg.default_scope)
+    shrink(cfg.model)
+    if network.startswith('mae'):
+        cfg.optim_wrapper.paramwise_cfg.num_layers = 4
+    model = MODELS.build(co_trained_model(copy.deepcopy(cfg.model), cfg.scheme))
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    found = {group['lr'] / 1e-4 for group in optimizer.param_groups}
+    assert sorted(found) == pytest.approx(sorted(rates))
 
 
 @pytest.mark.parametrize('network', ['swin-tiny-patch4-window7', 'vit-small-p16'])
