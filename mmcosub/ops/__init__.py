@@ -4,7 +4,7 @@ from .fused_conv import can_fuse, fused_conv, has_hooks
 from .resized_cross_entropy import resized_cross_entropy
 from .soft_target_loss import soft_target_loss
 from .window_attention import window_attention
-from .windows import windows
+from .window_layout import window_layout
 
 __all__ = [
     'can_fuse',
@@ -13,5 +13,5 @@ __all__ = [
     'resized_cross_entropy',
     'soft_target_loss',
     'window_attention',
-    'windows',
+    'window_layout',
 ]

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .first_derivative import first_derivative_only
-from .windows import Windows
+from .window_layout import WindowLayout
 
 # Elements of attention weights at a time for each thread, measured: 1 MB of float32.
 _CHUNK = 2**18
@@ -30,7 +30,7 @@ def window_attention(
     qkv: Tensor,
     outside: Tensor | None,
     bias: Tensor,
-    windows: Windows,
+    layout: WindowLayout,
     scale: float,
     dropout: float = 0.0,
 ) -> Tensor:
@@ -41,7 +41,7 @@ def window_attention(
         outside (Tensor, optional): Those of places outside the map, of shape
             (3 * C,). None if the windows are not padded.
         bias (Tensor): Relative position bias, of shape (M, N, N).
-        windows (Windows): Which tokens meet.
+        layout (WindowLayout): Which tokens meet.
         scale (float): What the products of queries and keys are multiplied with.
         dropout (float): Rate of dropping attention weights. Defaults to 0.
 
@@ -49,32 +49,32 @@ def window_attention(
         Tensor: Of shape (B, L, C), in the type of ``qkv``.
     """
     if qkv.device.type == 'cpu' and not dropout:
-        return _WindowAttention.apply(qkv, outside, bias, windows, scale)
-    return _by_kernel(qkv, outside, bias, windows, scale, dropout)
+        return _WindowAttention.apply(qkv, outside, bias, layout, scale)
+    return _by_kernel(qkv, outside, bias, layout, scale, dropout)
 
 
 def _by_kernel(
     qkv: Tensor,
     outside: Tensor | None,
     bias: Tensor,
-    windows: Windows,
+    layout: WindowLayout,
     scale: float,
     dropout: float,
 ) -> Tensor:
     """By the device's fused kernel, all windows at once."""
     B, L, _ = qkv.shape
     M, N, _ = bias.shape
-    x = qkv.index_select(1, windows.tokens.flatten().clamp(max=L - 1))
+    x = qkv.index_select(1, layout.tokens.flatten().clamp(max=L - 1))
     if outside is not None:
-        x = torch.where(windows.tokens.view(-1, 1) == L, outside.to(x.dtype), x)
+        x = torch.where(layout.tokens.view(-1, 1) == L, outside.to(x.dtype), x)
     q, k, v = x.view(-1, N, 3, M, qkv.shape[2] // (3 * M)).permute(2, 0, 3, 1, 4)
-    mask = (bias + windows.masks[:, None])[windows.kinds.repeat(B)].to(x.dtype)
+    mask = (bias + layout.masks[:, None])[layout.kinds.repeat(B)].to(x.dtype)
     if B:
         x = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale)
     else:  # which PyTorch's leaves the bias without a gradient for
         x = (q @ k.transpose(-2, -1) + mask) @ v
-    x = x.transpose(1, 2).reshape(B, windows.tokens.numel(), qkv.shape[2] // 3)
-    return x.index_select(1, windows.places)
+    x = x.transpose(1, 2).reshape(B, layout.tokens.numel(), qkv.shape[2] // 3)
+    return x.index_select(1, layout.places)
 
 
 class _WindowAttention(torch.autograd.Function):
@@ -86,16 +86,16 @@ class _WindowAttention(torch.autograd.Function):
         qkv: Tensor,
         outside: Tensor | None,
         bias: Tensor,
-        windows: Windows,
+        layout: WindowLayout,
         scale: float,
     ) -> Tensor:
         ctx.save_for_backward(qkv, outside, bias)
-        ctx.windows, ctx.scale = windows, scale
+        ctx.layout, ctx.scale = layout, scale
         B, L, channels = qkv.shape
         # One row more, for what windows hold from outside the map.
         out = qkv.new_empty(B * L + 1, channels // 3)
         work = _Workspace()
-        for chunk in _chunks(qkv, outside, bias, windows, scale, work):
+        for chunk in _chunks(qkv, outside, bias, layout, scale, work):
             x = work('out', chunk.v.dtype, *chunk.v.shape)
             torch.bmm(chunk.weights, chunk.v, out=x)
             rows = _as_rows(x[None], len(bias), work, out.dtype)
@@ -116,7 +116,7 @@ class _WindowAttention(torch.autograd.Function):
             grad_outside = outside.new_zeros(channels)
         grad_bias = bias.new_zeros(bias.shape, dtype=dtype)
         work = _Workspace()
-        for chunk in _chunks(qkv, outside, bias, ctx.windows, ctx.scale, work):
+        for chunk in _chunks(qkv, outside, bias, ctx.layout, ctx.scale, work):
             q, k, v, weights = chunk.q, chunk.k, chunk.v, chunk.weights
             # What comes out of places outside the map is dropped.
             g = _rows(grad, chunk.rows, chunk.outside, 0, work)
@@ -182,7 +182,7 @@ def _chunks(
     qkv: Tensor,
     outside: Tensor | None,
     bias: Tensor,
-    windows: Windows,
+    layout: WindowLayout,
     scale: float,
     work: _Workspace,
 ) -> Iterator[_Chunk]:
@@ -191,12 +191,12 @@ def _chunks(
     dtype = _precise(qkv)
     tokens = qkv.reshape(B * L, channels)
     first = torch.arange(B).view(-1, 1, 1) * L
-    all_rows = (windows.tokens + first).masked_fill_(windows.tokens == L, B * L)
-    biases = (bias + windows.masks[:, None]).to(dtype)
+    all_rows = (layout.tokens + first).masked_fill_(layout.tokens == L, B * L)
+    biases = (bias + layout.masks[:, None]).to(dtype)
     at_a_time = max(1, _CHUNK * torch.get_num_threads() // (M * N * N))
     for rows, kinds in zip(
         all_rows.view(-1, N).split(at_a_time),
-        windows.kinds.repeat(B).split(at_a_time),
+        layout.kinds.repeat(B).split(at_a_time),
         strict=True,
     ):
         rows = rows.flatten()

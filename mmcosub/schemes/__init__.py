@@ -4,7 +4,7 @@ from .augsub import AugDrop, AugMask, AugPath, AugSub
 from .base import Scheme, Teaching
 from .collaboration import Collaboration
 from .cosub import Cosub
-from .group_knowledge import GroupKnowledge, PrefixScheme, Stimulative
+from .group_knowledge import DepthScheme, GroupKnowledge, Stimulative
 from .objective import Objective, Pass
 from .stochastic_depth import StochasticDepth
 
@@ -15,10 +15,10 @@ __all__ = [
     'AugSub',
     'Collaboration',
     'Cosub',
+    'DepthScheme',
     'GroupKnowledge',
     'Objective',
     'Pass',
-    'PrefixScheme',
     'Scheme',
     'Stimulative',
     'StochasticDepth',

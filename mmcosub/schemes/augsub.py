@@ -166,7 +166,7 @@ class AugMask(AugSub):
         return images, RemovedTokens(
             model.sites,
             _blocks_put_out(model),
-            _prefix_tokens(backbone),
+            _extra_tokens(backbone),
             self.ratio,
             token,
             rng,
@@ -191,15 +191,14 @@ def _width(model: Any, kind: str) -> int:
     return int(norm.normalized_shape[0])
 
 
-def _prefix_tokens(backbone: Any) -> int:
+def _extra_tokens(backbone: Any) -> int:
     """Number of tokens before the patches'."""
     backbone = getattr(backbone, 'model', backbone)  # timm's feature extractor
     if not getattr(backbone, 'with_cls_token', True):
         return 0  # mmseg's ViT has the parameter all the same
-    if hasattr(backbone, 'num_extra_tokens'):
-        return int(backbone.num_extra_tokens)
-    if hasattr(backbone, 'num_prefix_tokens'):
-        return int(backbone.num_prefix_tokens)
+    for name in ('num_extra_tokens', 'num_prefix_tokens'):  # mmpretrain's, timm's
+        if hasattr(backbone, name):
+            return int(getattr(backbone, name))
     return int(getattr(backbone, 'cls_token', None) is not None)
 
 

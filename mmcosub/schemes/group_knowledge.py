@@ -7,11 +7,11 @@ import numpy as np
 
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Plan, Site
-from mmcosub.submodels.prefixes import (
+from mmcosub.submodels.depths import (
     Depths,
     draw_depths,
     draw_nested,
-    keep_prefixes,
+    keep_first_blocks,
     stage_depths,
 )
 
@@ -20,7 +20,7 @@ from .base import Scheme, Teaching, refuse_frozen
 FULL = 0
 
 
-class PrefixScheme(Scheme):
+class DepthScheme(Scheme):
     """Views that are subnets of the first blocks of each stage, one draw a batch.
 
     View 0 is the full network and sees the label. Subnets are not rescaled; the
@@ -55,12 +55,12 @@ class PrefixScheme(Scheme):
         plan = super().draw(sites, batch, rng)
         full = stage_depths(sites)
         depths = [full, *self.draw_subnets(full, rng)]
-        keep = np.stack([keep_prefixes(sites, d) for d in depths], axis=1)
+        keep = np.stack([keep_first_blocks(sites, d) for d in depths], axis=1)
         return Plan(plan.multipliers * keep[..., None])
 
 
 @SCHEMES.register_module()
-class Stimulative(PrefixScheme):
+class Stimulative(DepthScheme):
     r"""Stimulative training: a random subnet learns from the full network.
 
     .. math:: CE(z_{main}, y) + \lambda\, KL(p_{main} \| p_{sub})
@@ -94,12 +94,12 @@ class Stimulative(PrefixScheme):
         return [Teaching(FULL, 1, self.weight * self.ramp)]
 
     def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:
-        """See :class:`PrefixScheme`."""
+        """See :class:`DepthScheme`."""
         return [draw_depths(full, rng)]
 
 
 @SCHEMES.register_module()
-class GroupKnowledge(PrefixScheme):
+class GroupKnowledge(DepthScheme):
     r"""Group knowledge: nested subnets, each group taught by the one above it.
 
     Known of `Group Knowledge based Training of Residual Networks
@@ -185,7 +185,7 @@ class GroupKnowledge(PrefixScheme):
         return shares
 
     def check(self, sites: Sequence[Site]) -> None:
-        """See :class:`PrefixScheme`."""
+        """See :class:`DepthScheme`."""
         super().check(sites)
         spare = int((stage_depths(sites) - 1).sum())
         if self.groups > spare:
@@ -196,7 +196,7 @@ class GroupKnowledge(PrefixScheme):
             )
 
     def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:
-        """See :class:`PrefixScheme`."""
+        """See :class:`DepthScheme`."""
         subnets = []
         for _ in range(self.loops):
             inside = full

@@ -141,7 +141,7 @@ class RemovedTokens:
         sites (Sequence[Site]): Its branches.
         restored (Sequence[Module]): Blocks whose output is a feature map: there, the
             removed tokens are put back as ``token``, and taken out again after it.
-        prefix (int): Number of tokens before the patches', which are kept.
+        extra_tokens (int): Number of tokens before the patches', which are kept.
         ratio (float): Share of patches to remove, in [0, 1).
         token (Tensor, optional): Of shape (C, ). None if there is no such block.
         rng (Generator): Source of all randomness.
@@ -151,14 +151,14 @@ class RemovedTokens:
         self,
         sites: Sequence[Site],
         restored: Sequence[nn.Module],
-        prefix: int,
+        extra_tokens: int,
         ratio: float,
         token: Tensor | None,
         rng: np.random.Generator,
     ) -> None:
         self.blocks = list(dict.fromkeys(site.block for site in sites))
         self.restored = restored
-        self.prefix = prefix
+        self.extra_tokens = extra_tokens
         self.ratio = ratio
         self.token = token
         self.rng = rng
@@ -187,9 +187,9 @@ class RemovedTokens:
 
     def _draw(self, x: Tensor) -> Tensor:
         """The tokens to keep, of shape (B, K)."""
-        mask = draw_mask(len(x), self.length - self.prefix, self.ratio, self.rng)
-        kept = np.nonzero(~mask)[1].reshape(len(x), -1) + self.prefix
-        first = np.broadcast_to(np.arange(self.prefix), (len(x), self.prefix))
+        mask = draw_mask(len(x), self.length - self.extra_tokens, self.ratio, self.rng)
+        kept = np.nonzero(~mask)[1].reshape(len(x), -1) + self.extra_tokens
+        first = np.tile(np.arange(self.extra_tokens), (len(x), 1))
         return to_device(np.concatenate([first, kept], axis=1), x.device)
 
     def _restore(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:

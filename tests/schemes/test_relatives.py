@@ -14,10 +14,10 @@ from mmcosub.models.segmentor_heads import labelled_share
 from mmcosub.schemes import AugPath, GroupKnowledge, Stimulative
 from mmcosub.schemes.redundancy import KernelRedundancy
 from mmcosub.submodels import find_branches, plan_generator
-from mmcosub.submodels.prefixes import (
+from mmcosub.submodels.depths import (
     draw_depths,
     draw_nested,
-    keep_prefixes,
+    keep_first_blocks,
     stage_depths,
 )
 
@@ -205,18 +205,18 @@ def test_stochastic_depth_is_ordinary_training():
     assert model.telemetry['branch_work'] < 1
 
 
-# ---- prefix subnets ---------------------------------------------------------------
+# ---- subnets of the first blocks -------------------------------------------------
 
 
 @pytest.mark.parametrize('name', BACKBONES)
-def test_prefixes(name):
+def test_first_blocks(name):
     sites = find_branches(backbone(name))
     full = stage_depths(sites)
     assert list(full) in ([2, 2], [4])
-    keep = keep_prefixes(sites, np.ones_like(full))
+    keep = keep_first_blocks(sites, np.ones_like(full))
     kept = [site.name for site, k in zip(sites, keep, strict=True) if k]
     assert [n.rpartition('.')[2] for n in dict.fromkeys(kept)] == ['0'] * len(full)
-    assert keep_prefixes(sites, full).all()
+    assert keep_first_blocks(sites, full).all()
 
 
 def test_nested_subnets():
@@ -245,7 +245,7 @@ def test_stimulative_depths_are_uniform():
         assert shares == pytest.approx([1 / count] * count, abs=0.03)
 
 
-def test_views_are_prefixes_for_the_whole_batch():
+def test_views_are_first_blocks_for_the_whole_batch():
     model = backbone('mmpretrain Swin', drop_path_rate=0.0)
     sites = find_branches(model)
     scheme = GroupKnowledge(groups=2, loops=1)

@@ -5,8 +5,9 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from mmseg.models.backbones import mit, swin
 from torch import nn
 
+from mmcosub.log_once import log_once
+
 from .multi_head import FastMultiheadAttention
-from .said import say_once
 from .shift_window import FastMMSegShiftWindowMSA, FastShiftWindowMSA
 
 __all__ = ['accelerate_attention']
@@ -37,7 +38,7 @@ def accelerate_attention(model: nn.Module) -> int:
         if fast is not None:
             if type(module.w_msa) is not fast.stock_inner:
                 kind = type(module.w_msa).__name__
-                say_once(f'There is no faster way for {kind}: it stays as it is.')
+                log_once(f'There is no faster way for {kind}: it stays as it is.')
                 continue
             module.__class__ = fast
         elif type(module) in _AROUND_TORCHS:

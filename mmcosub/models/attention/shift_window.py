@@ -5,17 +5,17 @@ from mmpretrain.models.utils import ShiftWindowMSA, WindowMSA
 from mmseg.models.backbones import swin as mmseg_swin
 from torch import Tensor, nn
 
-from mmcosub.ops import has_hooks, window_attention, windows
-
-from .said import say_once
+from mmcosub.log_once import log_once
+from mmcosub.ops import has_hooks, window_attention, window_layout
 
 
 class _FastShiftWindowMSA(nn.Module):
-    """What both packages' faster shifted-window attentions have in common.
+    """Base of the faster shifted-window attentions of both packages.
 
-    The linear layers see the tokens of the map only, not those that it is padded
-    with; what these are to queries, keys and values is computed once. Windows are
-    never laid out as such; see ``mmcosub.ops.window_attention``.
+    The stock modules pad the map, roll it and copy it into windows. This one does not.
+    Its linear layers run on the tokens of the map alone. All tokens of the padding are
+    equal, so their query, key and value are computed once. The attention reads each
+    window's tokens from the map; see ``mmcosub.ops.window_attention``.
     """
 
     stock_inner: type[nn.Module]
@@ -37,10 +37,10 @@ class _FastShiftWindowMSA(nn.Module):
         inner, shift = self.w_msa, self.shift(hw_shape)
         reason = _unusual(inner)
         if reason:
-            say_once(f'Windowed attention: {reason}, so the stock computation is used.')
+            log_once(f'Windowed attention: {reason}, so the stock computation is used.')
         if reason or shift is None or query.shape[1] != hw_shape[0] * hw_shape[1]:
             return super().forward(query, hw_shape)
-        layout = windows(
+        layout = window_layout(
             *map(int, hw_shape), self.window_size, shift, str(query.device)
         )
         C, N = query.shape[2], layout.tokens.shape[1]
@@ -58,7 +58,7 @@ class _FastShiftWindowMSA(nn.Module):
         return self.drop(inner.proj_drop(inner.proj(x)))
 
     def shift(self, hw_shape: tuple[int, int]) -> int | None:
-        """By how much windows are shifted, None for a map that cannot be.
+        """Return by how much windows are shifted; None if the map is too small.
 
         Args:
             hw_shape (tuple[int, int]): Height and width.
@@ -67,8 +67,9 @@ class _FastShiftWindowMSA(nn.Module):
 
 
 def _unusual(inner: Any) -> str | None:
-    """Why an attention cannot be computed another way, if so."""
-    # These are not called; hooks on them are how attention maps are looked at.
+    """Why an attention has to run as the stock module does, or None."""
+    # The fast way does not call these modules, so their hooks would not run. People
+    # look at attention maps by such hooks.
     if any(has_hooks(m) for m in (inner, inner.softmax, inner.attn_drop)):
         return 'it has hooks'
     if torch.jit.is_tracing() or torch.compiler.is_compiling():
@@ -77,12 +78,12 @@ def _unusual(inner: Any) -> str | None:
 
 
 class FastShiftWindowMSA(_FastShiftWindowMSA, ShiftWindowMSA):
-    """MMPretrain's ``ShiftWindowMSA`` for less: same weights, same output."""
+    """MMPretrain's ``ShiftWindowMSA``, faster, with the same weights and output."""
 
     stock_inner = WindowMSA
 
     def shift(self, hw_shape: tuple[int, int]) -> int | None:
-        """By how much windows are shifted, None for a map that cannot be.
+        """Return by how much windows are shifted; None if the map is too small.
 
         Args:
             hw_shape (tuple[int, int]): Height and width.
@@ -94,6 +95,6 @@ class FastShiftWindowMSA(_FastShiftWindowMSA, ShiftWindowMSA):
 
 
 class FastMMSegShiftWindowMSA(_FastShiftWindowMSA, mmseg_swin.ShiftWindowMSA):
-    """mmseg's ``ShiftWindowMSA`` for less: same weights, same output."""
+    """mmseg's ``ShiftWindowMSA``, faster, with the same weights and output."""
 
     stock_inner = mmseg_swin.WindowMSA

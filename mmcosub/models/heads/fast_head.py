@@ -3,30 +3,30 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
+from mmcosub.log_once import log_once
 from mmcosub.ops import can_fuse, fused_conv, has_hooks, resized_cross_entropy
 
 _EPS = torch.finfo(torch.float32).eps  # as in mmseg's losses and accuracy
 
 
 class FastHead(BaseDecodeHead):
-    """What faster decode heads share: the label loss and fused convolutions.
+    """Base of the faster decode heads: the label loss and fused convolutions.
 
-    The softmax cross-entropy is computed without the logits at the label map's
-    resolution (``mmcosub.ops.resized_cross_entropy``). Other losses, and a pixel
-    sampler, run as in the stock head, which the log says once.
+    The softmax cross-entropy does not upsample the logits to the size of the label map
+    (``mmcosub.ops.resized_cross_entropy``). Other losses and pixel samplers run as in
+    the stock head, and the log says so once.
     """
 
     def loss_by_feat(
         self, seg_logits: Tensor, batch_data_samples: SampleList
     ) -> dict[str, Tensor]:
-        """Label loss and accuracy, as of the stock head.
+        """The stock head's label loss and accuracy.
 
         Args:
             seg_logits (Tensor): Of shape (B, classes, h, w).
@@ -36,7 +36,7 @@ class FastHead(BaseDecodeHead):
         if not isinstance(losses, nn.ModuleList):
             losses = [losses]
         if self.sampler is not None or not all(map(_is_softmax, losses)):
-            self.say_once('its loss is not the plain softmax cross-entropy')
+            self.log_fallback('its loss is not the plain softmax cross-entropy')
             return super().loss_by_feat(seg_logits, batch_data_samples)
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
         result: dict[str, Tensor] = {}
@@ -64,7 +64,9 @@ class FastHead(BaseDecodeHead):
         size = levels[0].shape[2], levels[0].shape[3]
         plain = can_fuse(module.conv) and not has_hooks(module)
         if not (plain and module.order == ('conv', 'norm', 'act')):
-            self.say_once(f'{module.conv} is not plain, 1x1 or 3x3 and without hooks')
+            self.log_fallback(
+                f'{module.conv} is not plain, 1x1 or 3x3 and without hooks'
+            )
             resized = [
                 resize(x, size=size, mode='bilinear', align_corners=self.align_corners)
                 for x in levels
@@ -76,10 +78,10 @@ class FastHead(BaseDecodeHead):
         return module.activate(x) if module.with_activation else x
 
     def cls_seg(self, feat: Tensor) -> Tensor:
-        """Logits of shape (B, classes, H, W).
+        """Classify each pixel.
 
-        Dropout of whole channels is put on the classifier's weights, of which there is
-        a copy an image, instead of on the feature map.
+        The head's dropout drops whole channels of an image. It is applied to a copy of
+        the classifier's weights for each image, which are smaller than the feature map.
 
         Args:
             feat (Tensor): Feature map of shape (B, channels, H, W).
@@ -95,20 +97,13 @@ class FastHead(BaseDecodeHead):
         logits = torch.baddbmm(conv.bias[:, None], weight, feat.flatten(2))
         return logits.view(batch, -1, height, width)
 
-    def say_once(self, reason: str) -> None:
-        """Log why the stock computation is used, once a head and reason.
+    def log_fallback(self, reason: str) -> None:
+        """Log, once for each kind of head, why it runs the stock computation.
 
         Args:
             reason (str): Half a sentence.
         """
-        said = self.__dict__.setdefault('_said', set())
-        if reason not in said:
-            said.add(reason)
-            print_log(
-                f'{type(self).__name__}: {reason}, so the stock computation is used '
-                'for it.',
-                'current',
-            )
+        log_once(f'{type(self).__name__}: {reason}, so it runs the stock computation.')
 
 
 @lru_cache(maxsize=64)  # so that no forward has to wait for a copy

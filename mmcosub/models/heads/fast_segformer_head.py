@@ -25,7 +25,7 @@ class FastSegformerHead(FastHead, SegformerHead):
             inputs (Sequence[Tensor]): Feature maps of all levels, the finest first.
         """
         if self.interpolate_mode != 'bilinear':
-            self.say_once(f'it interpolates by {self.interpolate_mode!r}')
+            self.log_fallback(f'it interpolates by {self.interpolate_mode!r}')
             return super().forward(inputs)
         inputs = self._transform_inputs(inputs)
         levels = [conv(x) for conv, x in zip(self.convs, inputs, strict=True)]

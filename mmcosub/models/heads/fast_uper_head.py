@@ -12,12 +12,12 @@ from .fast_head import FastHead
 
 @MODELS.register_module()
 class FastUPerHead(FastHead, UPerHead):
-    """mmseg's ``UPerHead`` for about half the work: same weights, same output.
+    """mmseg's ``UPerHead`` for about half the work, with the same weights and output.
 
-    Its two convolutions over upsampled, concatenated maps (the one that fuses the
-    pyramid, most of a UperNet's work, and the one behind the pooled maps) apply their
-    taps at each map's own resolution; see ``mmcosub.ops.fused_conv``. Nothing is
-    upsampled before or concatenated.
+    The stock head upsamples feature maps, concatenates them and convolves the result,
+    twice: behind the pooled maps, and to fuse the pyramid, which is most of a UperNet's
+    work. This head convolves each map at its own resolution and upsamples what comes
+    out, which is less; see ``mmcosub.ops.fused_conv``.
 
     Arguments are those of ``UPerHead``.
     """
@@ -27,7 +27,7 @@ class FastUPerHead(FastHead, UPerHead):
         for module in (*self.lateral_convs, *self.fpn_convs):
             activate = getattr(module, 'activate', None)
             if module.order[-1] == 'act' and isinstance(activate, nn.ReLU):
-                activate.inplace = True  # what goes in is nobody else's
+                activate.inplace = True  # nothing else uses its input
 
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Pool the coarsest level and fuse what comes out.
@@ -40,7 +40,7 @@ class FastUPerHead(FastHead, UPerHead):
         return self.fuse(self.bottleneck, [x, *pooled])
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
-        """The feature map that is classified, of shape (B, channels, H, W).
+        """Compute the feature map to classify, of shape (B, channels, H, W).
 
         Args:
             inputs (Sequence[Tensor]): Feature maps of all levels.

@@ -13,10 +13,10 @@ from mmseg.models.backbones.mit import EfficientMultiheadAttention
 from tiny import backbone
 from torch import nn
 
-import mmcosub.models.attention.said as said
+import mmcosub.log_once as logging_once
 import mmcosub.models.attention.shift_window as shift_window
 from mmcosub.models.attention import accelerate_attention
-from mmcosub.ops import windows
+from mmcosub.ops import window_layout
 from mmcosub.ops.window_attention import _by_kernel
 from mmcosub.submodels import (
     BernoulliSampler,
@@ -42,11 +42,11 @@ def way(request, monkeypatch):
 
 @pytest.fixture
 def messages(monkeypatch):
-    said.say_once.cache_clear()
+    logging_once.log_once.cache_clear()
     found = []
-    monkeypatch.setattr(said, 'print_log', lambda text, *_: found.append(text))
+    monkeypatch.setattr(logging_once, 'print_log', lambda text, *_: found.append(text))
     yield found
-    said.say_once.cache_clear()
+    logging_once.log_once.cache_clear()
 
 
 def randomised(module):
@@ -289,7 +289,7 @@ def test_frozen(way):
 
 def test_after_inference_mode(way):
     """What is kept from one call to the next is good for training, too."""
-    windows.cache_clear()
+    window_layout.cache_clear()
     fast, stock = pair(swin.ShiftWindowMSA)
     x, size = torch.randn(2, 30, 8, dtype=torch.float64), (5, 6)
     with torch.inference_mode():

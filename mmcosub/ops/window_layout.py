@@ -16,7 +16,7 @@ _APART = -100.0
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowLayout:
     """Windows over one image's feature map.
 
     Args:
@@ -37,7 +37,9 @@ class Windows:
 
 
 @functools.lru_cache(maxsize=32)
-def windows(height: int, width: int, size: int, shift: int, device: str) -> Windows:
+def window_layout(
+    height: int, width: int, size: int, shift: int, device: str
+) -> WindowLayout:
     """Windows over a map that is padded to whole windows and shifted round.
 
     Args:
@@ -66,7 +68,7 @@ def windows(height: int, width: int, size: int, shift: int, device: str) -> Wind
         masks = _masks(size, shift)
         if not shift:
             kinds, masks = torch.zeros_like(kinds), masks[:1]
-        return Windows(
+        return WindowLayout(
             tokens.to(device),
             places[:-1].to(device),
             kinds.to(device),

@@ -23,7 +23,7 @@ def stage_depths(sites: Sequence[Site]) -> Depths:
     return np.array([1 + numbers[stages == s].max() for s in range(stages.max() + 1)])
 
 
-def keep_prefixes(sites: Sequence[Site], depths: Depths) -> NDArray[np.bool_]:
+def keep_first_blocks(sites: Sequence[Site], depths: Depths) -> NDArray[np.bool_]:
     """Which branches the subnet of given depths has, of shape (L, ).
 
     Args:

@@ -4,7 +4,7 @@ from mmengine.logging import print_log
 
 
 @functools.cache
-def say_once(message: str) -> None:
+def log_once(message: str) -> None:
     """Log a message unless this process has done so.
 
     Args:
