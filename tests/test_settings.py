@@ -132,7 +132,7 @@ def test_gradient_accumulation(scheme):
         torch.manual_seed(1)
 
     begin = model._begin
-    model._begin = lambda size: again() or begin(size)
+    model._begin = lambda inputs: again() or begin(inputs)
     twice = train(model, steps=2, data=images, accumulative_counts=2)
     assert len(twice[1]) == 1
     assert_same((twice[0][:1], twice[1]), once)

@@ -16,8 +16,12 @@ from torch import Tensor
 from mmcosub.registry import SCHEMES, build
 from mmcosub.schemes import Scheme
 from mmcosub.submodels import (
+    DropPathSite,
+    Site,
+    called_drop_paths,
     fastest_exact,
-    find_branches,
+    find_drop_paths,
+    find_sites,
     inexact,
     plan_generator,
     run_submodels,
@@ -65,7 +69,7 @@ class CoTraining:
         """
         self.scheme = scheme if isinstance(scheme, Scheme) else build(SCHEMES, scheme)
         self.scheme.fit_loss(activations, where)
-        self.sites = find_branches(self.backbone)
+        self.sites = self._find_sites()
         self.train()  # frozen stages leave the training mode here
         self.scheme.check(self.sites)
         modules = dict(self.scheme.prepare(self))
@@ -76,6 +80,28 @@ class CoTraining:
         self.telemetry = {}
         self.lean_views = self.lean_iteration = None
         self._checked = False
+
+    def _find_sites(self) -> list[Site]:
+        """Branches by the scheme's execution; drop paths, each once, until they run."""
+        if self.scheme.execution == 'drop_path':
+            sites: list[Site] = [*find_drop_paths(self.backbone)]
+            if not sites:
+                raise ValueError(
+                    f"scheme.execution='drop_path' needs drop paths, and "
+                    f'{type(self.backbone).__name__} has none. Set '
+                    'model.backbone.drop_path_rate, or leave the execution out.'
+                )
+        else:
+            sites = find_sites(self.backbone)
+        if self.scheme.execution == 'auto' and isinstance(sites[0], DropPathSite):
+            print_log(
+                f'Not all blocks of {type(self.backbone).__name__} are known, so its '
+                'submodels run by its own drop paths, all views as one batch: the '
+                'same computation, but nothing is saved. docs/add_a_block.md shows '
+                'how to make a block known.',
+                'current',
+            )
+        return sites
 
     @property
     def plan_seed(self) -> int:
@@ -98,10 +124,10 @@ class CoTraining:
             co-training losses. Of some views only, in a lean step.
         """
         if self.lean_views is None:
-            iteration, passes = self._begin(len(inputs)), self.scheme.passes
+            iteration, passes = self._begin(inputs), self.scheme.passes
         else:
             if self.lean_iteration is None:
-                self.lean_iteration = self._begin(len(inputs))
+                self.lean_iteration = self._begin(inputs)
             iteration, passes = self.lean_iteration, [self.lean_views]
         losses: dict[str, Tensor] = {}
         for views in passes:
@@ -132,20 +158,22 @@ class CoTraining:
         """
 
     @torch.compiler.disable
-    def _begin(self, batch: int) -> Iteration:
+    def _begin(self, inputs: Tensor) -> Iteration:
         """Draw the plan of the next iteration."""
         if not self._checked:
-            self._check_once()
+            self._check_once(inputs)
         step = self.plans_drawn
         self.plans_drawn += 1
         rng = plan_generator(self.plan_seed, step, get_rank())
-        plan = self.scheme.draw(self.sites, batch, rng)
+        plan = self.scheme.draw(self.sites, len(inputs), rng)
         iteration = Iteration(self.scheme, plan, self.plan_seed, step)
         self.telemetry = iteration.telemetry
         return iteration
 
-    def _check_once(self) -> None:
+    def _check_once(self, inputs: Tensor) -> None:
         """Check the model as it trains; hooks may have frozen parts of it since."""
+        if isinstance(self.sites[0], DropPathSite):
+            self.sites = [*called_drop_paths(self.backbone, inputs)]
         self.scheme.check(self.sites)
         self._checked = True
         execution = self.scheme.execution
@@ -181,7 +209,7 @@ class CoTraining:
             )
         execution = self.scheme.execution
         if execution == 'auto':
-            execution = fastest_exact(self.backbone)
+            execution = fastest_exact(self.backbone, self.sites)
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan = iteration.plan.of(views)
         features, work = run_submodels(

@@ -9,6 +9,7 @@ from .branches import (
     register_block,
     register_fixed_batch,
 )
+from .drop_paths import DropPathSite, called_drop_paths, find_drop_paths, find_sites
 from .execution import EXECUTIONS, fastest_exact, inexact, run_submodels
 from .plan import Plan, plan_rows
 from .sampling import (
@@ -23,12 +24,16 @@ __all__ = [
     'EXECUTIONS',
     'BernoulliSampler',
     'Branch',
+    'DropPathSite',
     'Plan',
     'Sampler',
     'Site',
     'StratifiedSampler',
+    'called_drop_paths',
     'fastest_exact',
     'find_branches',
+    'find_drop_paths',
+    'find_sites',
     'inexact',
     'known_blocks',
     'plan_generator',

@@ -139,9 +139,18 @@ class Site:
         return float(getattr(self.drop_path, 'drop_prob', None) or 0.0)
 
 
-def _is_drop_path(module: nn.Module) -> bool:
-    # mmcv's and timm's classes share a name and `drop_prob`, and nothing else.
-    return type(module).__name__ == 'DropPath'
+class UnknownBlockError(ValueError):
+    """A backbone has blocks, or drop paths outside of blocks, that are not known."""
+
+
+def is_drop_path(module: nn.Module) -> bool:
+    """Whether a module is a drop path of mmcv, timm or torchvision.
+
+    Args:
+        module (nn.Module): The module.
+    """
+    # The classes share names, and nothing else.
+    return type(module).__name__ in ('DropPath', 'StochasticDepth')
 
 
 def find_branches(backbone: nn.Module) -> list[Site]:
@@ -154,8 +163,8 @@ def find_branches(backbone: nn.Module) -> list[Site]:
         list[Site]: One entry a branch. Never empty.
 
     Raises:
-        ValueError: If there is no known block, or if some drop path with a rate above
-            0 sits outside the known blocks, where it would act unseen.
+        UnknownBlockError: If there is no known block, or if some drop path with a rate
+            above 0 sits outside the known blocks, where it would act unseen.
     """
     sites: list[Site] = []
     inside: set[nn.Module] = set()  # of a block, and so none itself
@@ -178,14 +187,16 @@ def find_branches(backbone: nn.Module) -> list[Site]:
     )
     kind = f'{type(backbone).__module__}.{type(backbone).__name__}'
     if not sites:
-        raise ValueError(f'{kind} has no residual block that mmcosub knows. {remedy}')
+        raise UnknownBlockError(
+            f'{kind} has no residual block that mmcosub knows. {remedy}'
+        )
     for name, module in backbone.named_modules():
         if (
-            _is_drop_path(module)
+            is_drop_path(module)
             and module not in covered
-            and getattr(module, 'drop_prob', None)
+            and (getattr(module, 'drop_prob', None) or getattr(module, 'p', None))
         ):
-            raise ValueError(
+            raise UnknownBlockError(
                 f'{kind} drops the branch at {name!r}, which is in no block that '
                 f'mmcosub knows, so its rate would act unseen. {remedy}'
             )

@@ -3,12 +3,14 @@
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows, ``...`` whatever the
 backbone's tensors have behind their rows.
 
-Three executions of the same plan, equal in outputs and gradients:
+Executions of the same plan, equal in outputs and gradients:
 
 - ``plain``: all views concatenated, every branch run on every row and multiplied by its
   factor, 0 included. The reference.
 - ``kept_rows``: every branch run only on the rows that keep it.
 - ``shared_prefix``: besides, views of a sample share a row until they first differ.
+- ``drop_path``: all views concatenated, the network's own drop-path modules handed the
+  factors. For networks whose blocks are not known; see ``drop_paths``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,14 +25,17 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
 
 from .branches import Site, has_fixed_batch
+from .drop_paths import DropPathRun, DropPathSite
 from .plan import Plan, RowPlan, plan_rows, to_device
+from .rerouting import Rerouting
 from .rows import PlainRows, Rows
 from .run import SubmodelRun
 
-EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix')
+EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
+_OF_KNOWN_BLOCKS = EXECUTIONS[:3]
 
 
-def fastest_exact(backbone: nn.Module) -> str:
+def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
     """The fastest execution that computes what the plain one does.
 
     BatchNorm in training mode makes rows depend on one another: plain. Dropout would
@@ -39,8 +44,16 @@ def fastest_exact(backbone: nn.Module) -> str:
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
+        sites (Sequence[Site]): Its branches. Defaults to those of known blocks.
     """
-    return next(e for e in reversed(EXECUTIONS) if inexact(backbone, e) is None)
+    if _are_drop_paths(sites):
+        return 'drop_path'
+    fastest = reversed(_OF_KNOWN_BLOCKS)
+    return next(e for e in fastest if inexact(backbone, e) is None)
+
+
+def _are_drop_paths(sites: Sequence[Site]) -> bool:
+    return bool(sites) and isinstance(sites[0], DropPathSite)
 
 
 def inexact(backbone: nn.Module, execution: str) -> str | None:
@@ -48,9 +61,9 @@ def inexact(backbone: nn.Module, execution: str) -> str | None:
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
-        execution (str): One of 'plain', 'kept_rows' and 'shared_prefix'.
+        execution (str): One of ``EXECUTIONS``.
     """
-    if execution == 'plain':
+    if execution in ('plain', 'drop_path'):
         return None
     modules = list(backbone.modules())
     if any(isinstance(m, _BatchNorm) and m.training for m in modules):
@@ -87,9 +100,9 @@ def run_submodels(
         backbone (nn.Module): The backbone; its own ``forward`` is what runs.
         images (Tensor): Of shape (B, ...).
         plan (Plan): Which view keeps which branch, for the same B.
-        sites (Sequence[Site]): The backbone's branches, from ``find_branches``.
-        execution (str): One of 'plain', 'kept_rows' and 'shared_prefix'. Defaults to
-            'shared_prefix'.
+        sites (Sequence[Site]): The backbone's branches, from ``find_branches``, or its
+            drop paths, from ``called_drop_paths``.
+        execution (str): One of ``EXECUTIONS``. Defaults to 'shared_prefix'.
         taps (Sequence[Module]): Blocks whose outputs are wanted, too. Defaults to none.
         disturbed (Callable): Returns a context in which to compute, for instance with
             other dropout rates; called again for what is recomputed in the backward
@@ -108,6 +121,12 @@ def run_submodels(
         raise ValueError(
             f'Unknown execution {execution!r}. Valid ones are {list(EXECUTIONS)}.'
         )
+    if (execution == 'drop_path') != _are_drop_paths(sites):
+        raise ValueError(
+            f'The execution {execution!r} cannot run {type(backbone).__name__}, whose '
+            f'branches are of {type(sites[0]).__name__}s. Set '
+            "scheme.execution='auto'."
+        )
     share = execution == 'shared_prefix'
     if share and has_fixed_batch(backbone):
         raise ValueError(
@@ -115,17 +134,22 @@ def run_submodels(
             "many rows coming out of its blocks as went in. Use 'kept_rows', or 'auto'."
         )
     rows: RowPlan | None = None
-    branch: Rows | PlainRows
-    if execution == 'plain':
+    run: Rerouting
+    if execution in ('plain', 'drop_path'):
         dtype = torch.promote_types(images.dtype, torch.float32)
-        factors = to_device(plan.multipliers, images.device, dtype)
-        branch = PlainRows(factors.flatten(1))
+        factors = to_device(plan.multipliers, images.device, dtype).flatten(1)
+        if execution == 'plain':
+            run = SubmodelRun(backbone, sites, PlainRows(factors), disturbed, share)
+        else:
+            calls: Any = sites  # of drop paths, as checked
+            run = DropPathRun(backbone, calls, factors, disturbed)
     else:
         rows = plan_rows(plan, share, images.device)
-        branch = Rows(rows.steps)
-    run = SubmodelRun(backbone, sites, branch, disturbed, ordered=share)
+        run = SubmodelRun(backbone, sites, Rows(rows.steps), disturbed, share)
     with _tapped(taps) as tapped, run.entered():
         outputs = backbone(images if share else _repeat(images, plan.views))
+    if isinstance(run, DropPathRun):
+        run.check_complete()
     if taps:
         outputs = outputs, list(tapped)
     if rows is None:

@@ -1,0 +1,241 @@
+"""Submodels of any network that drops paths: its own modules are handed the factors.
+
+Shapes: ``V`` views, ``B`` samples, ``L`` calls of drop-path modules.
+
+Nothing has to be known of the blocks, and nothing is saved: all views run as one batch,
+as in cosub's published code. A module that runs several times in one pass is a branch
+each time.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .branches import Branch, Site, UnknownBlockError, find_branches, is_drop_path
+from .rerouting import Rerouting
+
+
+@dataclass(frozen=True)
+class DropPathSite(Site):
+    """One call of a drop-path module.
+
+    Args:
+        module (nn.Module): The module.
+    """
+
+    module: nn.Module
+
+    @property
+    def drop_path(self) -> nn.Module:
+        """The module."""
+        return self.module
+
+    @property
+    def rate(self) -> float:
+        """Drop-path rate in the stock network."""
+        return drop_path_rate(self.module)
+
+
+def drop_path_rate(module: Any) -> float:
+    """Rate of a drop-path module of mmcv, timm or torchvision.
+
+    Args:
+        module (nn.Module): The module.
+    """
+    return float(getattr(module, 'drop_prob', None) or getattr(module, 'p', None) or 0)
+
+
+def find_sites(backbone: nn.Module) -> list[Site]:
+    """The branches of a backbone: of known blocks, or else its drop-path modules.
+
+    Args:
+        backbone (nn.Module): The backbone.
+
+    Raises:
+        ValueError: If it has neither.
+    """
+    try:
+        return find_branches(backbone)
+    except UnknownBlockError as error:
+        sites = find_drop_paths(backbone)
+        if not sites:
+            raise ValueError(
+                f'{error} Nor does it have drop paths, by which any network can be '
+                'co-trained: set model.backbone.drop_path_rate above 0 if it takes '
+                'one.'
+            ) from None
+        return list(sites)
+
+
+def find_drop_paths(backbone: nn.Module) -> list[DropPathSite]:
+    """The drop-path modules of a backbone, each once, as it lists them.
+
+    Args:
+        backbone (nn.Module): The backbone.
+    """
+    modules = [(n, m) for n, m in backbone.named_modules() if is_drop_path(m)]
+    return _sites(backbone, modules)
+
+
+def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]:
+    """The same in the order in which they are called, once for each call.
+
+    Found by running one image through the backbone, as in evaluation.
+
+    Args:
+        backbone (nn.Module): The backbone; its mode stays what it is.
+        images (Tensor): Of shape (B, ...).
+    """
+    names = {m: n for n, m in backbone.named_modules() if is_drop_path(m)}
+    called: list[tuple[str, nn.Module]] = []
+
+    def note(module: nn.Module, args: Any) -> None:
+        called.append((names[module], module))
+
+    modes = {module: module.training for module in backbone.modules()}
+    handles = [module.register_forward_pre_hook(note) for module in names]
+    try:
+        for module in modes:
+            module.training = False
+        again = Rerouting(backbone, {}, nullcontext, None)
+        with torch.no_grad(), again.entered():
+            backbone(images[:1])
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for handle in handles:
+            handle.remove()
+    return _sites(backbone, called)
+
+
+def _sites(
+    backbone: nn.Module, modules: Sequence[tuple[str, nn.Module]]
+) -> list[DropPathSite]:
+    depths: dict[str, int] = {}
+    sites = []
+    for name, module in modules:
+        block = _block_of(name)
+        depth = depths.setdefault(block, len(depths))
+        path = name.removeprefix(f'{block}.') if block else name
+        holder = backbone.get_submodule(block)
+        sites.append(DropPathSite(block, holder, Branch(_unknown, path), depth, module))
+    return sites
+
+
+def _block_of(name: str) -> str:
+    """Name of the block around a module: the nearest that is numbered, or its parent.
+
+    In ``stages.0.blocks.3.attn.drop`` that is ``stages.0.blocks.3``.
+    """
+    parts = name.split('.')[:-1]
+    for end in range(len(parts), 0, -1):
+        if parts[end - 1].isdigit():
+            return '.'.join(parts[:end])
+    return '.'.join(parts)
+
+
+def _unknown(block: nn.Module, x: Tensor) -> Tensor:
+    raise RuntimeError('The residual function of an unknown block was asked for.')
+
+
+class DropPathRun(Rerouting):
+    """One pass of all views as one batch, with the plan's factors for drop path.
+
+    Args:
+        backbone (nn.Module): The backbone.
+        sites (Sequence[DropPathSite]): Its drop-path modules, once for each call.
+        factors (Tensor): Factor of each call for each row, of shape (L, V * B).
+        disturbed (Callable): Returns a context in which to compute.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        sites: Sequence[DropPathSite],
+        factors: Tensor,
+        disturbed: Callable[[], AbstractContextManager],
+    ) -> None:
+        self.factors = factors
+        self.calls: dict[nn.Module, list[int]] = {}
+        for i, site in enumerate(sites):
+            self.calls.setdefault(site.module, []).append(i)
+        self.names = {
+            site.module: f'{site.name}.{site.branch.drop_path}' for site in sites
+        }
+        forwards: dict[nn.Module, Callable] = {
+            module: partial(self._drop, module) for module in self.calls
+        }
+        for module in _recomputing(backbone, set(self.calls)):
+            forwards[module] = partial(self._with_cp, module)
+        super().__init__(backbone, forwards, disturbed, progress=Counter())
+
+    def _drop(self, module: Any, x: Tensor) -> Tensor:
+        """Scale the rows of a branch as the plan says."""
+        calls, done = self.calls[module], self.progress[module]
+        self.progress[module] += 1
+        if done >= len(calls) or len(x) != self.factors.shape[1]:
+            found = f'{len(x)} rows' if done < len(calls) else f'call {done + 1}'
+            raise ValueError(
+                f'The drop path {self.names[module]!r} gets {found}, where '
+                f'{self.factors.shape[1]} rows (one for each view and image) and '
+                f'{len(calls)} calls are expected, so its submodels cannot be told '
+                'apart. docs/add_a_block.md shows how to register its block.'
+            )
+        factor = self.factors[calls[done]].to(
+            torch.promote_types(x.dtype, torch.float32)
+        )
+        if getattr(module, 'scale_by_keep', True) is False:  # timm's
+            factor = factor.sign()
+        return (x * factor.view(-1, *[1] * (x.ndim - 1))).to(x.dtype)
+
+    def check_complete(self) -> None:
+        """Refuse a pass in which a drop path ran less often than it was expected to.
+
+        Raises:
+            ValueError: If one did, as where whole layers are left out at random.
+        """
+        for module, calls in self.calls.items():
+            if self.progress[module] < len(calls):
+                raise ValueError(
+                    f'The drop path {self.names[module]!r} ran {self.progress[module]} '
+                    f'times in training and {len(calls)} in evaluation. A network that '
+                    'leaves parts out in training by itself cannot be co-trained so; '
+                    'turn that off, or register its blocks (docs/add_a_block.md).'
+                )
+
+    def _with_cp(self, module: Any, *args: Any, **kwargs: Any) -> Any:
+        """Recompute a module that would do so itself, without the plan."""
+
+        @contextmanager
+        def plainly() -> Iterator[None]:
+            module.with_cp = False
+            try:
+                yield
+            finally:
+                module.with_cp = True
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with plainly():
+                return type(module).forward(module, *args, **kwargs)
+
+        if any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            return self.recomputed(run, *args, **kwargs)
+        return run(*args, **kwargs)
+
+
+def _recomputing(backbone: nn.Module, drops: set[nn.Module]) -> list[nn.Module]:
+    """The innermost modules that recompute themselves with a drop path inside."""
+    found = [
+        m
+        for m in backbone.modules()
+        if m is not backbone
+        and getattr(m, 'with_cp', False) is True
+        and any(inner in drops for inner in m.modules())
+    ]
+    return [m for m in found if not any(n is not m and n in found for n in m.modules())]
