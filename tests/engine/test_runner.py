@@ -14,7 +14,7 @@ from torch import nn
 import mmcosub.datasets
 from mmcosub.engine import CoTrainingRunner, EvaluationRunner, apply_scheme
 from mmcosub.engine.cpu_amp import CPUAmpOptimWrapper
-from mmcosub.engine.runner import _classes
+from mmcosub.engine.runner import _classes, lean_wrapper
 
 
 def runner_of(path: Path, co_train: bool = True, **changes: Any) -> CoTrainingRunner:
@@ -140,3 +140,12 @@ def test_amp_without_a_gpu(config: Path, given: str) -> None:
     # It takes up the state of a run with a loss scaler.
     state = wrapper.state_dict()
     wrapper.load_state_dict({**state, 'loss_scaler': {}} if amp else state)
+
+
+def test_a_given_wrapper_keeps_lean_steps() -> None:
+    cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=True)
+    assert lean_wrapper(cfg) == dict(
+        type='CoTrainingDistributedDataParallel', find_unused_parameters=True
+    )
+    with pytest.raises(ValueError, match=r"'MMFullyShardedDataParallel'.*lean=False"):
+        lean_wrapper(dict(type='MMFullyShardedDataParallel'))

@@ -1,9 +1,11 @@
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mmcosub.submodels import Plan, plan_rows
+from mmcosub.submodels.plan import to_device
 
 plans = st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 4)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.sampled_from([0.0, 1.0, 2.0]))
@@ -62,3 +64,12 @@ def test_from_keep_scales_by_the_inverse_of_what_is_kept():
     keep = np.array([[[True, False]], [[True, True]]])
     plan = Plan.from_keep(keep, np.array([0.75, 0.0]))
     np.testing.assert_array_equal(plan.multipliers, [[[4.0, 0.0]], [[1.0, 1.0]]])
+
+
+def test_other_devices_get_no_float64():
+    # MPS has none, and on any of them the factors are applied in float32.
+    factors = np.ones((2, 3))
+    assert to_device(factors, 'meta').dtype == torch.float32
+    assert to_device(factors, 'cpu').dtype == torch.float64
+    assert to_device(factors, 'cpu', torch.float32).dtype == torch.float32
+    assert to_device(np.arange(3), 'meta').dtype == torch.int64
