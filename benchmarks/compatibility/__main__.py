@@ -1,0 +1,139 @@
+"""Which stock configs co-train, and whether they compute what they should.
+
+    python -m benchmarks.compatibility --out benchmarks/results/compatibility.json
+
+Every stock config of mmseg and mmpretrain, and a network of every file of timm that
+drops paths, is built as a model that cosub trains, without memory for weights. Of every
+group (folder of configs, file of timm) the smallest is then trained for a step at
+reduced size: with rate 0 and weight 0 its losses and gradients have to be the stock
+model's, and a step of cosub has to move it. The record is written after each model; what
+it has is not done again. ``python docs/compatibility.py`` makes the page from it.
+"""
+
+import argparse
+import json
+import os
+import pickle
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.logging import MMLogger
+
+from mmcosub.stack import import_stack_quietly
+
+from .check import accepted, measured
+from .stock import Case, config_cases, timm_cases
+
+LARGEST = 180e6
+"""Parameters of the largest model that is trained for a step."""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, help='JSON file to go on with'
+    )
+    parser.add_argument(
+        '--packages', nargs='+', default=['mmseg', 'timm', 'mmpretrain']
+    )
+    parser.add_argument('--groups', nargs='+', help='only these')
+    parser.add_argument('--again', nargs='+', help='groups to do again')
+    parser.add_argument(
+        '--refused-again', action='store_true', help='and whatever was not accepted'
+    )
+    parser.add_argument('--seconds', type=int, default=240, help='limit of a model')
+    parser.add_argument('--only-build', action='store_true', help='no steps')
+    return parser.parse_args()
+
+
+def apart(work: Callable[[Case], dict], case: Case, seconds: int) -> dict:
+    """Do something in a process of its own, which may run out of time or memory."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        signal.alarm(seconds)
+        with os.fdopen(writing, 'wb') as pipe:
+            pickle.dump(work(case), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, 'rb') as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return pickle.loads(answer) if answer else dict(error='out of time or memory')
+
+
+def main() -> None:
+    args = parse_args()
+    os.nice(10)
+    torch.set_num_threads(1)
+    warnings.simplefilter('ignore')
+    import_stack_quietly()
+    MMLogger.get_instance('compatibility', log_level='ERROR')
+    record = json.loads(args.out.read_text()) if args.out.is_file() else {}
+    for package in args.packages:
+        cases = timm_cases() if package == 'timm' else config_cases(package)
+        groups: dict[str, list[Case]] = {}
+        for case in cases:
+            if not args.groups or case.group in args.groups:
+                groups.setdefault(case.group, []).append(case)
+        entries = record.setdefault(package, {})
+        for group, members in groups.items():
+            for case in members:
+                entry = entries.get(case.name)
+                refused = entry is not None and entry.get('status') != 'accepted'
+                if (
+                    entry is None
+                    or group in (args.again or ())
+                    or (refused and args.refused_again)
+                ):
+                    entry = apart(accepted, case, args.seconds)
+                    entries[case.name] = dict(group=group, **entry)
+                    write(record, args.out)
+            if not args.only_build:
+                train_smallest(members, entries, args)
+                write(record, args.out)
+            print(package, group, summary(entries, group), flush=True)
+
+
+def train_smallest(
+    members: list[Case], entries: dict, args: argparse.Namespace
+) -> None:
+    """Train one model of a group, unless one has been."""
+    candidates = [
+        c
+        for c in members
+        if entries[c.name].get('status') == 'accepted'
+        and entries[c.name]['parameters'] < LARGEST
+    ]
+    if not candidates or any('measured' in entries[c.name] for c in candidates):
+        return
+    case = min(candidates, key=lambda c: entries[c.name]['parameters'])
+    entries[case.name]['measured'] = apart(measured, case, args.seconds)
+
+
+def summary(entries: dict, group: str) -> dict:
+    """What is known of a group, for the terminal."""
+    states = [e for e in entries.values() if e['group'] == group]
+    steps = [e['measured'] for e in states if 'measured' in e]
+    count = {s: sum(e.get('status') == s for e in states) for s in STATES}
+    return {**count, 'step': steps[0] if steps else None}
+
+
+STATES = ('accepted', 'refused', 'not built')
+
+
+def write(record: dict, out: Path) -> None:
+    """Write the record, whole or not at all."""
+    part = out.with_suffix('.part')
+    part.write_text(json.dumps(record, indent=1, sort_keys=True) + '\n')
+    part.replace(out)
+
+
+if __name__ == '__main__':
+    main()

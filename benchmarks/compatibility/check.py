@@ -1,0 +1,226 @@
+"""Whether a stock model is accepted for co-training, and computes what it should."""
+
+import copy
+import math
+from typing import Any
+
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmpretrain.structures import DataSample
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from mmcosub.engine.co_train import FAST, co_trained_model
+from mmcosub.registry import MODELS
+
+from .stock import SIZE, Case, without_memory
+
+COSUB = dict(type='mmcosub.Cosub')
+NOTHING = dict(type='mmcosub.Cosub', weight=0.0, drop_path_rate=0.0)
+"""Two views without dropped branches that teach each other nothing: plain training."""
+RATE = dict(drop_path_rate=0.1, drop_path_decay='linear')
+
+
+def accepted(case: Case) -> dict[str, Any]:
+    """Whether the config builds as a co-trained model, by what execution, or why not.
+
+    The stock model first: what cannot be built is no matter of co-training.
+    """
+    try:
+        model = case.model()
+        scope(case)
+        with without_memory():
+            built = MODELS.build(copy.deepcopy(model))
+    except Exception as error:  # anything at all: it is the stock config's
+        return dict(status='not built', reason=first_line(error))
+    parameters = sum(p.numel() for p in built.parameters())
+    found = dict(
+        parameters=parameters, fast=fast_heads(model), model=str(model.get('type'))
+    )
+    try:
+        with without_memory():
+            trained = build_trained(model, COSUB)
+    except Exception as error:
+        return dict(status='refused', reason=first_line(error), **found)
+    return dict(status='accepted', execution=execution(trained), **found)
+
+
+def build_trained(model: dict, scheme: dict) -> nn.Module:
+    """The co-trained model, with a rate where the network has none of its own."""
+    try:
+        return MODELS.build(co_trained_model(copy.deepcopy(model), dict(scheme)))
+    except ValueError as error:
+        if 'Every drop-path rate is 0' not in str(error):
+            raise
+        return MODELS.build(co_trained_model(copy.deepcopy(model), {**scheme, **RATE}))
+
+
+def execution(trained: Any) -> str:
+    """How its submodels run by default."""
+    from mmcosub.submodels import fastest_exact
+
+    trained.train()
+    return fastest_exact(trained.backbone)
+
+
+def fast_heads(model: dict) -> bool:
+    """Whether --fast has a class for the decode head."""
+    heads = model.get('decode_head') or []
+    heads = heads if isinstance(heads, list | tuple) else [heads]
+    return any(str(head.get('type')).rpartition('.')[2] in FAST for head in heads)
+
+
+def measured(case: Case) -> dict[str, Any]:
+    """One step with rate 0 and weight 0 against the stock model's, one of cosub."""
+    problems, best = [], None
+    for dtype in (torch.float64, torch.float32):
+        for size in (SIZE, 2 * SIZE, None):
+            try:
+                found = _measured(case, size, dtype)
+            except Exception as error:  # a size or a type that the network lacks
+                problems.append(first_line(error))
+                continue
+            if best is None or found['gradients'] < best['gradients']:
+                best = found
+            # BatchNorm over a few values magnifies rounding: larger maps tell.
+            if dtype != torch.float64 or best['gradients'] < 1e-9:
+                return best
+        if best is not None:
+            return best
+    return dict(error=problems[0])
+
+
+def _measured(case: Case, size: int | None, dtype: torch.dtype) -> dict[str, Any]:
+    model = sized(case.model(), size)
+    size = size or native_size(model)
+    scope(case)
+    torch.manual_seed(0)
+    stock = MODELS.build(copy.deepcopy(model))
+    plain = build_trained(model, NOTHING)
+    for name, tensor in plain.state_dict().items():
+        tensor.copy_(stock.state_dict()[name])
+    batch = make_batch(stock, model, size, dtype)
+    expected, gradients = step(stock, batch, dtype)
+    got, others = step(plain, batch, dtype)
+    losses = max(
+        abs(got[k] - v) / max(1.0, abs(v)) for k, v in expected.items() if 'loss' in k
+    )
+    largest = max((g.abs().max().item() for g in gradients.values()), default=1.0)
+    gap = max(
+        (g - others[name]).abs().max().item() / max(largest, 1e-30)
+        for name, g in gradients.items()
+    )
+    del stock, plain, gradients, others
+    trained = build_trained(model, COSUB)
+    terms, moved = step(trained, batch, dtype, keep_rates=True)
+    co_training = [v for k, v in terms.items() if 'co_training' in k]
+    if not co_training or not all(math.isfinite(v) for v in terms.values()):
+        raise ValueError(f'a step of cosub gives {terms}')
+    if not any(g.any() for g in moved.values()):
+        raise ValueError('a step of cosub moves nothing')
+    return dict(
+        size=size,
+        dtype=str(dtype).removeprefix('torch.'),
+        losses=losses,
+        gradients=gap,
+        execution=execution(trained),
+        co_training=co_training[0],
+    )
+
+
+def step(
+    model: Any, batch: tuple, dtype: torch.dtype, keep_rates: bool = False
+) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """Losses and gradients of one step, without noise."""
+    model = model.to(dtype).train() or model
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name in ('attn_drop', 'dropout', 'attn_drop_p'):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+        if type(module).__name__ == 'DropPath' and not keep_rates:
+            module.drop_prob = 0.0
+    torch.manual_seed(0)
+    losses = model.loss(*copy.deepcopy(batch))
+    total, terms = model.parse_losses(losses)
+    total.backward()
+    gradients = {
+        name: p.grad for name, p in model.named_parameters() if p.grad is not None
+    }
+    return {k: float(v) for k, v in terms.items()}, gradients
+
+
+def scope(case: Case) -> None:
+    """Let names of types be those of the config's package."""
+    init_default_scope('mmpretrain' if case.package == 'timm' else case.package)
+
+
+def sized(model: dict, size: int | None) -> dict:
+    """The model for images of another size, where its network has to know."""
+    if size is None:
+        return model
+    backbone = dict(model.get('backbone') or {})
+    for name in ('img_size', 'pretrain_img_size'):
+        if name in backbone:
+            backbone[name] = size
+    model = {**model, **(dict(backbone=backbone) if backbone else {})}
+    if model.get('type') == 'TimmClassifier' and accepts_size(model['model_name']):
+        model['img_size'] = size
+    if 'train_cfg' in model and 'decode_head' not in model:
+        del model['train_cfg']  # mixup is no matter here
+    return model
+
+
+def accepts_size(name: str) -> bool:
+    """Whether a network of timm's takes a size."""
+    import timm
+
+    try:
+        with without_memory():
+            timm.create_model(name, img_size=SIZE)
+    except Exception:  # whatever it objects to
+        return False
+    return True
+
+
+def native_size(model: dict) -> int:
+    """Size in pixels that a network is made for."""
+    backbone = model.get('backbone') or {}
+    size = backbone.get('img_size', 224)
+    return int(size if isinstance(size, int) else size[0])
+
+
+def make_batch(stock: Any, model: dict, size: int, dtype: torch.dtype) -> tuple:
+    """Two images with labels."""
+    images = torch.randn(2, 3, size, size, dtype=dtype)
+    if 'decode_head' not in model:
+        head = model.get('head') or model
+        classes = head.get('num_classes', 10)
+        samples = []
+        for label in torch.randint(0, classes, (2,)):
+            score = nn.functional.one_hot(label, classes).to(dtype)
+            samples.append(DataSample().set_gt_label(label).set_gt_score(score))
+        return images, samples
+    classes = stock.num_classes
+    shape = (size, size)
+    meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, padding_size=[0] * 4)
+    samples = []
+    for _ in range(2):
+        label = torch.randint(0, max(classes, 2), (1, *shape))
+        edges = torch.randint(0, 2, (1, *shape))
+        samples.append(
+            SegDataSample(
+                gt_sem_seg=PixelData(data=label),
+                gt_edge_map=PixelData(data=edges),
+                metainfo=meta,
+            )
+        )
+    return images, samples
+
+
+def first_line(error: Exception) -> str:
+    """An error on one line."""
+    text = ' '.join(f'{type(error).__name__}: {error}'.split())
+    return text[:300]

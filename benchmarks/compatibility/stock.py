@@ -1,0 +1,122 @@
+"""The stock configs and networks that the table is of, without what needs files."""
+
+import contextlib
+import functools
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model to co-train.
+
+    Args:
+        package (str): 'mmseg', 'mmpretrain' or 'timm'.
+        group (str): Folder of the config, or file of the network.
+        name (str): The config or the network.
+    """
+
+    package: str
+    group: str
+    name: str
+
+    def model(self) -> dict:
+        """Config of the stock model. Raises whatever keeps it from being read."""
+        if self.package == 'timm':
+            return timm_classifier(self.name)
+        path = configs(self.package) / self.name
+        model = Config.fromfile(path).get('model')
+        if model is None:
+            raise ValueError('a config without a model')
+        return without_files(model.to_dict())
+
+
+def configs(package: str) -> Path:
+    """Folder of a package's stock configs."""
+    return Path(importlib.import_module(package).__path__[0]) / '.mim' / 'configs'
+
+
+def config_cases(package: str) -> list[Case]:
+    """Every stock config of a package."""
+    root = configs(package)
+    files = sorted(p.relative_to(root) for p in root.rglob('*.py'))
+    files = [f for f in files if '_base_' not in f.parts and len(f.parts) > 1]
+    return [Case(package, f.parts[0], str(f)) for f in files]
+
+
+def timm_cases() -> list[Case]:
+    """The smallest network of every file of timm that drops paths."""
+    import timm.models
+
+    cases = []
+    for module in pkgutil.iter_modules(timm.models.__path__):
+        source = Path(timm.models.__path__[0]) / f'{module.name}.py'
+        names = timm.list_models(module=module.name)
+        if source.is_file() and names and 'drop_path_rate' in source.read_text():
+            cases.append(Case('timm', module.name, _smallest(names)))
+    return cases
+
+
+def _smallest(names: list[str]) -> str:
+    import timm
+
+    sizes = {}
+    # The sizes in a name, small ones first, to spare building each of a hundred.
+    words = ('nano', 'atto', 'pico', 'femto', 'tiny', '_ti_', 'xx', 'small', '18', '26')
+    likely = [n for n in names if any(w in n for w in words)] or names
+    for name in likely[:12]:
+        with contextlib.suppress(Exception), without_memory():
+            model = timm.create_model(name)
+            sizes[name] = sum(p.numel() for p in model.parameters())
+    return min(sizes, key=lambda name: sizes[name]) if sizes else names[0]
+
+
+def timm_classifier(name: str) -> dict:
+    """A classifier of mmpretrain's over a network of timm's."""
+    return dict(
+        type='TimmClassifier',
+        model_name=name,
+        drop_path_rate=0.1,
+        num_classes=10,
+        loss=dict(type='CrossEntropyLoss'),
+        data_preprocessor=dict(mean=[0.0] * 3, std=[1.0] * 3),
+    )
+
+
+def without_files(cfg: Any) -> Any:
+    """A config without checkpoints to load and without what needs several GPUs."""
+    if isinstance(cfg, dict):
+        cfg = {
+            key: without_files(value)
+            for key, value in cfg.items()
+            if key not in ('init_cfg', 'pretrained')
+        }
+        if cfg.get('type') in ('SyncBN', 'MMSyncBN'):
+            cfg['type'] = 'BN'
+        return cfg
+    if isinstance(cfg, list | tuple):
+        return type(cfg)(without_files(value) for value in cfg)
+    return cfg
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Build models without memory for their weights."""
+    # Backbones read their rates off a tensor, which has to be a real one.
+    linspace = torch.linspace
+    torch.linspace = functools.partial(linspace, device='cpu')
+    try:
+        with torch.device('meta'):
+            yield
+    finally:
+        torch.linspace = linspace
