@@ -2,12 +2,12 @@
 
     python -m benchmarks.compatibility --out benchmarks/results/compatibility.json
 
-Every stock config of mmseg and mmpretrain, and a network of every file of timm that
-drops paths, is built as a model that cosub trains, without memory for weights. Of every
-group (folder of configs, file of timm) the smallest is then trained for a step at
-reduced size: with rate 0 and weight 0 its losses and gradients have to be the stock
-model's, and a step of cosub has to move it. The record is written after each model; what
-it has is not done again. ``python docs/compatibility.py`` makes the page from it.
+Every stock config of mmseg, every classifier of mmpretrain, and a network of every file
+of timm that drops paths is built as a model that cosub trains, without memory for
+weights. Of every group (folder of configs, file of timm) the smallest is then trained
+for a step at reduced size: with rate 0 and weight 0 its losses and gradients have to be
+the stock model's, and a step of cosub has to move it. The record is written after each
+model; what it has is not done again. ``python docs/compatibility.py`` makes the page.
 """
 
 import argparse
@@ -18,13 +18,14 @@ import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
 
 from mmcosub.stack import import_stack_quietly
 
-from .check import accepted, measured
+from .check import all_accepted, measured
 from .stock import Case, config_cases, timm_cases
 
 LARGEST = 180e6
@@ -51,7 +52,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def apart(work: Callable[[Case], dict], case: Case, seconds: int) -> dict:
+def wanted(entry: dict | None, group: str, args: argparse.Namespace) -> bool:
+    """Whether a config is to be built."""
+    if entry is None or group in (args.again or ()):
+        return True
+    return args.refused_again and entry['status'] != 'accepted'
+
+
+def apart(work: Callable[[Any], dict], case: Any, seconds: int) -> dict:
     """Do something in a process of its own, which may run out of time or memory."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -65,7 +73,9 @@ def apart(work: Callable[[Case], dict], case: Case, seconds: int) -> dict:
     with os.fdopen(reading, 'rb') as pipe:
         answer = pipe.read()
     os.waitpid(child, 0)
-    return pickle.loads(answer) if answer else dict(error='out of time or memory')
+    if not answer:
+        print('out of time or memory:', case, flush=True)
+    return pickle.loads(answer) if answer else {}
 
 
 def main() -> None:
@@ -84,17 +94,10 @@ def main() -> None:
                 groups.setdefault(case.group, []).append(case)
         entries = record.setdefault(package, {})
         for group, members in groups.items():
-            for case in members:
-                entry = entries.get(case.name)
-                refused = entry is not None and entry.get('status') != 'accepted'
-                if (
-                    entry is None
-                    or group in (args.again or ())
-                    or (refused and args.refused_again)
-                ):
-                    entry = apart(accepted, case, args.seconds)
-                    entries[case.name] = dict(group=group, **entry)
-                    write(record, args.out)
+            new = [c for c in members if wanted(entries.get(c.name), group, args)]
+            found = apart(all_accepted, new, args.seconds) if new else {}
+            entries.update(found)
+            write(record, args.out)
             if not args.only_build:
                 train_smallest(members, entries, args)
                 write(record, args.out)
@@ -108,13 +111,14 @@ def train_smallest(
     candidates = [
         c
         for c in members
-        if entries[c.name].get('status') == 'accepted'
+        if entries.get(c.name, {}).get('status') == 'accepted'
         and entries[c.name]['parameters'] < LARGEST
     ]
     if not candidates or any('measured' in entries[c.name] for c in candidates):
         return
     case = min(candidates, key=lambda c: entries[c.name]['parameters'])
-    entries[case.name]['measured'] = apart(measured, case, args.seconds)
+    found = apart(measured, case, args.seconds)
+    entries[case.name]['measured'] = found or dict(error='out of time or memory')
 
 
 def summary(entries: dict, group: str) -> dict:

@@ -22,28 +22,52 @@ NOTHING = dict(type='mmcosub.Cosub', weight=0.0, drop_path_rate=0.0)
 RATE = dict(drop_path_rate=0.1, drop_path_decay='linear')
 
 
-def accepted(case: Case) -> dict[str, Any]:
-    """Whether the config builds as a co-trained model, by what execution, or why not.
+def all_accepted(cases: list[Case]) -> dict[str, dict]:
+    """Which configs build as co-trained models, by what execution, or why not.
 
-    The stock model first: what cannot be built is no matter of co-training.
+    Configs of the same model are one: data and schedules are no matter here.
     """
+    seen: dict[str, dict] = {}
+    entries = {}
+    for case in cases:
+        try:
+            model = case.model()
+        except Exception as error:  # anything at all: it is the stock config's
+            entry = dict(status='not built', reason=first_line(error))
+        else:
+            if case.package == 'mmpretrain' and model['type'] != 'ImageClassifier':
+                continue
+            if repr(model) not in seen:
+                seen[repr(model)] = accepted(case, model)
+            entry = seen[repr(model)]
+        entries[case.name] = dict(group=case.group, **entry)
+    return entries
+
+
+def accepted(case: Case, model: dict) -> dict[str, Any]:
+    """Whether a model is accepted."""
     try:
-        model = case.model()
         scope(case)
         with without_memory():
-            built = MODELS.build(copy.deepcopy(model))
-    except Exception as error:  # anything at all: it is the stock config's
-        return dict(status='not built', reason=first_line(error))
-    parameters = sum(p.numel() for p in built.parameters())
-    found = dict(
-        parameters=parameters, fast=fast_heads(model), model=str(model.get('type'))
+            trained = build_trained(model, COSUB)
+    except Exception as refusal:  # anything at all
+        return why_not(model, refusal)
+    return dict(
+        status='accepted',
+        execution=execution(trained),
+        parameters=sum(p.numel() for p in trained.parameters()),
+        fast=fast_heads(model),
     )
+
+
+def why_not(model: dict, refusal: Exception) -> dict[str, Any]:
+    """Whether it is co-training that refuses, or the stock model cannot be built."""
     try:
         with without_memory():
-            trained = build_trained(model, COSUB)
-    except Exception as error:
-        return dict(status='refused', reason=first_line(error), **found)
-    return dict(status='accepted', execution=execution(trained), **found)
+            MODELS.build(copy.deepcopy(model))
+    except Exception as error:  # anything at all: it is the stock config's
+        return dict(status='not built', reason=first_line(error))
+    return dict(status='refused', reason=first_line(refusal), fast=fast_heads(model))
 
 
 def build_trained(model: dict, scheme: dict) -> nn.Module:

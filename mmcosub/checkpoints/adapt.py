@@ -1,52 +1,23 @@
 """Fitting weights, in mmpretrain's names, to a network of another size or form.
 
-Shapes: ``N`` patches, ``C`` channels, ``H`` heads.
+What concerns positions and sizes is in ``positions.py`` and ``resizing.py``.
 """
 
 import math
 import re
 
 import torch
-import torch.nn.functional as F
-from mmpretrain.models.utils import resize_pos_embed
-from torch import Tensor
 
+from .positions import adapt_positions, count_tokens
 from .reading import State
+from .resizing import Grid, by, resize_patches, resize_table
 
-Grid = tuple[int, int]
-
-_TOKENS = ('cls_token', 'dist_token')
 _SCALES = {
     r'(layers\.\d+\.attn)\.gamma1\.weight': 'proj',
     r'(layers\.\d+\.ffn)\.gamma2\.weight': 'layers.1',
 }
 _PATCHES = 'patch_embed.projection.weight'
 _TABLE = 'relative_position_bias_table'
-
-
-def position_per_token(state: State) -> State:
-    """Give the class token of a DeiT III or timm network a position, of zero.
-
-    There, positions may be those of patches only. Adding zero is the same function.
-    """
-    positions = state.get('pos_embed')
-    if positions is None or 'cls_token' not in state or positions.ndim != 3:
-        return state
-    if math.isqrt(positions.shape[1]) ** 2 != positions.shape[1]:
-        return state
-    zero = positions.new_zeros(1, _tokens(state), positions.shape[2])
-    return {**state, 'pos_embed': torch.cat([zero, positions], dim=1)}
-
-
-def fold_class_position(state: State) -> State:
-    """The inverse of :func:`position_per_token`: add positions of tokens to them."""
-    positions, count = state.get('pos_embed'), _tokens(state)
-    if positions is None or not count:
-        return state
-    state = {**state, 'pos_embed': positions[:, count:]}
-    for i, token in enumerate(t for t in _TOKENS if t in state):
-        state[token] = state[token] + positions[:, i : i + 1]
-    return state
 
 
 def fold_layer_scale(state: State) -> State:
@@ -71,7 +42,7 @@ def fold_patch_bias(state: State) -> State:
     if bias is None or positions is None:
         return state
     shift = bias.expand_as(positions).clone()
-    shift[:, : _tokens(state)] = 0
+    shift[:, : count_tokens(state)] = 0
     folded = {**state, 'pos_embed': positions + shift}
     del folded['patch_embed.projection.bias']
     return folded
@@ -114,15 +85,13 @@ def adapt(
         state = fold_patch_bias(state)
         done.append("the patch projection's bias added to the positions")
     if 'pos_embed' in state and 'pos_embed' in wanted:
-        state = _adapt_positions(state, wanted, source, target, done)
+        state = adapt_positions(state, wanted, source, target, done)
     if _PATCHES in state and _PATCHES in wanted:
         patches, size = state[_PATCHES], wanted[_PATCHES].shape[-2:]
         if patches.shape[-2:] != size:
             resized = resize_patches(patches, (size[0], size[1]))
             state[_PATCHES] = resized
-            done.append(
-                f'patch projection resized from {_by(patches)} to {_by(resized)}'
-            )
+            done.append(f'patch projection resized from {by(patches)} to {by(resized)}')
     for name, value in state.items():
         if name in wanted and value.shape != wanted[name].shape:
             if name.endswith(_TABLE):
@@ -165,48 +134,6 @@ def _drop_zero_biases(state: State, wanted: State) -> None:
         del state[name]
 
 
-def resize_table(table: Tensor, size: int) -> Tensor:
-    """Resize a table of relative position biases, bicubically.
-
-    Args:
-        table (Tensor): Of shape ((2w - 1)^2, H) for a window of w x w; BEiT's has three
-            entries more, those of the class token.
-        size (int): The wanted first dimension.
-
-    Returns:
-        Tensor: Of shape (size, H).
-    """
-    before, after = math.isqrt(table.shape[0]), math.isqrt(size)
-    cells, tokens = table[: before**2], table[before**2 :]
-    grid = cells.float().T.reshape(1, -1, before, before)
-    grid = F.interpolate(grid, (after, after), mode='bicubic', align_corners=False)
-    cells = grid.reshape(-1, after**2).T.to(table.dtype)
-    return torch.cat([cells, tokens])
-
-
-def resize_patches(weight: Tensor, size: Grid) -> Tensor:
-    """Resize a patch projection so that it gives resized patches the same embedding.
-
-    For larger patches the embedding of a bilinearly resized patch is exactly that of
-    the patch; for smaller ones it is the nearest in the least squares (FlexiViT,
-    arXiv 2212.08013, eq. 4).
-
-    Args:
-        weight (Tensor): Of shape (C, 3, h, w).
-        size (tuple[int, int]): Height and width to resize to.
-
-    Returns:
-        Tensor: Of shape (C, 3, *size).
-    """
-    height, width = weight.shape[-2:]
-    pixels = torch.eye(height * width, dtype=torch.float64).view(-1, 1, height, width)
-    resized = F.interpolate(pixels, size, mode='bilinear', align_corners=False)
-    # Row i: what pixel i of a patch becomes. Embeddings are w @ x = new @ resize.T @ x.
-    inverse = torch.linalg.pinv(resized.flatten(1))
-    new = weight.flatten(2).double() @ inverse.T
-    return new.unflatten(2, size).to(weight.dtype)
-
-
 def is_computed(name: str) -> bool:
     """Whether a weight is a buffer that the network computes for its own size."""
     return name.endswith(
@@ -220,74 +147,9 @@ def is_computed(name: str) -> bool:
     )
 
 
-def _adapt_positions(
-    state: State, wanted: State, source: Grid | None, target: Grid | None, done: list
-) -> State:
-    positions, goal = state['pos_embed'], wanted['pos_embed']
-    if positions.ndim == 4:  # PiT's are a map
-        if positions.shape != goal.shape:
-            size = goal.shape[-2:]
-            state['pos_embed'] = F.interpolate(positions, size, mode='bicubic')
-            done.append(f'positions resized from {_by(positions)} to {_by(goal)}')
-        return state
-    target = target or _square(goal.shape[1], _tokens(wanted)) or (goal.shape[1], 1)
-    source, extra = _source_grid(positions.shape[1], _tokens(state), source)
-    positions = resize_pos_embed(positions, source, target, 'bicubic', extra)
-    if source != target:
-        done.append(f'positions resized from {_by(source)} to {_by(target)}')
-    keep = goal.shape[1] - target[0] * target[1]  # positions of tokens in the network
-    if extra and not keep and 'cls_token' in wanted:
-        state = fold_class_position({**state, 'pos_embed': positions})
-        done.append("the class token's position added to the token")
-        return state
-    if extra > keep:
-        done.append(f'{extra - keep} token(s) dropped')
-    elif keep > extra:
-        done.append(f'{keep - extra} token(s) added, at a position of 0')
-    zeros = positions.new_zeros(1, max(keep - extra, 0), positions.shape[2])
-    tokens = torch.cat([positions[:, : min(extra, keep)], zeros], dim=1)
-    state['pos_embed'] = torch.cat([tokens, positions[:, extra:]], dim=1)
-    return state
-
-
-def _source_grid(length: int, tokens: int, grid: Grid | None) -> tuple[Grid, int]:
-    """Grid of positions and how many of them are tokens'."""
-    if grid is not None:
-        extra = length - grid[0] * grid[1]
-        if extra not in (0, tokens):
-            raise ValueError(
-                f'A grid of {_by(grid)} patches has {grid[0] * grid[1]} positions, but '
-                f'there are {length}, {tokens} of them of tokens.'
-            )
-        return grid, extra
-    for extra in (tokens, 0):
-        square = _square(length, extra)
-        if square is not None:
-            return square, extra
-    raise ValueError(
-        f'{length} positions, {tokens} of them of tokens, are of no square grid of '
-        'patches. Say which grid, height and width: --cfg-options '
-        "carry_over.grid='(32,64)'."
-    )
-
-
-def _square(length: int, extra: int) -> Grid | None:
-    side = math.isqrt(max(length - extra, 0))
-    return (side, side) if side and side * side == length - extra else None
-
-
-def _tokens(state: State) -> int:
-    return sum(token in state for token in _TOKENS)
-
-
 def _is_scale(name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in _SCALES)
 
 
 def _has_scales(state: State) -> bool:
     return any(map(_is_scale, state))
-
-
-def _by(size: Tensor | Grid) -> str:
-    height, width = size.shape[-2:] if isinstance(size, Tensor) else size
-    return f'{height}x{width}'

@@ -1,16 +1,16 @@
 """From a pretraining run into the backbone of another model."""
 
-import ast
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import nn
 
-from .adapt import Grid, adapt, is_computed
+from .adapt import adapt, is_computed
 from .formats import Format, detect_format, known_families, plain_name
+from .grids import grid_of, grid_of_config
 from .reading import State, read_checkpoint, state_dict
+from .resizing import Grid
 
 # What a network may have more than the pretrained one, without anything being wrong:
 # norms of the feature maps that it puts out, tokens that were added.
@@ -147,9 +147,9 @@ def load_backbone(
         )
     state = source.to_our_state(given)
     wanted = {target.to_our_name(plain): own[name] for plain, name in names.items()}
-    grid = _grid_of_config(checkpoint) if grid is None else (grid[0], grid[1])
+    grid = grid_of_config(checkpoint) if grid is None else (grid[0], grid[1])
     try:
-        state, done = adapt(state, wanted, grid, _grid_of(backbone))
+        state, done = adapt(state, wanted, grid, grid_of(backbone))
     except ValueError as error:
         raise ValueError(f'{filename}: {error}') from error
     state = target.from_our_state(state)
@@ -217,51 +217,6 @@ def _compare(report: CarryOver, state: State, own: State) -> None:
         else:
             report.matched.append(name)
     report.unused = [k for k in state if k not in own and not _BEHIND.match(k)]
-
-
-def _grid_of(backbone: Any) -> Grid | None:
-    """Patches by height and width that a backbone's position embedding is for."""
-    inner = getattr(backbone, 'timm_model', backbone)
-    inner = getattr(inner, 'model', inner)
-    grid = getattr(inner, 'patch_resolution', None)
-    grid = grid or getattr(getattr(inner, 'patch_embed', None), 'grid_size', None)
-    if grid is None and hasattr(inner, 'img_size') and hasattr(inner, 'patch_size'):
-        size, patch = inner.img_size, inner.patch_size
-        if isinstance(size, tuple | list) and isinstance(patch, int):
-            grid = size[0] // patch, size[1] // patch
-    return (int(grid[0]), int(grid[1])) if grid else None
-
-
-def _grid_of_config(checkpoint: dict) -> Grid | None:
-    """The same, of the config that MMEngine keeps in a checkpoint as text."""
-    meta = checkpoint.get('meta')
-    text = meta.get('cfg') if isinstance(meta, dict) else None
-    if not isinstance(text, str):
-        return None
-    try:  # parsed, never run: the file may be anyone's
-        values = _keywords(_assigned(ast.parse(text), 'model'), 'backbone')
-        size = ast.literal_eval(values['img_size'])
-        patch = ast.literal_eval(values.get('patch_size', ast.Constant(16)))
-    except (SyntaxError, ValueError, KeyError):  # not a config of such a network
-        return None
-    if not isinstance(size, tuple | list) or not isinstance(patch, int):
-        return None
-    if size[0] % patch or size[1] % patch:  # more or fewer by how they are padded
-        return None
-    return size[0] // patch, size[1] // patch
-
-
-def _assigned(module: ast.Module, name: str) -> ast.expr:
-    for line in module.body:
-        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == name:
-            return line.value
-    raise KeyError(name)
-
-
-def _keywords(call: ast.expr, name: str) -> dict[str | None, ast.expr]:
-    """Arguments of the call, such as ``dict(...)``, that is argument ``name``."""
-    inner = {k.arg: k.value for k in getattr(call, 'keywords', [])}[name]
-    return {k.arg: k.value for k in getattr(inner, 'keywords', [])}
 
 
 def _some(names: Iterable[str]) -> str:

@@ -5,8 +5,8 @@ MAE's authors have the names that timm has.
 
 import re
 
-from .adapt import fold_class_position, position_per_token
 from .formats import Format, register_format
+from .positions import fold_class_position, position_per_token
 from .reading import State
 
 _TIMM = [

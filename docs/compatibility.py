@@ -1,0 +1,137 @@
+#!/usr/bin/env python
+"""Write docs/compatibility.md from the record of `python -m benchmarks.compatibility`.
+
+python docs/compatibility.py
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / 'benchmarks' / 'results' / 'compatibility.json'
+PAGE = ROOT / 'docs' / 'compatibility.md'
+
+TITLES = dict(
+    mmseg='MMSegmentation',
+    mmpretrain='MMPretrain',
+    timm='timm',
+)
+UNITS = dict(mmseg='configs', mmpretrain='classifiers', timm='files')
+HEAD = """# What co-trains
+
+<!-- Written by `python docs/compatibility.py`; the numbers are of
+`python -m benchmarks.compatibility`. -->
+
+Every stock config of MMSegmentation, every classifier of MMPretrain and the smallest
+network of every file of timm that drops paths was built as `--co-train cosub` builds it
+([record](../benchmarks/results/compatibility.json)). Of each group (folder of configs,
+file of timm) the smallest was then trained for one step at reduced size, batch 2, on
+random images and labels. With every rate and the co-training weight 0, losses and
+gradients have to be those of the stock model, in float64: "gap" is the largest
+difference, of a loss relative to it, of a gradient relative to the largest one.
+
+- **shared_prefix, kept_rows**: fast; dropped branches are not computed
+  ([what that saves](../README.md#what-is-measured)).
+- **plain**: BatchNorm in training mode sees all rows, so every branch is computed; with
+  BatchNorm in evaluation mode the same networks run fast.
+- **own_drop_paths**: blocks that mmcosub does not know. The network's own drop-path
+  modules are handed the plan, and nothing is saved.
+- **--fast**: the decode head has a faster class of the same weights.
+
+"""
+
+
+def rows(entries: dict) -> list[tuple[str, ...]]:
+    """A line for each group."""
+    groups: dict[str, list[tuple[str, dict]]] = {}
+    for name, entry in sorted(entries.items()):
+        groups.setdefault(entry['group'], []).append((name, entry))
+    lines = []
+    for group, members in groups.items():
+        states = Counter(entry['status'] for _, entry in members)
+        ways = sorted({e['execution'] for _, e in members if 'execution' in e})
+        fast = sum(bool(e.get('fast')) for _, e in members)
+        steps = [e['measured'] for _, e in members if 'measured' in e]
+        lines.append(
+            (
+                group,
+                f'{states["accepted"]} of {len(members)}',
+                ', '.join(ways),
+                gap(steps[0]) if steps else '',
+                f'{fast} of {len(members)}' if fast else '',
+                '; '.join(reasons(members)),
+            )
+        )
+    return lines
+
+
+def gap(step: dict) -> str:
+    """Losses and gradients against the stock model's."""
+    if 'error' in step:
+        return 'not run'
+    of = '' if step['dtype'] == 'float64' else ' (float32)'
+    return f'{step["losses"]:.0e}, {step["gradients"]:.0e}{of}'
+
+
+def reasons(members: list[tuple[str, dict]]) -> list[str]:
+    """Why some are not accepted, each once; and why a step could not be run."""
+    found: dict[str, None] = {}
+    for _, entry in members:
+        if entry['status'] != 'accepted':
+            found[short(entry['reason'])] = None
+        if 'error' in entry.get('measured', {}):
+            found[f'step: {short(entry["measured"]["error"])}'] = None
+    return list(found)
+
+
+def short(reason: str) -> str:
+    """The first sentence of an error, on one line of a table."""
+    text = reason.partition(': ')[2] or reason
+    text = text.split('. ')[0].replace('|', '/').strip()
+    return text if len(text) <= 160 else text[:157] + '...'
+
+
+def table(lines: list[tuple[str, ...]]) -> str:
+    """A table in Markdown, without columns that are empty."""
+    names = (
+        'Group',
+        'Co-train',
+        'Execution',
+        'Gap: losses, gradients',
+        '`--fast`',
+        'The others',
+    )
+    keep = [i for i in range(len(names)) if any(line[i] for line in lines)]
+    out = [[names[i] for i in keep], ['---'] * len(keep)]
+    out += [[line[i] for i in keep] for line in lines]
+    return ''.join(f'| {" | ".join(row)} |\n' for row in out)
+
+
+def page(record: dict) -> str:
+    """The whole page."""
+    parts = [HEAD]
+    totals = [('', 'Co-train', 'Not built by the stock package', 'Refused')]
+    for package, entries in record.items():
+        counts = Counter(entry['status'] for entry in entries.values())
+        totals.append(
+            (
+                f'{TITLES[package]}, {len(entries)} {UNITS[package]}',
+                *(str(counts[s]) for s in ('accepted', 'not built', 'refused')),
+            )
+        )
+    totals.insert(1, ('---',) * 4)
+    parts.append(''.join(f'| {" | ".join(row)} |\n' for row in totals))
+    for package, entries in record.items():
+        parts.append(f'\n## {TITLES[package]}\n\n{table(rows(entries))}')
+    return ''.join(parts)
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(json.loads(RECORD.read_text())))
+    print(f'Wrote {PAGE.relative_to(ROOT)}')
+
+
+if __name__ == '__main__':
+    main()

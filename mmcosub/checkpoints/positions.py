@@ -1,0 +1,115 @@
+"""Fitting position embeddings, in mmpretrain's names, to another grid of patches.
+
+Shapes: ``N`` patches, ``C`` channels.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.utils import resize_pos_embed
+
+from .reading import State
+from .resizing import Grid, by
+
+_TOKENS = ('cls_token', 'dist_token')
+
+
+def position_per_token(state: State) -> State:
+    """Give the class token of a DeiT III or timm network a position, of zero.
+
+    There, positions may be those of patches only. Adding zero is the same function.
+    """
+    positions = state.get('pos_embed')
+    if positions is None or 'cls_token' not in state or positions.ndim != 3:
+        return state
+    if math.isqrt(positions.shape[1]) ** 2 != positions.shape[1]:
+        return state
+    zero = positions.new_zeros(1, count_tokens(state), positions.shape[2])
+    return {**state, 'pos_embed': torch.cat([zero, positions], dim=1)}
+
+
+def fold_class_position(state: State) -> State:
+    """The inverse of :func:`position_per_token`: add positions of tokens to them."""
+    positions, count = state.get('pos_embed'), count_tokens(state)
+    if positions is None or not count:
+        return state
+    state = {**state, 'pos_embed': positions[:, count:]}
+    for i, token in enumerate(t for t in _TOKENS if t in state):
+        state[token] = state[token] + positions[:, i : i + 1]
+    return state
+
+
+def adapt_positions(
+    state: State, wanted: State, source: Grid | None, target: Grid | None, done: list
+) -> State:
+    """Resize positions, and give tokens theirs or take it away.
+
+    Args:
+        state (dict[str, Tensor]): Weights with positions, in mmpretrain's names.
+        wanted (dict[str, Tensor]): The network's own, in the same names, for shapes.
+        source (tuple[int, int], optional): Patches by height and width that the
+            positions of ``state`` are for. None to take a square.
+        target (tuple[int, int], optional): The same of the network.
+        done (list[str]): Gets what was done, in words.
+
+    Raises:
+        ValueError: If positions are of no square grid and ``source`` is not given.
+    """
+    positions, goal = state['pos_embed'], wanted['pos_embed']
+    if positions.ndim == 4:  # PiT's are a map
+        if positions.shape != goal.shape:
+            size = goal.shape[-2:]
+            state['pos_embed'] = F.interpolate(positions, size, mode='bicubic')
+            done.append(f'positions resized from {by(positions)} to {by(goal)}')
+        return state
+    length = goal.shape[1]
+    target = target or _square(length, count_tokens(wanted)) or (length, 1)
+    source, extra = _source_grid(positions.shape[1], count_tokens(state), source)
+    positions = resize_pos_embed(positions, source, target, 'bicubic', extra)
+    if source != target:
+        done.append(f'positions resized from {by(source)} to {by(target)}')
+    keep = length - target[0] * target[1]  # positions of tokens in the network
+    if extra and not keep and 'cls_token' in wanted:
+        state = fold_class_position({**state, 'pos_embed': positions})
+        done.append("the class token's position added to the token")
+        return state
+    if extra > keep:
+        done.append(f'{extra - keep} token(s) dropped')
+    elif keep > extra:
+        done.append(f'{keep - extra} token(s) added, at a position of 0')
+    zeros = positions.new_zeros(1, max(keep - extra, 0), positions.shape[2])
+    tokens = torch.cat([positions[:, : min(extra, keep)], zeros], dim=1)
+    state['pos_embed'] = torch.cat([tokens, positions[:, extra:]], dim=1)
+    return state
+
+
+def _source_grid(length: int, tokens: int, grid: Grid | None) -> tuple[Grid, int]:
+    """Grid of positions and how many of them are tokens'."""
+    if grid is not None:
+        extra = length - grid[0] * grid[1]
+        if extra not in (0, tokens):
+            raise ValueError(
+                f'A grid of {by(grid)} patches has {grid[0] * grid[1]} positions, but '
+                f'there are {length}, {tokens} of them of tokens.'
+            )
+        return grid, extra
+    for extra in (tokens, 0):
+        square = _square(length, extra)
+        if square is not None:
+            return square, extra
+    raise ValueError(
+        f'{length} positions, {tokens} of them of tokens, are of no square grid of '
+        'patches. Say which grid, height and width: --cfg-options '
+        "carry_over.grid='(32,64)'."
+    )
+
+
+def _square(length: int, extra: int) -> Grid | None:
+    side = math.isqrt(max(length - extra, 0))
+    return (side, side) if side and side * side == length - extra else None
+
+
+def count_tokens(state: State) -> int:
+    """Number of tokens besides patches that may have a position."""
+    return sum(token in state for token in _TOKENS)
