@@ -35,7 +35,7 @@ difference, of a loss relative to it, of a gradient relative to the largest one.
   ([what that saves](../README.md#what-is-measured)).
 - **plain**: BatchNorm in training mode sees all rows, so every branch is computed; with
   BatchNorm in evaluation mode the same networks run fast.
-- **own_drop_paths**: blocks that mmcosub does not know. The network's own drop-path
+- **drop_path**: blocks that mmcosub does not know. The network's own drop-path
   modules are handed the plan, and nothing is saved.
 - **--fast**: the decode head has a faster class of the same weights.
 

@@ -5,13 +5,15 @@ import math
 from typing import Any
 
 import torch
-from mmengine.registry import init_default_scope
+from mmengine.config import Config
+from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmcosub.engine.co_train import FAST, co_trained_model
+from mmcosub.engine.default_rate import set_default_rate
 from mmcosub.registry import MODELS
 
 from .stock import SIZE, Case, without_memory
@@ -19,7 +21,6 @@ from .stock import SIZE, Case, without_memory
 COSUB = dict(type='mmcosub.Cosub')
 NOTHING = dict(type='mmcosub.Cosub', weight=0.0, drop_path_rate=0.0)
 """Two views without dropped branches that teach each other nothing: plain training."""
-RATE = dict(drop_path_rate=0.1, drop_path_decay='linear')
 
 
 def all_accepted(cases: list[Case]) -> dict[str, dict]:
@@ -72,12 +73,10 @@ def why_not(model: dict, refusal: Exception) -> dict[str, Any]:
 
 def build_trained(model: dict, scheme: dict) -> nn.Module:
     """The co-trained model, with a rate where the network has none of its own."""
-    try:
-        return MODELS.build(co_trained_model(copy.deepcopy(model), dict(scheme)))
-    except ValueError as error:
-        if 'Every drop-path rate is 0' not in str(error):
-            raise
-        return MODELS.build(co_trained_model(copy.deepcopy(model), {**scheme, **RATE}))
+    cfg = Config(dict(model=copy.deepcopy(model), scheme=dict(scheme)))
+    cfg.default_scope = DefaultScope.get_current_instance().scope_name
+    set_default_rate(cfg)
+    return MODELS.build(co_trained_model(cfg.model, cfg.scheme))
 
 
 def execution(trained: Any) -> str:
@@ -85,7 +84,7 @@ def execution(trained: Any) -> str:
     from mmcosub.submodels import fastest_exact
 
     trained.train()
-    return fastest_exact(trained.backbone)
+    return fastest_exact(trained.backbone, trained.sites)
 
 
 def fast_heads(model: dict) -> bool:

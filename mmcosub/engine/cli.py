@@ -13,6 +13,7 @@ from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed
 
 from .co_train import apply_scheme
+from .default_rate import set_default_rate
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
@@ -84,6 +85,8 @@ def load_config(args: Namespace) -> Config:
         apply_scheme(cfg, args.co_train)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
+    if getattr(args, 'co_train', None):
+        set_default_rate(cfg)
     cfg.launcher = args.launcher
     if args.fast:
         cfg.fast = True
