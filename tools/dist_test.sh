@@ -14,6 +14,10 @@ CONFIG=$1
 CHECKPOINT=$2
 GPUS=$3
 shift 3
+if ! [[ $GPUS =~ ^[1-9][0-9]*$ ]]; then
+    echo "$0: error: GPUS=$GPUS must be a whole number of 1 or more" >&2
+    exit 2
+fi
 TOOLS=$(cd "$(dirname "$0")" && pwd)
 
 PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec ${PYTHON:-python} -m torch.distributed.run \

@@ -14,6 +14,10 @@ fi
 CONFIG=$1
 GPUS=$2
 shift 2
+if ! [[ $GPUS =~ ^[1-9][0-9]*$ ]]; then
+    echo "$0: error: GPUS=$GPUS must be a whole number of 1 or more" >&2
+    exit 2
+fi
 TOOLS=$(cd "$(dirname "$0")" && pwd)
 
 PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec ${PYTHON:-python} -m torch.distributed.run \

@@ -17,6 +17,12 @@ CHECKPOINT=$4
 shift 4
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
+for count in GPUS GPUS_PER_NODE; do
+    if ! [[ ${!count} =~ ^[1-9][0-9]*$ ]]; then
+        echo "$0: error: $count=${!count} must be a whole number of 1 or more" >&2
+        exit 2
+    fi
+done
 TOOLS=$(cd "$(dirname "$0")" && pwd)
 
 # shellcheck disable=SC2086  # SRUN_ARGS is meant to be split

@@ -12,6 +12,7 @@ from mmengine.registry import METRICS
 from mmcosub.checkpoints import require_file
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
+from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 
 # What draws, by default scope, for configs that do not say.
@@ -20,7 +21,7 @@ HOOKS = {'mmseg': 'SegVisualizationHook', 'mmpretrain': 'VisualizationHook'}
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         description='Test a model of MMSegmentation or MMPretrain. A co-trained one '
         'is tested as the stock model that it is.'
     )
@@ -148,7 +149,7 @@ def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> dict:
     parser = make_parser()
     args = parser.parse_args(argv)
-    try:
+    with explained_errors(parser.prog, args.debug):
         require_file(args.checkpoint)
         cfg = load_config(args)
         cfg.load_from, cfg.resume = args.checkpoint, False
@@ -159,15 +160,13 @@ def main(argv: Sequence[str] | None = None) -> dict:
             save_predictions(cfg, args.out)
         if args.show or args.show_dir:
             use_visualization(cfg, args)
-    except ValueError as error:
-        parser.error(str(error))
-    runner = EvaluationRunner.from_cfg(cfg)
-    for hook in runner._hooks:
-        if hasattr(hook, 'show'):
-            hook.show = args.show
-    metrics = runner.test()
-    del runner, hook  # and with them what holds on to the other processes
-    part_processes()
+        runner = EvaluationRunner.from_cfg(cfg)
+        for hook in runner._hooks:
+            if hasattr(hook, 'show'):
+                hook.show = args.show
+        metrics = runner.test()
+        del runner, hook  # and with them what holds on to the other processes
+        part_processes()
     return metrics
 
 

@@ -3,23 +3,23 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
-from mmengine.runner import find_latest_checkpoint
 
-from mmcosub.checkpoints import require_file
+from mmcosub.checkpoints import checkpoints_in, require_file
 from mmcosub.engine import CoTrainingRunner
 from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
 from mmcosub.engine.co_train import RUNNER, list_schemes
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.stopping import Stopped
 from mmcosub.stack import import_stack_quietly
 
 LATEST = 'latest'
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         description='Train a model of MMSegmentation or MMPretrain. Any stock config '
         'works; --co-train turns it into submodel co-training.',
         epilog='Example: tools/train.py mmseg::swin/'
@@ -46,8 +46,14 @@ def make_parser() -> argparse.ArgumentParser:
         nargs='?',
         const=LATEST,
         metavar='CHECKPOINT',
-        help='continue from CHECKPOINT, or, without one, from the latest in the work '
-        'directory (from the start if there is none yet)',
+        help='continue from CHECKPOINT, or, without one, from the newest whole one in '
+        'the work directory (from the start if there is none yet)',
+    )
+    parser.add_argument(
+        '--allow-changes',
+        action='store_true',
+        help='with --resume: go on although scheme, seed or batch are not those of the '
+        'checkpoint; what differs is said',
     )
     parser.add_argument(
         '--amp',
@@ -85,29 +91,21 @@ def use_backbone(cfg: Config, checkpoint: str) -> None:
 
 
 def use_resume(cfg: Config, resume: str) -> None:
-    """Set what to resume from: a file, or the latest in the work directory."""
+    """Set what to resume from: a file, or the newest in the work directory."""
     if resume != LATEST:
-        if '://' not in resume and not Path(resume).is_file():
-            raise ValueError(f'--resume: no checkpoint file {resume}.')
+        require_file(resume)
         cfg.resume, cfg.load_from = True, resume
-        return
-    latest = find_latest_checkpoint(cfg.work_dir)
-    if latest and not Path(latest).is_file():
-        raise ValueError(
-            f'{cfg.work_dir}/last_checkpoint names {latest}, which is not there. '
-            'Name the checkpoint: --resume CHECKPOINT.'
-        )
-    # Without one, `load_from` stays what it was: weights to start from, not a run to
-    # continue.
-    cfg.resume = latest is not None
-    if latest:
-        cfg.load_from = latest
+    elif checkpoints_in(cfg.work_dir):
+        cfg.resume, cfg.load_from = True, None  # the runner opens the newest whole one
+    else:
+        # `load_from` stays what it was: weights to start from, not a run to continue.
+        cfg.resume = False
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
-    try:
+    with explained_errors(parser.prog, args.debug):
         cfg = load_config(args)
         if args.amp:
             use_amp(cfg)
@@ -115,22 +113,27 @@ def main(argv: Sequence[str] | None = None) -> None:
             use_backbone(cfg, args.backbone)
         if args.resume:
             use_resume(cfg, args.resume)
+        if args.allow_changes:
+            cfg.allow_changes = True
         kind = cfg.get('runner_type', 'Runner')
         if cfg.get('scheme') and kind != RUNNER:
             raise ValueError(
                 f'runner_type={kind!r} cannot train by a scheme: use {RUNNER!r}.'
             )
-    except ValueError as error:
-        parser.error(str(error))
-
-    import_stack_quietly()
-    # Ours for stock configs, too; one that the config names, such as FlexibleRunner,
-    # as it is.
-    own = kind in ('Runner', RUNNER)
-    runner = CoTrainingRunner.from_cfg(cfg) if own else RUNNERS.build(cfg)
-    runner.train()
-    del runner  # and with it what holds on to the other processes
-    part_processes()
+        import_stack_quietly()
+        # Ours for stock configs, too; one that the config names, such as
+        # FlexibleRunner, as it is.
+        own = kind in ('Runner', RUNNER)
+        cfg.setdefault('env_cfg', {})  # which FlexibleRunner cannot do without
+        runner = CoTrainingRunner.from_cfg(cfg) if own else RUNNERS.build(cfg)
+        try:
+            runner.train()
+        except Stopped as stopped:
+            print(stopped, flush=True)
+            part_processes()
+            raise
+        del runner  # and with it what holds on to the other processes
+        part_processes()
 
 
 if __name__ == '__main__':

@@ -17,12 +17,14 @@ from .formats import (
     plain_name,
     register_format,
 )
-from .reading import read_checkpoint, require_file, state_dict
+from .reading import read_checkpoint, require_file, state_dict, use_reader
+from .writing import checkpoints_in
 
 __all__ = [
     'CarryOver',
     'Format',
     'check_overlap',
+    'checkpoints_in',
     'convert_checkpoint',
     'detect_format',
     'known_formats',
@@ -34,4 +36,5 @@ __all__ = [
     'register_format',
     'require_file',
     'state_dict',
+    'use_reader',
 ]

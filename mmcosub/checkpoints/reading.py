@@ -6,16 +6,15 @@ import pickle
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from mmengine.dist import barrier, get_rank
 from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import _load_checkpoint
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor
 
 State = dict[str, Tensor]
@@ -58,31 +57,37 @@ def read_checkpoint(
             although it is not trusted.
     """
     require_file(filename)
-    try:
+    with _explained(filename, trust):
         checkpoint = _read(filename, map_location, trust)
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        RuntimeError,
-        BadZipFile,
-        KeyError,
-        _safetensors_error(),
-    ) as e:
-        objects = [] if trust else _foreign_objects(filename)
-        if objects:
-            raise ValueError(
-                f'{filename} brings Python objects besides weights ({_some(objects)}), '
-                'and opening it could run any code. If you trust where it is from, '
-                'say so: --trust-checkpoint.'
-            ) from e
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
-        raise ValueError(
-            f'{filename} cannot be read as a checkpoint ({reason}). It may be cut '
-            'short or something else: compare its size, or fetch or save it again.'
-        ) from e
     if not isinstance(checkpoint, dict) or not state_dict(checkpoint):
         raise ValueError(f'{filename} has no weights (no `state_dict`).')
-    return checkpoint
+    return _without_code(checkpoint)
+
+
+def use_reader(trust: bool = False) -> None:
+    """Have MMEngine open every checkpoint file in this way, too.
+
+    It opens files by itself for ``init_cfg=dict(type='Pretrained', ...)``, for
+    ``load_from`` of its ``FlexibleRunner`` and for published checkpoints, and falls
+    back to running what they bring.
+
+    Args:
+        trust (bool): Whether files may bring any Python object, and so run any code.
+            Defaults to False.
+    """
+
+    def open_file(file: str | BinaryIO, map_location: Any = None, _: Any = None) -> Any:
+        name = file if isinstance(file, str) else 'The checkpoint'
+        with _explained(name, trust):
+            return _without_code(_open(file, map_location, trust))
+
+    def open_url(url: str, *_: Any, map_location: Any = None, **__: Any) -> Any:
+        with _explained(url, trust):
+            return _without_code(_fetch(url, map_location, trust))
+
+    # The two functions that all of its loaders end in.
+    mmengine_checkpoint._safe_torch_load = open_file
+    mmengine_checkpoint.load_url = open_url
 
 
 def state_dict(checkpoint: dict) -> State:
@@ -101,25 +106,69 @@ def state_dict(checkpoint: dict) -> State:
 
 def _read(filename: str, map_location: str, trust: bool) -> Any:
     if filename.startswith(('http://', 'https://')):
-        load = partial(
-            torch.hub.load_state_dict_from_url,
-            filename,
-            map_location=map_location,
-            weights_only=not trust,
-        )
-        with _known_objects():
-            if get_rank() == 0:  # one process downloads for all
-                checkpoint = load()
-            barrier()
-            return checkpoint if get_rank() == 0 else load()
+        if get_rank() == 0:  # one process downloads for all
+            checkpoint = _fetch(filename, map_location, trust)
+        barrier()
+        return checkpoint if get_rank() == 0 else _fetch(filename, map_location, trust)
     if '://' in filename:  # MMEngine's own names of zoo models
-        return _load_checkpoint(filename, map_location=map_location)
-    if filename.endswith('.safetensors'):
+        use_reader(trust)
+        return mmengine_checkpoint._load_checkpoint(filename, map_location=map_location)
+    return _open(filename, map_location, trust)
+
+
+def _open(file: str | BinaryIO, map_location: Any, trust: bool) -> Any:
+    if isinstance(file, str) and file.endswith('.safetensors'):
         from safetensors.torch import load_file
 
-        return load_file(filename, device=map_location)
+        return load_file(file, device=str(map_location or 'cpu'))
     with _known_objects():
-        return torch.load(filename, map_location=map_location, weights_only=not trust)
+        return torch.load(file, map_location=map_location, weights_only=not trust)
+
+
+def _fetch(url: str, map_location: Any, trust: bool) -> Any:
+    with _known_objects():
+        return torch.hub.load_state_dict_from_url(
+            url, map_location=map_location, weights_only=not trust
+        )
+
+
+def _without_code(checkpoint: Any) -> Any:
+    """Take out the config as text that MMEngine would run when it resumes.
+
+    MMEngine itself writes ``meta['cfg']``, which it does not run.
+    """
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+    return checkpoint
+
+
+@contextmanager
+def _explained(filename: str, trust: bool) -> Iterator[None]:
+    """Say of a file that cannot be opened why, and what to do."""
+    try:
+        yield
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        RuntimeError,
+        BadZipFile,
+        KeyError,
+        AttributeError,
+        _safetensors_error(),
+    ) as e:
+        objects = [] if trust else foreign_objects(filename)
+        if objects:
+            raise ValueError(
+                f'{filename} brings Python objects besides weights ({_some(objects)}), '
+                'and opening it could run any code. If you trust where it is from, '
+                'say so: --trust-checkpoint.'
+            ) from e
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        raise ValueError(
+            f'{filename} cannot be read as a checkpoint ({reason}). It may be cut '
+            'short or something else: compare its size, or fetch or save it again.'
+        ) from e
 
 
 @contextmanager
@@ -151,8 +200,12 @@ def _method_of_history(owner: Any, name: str) -> Any:
     return getattr(owner, name)
 
 
-def _foreign_objects(filename: str) -> list[str]:
-    """Names of the objects, other than the known ones, that a file brings."""
+def foreign_objects(filename: str) -> list[str]:
+    """Names of the objects, other than the known ones, that a file brings.
+
+    Args:
+        filename (str): The file.
+    """
     try:
         with _known_objects():
             found = torch.serialization.get_unsafe_globals_in_checkpoint(filename)

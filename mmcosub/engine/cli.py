@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed
 
+from mmcosub.checkpoints import use_reader
+
 from .co_train import apply_scheme
 from .default_rate import set_default_rate
+from .errors import OptionsAction
+from .settings import check_launcher, check_options, check_scheme
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
@@ -31,7 +35,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override settings of the config, e.g. train_dataloader.batch_size=4 '
         'optim_wrapper.optimizer.lr=1e-4 model.backbone.out_indices="(0,1,2,3)"; '
@@ -53,6 +57,9 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         '--trust-checkpoint',
         action='store_true',
         help='open checkpoints that bring Python objects, which could run any code',
+    )
+    parser.add_argument(
+        '--debug', action='store_true', help='show where every error is from'
     )
     # torch.distributed.launch passes it with a hyphen, older ones with an underscore.
     parser.add_argument(
@@ -84,9 +91,14 @@ def load_config(args: Namespace) -> Config:
     if getattr(args, 'co_train', None):
         apply_scheme(cfg, args.co_train)
     if args.cfg_options:
+        check_options(cfg, args.cfg_options)
         cfg.merge_from_dict(args.cfg_options)
     if getattr(args, 'co_train', None):
         set_default_rate(cfg)
+    if cfg.get('scheme'):
+        check_scheme(cfg.scheme)
+    check_launcher(args.launcher)
+    use_reader(args.trust_checkpoint)
     cfg.launcher = args.launcher
     if args.fast:
         cfg.fast = True

@@ -1,6 +1,8 @@
 from typing import Any
 
-from mmcosub.checkpoints import load_for_prediction, read_checkpoint
+import torch
+
+from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
 from mmcosub.models import fold_norms
 from mmcosub.registry import RUNNERS
 
@@ -34,6 +36,7 @@ class EvaluationRunner(CoTrainingRunner):
             ValueError: If it cannot be read or does not fit the model.
         """
         checkpoint = read_checkpoint(filename, map_location, self.trusts)
+        _require_finite(checkpoint, filename)
         self._compare_classes(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         unused = load_for_prediction(unwrapped(self.model), checkpoint, filename)
@@ -70,4 +73,19 @@ class EvaluationRunner(CoTrainingRunner):
         self.logger.warning(
             f'{filename} was trained on classes of other names or in another order '
             f'({other[:4] or "the same, in another order"}): is this the right data?'
+        )
+
+
+def _require_finite(checkpoint: dict, filename: str) -> None:
+    """Refuse weights of a run that has come to nothing."""
+    odd = [
+        name
+        for name, value in state_dict(checkpoint).items()
+        if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
+    if odd:
+        raise ValueError(
+            f'{filename} has {len(odd)} weights that are not finite, '
+            f'{", ".join(odd[:3])}: what it predicts means nothing. Take an earlier '
+            'checkpoint of the run.'
         )

@@ -12,7 +12,6 @@ from mmengine.model import (
 )
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import DATASETS
-from mmengine.runner import Runner
 from torch import nn
 
 from mmcosub.checkpoints import (
@@ -28,10 +27,11 @@ from mmcosub.registry import RUNNERS
 
 from .co_train import accelerated_model, co_trained_model
 from .cpu_amp import CPUAmpOptimWrapper
+from .lasting import LastingRunner
 
 
 @RUNNERS.register_module()
-class CoTrainingRunner(Runner):
+class CoTrainingRunner(LastingRunner):
     """MMEngine's runner, training by the config's ``scheme`` if it has one.
 
     The config stays that of the stock model: the wrapper is put around it only in
@@ -114,11 +114,6 @@ class CoTrainingRunner(Runner):
 
     # ---- weights to start from ---------------------------------------------------
 
-    @property
-    def trusts(self) -> bool:
-        """Whether checkpoints may bring any Python object, and so run any code."""
-        return bool(self.cfg.get('trust_checkpoint', False))
-
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
@@ -132,7 +127,9 @@ class CoTrainingRunner(Runner):
         Raises:
             ValueError: If it cannot be read or hardly matches the model.
         """
-        checkpoint = read_checkpoint(filename, map_location, self.trusts)
+        checkpoint, self._resumed = self._resumed, None
+        if checkpoint is None:
+            checkpoint = read_checkpoint(filename, map_location, self.trusts)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         load_to_train(unwrapped(self.model), checkpoint, filename)
         self._has_loaded = True

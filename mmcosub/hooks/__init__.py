@@ -3,11 +3,15 @@
 from .co_training_loss_hook import CoTrainingLossHook
 from .full_network_bn_hook import FullNetworkBNHook
 from .nonfinite_loss_hook import NonFiniteLossHook
+from .stop_hook import StopHook
 from .tta_visualization_hook import TTAVisualizationHook
+from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
     'CoTrainingLossHook',
     'FullNetworkBNHook',
     'NonFiniteLossHook',
+    'StopHook',
     'TTAVisualizationHook',
+    'WholeCheckpointHook',
 ]

@@ -1,11 +1,16 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
+from torch import Tensor
 
+from mmcosub.checkpoints.writing import whole_or_absent
 from mmcosub.registry import HOOKS
 
 
@@ -65,8 +70,10 @@ class NonFiniteLossHook(Hook):
                 f'skipped, {self.in_a_row} of at most {patience} in a row.'
             )
             return
+        report = write_report(runner, data_batch, terms)
         raise FloatingPointError(
-            f'Loss not finite at iteration {runner.iter + 1}: {values}.{_mend(runner)}'
+            f'Loss not finite at iteration {runner.iter + 1}: {values}. The batch and '
+            f'the plan are in {report}.{_mend(runner)}'
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -83,6 +90,52 @@ class NonFiniteLossHook(Hook):
                 )
 
 
+def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Path:
+    """Write what an iteration was given, as tensors and plain objects.
+
+    With the weights before it, this is the iteration: all that it draws at random goes
+    by the seed, the rank and the iteration. A run that is resumed gets there, too.
+
+    Args:
+        runner (Runner): The runner.
+        data_batch (Any): What the data loader gave.
+        terms (dict): Losses by name.
+
+    Returns:
+        Path: ``nonfinite_iter_N.pt`` in the work directory, to be opened by
+        ``torch.load``.
+    """
+    model: Any = runner.model
+    model = model.module if is_model_wrapper(model) else model
+    batch = data_batch if isinstance(data_batch, dict) else {}
+    samples = batch.get('data_samples') or []
+    rank = get_rank()
+    number = getattr(model, 'plans_drawn', None)
+    report = dict(
+        iteration=runner.iter + 1,
+        rank=rank,
+        seed=runner.seed,
+        losses=terms,
+        plan=number and dict(seed=model.plan_seed, number=number - 1),
+        checkpoint=runner.message_hub.runtime_info.get('last_ckpt'),
+        inputs=batch.get('inputs'),
+        labels=[_label(sample) for sample in samples],
+        files=[str(getattr(sample, 'img_path', '')) for sample in samples],
+    )
+    ending = f'_rank{rank}' if rank else ''
+    path = Path(runner.work_dir, f'nonfinite_iter_{runner.iter + 1}{ending}.pt')
+    with whole_or_absent(path) as partial:
+        torch.save(report, partial)
+    return path
+
+
+def _label(sample: Any) -> Tensor | None:
+    """Label map of shape (1, height, width), or label of an image; None if unknown."""
+    label_map = getattr(sample, 'gt_sem_seg', None)
+    label = getattr(sample, 'gt_label', None)
+    return label if label_map is None else label_map.data
+
+
 def _skips_overflows(optim_wrapper: OptimWrapper) -> bool:
     """Whether a loss scaler adapts and skips the steps that overflow."""
     return (
@@ -94,7 +147,11 @@ def _skips_overflows(optim_wrapper: OptimWrapper) -> bool:
 
 def _mend(runner: Runner) -> str:
     saved = runner.message_hub.runtime_info.get('last_ckpt')
-    kept = f'The last checkpoint, {saved}, is intact' if saved else 'None is saved yet'
+    kept = (
+        f'The last checkpoint, {saved}, is intact'
+        if saved
+        else 'No checkpoint is saved yet'
+    )
     amp = isinstance(runner.optim_wrapper, AmpOptimWrapper)
     return (
         f' {kept}. To mend: lower the learning rate (optim_wrapper.optimizer.lr) or '

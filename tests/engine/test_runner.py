@@ -67,7 +67,7 @@ def test_hooks_that_the_config_names_stay_its_own(config: Path) -> None:
 
 def test_nonfinite_loss_is_seen_before_a_checkpoint_is_written(config: Path) -> None:
     order = hooks(runner_of(config))
-    assert order.index('NonFiniteLossHook') < order.index('CheckpointHook')
+    assert order.index('NonFiniteLossHook') < order.index('WholeCheckpointHook')
 
 
 def test_data_are_checked_and_guarded(

@@ -1,6 +1,7 @@
 """NonFiniteLossHook: when it stops a run, when it waits, and what it says."""
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -20,7 +21,16 @@ def runner(optim_wrapper: Any, last: str | None = None) -> SimpleNamespace:
         optim_wrapper=optim_wrapper,
         logger=logging.getLogger('test'),
         message_hub=SimpleNamespace(runtime_info=info),
+        model=torch.nn.Linear(1, 1),
+        seed=0,
+        work_dir='.',
     )
+
+
+@pytest.fixture(autouse=True)
+def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a hook writes is not for the current folder."""
+    monkeypatch.chdir(tmp_path)
 
 
 def amp(update: float | None = None, enabled: bool = True) -> Any:

@@ -98,3 +98,45 @@ def test_usage(script: str) -> None:
     done = run(script)
     assert done.returncode == 2
     assert done.stderr.startswith('usage: ')
+
+
+@pytest.mark.parametrize('count', ['0', '-1', 'two', '1.5'])
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+def test_number_of_processes(script: str, count: str) -> None:
+    done = run(script, 'a.py', *(['b.pth'] if 'test' in script else []), count)
+    assert done.returncode == 2
+    assert f'GPUS={count} must be a whole number of 1 or more' in done.stderr
+
+
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh'])
+def test_number_of_gpus_in_slurm(script: str) -> None:
+    done = run(script, 'gpu', 'job', 'a.py', 'b.pth', GPUS=0)
+    assert done.returncode == 2
+    assert 'GPUS=0 must be a whole number of 1 or more' in done.stderr
+
+
+@pytest.mark.parametrize('batch_job', [False, True])
+def test_slurm_goes_on(tmp_path: Path, batch_job: bool) -> None:
+    """A run that stopped with status 75 is requeued, or started again to resume."""
+    said = tmp_path / 'said'
+    for name, then in (
+        ('srun', f'[ $(wc -l < {said}) -ge 3 ] || exit 75'),
+        ('scontrol', ''),
+    ):
+        script = tmp_path / name
+        script.write_text(f'#!/bin/sh\necho "{name} $*" >> {said}\n{then}\n')
+        script.chmod(0o755)
+    extra = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'WARN': 90}
+    if batch_job:
+        extra['SLURM_JOB_ID'] = 7
+    done = run('slurm_train.sh', 'gpu', 'job', 'a.py', '--amp', **extra)
+    lines = said.read_text().splitlines()
+    assert '--signal=USR1@90' in lines[0]
+    assert not lines[0].endswith('--resume')
+    if batch_job:
+        assert done.returncode == 75
+        assert lines[1:] == ['scontrol requeue 7']
+    else:
+        assert done.returncode == 0
+        assert len(lines) == 3
+        assert all(line.endswith('--amp --resume') for line in lines[1:])

@@ -1,7 +1,8 @@
 """tools/test.py: --tta, --out and --show-dir together, and what bad input gets."""
 
 import pickle
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +24,7 @@ FLAGS = {
     '--tta',
     '--fast',
     '--trust-checkpoint',
+    '--debug',
     '--cfg-options',
     '--launcher',
     '--local-rank',
@@ -176,34 +178,64 @@ def test_missing_checkpoint(
     assert "['iter_2.pth', 'iter_4.pth']" in said
 
 
+@pytest.fixture
+def changed(trained: tuple[Path, Path], tmp_path: Path) -> Callable[..., list[str]]:
+    """Arguments to test a checkpoint whose weights are changed."""
+
+    def make(change: Callable[[dict], dict]) -> list[str]:
+        path, checkpoint = trained
+        saved = torch.load(checkpoint, weights_only=False)
+        saved['state_dict'] = change(saved['state_dict'])
+        torch.save(saved, tmp_path / 'changed.pth')
+        return [str(path), str(tmp_path / 'changed.pth'), '--work-dir', str(tmp_path)]
+
+    return make
+
+
 def test_unreadable_checkpoint(
-    test_tool: ModuleType, trained: tuple[Path, Path], tmp_path: Path
+    test_tool: ModuleType,
+    trained: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     path, checkpoint = trained
     short = tmp_path / 'short.pth'
     short.write_bytes(checkpoint.read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r'short\.pth cannot be read as a checkpoint'):
-        test_tool.main([str(path), str(short), '--work-dir', str(tmp_path)])
+    said = refused(test_tool, capsys, path, short, '--work-dir', tmp_path)
+    assert 'short.pth cannot be read as a checkpoint' in said
 
 
 def test_other_number_of_classes(
-    test_tool: ModuleType, trained: tuple[Path, Path], tmp_path: Path
+    test_tool: ModuleType,
+    trained: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    argv = [*map(str, trained), '--work-dir', str(tmp_path), '--cfg-options']
-    with pytest.raises(ValueError, match='does not fit the model: size mismatch'):
-        test_tool.main([*argv, 'model.decode_head.num_classes=7'])
+    argv = [*trained, '--work-dir', tmp_path, '--cfg-options']
+    said = refused(test_tool, capsys, *argv, 'model.decode_head.num_classes=7')
+    assert 'does not fit the model: size mismatch' in said
 
 
 def test_other_model(
-    test_tool: ModuleType, trained: tuple[Path, Path], tmp_path: Path
+    test_tool: ModuleType, changed: Callable, capsys: pytest.CaptureFixture
 ) -> None:
-    path, checkpoint = trained
-    saved = torch.load(checkpoint, weights_only=False)
-    saved['state_dict'] = {f'x.{k}': v for k, v in saved['state_dict'].items()}
-    other = tmp_path / 'other.pth'
-    torch.save(saved, other)
-    with pytest.raises(ValueError, match=r'lacks \d+ of its weights'):
-        test_tool.main([str(path), str(other), '--work-dir', str(tmp_path)])
+    argv = changed(lambda state: {f'x.{k}': v for k, v in state.items()})
+    assert re.search(r'lacks \d+ of its weights', refused(test_tool, capsys, *argv))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_no_numbers(
+    test_tool: ModuleType,
+    changed: Callable,
+    capsys: pytest.CaptureFixture,
+    value: float,
+) -> None:
+    def spoil(state: dict) -> dict:
+        state['backbone.norm0.bias'][0] = value
+        return state
+
+    said = refused(test_tool, capsys, *changed(spoil))
+    assert 'has 1 weights that are not finite, backbone.norm0.bias' in said
 
 
 def test_tta_without_pipeline(

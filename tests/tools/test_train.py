@@ -1,6 +1,7 @@
 """tools/train.py: stock and co-trained runs, resuming, and what bad input gets."""
 
 import json
+import math
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,8 @@ FLAGS = {
     '--backbone',
     '--fast',
     '--trust-checkpoint',
+    '--allow-changes',
+    '--debug',
     '--cfg-options',
     '--launcher',
     '--local-rank',
@@ -151,7 +154,7 @@ def test_config_inside_a_package(
     [
         (['--co-train', 'cosubb'], "Did you mean 'cosub'? Valid names are ["),
         (['--co-train', 'nothing.py'], "Unknown scheme 'nothing.py'"),
-        (['--resume', 'nothing.pth'], 'no checkpoint file nothing.pth'),
+        (['--resume', 'nothing.pth'], 'No checkpoint file nothing.pth'),
         (
             ['--amp', '--cfg-options', 'optim_wrapper.type=ApexOptimWrapper'],
             "--amp does not go with optim_wrapper.type='ApexOptimWrapper'",
@@ -181,14 +184,35 @@ def test_missing_config(
 
 
 def test_nonfinite_loss_keeps_the_last_checkpoint(
-    train: ModuleType, config: Path, tmp_path: Path
+    train: ModuleType,
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    options = ['optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=1e20']
+    """What it names is there and whole, although only one is to be kept."""
+    options = ['optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=1e15']
     options += ['default_hooks.checkpoint.interval=1', 'param_scheduler=None']
-    with pytest.raises(FloatingPointError, match='not finite at iteration'):
-        train.main([str(config), '--cfg-options', *options])
-    for path in (tmp_path / 'w').glob('iter_*.pth'):
-        assert all(v.isfinite().all() for v in weights(path).values())
+    options += ['default_hooks.checkpoint.max_keep_ckpts=1', 'train_cfg.max_iters=9']
+    argv = ['--co-train', 'cosub', '--cfg-options', *options]
+    said = refused(train, capsys, config, *argv)
+    assert 'not finite at iteration' in said
+    kept = [*(tmp_path / 'w').glob('iter_*.pth')]
+    assert len(kept) == 1
+    assert f'The last checkpoint, {kept[0]}, is intact' in said
+    assert all(v.isfinite().all() for v in weights(kept[0]).values())
+    # What it was given is on disk, and resuming comes to the same.
+    report = next((tmp_path / 'w').glob('nonfinite_iter_*.pt'))
+    assert str(report) in said
+    first = torch.load(report)
+    assert not all(map(math.isfinite, first['losses'].values()))
+    assert first['plan']['number'] == first['iteration'] - 1
+    report.unlink()
+    refused(train, capsys, config, '--resume', *argv)
+    again = torch.load(report)
+    assert again['files'] == first['files']
+    for name in ('inputs', 'labels'):
+        pairs = zip(first[name], again[name], strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs), name
 
 
 def test_fast_is_the_same(train: ModuleType, config: Path, tmp_path: Path) -> None:

@@ -1,0 +1,194 @@
+"""Random numbers that go by the iteration, so that a resumed run draws the same.
+
+No state is kept: what an iteration draws depends on the seed, the rank, the number of
+the iteration and, while data are loaded, the place in the batch. So it does not matter
+how many workers load data, how far ahead they are, or how often the run was resumed.
+"""
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+
+def seed_by(*counters: int) -> int:
+    """Seed the generators of Python, NumPy and torch (CPU) by some counters.
+
+    Args:
+        *counters (int): Numbers of 0 or more.
+
+    Returns:
+        int: A seed for further generators.
+    """
+    words = np.random.SeedSequence(counters).generate_state(8)
+    random.seed(words[:2].tobytes())
+    np.random.seed(words[2:4])
+    torch.default_generator.manual_seed(int(words[4:6].view(np.uint64)[0]))
+    return int(words[6:].view(np.uint64)[0])
+
+
+def seed_iteration(seed: int, rank: int, iteration: int) -> None:
+    """Seed the generators of this process, devices included, for one iteration.
+
+    Args:
+        seed (int): Seed of the run.
+        rank (int): Rank of the process.
+        iteration (int): Number of iterations done.
+    """
+    device_seed = seed_by(seed, rank, iteration, 0)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(device_seed)
+
+
+class Counted(int):
+    """Index of a sample that knows for which iteration and place it is drawn.
+
+    Args:
+        index (int): The index.
+        iteration (int): Number of iterations before the one it is for.
+        place (int): Its place in the batch, from 0.
+    """
+
+    iteration: int
+    place: int
+
+    def __new__(cls, index: int, iteration: int, place: int) -> 'Counted':
+        """An index."""
+        counted = super().__new__(cls, index)
+        counted.iteration, counted.place = iteration, place
+        return counted
+
+    def __reduce__(self) -> tuple:
+        return Counted, (int(self), self.iteration, self.place)
+
+
+class CountedBatches:
+    """A batch sampler that counts, and can skip without anything being loaded.
+
+    Args:
+        batches (Any): A batch sampler. Indices that are no whole numbers are passed on
+            as they are.
+        done (Callable): Number of iterations done.
+    """
+
+    def __init__(self, batches: Any, done: Callable[[], int]) -> None:
+        self.batches = batches
+        self.done = done
+        self._skipped = 0
+
+    def skip(self, batches: int) -> None:
+        """Leave out the first batches of the next round.
+
+        Args:
+            batches (int): How many.
+        """
+        self._skipped = batches
+
+    def __iter__(self) -> Iterator[list]:
+        skipped, self._skipped = self._skipped, 0
+        iteration = self.done() - skipped
+        for number, batch in enumerate(self.batches):
+            if number >= skipped:
+                yield [
+                    Counted(int(index), iteration + number, place)
+                    if isinstance(index, int | np.integer)
+                    else index
+                    for place, index in enumerate(batch)
+                ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.batches, name)
+
+
+class SeededFetch:
+    """Loads the samples of a batch, each with random numbers of its own.
+
+    Args:
+        dataset (Any): The dataset.
+        seed (int): Seed of the run.
+        rank (int): Rank of the process.
+    """
+
+    def __init__(self, dataset: Any, seed: int, rank: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.rank = rank
+
+    def __call__(self, indices: Sequence) -> list:
+        """Load samples.
+
+        Args:
+            indices (Sequence): Their indices.
+        """
+        samples = []
+        for index in indices:
+            if isinstance(index, Counted):
+                seed_by(self.seed, self.rank, index.iteration, index.place + 1)
+                index = int(index)
+            samples.append(self.dataset[index])
+        return samples
+
+
+class QuietWorker:
+    """Sets up a worker that leaves signals to the process that it works for.
+
+    Ctrl-C and Slurm's signals reach workers, too. A run that is to finish its iteration
+    needs them until then, so only that process itself can end them.
+
+    Args:
+        then (Callable, optional): What else sets up a worker. Defaults to None.
+    """
+
+    def __init__(self, then: Callable[[int], None] | None = None) -> None:
+        self.then = then
+
+    def __call__(self, worker: int) -> None:
+        """Set up a worker.
+
+        Args:
+            worker (int): Its number.
+        """
+        for name in (signal.SIGINT, signal.SIGUSR1):
+            signal.signal(name, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(
+            target=_end_when_told, args=[os.getppid()], daemon=True
+        ).start()
+        if self.then is not None:
+            self.then(worker)
+
+
+def _end_when_told(by: int) -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != by:
+        pass
+    os._exit(0)
+
+
+def count_batches(
+    loader: DataLoader, seed: int, rank: int, done: Callable[[], int]
+) -> None:
+    """Have a data loader draw by the iteration, in place.
+
+    Args:
+        loader (DataLoader): Loader of the training data. One of a stream, or that does
+            not make batches, stays as it is.
+        seed (int): Seed of the run.
+        rank (int): Rank of the process.
+        done (Callable): Number of iterations done.
+    """
+    loader.worker_init_fn = QuietWorker(loader.worker_init_fn)
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        return
+    # torch allows it of no loader that is in use; this one has yet to begin.
+    loader.__dict__['batch_sampler'] = CountedBatches(loader.batch_sampler, done)
+    if not hasattr(type(loader.dataset), '__getitems__'):
+        loader.dataset.__getitems__ = SeededFetch(loader.dataset, seed, rank)  # type: ignore[attr-defined]

@@ -1,0 +1,82 @@
+"""What a run is, to tell whether a checkpoint is one of it."""
+
+import json
+from typing import Any
+
+KEY = 'mmcosub'
+"""Where it is in a checkpoint's ``meta``."""
+
+# How the same numbers are computed.
+_NO_DIFFERENCE = ('execution', 'lean', '_scope_')
+
+
+def identity_of(cfg: Any, batch: int, ranks: int, accumulation: int) -> dict[str, Any]:
+    """What must be the same for a run to go on as it was.
+
+    Args:
+        cfg (Config): Config of the run.
+        batch (int): Images in a batch.
+        ranks (int): Number of processes.
+        accumulation (int): Iterations that make a step.
+    """
+    scheme = cfg.get('scheme')
+    return dict(
+        co_trained=bool(scheme),
+        scheme=_plain(scheme) if scheme else {},
+        batch_size=batch,
+        processes=ranks,
+        accumulative_counts=accumulation,
+    )
+
+
+def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """In what two runs differ, in words.
+
+    Args:
+        saved (dict): Of the checkpoint; what it does not have is not compared.
+        now (dict): Of this run.
+    """
+    found = []
+    before, after = _flat(saved), _flat(now)
+    compared = set(saved)
+    if saved.get('co_trained') != now.get('co_trained'):
+        compared.discard('scheme')  # all of it differs
+    for key in sorted(before.keys() | after.keys()):
+        if key.partition('.')[0] in compared and before.get(key) != after.get(key):
+            was, becomes = (
+                repr(side[key]) if key in side else 'not set'
+                for side in (before, after)
+            )
+            found.append(f'{key} was {was} and is {becomes}')
+    return found
+
+
+def identity_in(checkpoint: dict) -> dict[str, Any]:
+    """What a checkpoint says of its run.
+
+    Args:
+        checkpoint (dict): The checkpoint. One of MMEngine's own, or an older one, says
+            no more than whether it was co-trained.
+    """
+    meta = checkpoint['meta']
+    said = dict(meta.get(KEY) or {})
+    plans = checkpoint['message_hub'].get('runtime_info', {}).get('co_training_plans')
+    return {'co_trained': bool(plans), **said}
+
+
+def _flat(value: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            flat.update(_flat(inner, f'{prefix}{key}.'))
+        else:
+            flat[prefix + key] = inner
+    return flat
+
+
+def _plain(scheme: dict) -> dict[str, Any]:
+    """A scheme's config as JSON has it, with the name of its type alone."""
+    plain = json.loads(json.dumps(scheme, default=lambda kind: kind.__name__))
+    kept = {k: v for k, v in plain.items() if k not in _NO_DIFFERENCE}
+    kept['type'] = str(kept.get('type')).rpartition('.')[2]
+    return kept

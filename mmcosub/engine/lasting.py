@@ -1,0 +1,213 @@
+from typing import Any
+
+from mmengine.dist import (
+    broadcast_object_list,
+    get_rank,
+    is_main_process,
+    master_only,
+)
+from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
+from torch import nn
+
+from mmcosub.checkpoints import read_checkpoint, use_reader
+from mmcosub.checkpoints.reading import foreign_objects
+from mmcosub.checkpoints.writing import damage, newest_whole, whole_or_absent
+from mmcosub.hooks import StopHook
+
+from .counted_seeds import count_batches
+from .identity import KEY, differences, identity_in, identity_of
+from .loops import resumable
+from .seed_hook import IterationSeedHook
+from .stopping import Stopped, StopRequest
+
+
+class LastingRunner(Runner):
+    """MMEngine's runner, for runs that are killed, stopped and resumed.
+
+    A resumed run goes on as if it had not been broken, to the bit on a CPU. What it
+    draws at random goes by the iteration, so there is no state to keep. Checkpoints
+    are whole or absent, and no file that is read can bring code.
+
+    Args:
+        *args: Arguments of MMEngine's ``Runner``.
+        **kwargs: Further ones.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        cfg = kwargs.get('cfg') or {}
+        self._resumed: dict | None = None
+        self._load_from: str | None
+        self._randomness_cfg: dict[str, Any]
+        use_reader(bool(cfg.get('trust_checkpoint', False)))
+        super().__init__(*args, **kwargs)
+
+    @property
+    def trusts(self) -> bool:
+        """Whether checkpoints may bring any Python object, and so run any code."""
+        return bool(self.cfg.get('trust_checkpoint', False))
+
+    def train(self) -> nn.Module:
+        """Train, from where the run was left if it is resumed.
+
+        Raises:
+            ValueError: If what is to be resumed is damaged or of another run.
+            Stopped: If a signal has asked the run to end, when all is saved.
+        """
+        if self._resume:
+            self._open_resumed()
+        with StopRequest() as request:
+            hook = StopHook(request, Stopped)
+            self.register_hook(hook)
+            try:
+                return super().train()
+            finally:
+                self._hooks.remove(hook)
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """Register the default hooks, with ours for MMEngine's ``CheckpointHook``.
+
+        Args:
+            hooks (dict, optional): Config of default hooks.
+        """
+        hooks = dict(hooks or {})
+        given = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
+        if isinstance(given, dict) and given.get('type') == 'CheckpointHook':
+            hooks['checkpoint'] = {**given, 'type': 'mmcosub.WholeCheckpointHook'}
+        super().register_default_hooks(hooks)
+        self.register_hook(IterationSeedHook())
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the training loop, which can go on where it was.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_train_loop(
+            resumable(loop) if isinstance(loop, dict) else loop
+        )
+        count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+        return built
+
+    # ---- resuming ----------------------------------------------------------------
+
+    def _open_resumed(self) -> None:
+        """Open what is to be resumed, before anything is built that goes by it."""
+        if self._load_from is None:
+            found: list[str | None] = [None]
+            if is_main_process():
+                newest = newest_whole(self.work_dir, self.logger.warning)
+                found = [str(newest) if newest else None]
+            broadcast_object_list(found)
+            self._load_from = found[0]
+        if self._load_from is None:
+            self.logger.info(f'No checkpoint in {self.work_dir}: the run starts.')
+            self._resume = False
+            return
+        self.logger.info(f'Resuming {self._load_from}')
+        checkpoint = read_checkpoint(self._load_from, 'cpu', self.trusts)
+        lacking = [
+            k for k in ('meta', 'message_hub', 'optimizer') if k not in checkpoint
+        ]
+        if lacking or not {'epoch', 'iter'} <= checkpoint['meta'].keys():
+            raise ValueError(
+                f'{self._load_from} has weights only, so there is no run to resume '
+                f'(no {", ".join(lacking) or "iteration"}). To start from its weights: '
+                f'--cfg-options load_from={self._load_from}, without --resume.'
+            )
+        self._compare(checkpoint)
+        seed = checkpoint['meta'].get('seed')
+        if seed is not None and self._randomness_cfg.get('seed') is None:
+            self._randomness_cfg = {**self._randomness_cfg, 'seed': seed}
+            self.set_randomness(**self._randomness_cfg)
+        self._resumed = checkpoint
+
+    def _compare(self, checkpoint: dict) -> None:
+        """Refuse to go on with another run than that of a checkpoint."""
+        saved, now = identity_in(checkpoint), self._identity()
+        seed = self._randomness_cfg.get('seed')
+        if seed is not None:  # otherwise it will be the checkpoint's
+            saved['seed'] = checkpoint['meta'].get('seed')
+            now['seed'] = seed
+        different = differences(saved, now)
+        if not different:
+            return
+        said = f'{self._load_from} is of another run: {"; ".join(different)}.'
+        if not self.cfg.get('allow_changes'):
+            raise ValueError(
+                f'{said} Give what it was begun with, or, to go on with these changes, '
+                '--allow-changes.'
+            )
+        self.logger.warning(f'{said} Going on with these changes.')
+        checkpoint['meta']['seed'] = seed if seed is not None else saved.get('seed')
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {}  # what is logged is of this run only
+        if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):
+            hub['runtime_info'].pop('co_training_plans', None)
+
+    def _identity(self) -> dict[str, Any]:
+        loader: Any = self._train_dataloader
+        wrapper = self.cfg.get('optim_wrapper') or {}
+        batch = loader.get('batch_size') if isinstance(loader, dict) else None
+        return identity_of(
+            self.cfg,
+            batch or getattr(loader, 'batch_size', 0) or 0,
+            self.world_size,
+            wrapper.get('accumulative_counts', 1),
+        )
+
+    # ---- saving ------------------------------------------------------------------
+
+    @master_only
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Save a checkpoint that says of which run it is; whole, or not at all.
+
+        Args:
+            out_dir (str): Folder.
+            filename (str): Name in it.
+            file_client_args (dict, optional): As in MMEngine.
+            save_optimizer (bool): Whether to save the state of the optimizer. Defaults
+                to True.
+            save_param_scheduler (bool): Whether to save that of the schedulers.
+                Defaults to True.
+            meta (dict, optional): Further meta information. Defaults to None.
+            by_epoch (bool): Whether an epoch or an iteration has just ended. Defaults
+                to True.
+            backend_args (dict, optional): As in MMEngine.
+
+        Raises:
+            OSError: If it cannot be written or read back.
+        """
+        rest: tuple[Any, ...] = (
+            file_client_args,
+            save_optimizer,
+            save_param_scheduler,
+            {**(meta or {}), KEY: self._identity()},
+            by_epoch,
+            backend_args,
+        )
+        backend = get_file_backend(out_dir, backend_args=backend_args)
+        if file_client_args or not isinstance(backend, LocalBackend):
+            super().save_checkpoint(out_dir, filename, *rest)
+            return
+        path = backend.join_path(out_dir, filename)
+        with whole_or_absent(path) as partial:
+            super().save_checkpoint(out_dir, partial.name, *rest)
+            if wrong := damage(partial):
+                raise OSError(5, f'It does not read back as written ({wrong})', path)
+            if objects := foreign_objects(str(partial)):
+                self.logger.warning(
+                    f'{path} has Python objects besides weights ({objects[0]}, from a '
+                    'hook or the data), so resuming it will need --trust-checkpoint.'
+                )

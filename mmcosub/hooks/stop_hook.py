@@ -1,0 +1,71 @@
+import signal
+from typing import Any
+
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
+
+from mmcosub.registry import HOOKS
+
+from .whole_checkpoint_hook import WholeCheckpointHook
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """Saves and ends a run between two iterations when a signal has asked for it.
+
+    Args:
+        request (StopRequest): Of whom to ask.
+        stopped (type): What to raise, given a message.
+    """
+
+    # Before what an iteration or a validation does first.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, request: Any, stopped: type[BaseException]) -> None:
+        self.request = request
+        self.stopped = stopped
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Look between two iterations."""
+        self._look(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Look before a validation, which a run that goes on makes up for."""
+        self._look(runner)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Look during a validation, too: it can take longer than there is time."""
+        # All ranks must ask together, so as often.
+        even = getattr(runner.val_dataloader.sampler, 'round_up', False)
+        if (even or not runner.distributed) and self.request.agreed():
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):  # averaged weights are in the model
+                    hook._swap_ema_parameters()
+            self._look(runner)
+
+    def _look(self, runner: Runner) -> None:
+        number = self.request.agreed()
+        if not number:
+            return
+        name = signal.Signals(number).name
+        savers = [h for h in runner.hooks if isinstance(h, WholeCheckpointHook)]
+        if not savers:
+            raise self.stopped(
+                f'Stopped by {name} after {runner.iter} iterations. Nothing was saved, '
+                'as default_hooks.checkpoint is off.'
+            )
+        if not runner.iter:
+            raise self.stopped(f'Stopped by {name} before the first iteration.')
+        path = savers[0].save_now(runner)
+        raise self.stopped(
+            f'Stopped by {name} after {runner.iter} iterations, saved in {path}. To go '
+            'on, give the same command with --resume.'
+        )
