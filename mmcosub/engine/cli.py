@@ -93,12 +93,12 @@ def load_config(args: Namespace) -> Config:
     if args.cfg_options:
         check_options(cfg, args.cfg_options)
         cfg.merge_from_dict(args.cfg_options)
-    if getattr(args, 'co_train', None):
-        set_default_rate(cfg)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
     check_launcher(args.launcher)
     use_reader(args.trust_checkpoint)
+    if getattr(args, 'co_train', None):
+        set_default_rate(cfg)
     cfg.launcher = args.launcher
     if args.fast:
         cfg.fast = True
