@@ -12,8 +12,17 @@ import torch
 import torch.nn.functional as F
 from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import turn_on_activation_checkpointing
-from settings import KINDS, SCHEMES, batch, build, cascade, classifier, segmentor, train
-from settings import segmentor_of_convolutions as convolutions
+from stock_settings import (
+    KINDS,
+    SCHEMES,
+    batch,
+    build,
+    cascade,
+    classifier,
+    segmentor,
+    train,
+)
+from stock_settings import segmentor_of_convolutions as convolutions
 from torch import nn
 
 from mmcosub.engine.cpu_amp import CPUAmpOptimWrapper

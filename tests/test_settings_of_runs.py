@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from settings import SCHEMES, build, classifier, segmentor
+from stock_settings import SCHEMES, build, classifier, segmentor
 from tiny import segmentor_config
 
 from mmcosub.engine import CoTrainingRunner, apply_scheme
