@@ -1,6 +1,7 @@
 """From a stock config to a co-trained one: schemes by name, wrappers by model."""
 
 import difflib
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
     given = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
     scope, _, name = given.rpartition('.')
     wrapped = {wrapper.partition('.')[2] for wrapper in WRAPPERS.values()}
+    _require_mmdetection(model.get('decode_head'))
     if name in wrapped:
         return {'scheme': scheme, **model}
     if name not in WRAPPERS or scope not in ('', 'mmseg', 'mmpretrain'):
@@ -127,6 +129,29 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
             f'{list(WRAPPERS)}; without --co-train it trains as usual.'
         )
     return {**model, 'type': WRAPPERS[name], 'scheme': scheme}
+
+
+def _require_mmdetection(head: Any) -> None:
+    """Say what a head that classifies masks needs, where mmseg's error misleads.
+
+    Args:
+        head (Any): Config of the decode head.
+
+    Raises:
+        ImportError: If it is missing. The message has the command to run.
+    """
+    kind = str(head.get('type')) if isinstance(head, dict) else ''
+    name = kind.rpartition('.')[2]
+    if name not in ('MaskFormerHead', 'Mask2FormerHead'):
+        return
+    try:
+        importlib.import_module('mmdet')
+    except ImportError as error:
+        raise ImportError(
+            f'{name} needs mmdetection, and mmcv with compiled operators:\n'
+            '  pip install onedl-mmdetection\n'
+            '  pip install --no-build-isolation --force-reinstall --no-deps onedl-mmcv'
+        ) from error
 
 
 def accelerated_model(model: dict) -> dict:

@@ -1,9 +1,8 @@
-"""Running a segmentor's heads for several views at once.
+"""The heads of a segmentor, run for several views at once.
 
 Shapes: ``V`` views, ``B`` images, ``C`` classes, ``H, W`` a head's own resolution.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,9 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from .co_training import split_views
+from mmcosub.losses import activations, averages_all_pixels
+
+from .mask_classification import MaskClassification
 
 # Where the logits that a head predicts with are among its training outputs, for heads
 # with several. Not listed: a tuple's first, a list's (successive refinements') last.
@@ -38,12 +39,69 @@ class Head:
     auxiliary: bool
 
     @property
+    def classifies_masks(self) -> bool:
+        """Whether it classifies masks (MaskFormer) rather than pixels."""
+        return MaskClassification.is_head(self.module)
+
+    @property
+    def activations(self) -> set[str]:
+        """By which functions it turns logits into probabilities."""
+        if self.classifies_masks:
+            return {'softmax'}
+        return activations(self.module.loss_decode)
+
+    @property
+    def averages_all_pixels(self) -> bool:
+        """Whether its label loss divides by all pixels, ignored ones too."""
+        if self.classifies_masks:
+            return False
+        return averages_all_pixels(self.module.loss_decode)
+
+    @property
     def weight(self) -> float:
         """Weight that its co-training loss inherits from its label loss."""
-        losses: Any = self.module.loss_decode
+        losses: Any = getattr(self.module, 'loss_decode', None)
         if isinstance(losses, nn.ModuleList):
             losses = losses[0]
         return getattr(losses, 'loss_weight', 1.0)
+
+    def run(
+        self, features: Any, previous: Any, data_samples: SampleList, views: int
+    ) -> Any:
+        """Compute the head's training outputs.
+
+        Args:
+            features (tuple[Tensor]): Feature maps with V * B rows.
+            previous (Any): What the head before it in a cascade put out.
+            data_samples (list[SegDataSample]): Labels of the B images.
+            views (int): Number of views V.
+        """
+        if self.classifies_masks:
+            return MaskClassification.run(self.module, features, data_samples, views)
+        if isinstance(self.module, BaseCascadeDecodeHead):
+            return self.module.forward(features, previous)
+        return self.module.forward(features)
+
+    def label_losses(self, output: Any, data_samples: SampleList) -> dict[str, Tensor]:
+        """The stock losses of one view.
+
+        Args:
+            output (Any): The head's training outputs for the view.
+            data_samples (list[SegDataSample]): Labels of the B images.
+        """
+        if self.classifies_masks:
+            return MaskClassification.label_losses(self.module, output, data_samples)
+        return self.module.loss_by_feat(output, data_samples)
+
+    def logits(self, output: Any) -> Tensor:
+        """Logits of shape (B, C, H, W) that the head predicts with.
+
+        Args:
+            output (Any): The head's training outputs for one view.
+        """
+        if self.classifies_masks:
+            return MaskClassification.logits(output)
+        return prediction_logits(self.module, output)
 
 
 def list_heads(model: Any) -> list[Head]:
@@ -69,37 +127,16 @@ def list_heads(model: Any) -> list[Head]:
             heads.append(Head('aux', aux, False, True))
     stock = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
     for head in heads:
-        if getattr(type(head.module), 'loss', None) not in stock:
+        plain = getattr(type(head.module), 'loss', None) in stock
+        if not (plain or head.classifies_masks):
             raise ValueError(
                 f'{type(head.module).__name__} ({head.name}) computes its loss without '
                 'logits at every pixel, so views cannot teach each other there. Use a '
                 'head with the loss of BaseDecodeHead (UPerHead, FCNHead, '
-                'SegformerHead, PSPHead, ASPPHead, ...).'
+                'SegformerHead, PSPHead, ASPPHead, ...), or MaskFormerHead or '
+                'Mask2FormerHead.'
             )
     return heads
-
-
-def run_heads(
-    heads: list[Head], features: Any, views: int
-) -> Iterator[tuple[Head, list[Any]]]:
-    """Run heads one after another.
-
-    Args:
-        heads (list[Head]): Those to run, all of a cascade among them.
-        features (tuple[Tensor]): Feature maps with V * B rows.
-        views (int): Number of views V.
-
-    Yields:
-        tuple: A head, and its training outputs for each view.
-    """
-    previous: Any = None
-    for head in heads:
-        if isinstance(head.module, BaseCascadeDecodeHead):
-            outputs = head.module.forward(features, previous)
-        else:
-            outputs = head.module.forward(features)
-        previous = outputs
-        yield head, split_views(outputs, views)
 
 
 def prediction_logits(head: Any, outputs: Any) -> Tensor:

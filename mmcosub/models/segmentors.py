@@ -9,19 +9,12 @@ from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.utils import SampleList, add_prefix
 from torch import Tensor
 
-from mmcosub.losses import activations, averages_all_pixels
 from mmcosub.registry import MODELS
 from mmcosub.schemes import Pass, Scheme
 
-from .co_training import CoTraining, weighted_losses
+from .co_training import CoTraining, split_views, weighted_losses
 from .iteration import Iteration
-from .segmentor_heads import (
-    Head,
-    labelled_share,
-    list_heads,
-    prediction_logits,
-    run_heads,
-)
+from .segmentor_heads import Head, labelled_share, list_heads
 
 
 class CoTrainingSegmentor(CoTraining):
@@ -39,8 +32,8 @@ class CoTrainingSegmentor(CoTraining):
             scheme (dict | Scheme): The scheme or its config.
         """
         main = next(head for head in list_heads(self) if head.main)
-        kinds = activations(main.module.loss_decode)
-        where = f'model.decode_head.loss_decode of {type(main.module).__name__}'
+        kinds = main.activations
+        where = f'the label loss of {type(main.module).__name__}'
         if main.module.out_channels == 1:
             # A softmax over one class is 1 whatever the logit.
             kinds, where = {'sigmoid'}, 'model.decode_head.out_channels=1'
@@ -74,7 +67,10 @@ class CoTrainingSegmentor(CoTraining):
         heads = [head for head in list_heads(self) if every or not head.auxiliary]
 
         losses: dict[str, Tensor] = {}
-        for head, outputs in run_heads(heads, features, len(views)):
+        previous: Any = None
+        for head in heads:
+            previous = head.run(features, previous, data_samples, len(views))
+            outputs = split_views(previous, len(views))
             terms = self._label_losses(iteration, head, outputs, data_samples, views)
             losses.update(add_prefix(terms, head.name))
             self._note_logits(done, iteration, head, outputs, data_samples)
@@ -96,7 +92,7 @@ class CoTrainingSegmentor(CoTraining):
         """A head's stock losses, combined over the views that see labels."""
         weights = {v: self.scheme.label_weights[v] for v in views}
         losses = {
-            v: head.module.loss_by_feat(output, data_samples)
+            v: head.label_losses(output, data_samples)
             for v, output in zip(views, outputs, strict=True)
             if weights[v]
         }
@@ -116,7 +112,7 @@ class CoTrainingSegmentor(CoTraining):
         data_samples: SampleList,
     ) -> None:
         """Note a head's logits, and how its pixels count."""
-        logits = [prediction_logits(head.module, output) for output in outputs]
+        logits = [head.logits(output) for output in outputs]
         key = (head.module.ignore_index, *logits[0].shape[2:])
         if key not in iteration.labelled:
             share = labelled_share(head.module, data_samples, logits[0])
@@ -124,7 +120,7 @@ class CoTrainingSegmentor(CoTraining):
         share = iteration.labelled[key]
         done.logits[head.name] = logits
         done.weights[head.name] = share
-        if averages_all_pixels(head.module.loss_decode):
+        if head.averages_all_pixels:
             # So that the two losses keep their balance, whatever has no label.
             done.factors[head.name] = share.mean()
 

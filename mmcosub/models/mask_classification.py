@@ -1,0 +1,81 @@
+"""Heads that classify masks (MaskFormer, Mask2Former) under several views.
+
+Shapes: ``V`` views, ``B`` images, ``Q`` queries, ``C`` classes, ``H, W`` of the masks.
+"""
+
+from typing import Any
+
+import torch
+from mmseg.utils import SampleList
+from torch import Tensor, nn
+
+_HEADS = {'MaskFormerHead', 'Mask2FormerHead'}
+
+
+class MaskClassification:
+    r"""How a head that classifies masks is run, learns and is taught.
+
+    It learns from the label by its own matched losses, view by view. What views teach
+    each other (**ours**) is what the head predicts with: each pixel's score of a class,
+
+    .. math:: s_c = \sum_q softmax(z_q)_c \, sigmoid(m_q),
+
+    without the class "no object", of the last decoder layer, at the masks' own
+    resolution. Its logarithm takes the place of logits, so that a softmax makes the
+    scores of a pixel sum to 1.
+    """
+
+    @staticmethod
+    def is_head(module: nn.Module) -> bool:
+        """Whether a head is one of mmseg's that classify masks.
+
+        Args:
+            module (nn.Module): A decode head.
+        """
+        return any(cls.__name__ in _HEADS for cls in type(module).__mro__)
+
+    @staticmethod
+    def run(module: Any, features: Any, data_samples: SampleList, views: int) -> Any:
+        """Class scores and masks of every decoder layer.
+
+        Args:
+            module (nn.Module): The head.
+            features (tuple[Tensor]): Feature maps with V * B rows.
+            data_samples (list[SegDataSample]): Labels of the B images.
+            views (int): Number of views V.
+
+        Returns:
+            tuple: Lists of tensors of shapes (V * B, Q, C + 1) and (V * B, Q, H, W).
+        """
+        classes, masks = module(features, list(data_samples) * views)
+        return list(classes), list(masks)
+
+    @staticmethod
+    def label_losses(
+        module: Any, output: Any, data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """The head's matched losses of one view.
+
+        Args:
+            module (nn.Module): The head.
+            output (tuple): Class scores and masks of the view, by decoder layer.
+            data_samples (list[SegDataSample]): Labels of the B images.
+        """
+        instances, metas = module._seg_data_to_instance_data(data_samples)
+        return module.loss_by_feat(*output, instances, metas)
+
+    @staticmethod
+    def logits(output: Any) -> Tensor:
+        """Logarithms of the scores of each pixel, of shape (B, C, H, W).
+
+        Args:
+            output (tuple): Class scores and masks of one view, by decoder layer.
+        """
+        classes, masks = output[0][-1], output[1][-1]
+        dtype = torch.promote_types(classes.dtype, torch.float32)
+        scores = torch.einsum(
+            'bqc,bqhw->bchw',
+            classes.to(dtype).softmax(dim=-1)[..., :-1],
+            masks.to(dtype).sigmoid(),
+        )
+        return scores.clamp_min(torch.finfo(dtype).tiny).log()
