@@ -144,7 +144,8 @@ def _check_age(found: dict[str, list[Installed]]) -> None:
         each
         for group in found.values()
         for each in group
-        if Version(each.version) < Version(OLDEST[each.package])
+        # Of a build before a release, such as 2.6.0a0+nv25.01, the release counts.
+        if Version(each.version).release < Version(OLDEST[each.package]).release
     ]
     if old:
         needs = ', '.join(

@@ -42,7 +42,7 @@ def test_commands(capsys: pytest.CaptureFixture) -> None:
         assert len(line.split()) > 3, line  # says what it does
 
 
-@pytest.mark.parametrize('name', scripts())
+@pytest.mark.parametrize('name', [*scripts(), 'info', 'completion'])
 def test_help_of_each(name: str, capsys: pytest.CaptureFixture) -> None:
     before = list(sys.argv)
     with pytest.raises(SystemExit) as exit_:
@@ -151,5 +151,8 @@ def test_completion(completion: Path, line: list[str], expected: set[str]) -> No
 
 
 def test_completion_of_another_shell(capsys: pytest.CaptureFixture) -> None:
-    assert main(['completion', 'fish']) == 2
-    assert 'usage: mmcosub completion bash|zsh' in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit_:
+        main(['completion', 'fish'])
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert "mmcosub completion: error: argument shell: invalid choice: 'fish'" in said

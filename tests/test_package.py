@@ -149,6 +149,11 @@ def test_too_old(name: str, version: str, oldest: str) -> None:
     assert f'{name} {version}' in str(error.value)
 
 
+@pytest.mark.parametrize('version', ['2.6.0a0+nv25.01', '2.6', '2.10.0', '3.0.0.dev1'])
+def test_not_too_old(version: str) -> None:
+    check_stack({**OPENMMLAB, 'torch': version}.get)
+
+
 def test_what_is_found() -> None:
     found = find_stack({**STACK, 'mmcv-lite': '2.1.0'}.get)
     assert set(found) == {'torch', 'OneDL', 'OpenMMLab'}

@@ -4,6 +4,7 @@ import ast
 import difflib
 import importlib.util
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -126,9 +127,7 @@ def _run(script: Path, name: str, argv: list[str]) -> None:
 def _info(argv: list[str]) -> int:
     from .info import describe
 
-    if argv:
-        print('usage: mmcosub info', file=sys.stderr)
-        return 2
+    ArgumentParser(prog='mmcosub info', description=_OWN['info']).parse_args(argv)
     text, works = describe()
     print(text)
     return 0 if works else 1
@@ -137,9 +136,9 @@ def _info(argv: list[str]) -> int:
 def _completion(argv: list[str]) -> int:
     from .completion import SHELLS, completion
 
-    if len(argv) != 1 or argv[0] not in SHELLS:
-        print(f'usage: mmcosub completion {"|".join(SHELLS)}', file=sys.stderr)
-        return 2
+    parser = ArgumentParser(prog='mmcosub completion', description=_OWN['completion'])
+    parser.add_argument('shell', choices=SHELLS)
+    shell = parser.parse_args(argv).shell
     tools = {name: load(script) for name, script in scripts().items()}
-    print(completion(argv[0], tools, list(_OWN)))
+    print(completion(shell, tools, list(_OWN)))
     return 0
