@@ -221,7 +221,9 @@ for key, value in losses['stock'].items():
     at_random = 'mask2former' in CONFIG
     if not at_random or 'loss_cls' in key:
         tolerance = 1e-2 if at_random else 1e-4
-        torch.testing.assert_close(losses['none'][key], value, rtol=tolerance, atol=1e-5)
+        torch.testing.assert_close(
+            losses['none'][key], value, rtol=tolerance, atol=1e-5
+        )
 assert losses['cosub']['decode.loss_co_training'] > 1e-6
 print('taught')
 """
