@@ -48,22 +48,26 @@ class Head:
         """By which functions it turns logits into probabilities."""
         if self.classifies_masks:
             return {'softmax'}
-        return activations(self.module.loss_decode)
+        return activations(self.label_loss)
 
     @property
     def averages_all_pixels(self) -> bool:
         """Whether its label loss divides by all pixels, ignored ones too."""
         if self.classifies_masks:
             return False
-        return averages_all_pixels(self.module.loss_decode)
+        return averages_all_pixels(self.label_loss)
+
+    @property
+    def label_loss(self) -> list[Any]:
+        """Its label losses; of a head that holds heads (K-Net's), the first one's."""
+        holders = [m for m in self.module.modules() if hasattr(m, 'loss_decode')]
+        losses: Any = holders[0].loss_decode if holders else None
+        return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
     @property
     def weight(self) -> float:
         """Weight that its co-training loss inherits from its label loss."""
-        losses: Any = getattr(self.module, 'loss_decode', None)
-        if isinstance(losses, nn.ModuleList):
-            losses = losses[0]
-        return getattr(losses, 'loss_weight', 1.0)
+        return getattr(self.label_loss[0], 'loss_weight', 1.0)
 
     def run(
         self, features: Any, previous: Any, data_samples: SampleList, views: int

@@ -359,3 +359,46 @@ def test_same_seed_same_plans():
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
     assert runs[0][0] != runs[0][1]
+
+
+@pytest.mark.filterwarnings('ignore:"dropout" is deprecated')
+def test_knet_takes_the_loss_of_its_first_head():
+    # It holds heads, and has no loss of its own.
+    cfg = segmentor_config()
+    common = dict(num_classes=5, norm_cfg=dict(type='BN'), dropout_ratio=0.0)
+    first = dict(cfg['decode_head'], type='UPerHead', dropout_ratio=0.0)
+    update = dict(
+        type='KernelUpdateHead',
+        num_classes=5,
+        num_ffn_fcs=1,
+        num_heads=2,
+        num_mask_fcs=1,
+        feedforward_channels=16,
+        in_channels=8,
+        out_channels=8,
+        dropout=0.0,
+        conv_kernel_size=1,
+        with_ffn=True,
+        feat_transform_cfg=dict(conv_cfg=dict(type='Conv2d'), act_cfg=None),
+        kernel_updator_cfg=dict(
+            type='KernelUpdator',
+            in_channels=8,
+            feat_channels=8,
+            out_channels=8,
+            act_cfg=dict(type='ReLU'),
+            norm_cfg=dict(type='LN'),
+        ),
+    )
+    cfg['decode_head'] = dict(
+        type='IterativeDecodeHead',
+        num_stages=2,
+        kernel_update_head=[update, update],
+        kernel_generate_head=dict(first, **common),
+    )
+    model = build(cfg, COSUB)
+    head = list_heads(model)[0]
+    assert head.activations == {'softmax'}
+    assert head.averages_all_pixels
+    losses = model.loss(*labelled_images())
+    assert losses['decode.loss_co_training'] > 0
+    assert 'decode.loss_ce.s1' in losses
