@@ -370,7 +370,7 @@ def test_knet_takes_the_loss_of_its_first_head():
     update = dict(
         type='KernelUpdateHead',
         num_classes=5,
-        num_ffn_fcs=1,
+        num_ffn_fcs=2,
         num_heads=2,
         num_mask_fcs=1,
         feedforward_channels=16,
