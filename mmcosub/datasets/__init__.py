@@ -3,10 +3,11 @@
 from .checks import check_segmentation_data
 from .digit_scenes import DigitScenesDataset, make_digit, make_scene, split_digits
 from .fashion_scenes import FashionScenesDataset
-from .guard import GuardedPipeline, guard
+from .guard import BadSamples, GuardedPipeline, guard
 from .image_folder import ImageFolder
 
 __all__ = [
+    'BadSamples',
     'DigitScenesDataset',
     'FashionScenesDataset',
     'GuardedPipeline',

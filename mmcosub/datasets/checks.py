@@ -1,6 +1,7 @@
 """Checks of a segmentation dataset before training starts."""
 
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,11 @@ from typing import Any
 import numpy as np
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
+from PIL import Image
 
-from .guard import label_values_out_of_range
+from .label_maps import check_depth, check_size, label_values_out_of_range
+
+_ORIENTATION = 0x0112  # of EXIF: from 5 on, height and width change places
 
 
 def check_segmentation_data(
@@ -40,6 +44,8 @@ def check_segmentation_data(
             continue
         setting = 'num_classes of model.decode_head (and auxiliary_head)'
         check_class_count(dataset, num_classes, setting)
+        if dataset.ann_file:
+            check_list(dataset.ann_file)
         _check_folders(dataset)
         dataset.serialize_data = False  # it cannot serialize an empty list
         dataset.full_init()
@@ -101,6 +107,77 @@ def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
         )
 
 
+def check_class_names(training: Any, validation: Any) -> None:
+    """Refuse data whose classes are others in validation than in training.
+
+    Args:
+        training (BaseDataset): Dataset to train on; one that names no classes passes.
+        validation (BaseDataset): Dataset to validate on.
+
+    Raises:
+        ValueError: If names or their order differ.
+    """
+    names = [
+        (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        for dataset in (training, validation)
+    ]
+    before, after = (None if each is None else [*map(str, each)] for each in names)
+    if before is None or after is None or before == after:
+        return
+    only = [sorted({*a} - {*b})[:4] for a, b in ((before, after), (after, before))]
+    raise ValueError(
+        'Training and validation have other classes, so the accuracy would mean '
+        f'nothing: only in training {only[0]}, only in validation {only[1]}'
+        + ('.' if any(only) else ', but they are in another order.')
+        + ' Give the class folders the same names, an empty one where there is no '
+        'image, or set classes in both datasets.'
+    )
+
+
+def check_list(path: str) -> None:
+    """Refuse a list of samples with blank lines, which would be samples without name.
+
+    Args:
+        path (str): Text file with one sample in a line. One that is not there, or of
+            another kind, passes.
+
+    Raises:
+        ValueError: If a line is blank.
+    """
+    if not path.endswith('.txt') or not Path(path).is_file():
+        return
+    lines = Path(path).read_text().split('\n')
+    if lines and not lines[-1]:
+        lines.pop()  # after the last line's end
+    blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
+    if blank:
+        raise ValueError(
+            f'{path} has blank lines: line {", ".join(map(str, blank[:5]))}. Take them '
+            'out.'
+        )
+
+
+def check_links(folder: str) -> None:
+    """Refuse links to a folder that they are in: the search would go round.
+
+    Args:
+        folder (str): Folder of images.
+
+    Raises:
+        ValueError: If there is such a link.
+    """
+    for parent, inner, _ in os.walk(folder):
+        for name in inner:
+            path = os.path.join(parent, name)
+            if os.path.islink(path):
+                target, here = os.path.realpath(path), os.path.realpath(parent)
+                if os.path.commonpath([target, here]) == target:
+                    raise ValueError(
+                        f'{path} is a link to a folder that it is in, so the same '
+                        'images would be found again and again. Delete the link.'
+                    )
+
+
 def _check_folders(dataset: BaseSegDataset) -> None:
     listed = dataset.ann_file
     if listed and not Path(listed).exists():
@@ -121,6 +198,7 @@ def _check_folders(dataset: BaseSegDataset) -> None:
         )
         if not Path(folder).is_dir():
             raise FileNotFoundError(f'There is no folder {folder}. {mend}')
+        check_links(folder)
         if next(Path(folder).rglob(f'*{suffix}'), None) is None:
             raise FileNotFoundError(f'{folder} has no file *{suffix}. {mend}')
 
@@ -163,14 +241,16 @@ def _check_labels(
             'in both, or in the dataset only.'
         )
     count = min(samples, len(dataset))
+    ignored = 0
     for i in np.linspace(0, len(dataset) - 1, count).astype(int):
         info = dataset.get_data_info(int(i))
         try:
-            labels = loaders[0](dict(info))['gt_seg_map']
+            loaded = loaders[0](dict(info))
         except Exception as error:
             raise ValueError(
                 f'The label {info["seg_map_path"]} cannot be read: {error}'
             ) from error
+        labels = loaded['gt_seg_map']
         if labels.ndim != 2:
             raise ValueError(
                 f'The label {info["seg_map_path"]} has {labels.shape[2]} channels. A '
@@ -184,3 +264,25 @@ def _check_labels(
                 'ignore). Mend the file, or set num_classes; if 0 means "no class" '
                 'in these labels, set reduce_zero_label=True.'
             )
+        check_depth(info['seg_map_path'])
+        size = _size_of_image(info.get('img_path'))
+        if size:
+            check_size({**loaded, 'ori_shape': size})
+        ignored += bool((labels == ignore_index).all())
+    if ignored == count:
+        raise ValueError(
+            f'All {count} label maps that were looked at have nothing but '
+            f'{ignore_index}, which is ignored: there would be nothing to learn. If '
+            '0 is a class in these labels, set reduce_zero_label=False.'
+        )
+
+
+def _size_of_image(path: str | None) -> tuple[int, int] | None:
+    """Height and width of an image as it is loaded; None if it cannot be opened."""
+    try:
+        with Image.open(path or '') as image:
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
+            width, height = image.size
+    except OSError:  # said when it is loaded
+        return None
+    return (width, height) if turned else (height, width)

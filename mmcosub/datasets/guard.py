@@ -1,30 +1,81 @@
 """Errors of a dataset's pipeline that name the file."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
+
+from .label_maps import check_depth, check_size, label_values_out_of_range
+
+
+class BadSamples:
+    """What becomes of bad samples, and a list of them that all workers write to.
+
+    Args:
+        policy (str): 'raise' to end the run at one, 'skip' to take another sample in
+            its place.
+        listed (Path): File of the list, a line each.
+
+    Raises:
+        ValueError: If the policy is neither.
+    """
+
+    def __init__(self, policy: str, listed: Path) -> None:
+        if policy not in ('raise', 'skip'):
+            raise ValueError(
+                f"bad_data={policy!r} must be 'raise', to end the run at a bad sample, "
+                "or 'skip', to count and list it and to take another."
+            )
+        self.skip = policy == 'skip'
+        self.listed = listed
+
+    def note(self, names: str, reason: str) -> None:
+        """Note a sample, once.
+
+        Args:
+            names (str): Its files.
+            reason (str): What is wrong with it.
+        """
+        if names not in self.names():
+            with self.listed.open('a') as file:
+                file.write(f'{names}\t{" ".join(reason.split())}\n')
+
+    def names(self) -> list[str]:
+        """Files of the samples that were noted so far, by any process."""
+        if not self.listed.is_file():
+            return []
+        return [line.split('\t')[0] for line in self.listed.read_text().splitlines()]
 
 
 class GuardedPipeline:
     """A pipeline whose errors name the files that it was working on.
 
-    Besides, a label value that no class has is an error here, rather than a wrong
-    index in a loss, or an assertion on the device, later.
+    Besides, what makes a label map another than it seems is an error here: a size that
+    is not its image's, values of more than 8 bits, or that no class has.
 
     Args:
         pipeline (Callable): The pipeline.
-        num_classes (int): Number of classes of the model.
+        num_classes (int, optional): Number of classes of a segmentor, to look at label
+            maps. None not to.
         ignore_index (int): Label of pixels to leave out.
+        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
+            error.
     """
 
     def __init__(
-        self, pipeline: Callable[[dict], Any], num_classes: int, ignore_index: int
+        self,
+        pipeline: Callable[[dict], Any],
+        num_classes: int | None,
+        ignore_index: int,
+        bad: BadSamples | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.num_classes = num_classes
         self.ignore_index = ignore_index
+        self.bad = bad
 
     @property
     def transforms(self) -> list:
@@ -37,32 +88,63 @@ class GuardedPipeline:
         Args:
             results (dict): What the dataset knows of one sample.
 
+        Returns:
+            What the pipeline returns; None for a bad sample that is to be skipped, for
+            which the dataset takes another.
+
         Raises:
-            ValueError: If it fails, or a label value is out of range, naming the
-                sample's files.
+            ValueError: If it fails, or the label map is wrong, naming the sample's
+                files.
         """
         files = [results.get(key) for key in ('img_path', 'seg_map_path')]
         names = ' and '.join(str(file) for file in files if file)
         try:
-            sample = self.pipeline(results)
-        except Exception as error:
-            raise ValueError(
-                f'{names} could not be loaded or transformed '
-                f'({type(error).__name__}: {error}). If a file is broken, replace it '
-                'or take both out of their folders.'
-            ) from error
-        labels = _labels(sample)
-        if labels is not None:
-            wrong = label_values_out_of_range(
-                labels, self.num_classes, self.ignore_index
-            )
-            if wrong:
+            return self._run(results, names)
+        except ValueError as error:
+            if self.bad is None or not self.bad.skip:
+                raise
+            self.bad.note(names, str(error))
+            return None
+
+    def _run(self, results: dict, names: str) -> Any:
+        transforms = getattr(self.pipeline, 'transforms', [self.pipeline])
+        sample: Any = results
+        looked = self.num_classes is None
+        for transform in transforms:
+            try:
+                sample = transform(sample)
+            except Exception as error:
                 raise ValueError(
-                    f'The label of {names} has the values {wrong}, but the model has '
-                    f'classes 0 to {self.num_classes - 1} (and {self.ignore_index} to '
-                    'ignore). Mend the file, num_classes or reduce_zero_label.'
-                )
+                    f'{names} could not be loaded or transformed '
+                    f'({type(error).__name__}: {error}). If a file is broken, replace '
+                    'it or take both out of their folders.'
+                ) from error
+            if sample is None:
+                return None
+            if not looked and isinstance(sample, dict) and 'gt_seg_map' in sample:
+                looked = True
+                self._look_at_label_map(sample, names)
+        labels = None if self.num_classes is None else _labels(sample)
+        if labels is not None:
+            self._look_at_values(labels, names)
         return sample
+
+    def _look_at_label_map(self, results: dict, names: str) -> None:
+        """Look at a label map that was just loaded."""
+        check_size(results)
+        check_depth(str(results.get('seg_map_path')))
+        if self.bad and (results['gt_seg_map'] == self.ignore_index).all():
+            self.bad.note(names, 'every pixel of the label map is ignored')
+
+    def _look_at_values(self, labels: np.ndarray, names: str) -> None:
+        assert self.num_classes is not None
+        wrong = label_values_out_of_range(labels, self.num_classes, self.ignore_index)
+        if wrong:
+            raise ValueError(
+                f'The label of {names} has the values {wrong}, but the model has '
+                f'classes 0 to {self.num_classes - 1} (and {self.ignore_index} to '
+                'ignore). Mend the file, num_classes or reduce_zero_label.'
+            )
 
 
 def _labels(sample: Any) -> np.ndarray | None:
@@ -78,35 +160,30 @@ def _labels(sample: Any) -> np.ndarray | None:
     return None if label is None else label.data.numpy()
 
 
-def label_values_out_of_range(
-    labels: np.ndarray, num_classes: int, ignore_index: int
-) -> list[int]:
-    """Up to five values of a label map that are neither a class nor to be ignored.
-
-    Args:
-        labels (ndarray): Label map of any shape.
-        num_classes (int): Number of classes.
-        ignore_index (int): Label of pixels to leave out.
-    """
-    wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
-    return np.unique(labels[wrong])[:5].tolist() if wrong.any() else []
-
-
-def guard(dataset: Any, num_classes: int, ignore_index: int = 255) -> None:
+def guard(
+    dataset: Any,
+    num_classes: int | None = None,
+    ignore_index: int = 255,
+    bad: BadSamples | None = None,
+) -> None:
     """Guard the pipelines of a dataset, also inside wrappers, in place.
 
     Args:
         dataset (Any): A built dataset.
-        num_classes (int): Number of classes of the model.
+        num_classes (int, optional): Number of classes of a segmentor, to look at label
+            maps. Defaults to None, not to.
         ignore_index (int): Label of pixels to leave out. Defaults to 255.
+        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
+            error.
     """
-    if isinstance(dataset, BaseSegDataset):
+    if isinstance(dataset, BaseDataset):
         if not isinstance(dataset.pipeline, GuardedPipeline):
+            of_maps = num_classes if isinstance(dataset, BaseSegDataset) else None
             dataset.pipeline = GuardedPipeline(
-                dataset.pipeline, num_classes, ignore_index
+                dataset.pipeline, of_maps, ignore_index, bad
             )
         return
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     for each in inner:
         if each is not None:
-            guard(each, num_classes, ignore_index)
+            guard(each, num_classes, ignore_index, bad)

@@ -1,8 +1,9 @@
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import is_distributed, is_main_process
+from mmengine.dist import is_distributed
 from mmengine.logging import print_log
 from mmengine.model import (
     BaseTTAModel,
@@ -11,7 +12,6 @@ from mmengine.model import (
     revert_sync_batchnorm,
 )
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.registry import DATASETS
 from torch import nn
 
 from mmcosub.checkpoints import (
@@ -21,12 +21,14 @@ from mmcosub.checkpoints import (
     plain_name,
     read_checkpoint,
 )
+from mmcosub.datasets.guard import BadSamples
 from mmcosub.models.attention import accelerate_attention
 from mmcosub.models.lean import CoTrainingDistributedDataParallel
 from mmcosub.registry import RUNNERS
 
 from .co_train import accelerated_model, co_trained_model
 from .cpu_amp import CPUAmpOptimWrapper
+from .data import check_data
 from .lasting import LastingRunner
 
 
@@ -94,23 +96,17 @@ class CoTrainingRunner(LastingRunner):
         Raises:
             ValueError: If the data cannot be what the config says.
         """
-        self._check_data(self._train_dataloader)
-        self._check_data(self._val_dataloader)
-        return super().train()
-
-    def _check_data(self, loader: Any) -> None:
-        model = unwrapped(self.model)
-        if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
-            return
-        classes, to_classify = _classes(model), _classes_of_classifier(model)
-        if classes:
-            _check_scenes(loader, *classes)
-        elif to_classify:
-            from mmcosub.datasets.checks import check_class_count
-
-            dataset = DATASETS.build(loader['dataset'])
-            check_class_count(dataset, to_classify, 'model.head.num_classes')
-            loader['dataset'] = dataset
+        bad = BadSamples(
+            self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
+        )
+        check_data(
+            unwrapped(self.model), self._train_dataloader, self._val_dataloader, bad
+        )
+        try:
+            return super().train()
+        finally:
+            if count := len(bad.names()):
+                self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
 
     # ---- weights to start from ---------------------------------------------------
 
@@ -238,36 +234,6 @@ def is_pretrained(init_cfg: Any) -> bool:
 
 def _names(module: nn.Module) -> list[str]:
     return list(module.state_dict())
-
-
-def _classes(model: nn.Module) -> tuple[int, int] | None:
-    """Number of classes and ignored label of a segmentor, None of another model."""
-    head: Any = getattr(model, 'decode_head', None)
-    if isinstance(head, nn.ModuleList):
-        head = head[-1]
-    if head is None or not hasattr(head, 'num_classes'):
-        return None
-    return head.num_classes, getattr(head, 'ignore_index', 255)
-
-
-def _classes_of_classifier(model: nn.Module) -> int | None:
-    """Number of classes of a classifier, None of another model."""
-    parts = (getattr(model, 'head', None), getattr(model, 'model', None))
-    counts = (getattr(part, 'num_classes', None) for part in parts)
-    return next((count for count in counts if isinstance(count, int)), None)
-
-
-def _check_scenes(loader: dict, num_classes: int, ignore_index: int) -> None:
-    """Check the data of a loader, and have its dataset name what it cannot read."""
-    from mmcosub.datasets import check_segmentation_data, guard
-
-    config = loader['dataset']
-    if is_main_process():
-        check_segmentation_data(config, num_classes, ignore_index)
-    dataset = DATASETS.build(config)
-    # In place, before the loader's workers get their copies.
-    guard(dataset, num_classes, ignore_index)
-    loader['dataset'] = dataset
 
 
 def lean_wrapper(model_wrapper_cfg: dict) -> dict:

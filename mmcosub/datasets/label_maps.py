@@ -1,0 +1,71 @@
+"""What makes a label map another than it seems."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+# Modes of Pillow with more than 8 bits in a channel.
+_WIDE = ('I', 'F')
+
+
+def label_values_out_of_range(
+    labels: np.ndarray, num_classes: int, ignore_index: int
+) -> list[int]:
+    """Up to five values of a label map that are neither a class nor to be ignored.
+
+    Args:
+        labels (ndarray): Label map of any shape.
+        num_classes (int): Number of classes.
+        ignore_index (int): Label of pixels to leave out.
+    """
+    wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
+    return np.unique(labels[wrong])[:5].tolist() if wrong.any() else []
+
+
+def check_depth(path: str) -> None:
+    """Refuse a label file whose values do not fit into the 8 bits that mmseg reads.
+
+    It takes them modulo 256: class 256 would be class 0.
+
+    Args:
+        path (str): The file. One that Pillow cannot open passes.
+
+    Raises:
+        ValueError: If values are above 255, below 0 or no whole numbers.
+    """
+    if not Path(path).is_file():
+        return
+    try:
+        with Image.open(path) as image:  # its header
+            if not image.mode.startswith(_WIDE):
+                return
+            values = np.asarray(image)
+    except OSError:
+        return
+    odd = values[(values < 0) | (values > 255) | (values != np.floor(values))]
+    if odd.size:
+        raise ValueError(
+            f'The label {path} has the values {np.unique(odd)[:5].tolist()}, but label '
+            'maps are read as whole numbers of 8 bits, 0 to 255. Save it anew with '
+            'such.'
+        )
+
+
+def check_size(results: dict) -> None:
+    """Refuse a label map of another size than its image.
+
+    Args:
+        results (dict): What a pipeline knows of a sample when both are loaded.
+
+    Raises:
+        ValueError: If height or width differ.
+    """
+    image, labels = results.get('ori_shape'), results['gt_seg_map'].shape
+    if image is not None and tuple(image[:2]) != labels[:2]:
+        size = 'x'.join(str(side) for side in labels[:2])
+        raise ValueError(
+            f'The label {results.get("seg_map_path")} is of {size} pixels, but the '
+            f'image {results.get("img_path")} of {image[0]}x{image[1]}. Mend either, '
+            'or take both out.'
+        )

@@ -1,0 +1,128 @@
+"""Checks of data and model against each other before training starts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.registry import DATASETS
+from torch import nn
+
+import mmcosub.datasets
+from mmcosub.datasets import BadSamples
+from mmcosub.datasets.checks import (
+    check_class_count,
+    check_class_names,
+    check_links,
+    check_list,
+)
+
+
+def check_data(
+    model: nn.Module, training: Any, validation: Any, bad: BadSamples
+) -> None:
+    """Check the data of both loaders, and have their datasets name what is bad.
+
+    Args:
+        model (nn.Module): Segmentor or classifier; the data of another are taken as
+            they are.
+        training (dict | DataLoader): Loader to train on. In the config of one the
+            dataset is put in place of its config.
+        validation (dict | DataLoader, optional): Loader to validate on, likewise.
+        bad (BadSamples): What becomes of bad samples of training.
+
+    Raises:
+        ValueError: If data and model do not fit.
+        FileNotFoundError: If files are missing.
+    """
+    for loader, policy in ((training, bad), (validation, None)):
+        if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
+            continue
+        config = loader['dataset']
+        scenes, to_classify = classes_of(model), _classes_of_classifier(model)
+        if scenes:
+            check_heads(model)
+            if is_main_process():
+                mmcosub.datasets.check_segmentation_data(config, *scenes)
+            loader['dataset'] = DATASETS.build(config)
+            # In place, before the loader's workers get their copies.
+            mmcosub.datasets.guard(loader['dataset'], *scenes, policy)
+        elif to_classify:
+            root = Path(config.get('data_root') or '')
+            check_list(str(root / (config.get('ann_file') or '')))
+            prefix = config.get('data_prefix') or ''
+            if isinstance(prefix, str):
+                check_links(str(root / prefix))
+            dataset = DATASETS.build(config)
+            check_class_count(dataset, to_classify, 'model.head.num_classes')
+            mmcosub.datasets.guard(dataset, bad=policy)
+            loader['dataset'] = dataset
+    both = [each['dataset'] for each in (training, validation) if _is_config(each)]
+    if len(both) == 2:
+        check_class_names(*both)
+
+
+def classes_of(model: nn.Module) -> tuple[int, int] | None:
+    """Number of classes and ignored label of a segmentor, None of another model.
+
+    Args:
+        model (nn.Module): The model.
+    """
+    head: Any = getattr(model, 'decode_head', None)
+    if isinstance(head, nn.ModuleList):
+        head = head[-1]
+    if head is None or not hasattr(head, 'num_classes'):
+        return None
+    return head.num_classes, getattr(head, 'ignore_index', 255)
+
+
+def check_heads(model: nn.Module) -> None:
+    """Refuse heads of a segmentor that disagree on the classes.
+
+    Args:
+        model (nn.Module): The segmentor.
+
+    Raises:
+        ValueError: If an auxiliary head has other classes than the main one, or a loss
+            has weights for another number of them.
+    """
+    wanted, _ = classes_of(model) or (None, None)
+    for name, head in _heads(model):
+        classes = getattr(head, 'num_classes', wanted)
+        if classes != wanted:
+            raise ValueError(
+                f'model.{name}.num_classes is {classes}, but that of the last decode '
+                f'head {wanted}. They see the same labels: set both to the same.'
+            )
+        losses = getattr(head, 'loss_decode', ())
+        for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
+            weights = getattr(loss, 'class_weight', None)
+            outputs = getattr(head, 'out_channels', classes)
+            if isinstance(weights, list | tuple) and len(weights) not in (
+                classes,
+                outputs,
+            ):
+                raise ValueError(
+                    f'model.{name}.loss_decode.class_weight has {len(weights)} '
+                    f'weights, but there are {classes} classes. Give one for each.'
+                )
+
+
+def _heads(model: Any) -> Iterator[tuple[str, Any]]:
+    for name in ('decode_head', 'auxiliary_head'):
+        head = getattr(model, name, None)
+        if isinstance(head, nn.ModuleList):
+            yield from ((f'{name}.{i}', each) for i, each in enumerate(head))
+        elif head is not None:
+            yield name, head
+
+
+def _is_config(loader: Any) -> bool:
+    return isinstance(loader, dict) and not isinstance(loader['dataset'], dict)
+
+
+def _classes_of_classifier(model: nn.Module) -> int | None:
+    """Number of classes of a classifier, None of another model."""
+    parts = (getattr(model, 'head', None), getattr(model, 'model', None))
+    counts = (getattr(part, 'num_classes', None) for part in parts)
+    return next((count for count in counts if isinstance(count, int)), None)

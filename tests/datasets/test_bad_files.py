@@ -1,0 +1,208 @@
+"""Data that are not what they seem: refused, or counted, listed and left out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+from conftest import load_tool
+from PIL import Image
+
+from benchmarks.fault_settings import Setting, arguments
+
+LABEL = 'scenes/annotations/training/3.png'
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> list[str]:
+    """Arguments to train a segmentor on data made below ``tmp_path``."""
+    return [*arguments(Setting(), tmp_path, 4), '--work-dir', str(tmp_path / 'w')]
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> list[str]:
+    """Arguments to train a classifier on data made below ``tmp_path``."""
+    argv = arguments(Setting(classify=True), tmp_path, 4)
+    return [*argv, '--work-dir', str(tmp_path / 'w')]
+
+
+def other_size(path: Path) -> None:
+    cv2.imwrite(str(path), np.ones((20, 24), np.uint8))
+
+
+def sixteen_bits(path: Path) -> None:
+    cv2.imwrite(str(path), np.full((40, 48), 257, np.uint16))
+
+
+def floats(path: Path) -> None:
+    Image.fromarray(np.full((40, 48), 1.5, np.float32), 'F').save(path, 'TIFF')
+
+
+def all_ignored(path: Path) -> None:
+    cv2.imwrite(str(path), np.full((40, 48), 0, np.uint8))  # reduce_zero_label
+
+
+def refused(
+    capsys: pytest.CaptureFixture, call: Callable, argv: list[str], status: int = 2
+) -> str:
+    with pytest.raises(SystemExit) as exit_:
+        call(argv)
+    assert exit_.value.code == status
+    said = capsys.readouterr()
+    return said.err if status == 2 else said.out
+
+
+WRONG = [
+    (other_size, 'is of 20x24 pixels, but the image'),
+    (sixteen_bits, 'has the values [257], but label maps are read as whole numbers'),
+    pytest.param(
+        floats,
+        'has the values [1.5], but label maps are read as whole numbers',
+        marks=pytest.mark.filterwarnings('ignore'),
+    ),
+]
+
+
+@pytest.mark.parametrize('sampled', [True, False])
+@pytest.mark.parametrize(('spoil', 'said'), WRONG)
+def test_wrong_label_maps(
+    spoil: Callable,
+    said: str,
+    sampled: bool,
+    data: list[str],
+    tmp_path: Path,
+    train: ModuleType,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before training, or where it was not looked at before, when it is loaded."""
+    spoil(tmp_path / LABEL)
+    if not sampled:
+        monkeypatch.setattr('mmcosub.datasets.check_segmentation_data', lambda *a: None)
+    line = refused(capsys, train.main, data)
+    assert said in line
+    assert LABEL in line
+
+
+def test_skipped_counted_and_listed(
+    data: list[str],
+    tmp_path: Path,
+    train: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another sample takes the place; a map with nothing to learn is only listed."""
+    monkeypatch.setattr('mmcosub.datasets.check_segmentation_data', lambda *a: None)
+    other_size(tmp_path / LABEL)
+    all_ignored(tmp_path / LABEL.replace('3', '5'))
+    (tmp_path / 'scenes/images/training/6.jpg').write_bytes(b'no picture')
+    options = ['bad_data=skip', 'train_cfg.max_iters=12']
+    options += ['train_dataloader.num_workers=2']
+    train.main([*data, '--cfg-options', *options])
+    lines = (tmp_path / 'w' / 'bad_data.txt').read_text().splitlines()
+    assert len(lines) == 3
+    found = {line.split('.jpg')[0][-1]: line for line in lines}
+    assert 'pixels, but the image' in found['3']
+    assert 'every pixel of the label map is ignored' in found['5']
+    assert 'could not be loaded' in found['6']
+    log = next((tmp_path / 'w').glob('*/*.log')).read_text()
+    assert '3 bad samples are listed in' in log
+
+
+def test_nothing_to_learn(
+    data: list[str], tmp_path: Path, train: ModuleType, capsys: pytest.CaptureFixture
+) -> None:
+    for path in (tmp_path / LABEL).parent.iterdir():
+        all_ignored(path)
+    assert 'have nothing but 255' in refused(capsys, train.main, data)
+
+
+def test_unknown_policy(
+    data: list[str], train: ModuleType, capsys: pytest.CaptureFixture
+) -> None:
+    said = refused(capsys, train.main, [*data, '--cfg-options', 'bad_data=ignore'])
+    assert "bad_data='ignore' must be 'raise'" in said
+
+
+def test_damaged_image_in_a_class_folder(
+    classes: list[str],
+    tmp_path: Path,
+    train: ModuleType,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    bad = tmp_path / 'classes' / 'train' / 'a' / '0.png'
+    bad.write_bytes(bad.read_bytes()[:50])
+    assert str(bad) in refused(capsys, train.main, classes)
+    train.main([*classes, '--cfg-options', 'bad_data=skip'])
+    assert (tmp_path / 'w' / 'bad_data.txt').read_text().startswith(f'{bad}\t')
+
+
+def test_other_class_folders_in_validation(
+    classes: list[str],
+    tmp_path: Path,
+    train: ModuleType,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    folder = tmp_path / 'classes' / 'val'
+    (folder / 'a').rename(folder / 'c')
+    said = refused(capsys, train.main, classes)
+    assert "only in training ['a'], only in validation ['c']" in said
+
+
+def test_loop_of_links(
+    data: list[str], tmp_path: Path, train: ModuleType, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'scenes/images/training/again').symlink_to(tmp_path / 'scenes')
+    assert 'again is a link to a folder that it is in' in refused(
+        capsys, train.main, data
+    )
+
+
+def test_blank_lines(
+    data: list[str], tmp_path: Path, train: ModuleType, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'scenes' / 'list.txt').write_text('0\n\n1\n')
+    options = ['--cfg-options', 'train_dataloader.dataset.ann_file=list.txt']
+    assert 'list.txt has blank lines: line 2' in refused(
+        capsys, train.main, [*data, *options]
+    )
+
+
+@pytest.mark.parametrize(
+    ('option', 'said'),
+    [
+        ('model.auxiliary_head.num_classes=7', 'auxiliary_head.num_classes is 7'),
+        (
+            'model.decode_head.loss_decode.class_weight=[1.0,2.0]',
+            'class_weight has 2 weights, but there are 5 classes',
+        ),
+    ],
+)
+def test_heads_that_disagree(
+    option: str,
+    said: str,
+    data: list[str],
+    train: ModuleType,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    assert said in refused(capsys, train.main, [*data, '--cfg-options', option])
+
+
+@pytest.mark.filterwarnings('ignore:This process .* is multi-threaded')
+def test_tool(data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Every sample is looked at; pictures that OpenCV reads although cut short, too."""
+    tool = load_tool('analysis_tools/check_dataset')
+    tool.main([*data, '--processes', '2'])
+    assert 'train: 8 samples, none is bad' in capsys.readouterr().out
+    other_size(tmp_path / LABEL)
+    sixteen_bits(tmp_path / LABEL.replace('3', '4'))
+    all_ignored(tmp_path / LABEL.replace('3', '5'))
+    image = tmp_path / 'scenes/images/training/6.jpg'
+    image.write_bytes(image.read_bytes()[:-300])
+    said = refused(capsys, tool.main, [*data, '--processes', '2'], status=1)
+    assert 'train: 4 of 8 samples are bad' in said
+    assert 'val: 4 samples, none is bad' in said
+    lines = (tmp_path / 'w' / 'bad_train.txt').read_text().splitlines()
+    expected = ['pixels, but the image', '[257]', 'every pixel', 'truncated']
+    assert all(part in line for part, line in zip(expected, lines, strict=True))

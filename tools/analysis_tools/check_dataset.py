@@ -1,0 +1,110 @@
+#!/usr/bin/env python
+"""Read every image and label map of a dataset, in parallel, and list what is wrong."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import DATASETS, init_default_scope
+from rich.progress import track
+
+from mmcosub.datasets.checks import check_links, check_list
+from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+FOUND = 1
+"""Exit status when something is wrong with the data."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description='Read every image and label map of a dataset, as training would: '
+        'pictures that are cut short, label maps of another size than their image, of '
+        'more than 8 bits, with values that no class has, or with nothing to learn.'
+    )
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument(
+        '--splits',
+        nargs='+',
+        choices=('train', 'val', 'test'),
+        default=['train', 'val'],
+        help='data to look at (default: train val)',
+    )
+    parser.add_argument(
+        '--processes',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='how many look at the same time (default: one a core)',
+    )
+    add_common_arguments(parser)
+    return parser
+
+
+def leaves(dataset: Any) -> Iterator[Any]:
+    """The datasets inside wrappers."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner == [None]:
+        yield dataset
+    for each in inner:
+        if each is not None:
+            yield from leaves(each)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        if args.processes < 1:
+            raise ValueError(f'--processes {args.processes} must be 1 or more.')
+        cfg = load_config(args)
+        import_stack_quietly()
+        init_default_scope(cfg.get('default_scope') or 'mmseg')
+        head = cfg.model.get('decode_head') or {}
+        heads = head if isinstance(head, list) else [head]
+        ignore = heads[-1].get('ignore_index', 255)
+        total = sum(check(cfg, split, args.processes, ignore) for split in args.splits)
+    if total:
+        sys.exit(FOUND)
+
+
+def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
+    """Look at one split; the number of its bad samples."""
+    from mmcosub.datasets.inspection import Inspected, inspect
+
+    loader = cfg.get(f'{split}_dataloader')
+    if not loader:
+        print(f'{split}: the config has no {split}_dataloader')
+        return 0
+    for key in ('ann_file', 'data_prefix'):
+        place = loader.dataset.get(key)
+        if isinstance(place, str):
+            path = str(Path(loader.dataset.get('data_root') or '', place))
+            (check_list if key == 'ann_file' else check_links)(path)
+    problems = []
+    count = 0
+    for dataset in leaves(DATASETS.build(loader.dataset)):
+        dataset.full_init()
+        looked = inspect(Inspected(dataset, ignore_index), processes)
+        shown = track(looked, total=len(dataset), description=split)
+        problems += [problem for _, problem in shown if problem]
+        count += len(dataset)
+    listed = Path(cfg.work_dir, f'bad_{split}.txt')
+    if problems:
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        listed.write_text(''.join(' '.join(p.split()) + '\n' for p in problems))
+        print(
+            f'{split}: {len(problems)} of {count} samples are bad, listed in {listed}'
+        )
+        for problem in problems[:5]:
+            print(f'  {" ".join(problem.split())}')
+    else:
+        print(f'{split}: {count} samples, none is bad')
+    return len(problems)
+
+
+if __name__ == '__main__':
+    main()
