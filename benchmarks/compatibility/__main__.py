@@ -80,7 +80,6 @@ def apart(work: Callable[[Any], dict], case: Any, seconds: int) -> dict:
 
 def main() -> None:
     args = parse_args()
-    os.nice(10)
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
     import_stack_quietly()

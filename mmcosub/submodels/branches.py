@@ -8,6 +8,7 @@ its branches in the order in which it runs them. See ``blocks`` for the table an
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,8 +25,8 @@ class Branch:
         drop_path (str, optional): Dotted name, from the block, of the module that
             drops this branch in the stock network. None if the stock network never
             drops it.
-        shortcut (Callable, optional): ``shortcut(block, x)``, what ``f(x)`` is added
-            to, such as a ResNet's down-sampling. Defaults to None, ``x`` itself.
+        shortcut (Callable, optional): ``shortcut(block, x, *args)``, what ``f(x)`` is
+            added to, such as a ResNet's down-sampling. Defaults to None, ``x`` itself.
         after (Callable, optional): ``after(block, sum)``, what the block does to the
             sum, such as a ResNet's activation. It must not work in place. Defaults to
             None, nothing.
@@ -42,9 +43,12 @@ class Branch:
 
 
 _BLOCKS: dict[str, tuple[Branch, ...]] = {}
+_OUTPUTS: dict[str, Callable] = {}
 
 
-def register_block(name: str, *branches: Branch) -> None:
+def register_block(
+    name: str, *branches: Branch, output: Callable[..., Any] | None = None
+) -> None:
     """Make the branches of a block class known.
 
     Args:
@@ -54,8 +58,12 @@ def register_block(name: str, *branches: Branch) -> None:
             The block must compute ``x = after(shortcut(x) + f(x))`` for each, and
             nothing else. None at all for a block that runs as it stands with all that
             is in it, such as where rows become something else than samples.
+        output (Callable, optional): ``output(block, x, *args)``, what ``forward``
+            returns, given what came of the branches. Defaults to None, ``x`` itself.
     """
     _BLOCKS[name] = branches
+    if output is not None:
+        _OUTPUTS[name] = output
 
 
 _FIXED_BATCH: set[str] = set()
@@ -101,6 +109,15 @@ def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
         branches = _BLOCKS.get(f'{cls.__module__}.{cls.__qualname__}')
         if branches is not None:
             return branches if own is getattr(cls, 'forward', None) else None
+    return None
+
+
+def block_output(block: nn.Module) -> Callable[..., Any] | None:
+    """What makes a known block's output of what came of its branches, if anything."""
+    for cls in type(block).__mro__:
+        name = f'{cls.__module__}.{cls.__qualname__}'
+        if name in _BLOCKS:
+            return _OUTPUTS.get(name)
     return None
 
 

@@ -3,7 +3,7 @@
 Shapes: ``R`` rows, ``K`` of them kept, ``...`` whatever the tensors have behind.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,7 @@ from torch import Tensor
 
 from .branches import Site
 from .plan import Step
-
-Residual = Callable[[Tensor], Tensor]
+from .run import BranchCall
 
 
 class PlainRows:
@@ -25,11 +24,11 @@ class PlainRows:
     def __init__(self, factors: Tensor) -> None:
         self.factors = factors
 
-    def __call__(self, x: Tensor, site: Site, i: int, residual: Residual) -> Tensor:
+    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
         """See :class:`~mmcosub.submodels.run.RunBranch`."""
-        _expect_rows(site, x, self.factors.shape[1])
-        y = residual(x)
-        return _after(site, _shortcut(site, x) + _scaled(y, self.factors[i]))
+        _expect_rows(call.site, x, self.factors.shape[1])
+        y = call.residual(x)
+        return call.after(call.shortcut(x) + _scaled(y, self.factors[call.number]))
 
 
 class Rows:
@@ -42,28 +41,27 @@ class Rows:
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = steps
 
-    def __call__(self, x: Tensor, site: Site, i: int, residual: Residual) -> Tensor:
+    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
         """See :class:`~mmcosub.submodels.run.RunBranch`."""
-        step = self.steps[i]
-        _expect_rows(site, x, step.rows)
+        step = self.steps[call.number]
+        _expect_rows(call.site, x, step.rows)
         if step.split is not None:
             x = torch.cat([x, x.index_select(0, step.split)])
         if step.kept is not None and len(step.kept) == 0:
-            parameters = site.block.parameters()
-            return _after(site, _Skipped.apply(_shortcut(site, x), *parameters))
+            return call.after(_Skipped.apply(call.shortcut(x), *call.sources))
         kept = x
         if step.kept is not None:
             x, kept = _Take.apply(x, step.kept)
-        y = residual(kept)
-        x = _shortcut(site, x)
+        y = call.residual(kept)
+        x = call.shortcut(x)
         scale = step.scale
         if isinstance(scale, Tensor) or y.dtype in (torch.float16, torch.bfloat16):
             y, scale = _scaled(y, scale), 1.0
         if step.kept is None:
-            return _after(site, torch.add(x, y, alpha=scale))
+            return call.after(torch.add(x, y, alpha=scale))
         dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
         x = x.to(dtype).index_add(0, step.kept, y.to(dtype), alpha=scale)
-        return _after(site, x)
+        return call.after(x)
 
 
 def _expect_rows(site: Site, x: Tensor, rows: int) -> None:
@@ -74,16 +72,6 @@ def _expect_rows(site: Site, x: Tensor, rows: int) -> None:
             'before it changes the batch dimension, so its submodels cannot be told '
             'apart. docs/add_a_block.md shows how to register what holds it instead.'
         )
-
-
-def _shortcut(site: Site, x: Tensor) -> Tensor:
-    shortcut = site.branch.shortcut
-    return x if shortcut is None else shortcut(site.block, x)
-
-
-def _after(site: Site, x: Tensor) -> Tensor:
-    after = site.branch.after
-    return x if after is None else after(site.block, x)
 
 
 def _scaled(y: Tensor, factor: float | Tensor) -> Tensor:

@@ -2,28 +2,63 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from .branches import Site
+from .branches import Site, block_output
 from .rerouting import Rerouting
+
+
+@dataclass(frozen=True)
+class BranchCall:
+    """One branch of a block, with what else the block's ``forward`` was given.
+
+    Args:
+        site (Site): The branch.
+        number (int): Its number among all branches.
+        residual (Callable): The branch's function of rows.
+        args (tuple): Further arguments of the block.
+        kwargs (dict): Further arguments by name.
+    """
+
+    site: Site
+    number: int
+    residual: Callable[[Tensor], Tensor]
+    args: tuple
+    kwargs: dict
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        """What the branch is added to."""
+        shortcut = self.site.branch.shortcut
+        if shortcut is None:
+            return x
+        return shortcut(self.site.block, x, *self.args, **self.kwargs)
+
+    def after(self, x: Tensor) -> Tensor:
+        """What the block does to the sum."""
+        after = self.site.branch.after
+        return x if after is None else after(self.site.block, x)
+
+    @property
+    def sources(self) -> list[Tensor]:
+        """Whatever else than rows the branch may pass a gradient to."""
+        given = (*self.args, *self.kwargs.values())
+        learned = [t for t in given if isinstance(t, Tensor) and t.requires_grad]
+        return [*self.site.block.parameters(), *learned]
 
 
 class RunBranch(Protocol):
     """Runs one branch of one block on the rows."""
 
-    def __call__(
-        self, x: Tensor, site: Site, i: int, residual: Callable[[Tensor], Tensor]
-    ) -> Tensor:
+    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
         """Compute the block's sum for this branch.
 
         Args:
             x (Tensor): What comes in, of shape (R, ...).
-            site (Site): The branch.
-            i (int): Its number among all branches.
-            residual (Callable): The branch's function of rows.
+            call (BranchCall): The branch.
         """
 
 
@@ -73,7 +108,7 @@ class SubmodelRun(Rerouting):
 
     def _run_block(
         self, branches: list[tuple[int, Site]], x: Tensor, *args: Any, **kwargs: Any
-    ) -> Tensor:
+    ) -> Any:
         for i, site in branches:
             if self.ordered and i != self.progress:
                 expected = self.sites[self.progress % len(self.sites)].name
@@ -84,8 +119,11 @@ class SubmodelRun(Rerouting):
                     '(docs/add_a_block.md).'
                 )
             self.progress += 1
-            x = self.branch(x, site, i, partial(self._residual, site, args, kwargs))
-        return x
+            residual = partial(self._residual, site, args, kwargs)
+            x = self.branch(x, BranchCall(site, i, residual, args, kwargs))
+        block = branches[0][1].block
+        output = block_output(block)
+        return x if output is None else output(block, x, *args, **kwargs)
 
     def _residual(self, site: Site, args: tuple, kwargs: dict, x: Tensor) -> Tensor:
         residual = partial(site.branch.residual, site.block)

@@ -10,6 +10,7 @@ TINY = {**TRANSFORMERS, **CONVOLUTIONS, **TIMM, **TIMM_BUILT}
 
 DROP_TWICE = {
     'mmpretrain BEiT',
+    'mmpretrain BEiT, shared positions',
     'mmpretrain Twins-PCPVT',
     'mmpretrain Twins-SVT',
     'mmseg Twins-PCPVT',

@@ -127,4 +127,30 @@ TRANSFORMERS = {
         last_exp_factor=2,
         out_indices=(0, 2),
     ),
+    'mmpretrain BEiT, shared positions': dict(
+        type='mmpretrain.BEiTViT',
+        use_rel_pos_bias=False,
+        use_shared_rel_pos_bias=True,
+        layer_scale_init_value=0.0,
+        **VIT,
+    ),
+    'mmpretrain DaViT': dict(
+        type='mmpretrain.DaViT',
+        arch=dict(embed_dims=8, depths=[1, 2], num_heads=[1, 2]),
+        window_size=3,
+        out_indices=(0, 1),
+    ),
+    'mmpretrain MViT': dict(
+        type='mmpretrain.MViT',
+        arch=dict(embed_dims=8, num_layers=4, num_heads=1, downscale_indices=[1, 3]),
+        img_size=32,
+        out_scales=(0, 1, 2),
+    ),
+    'mmpretrain MViT, wider behind attention': dict(
+        type='mmpretrain.MViT',
+        arch=dict(embed_dims=8, num_layers=4, num_heads=1, downscale_indices=[1, 3]),
+        img_size=32,
+        out_scales=(2,),
+        dim_mul_in_attention=False,
+    ),
 }

@@ -124,7 +124,7 @@ def assert_fast_equals_plain(model, images, rate, tolerance):
 
 
 @pytest.mark.parametrize('name', TINY)
-@pytest.mark.parametrize(('batch', 'rate'), [(1, 0.5), (3, 0.2), (2, 0.9)])
+@pytest.mark.parametrize(('batch', 'rate'), [(1, 0.7), (3, 0.3)])
 def test_fast_equals_plain(name, batch, rate):
     if name == 'mmpretrain TinyViT' and batch == 1:
         # torch's BatchNorm mistakes the layout of the gradient of a single image's

@@ -140,7 +140,7 @@ def _conv_next(block: Any, x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
-def _shortcut(block: Any, x: Tensor) -> Tensor:
+def _shortcut(block: Any, x: Tensor, shared_rel_pos: Any = None) -> Tensor:
     return block.shortcut(x)
 
 
