@@ -7,6 +7,13 @@ Coupled views (ours), for which the shared prefix alone matters:
     python benchmarks/backbone.py --coupled 0 0.25 0.5 --processor-time \
         --out benchmarks/results/coupled-vit-s.json
 
+Unknown blocks, whose own drop paths are handed the factors, against the masked
+and concatenated form of known ones:
+
+    python benchmarks/backbone.py --arch deit-tiny --batch 8 --rates 0.1 --rounds 9 \
+        --executions plain drop_path --processor-time \
+        --out benchmarks/results/drop-path-vit-t.json
+
 A step is forward and backward of a ViT-S at 224 pixels, batch 16; the optimizer, the
 same for all, is left out. Every round draws new plans.
 """
@@ -22,7 +29,12 @@ from mmpretrain.models.backbones import VisionTransformer
 from timing import compare, report
 
 from mmcosub.schemes import Cosub
-from mmcosub.submodels import EXECUTIONS, find_branches, run_submodels
+from mmcosub.submodels import (
+    EXECUTIONS,
+    called_drop_paths,
+    find_branches,
+    run_submodels,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,6 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--coupled', type=float, nargs='+', help='shares of coupled branches to time'
     )
+    parser.add_argument('--executions', nargs='+', default=EXECUTIONS[:3])
     parser.add_argument(
         '--processor-time',
         action='store_true',
@@ -52,7 +65,7 @@ def main() -> None:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     backbone = VisionTransformer(args.arch, img_size=args.size).to(device)
     images = torch.randn(args.batch, 3, args.size, args.size, device=device)
-    sites = find_branches(backbone)
+    known, drop_paths = find_branches(backbone), called_drop_paths(backbone, images)
     rng = np.random.default_rng(0)
 
     def plain() -> None:
@@ -61,13 +74,14 @@ def main() -> None:
 
     def cosub(scheme: Cosub) -> None:
         backbone.zero_grad()
+        sites = drop_paths if scheme.execution == 'drop_path' else known
         plan = scheme.draw(sites, args.batch, rng)
         outputs, _ = run_submodels(backbone, images, plan, sites, scheme.execution)
         outputs[0].mean().backward()
 
     cases = {'plain training': plain}
     for rate in args.rates:
-        for execution in ['shared_prefix'] if args.coupled else EXECUTIONS:
+        for execution in ['shared_prefix'] if args.coupled else args.executions:
             for coupled in args.coupled or [0.0]:
                 scheme = Cosub(
                     drop_path_rate=rate, execution=execution, coupled=coupled

@@ -9,7 +9,6 @@ from . import (  # noqa: F401  (they fill the table, in the order of the marks)
 )
 from .carry_over import CarryOver, load_backbone
 from .convert import convert_checkpoint
-from .fit import check_overlap, load_for_prediction, load_to_train
 from .formats import (
     Format,
     detect_format,
@@ -17,6 +16,7 @@ from .formats import (
     plain_name,
     register_format,
 )
+from .overlap import check_overlap, load_for_prediction, load_to_train
 from .reading import read_checkpoint, require_file, state_dict, use_reader
 from .writing import checkpoints_in
 

@@ -20,7 +20,7 @@ FAST = {
     'SegformerHead': 'mmcosub.FastSegformerHead',
     'UPerHead': 'mmcosub.FastUPerHead',
 }
-"""Faster classes of the same weights and outputs, by that which they stand for."""
+"""Faster class for each stock class, with the same weights and outputs."""
 
 WRAPPERS = {
     'EncoderDecoder': 'mmcosub.CoTrainingEncoderDecoder',

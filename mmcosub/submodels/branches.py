@@ -19,9 +19,9 @@ class Branch:
 
     Args:
         residual (Callable): ``residual(block, x, *args) -> f(x)``, where ``args`` is
-            whatever else the block's ``forward`` takes. Rows (dimension 0) must not
-            influence one another, and no drop path may act inside. It must be a
-            module-level function, so that models stay picklable.
+            whatever else the block's ``forward`` takes. No row (dimension 0) may
+            influence another, and no drop path may act inside. It must be a function
+            of a module, because models have to stay picklable.
         drop_path (str, optional): Dotted name, from the block, of the module that
             drops this branch in the stock network. None if the stock network never
             drops it.

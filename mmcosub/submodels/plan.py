@@ -2,9 +2,9 @@
 
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows.
 
-A *row* is one entry of the batch that travels through the backbone. Views of a sample
-are the same tensor until one keeps a branch that the other drops; until then one row
-stands for them all, and there it splits.
+A *row* is one entry of the batch that the backbone runs on. As long as the views of a
+sample keep the same branches, they have the same activations, and one row is computed for
+all of them. At the first branch that one view keeps and another drops, the row splits.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Plan:
     """What the samplers drew for one iteration.
 
     Args:
-        multipliers (ndarray): Factor of every branch, of shape (L, V, B): 0 where it
-            is dropped, else usually ``1 / (1 - rate)``.
+        multipliers (ndarray): Factor of every branch, of shape (L, V, B). It is 0
+            where the branch is dropped, and usually ``1 / (1 - rate)`` elsewhere.
     """
 
     multipliers: NDArray[np.float64]
@@ -37,7 +37,7 @@ class Plan:
         return self.multipliers.shape[2]
 
     def of(self, views: list[int]) -> 'Plan':
-        """The same for some of the views."""
+        """Return the plan of some of the views."""
         return Plan(self.multipliers[:, views])
 
     @classmethod
@@ -57,11 +57,12 @@ class Step:
 
     Args:
         rows (int): Number of rows that come in.
-        split (Tensor, optional): Rows to duplicate at the end before the branch.
-            None for none.
-        kept (Tensor, optional): Rows, after the split, that keep the branch. None for
-            all of them.
-        scale (float | Tensor): Factor of the branch, one for all or one a kept row.
+        split (Tensor, optional): Rows to copy to the end of the batch before the
+            branch. None if no row splits.
+        kept (Tensor, optional): Rows that keep the branch, after the split. None if
+            all do.
+        scale (float | Tensor): Factor of the branch: one number, or one for each kept
+            row.
     """
 
     rows: int
@@ -75,12 +76,11 @@ class RowPlan:
     """A plan as instructions for the rows.
 
     Args:
-        steps (list[Step]): One a branch, of length L.
-        rows_of_views (dict[int, Tensor | None]): For every number of rows that occurs,
-            which of them stands for each view of each sample, of shape (V * B, ), views
-            outermost; None if it is every row in order. The number only grows, and
-            each time it does the rows are what they are until the next time, so the
-            number alone tells.
+        steps (list[Step]): What to do at each branch, of length L.
+        rows_of_views (dict[int, Tensor | None]): By number of rows, the row of each
+            view of each sample, of shape (V * B, ), views outermost; None if these are
+            all rows in order. Rows are only ever added, so their number tells how far
+            the backbone has come.
         work (float): Share of the ``L * V * B`` branch evaluations that is computed.
     """
 
@@ -148,8 +148,8 @@ def _split(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     """Split rows until all views of a row have the same factor.
 
-    The largest factor among a row's views stays with the row, so that of two views the
-    one that keeps the branch does; any other factor gets a new row at the end.
+    The views with a row's largest factor stay in it. So of two views, the one that
+    keeps the branch stays. The others move to new rows at the end.
 
     Args:
         row_of (ndarray): Row of each view of each sample, of shape (V * B, ).
@@ -157,8 +157,8 @@ def _split(
         rows (int): Number of rows R before.
 
     Returns:
-        tuple: ``row_of`` and the factor of each row after, and for each new row the old
-        one that it is a copy of.
+        tuple: The row of each view and the factor of each row after the split, and the
+        row that each new one is a copy of.
     """
     source = np.arange(rows)
     while True:
