@@ -130,6 +130,19 @@ def test_lean(scheme, kind, trained):
     assert_same(train(build(KINDS[kind](), cfg)), trained(scheme, kind))
 
 
+@pytest.mark.parametrize('scheme', ['gkt', 'stimulative'])
+def test_subnets_run_together_where_that_is_exact(scheme, trained):
+    assert not build(segmentor(), SCHEMES[scheme]).scheme.joint  # BatchNorm in the head
+    together = build(classifier(), SCHEMES[scheme])
+    apart = build(classifier(), SCHEMES[scheme])
+    assert together.scheme.joint
+    apart.scheme.joint = False
+    got, expected = train(together), train(apart)
+    assert_same(got, expected)
+    # Rows of the first blocks are computed once for all views.
+    assert together.telemetry['branch_work'] < apart.telemetry['branch_work']
+
+
 @pytest.mark.parametrize('scheme', SCHEMES)
 def test_gradient_accumulation(scheme):
     # Twice the same batch and plan, accumulated, is the batch once.

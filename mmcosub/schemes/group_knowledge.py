@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Plan, Site
@@ -24,8 +26,12 @@ class DepthScheme(Scheme):
     """Views that are subnets of the first blocks of each stage, one draw a batch.
 
     View 0 is the full network and sees the label. Subnets are not rescaled; the
-    network's ordinary drop path stays on in all views. They run one after another, each
-    with BatchNorm statistics of its own.
+    network's ordinary drop path stays on in all views.
+
+    Where the model has a BatchNorm in training mode, views run one after another, each
+    with statistics of its own. Elsewhere they run together, which computes the same
+    for less, as they share the rows of the first blocks; with ``lean=True`` one after
+    another all the same.
     """
 
     joint = False
@@ -40,6 +46,12 @@ class DepthScheme(Scheme):
                 f'Every stage of the backbone has one block, so {type(self).__name__} '
                 'has no subnet to draw. Use a deeper network.'
             )
+
+    def prepare(self, model: Any) -> dict[str, nn.Module]:
+        """See :class:`Scheme`: find out whether views can run together."""
+        norms = (m for m in model.modules() if isinstance(m, _BatchNorm))
+        self.joint = not self.lean and not any(norm.training for norm in norms)
+        return super().prepare(model)
 
     def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:
         """Draw the depths of every view but the first.

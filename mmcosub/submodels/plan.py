@@ -3,7 +3,7 @@
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows.
 
 A *row* is one entry of the batch that the backbone runs on. As long as the views of a
-sample keep the same branches, they have the same activations, and one row is computed for
+sample keep the same branches, they have the same activations, and one row stands for
 all of them. At the first branch that one view keeps and another drops, the row splits.
 """
 
