@@ -29,7 +29,8 @@ network of every file of timm that drops paths was built as `--co-train cosub` b
 file of timm) the smallest was then trained for one step at reduced size, batch 2, on
 random images and labels. With every rate and the co-training weight 0, losses and
 gradients have to be those of the stock model, in float64: "gap" is the largest
-difference, of a loss relative to it, of a gradient relative to the largest one.
+difference, of a loss relative to it, of a gradient relative to the largest one. Where
+it is empty, no step was run.
 
 - **shared_prefix, kept_rows**: fast; dropped branches are not computed
   ([what that saves](../README.md#what-is-measured)).

@@ -113,7 +113,8 @@ def train_smallest(
         if entries.get(c.name, {}).get('status') == 'accepted'
         and entries[c.name]['parameters'] < LARGEST
     ]
-    if not candidates or any('measured' in entries[c.name] for c in candidates):
+    done = [entries[c.name].get('measured', {}) for c in candidates]
+    if not candidates or any('losses' in step for step in done):
         return
     case = min(candidates, key=lambda c: entries[c.name]['parameters'])
     found = apart(measured, case, args.seconds)

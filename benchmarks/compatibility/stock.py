@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-SIZE = 64
+SIZE = 32
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from mmpretrain.models.backbones.conformer import Conformer
 from mmpretrain.models.backbones.cspnet import CSPNet, DarknetBottleneck
 from mmpretrain.models.backbones.efficientformer import Meta3D
 from mmpretrain.models.backbones.efficientnet import EdgeResidual
@@ -57,6 +58,23 @@ def efficientformer(rate: float) -> nn.Module:
     """The blocks of EfficientFormer that have attention, over 49 tokens."""
     blocks = [Meta3D(CHANNELS, drop_path=rate) for _ in range(2)]
     return Blocks(nn.Flatten(2), Tokens(), *blocks, stride=4)
+
+
+class Flat(nn.Module):
+    """A network that puts out pairs, as one that puts out their members."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(feature for pair in self.model(images) for feature in pair)
+
+
+def conformer(rate: float) -> nn.Module:
+    """Conformer without drop path, whose convolutions are not known."""
+    arch = dict(embed_dims=8, depths=6, channel_ratio=1, num_heads=2)
+    return Flat(Conformer(arch=arch, base_channels=4, patch_size=16))
 
 
 class Tokens(nn.Module):

@@ -1,6 +1,6 @@
 """Tiny transformers of MMPretrain and MMSegmentation."""
 
-from .blocks import levit
+from .blocks import conformer, levit
 
 ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
 VIT = dict(arch=ARCH, img_size=32, patch_size=8, out_type='featmap', out_indices=(0, 2))
@@ -153,4 +153,5 @@ TRANSFORMERS = {
         out_scales=(2,),
         dim_mul_in_attention=False,
     ),
+    'mmpretrain Conformer': conformer,
 }

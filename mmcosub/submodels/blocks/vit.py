@@ -122,5 +122,9 @@ register_block(
     Branch(_hivit_attention, 'drop_path', exists=_has_attention),
     Branch(_hivit_mlp, 'drop_path'),
 )
-# It gives its feature maps the shape of the images that came in.
-register_fixed_batch('mmpretrain.models.backbones.hivit.HiViT')
+register_fixed_batch(
+    # It gives its feature maps the shape of the images that came in.
+    'mmpretrain.models.backbones.hivit.HiViT',
+    # ViT's layers are in one of its two paths, which meet.
+    'mmpretrain.models.backbones.conformer.Conformer',
+)
