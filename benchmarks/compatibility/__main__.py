@@ -92,6 +92,8 @@ def main() -> None:
             if not args.groups or case.group in args.groups:
                 groups.setdefault(case.group, []).append(case)
         entries = record.setdefault(package, {})
+        if args.groups:
+            groups = {g: groups[g] for g in args.groups if g in groups}
         for group, members in groups.items():
             new = [c for c in members if wanted(entries.get(c.name), group, args)]
             found = apart(all_accepted, new, args.seconds) if new else {}
