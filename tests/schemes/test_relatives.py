@@ -362,3 +362,31 @@ def test_one_block_a_stage():
         embed_dims=8, depths=[1, 1], num_heads=[2, 4]))  # fmt: skip
     with pytest.raises(ValueError, match=r'one block, so Stimulative has no subnet'):
         Stimulative().check(find_branches(model))
+
+
+def test_heads_teach_by_the_soft_loss_of_the_label():
+    # A binary label loss: earlier heads are taught by sigmoids, too.
+    from mmpretrain.structures import DataSample
+    from stock_settings import build as build_model
+    from stock_settings import classifier
+
+    cfg = classifier()
+    cfg['head']['loss'] = dict(type='mmcosub.BinaryCrossEntropyLoss')
+    model = build_model(cfg, dict(type='Collaboration', output=0.0, intermediate=0.8))
+    seen = {}
+    for i, light in enumerate(model.extras['stage_classifiers']):
+        light.register_forward_hook(lambda m, a, z, i=i: seen.update({i + 1: z}))
+    model.head.register_forward_hook(lambda m, a, z: seen.update({0: z}))
+    images, _ = labelled_images(batch=3)
+    samples = [DataSample().set_gt_label(i) for i in range(3)]
+    losses = model.loss(images.double(), samples)
+    z = [seen[i] for i in range(len(seen))]
+    assert len(z) == 3
+    terms = []
+    for i, student in enumerate(z):
+        others = torch.stack([t.detach() for k, t in enumerate(z) if k != i])
+        target = (others.mean(0) / 2).sigmoid()
+        loss = F.binary_cross_entropy_with_logits(student / 2, target)
+        terms.append(4 * loss)  # T * T
+    expected = 0.8 * 0.5 * torch.stack(terms).mean()
+    torch.testing.assert_close(losses['loss_heads'], expected)
