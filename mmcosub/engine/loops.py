@@ -68,7 +68,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         if self._iter:
-            if not self.fast_forward_on_resume:
+            # OpenMMLab's own mmengine knows no such setting.
+            if not getattr(self, 'fast_forward_on_resume', False):
                 self.dataloader_iterator.skip_iter(self._iter)
             self._validate_if_due()
         while self._iter < self._max_iters and not self.stop_training:
