@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.mmcosub-installed
 PYTEST := $(BIN)/python -m pytest
 # Written into an environment of ours only; one that is given is taken as it is.
+LOCKED := 3.11 Linux x86_64
 READY := $(if $(filter .venv,$(VENV)),$(STAMP),$(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format zoo bench clean
+.PHONY: help demo test test-all lint format zoo bench faults lock audit clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[.a-z][.a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' \
@@ -41,19 +42,41 @@ zoo: $(READY)  ## rewrite the metafiles and tables of configs/ after a change th
 bench: $(READY)  ## measure step times
 	$(BIN)/python benchmarks/fast.py
 
+faults: $(READY)  ## kill, stop and feed with bad input; writes docs/reliability.md
+	$(BIN)/python benchmarks/faults.py
+
+lock: $(READY)  ## rewrite requirements/locked.txt from pinned.txt
+	$(BIN)/pip install --dry-run --ignore-installed --quiet --report build-report.json \
+	    --requirement requirements/pinned.txt
+	$(BIN)/python requirements/lock.py build-report.json
+	rm build-report.json
+
+audit: $(READY)  ## look the locked packages up among known vulnerabilities (network)
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit
+	build/audit/bin/pip-audit --require-hashes --disable-pip \
+	    --requirement requirements/locked.txt
+
 clean:  ## remove what the targets made, the environment included
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo_output
 	rm -rf .venv
 
-# Order matters: torch and torchvision in one command, before what imports them.
-$(STAMP): requirements/pinned.txt setup.py
+# By hash where requirements/locked.txt is for this platform. Elsewhere order matters:
+# torch and torchvision in one command, before what imports them.
+$(STAMP): requirements/pinned.txt requirements/locked.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo 'The pinned environment needs Python 3.11 or later, and $(PYTHON) is' \
 	        "$$($(PYTHON) --version 2>&1)." \
 	        'Name another: make .venv PYTHON=python3.12' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install $$(grep -E '^(torch|torchvision)==' requirements/pinned.txt)
-	$(BIN)/pip install --requirement requirements/pinned.txt
+	if [ "$$($(BIN)/python -c 'import platform as p; \
+	    print(p.python_version().rpartition(".")[0], p.system(), p.machine())' \
+	    )" = '$(LOCKED)' ]; then \
+	    $(BIN)/pip install --require-hashes --requirement requirements/locked.txt; \
+	else \
+	    $(BIN)/pip install $$(grep -E '^torch(vision)?==' requirements/pinned.txt) && \
+	    $(BIN)/pip install --requirement requirements/pinned.txt; \
+	fi
 	$(BIN)/pip install --no-deps --editable .
 	touch $@

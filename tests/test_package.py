@@ -219,6 +219,22 @@ def test_pins_satisfy_the_requirements() -> None:
                 assert re.split('[><=]', line)[0] in pins, line
 
 
+def test_the_lock_has_every_pin_and_a_hash_for_each() -> None:
+    text = (ROOT / 'requirements/locked.txt').read_text()
+    locked = re.findall(r'^(\S+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$', text, re.M)
+    assert len(locked) == text.count('==')
+
+    def normal(name: str) -> str:
+        return re.sub('[-_.]+', '-', name).lower()
+
+    versions = {normal(name): version for name, version in locked}
+    for line in (ROOT / 'requirements/pinned.txt').read_text().splitlines():
+        if '==' in line:
+            name, version = line.split('==')
+            assert versions.get(normal(name)) == version, line
+    assert {'torch', 'numpy'} < versions.keys()
+
+
 def test_python_versions_agree() -> None:
     settings = (ROOT / 'pyproject.toml').read_text()
     assert 'target-version = "py310"' in settings

@@ -83,10 +83,10 @@ def load_config(args: Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = find_config(args.config)
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     _drop_own_scope(cfg._cfg_dict)
-    if 'model' not in cfg:
-        raise ValueError(f'{path} is no config to run: it has no `model`.')
+    if not isinstance(cfg.get('model'), dict):
+        raise ValueError(f'{path} is no config to run: it has no `model=dict(...)`.')
     # Before the options, which may be about the scheme.
     if getattr(args, 'co_train', None):
         apply_scheme(cfg, args.co_train)
@@ -142,6 +142,25 @@ def find_config(name: str) -> Path:
         + (f'In that folder there are: {shown}.' if there else '')
         + ' Configs inside a package are named as in mmseg::folder/name.py.'
     )
+
+
+def read_config(path: Path) -> Config:
+    """Read a config file.
+
+    Args:
+        path (Path): The file.
+
+    Raises:
+        ValueError: If it cannot be read, naming it.
+    """
+    try:
+        return Config.fromfile(path)
+    except RecursionError as error:
+        raise ValueError(f'{path}: its bases go round in a circle.') from error
+    except Exception as error:  # a config is a program: it can fail in any way
+        raise ValueError(
+            f'{path} cannot be read as a config ({type(error).__name__}: {error}).'
+        ) from error
 
 
 def part_processes() -> None:

@@ -35,6 +35,7 @@ def check_data(
         ValueError: If data and model do not fit.
         FileNotFoundError: If files are missing.
     """
+    check_rates(model)
     for loader, policy in ((training, bad), (validation, None)):
         if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
             continue
@@ -60,6 +61,25 @@ def check_data(
     both = [each['dataset'] for each in (training, validation) if _is_config(each)]
     if len(both) == 2:
         check_class_names(*both)
+
+
+def check_rates(model: nn.Module) -> None:
+    """Refuse drop path that would drop everything, or more.
+
+    Args:
+        model (nn.Module): The model.
+
+    Raises:
+        ValueError: If a rate is not in [0, 1).
+    """
+    for name, module in model.named_modules():
+        rate = getattr(module, 'drop_prob', None)
+        named = 'DropPath' in type(module).__name__
+        if named and isinstance(rate, int | float) and not 0 <= rate < 1:
+            raise ValueError(
+                f'{name} drops paths at the rate {rate:g}, which must be in [0, 1): '
+                'lower model.backbone.drop_path_rate.'
+            )
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:

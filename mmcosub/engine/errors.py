@@ -1,22 +1,21 @@
 """What a tool says when something is wrong: one line for what the user can mend."""
 
 import argparse
+import logging
 import os
 import re
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import torch
 from mmengine.config import DictAction
+from mmengine.logging import MMLogger
 
 STATUS = 2
 """Exit status when the user can mend it. Python's own for all else is 1."""
 
-# Where a run is under way; what fails earlier fails because of the config.
-_UNDER_WAY = ('run_iter', 'train_step', 'val_step', 'test_step')
 _ALWAYS_THE_USERS = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
 _THE_CONFIGS = (
     ArithmeticError,
@@ -29,6 +28,25 @@ _THE_CONFIGS = (
     SyntaxError,
     TypeError,
 )
+
+
+_BEGINNINGS = ('before_train_iter', 'before_val_iter', 'before_test_iter')
+_ENDS = ('after_train_iter', 'after_val_epoch', 'after_test_epoch')
+_stage = ''
+_succeeded: set[str] = set()
+
+
+def note_moment(name: str) -> None:
+    """Note how far a run has come, to tell a config that cannot run from a fault.
+
+    Args:
+        name (str): A moment, by the name of the hooks' method.
+    """
+    global _stage
+    if name in _BEGINNINGS:
+        _stage = name.split('_')[1]
+    elif name in _ENDS:
+        _succeeded.add(name.split('_')[1])
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -76,20 +94,25 @@ class OptionsAction(DictAction):
 def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     """End the process with one line and status 2 at an error that a user can mend.
 
-    That is every error before the first iteration, when the config is turned into
-    objects, and from then on those that say so by their type: ``ValueError``,
-    ``OSError`` (a full disk), a loss that is not finite, too little memory on the
-    device. All others are faults of programs, and show where.
+    That is every error before the first iteration and the first validation have
+    succeeded, as it shows then whether the config is one to run; and from then on those
+    that say so by their type: ``ValueError``, ``OSError`` (a full disk), a loss that is
+    not finite, too little memory on the device. All others are faults of programs, and
+    show where. The log file has that of all.
 
     Args:
         prog (str): Name of the tool.
         debug (bool): Whether to show where every error is from. Defaults to False.
     """
+    global _stage
+    _stage = ''
+    _succeeded.clear()
     try:
         yield
     except Exception as error:
         if debug or not _is_the_users(error):
             raise
+        _log_traceback(error)
         rank = os.environ.get('RANK', '0')
         where = '' if rank == '0' else f' (rank {rank})'
         print(f'{prog}: error{where}: {in_one_line(error)}', file=sys.stderr)
@@ -121,6 +144,15 @@ def in_one_line(error: BaseException) -> str:
 def _is_the_users(error: Exception) -> bool:
     if isinstance(error, _ALWAYS_THE_USERS):
         return True
-    frames = traceback.extract_tb(error.__traceback__)
-    under_way = any(frame.name in _UNDER_WAY for frame in frames)
-    return isinstance(error, _THE_CONFIGS) and not under_way
+    return isinstance(error, _THE_CONFIGS) and _stage not in _succeeded
+
+
+def _log_traceback(error: Exception) -> None:
+    """Write where an error is from into the log files, if there are any yet."""
+    about = (type(error), error, error.__traceback__)
+    record = logging.LogRecord(
+        'mmengine', logging.ERROR, __file__, 0, 'The run ended.', None, about
+    )
+    for handler in MMLogger.get_current_instance().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

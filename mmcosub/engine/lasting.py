@@ -17,6 +17,7 @@ from mmcosub.checkpoints.writing import damage, newest_whole, whole_or_absent
 from mmcosub.hooks import StopHook
 
 from .counted_seeds import count_batches
+from .errors import note_moment
 from .identity import KEY, differences, identity_in, identity_of
 from .loops import resumable
 from .seed_hook import IterationSeedHook
@@ -47,6 +48,19 @@ class LastingRunner(Runner):
     def trusts(self) -> bool:
         """Whether checkpoints may bring any Python object, and so run any code."""
         return bool(self.cfg.get('trust_checkpoint', False))
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks, and note how far the run has come.
+
+        Args:
+            fn_name (str): The moment.
+            **kwargs: What hooks get.
+        """
+        if fn_name.startswith('before'):
+            note_moment(fn_name)
+        super().call_hook(fn_name, **kwargs)
+        if fn_name.startswith('after'):
+            note_moment(fn_name)
 
     def train(self) -> nn.Module:
         """Train, from where the run was left if it is resumed.

@@ -60,7 +60,7 @@ def test_options_come_after_the_scheme(config: Path) -> None:
 def test_no_model(tmp_path: Path) -> None:
     path = tmp_path / 'part.py'
     path.write_text('a = 1\n')
-    with pytest.raises(ValueError, match='it has no `model`'):
+    with pytest.raises(ValueError, match='it has no `model=dict'):
         load(str(path))
 
 
