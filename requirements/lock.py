@@ -1,8 +1,8 @@
 """Write locked.txt: what pinned.txt installs, all of it, with the files' hashes.
 
-    pip install --dry-run --ignore-installed --quiet --report report.json \
+pip install --dry-run --ignore-installed --quiet --report report.json \
         --requirement requirements/pinned.txt
-    python requirements/lock.py report.json
+python requirements/lock.py report.json
 """
 
 import json
@@ -17,6 +17,7 @@ HEAD = """\
 
 
 def main() -> None:
+    """Write the file."""
     report = json.loads(Path(sys.argv[1]).read_text())
     lines = []
     for package in report['install']:

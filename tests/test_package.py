@@ -221,7 +221,9 @@ def test_pins_satisfy_the_requirements() -> None:
 
 def test_the_lock_has_every_pin_and_a_hash_for_each() -> None:
     text = (ROOT / 'requirements/locked.txt').read_text()
-    locked = re.findall(r'^(\S+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$', text, re.M)
+    locked = re.findall(
+        r'^(\S+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$', text, re.M
+    )
     assert len(locked) == text.count('==')
 
     def normal(name: str) -> str:

@@ -63,6 +63,8 @@ def check_options(cfg: Config, options: dict[str, Any]) -> None:
                 f'{key} is set, but there is no scheme: add --co-train, for instance '
                 '--co-train cosub.'
             )
+        if first == 'launcher':
+            raise ValueError(f'{key}: the launcher is given by --launcher.')
         close = difflib.get_close_matches(first, known, n=1)
         if first not in known and close:
             raise ValueError(f'Unknown setting {key!r}. Did you mean {close[0]!r}?')

@@ -25,12 +25,26 @@ class WholeCheckpointHook(CheckpointHook):
 
     Args:
         **kwargs: Arguments of ``CheckpointHook``.
+
+    Raises:
+        ValueError: If it has no such argument, or a number is none.
     """
 
     file_backend: Any
     keep_ckpt_ids: Any
     GRADIENTS = 'accumulated_gradients'
     _STOPPED = 'stopped_ckpt'
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.args:  # which saving would stumble over
+            raise ValueError(f'default_hooks.checkpoint has no setting {[*self.args]}.')
+        for name in ('interval', 'max_keep_ckpts'):
+            if not isinstance(getattr(self, name), int):
+                raise ValueError(
+                    f'default_hooks.checkpoint.{name} must be a whole number, not '
+                    f'{getattr(self, name)!r}.'
+                )
 
     def before_train(self, runner: Runner) -> None:
         """Clear away what a killed run left half-written."""

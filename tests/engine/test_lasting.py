@@ -39,6 +39,7 @@ def test_killed_by_iterations(tmp_path: Path) -> None:
     assert result.well, result
 
 
+@pytest.mark.slow
 def test_killed_by_epochs(tmp_path: Path) -> None:
     setting = SETTINGS['classifier by epochs']
     seconds = unbroken(setting, tmp_path)
@@ -92,7 +93,9 @@ def long_run(tmp_path: Path) -> Callable[..., tuple[list, Path]]:
     return begin
 
 
-@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1', 'SIGINT'])
+@pytest.mark.parametrize(
+    'name', ['SIGTERM', 'SIGUSR1', pytest.param('SIGINT', marks=pytest.mark.slow)]
+)
 def test_signal(name: str, long_run: Callable, tmp_path: Path) -> None:
     """To the whole group, workers included, as a terminal and Slurm do."""
     setting = ALL_AT_ONCE if name != 'SIGUSR1' else SETTINGS['classifier by epochs']
@@ -116,7 +119,7 @@ def test_stopped_run_goes_on(tmp_path: Path) -> None:
     argv = arguments(by_epochs, tmp_path)
     work_dir, log = tmp_path / 'broken', tmp_path / 'log'
     argv += ['--work-dir', str(work_dir), '--resume']
-    for _ in range(8):
+    for _ in range(3):
         processes = start('train.py', argv, log)
         before = len(losses(work_dir))
         while len(losses(work_dir)) <= before and processes[0].is_alive():
