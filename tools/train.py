@@ -8,13 +8,14 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
 from mmcosub.checkpoints import checkpoints_in, require_file
-from mmcosub.engine import CoTrainingRunner
+from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
 from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
 from mmcosub.engine.co_train import RUNNER, list_schemes
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.engine.stopping import Stopped
 from mmcosub.stack import import_stack_quietly
 
+FLEXIBLE = 'FlexibleRunner'
 LATEST = 'latest'
 
 
@@ -116,16 +117,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.allow_changes:
             cfg.allow_changes = True
         kind = cfg.get('runner_type', 'Runner')
-        if cfg.get('scheme') and kind != RUNNER:
+        if cfg.get('strategy') and kind in ('Runner', RUNNER):
+            kind = FLEXIBLE  # the only one that has strategies
+        if cfg.get('scheme') and kind not in (RUNNER, FLEXIBLE):
             raise ValueError(
-                f'runner_type={kind!r} cannot train by a scheme: use {RUNNER!r}.'
+                f'runner_type={kind!r} cannot train by a scheme: use {RUNNER!r}, or '
+                f'{FLEXIBLE!r} with a strategy.'
             )
         import_stack_quietly()
-        # Ours for stock configs, too; one that the config names, such as
-        # FlexibleRunner, as it is.
-        own = kind in ('Runner', RUNNER)
         cfg.setdefault('env_cfg', {})  # which FlexibleRunner cannot do without
-        runner = CoTrainingRunner.from_cfg(cfg) if own else RUNNERS.build(cfg)
+        # Ours for stock configs, too; one that the config names otherwise, as it is.
+        ours = {
+            'Runner': CoTrainingRunner,
+            RUNNER: CoTrainingRunner,
+            FLEXIBLE: CoTrainingFlexibleRunner,
+        }
+        runner = ours[kind].from_cfg(cfg) if kind in ours else RUNNERS.build(cfg)
         try:
             runner.train()
         except Stopped as stopped:

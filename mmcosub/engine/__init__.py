@@ -2,6 +2,13 @@
 
 from .co_train import apply_scheme, list_schemes
 from .evaluation import EvaluationRunner
+from .flexible import CoTrainingFlexibleRunner
 from .runner import CoTrainingRunner
 
-__all__ = ['CoTrainingRunner', 'EvaluationRunner', 'apply_scheme', 'list_schemes']
+__all__ = [
+    'CoTrainingFlexibleRunner',
+    'CoTrainingRunner',
+    'EvaluationRunner',
+    'apply_scheme',
+    'list_schemes',
+]

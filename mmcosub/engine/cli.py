@@ -17,7 +17,7 @@ from mmcosub.checkpoints import use_reader
 from .co_train import apply_scheme
 from .default_rate import set_default_rate
 from .errors import OptionsAction
-from .settings import check_launcher, check_options, check_scheme
+from .settings import check_carry_over, check_launcher, check_options, check_scheme
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
@@ -95,6 +95,7 @@ def load_config(args: Namespace) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
+    check_carry_over(cfg.get('carry_over'))
     check_launcher(args.launcher)
     use_reader(args.trust_checkpoint)
     if getattr(args, 'co_train', None):

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmcosub.registry import SCHEMES
+from mmcosub.submodels import spread_rates
 
 # What each launcher tells the processes that it starts.
 _LAUNCHERS = {
@@ -92,6 +93,8 @@ def check_scheme(scheme: Any) -> None:
             return  # said where the model is built
         names = sorted(SCHEMES.module_dict)
         raise ValueError(f'Unknown scheme.type {name!r}. Valid ones are {names}.')
+    if 'drop_path_decay' in scheme:
+        spread_rates(0.1, [0], scheme['drop_path_decay'])  # is it valid?
     accepted = dict(_arguments(kind))
     for key, value in scheme.items():
         if key in ('type', '_scope_'):
@@ -109,6 +112,24 @@ def check_scheme(scheme: Any) -> None:
             raise ValueError(
                 f'scheme.{key} must be {_in_words(accepted[key])}, not {value!r}.'
             )
+
+
+def check_carry_over(options: Any) -> None:
+    """Refuse settings that carrying a backbone over does not have.
+
+    Args:
+        options (dict, optional): The config's ``carry_over``.
+
+    Raises:
+        ValueError: If a key is unknown or ``min_match`` is no share.
+    """
+    options = options or {}
+    unknown = sorted(set(options) - {'min_match', 'grid'})
+    if unknown:
+        raise ValueError(f'carry_over has {unknown}; it may have min_match and grid.')
+    share = options.get('min_match', 1.0)
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ValueError(f'carry_over.min_match must be in [0, 1], not {share!r}.')
 
 
 def _arguments(kind: Any) -> Iterator[tuple[str, Any]]:

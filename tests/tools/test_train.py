@@ -160,8 +160,8 @@ def test_config_inside_a_package(
             "--amp does not go with optim_wrapper.type='ApexOptimWrapper'",
         ),
         (
-            ['--co-train', 'cosub', '--cfg-options', 'runner_type=FlexibleRunner'],
-            "runner_type='FlexibleRunner' cannot train by a scheme",
+            ['--co-train', 'cosub', '--cfg-options', 'runner_type=Nothing'],
+            "runner_type='Nothing' cannot train by a scheme",
         ),
     ],
 )

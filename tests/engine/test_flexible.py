@@ -1,0 +1,87 @@
+"""Schemes under MMEngine's strategies."""
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
+
+from benchmarks.fault_settings import Setting, arguments
+from benchmarks.kills import losses, tail
+from benchmarks.processes import finish, start
+from mmcosub.checkpoints import read_checkpoint, state_dict
+
+STRATEGY = {
+    'strategy': dict(type='SingleDeviceStrategy'),
+    'env_cfg': dict(dist_cfg=dict(backend='gloo')),
+    'optim_wrapper.accumulative_counts': 2,
+}
+
+
+def train_both(train: ModuleType, root: Path, *argv: str) -> list[dict]:
+    """Losses of a run under a strategy and of one without."""
+    found = []
+    for name, options in (('strategy', STRATEGY), ('runner', {})):
+        counts = {'optim_wrapper.accumulative_counts': 2}
+        base = arguments(Setting(options={**counts, **options}), root / name, 4)
+        more = ['--cfg-options', 'scheme.seed=1'] if argv else []
+        train.main([*base, '--work-dir', str(root / name / 'w'), *argv, *more])
+        found.append(losses(root / name / 'w'))
+    return found
+
+
+@pytest.mark.filterwarnings('ignore::FutureWarning', 'ignore:Detected call of')
+@pytest.mark.parametrize('scheme', ['cosub', 'augpath'])
+def test_same_as_the_runner(train: ModuleType, tmp_path: Path, scheme: str) -> None:
+    """Joint or pass by pass, with accumulated gradients: the same losses, to the bit.
+
+    They begin with the same weights, so the first iterations are compared, and that
+    later ones train at all.
+    """
+    strategy, runner = train_both(train, tmp_path, '--co-train', scheme)
+    assert strategy.keys() == runner.keys() == {1, 2, 3, 4}
+    names = {name for name, _ in next(iter(strategy[4]))}
+    assert 'decode.loss_co_training' in names
+    assert strategy == runner
+    saved = tmp_path / 'strategy' / 'w' / 'iter_4.pth'
+    config = tmp_path / 'strategy' / 'configs' / 'segmentor.py'
+    model = MODELS.build(Config.fromfile(config).model)
+    model.load_state_dict(state_dict(read_checkpoint(str(saved))), strict=True)
+
+
+def test_lean_is_refused(
+    train: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    base = arguments(Setting(options=STRATEGY), tmp_path, 4)
+    argv = [*base, '--co-train', 'augpath', '--cfg-options', 'scheme.lean=True']
+    with pytest.raises(SystemExit) as exit_:
+        train.main([*argv, '--work-dir', str(tmp_path / 'w')])
+    assert exit_.value.code == 2
+    assert 'scheme.lean=True runs backward once a view' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_ranks(tmp_path: Path) -> None:
+    options = {**STRATEGY, 'strategy': dict(type='DDPStrategy')}
+    base = arguments(Setting(['--co-train', 'cosub'], options), tmp_path, 4)
+    log, work_dir = tmp_path / 'log', tmp_path / 'w'
+    processes = start('train.py', [*base, '--work-dir', str(work_dir)], log, 2)
+    assert finish(processes, 200) == [0, 0], tail(log)
+    assert set(losses(work_dir)) == {1, 2, 3, 4}
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 1, reason="MMEngine's FSDP needs a GPU")
+@pytest.mark.parametrize('scheme', ['cosub', 'augpath'])
+def test_fsdp(tmp_path: Path, scheme: str) -> None:
+    options = {
+        'strategy': dict(type='FSDPStrategy', model_wrapper=dict(use_orig_params=True)),
+        'env_cfg': dict(dist_cfg=dict(backend='nccl')),
+    }
+    base = arguments(Setting(['--co-train', scheme], options), tmp_path, 4)
+    log, work_dir = tmp_path / 'log', tmp_path / 'w'
+    ranks = torch.cuda.device_count()
+    processes = start('train.py', [*base, '--work-dir', str(work_dir)], log, ranks)
+    assert finish(processes, 300) == [0] * ranks, tail(log)
+    assert set(losses(work_dir)) == {1, 2, 3, 4}
