@@ -1,5 +1,10 @@
 """What the server of processes.py imports before it forks."""
 
+import os
+
+# A process that was forked cannot use a GPU, and exactness is promised of a CPU.
+os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
 import torch
 
 import mmcosub.engine

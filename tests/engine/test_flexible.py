@@ -1,5 +1,8 @@
 """Schemes under MMEngine's strategies."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -9,8 +12,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from benchmarks.fault_settings import Setting, arguments
-from benchmarks.kills import losses, tail
-from benchmarks.processes import finish, start
+from benchmarks.kills import losses
 from mmcosub.checkpoints import read_checkpoint, state_dict
 
 STRATEGY = {
@@ -62,26 +64,28 @@ def test_lean_is_refused(
     assert 'scheme.lean=True runs backward once a view' in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_two_ranks(tmp_path: Path) -> None:
-    options = {**STRATEGY, 'strategy': dict(type='DDPStrategy')}
-    base = arguments(Setting(['--co-train', 'cosub'], options), tmp_path, 4)
-    log, work_dir = tmp_path / 'log', tmp_path / 'w'
-    processes = start('train.py', [*base, '--work-dir', str(work_dir)], log, 2)
-    assert finish(processes, 200) == [0, 0], tail(log)
-    assert set(losses(work_dir)) == {1, 2, 3, 4}
-
-
-@pytest.mark.skipif(torch.cuda.device_count() < 1, reason="MMEngine's FSDP needs a GPU")
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason='needs two GPUs')
 @pytest.mark.parametrize('scheme', ['cosub', 'augpath'])
-def test_fsdp(tmp_path: Path, scheme: str) -> None:
+@pytest.mark.parametrize(
+    'strategy',
+    [
+        dict(type='DDPStrategy'),
+        dict(type='FSDPStrategy', model_wrapper=dict(use_orig_params=True)),
+    ],
+    ids=['DDP', 'FSDP'],
+)
+def test_several_processes(tmp_path: Path, strategy: dict, scheme: str) -> None:
+    """MMEngine's strategies of several processes need GPUs."""
     options = {
-        'strategy': dict(type='FSDPStrategy', model_wrapper=dict(use_orig_params=True)),
+        'strategy': strategy,
         'env_cfg': dict(dist_cfg=dict(backend='nccl')),
+        'optim_wrapper.accumulative_counts': 2,
     }
-    base = arguments(Setting(['--co-train', scheme], options), tmp_path, 4)
-    log, work_dir = tmp_path / 'log', tmp_path / 'w'
-    ranks = torch.cuda.device_count()
-    processes = start('train.py', [*base, '--work-dir', str(work_dir)], log, ranks)
-    assert finish(processes, 300) == [0] * ranks, tail(log)
-    assert set(losses(work_dir)) == {1, 2, 3, 4}
+    config, *argv = arguments(Setting(['--co-train', scheme], options), tmp_path, 4)
+    script = Path(__file__).parents[2] / 'tools' / 'dist_train.sh'
+    command = [str(script), config, '2', *argv, '--work-dir', str(tmp_path / 'w')]
+    env = {k: v for k, v in os.environ.items() if k != 'LOCAL_RANK'}
+    env['PYTHON'] = sys.executable
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert set(losses(tmp_path / 'w')) == {1, 2, 3, 4}
