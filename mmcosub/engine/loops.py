@@ -113,8 +113,18 @@ def resumable(loop: dict) -> dict:
 
     Args:
         loop (dict): Config of a training loop.
+
+    Raises:
+        ValueError: If it is to validate every so many that are none.
     """
     loop = dict(loop)
+    interval = loop.get('val_interval', 1)
+    if not isinstance(interval, int) or interval < 1:
+        raise ValueError(
+            f'train_cfg.val_interval must be a whole number of 1 or more, not '
+            f'{interval!r}. To train without validation: val_cfg=None, '
+            'val_dataloader=None, val_evaluator=None.'
+        )
     if 'by_epoch' in loop and 'type' not in loop:
         by_epoch = loop.pop('by_epoch')
         return {**loop, 'type': ResumableEpochLoop if by_epoch else ResumableIterLoop}
