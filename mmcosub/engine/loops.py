@@ -61,7 +61,9 @@ class ResumableIterLoop(IterBasedTrainLoop):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.dataloader_iterator = _Batches(self.dataloader)
+        # This one, and not another beside it: in OpenMMLab's own mmengine it loads
+        # already, and the endless sampler would end with the first of two.
+        self.dataloader_iterator.__class__ = _Batches
 
     def run(self) -> Any:
         """Train."""
