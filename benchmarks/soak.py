@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .fault_settings import SETTINGS, arguments
+from .fault_settings import SETTINGS, Setting, arguments
 from .kills import losses, tail
 from .processes import kill, start
 
@@ -23,10 +23,13 @@ def soak(iterations: int, points: int = 20) -> dict:
         processes, open files of the main one, number of processes.
     """
     root = Path(tempfile.mkdtemp(prefix='soak-'))
-    setting = SETTINGS['workers']
-    setting.options['default_hooks.checkpoint.interval'] = 50
-    setting.options['default_hooks.checkpoint.max_keep_ckpts'] = 2
-    setting.options['train_cfg.val_interval'] = 200
+    usual = SETTINGS['workers']
+    options = {
+        'default_hooks.checkpoint.interval': 50,
+        'default_hooks.checkpoint.max_keep_ckpts': 2,
+        'train_cfg.val_interval': 200,
+    }
+    setting = Setting(usual.argv, {**usual.options, **options})
     work_dir, log = root / 'w', root / 'log'
     argv = [*arguments(setting, root, iterations), '--work-dir', str(work_dir)]
     processes = start('train.py', argv, log)
