@@ -120,7 +120,10 @@ def train_smallest(
         return
     case = min(candidates, key=lambda c: entries[c.name]['parameters'])
     found = apart(measured, case, args.seconds)
-    entries[case.name]['measured'] = found or dict(error='out of time or memory')
+    if 'refused' in found:
+        entries[case.name].update(status='refused', reason=found['refused'])
+    else:
+        entries[case.name]['measured'] = found or dict(error='out of time or memory')
 
 
 def summary(entries: dict, group: str) -> dict:

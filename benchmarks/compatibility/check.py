@@ -94,6 +94,10 @@ def fast_heads(model: dict) -> bool:
     return any(str(head.get('type')).rpartition('.')[2] in FAST for head in heads)
 
 
+class NotCoTrainedError(Exception):
+    """A step of the stock model runs, and that of the co-trained one is refused."""
+
+
 def measured(case: Case) -> dict[str, Any]:
     """One step with rate 0 and weight 0 against the stock model's, one of cosub."""
     problems, best = [], None
@@ -101,6 +105,8 @@ def measured(case: Case) -> dict[str, Any]:
         for size in (SIZE, 2 * SIZE, None):
             try:
                 found = _measured(case, size, dtype)
+            except NotCoTrainedError as error:
+                return dict(refused=str(error))
             except Exception as error:  # a size or a type that the network lacks
                 problems.append(first_line(error))
                 continue
@@ -125,7 +131,10 @@ def _measured(case: Case, size: int | None, dtype: torch.dtype) -> dict[str, Any
         tensor.copy_(stock.state_dict()[name])
     batch = make_batch(stock, model, size, dtype)
     expected, gradients = step(stock, batch, dtype)
-    got, others = step(plain, batch, dtype)
+    try:
+        got, others = step(plain, batch, dtype)
+    except ValueError as error:  # refused as soon as it runs
+        raise NotCoTrainedError(first_line(error)) from error
     losses = max(
         abs(got[k] - v) / max(1.0, abs(v)) for k, v in expected.items() if 'loss' in k
     )
@@ -210,6 +219,9 @@ def accepts_size(name: str) -> bool:
 
 def native_size(model: dict) -> int:
     """Size in pixels that a network is made for."""
+    crop = (model.get('data_preprocessor') or {}).get('size')
+    if crop:
+        return max(crop)
     backbone = model.get('backbone') or {}
     size = backbone.get('img_size', 224)
     return int(size if isinstance(size, int) else size[0])
