@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Pretrain by cosub, carry over, co-train a segmentor, and compare with scratch.
 
-The whole way, small: a Swin and a ViT learn to classify scikit-learn's handwritten
-digits by cosub; each backbone then starts a UperNet, which learns by cosub to segment
-scenes of such digits; the same UperNet is trained from random weights beside it. All
-data are made here. On two CPU cores it takes some minutes.
+The whole way, small: a Swin learns to classify scikit-learn's handwritten digits by
+cosub; the backbone then starts a UperNet, which learns by cosub to segment scenes of
+several such digits; the same UperNet is trained from random weights beside it. All data
+are made here. On two CPU cores it takes some minutes.
 """
 
 import argparse
@@ -13,22 +13,31 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mmcosub.stack import import_stack_quietly
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs'
-PRETRAIN = 'digits/{}-mini_cosub_1xb32-10e_digits-48x48.py'
+PRETRAIN = 'digits/{}-mini_cosub_1xb32-10e_digits-32x32.py'
 SEGMENT = 'digit_scenes/{}-mini_upernet-cosub_1xb8-2k_digit-scenes-64x64.py'
 STARTS = ('scratch', 'pretrained')
+POINTS = 8  # of the learning curves
 CONSOLE = Console()
+PROGRESS = Progress(
+    TextColumn('{task.description:<34}'),
+    BarColumn(),
+    TextColumn('{task.fields[note]:<11}'),
+    TimeElapsedColumn(),
+    console=CONSOLE,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,13 +48,13 @@ def parse_args() -> argparse.Namespace:
         '--out', type=Path, default=Path('demo_output'), help='folder for everything'
     )
     parser.add_argument(
-        '--networks', nargs='+', choices=('swin', 'vit'), default=['swin', 'vit']
+        '--networks', nargs='+', choices=('swin', 'vit'), default=['swin']
     )
-    parser.add_argument('--epochs', type=int, default=6, help='of pretraining')
+    parser.add_argument('--epochs', type=int, default=4, help='of pretraining')
     parser.add_argument(
-        '--iterations', type=int, default=400, help='of each segmentation training'
+        '--iterations', type=int, default=600, help='of each segmentation training'
     )
-    parser.add_argument('--scenes', type=int, default=1000, help='training scenes')
+    parser.add_argument('--scenes', type=int, default=1500, help='training scenes')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
@@ -53,26 +62,26 @@ def parse_args() -> argparse.Namespace:
 def run(name: str, command: list[str], log: Path, epochs: int = 1) -> None:
     """Run a tool with its output in a log file and its progress on the screen.
 
+    It gets one thread: two tools run at a time.
+
     Args:
         name (str): What the progress bar says.
         command (list[str]): Arguments after the Python interpreter.
         log (Path): Log file.
         epochs (int): How many there are, if it runs by epochs. Defaults to 1.
+
+    Raises:
+        RuntimeError: If the tool fails, with the end of its log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    columns = (
-        TextColumn('{task.description:<34}'),
-        BarColumn(),
-        TextColumn('{task.fields[note]:<11}'),
-        TimeRemainingColumn(),
-    )
-    with log.open('w') as file, Progress(*columns, console=CONSOLE) as progress:
-        bar = progress.add_task(name, total=None, note='')
+    bar = PROGRESS.add_task(name, total=None, note='')
+    with log.open('w') as file:
         process = subprocess.Popen(
             [sys.executable, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'},
         )
         assert process.stdout is not None
         for line in process.stdout:
@@ -80,13 +89,14 @@ def run(name: str, command: list[str], log: Path, epochs: int = 1) -> None:
             done = progress_in(line, epochs)
             if done is not None:
                 loss = re.search(r' loss: ([\d.]+)', line)
-                note = f'loss {loss[1]}' if loss else ''
-                progress.update(bar, completed=done, total=1, note=note)
+                note = dict(note=f'loss {loss[1]}') if loss else {}
+                PROGRESS.update(bar, completed=done, total=1, **note)
         status = process.wait()
-        progress.update(bar, completed=1, total=1)
+    PROGRESS.update(bar, completed=1, total=1)
+    PROGRESS.stop_task(bar)
     if status:
-        CONSOLE.print(log.read_text()[-3000:], markup=False)
-        sys.exit(f'{name} failed; the whole log is in {log}')
+        end = log.read_text()[-3000:]
+        raise RuntimeError(f'{end}\n{name} failed; the whole log is in {log}')
 
 
 def progress_in(line: str, epochs: int) -> float | None:
@@ -113,15 +123,16 @@ def pretrain(args: argparse.Namespace, network: str, data: Path) -> Path:
     command += ['--work-dir', str(work_dir), '--cfg-options', *options]
     name = f'{network}: pretraining on digits'
     run(name, command, work_dir / 'train.txt', args.epochs)
-    accuracy = last_value(work_dir, 'accuracy/top1')
-    CONSOLE.print(f'  {accuracy:.1f} % of other digits right')
+    accuracy = curve(work_dir, 'accuracy/top1')[-1][1]
+    CONSOLE.print(f'  {network}: {accuracy:.1f} % of other digits right')
     return work_dir / f'epoch_{args.epochs}.pth'
 
 
 def segment(
-    args: argparse.Namespace, network: str, start: str, data: Path, backbone: Path
+    args: argparse.Namespace, network: str, data: Path, backbone: Path | None
 ) -> float:
     """Train a segmentor and test it; its mIoU in percent."""
+    start = 'scratch' if backbone is None else 'pretrained'
     work_dir = args.out / f'{network}-{start}'
     config = str(CONFIGS / SEGMENT.format(network))
     options = ['--cfg-options'] + [
@@ -130,94 +141,136 @@ def segment(
     ]
     schedule = [
         f'train_cfg.max_iters={args.iterations}',
-        f'train_cfg.val_interval={args.iterations}',
+        f'train_cfg.val_interval={max(args.iterations // POINTS, 1)}',
         f'default_hooks.checkpoint.interval={args.iterations}',
         f'randomness.seed={args.seed}',
     ]
     train = [str(TOOLS / 'train.py'), config, '--work-dir', str(work_dir)]
-    if start == 'pretrained':
+    if backbone is not None:
         train += ['--backbone', str(backbone)]
     name = f'{network}: segmentation, {start}'
     run(name, train + options + schedule, work_dir / 'train.txt')
-    if start == 'pretrained':
+    if backbone is not None:
         log = (work_dir / 'train.txt').read_text()
         report = re.search(r'Backbone from .*(?:\n  .*)*', log)
         assert report is not None
         CONSOLE.print('  ' + report[0].replace('\n', '\n  '), highlight=False)
     checkpoint = work_dir / f'iter_{args.iterations}.pth'
     test = [str(TOOLS / 'test.py'), config, str(checkpoint)]
-    folders = ['--work-dir', str(work_dir), '--out', str(work_dir / 'predictions')]
-    run(f'{network}: evaluation', test + folders + options, work_dir / 'test.txt')
-    return last_value(work_dir, 'mIoU')
+    folders = ['--work-dir', str(work_dir / 'test')]
+    folders += ['--out', str(work_dir / 'predictions')]
+    run(f'{network}: evaluation, {start}', test + folders + options, work_dir / 't.txt')
+    return curve(work_dir / 'test', 'mIoU')[-1][1]
 
 
-def last_value(work_dir: Path, metric: str) -> float:
-    """The last value of a metric that was logged in a work directory."""
-    for log in sorted(work_dir.glob('*/**/*.json'), key=os.path.getmtime, reverse=True):
-        for line in reversed(log.read_text().splitlines()):
-            values = json.loads(line)
-            if metric in values:
-                return float(values[metric])
-    raise ValueError(f'There is no {metric} in {work_dir}.')
+def curve(work_dir: Path, metric: str) -> list[tuple[int, float]]:
+    """Iterations and values of a metric that the last run in a folder logged."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'), key=os.path.getmtime)
+    lines = logs[-1].read_text().splitlines() if logs else []
+    values = [v for v in map(json.loads, lines) if metric in v]
+    if not values:
+        raise ValueError(f'There is no {metric} in {work_dir}.')
+    return [(v.get('step', 0), float(v[metric])) for v in values]
 
 
 def draw(out: Path, data: Path, networks: list[str], rows: int = 6) -> Path:
-    """Draw image, label and predictions of scenes spread over the validation set.
+    """Draw image, label and predictions of scenes, and the learning curves beside them.
 
-    None is chosen for how it looks.
+    The scenes are spread over the validation set. None is chosen for how it looks.
     """
     import_stack_quietly()
+    import matplotlib.pyplot as plt
+
     from mmcosub.datasets import DigitScenesDataset
 
     palette = np.array(DigitScenesDataset.METAINFO['palette'], dtype=np.uint8)
     names = sorted(p.name for p in (data / 'images' / 'validation').glob('*.png'))
-    runs = [f'{network}-{start}' for network in networks for start in STARTS]
-    tile, gap = 144, 6
-    edge = dict(borderType=cv2.BORDER_CONSTANT, value=(255,) * 3)
-
-    def read(folder: Path, name: str) -> np.ndarray:
-        return cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED)
-
-    def row(name: str) -> np.ndarray:
-        image = read(data / 'images' / 'validation', name)
-        maps = [read(data / 'annotations' / 'validation', name)]
-        maps += [read(out / run / 'predictions', name) for run in runs]
-        shown = [image] + [0.3 * image + 0.7 * palette[m][..., ::-1] for m in maps]
-        tiles = [
-            cv2.resize(t.astype(np.uint8), (tile,) * 2, interpolation=cv2.INTER_NEAREST)
-            for t in shown
-        ]
-        return np.hstack([cv2.copyMakeBorder(t, 0, gap, 0, gap, **edge) for t in tiles])
-
     picked = [names[int(i)] for i in np.linspace(0, len(names) - 1, rows)]
-    grid = [row(name) for name in picked]
-    head = np.full((30, grid[0].shape[1], 3), 255, np.uint8)
-    for i, title in enumerate(('image', 'label', *runs)):
-        place, font = (i * (tile + gap) + 2, 20), cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(head, title, place, font, 0.5, (60,) * 3, 1, cv2.LINE_AA)
+    runs = [f'{network}-{start}' for network in networks for start in STARTS]
+    titles = ['image', 'label', *(run.replace('-', ', ') for run in runs)]
+
+    columns = len(titles)
+    figure = plt.figure(figsize=(1.3 * columns + 5, 1.3 * rows), dpi=100)
+    widths = [*[1.3] * columns, 5]
+    grid = figure.add_gridspec(rows, columns + 1, width_ratios=widths)
+    for i, name in enumerate(picked):
+        image = cv2.imread(str(data / 'images' / 'validation' / name))[..., ::-1]
+        label = data / 'annotations' / 'validation' / name
+        maps = [label, *(out / run / 'predictions' / name for run in runs)]
+        shown = [image, *(palette[cv2.imread(str(path), -1)] for path in maps)]
+        for j, (picture, title) in enumerate(zip(shown, titles, strict=True)):
+            axis = figure.add_subplot(grid[i, j])
+            axis.imshow(picture, interpolation='nearest')
+            axis.set_axis_off()
+            if i == 0:
+                axis.set_title(title, fontsize=9)
+    axis = figure.add_subplot(grid[:, -1])
+    for run in runs:
+        axis.plot(*zip(*curve(out / run, 'mIoU'), strict=True), marker='.', label=run)
+    axis.set_xlabel('iterations of segmentation training')
+    axis.set_title('mIoU on validation scenes, %', fontsize=9)
+    axis.set_ylim(0, 100)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
+    figure.subplots_adjust(0.01, 0.08, 0.99, 0.95, wspace=0.05, hspace=0.05)
     picture = out / 'comparison.png'
-    cv2.imwrite(str(picture), np.vstack([head, *grid]))
+    figure.savefig(picture)
     return picture
+
+
+def make_data(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Make digits and scenes; their folders."""
+    digits, scenes = args.out / 'digits', args.out / 'digit_scenes'
+    commands = {
+        digits: ['digits.py', '--size', '32', '--copies', '4'],
+        scenes: [
+            *('digit_scenes.py', '--size', '64', '--train', str(args.scenes)),
+            *('--items', '2', '4', '--scale', '0.35', '0.5', '--overlap', '0'),
+        ],
+    }
+    with ThreadPoolExecutor(2) as pool:
+        jobs = []
+        for folder, (script, *options) in commands.items():
+            command = [str(TOOLS / 'dataset_converters' / script), '--out', str(folder)]
+            command += ['--seed', str(args.seed), *options]
+            log = args.out / f'{folder.name}.txt'
+            jobs.append(pool.submit(run, f'making {folder.name}', command, log))
+        for job in jobs:
+            job.result()
+    return digits, scenes
+
+
+def train(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """All trainings, two at a time; mIoU by network and start."""
+    digits, scenes = make_data(args)
+
+    def pretrained(network: str) -> float:
+        return segment(args, network, scenes, pretrain(args, network, digits))
+
+    def scratch(network: str) -> float:
+        return segment(args, network, scenes, None)
+
+    with ThreadPoolExecutor(2) as pool:
+        jobs: dict[str, dict[str, Future]] = {}
+        for network in args.networks:
+            jobs[network] = dict(
+                pretrained=pool.submit(pretrained, network),
+                scratch=pool.submit(scratch, network),
+            )
+        return {
+            network: {start: job.result() for start, job in of.items()}
+            for network, of in jobs.items()
+        }
 
 
 def main() -> None:
     args = parse_args()
-    digits, scenes = args.out / 'digits', args.out / 'digit_scenes'
-    converters = TOOLS / 'dataset_converters'
     CONSOLE.print(f'Everything goes to {args.out}/.')
-    seed = ['--seed', str(args.seed)]
-    made = [str(converters / 'digits.py'), '--out', str(digits), '--size', '48', *seed]
-    run('digits', [*made, '--copies', '3'], args.out / 'digits.txt')
-    made = [str(converters / 'digit_scenes.py'), '--out', str(scenes), *seed]
-    made += ['--train', str(args.scenes), '--size', '64']
-    run('digit scenes', made, args.out / 'digit_scenes.txt')
-
-    results: dict[str, dict[str, float]] = {}
-    for network in args.networks:
-        checkpoint = pretrain(args, network, digits)
-        results[network] = {
-            start: segment(args, network, start, scenes, checkpoint) for start in STARTS
-        }
+    try:
+        with PROGRESS:
+            results = train(args)
+    except RuntimeError as error:
+        sys.exit(str(error))
     title = f'mIoU on digit scenes, {args.iterations} iterations of cosub'
     table = Table('', 'from scratch', 'pretrained by cosub', title=title)
     for network, miou in results.items():
@@ -225,6 +278,7 @@ def main() -> None:
     CONSOLE.print(table)
     CONSOLE.print('One seed and a short training: an illustration, no evidence.')
     (args.out / 'results.json').write_text(json.dumps(results, indent=2) + '\n')
+    scenes = args.out / 'digit_scenes'
     CONSOLE.print(f'Pictures: {draw(args.out, scenes, args.networks)}')
 
 

@@ -16,7 +16,7 @@ from records import Records
 from settings import TEST_SEEDS, Run
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDS = ROOT / 'benchmarks' / 'results' / 'accuracy-fashion.jsonl'
+RECORDS = ROOT / 'benchmarks' / 'results'
 Value = Callable[[dict], float]
 
 # By how much cosub's and other schemes' settings differ from the default, in words.
@@ -71,7 +71,7 @@ def grouped(records: Records, test: bool) -> dict[str, dict[int, dict]]:
     """
     groups: dict[str, dict[int, dict]] = defaultdict(dict)
     for key, run in records.runs.items():
-        if (run.seed < TEST_SEEDS) == test:
+        if isinstance(run, Run) and (run.seed < TEST_SEEDS) == test:
             groups[name_of(run)][run.seed] = records.results[key]
     return dict(groups)
 

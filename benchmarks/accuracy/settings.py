@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import ClassVar
 
 TEST_SEEDS = 100
 """Runs with a seed below this see the test split, once, when they are done. Those with
@@ -9,8 +10,21 @@ others are for choosing settings and see the validation split only."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """Settings of a training. Two runs of the same settings are the same run.
+class _Keyed:
+    stage: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """All settings but the stage, as text. Runs of one key are the same run."""
+        settings = asdict(self)
+        del settings['stage']
+        return json.dumps(settings, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Run(_Keyed):
+    """A classifier of photographs.
 
     Args:
         stage (str): Part of the study.
@@ -29,8 +43,8 @@ class Run:
         ramp (float): Share of the run over which the co-training weight rises.
     """
 
-    stage: str
-    seed: int
+    FILE: ClassVar[str] = 'accuracy-fashion.jsonl'
+
     rate: float = 0.0
     scheme: dict = field(default_factory=dict)
     repeats: int = 1
@@ -44,9 +58,39 @@ class Run:
     depth: int = 4
     ramp: float = 0.0
 
-    @property
-    def key(self) -> str:
-        """All settings but the stage, as text."""
-        settings = asdict(self)
-        del settings['stage']
-        return json.dumps(settings, sort_keys=True)
+
+@dataclass(frozen=True)
+class SceneRun(_Keyed):
+    """A segmentor of scenes, a UperNet, its backbone perhaps pretrained.
+
+    Args:
+        stage (str): Part of the study.
+        seed (int): Of weights, order, flips and submodels, of pretraining too.
+        network (str): 'swin' or 'vit'.
+        pretrained (str): 'scratch', or 'plain' or 'cosub', how the backbone was
+            pretrained on pictures of one article each.
+        pretrain_rate (float): Drop-path rate there.
+        rate (float): Drop-path rate of the segmentation training.
+        scheme (dict): Config of its scheme; empty for the stock segmentor.
+        scenes (int): Training scenes.
+        iterations (int): Length.
+        batch (int): Scenes in a batch.
+        lr (float): Highest learning rate.
+        weight_decay (float): Weight decay, not of norms.
+    """
+
+    FILE: ClassVar[str] = 'accuracy-scenes.jsonl'
+
+    network: str = 'swin'
+    pretrained: str = 'scratch'
+    pretrain_rate: float = 0.1
+    rate: float = 0.0
+    scheme: dict = field(default_factory=dict)
+    scenes: int = 1000
+    iterations: int = 1500
+    batch: int = 8
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+
+
+KINDS = (Run, SceneRun)

@@ -5,10 +5,11 @@ Runs that choose settings have seeds of their own and never see the test split.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from records import Records
-from settings import Run
+from settings import Run, SceneRun
 
 TUNING = (100,)
 EXPLORING = (100, 101, 102)
@@ -23,7 +24,12 @@ COSUB = dict(type='Cosub', weight=0.5)
 UNTAUGHT = dict(type='Cosub', weight=0.0)
 
 
-def tuned(records: Records, candidates: Iterable[Run], seeds: Iterable[int]) -> Run:
+def tuned(
+    records: Records,
+    candidates: Iterable,
+    seeds: Iterable[int],
+    score: str = 'accuracy',
+) -> Any:
     """The candidate of the highest accuracy on the validation split.
 
     It is the mean over seeds and over the last points of the validation curve, which
@@ -31,20 +37,21 @@ def tuned(records: Records, candidates: Iterable[Run], seeds: Iterable[int]) -> 
 
     Args:
         records (Records): Results of all candidates.
-        candidates (Iterable[Run]): Runs to choose from, whatever their seed.
+        candidates (Iterable[Run | SceneRun]): Runs to choose from, whatever their seed.
         seeds (Iterable[int]): Seeds to take the mean over.
+        score (str): What is to be highest. Defaults to 'accuracy'.
 
     Raises:
         KeyError: If a run has no record yet. Earlier stages are to be done first.
     """
     seeds = list(seeds)
 
-    def accuracy(run: Run) -> float:
+    def of_curve(run: Any) -> float:
         runs = [replace(run, seed=seed) for seed in seeds]
         curves = [records[r]['curve'][-LAST:] for r in runs]
-        return float(np.mean([[p['accuracy'] for p in curve] for curve in curves]))
+        return float(np.mean([[p[score] for p in curve] for curve in curves]))
 
-    return max(candidates, key=accuracy)
+    return max(candidates, key=of_curve)
 
 
 # ---- choosing the learning rate and the drop-path rate ---------------------------
@@ -158,10 +165,52 @@ def variants(records: Records) -> list[Run]:
     ]
 
 
-STAGES: dict[str, Callable[[Records], list[Run]]] = {
+# ---- scenes ----------------------------------------------------------------------
+
+NETWORKS = ('swin', 'vit')
+SCENE_SEEDS = range(5)
+PRETRAINED = ('scratch', 'plain', 'cosub')
+
+
+def _of_scene_rates(network: str, scheme: dict) -> list[SceneRun]:
+    start = SceneRun('scene tuning', TUNING[0], network, 'plain', scheme=scheme)
+    rates = RATES if scheme else (0.0, *RATES)
+    return [replace(start, rate=rate) for rate in rates]
+
+
+def scene_rates(records: Records) -> list[SceneRun]:
+    """Segmentation by both at each rate, from plainly pretrained backbones.
+
+    Both kinds of pretraining have the rate that :class:`SceneRun` has for them.
+    """
+    return [
+        run
+        for network in NETWORKS
+        for scheme in (PLAIN, COSUB)
+        for run in _of_scene_rates(network, scheme)
+    ]
+
+
+def scene_table(records: Records) -> list[SceneRun]:
+    """Backbones from scratch, pretrained plainly and by cosub; segmentation by both."""
+    cells = []
+    for network in NETWORKS:
+        for scheme in (PLAIN, COSUB):
+            best = tuned(records, _of_scene_rates(network, scheme), TUNING, 'miou')
+            cells += [replace(best, pretrained=start) for start in PRETRAINED]
+    return [
+        replace(run, stage='scene table', seed=seed)
+        for seed in SCENE_SEEDS
+        for run in cells
+    ]
+
+
+STAGES: dict[str, Callable[[Records], list]] = {
     'learning rates': learning_rates,
     'rates': rates,
     'main': main,
+    'scene rates': scene_rates,
+    'scene table': scene_table,
     'controls': controls,
     'variants': variants,
 }

@@ -15,20 +15,24 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 from records import Records
-from settings import Run
+from settings import Run, SceneRun
 from stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-_data: dict = {}
+_shared: dict = {}
 
 
-def start_worker(source: Path) -> None:
-    """Load the data once in a process, and keep it to one thread."""
+def start_worker(source: Path, pretrained: Path) -> None:
+    """Prepare a process, and keep it to one thread.
+
+    Args:
+        source (Path): Folder with Fashion-MNIST's four files.
+        pretrained (Path): Folder for pretrained backbones.
+    """
     from mmcosub.stack import import_stack_quietly
 
     import_stack_quietly()
     import torch
-    from fashion import load
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
@@ -39,18 +43,29 @@ def start_worker(source: Path) -> None:
     torch.set_flush_denormal(True)
     MMLogger.get_instance('mmengine', log_level='ERROR')
     init_default_scope('mmpretrain')
-    _data.update(load(source))
+    _shared.update(source=source, pretrained=pretrained)
 
 
-def work(run: Run) -> tuple[Run, dict]:
+def work(run: Run | SceneRun) -> tuple[Run | SceneRun, dict]:
     """Train a run in a worker.
 
     Args:
-        run (Run): The run.
+        run (Run | SceneRun): The run.
     """
+    kind = type(run).__name__
+    if isinstance(run, SceneRun):
+        from scenes import SceneData
+        from segmentation import train as train_segmentor
+
+        if kind not in _shared:
+            _shared[kind] = SceneData(_shared['source'])
+        return run, train_segmentor(run, _shared[kind], _shared['pretrained'])
+    from fashion import load
     from training import train
 
-    return run, train(run, _data)
+    if kind not in _shared:
+        _shared[kind] = load(_shared['source'])
+    return run, train(run, _shared[kind])
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -60,7 +75,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--records',
         type=Path,
-        default=ROOT / 'benchmarks' / 'results' / 'accuracy-fashion.jsonl',
+        default=ROOT / 'benchmarks' / 'results',
+        help='folder of the records',
+    )
+    parser.add_argument(
+        '--pretrained',
+        type=Path,
+        default=ROOT / 'data' / 'accuracy',
+        help='folder for pretrained backbones',
     )
     parser.add_argument(
         '--source', type=Path, default=Path('/usr/share/datasets/fashion-mnist')
@@ -85,7 +107,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         if args.list:
             return
-        pool = pool or context.Pool(args.processes, start_worker, [args.source])
+        start = (start_worker, (args.source, args.pretrained))
+        pool = pool or context.Pool(args.processes, *start)
         for run, result in pool.imap_unordered(work, todo):
             records.add(run, result)
             print(f'{run.key}: {result["validation"]["accuracy"]:.1f}', flush=True)

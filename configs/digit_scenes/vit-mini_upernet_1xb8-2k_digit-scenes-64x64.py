@@ -24,7 +24,8 @@ model = dict(
         layer_scale_init_value=0.0,  # it begins too slowly for so short a training
         layer_cfgs=dict(drop_path_rate=0.05),
     ),
-    neck=dict(embed_dim=128, norm_cfg=norm_cfg),
+    # From stride 8 to strides 4, 8, 16 and 32.
+    neck=dict(embed_dim=128, rescales=[2, 1, 0.5, 0.25], norm_cfg=norm_cfg),
     decode_head=dict(
         in_channels=[128] * 4,
         channels=64,

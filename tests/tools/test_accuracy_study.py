@@ -14,13 +14,13 @@ import study
 from fashion import Batches, Images, subset
 from measures import calibration_error
 from records import Records
-from settings import TEST_SEEDS, Run
+from settings import TEST_SEEDS, Run, SceneRun
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 
 
 def result(accuracy, curve=None):
-    scores = dict(accuracy=accuracy, nll=1.0, ece=2.0)
+    scores = dict(accuracy=accuracy, nll=1.0, ece=2.0, miou=accuracy)
     curve = [
         dict(iteration=i, **{**scores, 'accuracy': a}, views={})
         for i, a in enumerate(curve or [accuracy])
@@ -40,10 +40,10 @@ def result(accuracy, curve=None):
 
 
 def test_records_are_found_by_all_settings_but_the_stage(tmp_path):
-    records = Records(tmp_path / 'a.jsonl')
+    records = Records(tmp_path)
     run = Run('tuning', 3, rate=0.1, scheme=dict(type='Cosub', weight=0.5))
     records.add(run, result(80.0))
-    again = Records(tmp_path / 'a.jsonl')
+    again = Records(tmp_path)
     assert again[replace(run, stage='main')]['test']['accuracy'] == 80.0
     for name, value in asdict(run).items():
         if name != 'stage':
@@ -52,17 +52,17 @@ def test_records_are_found_by_all_settings_but_the_stage(tmp_path):
 
 
 def test_a_line_cut_short_is_done_again(tmp_path):
-    path = tmp_path / 'a.jsonl'
-    records = Records(path)
+    path = tmp_path / Run.FILE
+    records = Records(tmp_path)
     first, second = Run('main', 1), Run('main', 2)
     records.add(first, result(1.0))
     records.add(second, result(2.0))
     path.write_bytes(path.read_bytes()[:-20])
-    again = Records(path)
+    again = Records(tmp_path)
     assert first in again
     assert second not in again
     again.add(second, result(3.0))
-    last = Records(path)
+    last = Records(tmp_path)
     assert last[first]['test']['accuracy'] == 1
     assert last[second]['test']['accuracy'] == 3
 
@@ -81,11 +81,12 @@ def test_what_is_recorded_is_not_run_again(tmp_path, monkeypatch, capsys):
             return Pool()
 
     monkeypatch.setattr(study.multiprocessing, 'get_context', lambda _: Context())
-    path = tmp_path / 'a.jsonl'
-    study.main(['--records', str(path)])
-    assert len(ran) == len({*ran}) == len(path.read_text().splitlines())
-    study.main(['--records', str(path)])
-    assert len(ran) == len({*ran})
+    study.main(['--records', str(tmp_path)])
+    files = [tmp_path / kind.FILE for kind in (Run, SceneRun)]
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    assert len(ran) == len({*ran}) == len(lines)
+    study.main(['--records', str(tmp_path)])
+    assert len(ran) == len(lines)
     assert 'main: 0 of' in capsys.readouterr().out
 
 
@@ -93,7 +94,7 @@ def test_what_is_recorded_is_not_run_again(tmp_path, monkeypatch, capsys):
 
 
 def test_choices_go_by_the_end_of_the_validation_curve(tmp_path):
-    records = Records(tmp_path / 'a.jsonl')
+    records = Records(tmp_path)
     candidates = [Run('tuning', 100, rate=rate) for rate in (0.0, 0.1, 0.2)]
     curves = ([90, 70, 70, 72], [10, 80, 80, 80], [10, 79, 79, 84])
     for run, curve in zip(candidates, curves, strict=True):
@@ -172,7 +173,7 @@ def test_interval_by_hand():
 
 
 def test_report_pairs_seeds(tmp_path):
-    records = Records(tmp_path / 'a.jsonl')
+    records = Records(tmp_path)
     cosub = Run('main', 0, rate=0.1, scheme=stages.COSUB)
     for seed, (plain, other) in enumerate([(80.0, 81.0), (70.0, 71.0), (60.0, 61.0)]):
         records.add(Run('main', seed), result(plain))
@@ -219,3 +220,58 @@ def test_training(scheme):
     assert first['test']['accuracy'] > 25
     assert ('agreement' in first['curve'][-1]['views']) == bool(scheme)
     assert 'test' not in train(replace(run, seed=TEST_SEEDS, iterations=10), data)
+
+
+@pytest.mark.parametrize('network', ['swin', 'vit'])
+def test_segmentation(network, tmp_path, monkeypatch):
+    import scenes
+    import segmentation
+    from datasets.fashion import write_fashion
+
+    monkeypatch.setattr(scenes, 'VALIDATION', 2)
+    monkeypatch.setattr(scenes, 'PICTURES', dict(training=8, validation=4))
+    monkeypatch.setattr(segmentation, 'COUNTS', dict(validation=2, test=3))
+    settings = dict(segmentation.PRETRAINING, iterations=2, batch=4)
+    monkeypatch.setattr(segmentation, 'PRETRAINING', settings)
+    data = scenes.SceneData(write_fashion(tmp_path / 'source'))
+    start = SceneRun(
+        'x', 0, network, rate=0.1, scenes=4, iterations=2, batch=2, scheme=stages.COSUB
+    )
+    results = {
+        how: segmentation.train(replace(start, pretrained=how), data, tmp_path)
+        for how in stages.PRETRAINED
+    }
+    assert {p.name for p in tmp_path.glob('*.pth')} == {
+        f'{network}-{how}-0.1-0.pth' for how in ('plain', 'cosub')
+    }
+    # All of the backbone is carried over, and it makes a difference.
+    assert results['plain']['matched'] == results['cosub']['matched'] == 1
+    assert len({r['test']['nll'] for r in results.values()}) == 3
+    assert 'agreement' in results['scratch']['curve'][-1]['views']
+    # From its file: the same.
+    again = segmentation.train(replace(start, pretrained='plain'), data, tmp_path)
+    assert again['test'] == results['plain']['test']
+
+
+def test_scores_of_scenes_by_hand():
+    import segmentation
+    from scenes import Scenes
+
+    class Model(torch.nn.Module):
+        def data_preprocessor(self, data):
+            return dict(inputs=torch.stack(data['inputs']))
+
+        def encode_decode(self, inputs, metas):
+            return inputs
+
+    # Four pixels of three classes; one of class 1 is taken for class 0.
+    labels = torch.tensor([[[0, 1], [1, 2]]])
+    predicted = torch.tensor([[[0, 0], [1, 2]]])
+    logits = 50 * torch.nn.functional.one_hot(predicted, segmentation.CLASSES)
+    images = logits.movedim(-1, 1).float()
+    found = segmentation.scores(Model(), Scenes(images, labels))
+    assert found['accuracy'] == pytest.approx(75)
+    # Intersection over union: 1/2, 1/2 and 1; classes that are nowhere count nothing.
+    assert found['miou'] == pytest.approx(100 * 2 / 3)
+    assert found['ece'] == pytest.approx(25)
+    assert found['nll'] == pytest.approx(50 / 4)

@@ -1,7 +1,7 @@
 # AdamW for the small networks on digits, with warm-up and a cosine decay.
 epochs = 10
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=6e-4, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
 param_scheduler = [

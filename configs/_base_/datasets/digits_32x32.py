@@ -1,4 +1,4 @@
-# Pictures of handwritten digits, ten classes, 48x48. Made by
+# Pictures of handwritten digits, ten classes, 32x32. Made by
 # `python tools/dataset_converters/digits.py`.
 data_preprocessor = dict(
     num_classes=10,
@@ -8,7 +8,7 @@ data_preprocessor = dict(
 )
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.6, 1.0)),
+    dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.6, 1.0)),
     # No flip: a mirrored digit is none.
     dict(type='PackInputs'),
 ]

@@ -1,0 +1,80 @@
+"""Fashion scenes in memory, and pictures of one article each to pretrain on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from fashion import VALIDATION
+from torch import Tensor
+
+from mmcosub.datasets.fashion_mnist import SOURCE, by_class, read_fashion_mnist
+from mmcosub.datasets.fashion_scenes import LAYOUT, make_scene
+from mmcosub.datasets.scenes import Layout
+
+SIZE = 64
+"""Height and width of a scene."""
+PICTURE = 32
+"""Height and width of a picture to pretrain on."""
+ALONE = Layout(items=(1, 1), scale=(0.6, 0.95), angle=30)
+COUNTS = {'validation': 200, 'test': 1000}
+PICTURES = {'training': 6000, 'validation': 1000}
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Scenes of shape (N, 3, size, size) in BGR, labels of shape (N, size, size)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class SceneData:
+    """Makes scenes and pictures, and keeps them.
+
+    Args:
+        source (Path): Folder with Fashion-MNIST's four files.
+    """
+
+    def __init__(self, source: Path = SOURCE) -> None:
+        parts = read_fashion_mnist(source, VALIDATION)
+        self.articles = {part: by_class(*arrays) for part, arrays in parts.items()}
+        self.made: dict[tuple, Scenes] = {}
+
+    def scenes(self, part: str, count: int) -> Scenes:
+        """The first scenes of a part, the same ones always.
+
+        Args:
+            part (str): 'training', 'validation' or 'test'.
+            count (int): How many.
+        """
+        return self._make(part, count, SIZE, LAYOUT)
+
+    def pictures(self, part: str) -> Scenes:
+        """Pictures of one article each; labels of shape (N, ), 0 to 9.
+
+        Args:
+            part (str): 'training' or 'validation'.
+        """
+        made = self._make(part, PICTURES[part], PICTURE, ALONE)
+        # 1 + class where the article is, 0 around it.
+        return Scenes(made.images, made.labels.amax((1, 2)) - 1)
+
+    def _make(self, part: str, count: int, size: int, layout: Layout) -> Scenes:
+        key = (part, count, size)
+        if key not in self.made:
+            number = ('training', 'validation', 'test').index(part)
+            pairs = [
+                make_scene(
+                    self.articles[part],
+                    size,
+                    np.random.default_rng((size, number, i)),
+                    layout,
+                )
+                for i in range(count)
+            ]
+            images, labels = (
+                torch.from_numpy(np.stack(x)) for x in zip(*pairs, strict=True)
+            )
+            self.made[key] = Scenes(images.permute(0, 3, 1, 2), labels.long())
+        return self.made[key]
