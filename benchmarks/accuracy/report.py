@@ -150,10 +150,10 @@ def comparison(groups: dict[str, dict[int, dict]], base: str) -> str:
         'training',
         'seeds',
         'accuracy, %',
-        'negative log-likelihood',
+        'NLL',
         'calibration error, %',
         'accuracy, gain',
-        'likelihood, difference',
+        'NLL, difference',
     )
     return rows_of(columns, rows)
 
@@ -174,7 +174,7 @@ def averages(groups: dict[str, dict[int, dict]]) -> str:
         ]
         for name, results in groups.items()
     ]
-    return rows_of(('training', 'accuracy', 'likelihood', 'calibration error'), rows)
+    return rows_of(('training', 'accuracy', 'NLL', 'calibration error'), rows)
 
 
 def causes(groups: dict[str, dict[int, dict]]) -> str:
@@ -205,9 +205,9 @@ def causes(groups: dict[str, dict[int, dict]]) -> str:
     columns = (
         'training',
         'accuracy on training images',
-        'likelihood there',
+        'NLL there',
         'on validation images',
-        'likelihood there',
+        'NLL there',
         'agreement of views, %',
         "a view's label loss",
         *(f'{k} blocks kept' for k in depths),
@@ -229,7 +229,7 @@ def tuning(groups: dict[str, dict[int, dict]]) -> str:
         ]
         for name, results in groups.items()
     ]
-    columns = ('training', 'seeds', 'accuracy', 'likelihood', 'calibration', 'step, ms')
+    columns = ('training', 'seeds', 'accuracy', 'NLL', 'calibration error', 'step, ms')
     return rows_of(columns, rows)
 
 
