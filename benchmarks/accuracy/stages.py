@@ -5,6 +5,7 @@ Runs that choose settings have seeds of their own and never see the test split.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,16 @@ LEARNING_RATES = (1e-3, 2e-3)
 RATES = (0.05, 0.1, 0.2)
 LAST = 3
 """Points at the end of the validation curve that choices go by."""
+
+FEW, LONGER, MORE, ALL = 'few', 'longer', 'more', 'all'
+REGIMES: dict[str, dict] = {
+    FEW: {},
+    LONGER: dict(iterations=9600),
+    MORE: dict(images=4000, iterations=9600),
+    ALL: dict(images=0, iterations=24000),
+}
+"""Training images and length: 1,000 images, 160 times each; the same three times as
+long; 4,000 images, 120 times each; all 57,000, 21 times each."""
 
 PLAIN: dict = {}
 COSUB = dict(type='Cosub', weight=0.5)
@@ -68,34 +79,45 @@ def learning_rates(records: Records) -> list[Run]:
     return [replace(START, lr=lr) for lr in LEARNING_RATES]
 
 
-def _of_rates(records: Records, scheme: dict) -> list[Run]:
+def _of_rates(records: Records, scheme: dict, regime: str) -> list[Run]:
     start = tuned(records, learning_rates(records), TUNING)
-    rates = RATES if scheme else (0.0, *RATES)
-    return [replace(start, rate=rate, scheme=scheme) for rate in rates]
+    start = replace(start, scheme=scheme, **REGIMES[regime])
+    return [replace(start, rate=r) for r in (RATES if scheme else (0.0, *RATES))]
 
 
-def rates(records: Records) -> list[Run]:
-    """Plain training and cosub at each drop-path rate."""
-    runs = _of_rates(records, PLAIN) + _of_rates(records, COSUB)
+def rates(records: Records, regime: str = FEW) -> list[Run]:
+    """Plain training and cosub at each drop-path rate.
+
+    Args:
+        records (Records): Results of earlier stages.
+        regime (str): One of REGIMES.
+    """
+    runs = [r for scheme in (PLAIN, COSUB) for r in _of_rates(records, scheme, regime)]
     return [replace(run, seed=seed) for seed in TUNING for run in runs]
 
 
-def chosen(records: Records, scheme: dict) -> Run:
+def chosen(records: Records, scheme: dict, regime: str = FEW) -> Run:
     """Plain training or cosub at the settings chosen for it.
 
     Args:
         records (Records): Results of the tuning.
         scheme (dict): PLAIN or COSUB.
+        regime (str): One of REGIMES.
     """
-    return tuned(records, _of_rates(records, scheme), TUNING)
+    return tuned(records, _of_rates(records, scheme, regime), TUNING)
 
 
 # ---- the comparison --------------------------------------------------------------
 
 
-def main(records: Records) -> list[Run]:
-    """Plain training, cosub, no drop path, and cosub's views that do not teach."""
-    plain, cosub = chosen(records, PLAIN), chosen(records, COSUB)
+def main(records: Records, regime: str = FEW) -> list[Run]:
+    """Plain training, cosub, no drop path, and cosub's views that do not teach.
+
+    Args:
+        records (Records): Results of earlier stages.
+        regime (str): One of REGIMES.
+    """
+    plain, cosub = (chosen(records, s, regime) for s in (PLAIN, COSUB))
     methods = [
         plain,
         cosub,
@@ -214,3 +236,7 @@ STAGES: dict[str, Callable[[Records], list]] = {
     'controls': controls,
     'variants': variants,
 }
+"""In the order of their worth, as far as one does not need another."""
+for _regime in (LONGER, MORE, ALL):
+    STAGES[f'rates, {_regime}'] = partial(rates, regime=_regime)
+    STAGES[f'main, {_regime}'] = partial(main, regime=_regime)
