@@ -3,7 +3,7 @@
 
 The whole way, small: a Swin learns to classify scikit-learn's handwritten digits by
 cosub; the backbone then starts a UperNet, which learns by cosub to segment scenes of
-several such digits; the same UperNet is trained from random weights beside it. All data
+such digits; the same UperNet is trained from random weights beside it. All data
 are made here. On two CPU cores it takes some minutes.
 """
 
@@ -27,7 +27,7 @@ from mmcosub.stack import import_stack_quietly
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs'
 PRETRAIN = 'digits/{}-mini_cosub_1xb32-10e_digits-32x32.py'
-SEGMENT = 'digit_scenes/{}-mini_upernet-cosub_1xb8-2k_digit-scenes-64x64.py'
+SEGMENT = 'digit_scenes/{}-mini_upernet-cosub_1xb32-2k_digit-scenes-32x32.py'
 STARTS = ('scratch', 'pretrained')
 POINTS = 8  # of the learning curves
 CONSOLE = Console()
@@ -52,9 +52,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--epochs', type=int, default=4, help='of pretraining')
     parser.add_argument(
-        '--iterations', type=int, default=600, help='of each segmentation training'
+        '--iterations', type=int, default=800, help='of each segmentation training'
     )
-    parser.add_argument('--scenes', type=int, default=1500, help='training scenes')
+    parser.add_argument('--scenes', type=int, default=3000, help='training scenes')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
@@ -224,8 +224,8 @@ def make_data(args: argparse.Namespace) -> tuple[Path, Path]:
     commands = {
         digits: ['digits.py', '--size', '32', '--copies', '4'],
         scenes: [
-            *('digit_scenes.py', '--size', '64', '--train', str(args.scenes)),
-            *('--items', '2', '4', '--scale', '0.35', '0.5', '--overlap', '0'),
+            *('digit_scenes.py', '--size', '32', '--train', str(args.scenes)),
+            *('--items', '1', '1', '--scale', '0.7', '0.95'),
         ],
     }
     with ThreadPoolExecutor(2) as pool:

@@ -6,7 +6,7 @@ model = dict(
         type='mmpretrain.VisionTransformer',
         arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
         img_size=32,
-        patch_size=8,
+        patch_size=4,
         layer_cfgs=dict(drop_path_rate=0.05),  # constant over depth
         out_type='avg_featmap',
     ),

@@ -1,5 +1,5 @@
 _base_ = [
-    './vit-mini_upernet_1xb8-2k_digit-scenes-64x64.py',
+    './swin-mini_upernet_1xb32-2k_digit-scenes-32x32.py',
     '../_base_/schemes/cosub.py',
 ]
 # Views teach each other little while neither knows anything: then the label counts more.

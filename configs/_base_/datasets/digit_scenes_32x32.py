@@ -1,12 +1,12 @@
-# Digit scenes, background and ten digits, 64x64. Made by
+# Digit scenes, background and ten digits, 32x32. Made by
 # `python tools/dataset_converters/digit_scenes.py`.
 dataset_type = 'mmcosub.DigitScenesDataset'
 data_root = 'data/digit_scenes'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(64, 64), ratio_range=(1.0, 1.2), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(64, 64)),
+    dict(type='RandomResize', scale=(32, 32), ratio_range=(1.0, 1.2), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(32, 32)),
     # No flip: a mirrored digit is none.
     dict(type='PackSegInputs'),
 ]
@@ -30,7 +30,7 @@ tta_pipeline = [
     ),
 ]
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=32,
     num_workers=0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(

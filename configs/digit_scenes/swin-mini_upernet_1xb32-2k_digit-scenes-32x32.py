@@ -1,7 +1,7 @@
 # The demo's: a Swin small enough for a CPU, on digit scenes. All values ours.
 _base_ = [
     '../_base_/models/upernet_swin.py',
-    '../_base_/datasets/digit_scenes_64x64.py',
+    '../_base_/datasets/digit_scenes_32x32.py',
     '../_base_/schedules/adamw_digit_scenes.py',
     '../_base_/default_runtime.py',
 ]
@@ -9,7 +9,7 @@ norm_cfg = dict(type='BN', requires_grad=True)
 # Most pixels are ground; without weights it is all that so short a training learns.
 class_weight = [0.3] + [1.0] * 10
 model = dict(
-    data_preprocessor=dict(size=(64, 64)),
+    data_preprocessor=dict(size=(32, 32)),
     backbone=dict(
         arch=dict(
             _delete_=True,
@@ -17,7 +17,7 @@ model = dict(
             depths=[2, 2, 4, 2],
             num_heads=[1, 2, 4, 8],
         ),
-        img_size=64,
+        img_size=32,
         window_size=4,
         drop_path_rate=0.1,
     ),
@@ -36,4 +36,4 @@ model = dict(
         loss_decode=dict(class_weight=class_weight),
     ),
 )
-train_dataloader = dict(batch_size=8)
+train_dataloader = dict(batch_size=32)
