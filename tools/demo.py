@@ -29,7 +29,7 @@ CONFIGS = TOOLS.parent / 'configs'
 PRETRAIN = 'digits/{}-mini_cosub_1xb32-10e_digits-32x32.py'
 SEGMENT = 'digit_scenes/{}-mini_upernet-cosub_1xb32-2k_digit-scenes-32x32.py'
 STARTS = ('scratch', 'pretrained')
-POINTS = 8  # of the learning curves
+POINTS = 7  # of the learning curves
 CONSOLE = Console()
 PROGRESS = Progress(
     TextColumn('{task.description:<34}'),
@@ -50,9 +50,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--networks', nargs='+', choices=('swin', 'vit'), default=['swin']
     )
-    parser.add_argument('--epochs', type=int, default=4, help='of pretraining')
+    parser.add_argument('--epochs', type=int, default=3, help='of pretraining')
     parser.add_argument(
-        '--iterations', type=int, default=800, help='of each segmentation training'
+        '--iterations', type=int, default=700, help='of each segmentation training'
     )
     parser.add_argument('--scenes', type=int, default=3000, help='training scenes')
     parser.add_argument('--seed', type=int, default=0)
@@ -75,14 +75,16 @@ def run(name: str, command: list[str], log: Path, epochs: int = 1) -> None:
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     bar = PROGRESS.add_task(name, total=None, note='')
-    with log.open('w') as file:
-        process = subprocess.Popen(
+    with (
+        log.open('w') as file,
+        subprocess.Popen(
             [sys.executable, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        )
+        ) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             file.write(line)
