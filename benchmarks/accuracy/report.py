@@ -141,10 +141,10 @@ def comparison(groups: dict[str, dict[int, dict]], base: str) -> str:
         ]
         over = [
             cell(gain(results, groups[base], lambda r, k=key: r['test'][k]), d, True)
-            for key, d in SCORES[:2]
+            for key, d in SCORES
         ]
         if name == base:
-            over = ['', '']
+            over = ['', '', '']
         rows.append([name, len(results), *scores, *over])
     columns = (
         'training',
@@ -154,6 +154,7 @@ def comparison(groups: dict[str, dict[int, dict]], base: str) -> str:
         'calibration error, %',
         'accuracy, gain',
         'NLL, difference',
+        'calibration error, difference',
     )
     return rows_of(columns, rows)
 

@@ -111,7 +111,10 @@ def chosen(records: Records, scheme: dict, regime: str = FEW) -> Run:
 
 
 def main(records: Records, regime: str = FEW) -> list[Run]:
-    """Plain training, cosub, no drop path, and cosub's views that do not teach.
+    """Plain training and cosub at their chosen rates, and what tells them apart.
+
+    That is plain training without drop path and at cosub's rate, and cosub's two views
+    that do not teach.
 
     Args:
         records (Records): Results of earlier stages.
@@ -123,6 +126,7 @@ def main(records: Records, regime: str = FEW) -> list[Run]:
         cosub,
         replace(plain, rate=0.0),
         replace(cosub, scheme=UNTAUGHT),
+        replace(cosub, scheme=PLAIN),
     ]
     return over_seeds('main', methods)
 
