@@ -159,15 +159,18 @@ def segment(
         CONSOLE.print('  ' + report[0].replace('\n', '\n  '), highlight=False)
     checkpoint = work_dir / f'iter_{args.iterations}.pth'
     test = [str(TOOLS / 'test.py'), config, str(checkpoint)]
-    folders = ['--work-dir', str(work_dir / 'test')]
+    tested = args.out / f'{network}-{start}-test'
+    folders = ['--work-dir', str(tested)]
     folders += ['--out', str(work_dir / 'predictions')]
-    run(f'{network}: evaluation, {start}', test + folders + options, work_dir / 't.txt')
-    return curve(work_dir / 'test', 'mIoU')[-1][1]
+    run(
+        f'{network}: evaluation, {start}', test + folders + options, tested / 'test.txt'
+    )
+    return curve(tested, 'mIoU')[-1][1]
 
 
 def curve(work_dir: Path, metric: str) -> list[tuple[int, float]]:
     """Iterations and values of a metric that the last run in a folder logged."""
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'), key=os.path.getmtime)
+    logs = sorted(work_dir.glob('*/**/*.json'), key=os.path.getmtime)
     lines = logs[-1].read_text().splitlines() if logs else []
     values = [v for v in map(json.loads, lines) if metric in v]
     if not values:
@@ -193,8 +196,8 @@ def draw(out: Path, data: Path, networks: list[str], rows: int = 6) -> Path:
 
     columns = len(titles)
     figure = plt.figure(figsize=(1.3 * columns + 5, 1.3 * rows), dpi=100)
-    widths = [*[1.3] * columns, 5]
-    grid = figure.add_gridspec(rows, columns + 1, width_ratios=widths)
+    widths = [*[1.3] * columns, 0.4, 4.6]
+    grid = figure.add_gridspec(rows, columns + 2, width_ratios=widths)
     for i, name in enumerate(picked):
         image = cv2.imread(str(data / 'images' / 'validation' / name))[..., ::-1]
         label = data / 'annotations' / 'validation' / name
