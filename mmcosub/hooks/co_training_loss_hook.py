@@ -1,5 +1,6 @@
 from typing import Any
 
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -42,11 +43,19 @@ class CoTrainingLossHook(Hook):
         self.by_epoch = by_epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Take up the plans where the checkpoint that is resumed left them."""
+        """Take up the plans where the checkpoint that is resumed left them.
+
+        Otherwise their seed is the run's, on all ranks: what torch holds by now is that
+        of an iteration.
+        """
         model = _model(runner)
         plans = runner.message_hub.runtime_info.get(self._INFO)
         if plans is not None:
             model.scheme.seed, model.plans_drawn = plans['seed'], plans['drawn']
+        elif model.scheme.seed is None:
+            settings = getattr(runner, '_randomness_cfg', {})
+            own = get_rank() if settings.get('diff_rank_seed') else 0
+            model.scheme.seed = runner.seed - own  # plans differ by rank all the same
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep what the scheme trains besides the model, beside the model's weights."""

@@ -2,7 +2,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.dist import gather_object, is_main_process
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -170,7 +170,7 @@ class _DeleteLater:
 
 
 def collect_gradients(runner: Runner) -> list[dict] | None:
-    """Gradients of an accumulation that is not complete, one dict a rank, on rank 0.
+    """Gradients of an accumulation that is not complete, one dict a rank.
 
     Every rank has its own until they are exchanged. None where there are none.
 
@@ -186,7 +186,7 @@ def collect_gradients(runner: Runner) -> list[dict] | None:
         for name, parameter in _parameters(runner)
         if parameter.grad is not None
     }
-    return gather_object(own, dst=0)
+    return all_gather_object(own)  # NCCL cannot gather objects on one rank
 
 
 def restore_gradients(runner: Runner, gradients: list[dict]) -> None:

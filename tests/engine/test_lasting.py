@@ -146,6 +146,21 @@ def test_second_signal_ends_at_once(long_run: Callable, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_stopped_ranks_go_on(tmp_path: Path) -> None:
+    """Each with its own plans and its own accumulated gradients."""
+    setting = SETTINGS['two ranks']
+    unbroken(setting, tmp_path)
+    work_dir, log = tmp_path / 'broken', tmp_path / 'log'
+    argv = [*arguments(setting, tmp_path), '--work-dir', str(work_dir), '--resume']
+    processes = start('train.py', argv, log, 2)
+    begun(log, work_dir, processes)
+    os.kill(processes[0].pid, signal.SIGTERM)
+    assert finish(processes, 120) == [STATUS, STATUS], tail(log)
+    assert finish(start('train.py', argv, log, 2), 200) == [0, 0], tail(log)
+    assert compare(tmp_path / 'whole', work_dir) == []
+
+
+@pytest.mark.slow
 def test_signal_to_one_of_two_ranks(long_run: Callable, tmp_path: Path) -> None:
     processes, log = long_run(SETTINGS['two ranks'])
     os.kill(processes[1].pid, signal.SIGUSR1)
