@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from typing import Any
 
 import torch
@@ -256,6 +257,7 @@ def make_batch(stock: Any, model: dict, size: int, dtype: torch.dtype) -> tuple:
 
 
 def first_line(error: Exception) -> str:
-    """An error on one line."""
+    """An error on one line, without paths of the machine that it was seen on."""
     text = ' '.join(f'{type(error).__name__}: {error}'.split())
-    return text[:300]
+    text = text.partition(', the current sys.path is')[0]
+    return re.sub(r'(?:/[\w.-]+){2,}/', '', text)[:300]
