@@ -13,19 +13,17 @@ By hand are the `Collections` of a `metafile.yml`, accuracies of papers
 
 import copy
 import fnmatch
-import functools
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import yaml
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 
+from mmcosub.engine.without_memory import without_memory
 from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import find_branches
 
@@ -111,7 +109,7 @@ def _of_model(config: dict, scope: str) -> tuple[int, str]:
     """Parameters and drop path of a stock model, built without memory for weights."""
     if repr(config) not in _KNOWN:
         init_default_scope(scope)
-        with _without_memory():
+        with without_memory():
             model = MODELS.build(copy.deepcopy(config))
         timm = config['type'] == 'TimmClassifier'
         network = model.model if timm else model.backbone
@@ -202,18 +200,6 @@ def files() -> Iterator[tuple[Path, str]]:
         entries = [read(path) for path in paths]
         yield folder / 'metafile.yml', metafile(folder, entries)
         yield folder / 'README.md', readme(folder, entries)
-
-
-@contextmanager
-def _without_memory() -> Iterator[None]:
-    # The backbones read their rates off a tensor, which has to be a real one.
-    linspace = torch.linspace
-    torch.linspace = functools.partial(linspace, device='cpu')
-    try:
-        with torch.device('meta'):
-            yield
-    finally:
-        torch.linspace = linspace
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ from torch import nn
 
 from mmcosub.engine.co_train import FAST, co_trained_model
 from mmcosub.engine.default_rate import set_default_rate
+from mmcosub.engine.without_memory import without_memory
 from mmcosub.registry import MODELS
 
-from .stock import SIZE, Case, without_memory
+from .stock import SIZE, Case
 
 COSUB = dict(type='mmcosub.Cosub')
 NOTHING = dict(type='mmcosub.Cosub', weight=0.0, drop_path_rate=0.0)

@@ -1,15 +1,11 @@
 """The stock configs and networks that the table is of, without what needs files."""
 
-import functools
 import importlib
 import pkgutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
 SIZE = 32
@@ -129,16 +125,3 @@ def without_files(cfg: Any) -> Any:
     if isinstance(cfg, list | tuple):
         return type(cfg)(without_files(value) for value in cfg)
     return cfg
-
-
-@contextmanager
-def without_memory() -> Iterator[None]:
-    """Build models without memory for their weights."""
-    # Backbones read their rates off a tensor, which has to be a real one.
-    linspace = torch.linspace
-    torch.linspace = functools.partial(linspace, device='cpu')
-    try:
-        with torch.device('meta'):
-            yield
-    finally:
-        torch.linspace = linspace

@@ -1,12 +1,8 @@
 """A drop-path rate for stock networks that drop no paths."""
 
 import copy
-import functools
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
@@ -14,6 +10,8 @@ from mmengine.registry import DefaultScope
 from mmcosub.registry import MODELS
 from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import Site, find_branches
+
+from .without_memory import without_memory
 
 RATE = 0.1
 """Drop-path rate of the last block. Ours: what ConvNeXt-T is pretrained with
@@ -59,20 +57,8 @@ def _branches(cfg: Config) -> list[Site]:
     scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope'))
     try:
         import_stack_quietly()
-        with scope, _without_memory(), warnings.catch_warnings():
+        with scope, without_memory(), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # the real building says them again
             return find_branches(MODELS.build(config))
     except Exception:  # whatever it is, building the model says it better
         return []
-
-
-@contextmanager
-def _without_memory() -> Iterator[None]:
-    # Networks read their rates off a tensor, which has to be a real one.
-    linspace = torch.linspace
-    torch.linspace = functools.partial(linspace, device='cpu')
-    try:
-        with torch.device('meta'):
-            yield
-    finally:
-        torch.linspace = linspace

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmcosub.registry import HOOKS
+from mmcosub.submodels import is_drop_path
 
 
 @HOOKS.register_module()
@@ -141,12 +142,11 @@ def _own_loader(loader: DataLoader, seed: int) -> Any:
 
 @contextmanager
 def _no_drop_path(model: nn.Module) -> Iterator[None]:
-    drops: list[Any] = [m for m in model.modules() if type(m).__name__ == 'DropPath']
-    rates = [drop.drop_prob for drop in drops]
+    drops = [m for m in model.modules() if is_drop_path(m) and m.training]
     for drop in drops:
-        drop.drop_prob = 0.0
+        drop.training = False
     try:
         yield
     finally:
-        for drop, rate in zip(drops, rates, strict=True):
-            drop.drop_prob = rate
+        for drop in drops:
+            drop.training = True

@@ -153,7 +153,7 @@ class Site:
     @property
     def rate(self) -> float:
         """Drop-path rate of the branch in the stock network."""
-        return float(getattr(self.drop_path, 'drop_prob', None) or 0.0)
+        return drop_path_rate(self.drop_path)
 
 
 class UnknownBlockError(ValueError):
@@ -168,6 +168,18 @@ def is_drop_path(module: nn.Module) -> bool:
     """
     # The classes share names, and nothing else.
     return type(module).__name__ in ('DropPath', 'StochasticDepth')
+
+
+def drop_path_rate(module: Any) -> float:
+    """Rate of a drop-path module of mmcv, timm or torchvision; 0 for anything else.
+
+    Args:
+        module (nn.Module, optional): The module.
+    """
+    rate = getattr(module, 'drop_prob', None)
+    if not rate and is_drop_path(module):
+        rate = getattr(module, 'p', None)  # torchvision's
+    return float(rate or 0.0)
 
 
 def find_branches(backbone: nn.Module) -> list[Site]:
@@ -208,11 +220,7 @@ def find_branches(backbone: nn.Module) -> list[Site]:
             f'{kind} has no residual block that mmcosub knows. {remedy}'
         )
     for name, module in backbone.named_modules():
-        if (
-            is_drop_path(module)
-            and module not in covered
-            and (getattr(module, 'drop_prob', None) or getattr(module, 'p', None))
-        ):
+        if is_drop_path(module) and module not in covered and drop_path_rate(module):
             raise UnknownBlockError(
                 f'{kind} drops the branch at {name!r}, which is in no block that '
                 f'mmcosub knows, so its rate would act unseen. {remedy}'

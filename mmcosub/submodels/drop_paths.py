@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .branches import Branch, Site, UnknownBlockError, find_branches, is_drop_path
 from .rerouting import Rerouting
+from .rows import scaled
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,6 @@ class DropPathSite(Site):
     def drop_path(self) -> nn.Module:
         """The module."""
         return self.module
-
-    @property
-    def rate(self) -> float:
-        """Drop-path rate in the stock network."""
-        return drop_path_rate(self.module)
-
-
-def drop_path_rate(module: Any) -> float:
-    """Rate of a drop-path module of mmcv, timm or torchvision.
-
-    Args:
-        module (nn.Module): The module.
-    """
-    return float(getattr(module, 'drop_prob', None) or getattr(module, 'p', None) or 0)
 
 
 def find_sites(backbone: nn.Module) -> list[Site]:
@@ -187,12 +174,10 @@ class DropPathRun(Rerouting):
                 f'{len(calls)} calls are expected, so its submodels cannot be told '
                 'apart. docs/add_a_block.md shows how to register its block.'
             )
-        factor = self.factors[calls[done]].to(
-            torch.promote_types(x.dtype, torch.float32)
-        )
+        factor = self.factors[calls[done]]
         if getattr(module, 'scale_by_keep', True) is False:  # timm's
             factor = factor.sign()
-        return (x * factor.view(-1, *[1] * (x.ndim - 1))).to(x.dtype)
+        return scaled(x, factor)
 
     def check_complete(self) -> None:
         """Refuse a pass in which a drop path ran less often than it was expected to.

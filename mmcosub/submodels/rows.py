@@ -28,7 +28,7 @@ class PlainRows:
         """See :class:`~mmcosub.submodels.run.RunBranch`."""
         _expect_rows(call.site, x, self.factors.shape[1])
         y = call.residual(x)
-        return call.after(call.shortcut(x) + _scaled(y, self.factors[call.number]))
+        return call.after(call.shortcut(x) + scaled(y, self.factors[call.number]))
 
 
 class Rows:
@@ -56,7 +56,7 @@ class Rows:
         x = call.shortcut(x)
         scale = step.scale
         if isinstance(scale, Tensor) or y.dtype in (torch.float16, torch.bfloat16):
-            y, scale = _scaled(y, scale), 1.0
+            y, scale = scaled(y, scale), 1.0
         if step.kept is None:
             return call.after(torch.add(x, y, alpha=scale))
         dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
@@ -74,7 +74,7 @@ def _expect_rows(site: Site, x: Tensor, rows: int) -> None:
         )
 
 
-def _scaled(y: Tensor, factor: float | Tensor) -> Tensor:
+def scaled(y: Tensor, factor: float | Tensor) -> Tensor:
     """Rows times their factors, which are never rounded to half precision."""
     if isinstance(factor, Tensor):
         factor = factor.to(torch.promote_types(y.dtype, torch.float32))

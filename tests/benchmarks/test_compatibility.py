@@ -47,8 +47,8 @@ def test_right_ones(name):
 
 
 def test_a_wrong_one_is_noticed(monkeypatch):
-    scaled = rows._scaled
-    monkeypatch.setattr(rows, '_scaled', lambda y, f: scaled(y, f) * 1.001)
+    scaled = rows.scaled
+    monkeypatch.setattr(rows, 'scaled', lambda y, f: scaled(y, f) * 1.001)
     found = check.measured(Tiny('mmseg', 'tiny', 'plain'))
     assert found['gradients'] > 1e-6
 
