@@ -39,5 +39,6 @@ def _ours() -> type:
 def _refused() -> type:
     raise ValueError(
         'The config has a scheme, and FlexibleRunner would train without it. Use '
-        'mmengine.runner.Runner.from_cfg(cfg) or tools/train.py, or delete cfg.scheme.'
+        'mmcosub.engine.CoTrainingFlexibleRunner.from_cfg(cfg), or Runner.from_cfg '
+        'of MMEngine, or delete cfg.scheme.'
     )

@@ -1,21 +1,17 @@
 from typing import Any
 
-from mmengine.dist import get_rank
 from mmengine.runner import FlexibleRunner
-from mmengine.runner.base_loop import BaseLoop
 
 from mmcosub.checkpoints import use_reader
 from mmcosub.registry import RUNNERS, SCHEMES
 
 from .co_train import co_trained_model
-from .counted_seeds import count_batches
-from .errors import note_moment
-from .loops import resumable
+from .counted_run import CountedRun
 from .seed_hook import IterationSeedHook
 
 
 @RUNNERS.register_module()
-class CoTrainingFlexibleRunner(FlexibleRunner):
+class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
     """MMEngine's ``FlexibleRunner``, training by the config's ``scheme`` if it has one.
 
     So schemes go with its strategies: FSDP, DeepSpeed, gradient accumulation under
@@ -57,32 +53,4 @@ class CoTrainingFlexibleRunner(FlexibleRunner):
             ours.append('CoTrainingLossHook')
             if SCHEMES.get(self._scheme['type']).changes_statistics:
                 ours.append('FullNetworkBNHook')
-        present = {type(hook).__name__ for hook in self._hooks}
-        for name in ours:
-            if name not in present:
-                self.register_hook(dict(type=f'mmcosub.{name}'))
-
-    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the training loop, which can go on where it was.
-
-        Args:
-            loop (BaseLoop | dict): A loop or its config.
-        """
-        built: Any = super().build_train_loop(
-            resumable(loop) if isinstance(loop, dict) else loop
-        )
-        count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
-        return built
-
-    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call all hooks, and note how far the run has come.
-
-        Args:
-            fn_name (str): The moment.
-            **kwargs: What hooks get.
-        """
-        if fn_name.startswith('before'):
-            note_moment(fn_name)
-        super().call_hook(fn_name, **kwargs)
-        if fn_name.startswith('after'):
-            note_moment(fn_name)
+        self.register_ours(ours)

@@ -2,13 +2,11 @@ from typing import Any
 
 from mmengine.dist import (
     broadcast_object_list,
-    get_rank,
     is_main_process,
     master_only,
 )
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.runner import Runner
-from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
 from mmcosub.checkpoints import read_checkpoint, use_reader
@@ -16,15 +14,13 @@ from mmcosub.checkpoints.reading import foreign_objects
 from mmcosub.checkpoints.writing import damage, newest_whole, whole_or_absent
 from mmcosub.hooks import StopHook
 
-from .counted_seeds import count_batches
-from .errors import note_moment
+from .counted_run import CountedRun
 from .identity import KEY, differences, identity_in, identity_of
-from .loops import resumable
 from .seed_hook import IterationSeedHook
 from .stopping import Stopped, StopRequest
 
 
-class LastingRunner(Runner):
+class LastingRunner(CountedRun, Runner):
     """MMEngine's runner, for runs that are killed, stopped and resumed.
 
     A resumed run goes on as if it had not been broken, to the bit on a CPU. What it
@@ -48,19 +44,6 @@ class LastingRunner(Runner):
     def trusts(self) -> bool:
         """Whether checkpoints may bring any Python object, and so run any code."""
         return bool(self.cfg.get('trust_checkpoint', False))
-
-    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call all hooks, and note how far the run has come.
-
-        Args:
-            fn_name (str): The moment.
-            **kwargs: What hooks get.
-        """
-        if fn_name.startswith('before'):
-            note_moment(fn_name)
-        super().call_hook(fn_name, **kwargs)
-        if fn_name.startswith('after'):
-            note_moment(fn_name)
 
     def train(self) -> nn.Module:
         """Train, from where the run was left if it is resumed.
@@ -91,18 +74,6 @@ class LastingRunner(Runner):
             hooks['checkpoint'] = {**given, 'type': 'mmcosub.WholeCheckpointHook'}
         super().register_default_hooks(hooks)
         self.register_hook(IterationSeedHook())
-
-    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the training loop, which can go on where it was.
-
-        Args:
-            loop (BaseLoop | dict): A loop or its config.
-        """
-        built: Any = super().build_train_loop(
-            resumable(loop) if isinstance(loop, dict) else loop
-        )
-        count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
-        return built
 
     # ---- resuming ----------------------------------------------------------------
 

@@ -83,10 +83,7 @@ class CoTrainingRunner(LastingRunner):
             ours.append('CoTrainingLossHook')
             if unwrapped(self.model).scheme.changes_statistics:  # type: ignore
                 ours.append('FullNetworkBNHook')
-        present = {type(hook).__name__ for hook in self._hooks}
-        for name in ours:
-            if name not in present:
-                self.register_hook(dict(type=f'mmcosub.{name}'))
+        self.register_ours(ours)
 
     # ---- what bad input gets -----------------------------------------------------
 

@@ -1,0 +1,56 @@
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner.base_loop import BaseLoop
+
+from .counted_seeds import count_batches
+from .errors import note_moment
+from .loops import resumable
+
+
+class CountedRun:
+    """Mixin of our runners: random numbers go by the iteration, and errors know when.
+
+    To be named before MMEngine's runner among a class's bases.
+    """
+
+    seed: int
+    _hooks: list[Hook]
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the training loop, which can go on where it was.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_train_loop(  # type: ignore[misc]
+            resumable(loop) if isinstance(loop, dict) else loop
+        )
+        count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+        return built
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks, and note how far the run has come.
+
+        Args:
+            fn_name (str): The moment.
+            **kwargs: What hooks get.
+        """
+        if fn_name.startswith('before'):
+            note_moment(fn_name)
+        super().call_hook(fn_name, **kwargs)  # type: ignore[misc]
+        if fn_name.startswith('after'):
+            note_moment(fn_name)
+
+    def register_ours(self, names: Sequence[str]) -> None:
+        """Register hooks of ours that the config does not name.
+
+        Args:
+            names (Sequence[str]): Names of their classes.
+        """
+        present = {type(hook).__name__ for hook in self._hooks}
+        for name in names:
+            if name not in present:
+                self.register_hook(dict(type=f'mmcosub.{name}'))  # type: ignore
