@@ -10,7 +10,7 @@ LOCKED := 3.11 Linux x86_64
 READY := $(if $(filter .venv,$(VENV)),$(STAMP),$(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format zoo bench faults lock audit clean
+.PHONY: help demo test test-all lint format docs zoo bench faults lock audit clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[.a-z][.a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' \
@@ -35,6 +35,10 @@ lint: $(READY)  ## check style and types
 format: $(READY)  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: $(READY)  ## build the documentation as pages, build/docs/index.html; offline
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees . build/docs
+	@echo 'Open build/docs/index.html.'
 
 zoo: $(READY)  ## rewrite the metafiles and tables of configs/ after a change there
 	$(BIN)/python docs/zoo.py
