@@ -26,7 +26,7 @@ UNITS = dict(mmseg='configs', mmpretrain='classifiers', timm='files')
 HEAD = """# What co-trains
 
 <!-- Written by `python docs/compatibility.py`; the numbers are of
-`python -m benchmarks.compatibility`. -->
+`python -m benchmarks.compatibility --out benchmarks/results/compatibility.json`. -->
 
 Every stock config of MMSegmentation, every classifier of MMPretrain and the smallest
 network of every file of timm that drops paths was built as `--co-train cosub` builds it
