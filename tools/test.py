@@ -90,9 +90,10 @@ def use_tta(cfg: Config) -> None:
     average = 'SegTTAModel' if scope == 'mmseg' else 'mmpretrain.AverageClsScoreTTA'
     for dataset in datasets(cfg.test_dataloader.dataset):
         dataset.pipeline = cfg.tta_pipeline
-    cfg.model = ConfigDict(
-        {**cfg.get('tta_model', {'type': average})}, module=cfg.model
-    )
+    model = ConfigDict({**cfg.get('tta_model', {'type': average})}, module=cfg.model)
+    if model.type in ('SegTTAModel', 'mmseg.SegTTAModel'):
+        model.type = 'mmcosub.StreamedSegTTAModel'  # the same in less memory
+    cfg.model = model
 
 
 def save_predictions(cfg: Config, out: str) -> None:
