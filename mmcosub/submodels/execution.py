@@ -28,7 +28,7 @@ from .branches import Site, has_fixed_batch
 from .drop_paths import DropPathRun, DropPathSite
 from .plan import Plan, RowPlan, plan_rows, to_device
 from .rerouting import Rerouting
-from .rows import PlainRows, Rows
+from .rows import PlainRows, Rows, Spread
 from .run import SubmodelRun
 
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
@@ -185,4 +185,4 @@ def _expand(output: Any, rows: RowPlan) -> Any:
             "Set scheme.execution='plain', and see docs/add_a_block.md."
         )
     index = rows.rows_of_views[output.shape[0]]
-    return output if index is None else output.index_select(0, index)
+    return output if index is None else Spread.apply(output, index)

@@ -70,6 +70,11 @@ class Step:
     kept: Tensor | None
     scale: float | Tensor
 
+    @property
+    def rows_after(self) -> int:
+        """Number of rows that go out."""
+        return self.rows + (0 if self.split is None else len(self.split))
+
 
 @dataclass
 class RowPlan:

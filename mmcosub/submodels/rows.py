@@ -34,34 +34,109 @@ class PlainRows:
 class Rows:
     """Every branch on the rows that keep it.
 
+    What comes into a block may be held by others: by the backbone as a feature map, by
+    hooks. So its rows are copied once, to memory with room for those that split inside
+    the block, and from there on the block's branches add to them in place.
+
     Args:
         steps (Sequence[Step]): What to do at each branch, of length L.
     """
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = steps
+        self._room: Tensor | None = None
+        """Memory that begins with the block's sum so far, where nobody else has it."""
 
     def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
         """See :class:`~mmcosub.submodels.run.RunBranch`."""
-        step = self.steps[call.number]
+        step, branch = self.steps[call.number], call.site.branch
         _expect_rows(call.site, x, step.rows)
-        if step.split is not None:
-            x = torch.cat([x, x.index_select(0, step.split)])
-        if step.kept is not None and len(step.kept) == 0:
-            return call.after(_Skipped.apply(call.shortcut(x), *call.sources))
-        kept = x
-        if step.kept is not None:
-            x, kept = _Take.apply(x, step.kept)
-        y = call.residual(kept)
-        x = call.shortcut(x)
-        scale = step.scale
-        if isinstance(scale, Tensor) or y.dtype in (torch.float16, torch.bfloat16):
-            y, scale = scaled(y, scale), 1.0
+        room, self._room = None if call.number == call.first else self._room, None
         if step.kept is None:
-            return call.after(torch.add(x, y, alpha=scale))
-        dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
-        x = x.to(dtype).index_add(0, step.kept, y.to(dtype), alpha=scale)
-        return call.after(x)
+            if step.split is not None:  # all views keep it, by different factors
+                x = torch.cat([x, _gather(x, step.split)])
+            y, scale = _prepared(x, call.residual(x), step.scale)
+            return call.after(torch.add(call.shortcut(x), y, alpha=scale))
+        if len(step.kept) == 0:
+            return call.after(_Skipped.apply(call.shortcut(x), *call.sources))
+        in_place = branch.shortcut is None
+        if room is None and (in_place or step.split is not None):
+            room = _empty_rows(x, self.steps[call.last].rows_after)
+            room[: len(x)] = x.detach()
+        own = in_place and self._makes_gradient(call)
+        x, kept = _Take.apply(x, room, step.split, step.kept, own)
+        y, scale = _prepared(x, call.residual(kept), step.scale)
+        if in_place and y.dtype == x.dtype:
+            if call.number != call.last and branch.after is None:
+                self._room = room
+            return call.after(_Add.apply(x, step.kept, y, scale))
+        x = call.shortcut(x).to(y.dtype).clone()
+        return call.after(x.index_add_(0, step.kept, y, alpha=scale))
+
+    def _makes_gradient(self, call: BranchCall) -> bool:
+        """Whether the gradient of a sum is made by the block's next branch, and for it.
+
+        Others may be anyone's: PyTorch hands one gradient to both terms of a sum.
+        """
+        if call.number == call.last or call.site.branch.after is not None:
+            return False
+        kept = self.steps[call.number + 1].kept
+        return kept is not None and len(kept) > 0
+
+
+class Spread(torch.autograd.Function):
+    """One row for each view and sample, as ``index_select``.
+
+    The gradients are added to zeros in place, where PyTorch copies the zeros first.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
+        """Spread rows.
+
+        Args:
+            ctx (Any): Of PyTorch.
+            x (Tensor): Of shape (R, ...).
+            index (Tensor): The row of each view and sample, of shape (V * B, ).
+        """
+        ctx.save_for_backward(index)
+        ctx.rows = len(x)
+        return _gather(x, index)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Sum up the gradients of a row's views."""
+        (index,) = ctx.saved_tensors
+        zeros = _empty_rows(grad, ctx.rows).zero_()
+        return _added(zeros, index, grad, own=True), None
+
+
+def _gather(x: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
+    """``index_select``, which by itself gives up a memory format of channels last."""
+    if _is_channels_last(x):
+        out = None if out is None else out.permute(0, 2, 3, 1)
+        rows = torch.index_select(x.permute(0, 2, 3, 1), 0, index, out=out)
+        return rows.permute(0, 3, 1, 2)
+    return torch.index_select(x, 0, index, out=out)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _empty_rows(x: Tensor, rows: int) -> Tensor:
+    """Memory for so many rows like those of ``x``."""
+    layout = torch.channels_last if _is_channels_last(x) else torch.contiguous_format
+    shape = (rows, *x.shape[1:])
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+
+
+def _prepared(x: Tensor, y: Tensor, scale: float | Tensor) -> tuple[Tensor, float]:
+    """What to add to ``x``, and the factor that it still lacks."""
+    dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
+    if isinstance(scale, Tensor) or dtype in (torch.float16, torch.bfloat16):
+        y, scale = scaled(y, scale), 1.0
+    return y.to(dtype), scale
 
 
 def _expect_rows(site: Site, x: Tensor, rows: int) -> None:
@@ -83,21 +158,68 @@ def scaled(y: Tensor, factor: float | Tensor) -> Tensor:
 
 
 class _Take(torch.autograd.Function):
-    """All rows, and some of them again.
+    """All rows, those that split behind them, and the kept ones again.
 
-    As ``x, x.index_select(0, kept)``, but backward adds the gradient of the few rows to
-    that of all, rather than to zeros that are then added.
+    As ``torch.cat([x, x[split]])`` and a gather of it, but in memory that is there, and
+    backward adds the gradients of few rows to those of all, rather than zeros with a
+    few gradients in them.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(kept)
-        return x.view_as(x), x.index_select(0, kept)
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        room: Tensor | None,
+        split: Tensor | None,
+        kept: Tensor,
+        own: bool,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(split, kept)
+        ctx.own = own
+        if room is None:
+            return x.view_as(x), _gather(x, kept)
+        whole = room[: len(x) + (0 if split is None else len(split))]
+        if split is not None:
+            _gather(room[: len(x)], split, out=whole[len(x) :])
+        # Detached, as a view could not be added to in place behind this function.
+        return whole.detach(), _gather(whole, kept)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor, None]:
+    def backward(
+        ctx: Any, grad: Tensor, grad_kept: Tensor
+    ) -> tuple[Tensor, None, None, None, None]:
+        split, kept = ctx.saved_tensors
+        grad = _added(grad, kept, grad_kept, ctx.own)
+        if split is not None:
+            grad, split_off = grad.tensor_split([len(grad) - len(split)])
+            grad = _added(grad, split, split_off, own=True)
+        return grad, None, None, None, None
+
+
+def _added(x: Tensor, index: Tensor, y: Tensor, own: bool) -> Tensor:
+    """Gradients added to those of some rows; in place where they are nobody else's."""
+    if torch.is_grad_enabled():  # create_graph=True
+        own = False
+    return (x if own else x.clone()).index_add_(0, index, y)
+
+
+class _Add(torch.autograd.Function):
+    """``index_add_`` to rows that PyTorch does not know to be a view."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, y: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        ctx.mark_dirty(x)
+        return x.index_add_(0, kept, y, alpha=scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
         (kept,) = ctx.saved_tensors
-        return grad.index_add(0, kept, grad_kept), None
+        y = _gather(grad, kept)
+        if ctx.scale != 1:
+            y = y * ctx.scale if torch.is_grad_enabled() else y.mul_(ctx.scale)
+        return grad, None, y, None
 
 
 class _Skipped(torch.autograd.Function):

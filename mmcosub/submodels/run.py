@@ -19,6 +19,8 @@ class BranchCall:
     Args:
         site (Site): The branch.
         number (int): Its number among all branches.
+        first (int): Number of the block's first branch.
+        last (int): Number of the block's last branch.
         residual (Callable): The branch's function of rows.
         args (tuple): Further arguments of the block.
         kwargs (dict): Further arguments by name.
@@ -26,6 +28,8 @@ class BranchCall:
 
     site: Site
     number: int
+    first: int
+    last: int
     residual: Callable[[Tensor], Tensor]
     args: tuple
     kwargs: dict
@@ -109,6 +113,7 @@ class SubmodelRun(Rerouting):
     def _run_block(
         self, branches: list[tuple[int, Site]], x: Tensor, *args: Any, **kwargs: Any
     ) -> Any:
+        first, last = branches[0][0], branches[-1][0]
         for i, site in branches:
             if self.ordered and i != self.progress:
                 expected = self.sites[self.progress % len(self.sites)].name
@@ -120,7 +125,8 @@ class SubmodelRun(Rerouting):
                 )
             self.progress += 1
             residual = partial(self._residual, site, args, kwargs)
-            x = self.branch(x, BranchCall(site, i, residual, args, kwargs))
+            call = BranchCall(site, i, first, last, residual, args, kwargs)
+            x = self.branch(x, call)
         block = branches[0][1].block
         output = block_output(block)
         return x if output is None else output(block, x, *args, **kwargs)
