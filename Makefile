@@ -10,7 +10,7 @@ LOCKED := 3.11 Linux x86_64
 READY := $(if $(filter .venv,$(VENV)),$(STAMP),$(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format docs zoo bench faults lock audit clean
+.PHONY: help demo test test-all gpu lint format docs zoo bench faults lock audit clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[.a-z][.a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' \
@@ -26,6 +26,10 @@ test: $(READY)  ## run the tests, except slow ones
 
 test-all: $(READY)  ## run all tests
 	$(PYTEST) -m ''
+
+gpu: $(READY)  ## test and measure on a GPU (docs/gpu.md)
+	$(PYTEST) -n 0 -m gpu
+	$(BIN)/python benchmarks/gpu.py
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .

@@ -34,13 +34,24 @@ class Bench:
         config (str): File in configs/.
         batch (int): Number of images.
         size (int): Their height and width.
+        half (torch.dtype, optional): Half precision of a forward pass, by autocast.
+            Defaults to None, single precision.
+        device (str, optional): Defaults to the GPU where there is one.
     """
 
-    def __init__(self, config: str, batch: int, size: int) -> None:
+    def __init__(
+        self,
+        config: str,
+        batch: int,
+        size: int,
+        half: torch.dtype | None = None,
+        device: str | None = None,
+    ) -> None:
         import_stack_quietly()
         cfg = Config.fromfile(CONFIGS / config)
         init_default_scope(cfg.default_scope)
-        self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        self.half = half
         self.stock, self.scheme = cfg.model, cfg.scheme
         self.stock.backbone.img_size = size
         self.segments = 'decode_head' in cfg.model
@@ -62,6 +73,11 @@ class Bench:
         else:
             sample = DataSample().set_gt_label(int(torch.randint(1000, ())))
         return sample.to(self.device)
+
+    def autocast(self) -> torch.autocast:
+        """The precision of a forward pass."""
+        enabled = self.half is not None
+        return torch.autocast(self.device, self.half, enabled=enabled)
 
     def build(self, fast: bool = False, scheme: dict | None = None) -> nn.Module:
         """The model on the device.
@@ -90,7 +106,8 @@ class Bench:
 
         def run() -> None:
             model.zero_grad(set_to_none=False)
-            loss, _ = model.parse_losses(model.loss(self.images, self.samples))
+            with self.autocast():
+                loss, _ = model.parse_losses(model.loss(self.images, self.samples))
             loss.backward()
 
         return run
@@ -116,8 +133,7 @@ class Bench:
                 losses = head._get_loss(logits, self.samples)
             return sum(v for k, v in losses.items() if 'loss' in k)
 
-        def run() -> None:
-            model.zero_grad(set_to_none=False)
+        def total() -> Tensor:
             features = model.extract_feat(torch.cat([self.images, self.images]))
             head = model.decode_head if self.segments else model.head
             one, two = head(features).chunk(2)
@@ -129,6 +145,12 @@ class Bench:
                 aux = model.auxiliary_head
                 halves = aux(features).chunk(2)
                 loss = loss + sum(label_loss(aux, half) / 4 for half in halves)
+            return loss
+
+        def run() -> None:
+            model.zero_grad(set_to_none=False)
+            with self.autocast():
+                loss = total()
             loss.backward()
 
         return run
@@ -148,6 +170,7 @@ class Bench:
 
         @torch.no_grad()
         def run() -> None:
-            model.encode_decode(self.images, metas)
+            with self.autocast():
+                model.encode_decode(self.images, metas)
 
         return run

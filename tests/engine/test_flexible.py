@@ -1,13 +1,11 @@
 """Schemes under MMEngine's strategies."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from launch import free_port, run
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
@@ -64,7 +62,8 @@ def test_lean_is_refused(
     assert 'scheme.lean=True runs backward once a view' in capsys.readouterr().err
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason='needs two GPUs')
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 @pytest.mark.parametrize('scheme', ['cosub', 'augpath'])
 @pytest.mark.parametrize(
     'strategy',
@@ -82,10 +81,8 @@ def test_several_processes(tmp_path: Path, strategy: dict, scheme: str) -> None:
         'optim_wrapper.accumulative_counts': 2,
     }
     config, *argv = arguments(Setting(['--co-train', scheme], options), tmp_path, 4)
-    script = Path(__file__).parents[2] / 'tools' / 'dist_train.sh'
-    command = [str(script), config, '2', *argv, '--work-dir', str(tmp_path / 'w')]
-    env = {k: v for k, v in os.environ.items() if k != 'LOCAL_RANK'}
-    env['PYTHON'] = sys.executable
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    count = min(torch.cuda.device_count(), 2)
+    work = ['--work-dir', tmp_path / 'w']
+    done = run('dist_train.sh', config, count, *argv, *work, PORT=free_port())
     assert done.returncode == 0, done.stderr[-3000:]
     assert set(losses(tmp_path / 'w')) == {1, 2, 3, 4}

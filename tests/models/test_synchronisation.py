@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmcosub.engine.co_train import accelerated_model, co_trained_model
 from mmcosub.models.attention import accelerate_attention
 
+pytestmark = pytest.mark.gpu
 aten = torch.ops.aten
 WAITS = {
     aten._local_scalar_dense,
