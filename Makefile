@@ -62,7 +62,7 @@ lock: $(READY)  ## rewrite requirements/locked.txt from pinned.txt
 audit: $(READY)  ## look the locked packages up among known vulnerabilities (network)
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/pip install --quiet pip-audit
-	build/audit/bin/pip-audit --require-hashes --disable-pip \
+	build/audit/bin/pip-audit --strict --require-hashes --disable-pip \
 	    --requirement requirements/locked.txt
 
 clean:  ## remove what the targets made, the environment included
