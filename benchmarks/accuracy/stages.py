@@ -204,26 +204,30 @@ def _of_scene_rates(network: str, scheme: dict) -> list[SceneRun]:
     return [replace(start, rate=rate) for rate in rates]
 
 
-def scene_rates(records: Records) -> list[SceneRun]:
+def scene_rates(records: Records, network: str) -> list[SceneRun]:
     """Segmentation by both at each rate, from plainly pretrained backbones.
 
     Both kinds of pretraining have the rate that :class:`SceneRun` has for them.
+
+    Args:
+        records (Records): Results of earlier stages.
+        network (str): One of NETWORKS.
     """
-    return [
-        run
-        for network in NETWORKS
-        for scheme in (PLAIN, COSUB)
-        for run in _of_scene_rates(network, scheme)
-    ]
+    schemes = (PLAIN, COSUB)
+    return [run for scheme in schemes for run in _of_scene_rates(network, scheme)]
 
 
-def scene_table(records: Records) -> list[SceneRun]:
-    """Backbones from scratch, pretrained plainly and by cosub; segmentation by both."""
+def scene_table(records: Records, network: str) -> list[SceneRun]:
+    """Backbones from scratch, pretrained plainly and by cosub; segmentation by both.
+
+    Args:
+        records (Records): Results of earlier stages.
+        network (str): One of NETWORKS.
+    """
     cells = []
-    for network in NETWORKS:
-        for scheme in (PLAIN, COSUB):
-            best = tuned(records, _of_scene_rates(network, scheme), TUNING, 'miou')
-            cells += [replace(best, pretrained=start) for start in PRETRAINED]
+    for scheme in (PLAIN, COSUB):
+        best = tuned(records, _of_scene_rates(network, scheme), TUNING, 'miou')
+        cells += [replace(best, pretrained=start) for start in PRETRAINED]
     return [
         replace(run, stage='scene table', seed=seed)
         for seed in SCENE_SEEDS
@@ -235,8 +239,11 @@ STAGES: dict[str, Callable[[Records], list]] = {
     'learning rates': learning_rates,
     'rates': rates,
     'main': main,
-    'scene rates': scene_rates,
-    'scene table': scene_table,
+    **{
+        f'{name}, {network}': partial(stage, network=network)
+        for network in NETWORKS
+        for name, stage in (('scene rates', scene_rates), ('scene table', scene_table))
+    },
     'controls': controls,
     'variants': variants,
 }
