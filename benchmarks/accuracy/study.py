@@ -9,6 +9,8 @@ the tables and pictures.
 import argparse
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +97,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    # Ended by it without an exception, workers would go on for nobody.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     records = Records(args.records)
     context = multiprocessing.get_context('spawn')
     pool = None

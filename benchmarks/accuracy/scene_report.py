@@ -1,0 +1,127 @@
+#!/usr/bin/env python
+"""The tables of fashion scenes in docs/accuracy.md, from the committed records.
+
+Differences are paired by seed, intervals of 95 % by Student's t; bold where they leave
+out 0. Scores are of the test scenes.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from records import Records
+from report import RECORDS, cell, gain, rows_of
+from settings import TEST_SEEDS, SceneRun
+from stages import NETWORKS, PRETRAINED
+
+SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))
+TITLES = ('mIoU, %', 'pixel accuracy, %', 'NLL', 'calibration error, %')
+TRAININGS = ('plain', 'cosub')
+Cells = dict[tuple[str, str], dict[int, dict]]
+Results = list[tuple[SceneRun, dict]]
+
+
+def results_of(records: Records, network: str, test: bool) -> Results:
+    """Results of a network's runs of the table, or of those that chose the rates."""
+    return [
+        (run, records.results[key])
+        for key, run in records.runs.items()
+        if isinstance(run, SceneRun)
+        and run.network == network
+        and (run.seed < TEST_SEEDS) == test
+    ]
+
+
+def by_cell(runs: Results) -> Cells:
+    """Results by (pretraining, training) and seed."""
+    cells: Cells = defaultdict(dict)
+    for run, result in runs:
+        training = TRAININGS[bool(run.scheme)]
+        cells[run.pretrained, training][run.seed] = result
+    return cells
+
+
+def scores(cells: Cells) -> str:
+    """Scores of each cell."""
+    rows = []
+    for start in PRETRAINED:
+        for training in TRAININGS:
+            results = cells[start, training]
+            if results:
+                values = [
+                    cell([r['test'][key] for r in results.values()], digits)
+                    for key, digits in SCORES
+                ]
+                rows.append([start, training, len(results), *values])
+    return rows_of(('pretraining', 'segmentation', 'seeds', *TITLES), rows)
+
+
+def differences(cells: Cells) -> str:
+    """What cosub changes in segmentation, in pretraining, and in both."""
+    pairs = [
+        (f'segmentation by cosub, {start}', (start, 'cosub'), (start, 'plain'))
+        for start in PRETRAINED
+    ]
+    pairs += [
+        (f'pretraining by cosub, {way}', ('cosub', way), ('plain', way))
+        for way in TRAININGS
+    ]
+    pairs += [
+        ('both by cosub', ('cosub', 'cosub'), ('plain', 'plain')),
+        ('pretraining at all, plain', ('plain', 'plain'), ('scratch', 'plain')),
+    ]
+    rows = []
+    for name, one, other in pairs:
+        found = [
+            cell(gain(cells[one], cells[other], lambda r, k=key: r['test'][k]), d, True)
+            for key, d in SCORES
+        ]
+        if found[0]:
+            rows.append([name, *found])
+    return rows_of(('what changes', *TITLES), rows)
+
+
+def choices(runs: Results) -> str:
+    """Validation scores of the runs that chose the drop-path rates."""
+    rows = [
+        [
+            TRAININGS[bool(run.scheme)],
+            f'{run.rate:g}',
+            *(f'{result["validation"][key]:.{digits}f}' for key, digits in SCORES),
+            ' '.join(f'{point["miou"]:.1f}' for point in result['curve']),
+            f'{result["step_ms"]:.0f}',
+        ]
+        for run, result in runs
+    ]
+    columns = ('segmentation', 'drop path', *TITLES, 'mIoU over training', 'step, ms')
+    return rows_of(columns, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--records', type=Path, default=RECORDS)
+    records = Records(parser.parse_args().records)
+    for network in NETWORKS:
+        chosen = results_of(records, network, test=False)
+        if chosen:
+            print(f'### {network}: choosing rates, validation scenes\n')
+            print(choices(chosen))
+        cells = by_cell(results_of(records, network, test=True))
+        if cells:
+            print(f'### {network}: test scenes\n')
+            print(scores(cells))
+            print(differences(cells))
+        accuracies: dict[str, list[float]] = defaultdict(list)
+        for (start, _), results in cells.items():
+            if start != 'scratch':
+                accuracies[start] += [r['pretraining'] for r in results.values()]
+        for start, values in accuracies.items():
+            mean = np.mean(values)
+            print(f'Pretrained {start}: {mean:.1f} % of validation pictures right.')
+
+
+if __name__ == '__main__':
+    main()
