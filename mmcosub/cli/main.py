@@ -19,6 +19,7 @@ _FOLDERS = {
     'analysis_tools': 'To look closer',
     'model_converters': 'Weights',
     'dataset_converters': 'Data',
+    'misc': 'Configs',
 }
 _OWN = {
     'info': 'Print what is installed, known and wrong.',

@@ -1,9 +1,13 @@
 """Runners, and what turns a stock config into one for them."""
 
-from .co_train import apply_scheme, list_schemes
-from .evaluation import EvaluationRunner
-from .flexible import CoTrainingFlexibleRunner
-from .runner import CoTrainingRunner
+from mmcosub.stack import import_stack_quietly
+
+import_stack_quietly()  # before anything here imports it aloud
+
+from .co_train import apply_scheme, list_schemes  # noqa: E402
+from .evaluation import EvaluationRunner  # noqa: E402
+from .flexible import CoTrainingFlexibleRunner  # noqa: E402
+from .runner import CoTrainingRunner  # noqa: E402
 
 __all__ = [
     'CoTrainingFlexibleRunner',

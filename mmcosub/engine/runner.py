@@ -30,6 +30,7 @@ from .co_train import accelerated_model, co_trained_model
 from .cpu_amp import CPUAmpOptimWrapper
 from .data import check_data
 from .lasting import LastingRunner
+from .quiet import listed_in_file_only
 
 
 @RUNNERS.register_module()
@@ -174,7 +175,8 @@ class CoTrainingRunner(LastingRunner):
                 print_log('No GPU: mixed precision is bfloat16 here.', 'current')
                 optim_wrapper = type(optim_wrapper)(optim_wrapper)
                 optim_wrapper['type'] = CPUAmpOptimWrapper
-        return super().build_optim_wrapper(optim_wrapper)
+        with listed_in_file_only(self.logger):
+            return super().build_optim_wrapper(optim_wrapper)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the processes; without a GPU, over gloo.

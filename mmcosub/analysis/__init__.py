@@ -1,0 +1,1 @@
+"""Looking at what a trained network's submodels can do."""

@@ -1,0 +1,114 @@
+"""How much a step computes."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from math import prod
+from statistics import mean
+from typing import Any, NamedTuple
+from unittest import mock
+
+import torch
+from mmengine.config import Config
+from mmseg.models.decode_heads import decode_head
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmcosub.engine.without_memory import without_memory
+
+from .steps import Shape, build_model, predicting_step, random_batch, training_step
+
+aten = torch.ops.aten
+
+
+def _addmm(_: Any, a: Any, b: Any, **kwargs: Any) -> int:
+    return 2 * prod(a) * b[-1]
+
+
+# PyTorch's counter does not know what adds in place.
+_MORE = {aten.addmm_: _addmm, aten.baddbmm_: _addmm}
+
+
+def count_flops(call: Callable[[], object]) -> int:
+    """Additions and multiplications in matrix products, convolutions and attention.
+
+    Args:
+        call (Callable): What to measure.
+    """
+    with FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+class Work(NamedTuple):
+    """What a config computes, in floating-point operations of one image.
+
+    Args:
+        parameters (int): Number of the model's parameters.
+        prediction (float): Of predicting.
+        plain (float): Of a step of plain training, forward and backward.
+        co_trained (list[float]): Of such a step by the scheme, one entry a draw of
+            submodels; empty without a scheme.
+    """
+
+    parameters: int
+    prediction: float
+    plain: float
+    co_trained: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Expected cost of a co-trained step in plain ones."""
+        return mean(self.co_trained) / self.plain
+
+
+def count_work(cfg: Config, shape: Shape, batch: int = 2, draws: int = 8) -> Work:
+    """Count what predicting, plain training and training by the scheme compute.
+
+    Nothing is estimated from rates: steps run on random images, with their submodels
+    drawn as in training, so that rows that views share, heads that run for every view
+    and BatchNorms that need every row are all in it. They run without memory and
+    arithmetic (PyTorch's meta device) unless ``cfg.fast`` is set or something, such as
+    a loss, has to look at values.
+
+    Args:
+        cfg (Config): The config, with ``scheme`` for the last of the three.
+        shape (tuple[int, int]): Height and width of an image.
+        batch (int): Images of a step. Defaults to 2.
+        draws (int): Steps by the scheme to run. Defaults to 8.
+    """
+    if not cfg.get('fast'):
+        # All that looks at values in stock segmentors, and it multiplies nothing.
+        nothing = torch.zeros(1)
+        try:
+            with mock.patch.object(decode_head, 'accuracy', return_value=nothing):
+                return _count_work(cfg, shape, batch, draws, without_memory)
+        except (NotImplementedError, RuntimeError):
+            pass
+    return _count_work(cfg, shape, batch, draws, nullcontext)
+
+
+def _count_work(
+    cfg: Config,
+    shape: Shape,
+    batch: int,
+    draws: int,
+    built: Callable[[], AbstractContextManager],
+) -> Work:
+    """Count with models that are built in a context."""
+    with built():
+        model = build_model(cfg)
+    images = random_batch(model, shape, batch)
+    model.train()
+    plain = count_flops(lambda: training_step(model, images)) / batch
+    model.eval()
+    prediction = count_flops(lambda: predicting_step(model, images)) / batch
+    parameters = sum(p.numel() for p in model.parameters())
+    co_trained: list[float] = []
+    if cfg.get('scheme'):
+        with built():
+            trained = build_model(cfg, cfg.scheme)
+        trained.train()
+        co_trained = [
+            count_flops(lambda: training_step(trained, images)) / batch
+            for _ in range(draws)
+        ]
+    return Work(parameters, prediction, plain, co_trained)

@@ -1,0 +1,159 @@
+"""Where in an image a class comes from, by the gradient-weighted maps of grad-cam.
+
+Shapes: ``N`` tokens, ``C`` channels, ``H, W`` of the image.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.utils.dl_utils import is_norm
+from torch import Tensor, nn
+
+try:
+    import pytorch_grad_cam
+except ImportError as error:
+    raise ImportError(
+        'Class activation maps need grad-cam: pip install --no-deps grad-cam ttach'
+        ' (its other requirements are here; opencv-python-headless would overwrite '
+        'opencv-python)'
+    ) from error
+
+
+class MeanLogit:
+    """What is explained: a class's logit, the mean over the pixels predicted so.
+
+    Args:
+        number (int): The class.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """The logit of one image.
+
+        Args:
+            logits (Tensor): Of shape (classes, ) or (classes, height, width).
+        """
+        if logits.ndim == 1:
+            return logits[self.number]
+        predicted = (logits.argmax(dim=0) == self.number).to(logits)
+        return (logits[self.number] * predicted).sum() / predicted.sum().clamp(min=1)
+
+
+def activation_map(
+    model: Any,
+    image: np.ndarray,
+    layer: str | None = None,
+    category: int | None = None,
+    method: str = 'GradCAM',
+) -> tuple[np.ndarray, str, int]:
+    """Class activation map of an image, drawn over it.
+
+    Args:
+        model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`.
+        image (ndarray): In BGR, of shape (H, W, 3).
+        layer (str, optional): Name of the module whose output is weighted. Defaults to
+            None, the backbone's last norm but those that come after all mixing of
+            tokens.
+        category (int, optional): The class. Defaults to None, the one of the largest
+            logit, or of most pixels.
+        method (str): Class of grad-cam. Defaults to 'GradCAM'.
+
+    Returns:
+        tuple: The picture, in BGR, of shape (H, W, 3), the name of the layer, and the
+        class.
+
+    Raises:
+        ValueError: If there is no such layer, class or method.
+    """
+    inputs = _inputs(model, image)
+    with torch.no_grad():
+        logits = model(inputs, mode='tensor')[0]
+    classes = len(logits)
+    if category is None:
+        best = logits.argmax(dim=0).flatten()
+        category = int(best.bincount(minlength=classes).argmax())
+    if not 0 <= category < classes:
+        raise ValueError(f'There is no class {category}: there are 0 to {classes - 1}.')
+    name = layer or default_layer(model)
+    modules = dict(model.named_modules())
+    if name not in modules:
+        near = ', '.join(key for key in modules if 'norm' in key or 'bn' in key)
+        raise ValueError(f'There is no layer {name!r}. Norms are {near}.')
+    kind = getattr(pytorch_grad_cam, method, None)
+    if not isinstance(kind, type):
+        raise ValueError(
+            f'grad-cam has no {method!r}; take GradCAM, GradCAMPlusPlus, ...'
+        )
+    ratio = inputs.shape[-1] / inputs.shape[-2]
+    with kind(
+        _Logits(model), [modules[name]], reshape_transform=lambda t: _as_map(t, ratio)
+    ) as cam:
+        heat = cam(inputs, [MeanLogit(category)])[0]
+    heat = cv2.resize(heat, image.shape[1::-1])
+    shown = pytorch_grad_cam.utils.image.show_cam_on_image(
+        np.float32(image) / 255, heat, use_rgb=False
+    )
+    return shown, name, category
+
+
+class _Logits(nn.Module):
+    """A model whose ``forward`` gives logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images, mode='tensor')
+
+
+def _inputs(model: Any, image: np.ndarray) -> Tensor:
+    """The image as the model's test pipeline makes it, of shape (1, 3, h, w)."""
+    steps = [
+        step
+        for step in model.cfg.test_dataloader.dataset.pipeline
+        if step['type'] not in ('LoadImageFromFile', 'LoadAnnotations')
+    ]
+    shape = image.shape[:2]
+    data = Compose(steps)(dict(img=image, img_shape=shape, ori_shape=shape))
+    return model.data_preprocessor(pseudo_collate([data]), False)['inputs']
+
+
+def default_layer(model: Any) -> str:
+    """The backbone's last norm whose output still mixes into all that is predicted.
+
+    Of a network with a class token that is the norm before the last attention: behind
+    it, the other tokens no longer reach the class token.
+
+    Args:
+        model (nn.Module): A segmentor or classifier.
+    """
+    backbone = model.backbone
+    norms = [n for n, m in backbone.named_modules(prefix='backbone') if is_norm(m)]
+    if not norms:
+        raise ValueError('The backbone has no norm to take: name a layer.')
+    by_token = getattr(backbone, 'out_type', None) == 'cls_token'
+    return norms[-3] if by_token and len(norms) > 2 else norms[-1]
+
+
+def _as_map(tokens: Tensor, ratio: float) -> Tensor:
+    """Tokens of shape (1, N, C) as a map of shape (1, C, h, w); maps as they are."""
+    if tokens.ndim == 4:
+        return tokens
+    count = tokens.shape[1]
+    for extra in range(8):  # class token, distillation token, registers
+        height = round(((count - extra) / ratio) ** 0.5)
+        if height and (count - extra) % height == 0:
+            width = (count - extra) // height
+            if abs(width / height - ratio) < 0.05 * ratio:
+                grid = tokens[:, extra:].unflatten(1, (height, width))
+                return grid.permute(0, 3, 1, 2)
+    raise ValueError(
+        f'The layer puts out {count} tokens, which are no map of an image whose width '
+        f'is {ratio:.2f} of its height. Name another layer.'
+    )

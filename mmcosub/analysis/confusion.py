@@ -1,0 +1,119 @@
+"""Which classes are taken for which, over a test set."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmpretrain.evaluation import ConfusionMatrix
+from torch import Tensor
+
+from mmcosub.engine import EvaluationRunner
+
+_RESULT = 'confusion_matrix/result'
+
+
+class PixelConfusion(BaseMetric):
+    """MMPretrain's ``ConfusionMatrix`` of pixels; ignored ones are left out.
+
+    Args:
+        ignore_index (int): Label of ignored pixels. Defaults to 255.
+        **kwargs: Arguments of ``BaseMetric``.
+    """
+
+    def __init__(self, ignore_index: int = 255, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ignore_index = ignore_index
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Count the pixels of some images.
+
+        Args:
+            data_batch (dict): Not used.
+            data_samples (Sequence[dict]): Predictions and labels, of shape (1, H, W).
+        """
+        classes = len(self.dataset_meta['classes'])
+        for sample in data_samples:
+            label = sample['gt_sem_seg']['data'].flatten()
+            found = sample['pred_sem_seg']['data'].flatten().to(label)
+            counted = label != self.ignore_index
+            matrix = ConfusionMatrix.calculate(found[counted], label[counted], classes)
+            self.results.append(matrix.cpu())
+
+    def compute_metrics(self, results: list[Tensor]) -> dict[str, Tensor]:
+        """Add up.
+
+        Args:
+            results (list[Tensor]): Of each image, of shape (C, C).
+        """
+        return {'result': torch.stack(results).sum(dim=0)}
+
+    default_prefix = 'confusion_matrix'
+
+
+def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
+    """Test a checkpoint, counting which class is taken for which.
+
+    Args:
+        cfg (Config): Config of a segmentor or classifier, with the checkpoint in
+            ``load_from``.
+
+    Returns:
+        tuple: Pixels, or images, by label (rows) and prediction (columns), of shape
+        (C, C), and the names of the classes.
+
+    Raises:
+        ValueError: If the checkpoint does not fit.
+    """
+    if cfg.get('default_scope') == 'mmpretrain':
+        metric: dict[str, Any] = dict(type='ConfusionMatrix')
+    else:
+        heads = cfg.model.decode_head
+        head = heads[-1] if isinstance(heads, list | tuple) else heads
+        ignored = head.get('ignore_index', 255)
+        metric = dict(type=PixelConfusion, ignore_index=ignored)
+    cfg.test_evaluator = metric
+    runner = EvaluationRunner.from_cfg(cfg)
+    matrix = runner.test()[_RESULT]
+    meta = runner.test_loop.dataloader.dataset.metainfo
+    names = meta.get('classes') or range(len(matrix))
+    return matrix, [str(name) for name in names]
+
+
+def save_matrix(matrix: Tensor, names: Sequence[str], out: Path) -> None:
+    """Write a confusion matrix as JSON.
+
+    Args:
+        matrix (Tensor): Of shape (C, C).
+        names (Sequence[str]): Names of the classes.
+        out (Path): The file.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(dict(classes=list(names), matrix=matrix.tolist())) + '\n')
+
+
+def draw_matrix(
+    matrix: Tensor, names: Sequence[str], out: Path, values: bool, cmap: str
+) -> None:
+    """Draw a confusion matrix in percent of each label, by MMPretrain's plot.
+
+    Args:
+        matrix (Tensor): Of shape (C, C).
+        names (Sequence[str]): Names of the classes.
+        out (Path): The picture.
+        values (bool): Whether numbers are written into the fields.
+        cmap (str): Matplotlib's name of the colours.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    percent = 100 * matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
+    with warnings.catch_warnings():
+        # It hands tensors to Matplotlib, which asks for them as NumPy 2 does.
+        warnings.simplefilter('ignore', DeprecationWarning)
+        figure = ConfusionMatrix.plot(
+            percent.round().long(), values, cmap, list(names), show=False
+        )
+    figure.savefig(out)

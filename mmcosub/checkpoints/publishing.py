@@ -1,0 +1,62 @@
+"""From a run's checkpoint to a file for others: weights, and what they are of."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import torch
+
+from .reading import read_checkpoint, state_dict
+from .writing import whole_or_absent
+
+_EMA = 'module.'
+
+
+def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
+    """Write a checkpoint's weights and ``meta`` to a file with its hash in the name.
+
+    What only a run needs to go on (optimizer, schedules, messages, the state of hooks)
+    stays behind.
+
+    Args:
+        checkpoint (str): The run's checkpoint, a file or URL.
+        out (str | Path): Name of the file without the hash, ``name.pth`` for
+            ``name-1234abcd.pth``.
+        average (bool): Which weights to take of a run with MMEngine's ``EMAHook``: the
+            average, or those that were trained. Defaults to True.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        ValueError: If the checkpoint cannot be read, ``out`` is in no folder, or the
+            weights that are asked for are not there.
+    """
+    out = Path(out)
+    if not out.parent.is_dir():
+        raise ValueError(f'There is no folder {out.parent}: make it first.')
+    given = read_checkpoint(checkpoint)
+    weights = state_dict(given)
+    if not average:
+        weights.update(_trained(given, checkpoint))
+    buffer = io.BytesIO()
+    torch.save(dict(meta=given.get('meta') or {}, state_dict=weights), buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
+    name = out.with_name(f'{out.name.removesuffix(".pth")}-{digest}.pth')
+    with whole_or_absent(name) as file:
+        file.write_bytes(buffer.getvalue())
+    return name
+
+
+def _trained(checkpoint: dict, name: str) -> dict[str, torch.Tensor]:
+    """What MMEngine's hook has exchanged for the average."""
+    exchanged = checkpoint.get('ema_state_dict')
+    if not exchanged:
+        raise ValueError(
+            f'{name} has no average of weights, so no others: no --no-ema.'
+        )
+    return {
+        key.removeprefix(_EMA): value
+        for key, value in exchanged.items()
+        if key.startswith(_EMA)
+    }

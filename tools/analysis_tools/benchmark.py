@@ -1,0 +1,99 @@
+#!/usr/bin/env python
+"""Time predicting, or training, on random images."""
+
+import argparse
+from collections.abc import Sequence
+
+import torch
+from torch.utils.benchmark import Timer
+
+from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description='Time how long a model takes to predict, from images in memory to '
+        'classes, or with --train a step of training, forward and backward. Median and '
+        'quartiles over repetitions; the weights do not matter and are random.'
+    )
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument(
+        '--train',
+        action='store_true',
+        help="a step of training, by the config's scheme if it has one",
+    )
+    parser.add_argument('--co-train', metavar='NAME_OR_FILE', help='with --train: by')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='height and width of images, or one number for both (default: 512 for '
+        'segmentors, 224 for classifiers)',
+    )
+    parser.add_argument(
+        '--batch-size', type=int, help='images (default: 1; of a step of training, 2)'
+    )
+    parser.add_argument(
+        '--repeat-times', type=int, default=10, help='repetitions (default: 10)'
+    )
+    parser.add_argument('--device', help='such as cuda:0 (default: a GPU if there is)')
+    add_common_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        if args.co_train and not args.train:
+            raise ValueError('--co-train is about training: give --train, too.')
+        if args.batch_size is None:
+            args.batch_size = 2 if args.train else 1
+        cfg = load_config(args)
+        import_stack_quietly()
+        from mmcosub.analysis.steps import (
+            build_model,
+            image_shape,
+            predicting_step,
+            random_batch,
+            training_step,
+        )
+        from mmcosub.engine.prediction import device_of
+
+        for flag in ('batch_size', 'repeat_times'):
+            if getattr(args, flag) < 1:
+                raise ValueError(f'--{flag.replace("_", "-")} must be 1 or more.')
+        shape = image_shape(args.shape, cfg)
+        scheme = cfg.get('scheme') if args.train else None
+        device = device_of(args.device)
+        model = build_model(cfg, scheme).to(device).train(args.train)
+        batch = random_batch(model, shape, args.batch_size)
+        timer = Timer(
+            'step(model, batch)',
+            globals=dict(
+                step=training_step if args.train else predicting_step,
+                model=model,
+                batch=batch,
+            ),
+            num_threads=torch.get_num_threads(),
+        )
+        timer.timeit(1)  # what is done once: choosing kernels, filling caches
+        times = torch.tensor([timer.timeit(1).median for _ in range(args.repeat_times)])
+    low, middle, high = (1000 * times.quantile(q).item() for q in (0.25, 0.5, 0.75))
+    what = 'a training step' if args.train else 'predicting'
+    by = f' by {scheme.type.rpartition(".")[2]}' if scheme else ''
+    print(
+        f'{what}{by}, {args.batch_size} x {shape[0]}x{shape[1]} on {device}: '
+        f'{middle:.1f} ms ({low:.1f} to {high:.1f}), '
+        f'{1000 * args.batch_size / middle:.2f} images/s'
+    )
+    if device.startswith('cuda'):
+        peak = torch.cuda.max_memory_allocated(device) / 2**30
+        print(f'peak memory: {peak:.2f} GiB')
+
+
+if __name__ == '__main__':
+    main()

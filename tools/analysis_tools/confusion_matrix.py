@@ -1,0 +1,60 @@
+#!/usr/bin/env python
+"""Test a checkpoint and draw which classes it takes for which."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcosub.checkpoints import require_file
+from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description='Test a checkpoint and draw its confusion matrix: of the pixels '
+        '(images, of a classifier) of each class, the share that is taken for each.'
+    )
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--out', type=Path, help='write the numbers to this .json, too')
+    parser.add_argument(
+        '--show-path',
+        type=Path,
+        default=Path('confusion_matrix.png'),
+        help='picture to write (default: confusion_matrix.png)',
+    )
+    parser.add_argument(
+        '--include-values', action='store_true', help='write percents into the fields'
+    )
+    parser.add_argument(
+        '--cmap', default='viridis', help="Matplotlib's colours (default: viridis)"
+    )
+    add_common_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        require_file(args.checkpoint)
+        cfg = load_config(args)
+        cfg.load_from, cfg.resume = args.checkpoint, False
+        import_stack_quietly()
+        from mmcosub.analysis.confusion import (
+            confusion_matrix,
+            draw_matrix,
+            save_matrix,
+        )
+
+        matrix, names = confusion_matrix(cfg)
+        if args.out:
+            save_matrix(matrix, names, args.out)
+        draw_matrix(matrix, names, args.show_path, args.include_values, args.cmap)
+    print(f'Wrote {args.show_path}')
+
+
+if __name__ == '__main__':
+    main()

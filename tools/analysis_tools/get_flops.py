@@ -1,0 +1,80 @@
+#!/usr/bin/env python
+"""Count parameters, and operations of predicting and of training by a scheme."""
+
+import argparse
+from collections.abc import Sequence
+
+from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.co_train import list_schemes
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description='Count parameters and floating-point operations of a model on one '
+        'image: of predicting, of a step of plain training, and, with a scheme, of a '
+        'step by the scheme, which is its expected cost relative to plain training. '
+        'Operations are multiplications and additions of matrix products, convolutions '
+        'and attention; MMSegmentation and MMPretrain count a multiplication with its '
+        'addition as one. With --fast, what the faster parts compute, which takes as '
+        'long as it takes to compute it.'
+    )
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='height and width of images, or one number for both (default: 512 for '
+        'segmentors, 224 for classifiers)',
+    )
+    parser.add_argument(
+        '--co-train',
+        metavar='NAME_OR_FILE',
+        help=f'count training by this scheme, too: {", ".join(list_schemes())}, or a '
+        ".py file (default: the config's, if it has one)",
+    )
+    parser.add_argument(
+        '--batch-size', type=int, default=2, help='images of a step (default: 2)'
+    )
+    parser.add_argument(
+        '--draws',
+        type=int,
+        default=8,
+        help='steps of the scheme to count, each with its own submodels (default: 8)',
+    )
+    add_common_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        for flag in ('batch_size', 'draws'):
+            if getattr(args, flag) < 1:
+                raise ValueError(f'--{flag.replace("_", "-")} must be 1 or more.')
+        cfg = load_config(args)
+        cfg.fast = args.fast  # else every config is counted as the stock model it is
+        import_stack_quietly()
+        from mmcosub.analysis.arithmetic import count_work
+        from mmcosub.analysis.steps import image_shape
+
+        shape = image_shape(args.shape, cfg)
+        work = count_work(cfg, shape, args.batch_size, args.draws)
+    print(f'Images of {shape[0]}x{shape[1]}, {work.parameters / 1e6:.2f} M parameters')
+    print(f'  predicting           {work.prediction / 1e9:9.4g} GFLOPs an image')
+    print(f'  plain training step  {work.plain / 1e9:9.4g} GFLOPs an image')
+    if work.co_trained:
+        mean = work.ratio * work.plain
+        low, high = min(work.co_trained), max(work.co_trained)
+        print(
+            f'  {cfg.scheme.type.rpartition(".")[2]} step'.ljust(23)
+            + f'{mean / 1e9:9.4g} GFLOPs an image: {work.ratio:.2f} times plain, mean '
+            f'of {args.draws} draws ({low / work.plain:.2f} to {high / work.plain:.2f})'
+        )
+
+
+if __name__ == '__main__':
+    main()

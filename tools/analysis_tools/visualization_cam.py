@@ -1,0 +1,66 @@
+#!/usr/bin/env python
+"""Draw where in an image a class comes from (class activation map)."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+
+from mmcosub.checkpoints import require_file
+from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(description=f'{__doc__} Needs grad-cam.')
+    parser.add_argument('img', help='image file')
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument(
+        '--cam-file', type=Path, default=Path('vis_cam.png'), help='picture to write'
+    )
+    parser.add_argument(
+        '--target-layer',
+        metavar='NAME',
+        help="such as backbone.stages.3.blocks.1.norm2 (default: the backbone's last "
+        'norm, or that before the last attention where there is a class token)',
+    )
+    parser.add_argument(
+        '--category-index',
+        type=int,
+        metavar='N',
+        help='number of the class (default: the one that is predicted most)',
+    )
+    parser.add_argument(
+        '--method', default='GradCAM', help='class of grad-cam (default: GradCAM)'
+    )
+    parser.add_argument('--device', help='such as cuda:0 (default: a GPU if there is)')
+    add_common_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        require_file(args.checkpoint)
+        cfg = load_config(args)
+        import_stack_quietly()
+        from mmcosub.analysis.cam import activation_map
+        from mmcosub.engine.prediction import load_model, read_image
+
+        image = read_image(args.img)
+        model = load_model(cfg, args.checkpoint, args.device)
+        picture, layer, number = activation_map(
+            model, image, args.target_layer, args.category_index, args.method
+        )
+        args.cam_file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(args.cam_file), picture)
+    names = model.dataset_meta.get('classes')
+    print(f'{names[number] if names else number}, at {layer}: wrote {args.cam_file}')
+
+
+if __name__ == '__main__':
+    main()

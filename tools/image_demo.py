@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""Predict one image and draw what comes out."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcosub.checkpoints import require_file
+from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description='Predict one image: of a segmentor, its classes drawn over it; of '
+        'a classifier, the class and its probability.'
+    )
+    parser.add_argument('img', help='image file')
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument(
+        '--out-file', type=Path, default=Path('prediction.png'), help='picture to write'
+    )
+    parser.add_argument(
+        '--opacity',
+        type=float,
+        default=0.5,
+        help='of the classes over the image, above 0 and up to 1 (default: 0.5)',
+    )
+    parser.add_argument('--device', help='such as cuda:0 (default: a GPU if there is)')
+    add_common_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        if not 0 < args.opacity <= 1:
+            raise ValueError(f'--opacity {args.opacity}: above 0 and up to 1.')
+        require_file(args.checkpoint)
+        cfg = load_config(args)
+        import_stack_quietly()
+        from mmcosub.engine.prediction import draw_prediction, load_model, read_image
+
+        image = read_image(args.img)
+        model = load_model(cfg, args.checkpoint, args.device)
+        said = draw_prediction(model, image, args.out_file, args.opacity)
+    print(f'{said}\nWrote {args.out_file}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,34 @@
+#!/usr/bin/env python
+"""Write a run's weights alone, with their hash in the name."""
+
+import argparse
+from collections.abc import Sequence
+
+from mmcosub.checkpoints.publishing import publish
+from mmcosub.engine.errors import OneLineParser, explained_errors
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(description=__doc__)
+    parser.add_argument('in_file', help='checkpoint of a run')
+    parser.add_argument('out_file', help='NAME.pth, which becomes NAME-HASH.pth')
+    parser.add_argument(
+        '--no-ema',
+        action='store_true',
+        help='of a run with EMAHook, the trained weights rather than their average',
+    )
+    parser.add_argument(
+        '--debug', action='store_true', help='show where every error is from'
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        print(f'Wrote {publish(args.in_file, args.out_file, not args.no_ema)}')
+
+
+if __name__ == '__main__':
+    main()
