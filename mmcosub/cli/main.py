@@ -93,9 +93,9 @@ def overview() -> str:
         for name, path in scripts().items():
             inside = path.parent.name if path.parent != tools_folder() else ''
             if inside == folder:
-                lines.append(f'  {name:<16}{_first_line(path)}')
+                lines.append(f'  {name:<22}{_first_line(path)}')
         if not folder:
-            lines += [f'  {name:<16}{said}' for name, said in _OWN.items()]
+            lines += [f'  {name:<22}{said}' for name, said in _OWN.items()]
     return '\n'.join(lines)
 
 
