@@ -9,16 +9,15 @@ from fashion import VALIDATION
 from torch import Tensor
 
 from mmcosub.datasets.fashion_mnist import SOURCE, by_class, read_fashion_mnist
-from mmcosub.datasets.fashion_scenes import LAYOUT, make_scene
+from mmcosub.datasets.fashion_scenes import make_scene
 from mmcosub.datasets.scenes import Layout
 
-SIZE = 64
-"""Height and width of a scene."""
-PICTURE = 32
-"""Height and width of a picture to pretrain on."""
-ALONE = Layout(items=(1, 1), scale=(0.6, 0.95), angle=30)
-COUNTS = {'validation': 200, 'test': 1000}
-PICTURES = {'training': 6000, 'validation': 1000}
+SCENE = Layout(items=(1, 2), scale=(0.6, 0.95), angle=20, overlap=0.25)
+PICTURE = Layout(items=(1, 1), scale=(0.6, 0.95), angle=20)
+GROUND = dict(distractors=(0, 2), brightest=60)
+COUNTS = {'validation': 300, 'test': 1000}
+HELD_OUT = 1000
+"""Pictures that pretraining is measured on."""
 
 
 @dataclass(frozen=True)
@@ -41,35 +40,40 @@ class SceneData:
         self.articles = {part: by_class(*arrays) for part, arrays in parts.items()}
         self.made: dict[tuple, Scenes] = {}
 
-    def scenes(self, part: str, count: int) -> Scenes:
+    def scenes(self, part: str, count: int, size: int) -> Scenes:
         """The first scenes of a part, the same ones always.
 
         Args:
             part (str): 'training', 'validation' or 'test'.
             count (int): How many.
+            size (int): Height and width.
         """
-        return self._make(part, count, SIZE, LAYOUT)
+        return self._make(part, count, size, SCENE)
 
-    def pictures(self, part: str) -> Scenes:
+    def pictures(self, part: str, count: int, size: int) -> Scenes:
         """Pictures of one article each; labels of shape (N, ), 0 to 9.
 
         Args:
             part (str): 'training' or 'validation'.
+            count (int): How many.
+            size (int): Height and width.
         """
-        made = self._make(part, PICTURES[part], PICTURE, ALONE)
+        made = self._make(part, count, size, PICTURE)
         # 1 + class where the article is, 0 around it.
         return Scenes(made.images, made.labels.amax((1, 2)) - 1)
 
     def _make(self, part: str, count: int, size: int, layout: Layout) -> Scenes:
-        key = (part, count, size)
+        key = (part, count, size, layout)
         if key not in self.made:
-            number = ('training', 'validation', 'test').index(part)
+            parts = ('training', 'validation', 'test')
+            number = (layout.items[1], parts.index(part))
             pairs = [
                 make_scene(
                     self.articles[part],
                     size,
-                    np.random.default_rng((size, number, i)),
+                    np.random.default_rng((size, *number, i)),
                     layout,
+                    **GROUND,
                 )
                 for i in range(count)
             ]

@@ -4,19 +4,20 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from measures import calibration_error
-from scenes import COUNTS, PICTURE, SIZE, SceneData, Scenes
+from scenes import COUNTS, HELD_OUT, SceneData, Scenes
 from settings import TEST_SEEDS, SceneRun
 from torch import Tensor, nn
 from torch.nn import functional as F
 from training import learning_rate, rounded
 
 POINTS = 6
-PRETRAINING = dict(iterations=1500, batch=64, lr=1e-3, weight_decay=0.05)
+PRETRAINING = dict(batch=64, lr=2e-3, weight_decay=0.05)
 COSUB = dict(type='Cosub', weight=0.5)
 CLASSES = 11
 STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -57,33 +58,30 @@ def backbone(network: str, rate: float, size: int, segments: bool) -> dict:
     )
 
 
-def classifier(network: str, method: str, rate: float, seed: int) -> nn.Module:
-    """A classifier to pretrain a backbone in.
+def classifier(run: SceneRun) -> nn.Module:
+    """A classifier to pretrain a backbone in, stock or trained by cosub.
 
     Args:
-        network (str): 'swin' or 'vit'.
-        method (str): 'plain' or 'cosub'.
-        rate (float): Drop-path rate.
-        seed (int): Seed of weights and submodels.
+        run (SceneRun): The run that the backbone is for.
     """
     from mmpretrain.registry import MODELS
 
     model = dict(
         type='ImageClassifier',
         data_preprocessor=dict(num_classes=10, to_rgb=True, **STATISTICS),
-        backbone=backbone(network, rate, PICTURE, segments=False),
-        neck=dict(type='GlobalAveragePooling') if network == 'swin' else None,
+        backbone=backbone(run.network, run.pretrain_rate, run.size, segments=False),
+        neck=dict(type='GlobalAveragePooling') if run.network == 'swin' else None,
         head=dict(
             type='LinearClsHead',
             num_classes=10,
-            in_channels=WIDTHS[network][-1],
+            in_channels=WIDTHS[run.network][-1],
             loss=dict(type='CrossEntropyLoss'),
         ),
     )
-    if method == 'cosub':
-        scheme = dict(loss='ce', seed=seed, **COSUB)
+    if run.pretrained == 'cosub':
+        scheme = dict(loss='ce', seed=run.seed, **COSUB)
         model.update(type='mmcosub.CoTrainingImageClassifier', scheme=scheme)
-    return _built(MODELS, model, seed)
+    return _built(MODELS, model, run.seed)
 
 
 def segmentor(run: SceneRun) -> nn.Module:
@@ -106,12 +104,12 @@ def segmentor(run: SceneRun) -> nn.Module:
         data_preprocessor=dict(
             type='SegDataPreProcessor',
             bgr_to_rgb=True,
-            size=(SIZE, SIZE),
+            size=(run.size, run.size),
             pad_val=0,
             seg_pad_val=255,
             **STATISTICS,
         ),
-        backbone=backbone(run.network, run.rate, SIZE, segments=True),
+        backbone=backbone(run.network, run.rate, run.size, segments=True),
         decode_head=dict(
             type='UPerHead',
             in_channels=widths,
@@ -222,22 +220,19 @@ def pretrain(run: SceneRun, data: SceneData, folder: Path) -> dict:
         dict: The backbone's ``state_dict`` and its classifier's ``accuracy`` on the
         validation pictures.
     """
-    from types import SimpleNamespace
-
-    rate = run.pretrain_rate
-    name = f'{run.network}-{run.pretrained}-{rate}-{run.seed}.pth'
-    path = folder / name
+    settings = SimpleNamespace(iterations=run.pretrain_iterations, **PRETRAINING)
+    parts = (run.network, run.pretrained, run.pretrain_rate, run.size, run.pictures)
+    name = '-'.join(map(str, (*parts, run.pretrain_iterations, run.seed)))
+    path = folder / f'{name}.pth'
     if path.is_file():
         return torch.load(path, weights_only=True)
-    model = classifier(run.network, run.pretrained, rate, run.seed)
-    settings = SimpleNamespace(**PRETRAINING)
+    model = classifier(run)
+    pictures = data.pictures('training', run.pictures, run.size)
     model.train()
-    for _ in _steps(
-        model, data.pictures('training'), _class_samples, settings, run.seed
-    ):
+    for _ in _steps(model, pictures, _class_samples, settings, run.seed):
         pass
     model.eval()
-    held_out = data.pictures('validation')
+    held_out = data.pictures('validation', HELD_OUT, run.size)
     with torch.inference_mode():
         predicted = [
             model(model.data_preprocessor(dict(inputs=x))['inputs'], mode='tensor')
@@ -302,8 +297,8 @@ def load(target: nn.Module, weights: dict) -> float:
 
 def _train(run: SceneRun, model: nn.Module, data: SceneData) -> dict[str, Any]:
     curve, seen, seconds = [], [], 0.0
-    validation = data.scenes('validation', COUNTS['validation'])
-    scenes = data.scenes('training', run.scenes)
+    validation = data.scenes('validation', COUNTS['validation'], run.size)
+    scenes = data.scenes('training', run.scenes, run.size)
     model.train()
     start = time.process_time()
     for step in _steps(model, scenes, _map_samples, run, run.seed):
@@ -318,11 +313,13 @@ def _train(run: SceneRun, model: nn.Module, data: SceneData) -> dict[str, Any]:
         start = time.process_time()
     result: dict[str, Any] = dict(
         validation=scores(model, validation),
+        training=scores(model, scenes),
         curve=curve,
         step_ms=1000 * seconds / run.iterations,
     )
     if run.seed < TEST_SEEDS:
-        result['test'] = scores(model, data.scenes('test', COUNTS['test']))
+        test = data.scenes('test', COUNTS['test'], run.size)
+        result['test'] = scores(model, test)
     return result
 
 

@@ -70,9 +70,12 @@ class SceneRun(_Keyed):
         pretrained (str): 'scratch', or 'plain' or 'cosub', how the backbone was
             pretrained on pictures of one article each.
         pretrain_rate (float): Drop-path rate there.
+        pretrain_iterations (int): Length of pretraining.
+        pictures (int): Pictures to pretrain on.
         rate (float): Drop-path rate of the segmentation training.
         scheme (dict): Config of its scheme; empty for the stock segmentor.
         scenes (int): Training scenes.
+        size (int): Height and width of scenes and pictures.
         iterations (int): Length.
         batch (int): Scenes in a batch.
         lr (float): Highest learning rate.
@@ -84,11 +87,14 @@ class SceneRun(_Keyed):
     network: str = 'swin'
     pretrained: str = 'scratch'
     pretrain_rate: float = 0.1
+    pretrain_iterations: int = 2000
+    pictures: int = 4000
     rate: float = 0.0
     scheme: dict = field(default_factory=dict)
-    scenes: int = 1000
+    scenes: int = 250
+    size: int = 32
     iterations: int = 1500
-    batch: int = 8
+    batch: int = 16
     lr: float = 2e-3
     weight_decay: float = 0.01
 

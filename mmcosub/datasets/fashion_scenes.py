@@ -70,7 +70,12 @@ def silhouette(photograph: Image) -> NDArray[np.bool_]:
 
 
 def make_scene(
-    articles: list[Image], size: int, rng: np.random.Generator, layout: Layout = LAYOUT
+    articles: list[Image],
+    size: int,
+    rng: np.random.Generator,
+    layout: Layout = LAYOUT,
+    distractors: tuple[int, int] = (2, 5),
+    brightest: float = 220,
 ) -> tuple[Image, Image]:
     """Make one scene.
 
@@ -80,13 +85,17 @@ def make_scene(
         rng (Generator): Source of all randomness.
         layout (Layout): How many articles there are, how large, and how they lie.
             Defaults to two to five that may cover 0.4 of one another.
+        distractors (tuple[int, int]): Fewest and most strokes and plain shapes, which
+            are no articles. Defaults to (2, 5).
+        brightest (float): Largest value of the ground, up to 255; articles are bright.
+            Defaults to 220.
 
     Returns:
         tuple: Image in BGR of shape (size, size, 3), and label map of shape
         (size, size).
     """
-    image = texture(size, rng, brightest=220)
-    for _ in range(rng.integers(2, 6)):
+    image = texture(size, rng, brightest)
+    for _ in range(rng.integers(distractors[0], distractors[1] + 1)):
         _distract(image, rng)
 
     def pick() -> tuple[tuple[int, int], Draw]:

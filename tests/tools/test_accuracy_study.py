@@ -229,20 +229,27 @@ def test_segmentation(network, tmp_path, monkeypatch):
     from datasets.fashion import write_fashion
 
     monkeypatch.setattr(scenes, 'VALIDATION', 2)
-    monkeypatch.setattr(scenes, 'PICTURES', dict(training=8, validation=4))
+    monkeypatch.setattr(segmentation, 'HELD_OUT', 4)
     monkeypatch.setattr(segmentation, 'COUNTS', dict(validation=2, test=3))
-    settings = dict(segmentation.PRETRAINING, iterations=2, batch=4)
-    monkeypatch.setattr(segmentation, 'PRETRAINING', settings)
     data = scenes.SceneData(write_fashion(tmp_path / 'source'))
     start = SceneRun(
-        'x', 0, network, rate=0.1, scenes=4, iterations=2, batch=2, scheme=stages.COSUB
+        'x',
+        0,
+        network,
+        pretrain_iterations=2,
+        pictures=8,
+        rate=0.1,
+        scheme=stages.COSUB,
+        scenes=4,
+        iterations=2,
+        batch=2,
     )
     results = {
         how: segmentation.train(replace(start, pretrained=how), data, tmp_path)
         for how in stages.PRETRAINED
     }
     assert {p.name for p in tmp_path.glob('*.pth')} == {
-        f'{network}-{how}-0.1-0.pth' for how in ('plain', 'cosub')
+        f'{network}-{how}-0.1-32-8-2-0.pth' for how in ('plain', 'cosub')
     }
     # All of the backbone is carried over, and it makes a difference.
     assert results['plain']['matched'] == results['cosub']['matched'] == 1

@@ -39,7 +39,7 @@ def test_parts_have_no_article_in_common(make, monkeypatch):
     seen = {}
     monkeypatch.setattr(
         'mmcosub.datasets.fashion_scenes.make_scene',
-        lambda articles, size, rng, layout: (
+        lambda articles, size, rng, layout, **more: (
             seen.setdefault(len(seen), articles) and np.zeros((2, 8, 8), np.uint8)
         ),
     )
@@ -55,7 +55,12 @@ def test_parts_have_no_article_in_common(make, monkeypatch):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--size', '48'], '--size must be from 64 to 512, not 48'),
+        (['--size', '16'], '--size must be from 32 to 512, not 16'),
+        (
+            ['--distractors', '3', '1'],
+            '--distractors must be two numbers of at least 0',
+        ),
+        (['--brightest', '300'], '--brightest must be from 0 to 255, not 300'),
         (['--scale', '.1', '.5'], '--size 160 or more'),
         (['--items', '3', '2'], '--items must be'),
         (['--source', '/nowhere'], 'apt-get install dataset-fashion-mnist'),

@@ -7,6 +7,7 @@ have no article in common.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mmcosub.stack import import_stack_quietly
@@ -33,9 +34,30 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=0,
         help='articles of each class for training scenes, the first; 0 for all',
     )
+    parser.add_argument(
+        '--distractors',
+        type=int,
+        nargs=2,
+        metavar=('MIN', 'MAX'),
+        default=(2, 5),
+        help='how many strokes and plain shapes are in a scene',
+    )
+    parser.add_argument(
+        '--brightest',
+        type=float,
+        default=220,
+        help='largest value of the ground, 0 to 255',
+    )
     args = parser.parse_args(argv)
-    if not 64 <= args.size <= 512:
-        parser.error(f'--size must be from 64 to 512, not {args.size}.')
+    if not 0 <= args.distractors[0] <= args.distractors[1]:
+        parser.error(
+            '--distractors must be two numbers of at least 0, the fewest first, not '
+            f'{list(args.distractors)}.'
+        )
+    if not 0 <= args.brightest <= 255:
+        parser.error(f'--brightest must be from 0 to 255, not {args.brightest:g}.')
+    if not 32 <= args.size <= 512:
+        parser.error(f'--size must be from 32 to 512, not {args.size}.')
 
     def read() -> dict[str, list]:
         parts = read_fashion_mnist(args.source, VALIDATION)
@@ -45,8 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             articles['training'] = some
         return articles
 
+    make = partial(make_scene, distractors=args.distractors, brightest=args.brightest)
     try:
-        write_scenes(args, 'fashion_scenes.json', SMALLEST, read, make_scene)
+        write_scenes(args, 'fashion_scenes.json', SMALLEST, read, make)
     except ValueError as error:
         parser.error(str(error))
 
