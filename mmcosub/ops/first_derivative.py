@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,3 +29,27 @@ def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
         return backward(ctx, *grads)
 
     return wrapper
+
+
+class OnlyOnce(torch.autograd.Function):
+    """Hand tensors on to a computation that is to be differentiated only once.
+
+    PyTorch could do better; but what can be done should not depend on the size of maps
+    or on the device, by which one of several ways is taken.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Hand them on.
+
+        Args:
+            ctx (Any): Of PyTorch.
+            *tensors (Tensor): Any.
+        """
+        return tuple(x.view_as(x) for x in tensors)
+
+    @staticmethod
+    @first_derivative_only
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        """Hand their gradients on."""
+        return grads

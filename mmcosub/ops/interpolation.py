@@ -33,7 +33,7 @@ def interpolation_matrix(
     Returns:
         Tensor: Of shape (target, source). Shared between calls: not to be changed.
     """
-    unit = torch.eye(source, dtype=torch.float64)[None]
+    unit = torch.eye(source, dtype=torch.float64, device='cpu')[None]
     lines = F.interpolate(unit, size=target, mode='linear', align_corners=align_corners)
     matrix = F.pad(lines[0].T, (0, 0, abs(shift), abs(shift)))
     first = abs(shift) + shift

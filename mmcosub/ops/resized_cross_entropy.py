@@ -19,11 +19,13 @@ from torch import Tensor
 
 from .first_derivative import first_derivative_only
 from .interpolation import Block, interpolation_blocks
+from .without_autocast import without_autocast
 
-# Logits in a tile: on a CPU about what fits a core's cache, on a GPU as many as keep it
-# busy.
-_TILE = {'cpu': 2**19, 'cuda': 2**26}
-_TILE_WIDTH = {'cpu': 128, 'cuda': 2**14}
+# Logits in a tile: on a CPU about what fits a core's cache. Elsewhere all there are, up
+# to where kernels count by 64 bits: a single copy, where the stock way has three.
+_TILE = 2**19
+_TILE_WIDTH = 128
+_MOST = 2**31 - 1
 
 
 def resized_cross_entropy(
@@ -65,32 +67,37 @@ class _ResizedCrossEntropy(torch.autograd.Function):
         class_weight: Tensor | None,
         ignore_index: int,
     ) -> tuple[Tensor, Tensor]:
-        with torch.autocast(logits.device.type, enabled=False):
+        with without_autocast(logits.device):
             dtype = torch.promote_types(logits.dtype, torch.float32)
             z = logits.to(dtype)
             if class_weight is not None:
                 class_weight = class_weight.to(dtype)
+            resizes = z.shape[2:] != labels.shape[1:]
             grad = torch.zeros_like(z) if ctx.needs_input_grad[0] else None
             total, right = z.new_zeros(()), z.new_zeros(())
-            for rows, columns in _tiles(z, labels, align_corners):
-                for i in range(len(z)):
-                    source = (
-                        i,
-                        slice(None),
-                        slice(rows.first, rows.last),
-                        slice(columns.first, columns.last),
-                    )
-                    target = labels[
-                        i, rows.start : rows.stop, columns.start : columns.stop
-                    ]
+            for images, rows, columns in _tiles(z, labels, align_corners):
+                source = (
+                    images,
+                    slice(None),
+                    slice(rows.first, rows.last),
+                    slice(columns.first, columns.last),
+                )
+                target = labels[
+                    images, rows.start : rows.stop, columns.start : columns.stop
+                ]
+                if resizes:
                     y = rows.matrix @ (z[source] @ columns.matrix.T)
-                    loss, hits = _tile_loss(
-                        y, target, class_weight, ignore_index, grad is not None
-                    )
-                    total += loss
-                    right += hits
-                    if grad is not None:  # y holds the gradient now
-                        grad[source] += (rows.matrix.T @ y) @ columns.matrix
+                else:
+                    y = z[source].clone()
+                loss, hits = _tile_loss(
+                    y, target, class_weight, ignore_index, grad is not None
+                )
+                total += loss
+                right += hits
+                if grad is not None:  # y holds the gradient now
+                    if resizes:
+                        y = (rows.matrix.T @ y) @ columns.matrix
+                    grad[source].add_(y)
         ctx.dtype = logits.dtype
         ctx.save_for_backward(grad)
         ctx.mark_non_differentiable(right)
@@ -105,17 +112,19 @@ class _ResizedCrossEntropy(torch.autograd.Function):
 
 def _tiles(
     logits: Tensor, labels: Tensor, align_corners: bool
-) -> list[tuple[Block, Block]]:
-    kind = logits.device.type if logits.device.type in _TILE else 'cuda'
-    _, classes, h, w = logits.shape
+) -> list[tuple[slice, Block, Block]]:
+    batch, classes, h, w = logits.shape
     height, width = labels.shape[1:]
-    columns = min(width, _TILE_WIDTH[kind])
-    rows = max(_TILE[kind] // (classes * columns), 1)
+    together, columns, most = max(batch, 1), width, _MOST
+    if logits.device.type == 'cpu' and batch * classes * height * width > _TILE:
+        together, columns, most = 1, min(width, _TILE_WIDTH), _TILE
+    rows = max(most // (together * classes * columns), 1)
     which = (align_corners, logits.dtype, logits.device)
     return [
-        (row, column)
+        (slice(i, i + together), row, column)
         for row in interpolation_blocks(h, height, rows, *which)
         for column in interpolation_blocks(w, width, columns, *which)
+        for i in range(0, batch, together)
     ]
 
 
@@ -126,21 +135,21 @@ def _tile_loss(
     ignore_index: int,
     with_grad: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Loss and hits of a tile, whose logits (C, rows, columns) become the gradient."""
-    y = logits.view(len(logits), -1)
-    label = labels.reshape(1, -1)
+    """Loss and hits of a tile, whose logits (B, C, h, w) become the gradient."""
+    y = logits.view(*logits.shape[:2], -1)
+    label = labels.reshape(len(labels), 1, -1)
     valid = label != ignore_index
-    label = label.where(valid, 0)
+    label = label * valid
     weight = valid.to(y.dtype)
     if class_weight is not None:
         weight *= class_weight[label]
-    top = y.amax(dim=0, keepdim=True)
-    own = y.gather(0, label)
+    top = y.amax(dim=1, keepdim=True)
+    own = y.gather(1, label)
     hits = ((own >= top) & valid).sum()
     y.sub_(top).exp_()
-    total = y.sum(dim=0, keepdim=True)
+    total = y.sum(dim=1, keepdim=True)
     loss = ((total.log() + top - own) * weight).sum()
     if with_grad:
         y *= weight / total
-        y.scatter_add_(0, label, -weight)
+        y.scatter_add_(1, label, -weight)
     return loss, hits

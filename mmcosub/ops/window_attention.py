@@ -61,20 +61,29 @@ def _by_kernel(
     scale: float,
     dropout: float,
 ) -> Tensor:
-    """By the device's fused kernel, all windows at once."""
-    B, L, _ = qkv.shape
+    """By the device's fused kernel, all windows at once.
+
+    Windows go as heads, so that one mask serves all images, and its gradient is a plain
+    sum. (Taken by index for each window, it would be sorted and added up in series.)
+    """
+    B, L, channels = qkv.shape
     M, N, _ = bias.shape
-    x = qkv.index_select(1, layout.tokens.flatten().clamp(max=L - 1))
+    D = channels // (3 * M)
+    places = layout.tokens.flatten()
+    x = qkv.reshape(B, L, 3, M, D).permute(2, 0, 3, 1, 4)
+    x = x.index_select(3, places.clamp(max=L - 1))
     if outside is not None:
-        x = torch.where(layout.tokens.view(-1, 1) == L, outside.to(x.dtype), x)
-    q, k, v = x.view(-1, N, 3, M, qkv.shape[2] // (3 * M)).permute(2, 0, 3, 1, 4)
-    mask = (bias + layout.masks[:, None])[layout.kinds.repeat(B)].to(x.dtype)
+        beyond = outside.to(x.dtype).view(3, 1, M, 1, D)
+        x = torch.where(places.view(-1, 1) == L, beyond, x)
+    q, k, v = x.view(3, B, M * len(layout.tokens), N, D)
+    mask = bias[:, None] + layout.masks.index_select(0, layout.kinds)
+    mask = mask.flatten(0, 1)[None].to(x.dtype)
     if B:
         x = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale)
     else:  # which PyTorch's leaves the bias without a gradient for
         x = (q @ k.transpose(-2, -1) + mask) @ v
-    x = x.transpose(1, 2).reshape(B, layout.tokens.numel(), qkv.shape[2] // 3)
-    return x.index_select(1, layout.places)
+    x = x.reshape(B, M, len(places), D).transpose(1, 2)
+    return x.index_select(1, layout.places).flatten(2)
 
 
 class _WindowAttention(torch.autograd.Function):

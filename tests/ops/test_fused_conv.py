@@ -93,7 +93,7 @@ def test_as_over_upsampled_levels(
     levels = [LAYOUTS[layout](leaf) for leaf in leaves]
     conv = convolution(sum(c for c, _ in shapes), kernel, bias)
     assert can_fuse(conv)
-    with mock.patch.dict(MODULE._CHUNK, cpu=chunk):
+    with mock.patch.object(MODULE, '_CHUNK', chunk):
         got = fused_conv(conv, levels, size, align_corners)
         got_grads = gradients(got, [*leaves, *conv.parameters()])
     expected = plain(conv, levels, size, align_corners)
@@ -107,7 +107,7 @@ def test_as_over_upsampled_levels(
 def test_chunks_are_as_small_as_asked(chunk: int, count: int) -> None:
     parts = random_levels([(2, (4, 3)), (1, (2, 2))])
     parts += [torch.zeros(3, 2, 3, 3), torch.zeros(3, 1, 3, 3)]
-    with mock.patch.dict(MODULE._CHUNK, cpu=chunk):
+    with mock.patch.object(MODULE, '_CHUNK', chunk):
         chunks = list(MODULE._chunks(torch.zeros(2, 3, 8, 8), parts))
     done = torch.zeros(2, 2, 3)
     for i, outputs, level in chunks:
@@ -119,7 +119,11 @@ def test_chunks_are_as_small_as_asked(chunk: int, count: int) -> None:
 @pytest.mark.parametrize('kernel', [1, 3])
 @pytest.mark.parametrize('bias', [True, False])
 @pytest.mark.parametrize('fine', [True, False])
-def test_autocast(kernel: int, bias: bool, fine: bool) -> None:
+@pytest.mark.parametrize('chunk', [100, 2**22])
+def test_autocast(
+    kernel: int, bias: bool, fine: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, '_CHUNK', chunk)
     size = (12, 10)
     shapes = [(4, size)] * fine + [(3, (6, 5)), (2, (3, 3))]
     levels = [x.detach().float().requires_grad_() for x in random_levels(shapes)]
@@ -142,7 +146,11 @@ def test_autocast(kernel: int, bias: bool, fine: bool) -> None:
 
 
 @pytest.mark.parametrize('fine', [True, False])
-def test_no_second_derivative(fine: bool) -> None:
+@pytest.mark.parametrize('chunk', [1, 2**22])
+def test_no_second_derivative(
+    fine: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, '_CHUNK', chunk)
     shapes = [(2, (6, 6))] * fine + [(1, (3, 3))]
     levels = random_levels(shapes)
     conv = convolution(sum(c for c, _ in shapes), 3)

@@ -58,8 +58,8 @@ def data(
 def tiles(elements: int, width: int) -> Iterator[None]:
     """Tiles of at most so many logits, or one row, and of at most this width."""
     with (
-        mock.patch.dict(MODULE._TILE, cpu=elements),
-        mock.patch.dict(MODULE._TILE_WIDTH, cpu=width),
+        mock.patch.object(MODULE, '_TILE', elements),
+        mock.patch.object(MODULE, '_TILE_WIDTH', width),
     ):
         yield
 
@@ -79,6 +79,8 @@ def tiles(elements: int, width: int) -> Iterator[None]:
 )
 @example(2, 5, (5, 7), (18, 21), True, True, 0.3, 255, 200, 4)
 @example(1, 3, (9, 8), (4, 3), False, False, 0.3, 0, 30, 2)
+@example(2, 4, (6, 9), (6, 9), False, True, 0.3, 0, 30, 4)
+@example(2, 4, (6, 9), (6, 9), True, False, 0.3, 255, 2**19, 128)
 def test_as_of_resized_logits(
     batch: int,
     classes: int,
@@ -118,9 +120,10 @@ def test_tiles_are_as_small_as_asked(
 ) -> None:
     with tiles(elements, width):
         cut = MODULE._tiles(*data(), False)
-    assert len({row.start for row, _ in cut}) == rows
-    assert len({column.start for _, column in cut}) == columns
-    assert len(cut) == rows * columns
+    assert len({row.start for _, row, _ in cut}) == rows
+    assert len({column.start for _, _, column in cut}) == columns
+    images = 1 if rows == columns == 1 else 2  # all at once where all fit one tile
+    assert len(cut) == images * rows * columns
 
 
 def test_gradient_is_scaled_by_what_comes_from_above() -> None:

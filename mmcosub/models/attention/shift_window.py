@@ -44,9 +44,10 @@ class _FastShiftWindowMSA(nn.Module):
             *map(int, hw_shape), self.window_size, shift, str(query.device)
         )
         C, N = query.shape[2], layout.tokens.shape[1]
-        bias = inner.relative_position_bias_table[
-            inner.relative_position_index.view(-1)
-        ]
+        # Indexed by [], it would get its gradient by a sort on a GPU.
+        bias = inner.relative_position_bias_table.index_select(
+            0, inner.relative_position_index.view(-1)
+        )
         x = window_attention(
             inner.qkv(query),
             inner.qkv(query.new_zeros(1, C))[0] if layout.padded else None,

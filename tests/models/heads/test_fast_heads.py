@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmcosub.log_once import log_once
+from mmcosub.ops import fused_conv
 
 CHANNELS = (4, 6, 8, 10)
 CLASSES = 4
@@ -194,10 +195,18 @@ def test_same_weights_at_the_start(kind: str) -> None:
 @pytest.mark.parametrize(
     ('size', 'align_corners'), [((16, 16), False), ((17, 11), False), ((13, 16), True)]
 )
+@pytest.mark.parametrize('way', ['chunks', 'at once'])
 @pytest.mark.filterwarnings('ignore:When align_corners=True')
 def test_output(
-    kind: str, size: tuple[int, int], align_corners: bool, said: list[str]
+    kind: str,
+    size: tuple[int, int],
+    align_corners: bool,
+    way: str,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if way == 'chunks':
+        monkeypatch.setitem(fused_conv.__globals__, '_CHUNK', 500)
     fast, stock = heads(kind, align_corners=align_corners)
     maps = features(batch=3, size=size)
     for training in (True, False):
