@@ -4,7 +4,7 @@
 import argparse
 import copy
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import METRICS
@@ -12,6 +12,7 @@ from mmengine.registry import METRICS
 from mmcosub.checkpoints import require_file
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
+from mmcosub.engine.data import configs_of_datasets
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 
@@ -58,15 +59,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
-    """The datasets with a pipeline inside wrappers such as ConcatDataset."""
-    if 'pipeline' in cfg:
-        yield cfg
-    inner = cfg.get('datasets') or ([cfg.dataset] if 'dataset' in cfg else [])
-    for dataset in inner:
-        yield from datasets(dataset)
-
-
 def use_tta(cfg: Config) -> None:
     """Put test-time augmentation around the pipeline and the model."""
     scope = cfg.get('default_scope')
@@ -83,12 +75,14 @@ def use_tta(cfg: Config) -> None:
                 "        [dict(type='LoadAnnotations')],\n"
                 "        [dict(type='PackSegInputs')]])]"
             )
-        pipeline = copy.deepcopy(next(datasets(cfg.test_dataloader.dataset)).pipeline)
+        pipeline = copy.deepcopy(
+            next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
+        )
         flips = [dict(type='RandomFlip', prob=p) for p in (0.0, 1.0)]
         pipeline[-1] = dict(type='TestTimeAug', transforms=[flips, [pipeline[-1]]])
         cfg.tta_pipeline = pipeline
     average = 'SegTTAModel' if scope == 'mmseg' else 'mmpretrain.AverageClsScoreTTA'
-    for dataset in datasets(cfg.test_dataloader.dataset):
+    for dataset in configs_of_datasets(cfg.test_dataloader.dataset):
         dataset.pipeline = cfg.tta_pipeline
     model = ConfigDict({**cfg.get('tta_model', {'type': average})}, module=cfg.model)
     if model.type in ('SegTTAModel', 'mmseg.SegTTAModel'):

@@ -32,15 +32,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         help="folder for logs and checkpoints (default: the config's, or else "
         './work_dirs/CONFIG_NAME)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_dataloader.batch_size=4 '
-        'optim_wrapper.optimizer.lr=1e-4 model.backbone.out_indices="(0,1,2,3)"; '
-        'applied last, without spaces around = and ,',
-    )
+    add_config_arguments(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -53,14 +45,6 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         help='compute heads, their loss and attention the faster way, with the same '
         'weights and outputs (docs/fast.md)',
     )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='open checkpoints that bring Python objects, which could run any code',
-    )
-    parser.add_argument(
-        '--debug', action='store_true', help='show where every error is from'
-    )
     # torch.distributed.launch passes it with a hyphen, older ones with an underscore.
     parser.add_argument(
         '--local-rank',
@@ -68,6 +52,31 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         type=int,
         default=0,
         help='set by the launcher, not by hand',
+    )
+
+
+def add_config_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments on the config and on what is let in.
+
+    Args:
+        parser (ArgumentParser): Parser to add them to.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_dataloader.batch_size=4 '
+        'optim_wrapper.optimizer.lr=1e-4 model.backbone.out_indices="(0,1,2,3)"; '
+        'applied last, without spaces around = and ,',
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='open checkpoints that bring Python objects, which could run any code',
+    )
+    parser.add_argument(
+        '--debug', action='store_true', help='show where every error is from'
     )
 
 

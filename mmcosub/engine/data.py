@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.registry import DATASETS
 from torch import nn
@@ -146,3 +147,16 @@ def _classes_of_classifier(model: nn.Module) -> int | None:
     parts = (getattr(model, 'head', None), getattr(model, 'model', None))
     counts = (getattr(part, 'num_classes', None) for part in parts)
     return next((count for count in counts if isinstance(count, int)), None)
+
+
+def configs_of_datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
+    """The configs of datasets with a pipeline inside wrappers such as ConcatDataset.
+
+    Args:
+        cfg (ConfigDict): Config of a dataset.
+    """
+    if 'pipeline' in cfg:
+        yield cfg
+    inner = cfg.get('datasets') or ([cfg.dataset] if 'dataset' in cfg else [])
+    for dataset in inner:
+        yield from configs_of_datasets(dataset)

@@ -1,0 +1,86 @@
+"""How good probabilities are, counted image by image.
+
+Shapes: ``C`` classes, ``...`` positions: the pixels of an image, or none for a
+classifier.
+"""
+
+from typing import Any
+
+import torch
+from mmseg.evaluation import IoUMetric
+from torch import Tensor
+
+BINS = 15
+"""Bins of the calibration error, as in Guo et al., arXiv 1706.04599."""
+_LEAST = 1e-12
+"""Where a probability is below, its logarithm is that of this."""
+
+
+class Quality:
+    """Accuracy, likelihood, calibration and mean IoU of probabilities.
+
+    Args:
+        classes (int): Number of classes C.
+        ignored (int): Label that does not count. Defaults to 255.
+    """
+
+    def __init__(self, classes: int, ignored: int = 255) -> None:
+        self.classes = classes
+        self.ignored = ignored
+        self.nll = 0.0
+        self.counted = self.right = 0
+        self.gaps = torch.zeros(BINS, dtype=torch.float64)
+        self.areas = [torch.zeros(classes, dtype=torch.float64) for _ in range(4)]
+
+    def add(self, probabilities: Tensor, labels: Tensor | None) -> float | None:
+        """Count one image.
+
+        Args:
+            probabilities (Tensor): Of shape (C, ...).
+            labels (Tensor, optional): Of shape (...). Without them it does not count.
+
+        Returns:
+            float, optional: Share of its labelled positions that are wrong; None
+            without any.
+        """
+        if labels is None:
+            return None
+        probabilities = probabilities.reshape(len(probabilities), -1)
+        labels = labels.to(probabilities.device).flatten()
+        known = labels != self.ignored
+        probabilities, labels = probabilities[:, known], labels[known].long()
+        if not len(labels):
+            return None
+        confidence, predicted = probabilities.max(dim=0)
+        right = (predicted == labels).double()
+        true = probabilities.gather(0, labels[None]).clamp_min(_LEAST)
+        self.nll -= float(true.double().log().sum())
+        self.right += int(right.sum())
+        self.counted += len(labels)
+        index = (confidence * BINS).long().clamp(max=BINS - 1).cpu()
+        self.gaps.index_add_(0, index, (right - confidence.double()).cpu())
+        areas = IoUMetric.intersect_and_union(
+            predicted, labels, self.classes, self.ignored
+        )
+        self.areas = [
+            a + b.double().cpu() for a, b in zip(self.areas, areas, strict=True)
+        ]
+        return 1 - float(right.mean())
+
+    def result(self) -> dict[str, float]:
+        """What has been counted.
+
+        Returns:
+            dict: ``accuracy`` in percent of the positions; ``mIoU`` in percent, over
+            classes that are labelled or predicted somewhere; ``nll``, the mean negative
+            log-likelihood, in nats; ``ece``, the expected calibration error in percent
+            (Guo et al., arXiv 1706.04599, eq. 3).
+        """
+        count = max(self.counted, 1)
+        metrics: Any = IoUMetric.total_area_to_metrics(*self.areas, ['mIoU'])
+        return dict(
+            accuracy=100 * self.right / count,
+            mIoU=100 * float(torch.as_tensor(metrics['IoU']).nanmean()),
+            nll=self.nll / count,
+            ece=100 * float(self.gaps.abs().sum()) / count,
+        )

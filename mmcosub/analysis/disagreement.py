@@ -1,0 +1,88 @@
+"""How far submodels disagree.
+
+Shapes: ``K`` submodels, ``C`` classes, ``...`` positions: the pixels of an image, or
+none for a classifier.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+SCORES = ('mutual_information', 'disagreement', 'entropy')
+"""What images can be ranked by."""
+
+
+class Ensemble:
+    """Mean and disagreement of submodels' probabilities, one after another.
+
+    So no more than two predictions are in memory at a time.
+    """
+
+    def __init__(self) -> None:
+        self.sum: Tensor | None = None
+        self.entropies: Tensor | None = None
+        self.predicted: list[Tensor] = []
+
+    def add(self, probabilities: Tensor) -> None:
+        """Take in the next submodel.
+
+        Args:
+            probabilities (Tensor): Of shape (C, ...).
+        """
+        if self.sum is None or self.entropies is None:
+            self.sum = probabilities.clone()
+            self.entropies = entropy(probabilities)
+        else:
+            self.sum += probabilities
+            self.entropies += entropy(probabilities)
+        self.predicted.append(probabilities.argmax(dim=0).to(torch.int16))
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the probabilities, of shape (C, ...)."""
+        assert self.sum is not None
+        return self.sum / len(self.predicted)
+
+    @property
+    def disagreement(self) -> Tensor:
+        """Share of the submodels that predict another class than their mean.
+
+        Returns:
+            Tensor: Of shape (...), in [0, 1).
+        """
+        other = torch.stack(self.predicted) != self.mean.argmax(dim=0)
+        return other.float().mean(dim=0)
+
+    @property
+    def mutual_information(self) -> Tensor:
+        r"""How much the submodels' probabilities differ from their mean.
+
+        The entropy of the mean less the mean of the entropies (BALD, Houlsby et al.,
+        arXiv 1112.5745, eq. 2), as a share of the logarithm of the number of classes:
+        0 where all say the same, be they sure of it or not.
+
+        Returns:
+            Tensor: Of shape (...), in [0, 1].
+        """
+        assert self.entropies is not None
+        inside = self.entropies / len(self.predicted)
+        return (entropy(self.mean) - inside).clamp_min(0)
+
+    def scores(self) -> dict[str, float]:
+        """Means over positions of ``SCORES``, the entropy being that of the mean."""
+        found = (self.mutual_information, self.disagreement, entropy(self.mean))
+        return {k: float(v.mean()) for k, v in zip(SCORES, found, strict=True)}
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy, as a share of that of all classes being equally likely.
+
+    Args:
+        probabilities (Tensor): Of shape (C, ...), C at least 2.
+
+    Returns:
+        Tensor: Of shape (...), in [0, 1].
+    """
+    terms = torch.special.entr(probabilities)
+    return terms.sum(dim=0) / math.log(len(probabilities))

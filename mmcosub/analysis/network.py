@@ -1,0 +1,140 @@
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmcosub.submodels import find_branches
+
+from .submodel import (
+    as_submodel,
+    blocks_that_can_go,
+    factors_of_blocks,
+    names_of_blocks,
+)
+
+Kept = frozenset[int]
+"""Numbers of the blocks that a submodel has, from 0."""
+
+
+class Network:
+    """A segmentor or classifier, and the residual blocks of its backbone.
+
+    Args:
+        model (nn.Module): The model, with all its weights. It is put into evaluation
+            mode.
+        shape (tuple[int, int]): Height and width of an image.
+
+    Raises:
+        ValueError: If some block of its backbone is not known.
+    """
+
+    def __init__(self, model: nn.Module, shape: tuple[int, int]) -> None:
+        self.model = model
+        self.model.eval()
+        self.backbone = backbone_of(model)
+        self.sites = find_branches(self.backbone)
+        self.blocks = names_of_blocks(self.sites)
+        device = next(model.parameters()).device
+        self.image = example_image(shape).to(device)
+        can_go = blocks_that_can_go(self.backbone, self.sites, self.image)
+        self.fixed = frozenset(range(len(self.blocks))) - frozenset(can_go)
+        """Blocks that every submodel has."""
+
+    @property
+    def full(self) -> Kept:
+        """All blocks."""
+        return frozenset(range(len(self.blocks)))
+
+    def submodel(self, kept: Collection[int]) -> AbstractContextManager:
+        """A context in which the model runs as a submodel.
+
+        Args:
+            kept (Collection[int]): Its blocks.
+        """
+        factors = factors_of_blocks(self.sites, kept)
+        return as_submodel(self.backbone, self.sites, factors)
+
+    def why_not(self, kept: Kept) -> str | None:
+        """Why some blocks make no submodel; None if they do.
+
+        Args:
+            kept (frozenset[int]): The blocks.
+        """
+        if not kept:
+            return 'it would be empty: keep one block at least'
+        unknown = sorted(kept - self.full)
+        if unknown:
+            return (
+                f'there is no block {unknown[0]}: there are {len(self.blocks)}, '
+                f'0 to {len(self.blocks) - 1}'
+            )
+        gone = sorted(self.fixed - kept)
+        if gone:
+            return (
+                f'block {gone[0]} ({self.blocks[gone[0]]}) changes the resolution or '
+                'the channels, and what follows relies on it: keep it'
+            )
+        return None
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """The backbone of a segmentor or classifier.
+
+    Args:
+        model (nn.Module): The model.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    backbone: Any = getattr(model, 'backbone', None)
+    if backbone is None and type(model).__name__ == 'TimmClassifier':
+        backbone = model.model
+    if backbone is None:
+        raise ValueError(
+            f'{type(model).__name__} has no backbone: it is no segmentor of '
+            'MMSegmentation and no classifier of MMPretrain.'
+        )
+    return backbone
+
+
+def example_image(shape: tuple[int, int]) -> Tensor:
+    """An image of noise, the same each time, as it is after preprocessing.
+
+    Args:
+        shape (tuple[int, int]): Height and width.
+
+    Returns:
+        Tensor: Of shape (1, 3, height, width).
+    """
+    return torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def image_shape(cfg: Any, given: list[int] | None = None) -> tuple[int, int]:
+    """Height and width of the images that a config's model sees in evaluation.
+
+    Args:
+        cfg (Config): The config.
+        given (list[int], optional): What the user says: one number or two. Defaults to
+            None, for the crop of a sliding window, what images are padded to, or the
+            size that the backbone is made for; 512 for segmentors of any size, 224 for
+            classifiers.
+
+    Raises:
+        ValueError: If it is not one or two numbers above 0.
+    """
+    if given is not None:
+        if len(given) not in (1, 2) or min(given) < 1:
+            raise ValueError(f'--shape takes a height and a width, not {given}.')
+        return given[0], given[-1]
+    model = cfg.model
+    found = [
+        (model.get('test_cfg') or {}).get('crop_size'),
+        (model.get('data_preprocessor') or {}).get('size'),
+        cfg.get('crop_size'),
+        (model.get('backbone') or {}).get('img_size'),
+        512 if cfg.get('default_scope') == 'mmseg' else 224,
+    ]
+    size = next(each for each in found if each)
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])

@@ -1,0 +1,104 @@
+"""In which order blocks are left out."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from .network import Kept
+
+WhyNot = Callable[[Kept], str | None]
+"""Why some blocks make no submodel; None if they do."""
+
+
+def greedy_order(
+    full: Kept, why_not: WhyNot, score: Callable[[Kept], float]
+) -> Iterator[Kept]:
+    """Submodels of ever fewer blocks: each time the best that is one block smaller.
+
+    Args:
+        full (frozenset[int]): All blocks.
+        why_not (Callable): What makes no submodel.
+        score (Callable): How good a submodel is, the more the better. Among equals the
+            one that has left out the latest block is taken.
+
+    Yields:
+        frozenset[int]: The blocks of each submodel, until nothing can be left out.
+    """
+
+    def best(options: list[Kept]) -> Kept:
+        scores = [score(kept) for kept in options]
+        return options[len(scores) - 1 - int(np.argmax(scores[::-1]))]
+
+    return _descend(full, why_not, best)
+
+
+def random_order(
+    full: Kept, why_not: WhyNot, rng: np.random.Generator
+) -> Iterator[Kept]:
+    """Submodels of ever fewer blocks: each time any that is one block smaller.
+
+    Where all blocks can be left out, the submodel of each size is uniform.
+
+    Args:
+        full (frozenset[int]): All blocks.
+        why_not (Callable): What makes no submodel.
+        rng (Generator): Source of all randomness.
+
+    Yields:
+        frozenset[int]: The blocks of each submodel, until nothing can be left out.
+    """
+    return _descend(full, why_not, lambda options: options[rng.integers(len(options))])
+
+
+def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[Kept]:
+    """Submodels of ever fewer blocks, as the user says.
+
+    Args:
+        full (frozenset[int]): All blocks.
+        why_not (Callable): What makes no submodel.
+        order (Sequence[int]): The blocks to leave out, one after another.
+
+    Yields:
+        frozenset[int]: The blocks of each submodel.
+
+    Raises:
+        ValueError: If one is no block, is named twice, or what is left is no submodel.
+    """
+    kept = full
+    for block in order:
+        if block not in full:
+            raise ValueError(
+                f'There is no block {block} to leave out: there are {len(full)}, 0 to '
+                f'{len(full) - 1}.'
+            )
+        if block not in kept:
+            raise ValueError(f'Block {block} is to be left out twice. Name it once.')
+        kept -= {block}
+        reason = why_not(kept)
+        if reason:
+            raise ValueError(f'Without block {block} there is no submodel: {reason}.')
+        yield kept
+
+
+def _descend(
+    full: Kept, why_not: WhyNot, choose: Callable[[list[Kept]], Kept]
+) -> Iterator[Kept]:
+    kept = full
+    while True:
+        smaller = [kept - {block} for block in sorted(kept)]
+        options = [each for each in smaller if why_not(each) is None]
+        if not options:
+            return
+        kept = choose(options)
+        yield kept
+
+
+def greedy_steps(full: Kept, fixed: Kept) -> int:
+    """How many submodels a greedy search tries at most.
+
+    Args:
+        full (frozenset[int]): All blocks.
+        fixed (frozenset[int]): Blocks that every submodel has.
+    """
+    free = len(full - fixed)
+    return free * (free + 1) // 2 - (not fixed)

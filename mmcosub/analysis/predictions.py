@@ -1,0 +1,77 @@
+"""What stock models predict, as probabilities and labels.
+
+Shapes: ``C`` classes, ``...`` positions: height and width, or none for a classifier.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmcosub.models.mask_classification import MaskClassification
+
+
+def check_probabilities(model: Any) -> None:
+    """Refuse a model whose outputs are no logits of classes that exclude one another.
+
+    Args:
+        model (nn.Module): The stock model.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    heads = [getattr(model, name, None) for name in ('decode_head', 'head')]
+    for head in [h for several in heads for h in _listed(several)]:
+        name = type(head).__name__
+        if MaskClassification.is_head(head) or 'MultiLabel' in name:
+            raise ValueError(
+                f'{name} gives no probabilities that sum to 1 over classes, so there '
+                'is no mean and no calibration of them. Take a model with logits of '
+                'each pixel or image.'
+            )
+
+
+def _listed(head: Any) -> list[Any]:
+    return list(head) if isinstance(head, nn.ModuleList) else [head]
+
+
+def probabilities_of(sample: Any) -> Tensor:
+    """A prediction's probabilities.
+
+    Args:
+        sample (SegDataSample | DataSample): What ``test_step`` gives for one image.
+
+    Returns:
+        Tensor: Of shape (C, ...).
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if 'seg_logits' in sample:
+        logits = sample.seg_logits.data.float()
+        if len(logits) == 1:  # one class against none
+            share = logits.sigmoid()
+            return torch.cat([1 - share, share])
+        return logits.softmax(dim=0)
+    if 'pred_score' in sample:
+        return sample.pred_score.float()
+    raise ValueError(
+        f'{type(sample).__name__} has neither seg_logits nor pred_score: the model is '
+        'no segmentor and no classifier.'
+    )
+
+
+def labels_of(sample: Any) -> Tensor | None:
+    """The labels that came with an image.
+
+    Args:
+        sample (SegDataSample | DataSample): What ``test_step`` gives for one image.
+
+    Returns:
+        Tensor, optional: Of shape (...); None without labels.
+    """
+    if 'gt_sem_seg' in sample:
+        return sample.gt_sem_seg.data.squeeze(0)
+    if 'gt_label' in sample and len(sample.gt_label) == 1:
+        return sample.gt_label[0]
+    return None

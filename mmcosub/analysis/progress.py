@@ -1,0 +1,53 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bars:
+    """Progress bars with the time that is left, one below the other.
+
+    A context; outside of it nothing is shown.
+    """
+
+    def __init__(self) -> None:
+        self.progress = Progress(
+            TextColumn('{task.description:<24}'),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn('left'),
+            TimeRemainingColumn(),
+            TextColumn('took'),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+
+    def __enter__(self) -> 'Bars':
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    @contextmanager
+    def __call__(self, what: str, total: int) -> Iterator[Callable[[int], object]]:
+        """Show one more bar.
+
+        Args:
+            what (str): What is going on.
+            total (int): How many steps it has, at most.
+
+        Yields:
+            Callable: To be told how many more steps are done.
+        """
+        task = self.progress.add_task(what, total=max(total, 1))
+        yield lambda steps: self.progress.advance(task, steps)
+        self.progress.update(task, completed=max(total, 1))

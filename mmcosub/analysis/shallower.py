@@ -1,0 +1,234 @@
+"""The settings of a stock backbone with fewer blocks, and its weights."""
+
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from .families import Family, family_of
+from .network import Kept, Network
+
+
+def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
+    """Settings of a backbone that has some of the blocks only.
+
+    Args:
+        settings (dict): The backbone's.
+        network (Network): A network with it.
+        kept (frozenset[int]): The blocks.
+
+    Returns:
+        dict: Its settings, without where weights come from.
+
+    Raises:
+        ValueError: If no settings say so, with the reason.
+    """
+    backbone: Any = network.backbone
+    family = family_of(backbone)
+    settings = copy.deepcopy(dict(settings))
+    settings.pop('init_cfg', None)
+    settings.pop('pretrained', None)
+    if family.depth.startswith('arch.'):
+        settings['arch'] = _arch(type(backbone), settings.get('arch'))
+    depth = _setting(settings, family.depth, type(backbone))
+    stages = _stages(network)
+    if isinstance(depth, Sequence):
+        left = iter(stages)
+        stages = [next(left) if number else [] for number in depth]
+        numbers = [len([b for b in stage if b in kept]) for stage in stages]
+        if not family.empty_stages and 0 in numbers:
+            raise ValueError(
+                f'Stage {numbers.index(0)} would have no block, and '
+                f"{type(backbone).__name__} needs one for the stage's channels. Keep "
+                f'one of the blocks {stages[numbers.index(0)]}.'
+            )
+        _set(settings, family.depth, numbers)
+        if family.shift:
+            _keep_shifts(settings, network, stages, kept, family)
+        return settings
+    _set(settings, family.depth, len(kept))
+    _keep_outputs(settings, backbone, len(network.blocks), kept)
+    layers = settings.get('layer_cfgs')
+    if isinstance(layers, Sequence):
+        settings['layer_cfgs'] = [layers[b] for b in sorted(kept)]
+    if settings.get('frozen_stages', 0) > 0:
+        frozen = range(settings['frozen_stages'])
+        settings['frozen_stages'] = len(kept.intersection(frozen))
+    return settings
+
+
+def shallower_weights(
+    weights: dict[str, Tensor], network: Network, kept: Kept
+) -> dict[str, Tensor]:
+    """The weights of a model of which only some blocks are kept, by their new names.
+
+    Args:
+        weights (dict[str, Tensor]): All weights of the model.
+        network (Network): A network of its architecture.
+        kept (frozenset[int]): The blocks.
+    """
+    names = {module: name for name, module in network.model.named_modules()}
+    prefix = names[network.backbone]
+    renamed: dict[str, str | None] = {}
+    for stage in _stages(network):
+        place = 0
+        for block in stage:
+            name = network.blocks[block]
+            holder = name.rpartition('.')[0]
+            new = f'{prefix}.{holder}.{place}.' if block in kept else None
+            renamed[f'{prefix}.{name}.'] = new
+            place += block in kept
+    result = {}
+    for name, weight in weights.items():
+        old = next((each for each in renamed if name.startswith(each)), None)
+        if old is None:
+            result[name] = weight
+        elif (new := renamed[old]) is not None:
+            result[new + name.removeprefix(old)] = weight
+    return result
+
+
+def _stages(network: Network) -> list[list[int]]:
+    """Numbers of the blocks of each list of blocks, in their order.
+
+    Raises:
+        ValueError: If a list has other modules, too.
+    """
+    stages: dict[str, list[int]] = {}
+    for number, name in enumerate(network.blocks):
+        stages.setdefault(name.rpartition('.')[0], []).append(number)
+    for holder, blocks in stages.items():
+        module: Any = network.backbone.get_submodule(holder)
+        listed = isinstance(module, nn.ModuleList | nn.Sequential)
+        if not listed or len(module) != len(blocks):
+            raise ValueError(
+                f'{holder} of {type(network.backbone).__name__} holds other modules '
+                'besides residual blocks, so its blocks cannot be counted anew.'
+            )
+    return list(stages.values())
+
+
+def _arch(cls: type, arch: Any) -> dict:
+    """The architecture that a name stands for; its own default if there is none."""
+    if isinstance(arch, dict):
+        return dict(arch)
+    for table in ('arch_zoo', 'arch_settings'):
+        named = getattr(cls, table, None)
+        for name in (arch, str(arch).lower()):
+            if isinstance(named, dict) and isinstance(named.get(name), dict):
+                return copy.deepcopy(named[name])
+    raise ValueError(f'{cls.__name__} has no architecture {arch!r}.')
+
+
+def _setting(settings: dict, key: str, cls: type) -> Any:
+    """A setting, by its dotted key, or else its default."""
+    first, _, rest = key.partition('.')
+    if first not in settings:
+        return inspect.signature(cls).parameters[first].default
+    return settings[first][rest] if rest else settings[first]
+
+
+def _set(settings: dict, key: str, value: Any) -> None:
+    first, dot, rest = key.partition('.')
+    if dot:
+        settings[first] = {**settings[first], rest: value}
+    else:
+        settings[first] = value
+
+
+def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None:
+    """Count anew the blocks behind which there are feature maps."""
+    old = [int(i) % count if i < 0 else int(i) for i in backbone.out_indices]
+    new: dict[int, int] = {}
+    for index in old:
+        # Behind the blocks that are counted there may be others, as in XCiT.
+        place = index - (count - len(kept))
+        if index < count:
+            place = len([b for b in kept if b <= index]) - 1
+        if place < 0:
+            raise ValueError(
+                f'The feature map behind block {index} would be one before all blocks, '
+                f'which {type(backbone).__name__} does not give. {_keep(0, index)}.'
+            )
+        if place in new:
+            raise ValueError(
+                f'The feature maps behind blocks {new[place]} and {index} would be one '
+                f'and the same, which {type(backbone).__name__} gives once. '
+                f'{_keep(new[place] + 1, index)}.'
+            )
+        new[place] = index
+    last = max(old)
+    behind = last < count - 1 and max(new) == len(kept) - 1
+    if behind and getattr(backbone, 'final_norm', True):
+        raise ValueError(
+            f'The norm behind the last block would come before the feature map of '
+            f'block {last}. {_keep(last + 1, count - 1)}.'
+        )
+    if settings.get('out_indices', -1) not in (-1, [-1], (-1,)):  # the last stays so
+        settings['out_indices'] = list(new)
+
+
+def _keep(first: int, last: int) -> str:
+    if first == last:
+        return f'Keep block {first}'
+    return f'Keep one of the blocks {first} to {last}'
+
+
+def _keep_shifts(
+    settings: dict,
+    network: Network,
+    stages: list[list[int]],
+    kept: Kept,
+    family: Family,
+) -> None:
+    """Have the same blocks attend in shifted windows as before."""
+    blocks: dict[int, Any] = {site.depth: site.block for site in network.sites}
+    given = settings.get('stage_cfgs') or {}
+    of_stages, changed = [], isinstance(given, Sequence)
+    for i, stage in enumerate(stages):
+        cfg = dict(copy.deepcopy(given[i] if isinstance(given, Sequence) else given))
+        of_blocks = cfg.get('block_cfgs') or {}
+        several = isinstance(of_blocks, Sequence)
+        changed |= several
+        cfg['block_cfgs'] = []
+        for place, number in enumerate(b for b in stage if b in kept):
+            here = dict(of_blocks[number - stage[0]] if several else of_blocks)
+            is_so = _by_block(blocks[number])
+            differs = {
+                k: v for k, v in is_so.items() if v != _by_place(place, settings)[k]
+            }
+            if differs and family.shift == 'position':
+                raise ValueError(_out_of_step(network.blocks[number], is_so['shift']))
+            changed |= bool(differs)
+            cfg['block_cfgs'].append({**here, **differs})
+        of_stages.append(cfg)
+    if changed:
+        settings['stage_cfgs'] = of_stages
+
+
+def _by_block(block: Any) -> dict[str, bool]:
+    """What a Swin's block does that its place in the stage decides otherwise."""
+    found = dict(shift=block.attn.shift_size > 0)
+    if hasattr(block, 'extra_norm'):
+        found['extra_norm'] = bool(block.extra_norm)
+    return found
+
+
+def _by_place(place: int, settings: dict) -> dict[str, bool]:
+    arch = settings.get('arch')
+    every = arch.get('extra_norm_every_n_blocks', 0) if isinstance(arch, dict) else 0
+    extra = bool(every) and (place + 1) % every == 0
+    return dict(shift=place % 2 == 1, extra_norm=extra)
+
+
+def _out_of_step(name: str, shifted: bool) -> str:
+    kinds = ('in shifted windows', 'in windows that are not shifted')
+    before, after = kinds if shifted else kinds[::-1]
+    return (
+        f"{name} attends {before} and would come where MMSegmentation's Swin has it "
+        f'attend {after}: there they alternate by place. Leave out two neighbours at a '
+        'time, or the last ones of a stage. (mmpretrain.SwinTransformer has a setting '
+        'for each block.)'
+    )

@@ -1,0 +1,145 @@
+"""A config without what needs mmcosub."""
+
+import copy
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS
+from mmseg.datasets import BaseSegDataset
+
+from mmcosub.datasets import ImageFolder
+from mmcosub.registry import MODELS
+
+_OURS = 'mmcosub'
+# Of our runners and tools, and where things are on a machine.
+_KEYS = (
+    'scheme', 'runner_type', 'fast', 'carry_over', 'trust_checkpoint', 'bad_data',
+    'launcher', 'work_dir', 'load_from', 'resume',
+)  # fmt: skip
+_LOOPS = ('train', 'val', 'test')
+
+
+def without_ours(cfg: Config) -> tuple[Config, list[str]]:
+    """A config without what needs mmcosub, its model apart.
+
+    Datasets of ours become stock ones of the same files and labels. Loaders and hooks
+    that cannot are left out; a loop of which anything is left out goes as a whole.
+
+    Args:
+        cfg (Config): The config. It stays as it is.
+
+    Returns:
+        tuple: The new config, and the settings that were left out because of us.
+    """
+    new = copy.deepcopy(cfg)
+    left_out: list[str] = []
+    for key in _KEYS:
+        new.pop(key, None)
+    # Hooks of ours have nothing to do without a scheme, and nothing is to be imported.
+    new.custom_hooks = [h for h in new.get('custom_hooks') or [] if not _is_ours(h)]
+    if _is_ours(new.get('custom_imports')):
+        new.pop('custom_imports')
+    for loader in [new.get(f'{loop}_dataloader') for loop in _LOOPS]:
+        if loader:
+            loader['dataset'] = _stock_dataset(loader['dataset'])
+    for loop in _LOOPS:
+        keys = (f'{loop}_dataloader', f'{loop}_evaluator', f'{loop}_cfg')
+        found = [key for key in keys if _is_ours(new.get(key))]
+        if found:
+            left_out += found
+            for key in keys:
+                new.pop(key, None)
+    if _is_ours(new.get('dataset_type')):  # a variable of the file
+        new.pop('dataset_type')
+    for key in [k for k in new if k != 'model' and _is_ours(new[k])]:
+        left_out.append(key)
+        new.pop(key)
+    return new, left_out
+
+
+def stock_model(model: ConfigDict) -> list[str]:
+    """Take out of a model's settings what needs mmcosub and does not predict.
+
+    Args:
+        model (ConfigDict): The settings, which are changed.
+
+    Returns:
+        list[str]: The settings that were left out: losses.
+
+    Raises:
+        ValueError: If anything else of it needs mmcosub.
+    """
+    left_out = []
+    for path, holder, key in list(_places(model, 'model')):
+        if key in ('loss', 'loss_decode') and _is_ours(holder[key]):
+            left_out.append(path)
+            del holder[key]
+    for path, holder, key in _places(model, 'model'):
+        if key == 'type' and _is_ours(holder[key]):
+            stock = [
+                c.__name__
+                for c in getattr(MODELS.get(holder[key]), '__mro__', ())[1:]
+                if not c.__module__.startswith(_OURS)
+            ]
+            raise ValueError(
+                f'{path}={holder[key]!r} needs mmcosub. Set it to the stock class with '
+                f'the same weights{f", {stock[0]}" if stock else ""}, by --cfg-options.'
+            )
+    return left_out
+
+
+def _places(value: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Every setting inside a value: its dotted path, what holds it and its key."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in list(items):
+        here = f'{path}.{key}'
+        yield here, value, key
+        if isinstance(inner, dict | list | tuple):
+            yield from _places(inner, here)
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether a setting names anything of ours."""
+    if isinstance(value, str):
+        return value.startswith((f'{_OURS}.', f'{_OURS}::')) or value == _OURS
+    if isinstance(value, type):
+        return value.__module__.startswith(_OURS)
+    if isinstance(value, dict | list | tuple):
+        return any(_is_ours(holder[key]) for _, holder, key in _flat(value))
+    return False
+
+
+def _flat(value: Any) -> Iterator[tuple[str, Any, Any]]:
+    for path, holder, key in _places(value, ''):
+        if not isinstance(holder[key], dict | list | tuple):
+            yield path, holder, key
+
+
+def _stock_dataset(cfg: Any) -> Any:
+    """A dataset's settings by a stock class, if it is one of ours that has one."""
+    for key in ('dataset', 'datasets'):
+        if key in cfg:
+            inner = cfg[key]
+            several = isinstance(inner, list | tuple)
+            cfg[key] = (
+                [_stock_dataset(each) for each in inner]
+                if several
+                else _stock_dataset(inner)
+            )
+    kind = DATASETS.get(cfg['type']) if _is_ours(cfg['type']) else None
+    if kind is None:
+        return cfg
+    if issubclass(kind, BaseSegDataset):
+        found = inspect.signature(kind).parameters.values()
+        defaults = {
+            p.name: p.default for p in found if p.default is not inspect.Parameter.empty
+        }
+        metainfo = {**kind.METAINFO, **cfg.get('metainfo', {})}
+        new = {**defaults, **cfg, 'metainfo': metainfo}
+        return ConfigDict({**new, 'type': 'BaseSegDataset'})
+    if issubclass(kind, ImageFolder):
+        cfg.pop('index_file', None)
+        cfg['type'] = 'CustomDataset'
+    return cfg

@@ -1,0 +1,160 @@
+"""A network that runs as one and the same submodel, whatever passes through it.
+
+In training, each image of each iteration has a submodel of its own, and
+:func:`mmcosub.submodels.run_submodels` runs a batch of them. Here all images have the
+same one, as often as the backbone is called and with any number of rows: crops of a
+sliding window, heads that run twice.
+
+Shapes: ``L`` branches.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mmcosub.submodels import DropPathSite, Site
+from mmcosub.submodels.rerouting import Rerouting
+from mmcosub.submodels.run import BranchCall, SubmodelRun
+
+Factors = NDArray[np.float64]
+
+
+@contextmanager
+def as_submodel(
+    backbone: nn.Module, sites: Sequence[Site], factors: Factors
+) -> Iterator[None]:
+    """Run a backbone as one submodel for as long as the context lasts.
+
+    A branch whose factor is 0 is not computed, unless the block is not known and only
+    its drop path is. A block of which every branch has the factor 1 runs as it stands.
+
+    Args:
+        backbone (nn.Module): The backbone, in evaluation mode.
+        sites (Sequence[Site]): Its branches, from ``find_branches``, or its drop paths,
+            from ``called_drop_paths``.
+        factors (ndarray): Factor of every branch, of shape (L, ).
+    """
+    run: Rerouting
+    if sites and isinstance(sites[0], DropPathSite):
+        calls: Any = sites
+        run = _ScaledDropPaths(backbone, calls, factors)
+    else:
+        changed = {s.block for s, f in zip(sites, factors, strict=True) if f != 1}
+        at = [i for i, site in enumerate(sites) if site.block in changed]
+        branch = _ScaledBranches(factors[at])
+        some = [sites[i] for i in at]
+        run = SubmodelRun(backbone, some, branch, nullcontext, ordered=False)
+    with run.entered():
+        yield
+
+
+class _ScaledBranches:
+    """Every branch times its factor; none of factor 0.
+
+    Args:
+        factors (ndarray): Factor of every branch, of shape (L, ).
+    """
+
+    def __init__(self, factors: Factors) -> None:
+        self.factors = factors
+
+    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
+        """See :class:`~mmcosub.submodels.run.RunBranch`."""
+        factor = float(self.factors[call.number])
+        shortcut = call.shortcut(x)
+        if not factor:
+            return call.after(shortcut)
+        return call.after(torch.add(shortcut, call.residual(x), alpha=factor))
+
+
+class _ScaledDropPaths(Rerouting):
+    """Every drop path of a backbone multiplies by its factor, pass after pass.
+
+    Args:
+        backbone (nn.Module): The backbone.
+        sites (Sequence[DropPathSite]): Its drop-path modules, once for each call.
+        factors (ndarray): Factor of each call, of shape (L, ).
+    """
+
+    def __init__(
+        self, backbone: nn.Module, sites: Sequence[DropPathSite], factors: Factors
+    ) -> None:
+        self.of_calls: dict[nn.Module, list[float]] = {}
+        for site, factor in zip(sites, factors, strict=True):
+            self.of_calls.setdefault(site.module, []).append(float(factor))
+        forwards = {module: partial(self._scale, module) for module in self.of_calls}
+        super().__init__(backbone, forwards, nullcontext, progress=Counter())
+
+    def _scale(self, module: nn.Module, x: Tensor) -> Tensor:
+        factors = self.of_calls[module]
+        factor = factors[self.progress[module] % len(factors)]
+        self.progress[module] += 1
+        return x * factor
+
+
+def names_of_blocks(sites: Sequence[Site]) -> list[str]:
+    """Names of a backbone's residual blocks, in the order in which they run.
+
+    Args:
+        sites (Sequence[Site]): Its branches.
+    """
+    return list({site.depth: site.name for site in sites}.values())
+
+
+def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
+    """Factors of the submodel of some blocks: 1 for their branches, 0 for all others.
+
+    Not 1 / (1 - rate), by which a kept branch is scaled in training: there that makes
+    up for the other branch being there only now and then. A network is evaluated
+    without drop path and without that factor, and its submodel likewise.
+
+    Args:
+        sites (Sequence[Site]): The backbone's branches.
+        kept (Collection[int]): Numbers of the blocks, from 0.
+
+    Returns:
+        ndarray: Of shape (L, ).
+    """
+    return np.array([float(site.depth in kept) for site in sites])
+
+
+@torch.inference_mode()
+def blocks_that_can_go(
+    backbone: nn.Module, sites: Sequence[Site], images: Tensor
+) -> list[int]:
+    """Blocks that pass on what comes in when their branches are left out.
+
+    A block that changes the resolution or the number of channels, such as the first of
+    a ResNet's stages, cannot go, as what follows relies on it.
+
+    Args:
+        backbone (nn.Module): The backbone, in evaluation mode.
+        sites (Sequence[Site]): Its branches.
+        images (Tensor): Any images, of shape (B, 3, height, width).
+
+    Returns:
+        list[int]: Numbers of the blocks, ascending.
+    """
+    found: list[int] = []
+
+    def compare(number: int, module: nn.Module, args: tuple, output: Any) -> None:
+        after = output[0] if isinstance(output, tuple) else output
+        if after.shape == args[0].shape and torch.equal(after, args[0]):
+            found.append(number)
+
+    blocks = {site.depth: site.block for site in sites}
+    handles = [b.register_forward_hook(partial(compare, n)) for n, b in blocks.items()]
+    try:
+        with as_submodel(backbone, sites, np.zeros(len(sites))):
+            backbone(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sorted(set(found))

@@ -1,0 +1,240 @@
+"""How good submodels of a network are and what they cost, by their number of blocks."""
+
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from .costs import WARMUP, count_work, time_submodels
+from .evaluation import Evaluation
+from .network import Kept, Network
+from .orders import WhyNot, given_order, greedy_order, greedy_steps, random_order
+
+ORDERS = ('greedy', 'random', 'given')
+
+Ticker = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+"""``with ticker(what, total) as tick: tick(n)`` shows how far something has come."""
+
+
+@dataclass
+class Settings:
+    """What to sweep.
+
+    Args:
+        orders (Sequence[str]): Some of ``ORDERS``. Defaults to greedy and random.
+        draws (int): Random orders, 1 or more. Defaults to 4.
+        given (Sequence[int]): Blocks to leave out one after another, in the order
+            'given'. Defaults to none.
+        depths (Sequence[int], optional): Numbers of blocks to test submodels of.
+            Defaults to None, all that come up.
+        rounds (int): How many times each submodel is timed; 0 for not at all. Defaults
+            to 10.
+        seed (int): Seed of the random orders. Defaults to 0.
+
+    Raises:
+        ValueError: If one is out of its range.
+    """
+
+    orders: Sequence[str] = ('greedy', 'random')
+    draws: int = 4
+    given: Sequence[int] = ()
+    depths: Sequence[int] | None = None
+    rounds: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if 'random' in self.orders and self.draws < 1:
+            raise ValueError(f'--draws must be 1 or more, not {self.draws}.')
+        if ('given' in self.orders) != bool(self.given):
+            raise ValueError(
+                "The order 'given' goes with --drop, the blocks to leave out one "
+                'after another: give both.'
+            )
+        if self.rounds < 0:
+            raise ValueError(f'--rounds must be 0 or more, not {self.rounds}.')
+        if self.depths and min(self.depths) < 1:
+            raise ValueError(
+                f'--depths {min(self.depths)}: a submodel of no block would be empty. '
+                'Keep one block at least.'
+            )
+
+
+@dataclass
+class Point:
+    """A submodel of a network, and how good it is.
+
+    Args:
+        network (str): Name of the network.
+        order (str): In which order blocks were left out, one of ``ORDERS``.
+        draw (int): Which of the random orders; 0 for others.
+        kept (list[int]): Numbers of the blocks that are left.
+        metrics (dict): What the config's evaluator says.
+        cost (dict): Its work and time, see :mod:`mmcosub.analysis.costs`.
+    """
+
+    network: str
+    order: str
+    draw: int
+    kept: list[int]
+    metrics: dict[str, float]
+    cost: dict[str, float] = field(default_factory=dict)
+
+
+def sweep(
+    network: Network,
+    name: str,
+    settings: Settings,
+    test: Evaluation,
+    search: Evaluation,
+    why_not: WhyNot,
+    ticker: Ticker,
+) -> list[Point]:
+    """Test submodels of a network, of all its blocks and of ever fewer.
+
+    Args:
+        network (Network): The network.
+        name (str): Its name.
+        settings (Settings): Which submodels.
+        test (Evaluation): Tests them.
+        search (Evaluation): Compares them in a greedy search, on other images.
+        why_not (Callable): Which ones not.
+        ticker (Callable): Shows the progress.
+
+    Returns:
+        list[Point]: The submodels, without their costs.
+    """
+    tested: dict[Kept, dict[str, float]] = {}
+    points = []
+    for order, draw in runs(settings):
+        submodels = [network.full]
+        if order == 'greedy':
+            steps = greedy_steps(network.full, network.fixed)
+            with ticker(f'{name}: search', steps * search.images) as tick:
+
+                def score(kept: Kept, tick: Callable[[int], object] = tick) -> float:
+                    with network.submodel(kept):
+                        return search.score(tick)
+
+                submodels += greedy_order(network.full, why_not, score)
+        elif order == 'random':
+            rng = np.random.default_rng([settings.seed, draw])
+            submodels += random_order(network.full, why_not, rng)
+        else:
+            submodels += given_order(network.full, why_not, settings.given)
+        wanted = [k for k in submodels if _wanted(k, network.full, settings.depths)]
+        untested = [kept for kept in wanted if kept not in tested]
+        label = f'{name}: {order}' + (f' {draw + 1}' if order == 'random' else '')
+        with ticker(label, len(untested) * test.images) as tick:
+            for kept in untested:
+                with network.submodel(kept):
+                    tested[kept] = test(tick)
+        points += [Point(name, order, draw, sorted(k), tested[k]) for k in wanted]
+    return points
+
+
+def runs(settings: Settings) -> Iterable[tuple[str, int]]:
+    """The orders of a sweep and their numbers.
+
+    Args:
+        settings (Settings): What to sweep.
+    """
+    for order in settings.orders:
+        for draw in range(settings.draws if order == 'random' else 1):
+            yield order, draw
+
+
+def _wanted(kept: Kept, full: Kept, depths: Sequence[int] | None) -> bool:
+    return depths is None or kept == full or len(kept) in depths
+
+
+def add_costs(
+    points: Sequence[Point], network: Network, rounds: int, ticker: Ticker
+) -> None:
+    """Measure what the submodels cost; it does not depend on the weights.
+
+    Args:
+        points (Sequence[Point]): The submodels; they get their cost.
+        network (Network): A network of their architecture.
+        rounds (int): How many times each is timed; 0 for not at all.
+        ticker (Callable): Shows the progress.
+    """
+    submodels = sorted({frozenset(p.kept) for p in points}, key=len, reverse=True)
+    costs: list[dict[str, Any]] = [{**count_work(network, k)} for k in submodels]
+    if rounds:
+        total = len(submodels) * (rounds + WARMUP)
+        with ticker('time', total) as tick:
+            times = time_submodels(network, submodels, rounds, lambda: tick(1))
+        for cost, measured in zip(costs, times, strict=True):
+            cost.update(measured)
+    of = dict(zip(submodels, costs, strict=True))
+    for point in points:
+        point.cost = of[frozenset(point.kept)]
+
+
+def record_of(
+    points: Sequence[Point], network: Network, metric: str, about: Mapping[str, Any]
+) -> dict:
+    """A sweep as it is written down.
+
+    Args:
+        points (Sequence[Point]): The submodels.
+        network (Network): A network of their architecture.
+        metric (str): The metric that counts.
+        about (Mapping): What else to say of the sweep.
+    """
+    cuda = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if cuda else platform.machine()
+    return dict(
+        title='Submodels by their number of blocks',
+        **about,
+        metric=metric,
+        shape=list(network.image.shape),
+        machine=f'{device}, {torch.get_num_threads()} threads',
+        torch=torch.__version__,
+        blocks=network.blocks,
+        fixed=sorted(network.fixed),
+        points=[asdict(point) for point in points],
+    )
+
+
+def pick_point(
+    record: Mapping[str, Any], depth: int, network: str | None, order: str | None
+) -> dict:
+    """The best submodel of some depth in a sweep's record.
+
+    Args:
+        record (Mapping): The record.
+        depth (int): Its number of blocks.
+        network (str, optional): Name of its network. Defaults to None, the only one.
+        order (str, optional): How it was found. Defaults to None, 'greedy' if there is
+            such a one, or else the first.
+
+    Raises:
+        ValueError: If there is none, or its network is not named where there are
+            several.
+    """
+    points = record['points']
+    networks = sorted({p['network'] for p in points})
+    if network is None and len(networks) > 1:
+        raise ValueError(f'The record has several networks: name one of {networks}.')
+    if network is not None and network not in networks:
+        raise ValueError(f'The record has no network {network!r} but {networks}.')
+    mine = [p for p in points if network in (None, p['network'])]
+    orders = sorted({p['order'] for p in mine})
+    if order is None:
+        order = 'greedy' if 'greedy' in orders else orders[0]
+    if order not in orders:
+        raise ValueError(f'The record has no order {order!r} but {orders}.')
+    mine = [p for p in mine if p['order'] == order]
+    found = [p for p in mine if len(p['kept']) == depth]
+    if not found:
+        depths = sorted({len(p['kept']) for p in mine})
+        raise ValueError(
+            f'The record has no submodel of {depth} blocks in the order {order!r}: '
+            f'there are those of {depths}.'
+        )
+    return max(found, key=lambda p: p['metrics'][record['metric']])

@@ -1,0 +1,246 @@
+"""A network's submodels as an ensemble: better probabilities, and where they disagree.
+
+Shapes: ``L`` branches, ``K`` submodels.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from mmcosub.submodels import (
+    BernoulliSampler,
+    DropPathSite,
+    Site,
+    called_drop_paths,
+    find_sites,
+    plan_generator,
+    spread_rates,
+)
+
+from .calibration import Quality
+from .disagreement import SCORES, Ensemble, entropy
+from .network import backbone_of
+from .predictions import check_probabilities, labels_of, probabilities_of
+from .submodel import as_submodel
+
+Draw = Callable[[Any, Ensemble], object]
+"""Draws the picture of an image, given its sample and its submodels."""
+
+
+def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
+    """Drop-path rates of a network's submodels.
+
+    Args:
+        sites (Sequence[Site]): The backbone's branches.
+        scheme (dict): May have ``drop_path_rate`` and ``drop_path_decay``, as schemes
+            do; otherwise the rates are the backbone's own.
+
+    Returns:
+        ndarray: Of shape (L, ).
+
+    Raises:
+        ValueError: If all are 0, or one is out of its range.
+    """
+    rate = scheme.get('drop_path_rate')
+    if rate is None:
+        rates = np.array([site.rate for site in sites])
+    else:
+        decay = scheme.get('drop_path_decay', 'constant')
+        rates = spread_rates(rate, [site.depth for site in sites], decay)
+    if not rates.any():
+        raise ValueError(
+            'All drop-path rates are 0, so every submodel would be the full network. '
+            'Give --drop-path-rate, such as that of training.'
+        )
+    return rates
+
+
+def draw_factors(
+    rates: NDArray[np.float64], count: int, seed: int
+) -> NDArray[np.float64]:
+    """Submodels as training draws them: kept branches are scaled by 1 / (1 - rate).
+
+    Args:
+        rates (ndarray): Drop-path rates in [0, 1), of shape (L, ).
+        count (int): Number of submodels K.
+        seed (int): Seed of the draw.
+
+    Returns:
+        ndarray: Factor of every branch, of shape (K, L).
+
+    Raises:
+        ValueError: If the number is not 1 or more.
+    """
+    if count < 1:
+        raise ValueError(f'-k must be 1 or more submodels, not {count}.')
+    keep = BernoulliSampler()(rates, count, plan_generator(seed, 0))
+    return (keep / (1 - rates)[:, None]).T
+
+
+class SubmodelEnsemble:
+    """The full network and the mean of its submodels, compared image by image.
+
+    All images have the same K submodels. So the mean is one predictor, and an image's
+    row does not depend on the others.
+
+    Args:
+        model (nn.Module): A segmentor or classifier, with its weights.
+        classes (int): Number of classes.
+        factors (ndarray): Factor of every branch, of shape (K, L).
+        sites (Sequence[Site]): The backbone's branches.
+        ignored (int): Label that does not count. Defaults to 255.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        classes: int,
+        factors: NDArray[np.float64],
+        sites: Sequence[Site],
+        ignored: int = 255,
+    ) -> None:
+        check_probabilities(model)
+        self.model = model
+        self.backbone = backbone_of(model)
+        self.factors = factors
+        self.sites = sites
+        self.full = Quality(classes, ignored)
+        self.mean = Quality(classes, ignored)
+        self.each = [Quality(classes, ignored) for _ in factors]
+        self.rows: list[dict[str, Any]] = []
+
+    @torch.inference_mode()
+    def add(self, batch: Any, draw: Draw | None = None) -> int:
+        """Predict a batch by the full network and by every submodel.
+
+        Args:
+            batch (dict): A batch of a test loader.
+            draw (Callable, optional): Draws each image's picture. Defaults to None.
+
+        Returns:
+            int: Number of images.
+        """
+        samples = self.model.test_step(batch)
+        # At once, as the submodels' predictions may come in the same objects.
+        full = [probabilities_of(sample) for sample in samples]
+        labels = [labels_of(sample) for sample in samples]
+        ensembles = [Ensemble() for _ in samples]
+        for quality, factors in zip(self.each, self.factors, strict=True):
+            with as_submodel(self.backbone, self.sites, factors):
+                predictions = self.model.test_step(batch)
+            for i, sample in enumerate(predictions):
+                probabilities = probabilities_of(sample)
+                ensembles[i].add(probabilities)
+                quality.add(probabilities, labels[i])
+        for i, sample in enumerate(samples):
+            row: dict[str, Any] = dict(
+                image=str(sample.get('img_path', len(self.rows)))
+            )
+            row.update(ensembles[i].scores())
+            row['entropy_of_full'] = float(entropy(full[i]).mean())
+            row['wrong_of_full'] = self.full.add(full[i], labels[i])
+            self.mean.add(ensembles[i].mean, labels[i])
+            self.rows.append(row)
+            if draw is not None:
+                draw(sample, ensembles[i])
+        return len(samples)
+
+    def ranking(self, score: str) -> list[dict[str, Any]]:
+        """The images, those that submodels know least about first.
+
+        Args:
+            score (str): One of ``SCORES``.
+
+        Returns:
+            list[dict]: A row for each image.
+
+        Raises:
+            ValueError: If one submodel is to disagree with itself.
+        """
+        check_ranking(score, len(self.factors))
+        rows = sorted(self.rows, key=lambda row: -row[score])
+        return [dict(rank=i + 1, **row) for i, row in enumerate(rows)]
+
+    def result(self) -> dict[str, Any]:
+        """What was found: the quality of the probabilities, and what ranks errors.
+
+        Returns:
+            dict: ``full``, ``mean`` and ``one_submodel`` (the mean over them) with what
+            :class:`Quality` says, mIoU for segmentors only; ``rank_correlation`` with
+            the share of an image that the full network has wrong, of each score and of
+            its own entropy (Spearman's). Empty without labels.
+        """
+        if not self.full.counted:
+            return {}
+        each = [self._of(quality) for quality in self.each]
+        one = {k: float(np.mean([r[k] for r in each])) for k in each[0]}
+        return dict(
+            full=self._of(self.full),
+            mean=self._of(self.mean),
+            one_submodel=one,
+            rank_correlation={
+                key: rank_correlation(
+                    [row[key] for row in self.rows],
+                    [row['wrong_of_full'] for row in self.rows],
+                )
+                for key in (*SCORES, 'entropy_of_full')
+            },
+        )
+
+    def _of(self, quality: Quality) -> dict[str, float]:
+        result = quality.result()
+        if not hasattr(self.model, 'decode_head'):
+            del result['mIoU']
+        return result
+
+
+def check_ranking(score: str, count: int) -> None:
+    """Refuse to rank by what is 0 for every image.
+
+    Args:
+        score (str): One of ``SCORES``.
+        count (int): Number of submodels K.
+
+    Raises:
+        ValueError: If there is one submodel, which cannot disagree.
+    """
+    if count == 1 and score != 'entropy':
+        raise ValueError(
+            f'-k 1: one submodel cannot disagree with itself, so --rank {score} is 0 '
+            'for every image. Take -k 2 or more, or --rank entropy.'
+        )
+
+
+def find_called_sites(model: Any, batch: Any) -> list[Site]:
+    """Branches of a model's backbone, or its drop paths as they are called.
+
+    Args:
+        model (nn.Module): The model.
+        batch (dict): A batch of its test loader, to see which drop paths are called.
+    """
+    backbone = backbone_of(model)
+    sites = find_sites(backbone)
+    if not isinstance(sites[0], DropPathSite):
+        return sites
+    images = model.data_preprocessor(batch, False)['inputs']
+    return [*called_drop_paths(backbone, images)]
+
+
+def rank_correlation(first: Sequence[Any], second: Sequence[Any]) -> float | None:
+    """Spearman's rank correlation.
+
+    Args:
+        first (Sequence[float | None]): Values.
+        second (Sequence[float | None]): As many; pairs with a None are left out.
+
+    Returns:
+        float, optional: In [-1, 1]; None if either is the same everywhere.
+    """
+    pairs = [p for p in zip(first, second, strict=True) if None not in p]
+    if any(len(set(values)) < 2 for values in zip(*pairs, strict=True)) or not pairs:
+        return None
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic)

@@ -1,0 +1,125 @@
+"""A network as one submodel: against the plain execution, and block by block."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from networks import TINY
+from tiny import backbone
+from torch.utils._pytree import tree_leaves
+
+from mmcosub.analysis.submodel import (
+    as_submodel,
+    blocks_that_can_go,
+    factors_of_blocks,
+    names_of_blocks,
+)
+from mmcosub.submodels import Plan, called_drop_paths, find_branches, run_submodels
+
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def tensors(outputs):
+    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+
+
+def assert_same(found, wanted, tolerance=1e-5):
+    found, wanted = tensors(found), tensors(wanted)
+    assert len(found) == len(wanted) > 0
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+def tiny(name):
+    """A network of some known block, in evaluation mode."""
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of old arguments, by mmcv and torch
+        config = copy.deepcopy(TINY[name])
+        if not callable(config) and config.get('drop_path_rate', 0) is None:
+            del config['drop_path_rate']  # the network takes no such argument
+        model = config(0.0) if callable(config) else MODELS.build(config)
+    model.train(False)
+    return model
+
+
+@pytest.mark.parametrize('name', sorted(TINY)[::4])
+def test_is_what_the_plain_execution_computes(name):
+    # Any factors: a branch left out, as it stands, and as drop path scales it.
+    model = tiny(name)
+    sites = find_branches(model)
+    rng = np.random.default_rng(0)
+    factors = rng.choice([0.0, 1.0, 1.6], len(sites))
+    plan = Plan(np.tile(factors[:, None, None], (1, 1, len(IMAGES))))
+    with torch.no_grad():
+        wanted, _ = run_submodels(model, IMAGES, plan, sites, 'plain')
+        full = model(IMAGES)
+        with as_submodel(model, sites, factors):
+            assert_same(model(IMAGES), wanted)
+            assert_same(model(IMAGES[:1]), [w[:1] for w in tensors(wanted)])
+        assert_same(model(IMAGES), full, 0.0)  # and is the whole again
+
+
+def test_all_blocks_are_the_network_to_the_bit():
+    model = backbone('mmpretrain Swin')
+    model.train(False)
+    sites = find_branches(model)
+    with torch.no_grad(), as_submodel(model, sites, np.ones(len(sites))):
+        inside = model(IMAGES)
+    assert_same(inside, model(IMAGES), 0.0)
+
+
+def test_kept_blocks_count_and_others_do_not():
+    model = backbone('mmseg ViT')
+    model.train(False)
+    sites = find_branches(model)
+    assert names_of_blocks(sites) == [f'layers.{i}' for i in range(4)]
+    factors = factors_of_blocks(sites, {0, 2, 3})
+    assert factors.tolist() == [1, 1, 0, 0, 1, 1, 1, 1]  # attention and FFN of each
+    with as_submodel(model, sites, factors), torch.no_grad():
+        before = model(IMAGES)
+    torch.nn.init.normal_(model.layers[1].ffn.layers[1].weight)
+    with as_submodel(model, sites, factors), torch.no_grad():
+        assert_same(model(IMAGES), before, 0.0)
+    torch.nn.init.normal_(model.layers[2].ffn.layers[1].weight)
+    with as_submodel(model, sites, factors), torch.no_grad():
+        after = model(IMAGES)
+    assert not torch.equal(after[-1], before[-1])
+
+
+def test_unknown_blocks_by_their_drop_paths():
+    model = backbone('mmpretrain ViT', drop_path_rate=0.4)
+    model.train(False)
+    known = find_branches(model)
+    calls = called_drop_paths(model, IMAGES)
+    factors = np.array([0.0, 1.0, 1.6, 1.0, 1.0, 0.0, 1.6, 1.0])
+    with torch.no_grad():
+        with as_submodel(model, known, factors):
+            wanted = model(IMAGES)
+        with as_submodel(model, calls, factors):
+            for _ in range(2):  # it begins anew with each pass
+                assert_same(model(IMAGES), wanted)
+
+
+def test_blocks_that_can_go():
+    model = backbone('mmpretrain Swin')
+    model.train(False)
+    assert blocks_that_can_go(model, find_branches(model), IMAGES) == [0, 1, 2, 3]
+    resnet = resnet18()
+    names = names_of_blocks(find_branches(resnet))
+    can_go = blocks_that_can_go(resnet, find_branches(resnet), IMAGES)
+    # The first block of a later stage halves the map.
+    stays = [names[i] for i in range(len(names)) if i not in can_go]
+    assert stays == ['layer2.0', 'layer3.0', 'layer4.0']
+
+
+def resnet18():
+    init_default_scope('mmseg')
+    model = MODELS.build(dict(type='mmpretrain.ResNet', depth=18))
+    model.train(False)
+    return model

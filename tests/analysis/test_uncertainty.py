@@ -1,0 +1,156 @@
+"""Submodels as an ensemble, against doing it step by step."""
+
+import copy
+import types
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmpretrain.structures import DataSample
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from tiny import labelled_images, segmentor_config
+from torch import nn
+
+from mmcosub.analysis.predictions import (
+    check_probabilities,
+    labels_of,
+    probabilities_of,
+)
+from mmcosub.analysis.uncertainty import (
+    SubmodelEnsemble,
+    check_ranking,
+    draw_factors,
+    find_called_sites,
+    rank_correlation,
+    rates_of,
+)
+from mmcosub.submodels import Plan, find_branches, run_submodels
+
+
+@pytest.fixture(scope='module')
+def model():
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    built = MODELS.build(ConfigDict(segmentor_config()))
+    for parameter in built.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    built.train(False)
+    return built
+
+
+@pytest.fixture
+def batch():
+    images, samples = labelled_images(batch=3)
+    return dict(inputs=list(images), data_samples=samples)
+
+
+def test_step_by_step(model, batch):
+    sites = find_branches(model.backbone)
+    factors = draw_factors(rates_of(sites, {}), 3, seed=1)
+    ensemble = SubmodelEnsemble(model, 5, factors, sites)
+    assert ensemble.add(copy.deepcopy(batch)) == 3
+
+    images = torch.stack(batch['inputs'])
+    plan = Plan(np.repeat(factors.T[:, :, None], 3, axis=2))
+    with torch.no_grad():
+        inputs = model.data_preprocessor(copy.deepcopy(batch), False)['inputs']
+        features, _ = run_submodels(model.backbone, inputs, plan, sites, 'plain')
+        logits = model.decode_head(features)
+        logits = nn.functional.interpolate(logits, images.shape[2:], mode='bilinear')
+        each = logits.softmax(1).unflatten(0, (3, 3))  # submodels, images
+    mean = each.mean(0)
+    labels = torch.stack([s.gt_sem_seg.data[0] for s in batch['data_samples']])
+    known = labels != 255
+    nll = -mean.gather(1, labels.clamp(max=4)[:, None])[:, 0].log()[known].mean()
+    quality = ensemble.result()
+    assert quality['mean']['nll'] == pytest.approx(float(nll), rel=1e-4)
+    right = (mean.argmax(1) == labels)[known].float().mean()
+    assert quality['mean']['accuracy'] == pytest.approx(100 * float(right), rel=1e-5)
+    differ = (each.argmax(2) != mean.argmax(1)).float().mean((0, 2, 3))
+    found = [row['disagreement'] for row in ensemble.rows]
+    assert found == pytest.approx(differ.tolist(), abs=1e-3)
+    ranking = ensemble.ranking('disagreement')
+    assert [row['rank'] for row in ranking] == [1, 2, 3]
+    assert ranking[0]['disagreement'] == max(found)
+    # And the full network is the stock one.
+    with torch.no_grad():
+        stock = model.test_step(copy.deepcopy(batch))
+    wrong = [
+        float((s.pred_sem_seg.data[0] != y)[y != 255].float().mean())
+        for s, y in zip(stock, labels, strict=True)
+    ]
+    assert [row['wrong_of_full'] for row in ensemble.rows] == pytest.approx(wrong)
+
+
+def test_without_labels(model, batch):
+    for sample in batch['data_samples']:
+        del sample.gt_sem_seg
+    sites = find_branches(model.backbone)
+    factors = draw_factors(rates_of(sites, {}), 2, seed=1)
+    ensemble = SubmodelEnsemble(model, 5, factors, sites)
+    ensemble.add(batch)
+    assert ensemble.result() == {}
+    assert all(row['wrong_of_full'] is None for row in ensemble.rows)
+    assert ensemble.ranking('entropy')[0]['rank'] == 1
+
+
+def test_submodels_are_drawn_as_in_training(model):
+    sites = find_branches(model.backbone)
+    rates = rates_of(sites, dict(drop_path_rate=0.25))
+    assert rates.tolist() == [0.25] * len(sites)
+    linear = dict(drop_path_rate=0.3, drop_path_decay='linear')
+    assert rates_of(sites, linear)[[0, -1]].tolist() == [0, 0.3]
+    assert rates_of(sites, {}).tolist() == [site.rate for site in sites]
+    factors = draw_factors(rates, 20000, seed=0)
+    assert {*np.unique(factors)} == {0.0, 1 / 0.75}
+    assert factors.mean(axis=0) == pytest.approx(1, abs=0.02)
+    assert (draw_factors(rates, 4, 0) == draw_factors(rates, 4, 0)).all()
+    assert (draw_factors(rates, 4, 0) != draw_factors(rates, 4, 1)).any()
+
+
+def test_what_makes_no_ensemble(model):
+    sites = find_branches(model.backbone)
+    with pytest.raises(ValueError, match='All drop-path rates are 0'):
+        rates_of(sites, dict(drop_path_rate=0.0))
+    with pytest.raises(ValueError, match=r'must be in \[0, 1\), not 1.0'):
+        rates_of(sites, dict(drop_path_rate=1.0))
+    with pytest.raises(ValueError, match='-k must be 1 or more submodels, not 0'):
+        draw_factors(np.array([0.5]), 0, 0)
+    with pytest.raises(ValueError, match='cannot disagree with itself'):
+        check_ranking('disagreement', 1)
+    check_ranking('entropy', 1)
+    head = type('Mask2FormerHead', (), {})()
+    with pytest.raises(ValueError, match='Mask2FormerHead gives no probabilities'):
+        check_probabilities(types.SimpleNamespace(decode_head=head))
+
+
+def test_sites_by_drop_paths_that_are_called(model, batch):
+    assert find_called_sites(model, copy.deepcopy(batch)) == find_branches(
+        model.backbone
+    )
+
+
+def test_probabilities_of_stock_predictions():
+    binary = SegDataSample(seg_logits=PixelData(data=torch.tensor([[[0.0, 2.0]]])))
+    share = torch.sigmoid(torch.tensor(2.0))
+    torch.testing.assert_close(
+        probabilities_of(binary)[:, 0],
+        torch.stack([torch.tensor([0.5, 1 - share]), torch.tensor([0.5, share])]),
+    )
+    assert labels_of(binary) is None
+    sample = DataSample().set_gt_label(2).set_pred_score(torch.tensor([0.2, 0.8]))
+    assert probabilities_of(sample).tolist() == pytest.approx([0.2, 0.8])
+    assert int(labels_of(sample)) == 2
+    with pytest.raises(ValueError, match='neither seg_logits nor pred_score'):
+        probabilities_of(DataSample())
+
+
+def test_rank_correlation():
+    assert rank_correlation([1, 2, 3, 4], [10, 20, 30, 90]) == pytest.approx(1)
+    assert rank_correlation([1, 2, None, 4], [3, 2, 9, 1]) == pytest.approx(-1)
+    assert rank_correlation([1, 1], [1, 2]) is None
+    assert rank_correlation([None], [1]) is None

@@ -1,0 +1,181 @@
+#!/usr/bin/env python
+"""Test submodels of checkpoints by how many blocks they have, and draw the result.
+
+Blocks of the backbone are left out one after another: each time the one without which
+the network does best on training images (greedy), any (random), or in an order of
+yours. What is left is tested as tools/test.py tests the whole, and its work and time
+are measured. Several checkpoints of one config, such as of plain training and of cosub,
+come side by side. Writes submodel_sweep.json and .png into the work directory.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcosub.checkpoints import require_file
+from mmcosub.engine.cli import add_config_arguments, load_config
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT')
+    parser.add_argument(
+        '--names',
+        nargs='+',
+        metavar='NAME',
+        help="the checkpoints' names in the record and the plot (default: their paths)",
+    )
+    parser.add_argument(
+        '--orders',
+        nargs='+',
+        choices=('greedy', 'random', 'given'),
+        help='in which order blocks are left out (default: greedy random; given with '
+        '--drop)',
+    )
+    parser.add_argument(
+        '--draws', type=int, default=4, help='random orders (default: 4)'
+    )
+    parser.add_argument(
+        '--drop',
+        nargs='+',
+        type=int,
+        default=[],
+        metavar='BLOCK',
+        help='numbers of the blocks to leave out one after another, from 0; '
+        'extract_submodel.py --list shows them',
+    )
+    parser.add_argument(
+        '--depths',
+        nargs='+',
+        type=int,
+        metavar='BLOCKS',
+        help='test submodels of these numbers of blocks only (default: all)',
+    )
+    parser.add_argument(
+        '--extractable',
+        action='store_true',
+        help='only submodels that extract_submodel.py can write as a stock config',
+    )
+    parser.add_argument(
+        '--search',
+        choices=('train', 'test'),
+        default='train',
+        help='images that the greedy search compares on (default: train; test would '
+        'make its results too good)',
+    )
+    parser.add_argument(
+        '--search-images', type=int, default=200, help='how many (default: 200)'
+    )
+    parser.add_argument(
+        '--images', type=int, help='images to test on, spread evenly (default: all)'
+    )
+    parser.add_argument(
+        '--metric', help='the metric that counts (default: mIoU or accuracy/top1)'
+    )
+    parser.add_argument(
+        '--rounds',
+        type=int,
+        default=10,
+        help='how many times each submodel is timed, 0 for not at all (default: 10)',
+    )
+    parser.add_argument(
+        '--shape',
+        nargs='+',
+        type=int,
+        metavar='PIXELS',
+        help="height and width of the image for work and time (default: the config's)",
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the random orders')
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help="folder for the results (default: the config's, or else "
+        './work_dirs/CONFIG_NAME)',
+    )
+    add_config_arguments(parser)
+    parser.set_defaults(launcher='none', fast=False, local_rank=0)
+    return parser
+
+
+def names_of(args: argparse.Namespace) -> list[str]:
+    """Names of the checkpoints.
+
+    Raises:
+        ValueError: If there are more or fewer names than checkpoints, or equal ones.
+    """
+    names = args.names or args.checkpoints
+    if len(names) != len(args.checkpoints) or len(set(names)) < len(names):
+        raise ValueError(
+            f'--names {" ".join(names)}: there must be one for each of the '
+            f'{len(args.checkpoints)} checkpoints, all different.'
+        )
+    return names
+
+
+def main(argv: Sequence[str] | None = None) -> dict:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        for checkpoint in args.checkpoints:
+            require_file(checkpoint)
+        names = names_of(args)
+        cfg = load_config(args)
+        import_stack_quietly()
+        from mmcosub.analysis import plot, sweep
+        from mmcosub.analysis.evaluation import (
+            Evaluation,
+            quiet_runner,
+            training_images,
+        )
+        from mmcosub.analysis.extraction import extractable
+        from mmcosub.analysis.network import Network, image_shape
+        from mmcosub.analysis.orders import given_order
+        from mmcosub.analysis.progress import Bars
+        from mmcosub.analysis.writing import write_json
+
+        orders = args.orders or (['given'] if args.drop else ['greedy', 'random'])
+        settings = sweep.Settings(
+            orders, args.draws, args.drop, args.depths, args.rounds, args.seed
+        )
+        shape = image_shape(cfg, args.shape)
+        runner = quiet_runner(cfg)
+        network = Network(runner.model, shape)
+        why_not = network.why_not
+        if args.extractable:
+            why_not = extractable(cfg.model, network)
+        list(given_order(network.full, why_not, settings.given))  # is it one?
+        test = Evaluation(runner, None, args.images, args.metric)
+        images = training_images(cfg) if args.search == 'train' else None
+        search = Evaluation(runner, images, args.search_images, args.metric)
+        points = []
+        with Bars() as bars:
+            for name, checkpoint in zip(names, args.checkpoints, strict=True):
+                runner.load_checkpoint(checkpoint)
+                points += sweep.sweep(
+                    network, name, settings, test, search, why_not, bars
+                )
+            sweep.add_costs(points, network, settings.rounds, bars)
+        about = dict(
+            config=args.config,
+            checkpoints=dict(zip(names, args.checkpoints, strict=True)),
+            images=test.images,
+            search=f'{search.images} {args.search}',
+            extractable=args.extractable,
+            seed=args.seed,
+            rounds=args.rounds,
+        )
+        record = sweep.record_of(points, network, str(test.metric), about)
+        out = Path(cfg.work_dir, 'submodel_sweep.json')
+        write_json(record, out)
+        plot.plot_sweep(record, out.with_suffix('.png'))
+        print(f'{len(points)} submodels in {out} and {out.with_suffix(".png")}')
+    return record
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,145 @@
+#!/usr/bin/env python
+"""Ask a checkpoint's submodels how sure it is, and which images to label next.
+
+Submodels are drawn as training drew them, at its drop-path rates. The mean of their
+probabilities is compared with the full network: accuracy, mIoU, likelihood and
+calibration. Where they disagree is a picture for each image of a segmentor, and the
+images are ranked by it. Labels are not needed, except for the comparison. Writes
+uncertainty.json, ranking.csv and disagreement/ into the work directory.
+"""
+
+import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcosub.checkpoints import require_file
+from mmcosub.engine.cli import add_config_arguments, load_config
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+SCORES = ('mutual_information', 'disagreement', 'entropy')
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument(
+        '-k', type=int, default=8, help='number of submodels (default: 8)'
+    )
+    parser.add_argument(
+        '--drop-path-rate',
+        type=float,
+        help="of the submodels (default: the scheme's, or else the backbone's own)",
+    )
+    parser.add_argument(
+        '--drop-path-decay',
+        choices=('constant', 'linear'),
+        default='constant',
+        help='how --drop-path-rate goes over depth; linear from 0 (default: constant)',
+    )
+    parser.add_argument(
+        '--rank',
+        choices=SCORES,
+        default=SCORES[0],
+        help='what images are ranked by: how much the submodels tell (%(default)s, the '
+        'default), how many predict another class than their mean, or how unsure '
+        'their mean is',
+    )
+    parser.add_argument(
+        '--images', type=int, help='how many, spread evenly (default: all)'
+    )
+    parser.add_argument(
+        '--no-pictures', action='store_true', help='do not draw where they disagree'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the submodels')
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help="folder for the results (default: the config's, or else "
+        './work_dirs/CONFIG_NAME)',
+    )
+    add_config_arguments(parser)
+    parser.set_defaults(launcher='none', fast=False, local_rank=0)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> dict:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        require_file(args.checkpoint)
+        cfg = load_config(args)
+        import_stack_quietly()
+        from mmcosub.analysis import uncertainty as u
+        from mmcosub.analysis.evaluation import loader_of, quiet_runner
+        from mmcosub.analysis.pictures import DisagreementPictures
+        from mmcosub.analysis.progress import Bars
+        from mmcosub.analysis.writing import write_json
+
+        u.check_ranking(args.rank, args.k)
+        runner = quiet_runner(cfg)
+        runner.load_checkpoint(args.checkpoint)
+        loader = loader_of(runner, None, args.images)
+        meta = runner.test_loop.dataloader.dataset.metainfo
+        scheme = dict(cfg.get('scheme') or {})
+        if args.drop_path_rate is not None:
+            scheme['drop_path_rate'] = args.drop_path_rate
+            scheme['drop_path_decay'] = args.drop_path_decay
+        model = runner.model
+        model.eval()
+        sites = u.find_called_sites(model, next(iter(loader)))
+        rates = u.rates_of(sites, scheme)
+        factors = u.draw_factors(rates, args.k, args.seed)
+        ensemble = u.SubmodelEnsemble(model, len(meta['classes']), factors, sites)
+        out = Path(cfg.work_dir)
+        draw = None
+        if 'palette' in meta and not args.no_pictures:
+            draw = DisagreementPictures(out / 'disagreement', meta['palette'])
+        with Bars() as bars, bars('images', len(loader.dataset)) as tick:
+            for batch in loader:
+                tick(ensemble.add(batch, draw))
+        ranking = ensemble.ranking(args.rank)
+        record = dict(
+            title='Submodels as an ensemble',
+            config=args.config,
+            checkpoint=args.checkpoint,
+            images=len(ranking),
+            submodels=args.k,
+            drop_path_rates=[round(float(rate), 6) for rate in rates],
+            seed=args.seed,
+            rank=args.rank,
+            quality=ensemble.result(),
+        )
+        write_json({**record, 'ranking': ranking}, out / 'uncertainty.json')
+        with (out / 'ranking.csv').open('w', newline='') as file:
+            writer = csv.DictWriter(file, ranking[0])
+            writer.writeheader()
+            writer.writerows(ranking)
+        report(record, out, draw is not None)
+    return record
+
+
+def report(record: dict, out: Path, drawn: bool) -> None:
+    """Print what was found."""
+    from rich.console import Console
+    from rich.table import Table
+
+    quality = record['quality']
+    if quality:
+        table = Table('', *quality['full'])
+        for name in ('full', 'mean', 'one_submodel'):
+            shown = [f'{value:.4g}' for value in quality[name].values()]
+            table.add_row(name.replace('_', ' '), *shown)
+        Console().print(table)
+    else:
+        print('The images have no labels, so nothing is said of how right it is.')
+    pictures = f', pictures in {out / "disagreement"}' if drawn else ''
+    print(f'Images to label next in {out / "ranking.csv"}{pictures}.')
+
+
+if __name__ == '__main__':
+    main()

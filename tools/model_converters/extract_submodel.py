@@ -1,0 +1,150 @@
+#!/usr/bin/env python
+"""Write a submodel of a checkpoint as a shallower stock config and checkpoint.
+
+What comes out needs no mmcosub, and computes what the submodel computes: that is
+checked before it is written. Which blocks, by number from 0, --list shows; or those of
+a record of submodel_sweep.py, by how many there are.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcosub.checkpoints import require_file
+from mmcosub.engine.cli import add_config_arguments, load_config
+from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument(
+        'out',
+        type=Path,
+        nargs='?',
+        help='checkpoint to write, .pth; its config is beside it, .py',
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        '--list', action='store_true', help='print the blocks and their numbers'
+    )
+    which.add_argument(
+        '--blocks', nargs='+', type=int, metavar='BLOCK', help='blocks to keep'
+    )
+    which.add_argument(
+        '--drop', nargs='+', type=int, metavar='BLOCK', help='blocks to leave out'
+    )
+    which.add_argument(
+        '--record', type=Path, help='record of submodel_sweep.py; with --depth'
+    )
+    parser.add_argument(
+        '--depth', type=int, help='number of blocks of the submodel in the record'
+    )
+    parser.add_argument(
+        '--name', help='which network of the record (default: the only one)'
+    )
+    parser.add_argument(
+        '--order',
+        choices=('greedy', 'random', 'given'),
+        help='in which order it was found (default: greedy, if there is such)',
+    )
+    parser.add_argument(
+        '--shape',
+        nargs='+',
+        type=int,
+        metavar='PIXELS',
+        help="height and width of the image to compare on (default: the config's)",
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace OUT')
+    add_config_arguments(parser)
+    parser.set_defaults(launcher='none', fast=False, local_rank=0, work_dir=None)
+    return parser
+
+
+def check_out(args: argparse.Namespace) -> None:
+    """Refuse files that cannot or should not be written.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    if args.list:
+        return
+    if args.out is None or args.out.suffix != '.pth':
+        raise ValueError(f'OUT is the checkpoint to write, .pth, not {args.out}.')
+    for path in (args.out, args.out.with_suffix('.py')):
+        if path.exists() and not args.overwrite:
+            raise ValueError(
+                f'{path} is there already: pass --overwrite to replace it.'
+            )
+    if (args.record is None) != (args.depth is None):
+        raise ValueError('--record and --depth go together: which depth of the record?')
+    if args.depth is not None and args.depth < 1:
+        raise ValueError(
+            f'--depth {args.depth}: a submodel of no block would be empty. Keep one '
+            'block at least.'
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        check_out(args)
+        require_file(args.checkpoint)
+        cfg = load_config(args)
+        import_stack_quietly()
+        from mmcosub.analysis.extraction import extract
+        from mmcosub.analysis.loading import load_model
+        from mmcosub.analysis.network import Network, image_shape
+        from mmcosub.analysis.writing import read_json, write_extracted
+
+        model, meta = load_model(cfg, args.checkpoint)
+        network = Network(model, image_shape(cfg, args.shape))
+        if args.list:
+            for number, name in enumerate(network.blocks):
+                stays = '  (stays in every submodel)' * (number in network.fixed)
+                print(f'{number:4d}  {name}{stays}')
+            return
+        kept = frozenset(args.blocks or ())
+        if args.drop:
+            kept = network.full - frozenset(args.drop)
+        if args.record:
+            kept = kept_in(read_json(args.record), network.blocks, args)
+        extracted = extract(cfg, network, kept)
+        write_extracted(
+            extracted, args.out, meta, [network.blocks[b] for b in sorted(kept)]
+        )
+        print(
+            f'{len(kept)} of {len(network.blocks)} blocks in {args.out}, config in '
+            f"{args.out.with_suffix('.py')}. Outputs differ from the submodel's by "
+            f'{extracted.difference:.1g} of their largest value.'
+        )
+        if extracted.left_out:
+            print(f'Not in the config, as it needs mmcosub: {extracted.left_out}')
+
+
+def kept_in(
+    record: dict, blocks: list[str], args: argparse.Namespace
+) -> frozenset[int]:
+    """The blocks of a submodel in a record.
+
+    Raises:
+        ValueError: If there is none, or the record is of another network.
+    """
+    from mmcosub.analysis.sweep import pick_point
+
+    if record['blocks'] != blocks:
+        raise ValueError(
+            f'{args.record} is of a network of {len(record["blocks"])} blocks, '
+            f'{record["blocks"][-1]} the last, and the config has {len(blocks)}, '
+            f'{blocks[-1]} the last: give the config that was swept.'
+        )
+    return frozenset(pick_point(record, args.depth, args.name, args.order)['kept'])
+
+
+if __name__ == '__main__':
+    main()
