@@ -4,9 +4,13 @@ import os
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from launch import free_port, run
+from stock import segmentation_config, write_config
+
+from benchmarks.kills import losses
 
 without_gpu = pytest.mark.skipif(
     torch.cuda.is_available(), reason='would need two GPUs'
@@ -32,6 +36,34 @@ def test_lean_in_two_processes(config: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
     state = torch.load(tmp_path / 'w' / 'iter_3.pth', weights_only=False)
     assert all(v.isfinite().all() for v in state['state_dict'].values())
+
+
+@without_gpu
+@pytest.mark.slow
+@pytest.mark.parametrize('scheme', ['cosub', 'augpath'])
+def test_uneven_last_batch(scenes: Path, tmp_path: Path, scheme: str) -> None:
+    """Seven images for two processes in batches of three: three, then one of each."""
+    cfg = segmentation_config(scenes)
+    train_loader = cfg['train_dataloader']
+    train_loader.update(
+        batch_size=3,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        dataset=dict(train_loader['dataset'], indices=7),
+    )
+    cfg.update(
+        train_cfg=dict(by_epoch=True, max_epochs=2, val_interval=1),
+        work_dir=str(tmp_path / 'w'),
+    )
+    cfg['default_hooks']['checkpoint'] = dict(type='CheckpointHook', interval=1)
+    # BatchNorm over one image and one pixel is refused by PyTorch.
+    cfg['model']['decode_head']['norm_cfg'] = dict(type='GN', num_groups=2)
+    path = write_config(tmp_path / 'epochs.py', cfg)
+    done = run('dist_train.sh', path, 2, '--co-train', scheme, PORT=free_port())
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
+    logged = losses(tmp_path / 'w')
+    assert set(logged) == {1, 2, 3, 4}
+    values = {v for terms in logged.values() for term in terms for _, v in term}
+    assert np.isfinite([*values]).all()
 
 
 @without_gpu
