@@ -1,1 +1,1 @@
-"""Looking at what a trained network's submodels can do."""
+"""What models cost, and what the submodels of a trained one can do."""

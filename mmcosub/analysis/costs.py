@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from .arithmetic import count_flops
 from .network import Kept, Network
 
 WARMUP = 1
@@ -14,12 +14,11 @@ WARMUP = 1
 
 
 @torch.inference_mode()
-def count_work(network: Network, kept: Kept) -> dict[str, int]:
+def submodel_work(network: Network, kept: Kept) -> dict[str, int]:
     """Floating-point operations of one image, and the backbone's parameters.
 
-    Operations are those of matrix products, convolutions and attention, two for a
-    multiplication and an addition, as PyTorch's ``FlopCounterMode`` counts what is
-    really computed. Those of norms, activations and the like are left out.
+    Of what is really computed, see :func:`~mmcosub.analysis.arithmetic.count_flops`: a
+    multiplication and an addition are two.
 
     Args:
         network (Network): The network.
@@ -29,17 +28,15 @@ def count_work(network: Network, kept: Kept) -> dict[str, int]:
         dict: ``flops``, of them ``backbone_flops``, and ``backbone_parameters``
         without those of blocks that are left out.
     """
-    names = {module: name for name, module in network.model.named_modules()}
-    path = f'{type(network.model).__name__}.{names[network.backbone]}'
-    counter = FlopCounterMode(display=False)
-    with network.submodel(kept), counter:
-        network.model(network.image, mode='tensor')
+    with network.submodel(kept):
+        flops = count_flops(lambda: network.model(network.image, mode='tensor'))
+        backbone_flops = count_flops(lambda: network.backbone(network.image))
     left_out = {s.block for s in network.sites if s.depth not in kept}
     saved = sum(p.numel() for block in left_out for p in block.parameters())
     total = sum(p.numel() for p in network.backbone.parameters())
     return dict(
-        flops=counter.get_total_flops(),
-        backbone_flops=sum(counter.get_flop_counts().get(path, {}).values()),
+        flops=flops,
+        backbone_flops=backbone_flops,
         backbone_parameters=total - saved,
     )
 

@@ -1,4 +1,4 @@
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmcosub.submodels import find_branches
 
+from .steps import Shape, image_shape
 from .submodel import (
     as_submodel,
     blocks_that_can_go,
@@ -30,7 +31,7 @@ class Network:
         ValueError: If some block of its backbone is not known.
     """
 
-    def __init__(self, model: nn.Module, shape: tuple[int, int]) -> None:
+    def __init__(self, model: nn.Module, shape: Shape) -> None:
         self.model = model
         self.model.eval()
         self.backbone = backbone_of(model)
@@ -99,7 +100,7 @@ def backbone_of(model: nn.Module) -> nn.Module:
     return backbone
 
 
-def example_image(shape: tuple[int, int]) -> Tensor:
+def example_image(shape: Shape) -> Tensor:
     """An image of noise, the same each time, as it is after preprocessing.
 
     Args:
@@ -111,30 +112,25 @@ def example_image(shape: tuple[int, int]) -> Tensor:
     return torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0))
 
 
-def image_shape(cfg: Any, given: list[int] | None = None) -> tuple[int, int]:
+def evaluation_shape(cfg: Any, given: Sequence[int] | None = None) -> Shape:
     """Height and width of the images that a config's model sees in evaluation.
 
     Args:
         cfg (Config): The config.
-        given (list[int], optional): What the user says: one number or two. Defaults to
-            None, for the crop of a sliding window, what images are padded to, or the
-            size that the backbone is made for; 512 for segmentors of any size, 224 for
-            classifiers.
+        given (Sequence[int], optional): What the user says: one number or two.
+            Defaults to None, for the crop of a sliding window, what images are padded
+            to, or the size that the backbone is made for, or else what is usual.
 
     Raises:
-        ValueError: If it is not one or two numbers above 0.
+        ValueError: If there are more numbers, or one is below 1.
     """
-    if given is not None:
-        if len(given) not in (1, 2) or min(given) < 1:
-            raise ValueError(f'--shape takes a height and a width, not {given}.')
-        return given[0], given[-1]
     model = cfg.model
     found = [
+        given,
         (model.get('test_cfg') or {}).get('crop_size'),
         (model.get('data_preprocessor') or {}).get('size'),
         cfg.get('crop_size'),
         (model.get('backbone') or {}).get('img_size'),
-        512 if cfg.get('default_scope') == 'mmseg' else 224,
     ]
-    size = next(each for each in found if each)
-    return (size, size) if isinstance(size, int) else (size[0], size[-1])
+    size = next((each for each in found if each), None)
+    return image_shape([size] if isinstance(size, int) else size, cfg)

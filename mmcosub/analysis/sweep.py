@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .costs import WARMUP, count_work, time_submodels
+from .costs import WARMUP, submodel_work, time_submodels
 from .evaluation import Evaluation
 from .network import Kept, Network
 from .orders import WhyNot, given_order, greedy_order, greedy_steps, random_order
@@ -163,7 +163,7 @@ def add_costs(
         ticker (Callable): Shows the progress.
     """
     submodels = sorted({frozenset(p.kept) for p in points}, key=len, reverse=True)
-    costs: list[dict[str, Any]] = [{**count_work(network, k)} for k in submodels]
+    costs: list[dict[str, Any]] = [{**submodel_work(network, k)} for k in submodels]
     if rounds:
         total = len(submodels) * (rounds + WARMUP)
         with ticker('time', total) as tick:

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from tiny import segmentor_config
 
-from mmcosub.analysis.costs import WARMUP, count_work, time_submodels
-from mmcosub.analysis.network import Network, image_shape
+from mmcosub.analysis.costs import WARMUP, submodel_work, time_submodels
+from mmcosub.analysis.network import Network, evaluation_shape
 
 CHANNELS, TOKENS = 16, 17  # of the tiny ViT at 32 pixels: 4 x 4 patches and a class
 
@@ -20,8 +21,8 @@ def network():
 
 
 def test_a_block_less_is_its_products_less(network):
-    whole = count_work(network, network.full)
-    less = count_work(network, network.full - {2})
+    whole = submodel_work(network, network.full)
+    less = submodel_work(network, network.full - {2})
     projections = 2 * TOKENS * CHANNELS * (3 * CHANNELS + CHANNELS)
     attention = 2 * 2 * TOKENS * TOKENS * CHANNELS
     ffn = 2 * 2 * TOKENS * CHANNELS * 32
@@ -57,12 +58,11 @@ def test_times_are_ratios_to_the_first(network):
     ],
 )
 def test_shape_by_the_config(cfg, shape):
-    from mmengine.config import Config
-
-    assert image_shape(Config(dict(model=cfg))) == shape
-    assert image_shape(Config(dict(model=cfg)), [20]) == (20, 20)
+    cfg = Config(dict(default_scope='mmpretrain', model=cfg))
+    assert evaluation_shape(cfg) == shape
+    assert evaluation_shape(cfg, [20]) == (20, 20)
 
 
 def test_shape_that_is_none():
-    with pytest.raises(ValueError, match=r'height and a width, not \[1, 2, 3\]'):
-        image_shape(None, [1, 2, 3])
+    with pytest.raises(ValueError, match=r'\(1, 2, 3\) is none: give height and width'):
+        evaluation_shape(Config(dict(model={})), [1, 2, 3])

@@ -171,6 +171,7 @@ def test_uncertainty_of_a_classifier(
         (UNCERTAINTY, ['--drop-path-rate', 0], 'rates are 0'),
         (EXTRACT, ['out.pth', '--drop', 0, 1, 2, 3], 'would be empty'),
         (EXTRACT, ['out.pth', '--blocks', 0, 7], 'there is no block 7'),
+        (EXTRACT, ['out.pth', '--drop', 0, 7], 'no block 7'),
         (EXTRACT, ['out.txt', '--blocks', 0], 'OUT is the checkpoint to write, .pth'),
         (EXTRACT, ['out.pth', '--record', 'r.json'], 'go together'),
         (EXTRACT, ['out.pth', '--record', 'r.json', '--depth', 0], 'would be empty'),

@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
             training_images,
         )
         from mmcosub.analysis.extraction import extractable
-        from mmcosub.analysis.network import Network, image_shape
+        from mmcosub.analysis.network import Network, evaluation_shape
         from mmcosub.analysis.orders import given_order
         from mmcosub.analysis.progress import Bars
         from mmcosub.analysis.writing import write_json
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         settings = sweep.Settings(
             orders, args.draws, args.drop, args.depths, args.rounds, args.seed
         )
-        shape = image_shape(cfg, args.shape)
+        shape = evaluation_shape(cfg, args.shape)
         runner = quiet_runner(cfg)
         network = Network(runner.model, shape)
         why_not = network.why_not

@@ -98,12 +98,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         import_stack_quietly()
         from mmcosub.analysis.extraction import extract
-        from mmcosub.analysis.loading import load_model
-        from mmcosub.analysis.network import Network, image_shape
+        from mmcosub.analysis.network import Network, evaluation_shape
+        from mmcosub.analysis.orders import given_order
         from mmcosub.analysis.writing import read_json, write_extracted
+        from mmcosub.engine.prediction import load_model
 
-        model, meta = load_model(cfg, args.checkpoint)
-        network = Network(model, image_shape(cfg, args.shape))
+        model = load_model(cfg, args.checkpoint, 'cpu')
+        network = Network(model, evaluation_shape(cfg, args.shape))
         if args.list:
             for number, name in enumerate(network.blocks):
                 stays = '  (stays in every submodel)' * (number in network.fixed)
@@ -111,12 +112,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         kept = frozenset(args.blocks or ())
         if args.drop:
-            kept = network.full - frozenset(args.drop)
+            *_, kept = given_order(network.full, network.why_not, args.drop)
         if args.record:
             kept = kept_in(read_json(args.record), network.blocks, args)
         extracted = extract(cfg, network, kept)
         write_extracted(
-            extracted, args.out, meta, [network.blocks[b] for b in sorted(kept)]
+            extracted,
+            args.out,
+            model.dataset_meta,
+            [network.blocks[b] for b in sorted(kept)],
         )
         print(
             f'{len(kept)} of {len(network.blocks)} blocks in {args.out}, config in '
