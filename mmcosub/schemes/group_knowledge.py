@@ -25,13 +25,15 @@ FULL = 0
 class DepthScheme(Scheme):
     """Views that are subnets of the first blocks of each stage, one draw a batch.
 
-    View 0 is the full network and sees the label. Subnets are not rescaled; the
-    network's ordinary drop path stays on in all views.
+    View 0 is the full network and sees the label. Subnets are not rescaled. The
+    network's ordinary drop path stays on, with one draw an image for all its views, so
+    that a subnet is part of the very network that teaches it, as in the papers, whose
+    networks drop no paths.
 
     Where the model has a BatchNorm in training mode, views run one after another, each
     with statistics of its own. Elsewhere they run together, which computes the same
-    for less, as they share the rows of the first blocks; with ``lean=True`` one after
-    another all the same.
+    for less, as a subnet's rows are those of the full network up to its last block of a
+    stage; with ``lean=True`` one after another all the same.
     """
 
     joint = False
@@ -64,11 +66,11 @@ class DepthScheme(Scheme):
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
         """See :class:`Scheme`."""
-        plan = super().draw(sites, batch, rng)
+        dropped = super().draw(sites, batch, rng).multipliers[:, :1]  # (L, 1, B)
         full = stage_depths(sites)
         depths = [full, *self.draw_subnets(full, rng)]
         keep = np.stack([keep_first_blocks(sites, d) for d in depths], axis=1)
-        return Plan(plan.multipliers * keep[..., None])
+        return Plan(dropped * keep[..., None])
 
 
 @SCHEMES.register_module()

@@ -260,6 +260,22 @@ def test_views_are_first_blocks_for_the_whole_batch():
 # ---- collaboration ----------------------------------------------------------------
 
 
+@pytest.mark.parametrize('scheme', [Stimulative, GroupKnowledge])
+def test_subnets_are_inside_the_network_as_it_is_drawn(scheme):
+    scheme, sites = scheme(), find_branches(backbone('mmpretrain ViT'))
+    kept = np.zeros(len(sites))
+    for step in range(300):
+        factors = scheme.draw(sites, 4, plan_generator(0, step)).multipliers
+        full, subnets = factors[:, :1], factors[:, 1:]
+        assert ((subnets == full) | (subnets == 0)).all()
+        kept += (full > 0).mean(axis=(1, 2)) / 300
+    # Of each branch, as ordinary drop path has it; within five standard errors.
+    rates = np.array([site.rate for site in sites])
+    error = 5 * np.sqrt(rates * (1 - rates) / 1200)
+    assert (abs(kept - (1 - rates)) <= error + 1e-9).all()
+    assert rates.max() > 0.3
+
+
 def test_intermediate_consistency():
     scheme = dict(type='Collaboration', output=0.0, intermediate=0.8)
     model = build(scheme)
