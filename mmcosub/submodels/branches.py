@@ -7,7 +7,6 @@ its branches in the order in which it runs them. See ``blocks`` for the table an
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -80,7 +79,6 @@ def register_fixed_batch(*names: str) -> None:
         *names (str): Full dotted names of classes.
     """
     _FIXED_BATCH.update(names)
-    _relies_on_rows.cache_clear()
 
 
 def has_fixed_batch(backbone: nn.Module) -> bool:
@@ -89,13 +87,9 @@ def has_fixed_batch(backbone: nn.Module) -> bool:
     Args:
         backbone (nn.Module): The backbone.
     """
-    return any(map(_relies_on_rows, {type(module) for module in backbone.modules()}))
-
-
-@cache  # asked in every iteration
-def _relies_on_rows(kind: type) -> bool:
-    names = {f'{cls.__module__}.{cls.__qualname__}' for cls in kind.__mro__}
-    return bool(names & _FIXED_BATCH)
+    kinds = {type(module) for module in backbone.modules()}
+    classes = {cls for kind in kinds for cls in kind.__mro__}
+    return any(f'{c.__module__}.{c.__qualname__}' in _FIXED_BATCH for c in classes)
 
 
 def known_blocks() -> list[str]:
