@@ -5,6 +5,7 @@ from . import (  # noqa: F401  (they fill the table, in the order of the marks)
     other_formats,
     resnet_formats,
     swin_formats,
+    transformers_formats,
     vit_formats,
 )
 from .carry_over import CarryOver, load_backbone

@@ -19,7 +19,7 @@ _EXPECTED = re.compile(
 )
 # And less: what comes behind the features.
 _BEHIND = re.compile(
-    r'(head|head_dist|fc|fc_norm|mask_token|dist_token|cls_token)(\.|$)|'
+    r'(head|head_dist|fc|fc_norm|pooler|mask_token|dist_token|cls_token)(\.|$)|'
     r'(norm\d?|ln\d|head\.norm)\.(weight|bias)$|ca_layers|cls_attn_blocks'
 )
 

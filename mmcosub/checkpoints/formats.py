@@ -106,9 +106,11 @@ def plain_name(name: str) -> str:
     """A name without what wrappers put around it.
 
     ``backbone.`` of a classifier or segmentor, ``timm_model.`` of ``TIMMBackbone``, and
-    what timm's feature extractors put before or make of a name (``stages_0``).
+    what timm's feature extractors put before or make of a name (``stages_0``), and the
+    network that Transformers names.
     """
     name = re.sub(r'^(backbone\.)?(timm_model\.)?(model\.|body\.)?', '', name)
+    name = re.sub(r'^(vit|dinov2\w*|dinov3\w*)\.', '', name)
     name = re.sub(r'^(layers|stages|stem|s)_(\d+)\.', r'\1.\2.', name)
     # PiT's authors keep a stage's pooling beside the stages.
     return re.sub(
