@@ -195,12 +195,13 @@ def variants(records: Records) -> list[Run]:
 
 NETWORKS = ('swin', 'vit')
 SCENE_SEEDS = range(5)
+SCENE_RATES = (0.05, 0.1, 0.2, 0.4)
 PRETRAINED = ('scratch', 'plain', 'cosub')
 
 
 def _of_scene_rates(network: str, scheme: dict) -> list[SceneRun]:
     start = SceneRun('scene tuning', TUNING[0], network, 'plain', scheme=scheme)
-    rates = RATES if scheme else (0.0, *RATES)
+    rates = SCENE_RATES if scheme else (0.0, *SCENE_RATES)
     return [replace(start, rate=rate) for rate in rates]
 
 
