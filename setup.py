@@ -68,7 +68,7 @@ setup(
     ],
     packages=find_packages(include=['mmcosub', 'mmcosub.*']),
     # Configs and tools, through the links in .mim: `_base_ = ['mmcosub::...']` and
-    # `mim train mmcosub ...` look for them there.
+    # `mim train mmcosub ...` look for them there. And what `mmcosub report` fills in.
     package_data={
         'mmcosub': [
             '.mim/model-index.yml',
@@ -78,6 +78,7 @@ setup(
             '.mim/tools/**/*.py',
             '.mim/tools/**/*.sh',
             'py.typed',
+            'report/templates/*',
         ]
     },
     python_requires='>=3.10',

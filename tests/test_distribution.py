@@ -102,7 +102,10 @@ def requirements(metadata: Message, extra: str = '') -> list[Requirement]:
 def test_nothing_is_installed_over_what_is_there(metadata: Message) -> None:
     """The core needs no family, and no version of what mmcv is compiled for."""
     core = [str(r) for r in requirements(metadata)]
-    assert sorted(core) == ['numpy', 'packaging', 'torch', 'torchvision']
+    assert sorted(core) == [
+        *('jinja2', 'matplotlib', 'numpy', 'packaging', 'pillow'),
+        *('torch', 'torchvision'),
+    ]
 
 
 def test_the_maintained_family_is_an_extra(metadata: Message) -> None:
@@ -132,6 +135,9 @@ def test_wheel_ships_configs_and_tools(wheel: zipfile.ZipFile) -> None:
     assert shipped <= set(wheel.namelist())
     text = wheel.read('mmcosub/.mim/tools/train.py')
     assert text == (ROOT / 'tools' / 'train.py').read_bytes()
+    # Of the report, which is written where there is no checkout.
+    assert 'mmcosub/report/templates/report.html.jinja' in wheel.namelist()
+    assert 'mmcosub/report/templates/report.css' in wheel.namelist()
     packages = {name.split('/')[0] for name in wheel.namelist()}
     assert packages == {'mmcosub', f'mmcosub-{mmcosub.__version__}.dist-info'}
 

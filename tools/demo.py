@@ -223,6 +223,17 @@ def draw(out: Path, data: Path, networks: list[str], rows: int = 6) -> Path:
     return picture
 
 
+def report(args: argparse.Namespace) -> Path:
+    """Write the page about all trainings; its path."""
+    runs = [f'{network}-{start}' for network in args.networks for start in STARTS]
+    runs += [f'{network}-digits' for network in args.networks]
+    page = args.out / 'report.html'
+    command = [str(TOOLS / 'analysis_tools' / 'report.py'), '--out', str(page)]
+    command += [str(args.out / name) for name in runs]
+    run('writing the report', command, args.out / 'report.txt')
+    return page
+
+
 def make_data(args: argparse.Namespace) -> tuple[Path, Path]:
     """Make digits and scenes; their folders."""
     digits, scenes = args.out / 'digits', args.out / 'digit_scenes'
@@ -274,6 +285,7 @@ def main() -> None:
     try:
         with PROGRESS:
             results = train(args)
+            page = report(args)
     except RuntimeError as error:
         sys.exit(str(error))
     title = f'mIoU on digit scenes, {args.iterations} iterations of cosub'
@@ -285,6 +297,7 @@ def main() -> None:
     (args.out / 'results.json').write_text(json.dumps(results, indent=2) + '\n')
     scenes = args.out / 'digit_scenes'
     CONSOLE.print(f'Pictures: {draw(args.out, scenes, args.networks)}')
+    CONSOLE.print(f'Report, to open in a browser: {page}')
 
 
 if __name__ == '__main__':

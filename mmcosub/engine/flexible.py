@@ -48,7 +48,7 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
         """
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(IterationSeedHook())
-        ours = ['NonFiniteLossHook']
+        ours = ['NonFiniteLossHook', 'RunFactsHook']
         if self._scheme:
             ours.append('CoTrainingLossHook')
             if SCHEMES.get(self._scheme['type']).changes_statistics:

@@ -79,7 +79,7 @@ class CoTrainingRunner(LastingRunner):
             custom_hooks (list, optional): Configs of further hooks.
         """
         super().register_hooks(default_hooks, custom_hooks)
-        ours = ['NonFiniteLossHook']
+        ours = ['NonFiniteLossHook', 'RunFactsHook']
         if self.cfg.get('scheme') and self.trains and self._train_loop:
             ours.append('CoTrainingLossHook')
             if unwrapped(self.model).scheme.changes_statistics:  # type: ignore

@@ -3,6 +3,7 @@
 from .co_training_loss_hook import CoTrainingLossHook
 from .full_network_bn_hook import FullNetworkBNHook
 from .nonfinite_loss_hook import NonFiniteLossHook
+from .run_facts_hook import RunFactsHook
 from .stop_hook import StopHook
 from .tta_visualization_hook import TTAVisualizationHook
 from .whole_checkpoint_hook import WholeCheckpointHook
@@ -11,6 +12,7 @@ __all__ = [
     'CoTrainingLossHook',
     'FullNetworkBNHook',
     'NonFiniteLossHook',
+    'RunFactsHook',
     'StopHook',
     'TTAVisualizationHook',
     'WholeCheckpointHook',

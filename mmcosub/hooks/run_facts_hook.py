@@ -1,0 +1,94 @@
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size, master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+import mmcosub
+from mmcosub.registry import HOOKS
+from mmcosub.stack import find_stack
+
+
+@HOOKS.register_module()
+class RunFactsHook(Hook):
+    """Writes down how a run was started: ``facts.json`` beside its log.
+
+    The command, the config file, versions, devices, seed, and the commit of the folder
+    that it was started in, all of which MMEngine's own log leaves out or scatters.
+    """
+
+    FILE = 'facts.json'
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """Write them.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        folder = Path(runner.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = _facts(runner)
+        (folder / self.FILE).write_text(json.dumps(facts, indent=2) + '\n')
+
+
+def _facts(runner: Runner) -> dict[str, Any]:
+    config = runner.cfg.filename
+    devices = [
+        torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())
+    ] or [f'CPU, {os.cpu_count()} processors']
+    return dict(
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        config=str(Path(config).resolve()) if config else None,
+        folder=str(Path.cwd()),
+        git=git_state(Path.cwd()),
+        seed=runner.seed,
+        processes=get_world_size(),
+        devices=devices,
+        versions=dict(
+            mmcosub=mmcosub.__version__,
+            **{each.distribution: each.version for each in _installed()},
+            Python=platform.python_version(),
+        ),
+        platform=platform.platform(),
+    )
+
+
+def _installed() -> list[Any]:
+    return [each for found in find_stack().values() for each in found]
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of a folder, and whether its files differ from it.
+
+    Args:
+        folder (Path): The folder.
+
+    Returns:
+        dict, optional: ``commit`` and ``changed``; None if it is in no repository, or
+        there is no git.
+    """
+
+    def git(*argv: str) -> str:
+        return subprocess.run(
+            ['git', '-C', str(folder), *argv],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+
+    try:
+        commit = git('rev-parse', 'HEAD')
+        changed = bool(git('status', '--porcelain', '--untracked-files=no'))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return dict(commit=commit, changed=changed)

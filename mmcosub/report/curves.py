@@ -1,0 +1,167 @@
+"""Which curves a page shows, and their points."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .figures import Line, draw_lines
+from .records import Records
+
+_POINTS = 160
+"""Points of a line at most; a screen has no place for more, so they are averaged."""
+_ROWS = 8
+_METRICS = ('mIoU', 'accuracy/top1', 'mDice', 'mAcc', 'aAcc', 'accuracy/top5')
+_MOST_METRICS = 3
+_VIEW = re.compile(r'label_view(\d+)')
+
+
+@dataclass
+class Curve:
+    """One figure of a page, and what it shows in words.
+
+    Args:
+        title (str): Its title.
+        about (str): What is shown, in a sentence.
+        svg (str): The drawing.
+        runs (list[int]): Numbers of the runs that it shows.
+        ends (list[str]): Last value of each.
+        unit (str): What training is counted in.
+        rows (list[tuple]): Some of the values: where, and of each run, '' if it has
+            none there.
+    """
+
+    title: str
+    about: str
+    svg: str
+    runs: list[int]
+    ends: list[str]
+    unit: str
+    rows: list[tuple[str, list[str]]]
+
+
+def main_metric(runs: Sequence[Records]) -> str | None:
+    """What runs are compared by: mIoU, or else what validation has measured.
+
+    Args:
+        runs (Sequence[Records]): What they have logged.
+    """
+    found = _metrics(runs)
+    return found[0] if found else None
+
+
+def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
+    """The curves of some runs, one figure for each thing that any of them has logged.
+
+    Args:
+        runs (Sequence[Records]): What they have logged.
+        numbers (Sequence[int]): Their numbers on the page.
+    """
+    figures = [
+        (metric, 'Over the validation data, in percent.', [metric], True)
+        for metric in _metrics(runs)[:_MOST_METRICS]
+    ]
+    keys = {key for records in runs for key in records.train_keys()}
+    views = sorted((k for k in keys if _VIEW.fullmatch(k)), key=_view_number)
+    figures += [
+        ('Loss', 'All of it, that of auxiliary heads and co-training too.',
+         ['loss'], False),
+        ('Label loss of each view', f'Of the main head. {_styles(len(views))}',
+         views, False),
+        ('Co-training loss', 'What views teach each other, weighted.',
+         ['co_training'], False),
+        ('Agreement of views', 'Share of labels on which all views agree.',
+         ['agreement'], False),
+        ('Learning rate', 'Of the first group of parameters.', ['lr'], False),
+    ]  # fmt: skip
+    by_epoch = all(records.epoch_length for records in runs)
+    curves = []
+    for title, about, names, marked in figures:
+        if curve := _curve(runs, numbers, names, by_epoch, title, about, marked):
+            curves.append(curve)
+    return curves
+
+
+def _metrics(runs: Sequence[Records]) -> list[str]:
+    """What validation has measured, the more telling first."""
+    found = list(dict.fromkeys(m for records in runs for m in records.metrics()))
+    known = [metric for metric in _METRICS if metric in found]
+    return known + [metric for metric in found if metric not in known]
+
+
+def _curve(
+    runs: Sequence[Records],
+    numbers: Sequence[int],
+    names: Sequence[str],
+    by_epoch: bool,
+    title: str,
+    about: str,
+    marked: bool,
+) -> Curve | None:
+    lines: list[Line] = []
+    for records, number in zip(runs, numbers, strict=True):
+        scale = records.epoch_length if by_epoch and records.epoch_length else 1
+        for variant, name in enumerate(names):
+            series = [(at / scale, value) for at, value in records.series(name)]
+            if series:
+                lines.append(Line(number, thinned(series), variant))
+    if not lines:
+        return None
+    first = [line for line in lines if line.variant == 0]
+    if any(len(line.points) == _POINTS for line in lines):
+        about += f' Averaged to {_POINTS} points.'
+    unit = 'epochs' if by_epoch else 'iterations'
+    key = f'{title}-{"-".join(map(str, numbers))}'
+    return Curve(
+        title=title,
+        about=about,
+        svg=draw_lines(lines, unit, key, marked),
+        runs=[line.run for line in first],
+        ends=[f'{line.points[-1][1]:.4g}' for line in first],
+        unit=unit,
+        rows=_rows(first),
+    )
+
+
+def thinned(
+    points: Sequence[tuple[float, float]], number: int = _POINTS
+) -> list[tuple[float, float]]:
+    """Points of a line, averaged over as many stretches if there are more than that.
+
+    Args:
+        points (Sequence[tuple]): The points.
+        number (int): How many there may be. Defaults to 160.
+    """
+    if len(points) <= number:
+        return list(points)
+    parts = np.array_split(np.array(points, dtype=float), number)
+    return [(float(x), float(y)) for x, y in (part.mean(axis=0) for part in parts)]
+
+
+def _rows(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:
+    """A few of the values as a table, where the longest line has points."""
+    longest = max(lines, key=lambda line: len(line.points)).points
+    number = min(_ROWS, len(longest))
+    picked = np.linspace(0, len(longest) - 1, number).round().astype(int)
+    rows = []
+    for at in (longest[i][0] for i in picked):
+        cells = []
+        for line in lines:
+            near = min(line.points, key=lambda point: abs(point[0] - at))
+            close = abs(near[0] - at) <= 0.02 * max(longest[-1][0], 1)
+            cells.append(f'{near[1]:.4g}' if close else '')
+        rows.append((f'{at:.6g}', cells))
+    return rows
+
+
+def _styles(views: int) -> str:
+    styles = ('solid', 'dashed', 'dotted', 'dash-dotted')
+    said = [f'view {i} {style}' for i, style in enumerate(styles[:views])]
+    return ', '.join(said).capitalize() + '.'
+
+
+def _view_number(key: str) -> int:
+    found = _VIEW.fullmatch(key)
+    assert found is not None
+    return int(found[1])

@@ -1,0 +1,178 @@
+"""Images, labels, predictions and disagreement, side by side.
+
+Shapes: ``N`` images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pictures import classes_uri, image_uri, share_uri
+from .predictions import Predictions, Sample
+
+_SPREAD = 6
+_WORST = 6
+
+
+@dataclass
+class Tile:
+    """One picture or, for a classifier, one word, and what it is.
+
+    Args:
+        title (str): What it is.
+        uri (str): The picture; '' for a word.
+        alt (str): What it shows, in words.
+        word (str): The word. Defaults to '', none.
+        note (str): What is said beside it. Defaults to ''.
+        run (int, optional): Number of the run that it is of. Defaults to None, of all.
+        right (bool, optional): Whether the word is right. Defaults to None, not known.
+        pixels (bool): Whether its pixels are to be seen as they are. Defaults to True.
+    """
+
+    title: str
+    uri: str
+    alt: str
+    word: str = ''
+    note: str = ''
+    run: int | None = None
+    right: bool | None = None
+    pixels: bool = True
+
+
+@dataclass
+class Gallery:
+    """Some images and what runs make of them.
+
+    Args:
+        title (str): How they were chosen.
+        entries (list[tuple]): Name of each image, and its tiles.
+        legend (list[tuple]): Classes that occur, each with its colour.
+    """
+
+    title: str
+    entries: list[tuple[str, list[Tile]]] = field(default_factory=list)
+    legend: list[tuple[str, str]] = field(default_factory=list)
+
+
+def make_galleries(
+    runs: Sequence[tuple[int, str, Predictions, NDArray[np.float64]]],
+) -> list[Gallery]:
+    """Galleries of some runs that predict the same images.
+
+    Args:
+        runs (Sequence[tuple]): Of each its number on the page, its name, what it
+            predicts, and the share of each image that is right, of shape (N, ).
+
+    Returns:
+        list[Gallery]: Images that are evenly spread over the data, which nobody has
+        chosen for how they look; and those that the runs get most wrong.
+    """
+    right = np.mean([shares for *_, shares in runs], axis=0)
+    number = min(_SPREAD, len(right))
+    spread = np.linspace(0, len(right) - 1, number).round().astype(int).tolist()
+    galleries = [_gallery('Images, evenly spread over the data', spread, runs)]
+    if worst := most_wrong(right, _WORST):
+        galleries.append(_gallery('Images that are most wrong', worst, runs))
+    return galleries
+
+
+def most_wrong(right: NDArray[np.float64], number: int) -> list[int]:
+    """The images that are most wrong; of those that are equally so, from all over.
+
+    Args:
+        right (ndarray): Share of each image that is right, of shape (N, ).
+        number (int): How many are wanted.
+
+    Returns:
+        list[int]: That many, or fewer if fewer have anything wrong.
+    """
+    order = [int(i) for i in np.argsort(right, kind='stable') if right[i] < 1]
+    if len(order) <= number:
+        return order
+    last = right[order[number - 1]]
+    surely = [i for i in order if right[i] < last]
+    equal = [i for i in order if right[i] == last]
+    picked = np.linspace(0, len(equal) - 1, number - len(surely)).round().astype(int)
+    return surely + [equal[i] for i in picked]
+
+
+def _gallery(
+    title: str,
+    numbers: Sequence[int],
+    runs: Sequence[tuple[int, str, Predictions, NDArray[np.float64]]],
+) -> Gallery:
+    gallery = Gallery(title)
+    occurring: set[int] = set()
+    of_all = runs[0][2]
+    for number in numbers:
+        samples = [predictions.sample(number) for _, _, predictions, _ in runs]
+        first = samples[0]
+        for sample in samples:
+            occurring |= {*np.unique(sample.label), *np.unique(sample.prediction)}
+        small = max(first.image.shape[:2]) <= 64
+        tiles = [Tile('image', image_uri(first.image), first.name, pixels=small)]
+        tiles.append(_label(first, of_all))
+        for (run, name, predictions, _), sample in zip(runs, samples, strict=True):
+            tiles += _predicted(sample, predictions, run, name)
+        gallery.entries.append((first.name, tiles))
+    if of_all.segments:
+        gallery.legend = [
+            (name, '#{:02x}{:02x}{:02x}'.format(*_palette(of_all)[i]))
+            for i, name in enumerate(of_all.classes)
+            if i in occurring
+        ]
+    return gallery
+
+
+def _label(sample: Sample, of: Predictions) -> Tile:
+    if not of.segments:
+        name = of.classes[int(sample.label)]
+        return Tile('label', '', f'labelled {name}', word=name)
+    uri = classes_uri(sample.label, _palette(of))
+    return Tile('label', uri, f'label: {_shares(sample.label, of.classes)}')
+
+
+def _predicted(sample: Sample, of: Predictions, run: int, name: str) -> list[Tile]:
+    """What a run predicts, and where its submodels do not agree."""
+    differ = sample.disagreement
+    other = 0.0 if differ is None else float(differ.mean())
+    if not of.segments:
+        word = of.classes[int(sample.prediction)]
+        count = round(other * len(of.submodels))
+        note = (
+            f'{count} of {len(of.submodels)} submodels differ'
+            if differ is not None
+            else ''
+        )
+        right = sample.right == 1
+        return [Tile('predicted', '', word, word, note, run, right)]
+    right_share = f'{100 * sample.right:.0f} % right'
+    uri = classes_uri(sample.prediction, _palette(of))
+    alt = f'{name} predicts: {_shares(sample.prediction, of.classes)}'
+    tiles = [Tile('predicted', uri, alt, note=right_share, run=run)]
+    if differ is not None:
+        note = f'{100 * other:.0f} % differ'
+        alt = (
+            f'where submodels of {name} differ from it, {100 * other:.0f} % on average'
+        )
+        uri = share_uri(differ)
+        tiles.append(Tile('disagreement', uri, alt, note=note, run=run))
+    return tiles
+
+
+def _shares(classes: NDArray[np.int64], names: Sequence[str]) -> str:
+    """The classes of a map in words, the largest first."""
+    found, counts = np.unique(classes[classes < len(names)], return_counts=True)
+    order = np.argsort(-counts)[:5]
+    said = [f'{names[found[i]]} {100 * counts[i] / classes.size:.0f} %' for i in order]
+    return ', '.join(said)
+
+
+def _palette(of: Predictions) -> NDArray[np.uint8]:
+    """Colours of the classes; some, where the data set has none."""
+    if of.palette is not None:
+        return of.palette
+    rng = np.random.default_rng(0)
+    return rng.integers(40, 220, (len(of.classes), 3), dtype=np.uint8)

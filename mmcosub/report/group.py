@@ -1,0 +1,101 @@
+"""Runs of one task, and all that there is to say and show of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .by_class import ByClass, measure_classes
+from .confusion import Confusion, show_confusion
+from .curves import Curve, make_curves
+from .gallery import Gallery, make_galleries
+from .predictions import Predicted
+from .run import Run
+from .settings import Change, compare, flat_settings
+from .summary import summarize
+
+Task = tuple[bool, int | None, str]
+"""Whether it is segmentation, the number of classes, and the kind of data."""
+
+
+@dataclass
+class Group:
+    """Runs of one task, that can be compared.
+
+    Args:
+        title (str): The task.
+        runs (list[int]): Numbers of the runs on the page.
+        names (list[str]): Names of the runs.
+        summary (list[tuple]): What there is to say of each run: a name, and a value for
+            each run.
+        curves (list[Curve]): What was logged.
+        by_class (ByClass, optional): A measure of every class, if there is one.
+        confusions (list[tuple]): Run and its confusion matrix.
+        galleries (list[Gallery]): Images.
+        differences (list[Change]): Settings in which the runs differ.
+    """
+
+    title: str
+    runs: list[int]
+    names: list[str]
+    summary: list[tuple[str, list[str]]]
+    curves: list[Curve]
+    by_class: ByClass | None
+    confusions: list[tuple[int, Confusion]]
+    galleries: list[Gallery]
+    differences: list[Change]
+
+
+def task_of(run: Run) -> Task:
+    """What a run learns. Runs of the same task can be compared.
+
+    Args:
+        run (Run): The run.
+    """
+    cfg = run.cfg
+    head = cfg.model.get('decode_head') or cfg.model.get('head') or {}
+    head = head[-1] if isinstance(head, list) else head
+    loader = cfg.get('val_dataloader') or cfg.get('train_dataloader') or {}
+    data: Any = loader.get('dataset') or {}
+    return 'decode_head' in cfg.model, head.get('num_classes'), str(data.get('type'))
+
+
+def make_group(
+    task: Task, runs: Mapping[int, Run], predicted: Mapping[int, Predicted]
+) -> Group:
+    """Say and show all of some runs.
+
+    Args:
+        task (Task): Their task.
+        runs (Mapping[int, Run]): The runs, by number on the page.
+        predicted (Mapping[int, Predicted]): What their checkpoints predict, by the same
+            numbers; empty if that is left out.
+    """
+    segments, count, _ = task
+    kind = 'Segmentation' if segments else 'Classification'
+    settings = [flat_settings(run.cfg) for run in runs.values()]
+    return Group(
+        title=f'{kind}, {count} classes' if count else kind,
+        runs=list(runs),
+        names=[run.name for run in runs.values()],
+        summary=summarize(list(runs.values()), [predicted.get(i) for i in runs]),
+        curves=make_curves([run.records for run in runs.values()], list(runs)),
+        by_class=measure_classes(runs, predicted, segments),
+        confusions=[
+            (i, show_confusion(of.matrix, of.predictions.classes, f'confusion-{i}'))
+            for i, of in predicted.items()
+        ],
+        galleries=_galleries(runs, predicted),
+        differences=compare(settings),
+    )
+
+
+def _galleries(
+    runs: Mapping[int, Run], predicted: Mapping[int, Predicted]
+) -> list[Gallery]:
+    """Galleries, of all runs that predict the same images together."""
+    of_images: dict[tuple, list] = {}
+    for i, one in predicted.items():
+        images = (one.predictions.total, tuple(one.predictions.indices))
+        entry = (i, runs[i].name, one.predictions, one.right)
+        of_images.setdefault(images, []).append(entry)
+    return [gallery for same in of_images.values() for gallery in make_galleries(same)]

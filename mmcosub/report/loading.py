@@ -1,0 +1,103 @@
+"""The model and the data of a run, as its config has them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import DATASETS
+
+from mmcosub.registry import MODELS
+
+
+def validation_data(dataset: Any) -> Any:
+    """The dataset of a config.
+
+    Args:
+        dataset (dict): Its config.
+
+    Raises:
+        ValueError: If there are no images where it has them.
+    """
+    try:
+        built = DATASETS.build(dataset)
+        if hasattr(built, 'full_init'):
+            built.full_init()
+        found, reason = len(built), 'there are no images'
+    except (OSError, ValueError) as error:  # MMEngine's of no image is a ValueError
+        found, reason = 0, str(error)
+    if not found:
+        raise ValueError(
+            'The validation data are not where the config has them '
+            f'(data_root={dataset.get("data_root")!r}: {reason}). Say where: '
+            '--cfg-options val_dataloader.dataset.data_root=FOLDER, or leave '
+            'predictions out: --no-predictions.'
+        )
+    return built
+
+
+def model_of(cfg: Config) -> Any:
+    """The stock model of a config, for one process.
+
+    Args:
+        cfg (Config): The config.
+    """
+    settings = {**cfg.model}
+    preprocessor = cfg.get('data_preprocessor')
+    if preprocessor and 'data_preprocessor' not in settings:
+        settings['data_preprocessor'] = preprocessor
+    return revert_sync_batchnorm(
+        MODELS.build(ConfigDict(without_starting_weights(settings)))
+    )
+
+
+def without_starting_weights(settings: Any) -> Any:
+    """A model's config less the files that its training has begun from.
+
+    Args:
+        settings (Any): The config, or a part of it.
+    """
+    if isinstance(settings, dict):
+        return {
+            key: without_starting_weights(value)
+            for key, value in settings.items()
+            if not (key == 'init_cfg' and _is_pretrained(value))
+            and not (key == 'pretrained' and isinstance(value, str))
+        }
+    if isinstance(settings, list | tuple):
+        return type(settings)(without_starting_weights(each) for each in settings)
+    return settings
+
+
+def _is_pretrained(init: Any) -> bool:
+    return isinstance(init, dict) and str(init.get('type')).endswith('Pretrained')
+
+
+def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> None:
+    """Refuse data of other classes than those that a checkpoint was trained on.
+
+    Args:
+        saved (dict): The checkpoint.
+        classes (Sequence[str]): Names of the classes of the data.
+        checkpoint (Path): Its file, for the message.
+
+    Raises:
+        ValueError: If they differ, or the data have none.
+    """
+    meta = (saved.get('meta') or {}).get('dataset_meta') or {}
+    trained = [str(name) for name in meta.get('classes') or ()]
+    if not classes:
+        raise ValueError(
+            'The validation data do not say what their classes are, so predictions '
+            'cannot be shown by class. Set val_dataloader.dataset.metainfo, or leave '
+            'predictions out: --no-predictions.'
+        )
+    if trained and trained != list(classes):
+        other = sorted({*trained} ^ {*classes})
+        raise ValueError(
+            f'{checkpoint} was trained on other classes than the validation data have '
+            f'({other[:4] or "the same in another order"}). Set '
+            'val_dataloader.dataset to data of the same classes with --cfg-options, or '
+            'leave predictions out: --no-predictions.'
+        )

@@ -1,0 +1,75 @@
+"""From work directories to a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .page import Page
+from .predictions import Predicted, Predictions
+from .run import Run, read_run
+
+
+def make_report(
+    work_dirs: Sequence[Path],
+    out: Path,
+    *,
+    predict: bool = True,
+    checkpoint: str = 'best',
+    images: int | None = None,
+    options: dict[str, Any] | None = None,
+    trust: bool = False,
+) -> None:
+    """Write a page about some runs.
+
+    Args:
+        work_dirs (Sequence[Path]): Their work directories, as MMEngine's runner writes
+            them.
+        out (Path): The HTML file to write.
+        predict (bool): Whether to evaluate checkpoints on the validation data, for the
+            confusion matrix, the measures by class and the images. Defaults to True.
+        checkpoint (str): Which one of a run, 'best' (the last one, where none was saved
+            as the best) or 'last'. Defaults to 'best'.
+        images (int, optional): How many images to evaluate, evenly spread. Defaults to
+            None, all.
+        options (dict, optional): Settings by dotted key that have changed since the
+            runs, such as the place of the data. Defaults to None.
+        trust (bool): Whether checkpoints may bring any Python object, and so run any
+            code. Defaults to False.
+
+    Raises:
+        ValueError: If a folder has no logs or config, or a checkpoint is missing or
+            does not fit, naming the folder.
+    """
+    if images is not None and images < 1:
+        raise ValueError(f'--images {images} must be 1 or more.')
+    runs = [read_run(Path(folder), options) for folder in work_dirs]
+    _name_apart(runs)
+    predicted = {}
+    if predict:
+        for number, run in enumerate(runs):
+            predicted[number] = _predict(run, checkpoint, images, trust)
+    title = f'Run {runs[0].name}' if len(runs) == 1 else f'{len(runs)} runs compared'
+    Page(runs, predicted, title).write(out)
+
+
+def _predict(run: Run, which: str, images: int | None, trust: bool) -> Predicted:
+    path = run.checkpoint(which)
+    if path is None:
+        raise ValueError(
+            f'{run.work_dir} has no checkpoint (*.pth) to predict with. Put one there, '
+            'or leave predictions out: --no-predictions.'
+        )
+    try:
+        predictions = Predictions(run.cfg, path, images, trust=trust)
+        matrix, right = predictions.evaluate()
+    except ValueError as error:
+        raise ValueError(f'{run.work_dir}: {error}') from error
+    return Predicted(predictions, matrix, right)
+
+
+def _name_apart(runs: Sequence[Run]) -> None:
+    """Name runs whose folders are called the same by the folders around them, too."""
+    names = [run.name for run in runs]
+    for run in runs:
+        if names.count(run.name) > 1:
+            run.name = '/'.join(run.work_dir.resolve().parts[-2:])

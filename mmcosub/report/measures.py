@@ -1,0 +1,60 @@
+"""Counting which label was predicted as what, and what follows from that.
+
+Shapes: ``C`` classes.
+"""
+
+import numpy as np
+import torch
+from mmpretrain.evaluation import ConfusionMatrix
+from numpy.typing import NDArray
+
+_IGNORED = 255
+
+
+def share_right(label: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
+    """Share of labels that are predicted; 1 where there are none.
+
+    Args:
+        label (ndarray): Classes; ignored ones are 255.
+        prediction (ndarray): Of the same shape.
+    """
+    labelled = label != _IGNORED
+    count = int(labelled.sum())
+    return float((label == prediction)[labelled].sum() / count) if count else 1.0
+
+
+def confusion(
+    label: NDArray[np.int64], prediction: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Count which label was predicted as what, of shape (C, C), a row for each label.
+
+    Args:
+        label (ndarray): Classes; what is no class is ignored.
+        prediction (ndarray): Of the same shape.
+        classes (int): Their number C.
+    """
+    known = (label >= 0) & (label < classes)
+    pair = (torch.from_numpy(each[known]) for each in (prediction, label))
+    return ConfusionMatrix.calculate(*pair, classes).numpy()
+
+
+def class_iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Intersection over union of every class, nan where it is nowhere, of shape (C, ).
+
+    Args:
+        matrix (ndarray): Confusion matrix of shape (C, C).
+    """
+    hits = np.diag(matrix).astype(float)
+    union = matrix.sum(0) + matrix.sum(1) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+
+def class_recall(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of every class that is found, nan where it is nowhere, of shape (C, ).
+
+    Args:
+        matrix (ndarray): Confusion matrix of shape (C, C).
+    """
+    hits, labelled = np.diag(matrix).astype(float), matrix.sum(1)
+    nowhere = np.full(len(hits), np.nan)
+    return np.divide(hits, labelled, out=nowhere, where=labelled > 0)

@@ -1,0 +1,234 @@
+"""What a checkpoint predicts on the validation images of its run.
+
+Shapes: ``C`` classes, ``N`` images, ``H, W`` the size of an image, ``K`` submodels.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch.utils.data import Subset
+
+from mmcosub.analysis.network import backbone_of
+from mmcosub.analysis.submodel import as_submodel
+from mmcosub.analysis.uncertainty import draw_factors, find_called_sites, rates_of
+from mmcosub.checkpoints import load_for_prediction, read_checkpoint, use_reader
+
+from .loading import compare_classes, model_of, validation_data
+from .measures import confusion, share_right
+
+
+@dataclass
+class Sample:
+    """One image and what is known and predicted of it.
+
+    Args:
+        name (str): Name of its file, or its number.
+        image (ndarray): In RGB, of shape (H, W, 3).
+        label (ndarray): Class of each pixel, of shape (H, W), or of the image, ().
+        prediction (ndarray): Of the same shape.
+        disagreement (ndarray, optional): Share of the submodels that predict another
+            class, of the same shape. None where there are no submodels.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    label: NDArray[np.int64]
+    prediction: NDArray[np.int64]
+    disagreement: NDArray[np.float64] | None
+
+    @property
+    def right(self) -> float:
+        """Share of the labelled pixels, or of the one label, that is right."""
+        return share_right(self.label, self.prediction)
+
+
+class Predictions:
+    """Runs a checkpoint on the validation images of its run.
+
+    Args:
+        cfg (Config): Config of the run.
+        checkpoint (Path): One of its checkpoints.
+        images (int, optional): How many to look at, evenly spread. Defaults to None,
+            all.
+        submodels (int): Number K of submodels that are asked about images of the
+            gallery, where the run was trained by a scheme. Defaults to 4.
+        trust (bool): Whether the checkpoint may bring any Python object, and so run any
+            code. Defaults to False.
+
+    Raises:
+        ValueError: If the checkpoint does not fit the config or the data, or the run
+            has no validation images of one label each or of label maps.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        checkpoint: Path,
+        images: int | None = None,
+        submodels: int = 4,
+        trust: bool = False,
+    ) -> None:
+        use_reader(trust)
+        self.scope: str = cfg.get('default_scope') or 'mmseg'
+        self.checkpoint = checkpoint
+        self.segments = 'decode_head' in cfg.model
+        loader = cfg.get('val_dataloader') or cfg.get('test_dataloader')
+        if not loader:
+            raise ValueError(
+                'The config has neither val_dataloader nor test_dataloader, so there '
+                'are no images to predict: --no-predictions leaves them out.'
+            )
+        with DefaultScope.overwrite_default_scope(self.scope):
+            self.dataset: Any = validation_data(loader['dataset'])
+            self.model: Any = model_of(cfg)
+        self.loader = loader
+        self.total = total = len(self.dataset)
+        number = total if images is None else min(images, total)
+        self.indices = np.linspace(0, total - 1, number).round().astype(int).tolist()
+        meta = getattr(self.dataset, 'metainfo', None) or {}
+        self.classes = [str(name) for name in meta.get('classes') or ()]
+        palette = meta.get('palette')
+        self.palette = np.array(palette, dtype=np.uint8) if palette else None
+        saved = read_checkpoint(str(checkpoint), 'cpu', trust)
+        compare_classes(saved, self.classes, checkpoint)
+        load_for_prediction(self.model, saved, str(checkpoint))
+        self.model.to(get_device())
+        self.model.eval()
+        self.submodels = self._draw(cfg.get('scheme'), submodels)
+
+    def evaluate(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Predict the images.
+
+        Returns:
+            tuple: The confusion matrix, of shape (C, C), with a row for each label and
+            a column for each prediction, in pixels or images; and the share of each
+            image that is right, of shape (N, ).
+        """
+        count = len(self.classes)
+        matrix = np.zeros((count, count), dtype=np.int64)
+        right = []
+        # Subset has no metainfo, which neither loading nor predicting asks for.
+        settings = {
+            **self.loader,
+            'dataset': Subset(self.dataset, self.indices),
+            'sampler': dict(type='DefaultSampler', shuffle=False),
+        }
+        with DefaultScope.overwrite_default_scope(self.scope):
+            loader = Runner.build_dataloader(settings, seed=0)
+        for data in track(
+            loader,
+            description=f'{self.checkpoint.parent.name}: predicting',
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        ):
+            with torch.no_grad():
+                results = self.model.test_step(data)
+            for result in results:
+                label, prediction = self._classes_of(result)
+                matrix += confusion(label, prediction, count)
+                right.append(share_right(label, prediction))
+        return matrix, np.array(right)
+
+    def sample(self, number: int) -> Sample:
+        """An image, and what the model and its submodels predict of it.
+
+        Args:
+            number (int): Its place among the N images.
+        """
+        data = self._data(number)
+        with torch.no_grad():
+            (result,) = self.model.test_step(data)
+            label, prediction = self._classes_of(result)
+            others = []
+            backbone = backbone_of(self.model)
+            for factors in self.submodels:
+                with as_submodel(backbone, self.sites, factors):
+                    (other,) = self.model.test_step(data)
+                others.append(self._classes_of(other)[1] != prediction)
+        path = Path(str(result.get('img_path') or ''))
+        # Classes are often folders, with files of the same names in each.
+        name = path.stem if self.segments else '/'.join(path.parts[-2:])
+        return Sample(
+            name=name or str(self.indices[number]),
+            image=_image(path, data['inputs'][0], self.model.data_preprocessor),
+            label=label,
+            prediction=prediction,
+            disagreement=np.mean(others, axis=0) if others else None,
+        )
+
+    def _draw(self, scheme: dict | None, number: int) -> NDArray[np.float64]:
+        """Draw submodels, of shape (K, L); none for a plain run, or without rates."""
+        if not scheme:
+            return np.zeros((0, 0))
+        self.sites = find_called_sites(self.model, self._data(0))
+        try:
+            rates = rates_of(self.sites, scheme)
+        except ValueError:  # its views are the whole network and see other images
+            return np.zeros((0, 0))
+        return draw_factors(rates, number, seed=0)
+
+    def _data(self, number: int) -> Any:
+        """A batch of one image."""
+        return pseudo_collate([self.dataset[self.indices[number]]])
+
+    def _classes_of(self, result: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Label and prediction of a result, of the same shape."""
+        kind = 'sem_seg' if self.segments else 'label'
+        if f'gt_{kind}' not in result:
+            raise ValueError(
+                f'The validation samples have no label (gt_{kind}), so predictions '
+                'cannot be compared with one. Have LoadAnnotations in the pipeline of '
+                'val_dataloader, or leave them out: --no-predictions.'
+            )
+        found = [result.get(f'gt_{kind}'), result.get(f'pred_{kind}')]
+        if not self.segments and len(found[0]) != 1:
+            raise ValueError(
+                'The validation images have several labels each, of which there is no '
+                'confusion matrix. Leave it out: --no-predictions.'
+            )
+        found = [each.data[0] if self.segments else each[0] for each in found]
+        label, prediction = (np.asarray(each.cpu(), dtype=np.int64) for each in found)
+        return label, prediction
+
+
+@dataclass
+class Predicted:
+    """What a run's checkpoint predicts, evaluated.
+
+    Args:
+        predictions (Predictions): The checkpoint on its images.
+        matrix (ndarray): Confusion matrix of shape (C, C), a row for each label.
+        right (ndarray): Share of each image that is right, of shape (N, ).
+    """
+
+    predictions: Predictions
+    matrix: NDArray[np.int64]
+    right: NDArray[np.float64]
+
+
+def _image(path: Path, inputs: Any, preprocessor: Any) -> NDArray[np.uint8]:
+    """An image in RGB: its file, or what went into the model where it has none."""
+    if path.is_file():
+        return mmcv.imread(path, channel_order='rgb')
+    image = inputs.permute(1, 2, 0).cpu().numpy()
+    turned = ('channel_conversion', '_channel_conversion', 'to_rgb')
+    if any(getattr(preprocessor, name, False) for name in turned):
+        image = image[..., ::-1]
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = ((image - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
+    return np.ascontiguousarray(image)

@@ -1,0 +1,218 @@
+"""What a run has logged, its resumed parts joined.
+
+MMEngine writes a folder for every start, named by the time, with one JSON record a line
+in ``vis_data/scalars.json``. A run that was killed and resumed has logged some
+iterations twice: what counts is what was logged last.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+_LOG = 'vis_data/scalars.json'
+_EPOCH_LINE = re.compile(r'Epoch\(train\)\s+\[\d+\]\[\s*\d+/(\d+)\]')
+_TITLE = 'per class results:'
+_NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
+
+
+@dataclass
+class Start:
+    """One start of a run.
+
+    Args:
+        folder (Path): Folder of its logs.
+        records (int): Number of its records that count.
+        replaced (int): Number of records of earlier starts that it has replaced.
+    """
+
+    folder: Path
+    records: int = 0
+    replaced: int = 0
+
+    @property
+    def time(self) -> str:
+        """When, as ``YYYY-MM-DD HH:MM:SS``."""
+        found = re.fullmatch(
+            r'(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)', self.folder.name
+        )
+        if not found:
+            return self.folder.name
+        return '{}-{}-{} {}:{}:{}'.format(*found.groups())
+
+
+@dataclass
+class Records:
+    """What a run has logged, in the order of its iterations.
+
+    Args:
+        train (list[tuple]): Iterations done, and what was logged of training.
+        val (list[tuple]): Iterations done, and what was logged of validation.
+        starts (list[Start]): The starts, the first one first.
+        epoch_length (float, optional): Iterations of an epoch; None if the run does
+            not go by epochs.
+    """
+
+    train: list[tuple[float, Record]] = field(default_factory=list)
+    val: list[tuple[float, Record]] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+    epoch_length: float | None = None
+
+    @property
+    def iterations(self) -> int:
+        """Iterations done at the last record."""
+        ends = [side[-1][0] for side in (self.train, self.val) if side]
+        return round(max(ends))
+
+    def series(self, key: str) -> list[tuple[float, float]]:
+        """Iterations and values of what was logged under a name.
+
+        Args:
+            key (str): The name, such as ``loss`` or ``mIoU``.
+        """
+        return [
+            (at, float(record[key]))
+            for at, record in (*self.train, *self.val)
+            if isinstance(record.get(key), int | float)
+        ]
+
+    def train_keys(self) -> list[str]:
+        """Names under which training has logged something."""
+        return list(dict.fromkeys(key for _, record in self.train for key in record))
+
+    def metrics(self) -> list[str]:
+        """Names of what validation has measured."""
+        return list(
+            dict.fromkeys(
+                key
+                for _, record in self.val
+                for key, value in record.items()
+                if key not in _NO_METRICS and isinstance(value, int | float)
+            )
+        )
+
+
+def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
+    """Read what a run has logged.
+
+    Args:
+        work_dir (Path): Its work directory.
+        metric_by_epoch (bool): Whether validations are logged by their epoch
+            (``default_hooks.logger.log_metric_by_epoch``) rather than iteration.
+
+    Raises:
+        ValueError: If there are no logs, or they have no records.
+    """
+    files = sorted(work_dir.glob(f'*/{_LOG}'))
+    if not files:
+        raise ValueError(
+            f'{work_dir} has no logs (*/{_LOG}): give the work directory of a training '
+            "whose visualizer has dict(type='LocalVisBackend') among its vis_backends, "
+            'as it has by default.'
+        )
+    read = [(Start(file.parents[1]), _read(file)) for file in files]
+    everything = [record for _, records in read for record in records]
+    if not everything:
+        raise ValueError(
+            f'The logs of {work_dir} are empty: the training has ended before its '
+            'first record (default_hooks.logger.interval). Train for longer.'
+        )
+    by_epoch = any('iter' in r and 'epoch' in r for r in everything)
+    joined = Records(
+        epoch_length=_epoch_length(files, everything) if by_epoch else None
+    )
+    for start, records in read:
+        for record in records:
+            _append(joined, start, record, metric_by_epoch)
+        if records:
+            joined.starts.append(start)
+    return joined
+
+
+def _read(file: Path) -> list[Record]:
+    """The records of a file, less a last one that is cut short."""
+    records = []
+    for line in file.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # of a run that was killed while it wrote
+        if isinstance(record, dict) and ('iter' in record or 'step' in record):
+            records.append(record)
+    return records
+
+
+def _append(
+    joined: Records, start: Start, record: Record, metric_by_epoch: bool
+) -> None:
+    """Add a record, which replaces all that were logged of later iterations."""
+    training = 'iter' in record
+    at = float(record['iter'] if training else record['step'])
+    last = joined.train[-1][0] if joined.train else 0.0
+    if not training and metric_by_epoch:
+        # A run by iterations has no epoch to name: what it did last tells.
+        at = at * joined.epoch_length if joined.epoch_length else last
+    same, other = joined.train, joined.val
+    if not training:
+        same, other = other, same
+    before = len(same) + len(other)
+    while same and same[-1][0] >= at:
+        same.pop()
+    while other and other[-1][0] > at:
+        other.pop()
+    replaced = before - len(same) - len(other)
+    start.replaced += replaced
+    start.records += 1
+    same.append((at, record))
+    for earlier in reversed(joined.starts):
+        taken = min(replaced, earlier.records)
+        earlier.records -= taken
+        replaced -= taken
+
+
+def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
+    """Iterations of an epoch, from the logs' text, or else as near as records say."""
+    for file in reversed(files):
+        for log in file.parents[1].glob('*.log'):
+            found = _EPOCH_LINE.search(log.read_text(errors='replace'))
+            if found:
+                return float(found[1])
+    return max(
+        r['iter'] / r['epoch'] for r in records if r.get('epoch') and 'iter' in r
+    )
+
+
+def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
+    """IoU by class, in percent, as the last validation has printed it.
+
+    Args:
+        starts (Sequence[Start]): The starts of a run.
+
+    Returns:
+        dict[str, float]: Empty if no log has such a table (mmseg's ``IoUMetric``
+        prints one).
+    """
+    for start in reversed(starts):
+        for log in sorted(start.folder.glob('*.log'), reverse=True):
+            tables = log.read_text(errors='replace').split(_TITLE)[1:]
+            if found := _iou_column(tables[-1]) if tables else {}:
+                return found
+    return {}
+
+
+def _iou_column(text: str) -> dict[str, float]:
+    """The column ``IoU`` of the first table in a text."""
+    rows = []
+    for line in text.splitlines():
+        if line.startswith('|'):
+            rows.append([cell.strip() for cell in line.strip('|').split('|')])
+        elif rows and not line.startswith('+'):
+            break
+    if not rows or 'IoU' not in rows[0]:
+        return {}
+    column = rows[0].index('IoU')
+    return {row[0]: float(row[column]) for row in rows[1:]}

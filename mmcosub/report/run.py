@@ -1,0 +1,188 @@
+"""One run: its config, what it has logged, its checkpoint, and how it came about."""
+
+import json
+import re
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmcosub.checkpoints import checkpoints_in
+from mmcosub.engine.cli import load_config
+from mmcosub.hooks import RunFactsHook
+
+from .records import Records, Start, read_records
+from .settings import Change, against_base, find_file, flat_settings
+
+_FACTS = ('command', 'config', 'folder', 'git', 'seed', 'processes', 'devices',
+          'versions', 'platform')  # fmt: skip
+# Lines of MMEngine's log that name a version, or how the run was seeded.
+_IN_LOG = {
+    'Python': r'^ +Python: (\S+)',
+    'torch': r'^ +PyTorch: (\S+)',
+    'torchvision': r'^ +TorchVision: (\S+)',
+    'mmengine': r'^ +MMEngine: (\S+)',
+}
+_SEED_IN_LOG = r'^ +numpy_random_seed: (\d+)'
+_BEST = re.compile(r'^best_.*_(?:iter|epoch)_(\d+)\.pth$')
+
+
+@dataclass
+class Run:
+    """A run, as its work directory has it.
+
+    Args:
+        name (str): What it is called on the page.
+        work_dir (Path): Its work directory.
+        cfg (Config): Its config, as it was trained.
+        config_file (Path): Where that was read from.
+        records (Records): What it has logged.
+        facts (dict): How its last start came about, as ``RunFactsHook`` writes it, or
+            what MMEngine's log tells of that.
+        changes (list[Change], optional): Its config against that of its bases; None if
+            the file that it was started with is not known or no longer there.
+        base (str): Name of that file; '' if not known.
+    """
+
+    name: str
+    work_dir: Path
+    cfg: Config
+    config_file: Path
+    records: Records
+    facts: dict[str, Any]
+    changes: list[Change] | None
+    base: str
+
+    @property
+    def method(self) -> str:
+        """The scheme that it was trained by; 'plain' without."""
+        scheme = self.cfg.get('scheme')
+        return str(scheme['type']).rpartition('.')[2] if scheme else 'plain'
+
+    @property
+    def model(self) -> str:
+        """Names of the model's parts."""
+        parts = (self.cfg.model.get(k) for k in ('backbone', 'decode_head', 'head'))
+        last = [p[-1] if isinstance(p, list) else p for p in parts if p]
+        names = [str(part['type']).rpartition('.')[2] for part in last]
+        return ' + '.join(names) or str(self.cfg.model.type)
+
+    def config_text(self) -> str:
+        """The config as it was written."""
+        return self.config_file.read_text()
+
+    def checkpoint_names(self) -> list[str]:
+        """Names of the checkpoints that are there."""
+        return sorted(path.name for path in self.work_dir.glob('*.pth'))
+
+    def checkpoint(self, which: str) -> Path | None:
+        """A checkpoint to look at.
+
+        Args:
+            which (str): 'best' for the newest that MMEngine has saved as the best, the
+                last one where there is none; 'last' for the last one.
+        """
+        best = [
+            (int(found[1]), path)
+            for path in self.work_dir.glob('best_*.pth')
+            if (found := _BEST.match(path.name))
+        ]
+        if best and which == 'best':
+            return max(best)[1]
+        return next(iter(checkpoints_in(self.work_dir)), None)
+
+
+def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
+    """Read a run.
+
+    Args:
+        work_dir (Path): Its work directory, as MMEngine's runner writes it.
+        options (dict, optional): Settings by dotted key that have changed since, such
+            as the place of the data.
+
+    Raises:
+        ValueError: If there is no such folder, or it has no logs or no config.
+    """
+    if not work_dir.is_dir():
+        raise ValueError(f'There is no work directory {work_dir}. Check the path.')
+    file = _config_file(work_dir)
+    trained = _load(file, None)
+    logger = (trained.get('default_hooks') or {}).get('logger') or {}
+    records = read_records(work_dir, logger.get('log_metric_by_epoch', True))
+    facts = read_facts(records.starts[-1])
+    base = _started_with(facts, file, work_dir)
+    return Run(
+        name=work_dir.resolve().name,
+        work_dir=work_dir,
+        cfg=_load(file, options) if options else trained,
+        config_file=file,
+        records=records,
+        facts=facts,
+        changes=against_base(flat_settings(trained), base) if base else None,
+        base=str(base) if base else '',
+    )
+
+
+def read_facts(start: Start) -> dict[str, Any]:
+    """How a run was started.
+
+    Args:
+        start (Start): The start.
+
+    Returns:
+        dict: As ``RunFactsHook`` writes it, or versions and seed from MMEngine's log
+        where a run was trained without that hook. What is not known is None.
+    """
+    file = start.folder / RunFactsHook.FILE
+    facts: dict[str, Any] = dict.fromkeys(_FACTS)
+    if file.is_file():
+        return {**facts, **json.loads(file.read_text())}
+    for log in start.folder.glob('*.log'):
+        text = log.read_text(errors='replace')
+        found = {
+            name: line[1]
+            for name, pattern in _IN_LOG.items()
+            if (line := re.search(pattern, text, re.MULTILINE))
+        }
+        facts['versions'] = found
+        if line := re.search(_SEED_IN_LOG, text, re.MULTILINE):
+            facts['seed'] = int(line[1])
+    return facts
+
+
+def _config_file(work_dir: Path) -> Path:
+    """The config that a run was trained with, the newest if it was resumed."""
+    of_starts = sorted(work_dir.glob('*/vis_data/config.py'))
+    trained = [f for f in of_starts if (f.parent / 'scalars.json').is_file()]
+    dumped = sorted(work_dir.glob('*.py'), key=lambda path: path.stat().st_mtime)
+    found = [*dumped, *trained]
+    if not found:
+        raise ValueError(
+            f'{work_dir} has no config (*.py), which MMEngine writes when a training '
+            'starts: give the work directory of a training, not one of its folders.'
+        )
+    return found[-1]
+
+
+def _load(file: Path, options: dict[str, Any] | None) -> Config:
+    return load_config(
+        Namespace(
+            config=str(file),
+            cfg_options=options,
+            work_dir=None,
+            launcher='none',
+            local_rank=0,
+            fast=False,
+            trust_checkpoint=False,
+        )
+    )
+
+
+def _started_with(facts: dict[str, Any], file: Path, work_dir: Path) -> Path | None:
+    """The config file that a run was started with, if it is still there."""
+    if facts['config'] and Path(facts['config']).is_file():
+        return Path(facts['config'])
+    dumped = [path.name for path in work_dir.glob('*.py')] or [file.name]
+    return next((path for name in dumped if (path := find_file(name))), None)

@@ -1,0 +1,136 @@
+"""A run's config against the files that it was made from."""
+
+import ast
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmcosub.engine.co_train import packaged_configs
+
+_OURS = ('scheme', 'fast', 'bad_data', 'carry_over', 'allow_changes')
+# What says nothing of the training itself.
+_SKIPPED = ('cfg', 'work_dir', 'launcher', 'experiment_name', 'visualizer')
+# How data are brought, not which; the tools set it as the machine allows.
+_OF_THE_MACHINE = ('.persistent_workers', '.pin_memory', '.collate_fn.type')
+_PACKAGES = ('mmseg', 'mmpretrain')
+ABSENT = '–'
+"""What stands for a setting that is not there."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting that differs.
+
+    Args:
+        key (str): Its dotted name.
+        values (tuple[str, ...]): What it is in each config compared.
+        source (str): What has set it, 'config' or 'command line'; '' if not known.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    source: str = ''
+
+
+def flat_settings(cfg: Any) -> dict[str, str]:
+    """Settings that a run goes by, by dotted key.
+
+    Those that only serve to write a config, such as ``crop_size`` or
+    ``train_pipeline``, are left out: what they are put into is in here.
+
+    Args:
+        cfg (Config): The config.
+    """
+    read = {*inspect.signature(Runner).parameters, *_OURS} - {*_SKIPPED}
+    flat: dict[str, str] = {}
+    for key in cfg:
+        if key in read:
+            _flatten(key, cfg[key], flat)
+    return {k: v for k, v in flat.items() if not k.endswith(_OF_THE_MACHINE)}
+
+
+def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
+    """Settings that are not the same in all of some configs.
+
+    Args:
+        configs (Sequence[dict]): Of :func:`flat_settings`.
+    """
+    keys = sorted({key for config in configs for key in config})
+    rows = [(key, tuple(c.get(key, ABSENT) for c in configs)) for key in keys]
+    return [Change(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def against_base(run: dict[str, str], file: Path) -> list[Change]:
+    """Settings of a run that its config's ``_base_`` files do not have.
+
+    Args:
+        run (dict): The run's, of :func:`flat_settings`.
+        file (Path): The config file that it was started with.
+
+    Returns:
+        list[Change]: Each with the base's value and the run's, and whether the config
+        file or the command line has set it. Where the file has no bases, it is itself
+        the base.
+    """
+    own = flat_settings(Config.fromfile(file))
+    bases = _bases(file)
+    base = own
+    if bases:
+        base = flat_settings(Config.fromstring(f'_base_ = {bases!r}', '.py'))
+    return [
+        replace(change, source=_source(own.get(change.key, ABSENT), change))
+        for change in compare([base, run])
+    ]
+
+
+def _source(own: str, change: Change) -> str:
+    """What has set a value, given that of the config file itself."""
+    return 'config' if own == change.values[1] else 'command line'
+
+
+def find_file(name: str) -> Path | None:
+    """The config file of a name among those that come with the packages.
+
+    Args:
+        name (str): Name of the file, such as ``segformer_mit-b0.py``.
+    """
+    folders = [packaged_configs()]
+    for package in _PACKAGES:
+        spec = find_spec(package)
+        if spec and spec.submodule_search_locations:
+            folders.append(Path(spec.submodule_search_locations[0], '.mim/configs'))
+    for folder in folders:
+        for path in sorted(folder.rglob(name)):
+            return path
+    return None
+
+
+def _bases(file: Path) -> list[str]:
+    """The ``_base_`` of a config file, as other files can name them."""
+    for statement in ast.parse(file.read_text()).body:
+        if isinstance(statement, ast.Assign):
+            (target, *_) = statement.targets
+            if isinstance(target, ast.Name) and target.id == '_base_':
+                value = ast.literal_eval(statement.value)
+                bases = [value] if isinstance(value, str) else list(value)
+                return [b if '::' in b else str(file.parent / b) for b in bases]
+    return []
+
+
+def _flatten(key: str, value: Any, flat: dict[str, str]) -> None:
+    """Put a setting's parts under their dotted keys."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            if name != '_scope_':
+                _flatten(f'{key}.{name}', inner, flat)
+    elif isinstance(value, list | tuple) and any(isinstance(v, dict) for v in value):
+        for i, inner in enumerate(value):
+            _flatten(f'{key}.{i}', inner, flat)
+    else:
+        flat[key] = repr(list(value) if isinstance(value, tuple) else value)

@@ -1,0 +1,107 @@
+"""The runs in short: a line for each thing, a column for each run."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .curves import main_metric
+from .measures import class_iou
+from .predictions import Predicted
+from .run import Run
+
+
+def summarize(
+    runs: Sequence[Run], predicted: Sequence[Predicted | None]
+) -> list[tuple[str, list[str]]]:
+    """What there is to say of each run.
+
+    Args:
+        runs (Sequence[Run]): The runs.
+        predicted (Sequence[Predicted | None]): What the checkpoint of each predicts,
+            None if it was not asked.
+
+    Returns:
+        list[tuple]: Lines, each with what it is about and a value for each run.
+    """
+    metric = main_metric([run.records for run in runs])
+    rows: list[tuple[str, list[str]]] = []
+    if metric:
+        of_runs = [(run, run.records.series(metric)) for run in runs]
+        rows += [
+            (f'{metric}, best', [_best(series, run) for run, series in of_runs]),
+            (f'{metric}, last', [_last(series) for _, series in of_runs]),
+        ]
+    if any(predicted):
+        rows += [
+            ('evaluated', [_evaluated(p) for p in predicted]),
+            ('of checkpoint', [_checkpoint(p) for p in predicted]),
+        ]
+    times = [[v for _, v in run.records.series('time')] for run in runs]
+    rows += [
+        ('method', [run.method for run in runs]),
+        ('model', [run.model for run in runs]),
+        ('trained for', [_length(run) for run in runs]),
+        (
+            'seconds an iteration',
+            [f'{statistics.median(t):.3g}' if t else '–' for t in times],
+        ),
+        ('seed', [_known(run.facts['seed']) for run in runs]),
+    ]
+    return rows
+
+
+def _evaluated(predicted: Predicted | None) -> str:
+    """What a checkpoint was found to do, by the measure that goes with its task."""
+    if predicted is None:
+        return '–'
+    if not predicted.predictions.segments:
+        return f'accuracy {number_text(100 * float(predicted.right.mean()))}'
+    return f'mIoU {number_text(100 * float(np.nanmean(class_iou(predicted.matrix))))}'
+
+
+def _checkpoint(predicted: Predicted | None) -> str:
+    """Which checkpoint that was, and on how many images."""
+    if predicted is None:
+        return '–'
+    of = predicted.predictions
+    number, total = len(of.indices), of.total
+    images = f'{number} images' if number == total else f'{number} of {total} images'
+    return f'{of.checkpoint.name}, {images}'
+
+
+def _best(series: Sequence[tuple[float, float]], run: Run) -> str:
+    known = [(value, at) for at, value in series if value == value]
+    if not known:
+        return '–'
+    value, at = max(known)
+    return f'{number_text(value)} at {_at(at, run)}'
+
+
+def _last(series: Sequence[tuple[float, float]]) -> str:
+    return number_text(series[-1][1]) if series else '–'
+
+
+def _length(run: Run) -> str:
+    return _at(run.records.iterations, run)
+
+
+def _at(iterations: float, run: Run) -> str:
+    """A number of iterations, or of epochs where a run goes by these."""
+    if run.records.epoch_length:
+        return f'{iterations / run.records.epoch_length:.3g} epochs'
+    return f'{iterations:,.0f} iterations'
+
+
+def _known(value: Any) -> str:
+    return '–' if value is None else str(value)
+
+
+def number_text(value: float) -> str:
+    """A number as the page has it; a dash for what is not known.
+
+    Args:
+        value (float): The number, nan if it is not known.
+    """
+    return '–' if value != value else f'{value:.2f}'

@@ -1,0 +1,83 @@
+"""Drawings that take their colours from the page."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mmcosub.report.curves import make_curves, thinned
+from mmcosub.report.figures import Line, draw_dots, draw_lines, draw_matrix
+from mmcosub.report.records import Records
+
+
+def ids(*drawings: str) -> list[str]:
+    return re.findall(r' id="([^"]*)"', ''.join(drawings))
+
+
+def test_colours_are_the_pages() -> None:
+    lines = [Line(0, [(0, 1), (10, 2)]), Line(9, [(0, 2), (10, 1)], 1)]
+    svg = draw_lines(lines, 'iterations', 'a', marked=True)
+    assert set(re.findall(r'var\(--[\w-]+\)', svg)) == {
+        *('var(--muted)', 'var(--line)', 'var(--run-0)', 'var(--run-1)')
+    }
+    assert re.search(r'#[0-9a-f]{6}\b', svg) is None
+    assert ids(svg)
+    assert {'class="run-0"', 'class="run-9"'} <= {*re.findall(r'class="[^"]*"', svg)}
+
+
+def test_drawings_of_a_page_do_not_share_names() -> None:
+    lines = [Line(0, [(0, 1), (10, 2)])]
+    names = ids(*(draw_lines(lines, 'epochs', str(i), marked=True) for i in range(3)))
+    assert len(names) == len({*names}) > 3
+
+
+def test_what_is_referred_to_is_there() -> None:
+    svg = draw_dots(['a', '$b$'], np.array([[10.0, np.nan], [20, 30]]), [0, 1], 'x')
+    assert {*re.findall(r'#([\w.]+)[")]', svg)} == {*ids(svg)}
+    assert '>$b$</text>' in svg  # no formula
+
+
+def test_a_matrix_of_many_classes_is_a_picture() -> None:
+    svg = draw_matrix(np.eye(150), 'm')
+    assert 'href="data:image/png;base64,' in svg
+    assert len(svg) < 20_000
+
+
+def test_points_are_averaged() -> None:
+    points = [(float(i), float(i % 2)) for i in range(1000)]
+    assert thinned(points, 1000) == points
+    few = thinned(points, 100)
+    assert [x for x, _ in few] == pytest.approx(np.arange(100) * 10 + 4.5)
+    assert {y for _, y in few} == {0.5}
+
+
+def test_curves_of_two_runs() -> None:
+    co_trained = Records(
+        train=[
+            (10, dict(loss=3.0, label_view0=1.0, label_view1=2.0, co_training=0.5)),
+            (20, dict(loss=2.0, label_view0=0.5, label_view1=1.0, co_training=0.25)),
+        ],
+        val=[(20, dict(mIoU=30.0, aAcc=70.0, time=1.0))],
+    )
+    plain = Records(train=[(10, dict(loss=1.0)), (20, dict(loss=0.5))])
+    found = {curve.title: curve for curve in make_curves([plain, co_trained], [3, 4])}
+    assert [*found] == [
+        *('mIoU', 'aAcc', 'Loss', 'Label loss of each view', 'Co-training loss')
+    ]
+    loss = found['Loss']
+    assert (loss.runs, loss.ends, loss.unit) == ([3, 4], ['0.5', '2'], 'iterations')
+    assert loss.rows == [('10', ['1', '3']), ('20', ['0.5', '2'])]
+    views = found['Label loss of each view']
+    assert views.runs == [4]
+    assert 'View 0 solid, view 1 dashed.' in views.about
+    assert views.svg.count('class="run-4"') == 2
+
+
+def test_epochs_where_all_runs_have_them() -> None:
+    of_epochs = Records(train=[(10, dict(loss=1.0)), (20, dict(loss=2.0))])
+    of_epochs.epoch_length = 10
+    (curve,) = make_curves([of_epochs], [0])
+    assert (curve.unit, curve.rows[-1]) == ('epochs', ('2', ['2']))
+    other = Records(train=[(20, dict(loss=1.0))])
+    (curve,) = make_curves([of_epochs, other], [0, 1])
+    assert (curve.unit, curve.rows[-1]) == ('iterations', ('20', ['2', '1']))

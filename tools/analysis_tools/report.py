@@ -1,0 +1,89 @@
+#!/usr/bin/env python
+"""Write an HTML page about runs: curves, classes, images, settings."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcosub.engine.errors import OneLineParser, OptionsAction, explained_errors
+from mmcosub.stack import import_stack_quietly
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description='Write one self-contained HTML page about runs: what they logged, '
+        'what their checkpoints predict on the validation data, and how they came '
+        'about. Several runs are laid over one another.'
+    )
+    parser.add_argument(
+        'work_dirs',
+        nargs='+',
+        type=Path,
+        metavar='WORK_DIR',
+        help='work directory of a training',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='the page (default: report.html in the first work directory)',
+    )
+    parser.add_argument(
+        '--no-predictions',
+        action='store_true',
+        help='run no model: leave out confusion matrix and images, and what is not '
+        'logged by class',
+    )
+    parser.add_argument(
+        '--checkpoint',
+        choices=('best', 'last'),
+        default='best',
+        help='which one to predict with (default: best, or the last one where none '
+        'was saved as the best)',
+    )
+    parser.add_argument(
+        '--images',
+        type=int,
+        metavar='NUMBER',
+        help='validation images to predict, evenly spread (default: all)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='settings that have changed since, e.g. where the data are: '
+        'val_dataloader.dataset.data_root=FOLDER',
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='open checkpoints that bring Python objects, which could run any code',
+    )
+    parser.add_argument(
+        '--debug', action='store_true', help='show where every error is from'
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        import_stack_quietly()
+        from mmcosub.report import make_report
+
+        out = args.out or args.work_dirs[0] / 'report.html'
+        make_report(
+            args.work_dirs,
+            out,
+            predict=not args.no_predictions,
+            checkpoint=args.checkpoint,
+            images=args.images,
+            options=args.cfg_options,
+            trust=args.trust_checkpoint,
+        )
+        print(f'Wrote {out}, {out.stat().st_size / 2**20:.1f} MiB.')
+
+
+if __name__ == '__main__':
+    main()
