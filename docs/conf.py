@@ -4,13 +4,22 @@ The source directory is the root of the repository, so that a link that works on
 works in the pages, too, whether it leads to another page or to a record.
 """
 
+import re
 import sys
+import warnings
 from pathlib import Path
+
+from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import mmcosub  # noqa: E402
+from mmcosub.stack import import_stack_quietly  # noqa: E402
+
+import_stack_quietly()
+# sphinx-external-toc looks at all objects there are, torch's deprecated ones included.
+warnings.filterwarnings('ignore', message='.*reduce_op', category=FutureWarning)
 
 project = 'mmcosub'
 author = 'The mmcosub contributors'
@@ -26,7 +35,7 @@ extensions = [
     'sphinx_external_toc',
 ]
 include_patterns = ['*.md', 'docs/**', 'configs/*/README.md']
-exclude_patterns = ['.*', '[!.]*venv*', 'build', 'data', 'demo_output', 'work_dirs']
+exclude_patterns = ['.*', 'build', 'data', 'demo_output', 'work_dirs']
 suppress_warnings = ['etoc.glob']  # pages that are still to come
 external_toc_path = str(ROOT / 'docs' / 'site' / 'contents.yml')
 
@@ -39,3 +48,13 @@ nb_execution_mode = 'off'  # a test runs the notebook
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'  # the docstrings have them
+
+
+def escape_stars(app: Sphinx, what: str, name: str, *rest: object) -> None:
+    """In shapes such as (B, C, *) a star is a star, not the start of emphasis."""
+    lines = rest[-1]
+    lines[:] = [re.sub(r'\*(?=\))|(?<= )\*(?=,)', r'\\*', line) for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    app.connect('autodoc-process-docstring', escape_stars)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ PAGES = [
 ]
 _PROGRAMS = r'(?:python|bash|make|pip|mmcosub|mim|torchrun|sh|apt-get|tensorboard)'
 _INLINE = re.compile(rf'(?:\w+=\S+ )*{_PROGRAMS} \S.*')
-_BLOCK = re.compile(r'^```(\w+)\n(.*?)^```', re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r'^( *)```(\w+)\n(.*?)^ *```', re.MULTILINE | re.DOTALL)
 
 
 class Command(NamedTuple):
@@ -35,7 +36,8 @@ class Command(NamedTuple):
 
 def blocks(text: str, language: str) -> list[str]:
     """Code blocks of a language in Markdown."""
-    return [code for name, code in _BLOCK.findall(text) if name == language]
+    found = _BLOCK.findall(text)
+    return [textwrap.dedent(code) for _, name, code in found if name == language]
 
 
 def section(page: str, heading: str) -> str:
