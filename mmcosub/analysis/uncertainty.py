@@ -170,23 +170,22 @@ class SubmodelEnsemble:
 
         Returns:
             dict: ``full``, ``mean`` and ``one_submodel`` (the mean over them) with what
-            :class:`Quality` says, mIoU for segmentors only; ``rank_correlation`` with
-            the share of an image that the full network has wrong, of each score and of
-            its own entropy (Spearman's). Empty without labels.
+            :class:`Quality` says, mIoU for segmentors only; ``finds_errors``, of each
+            score and of the full network's own entropy, how well it tells which images
+            the full network has wrong, see :func:`finds_errors`. Empty without labels.
         """
         if not self.full.counted:
             return {}
         each = [self._of(quality) for quality in self.each]
         one = {k: float(np.mean([r[k] for r in each])) for k in each[0]}
+        rows = [row for row in self.rows if row['wrong_of_full'] is not None]
+        wrong = [row['wrong_of_full'] for row in rows]
         return dict(
             full=self._of(self.full),
             mean=self._of(self.mean),
             one_submodel=one,
-            rank_correlation={
-                key: rank_correlation(
-                    [row[key] for row in self.rows],
-                    [row['wrong_of_full'] for row in self.rows],
-                )
+            finds_errors={
+                key: finds_errors([row[key] for row in rows], wrong)
                 for key in (*SCORES, 'entropy_of_full')
             },
         )
@@ -230,17 +229,25 @@ def find_called_sites(model: Any, batch: Any) -> list[Site]:
     return [*called_drop_paths(backbone, images)]
 
 
-def rank_correlation(first: Sequence[Any], second: Sequence[Any]) -> float | None:
-    """Spearman's rank correlation.
+def finds_errors(
+    scores: Sequence[float], wrong: Sequence[float]
+) -> dict[str, float | None]:
+    """How well a score tells which images are wrong.
 
     Args:
-        first (Sequence[float | None]): Values.
-        second (Sequence[float | None]): As many; pairs with a None are left out.
+        scores (Sequence[float]): Of each image.
+        wrong (Sequence[float]): Share of each image that is wrong.
 
     Returns:
-        float, optional: In [-1, 1]; None if either is the same everywhere.
+        dict: ``wrong_in_first_fifth``, the mean share, in percent, of the fifth of the
+        images with the largest scores; ``wrong``, that of all; ``rank_correlation`` of
+        the two (Spearman's), None if either is the same everywhere.
     """
-    pairs = [p for p in zip(first, second, strict=True) if None not in p]
-    if any(len(set(values)) < 2 for values in zip(*pairs, strict=True)) or not pairs:
-        return None
-    return float(spearmanr(*zip(*pairs, strict=True)).statistic)
+    order = np.argsort(scores)[::-1]
+    first = np.array(wrong)[order[: max(len(order) // 5, 1)]]
+    varies = len(set(scores)) > 1 and len(set(wrong)) > 1
+    return dict(
+        wrong_in_first_fifth=100 * float(first.mean()),
+        wrong=100 * float(np.mean(wrong)),
+        rank_correlation=float(spearmanr(scores, wrong).statistic) if varies else None,
+    )

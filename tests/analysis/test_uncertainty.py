@@ -25,7 +25,7 @@ from mmcosub.analysis.uncertainty import (
     check_ranking,
     draw_factors,
     find_called_sites,
-    rank_correlation,
+    finds_errors,
     rates_of,
 )
 from mmcosub.submodels import Plan, find_branches, run_submodels
@@ -149,8 +149,11 @@ def test_probabilities_of_stock_predictions():
         probabilities_of(DataSample())
 
 
-def test_rank_correlation():
-    assert rank_correlation([1, 2, 3, 4], [10, 20, 30, 90]) == pytest.approx(1)
-    assert rank_correlation([1, 2, None, 4], [3, 2, 9, 1]) == pytest.approx(-1)
-    assert rank_correlation([1, 1], [1, 2]) is None
-    assert rank_correlation([None], [1]) is None
+def test_finding_errors():
+    wrong = [0.0, 0.1, 0.2, 0.3, 0.4, 0.0, 0.0, 0.0, 0.0, 0.5]
+    found = finds_errors(wrong, wrong)
+    assert found['wrong_in_first_fifth'] == pytest.approx(45)
+    assert found['wrong'] == pytest.approx(15)
+    assert found['rank_correlation'] == pytest.approx(1)
+    assert finds_errors([1, 2, 4], [3, 2, 1])['rank_correlation'] == pytest.approx(-1)
+    assert finds_errors([1, 1], [0.1, 0.2])['rank_correlation'] is None

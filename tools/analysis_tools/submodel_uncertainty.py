@@ -135,6 +135,17 @@ def report(record: dict, out: Path, drawn: bool) -> None:
             shown = [f'{value:.4g}' for value in quality[name].values()]
             table.add_row(name.replace('_', ' '), *shown)
         Console().print(table)
+        found = quality['finds_errors']
+        table = Table('ranked by', 'wrong in the first fifth, %', 'rank correlation')
+        for name, row in found.items():
+            correlation = row['rank_correlation']
+            table.add_row(
+                name.replace('_', ' '),
+                f'{row["wrong_in_first_fifth"]:.2f}',
+                '' if correlation is None else f'{correlation:.2f}',
+            )
+        Console().print(table)
+        print(f'Of all images {found[record["rank"]]["wrong"]:.2f} % is wrong.')
     else:
         print('The images have no labels, so nothing is said of how right it is.')
     pictures = f', pictures in {out / "disagreement"}' if drawn else ''
