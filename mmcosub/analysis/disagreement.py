@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-SCORES = ('mutual_information', 'disagreement', 'entropy')
+SCORES = ('entropy', 'mutual_information', 'disagreement')
 """What images can be ranked by."""
 
 
@@ -71,7 +71,7 @@ class Ensemble:
 
     def scores(self) -> dict[str, float]:
         """Means over positions of ``SCORES``, the entropy being that of the mean."""
-        found = (self.mutual_information, self.disagreement, entropy(self.mean))
+        found = (entropy(self.mean), self.mutual_information, self.disagreement)
         return {k: float(v.mean()) for k, v in zip(SCORES, found, strict=True)}
 
 

@@ -138,5 +138,7 @@ def _difference(network: Network, kept: Kept, model: Any) -> float:
 
 def _outputs(model: Any, image: Tensor) -> list[Tensor]:
     """What the backbone and the whole model put out."""
-    outputs = [model.backbone(image), model(image, mode='tensor')]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # some heads begin with random numbers, as SegNeXt's
+        outputs = [model.backbone(image), model(image, mode='tensor')]
     return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]

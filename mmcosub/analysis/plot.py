@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 _AXES = {
     'blocks': ('blocks', 1.0),
     'flops': ('GFLOP per image, whole network', 1e-9),
-    'seconds': ('time per image, ms', 1e3),
+    'time_ratio': ("time per image, of the whole network's", 1.0),
 }
 _STYLES = {'greedy': '-o', 'random': '--', 'given': ':s'}
 

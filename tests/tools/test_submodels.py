@@ -122,7 +122,9 @@ def test_list(trained: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None
 
 
 def test_uncertainty(trained: tuple[Path, Path], tmp_path: Path) -> None:
-    record = run(UNCERTAINTY, *trained, '-k', 3, '--work-dir', tmp_path)
+    by = ['--rank', 'mutual_information']
+    record = run(UNCERTAINTY, *trained, '-k', 3, *by, '--work-dir', tmp_path)
+    assert json.loads((tmp_path / 'uncertainty.json').read_text()) == record
     assert set(record['quality']) == {
         'full',
         'mean',
@@ -169,7 +171,7 @@ def test_uncertainty_of_a_classifier(
         (SWEEP, ['--metric', 'Dice'], 'gives no Dice'),
         (SWEEP, ['--images', 0], 'must be above 0'),
         (UNCERTAINTY, ['-k', 0], 'must be 1 or more'),
-        (UNCERTAINTY, ['-k', 1], 'cannot disagree with itself'),
+        (UNCERTAINTY, ['-k', 1, '--rank', 'disagreement'], 'disagree with itself'),
         (UNCERTAINTY, ['--drop-path-rate', 0], 'rates are 0'),
         (EXTRACT, ['out.pth', '--drop', 0, 1, 2, 3], 'would be empty'),
         (EXTRACT, ['out.pth', '--blocks', 0, 7], 'there is no block 7'),

@@ -18,7 +18,7 @@ from mmcosub.engine.cli import add_config_arguments, load_config
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 
-SCORES = ('mutual_information', 'disagreement', 'entropy')
+SCORES = ('entropy', 'mutual_information', 'disagreement')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,9 +45,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--rank',
         choices=SCORES,
         default=SCORES[0],
-        help='what images are ranked by: how much the submodels tell (%(default)s, the '
-        'default), how many predict another class than their mean, or how unsure '
-        'their mean is',
+        help='what images are ranked by: how unsure the mean is (entropy, default), '
+        'how much the submodels differ from it, or how many predict another class',
     )
     parser.add_argument(
         '--images', type=int, help='how many, spread evenly (default: all)'
@@ -114,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
             rank=args.rank,
             quality=ensemble.result(),
         )
-        write_json({**record, 'ranking': ranking}, out / 'uncertainty.json')
+        write_json(record, out / 'uncertainty.json')
         with (out / 'ranking.csv').open('w', newline='') as file:
             writer = csv.DictWriter(file, ranking[0])
             writer.writeheader()
