@@ -57,5 +57,8 @@ class FastUPerHead(FastHead, UPerHead):
                 mode='bilinear',
                 align_corners=self.align_corners,
             )
-        levels = [conv(x) for conv, x in zip(self.fpn_convs, laterals, strict=False)]
+        levels = [
+            self.fuse(conv, [x])
+            for conv, x in zip(self.fpn_convs, laterals, strict=False)
+        ]
         return self.fuse(self.fpn_bottleneck, [*levels, laterals[-1]])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmcosub.log_once import log_once
 from mmcosub.ops import fused_conv
+from mmcosub.ops.winograd import winograd_conv
 
 CHANNELS = (4, 6, 8, 10)
 CLASSES = 4
@@ -195,7 +196,7 @@ def test_same_weights_at_the_start(kind: str) -> None:
 @pytest.mark.parametrize(
     ('size', 'align_corners'), [((16, 16), False), ((17, 11), False), ((13, 16), True)]
 )
-@pytest.mark.parametrize('way', ['chunks', 'at once'])
+@pytest.mark.parametrize('way', ['chunks', 'at once'])  # of large maps, of small ones
 @pytest.mark.filterwarnings('ignore:When align_corners=True')
 def test_output(
     kind: str,
@@ -207,6 +208,8 @@ def test_output(
 ) -> None:
     if way == 'chunks':
         monkeypatch.setitem(fused_conv.__globals__, '_CHUNK', 500)
+        for limit in ('_LEAST_CHANNELS', '_LEAST_TILES'):
+            monkeypatch.setitem(winograd_conv.__globals__, limit, 1)
     fast, stock = heads(kind, align_corners=align_corners)
     maps = features(batch=3, size=size)
     for training in (True, False):
