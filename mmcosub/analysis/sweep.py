@@ -1,13 +1,11 @@
 """How good submodels of a network are and what they cost, by their number of blocks."""
 
-import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from .costs import WARMUP, submodel_work, time_submodels
 from .evaluation import Evaluation
@@ -173,68 +171,3 @@ def add_costs(
     of = dict(zip(submodels, costs, strict=True))
     for point in points:
         point.cost = of[frozenset(point.kept)]
-
-
-def record_of(
-    points: Sequence[Point], network: Network, metric: str, about: Mapping[str, Any]
-) -> dict:
-    """A sweep as it is written down.
-
-    Args:
-        points (Sequence[Point]): The submodels.
-        network (Network): A network of their architecture.
-        metric (str): The metric that counts.
-        about (Mapping): What else to say of the sweep.
-    """
-    cuda = torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if cuda else platform.machine()
-    return dict(
-        title='Submodels by their number of blocks',
-        **about,
-        metric=metric,
-        shape=list(network.image.shape),
-        machine=f'{device}, {torch.get_num_threads()} threads',
-        torch=torch.__version__,
-        blocks=network.blocks,
-        fixed=sorted(network.fixed),
-        points=[asdict(point) for point in points],
-    )
-
-
-def pick_point(
-    record: Mapping[str, Any], depth: int, network: str | None, order: str | None
-) -> dict:
-    """The best submodel of some depth in a sweep's record.
-
-    Args:
-        record (Mapping): The record.
-        depth (int): Its number of blocks.
-        network (str, optional): Name of its network. Defaults to None, the only one.
-        order (str, optional): How it was found. Defaults to None, 'greedy' if there is
-            such a one, or else the first.
-
-    Raises:
-        ValueError: If there is none, or its network is not named where there are
-            several.
-    """
-    points = record['points']
-    networks = sorted({p['network'] for p in points})
-    if network is None and len(networks) > 1:
-        raise ValueError(f'The record has several networks: name one of {networks}.')
-    if network is not None and network not in networks:
-        raise ValueError(f'The record has no network {network!r} but {networks}.')
-    mine = [p for p in points if network in (None, p['network'])]
-    orders = sorted({p['order'] for p in mine})
-    if order is None:
-        order = 'greedy' if 'greedy' in orders else orders[0]
-    if order not in orders:
-        raise ValueError(f'The record has no order {order!r} but {orders}.')
-    mine = [p for p in mine if p['order'] == order]
-    found = [p for p in mine if len(p['kept']) == depth]
-    if not found:
-        depths = sorted({len(p['kept']) for p in mine})
-        raise ValueError(
-            f'The record has no submodel of {depth} blocks in the order {order!r}: '
-            f'there are those of {depths}.'
-        )
-    return max(found, key=lambda p: p['metrics'][record['metric']])

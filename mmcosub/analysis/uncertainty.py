@@ -11,15 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from mmcosub.submodels import (
-    BernoulliSampler,
-    DropPathSite,
-    Site,
-    called_drop_paths,
-    find_sites,
-    plan_generator,
-    spread_rates,
-)
+from mmcosub.submodels import Site
 
 from .calibration import Quality
 from .disagreement import SCORES, Ensemble, entropy
@@ -29,56 +21,6 @@ from .submodel import as_submodel
 
 Draw = Callable[[Any, Ensemble], object]
 """Draws the picture of an image, given its sample and its submodels."""
-
-
-def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
-    """Drop-path rates of a network's submodels.
-
-    Args:
-        sites (Sequence[Site]): The backbone's branches.
-        scheme (dict): May have ``drop_path_rate`` and ``drop_path_decay``, as schemes
-            do; otherwise the rates are the backbone's own.
-
-    Returns:
-        ndarray: Of shape (L, ).
-
-    Raises:
-        ValueError: If all are 0, or one is out of its range.
-    """
-    rate = scheme.get('drop_path_rate')
-    if rate is None:
-        rates = np.array([site.rate for site in sites])
-    else:
-        decay = scheme.get('drop_path_decay', 'constant')
-        rates = spread_rates(rate, [site.depth for site in sites], decay)
-    if not rates.any():
-        raise ValueError(
-            'All drop-path rates are 0, so every submodel would be the full network. '
-            'Give --drop-path-rate, such as that of training.'
-        )
-    return rates
-
-
-def draw_factors(
-    rates: NDArray[np.float64], count: int, seed: int
-) -> NDArray[np.float64]:
-    """Submodels as training draws them: kept branches are scaled by 1 / (1 - rate).
-
-    Args:
-        rates (ndarray): Drop-path rates in [0, 1), of shape (L, ).
-        count (int): Number of submodels K.
-        seed (int): Seed of the draw.
-
-    Returns:
-        ndarray: Factor of every branch, of shape (K, L).
-
-    Raises:
-        ValueError: If the number is not 1 or more.
-    """
-    if count < 1:
-        raise ValueError(f'-k must be 1 or more submodels, not {count}.')
-    keep = BernoulliSampler()(rates, count, plan_generator(seed, 0))
-    return (keep / (1 - rates)[:, None]).T
 
 
 class SubmodelEnsemble:
@@ -212,21 +154,6 @@ def check_ranking(score: str, count: int) -> None:
             f'-k 1: one submodel cannot disagree with itself, so --rank {score} is 0 '
             'for every image. Take -k 2 or more, or --rank entropy.'
         )
-
-
-def find_called_sites(model: Any, batch: Any) -> list[Site]:
-    """Branches of a model's backbone, or its drop paths as they are called.
-
-    Args:
-        model (nn.Module): The model.
-        batch (dict): A batch of its test loader, to see which drop paths are called.
-    """
-    backbone = backbone_of(model)
-    sites = find_sites(backbone)
-    if not isinstance(sites[0], DropPathSite):
-        return sites
-    images = model.data_preprocessor(batch, False)['inputs']
-    return [*called_drop_paths(backbone, images)]
 
 
 def finds_errors(

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import Subset
 
+from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
 from mmcosub.analysis.network import backbone_of
 from mmcosub.analysis.submodel import as_submodel
-from mmcosub.analysis.uncertainty import draw_factors, find_called_sites, rates_of
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, use_reader
 
 from .loading import compare_classes, model_of, validation_data

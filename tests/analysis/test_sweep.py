@@ -10,13 +10,8 @@ from tiny import segmentor_config
 
 from mmcosub.analysis.network import Network
 from mmcosub.analysis.plot import plot_sweep
-from mmcosub.analysis.sweep import (
-    Settings,
-    add_costs,
-    pick_point,
-    record_of,
-    sweep,
-)
+from mmcosub.analysis.sweep import Settings, add_costs, sweep
+from mmcosub.analysis.sweep_record import pick_point, record_of
 from mmcosub.analysis.writing import read_json, write_json
 
 

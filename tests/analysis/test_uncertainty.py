@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from tiny import labelled_images, segmentor_config
 from torch import nn
 
+from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
 from mmcosub.analysis.predictions import (
     check_probabilities,
     labels_of,
@@ -23,10 +24,7 @@ from mmcosub.analysis.predictions import (
 from mmcosub.analysis.uncertainty import (
     SubmodelEnsemble,
     check_ranking,
-    draw_factors,
-    find_called_sites,
     finds_errors,
-    rates_of,
 )
 from mmcosub.submodels import Plan, find_branches, run_submodels
 

@@ -136,6 +136,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         from mmcosub.analysis.network import Network, evaluation_shape
         from mmcosub.analysis.orders import given_order
         from mmcosub.analysis.progress import Bars
+        from mmcosub.analysis.sweep_record import record_of
         from mmcosub.analysis.writing import write_json
 
         orders = args.orders or (['given'] if args.drop else ['greedy', 'random'])
@@ -169,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
             seed=args.seed,
             rounds=args.rounds,
         )
-        record = sweep.record_of(points, network, str(test.metric), about)
+        record = record_of(points, network, str(test.metric), about)
         out = Path(cfg.work_dir, 'submodel_sweep.json')
         write_json(record, out)
         plot.plot_sweep(record, out.with_suffix('.png'))

@@ -73,13 +73,14 @@ def main(argv: Sequence[str] | None = None) -> dict:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis import uncertainty as u
+        from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
         from mmcosub.analysis.evaluation import loader_of, quiet_runner
         from mmcosub.analysis.pictures import DisagreementPictures
         from mmcosub.analysis.progress import Bars
+        from mmcosub.analysis.uncertainty import SubmodelEnsemble, check_ranking
         from mmcosub.analysis.writing import write_json
 
-        u.check_ranking(args.rank, args.k)
+        check_ranking(args.rank, args.k)
         runner = quiet_runner(cfg)
         runner.load_checkpoint(args.checkpoint)
         loader = loader_of(runner, None, args.images)
@@ -90,10 +91,10 @@ def main(argv: Sequence[str] | None = None) -> dict:
             scheme['drop_path_decay'] = args.drop_path_decay
         model = runner.model
         model.eval()
-        sites = u.find_called_sites(model, next(iter(loader)))
-        rates = u.rates_of(sites, scheme)
-        factors = u.draw_factors(rates, args.k, args.seed)
-        ensemble = u.SubmodelEnsemble(model, len(meta['classes']), factors, sites)
+        sites = find_called_sites(model, next(iter(loader)))
+        rates = rates_of(sites, scheme)
+        factors = draw_factors(rates, args.k, args.seed)
+        ensemble = SubmodelEnsemble(model, len(meta['classes']), factors, sites)
         out = Path(cfg.work_dir)
         draw = None
         if 'palette' in meta and not args.no_pictures:

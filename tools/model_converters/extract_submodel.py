@@ -139,7 +139,7 @@ def kept_in(
     Raises:
         ValueError: If there is none, or the record is of another network.
     """
-    from mmcosub.analysis.sweep import pick_point
+    from mmcosub.analysis.sweep_record import pick_point
 
     if record['blocks'] != blocks:
         raise ValueError(

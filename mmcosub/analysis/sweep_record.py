@@ -1,0 +1,76 @@
+"""A sweep as it is written down, and what is picked from that."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from .network import Network
+from .sweep import Point
+
+
+def record_of(
+    points: Sequence[Point], network: Network, metric: str, about: Mapping[str, Any]
+) -> dict:
+    """A sweep as it is written down.
+
+    Args:
+        points (Sequence[Point]): The submodels.
+        network (Network): A network of their architecture.
+        metric (str): The metric that counts.
+        about (Mapping): What else to say of the sweep.
+    """
+    cuda = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if cuda else platform.machine()
+    return dict(
+        title='Submodels by their number of blocks',
+        **about,
+        metric=metric,
+        shape=list(network.image.shape),
+        machine=f'{device}, {torch.get_num_threads()} threads',
+        torch=torch.__version__,
+        blocks=network.blocks,
+        fixed=sorted(network.fixed),
+        points=[asdict(point) for point in points],
+    )
+
+
+def pick_point(
+    record: Mapping[str, Any], depth: int, network: str | None, order: str | None
+) -> dict:
+    """The best submodel of some depth in a sweep's record.
+
+    Args:
+        record (Mapping): The record.
+        depth (int): Its number of blocks.
+        network (str, optional): Name of its network. Defaults to None, the only one.
+        order (str, optional): How it was found. Defaults to None, 'greedy' if there is
+            such a one, or else the first.
+
+    Raises:
+        ValueError: If there is none, or its network is not named where there are
+            several.
+    """
+    points = record['points']
+    networks = sorted({p['network'] for p in points})
+    if network is None and len(networks) > 1:
+        raise ValueError(f'The record has several networks: name one of {networks}.')
+    if network is not None and network not in networks:
+        raise ValueError(f'The record has no network {network!r} but {networks}.')
+    mine = [p for p in points if network in (None, p['network'])]
+    orders = sorted({p['order'] for p in mine})
+    if order is None:
+        order = 'greedy' if 'greedy' in orders else orders[0]
+    if order not in orders:
+        raise ValueError(f'The record has no order {order!r} but {orders}.')
+    mine = [p for p in mine if p['order'] == order]
+    found = [p for p in mine if len(p['kept']) == depth]
+    if not found:
+        depths = sorted({len(p['kept']) for p in mine})
+        raise ValueError(
+            f'The record has no submodel of {depth} blocks in the order {order!r}: '
+            f'there are those of {depths}.'
+        )
+    return max(found, key=lambda p: p['metrics'][record['metric']])
