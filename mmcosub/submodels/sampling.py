@@ -54,13 +54,29 @@ class StratifiedSampler:
     iteration to the next than with :class:`BernoulliSampler`. Views stay independent
     of one another; samples of one view do not. Ours: DINOv2's rounding to at least one
     and to whole samples is biased at small batches.
+
+    Args:
+        fixed (bool): Whether the number is the same in every iteration: rounded to the
+            nearest, and to 1 at least. With ``execution='kept_rows'`` all shapes are
+            constant then, for what is made for shapes (``cudnn_benchmark``, CUDA
+            graphs) and for equal work on all ranks. **Biased** unless ``B(1 - rate)``
+            is whole: a branch is kept with a probability up to ``1 / (2B)`` off
+            ``1 - rate`` and scaled by ``1 / (1 - rate)`` all the same. Defaults to
+            False.
     """
+
+    def __init__(self, fixed: bool = False) -> None:
+        self.fixed = fixed
 
     def __call__(
         self, rates: NDArray[np.float64], batch: int, rng: np.random.Generator
     ) -> NDArray[np.bool_]:
         """See :class:`Sampler`."""
-        kept = np.floor(batch * (1 - rates) + rng.random(len(rates)))
+        expected = batch * (1 - rates)
+        if self.fixed:
+            kept = np.maximum(np.rint(expected), 1)
+        else:
+            kept = np.floor(expected + rng.random(len(rates)))
         rank = rng.random((len(rates), batch)).argsort(axis=1).argsort(axis=1)
         return rank < kept[:, None]
 

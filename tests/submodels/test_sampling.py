@@ -10,6 +10,7 @@ from mmcosub.submodels import (
     StratifiedSampler,
     find_branches,
     plan_generator,
+    plan_rows,
     register_block,
     run_submodels,
     spread_rates,
@@ -45,6 +46,28 @@ def test_stratified_counts_are_as_near_as_can_be(batch):
     exact = batch * (1 - RATES)
     assert (counts >= np.floor(exact - 1e-9)).all()
     assert (counts <= np.ceil(exact + 1e-9)).all()
+
+
+def test_fixed_counts():
+    """Constant, uniform over samples, and unbiased where whole numbers allow."""
+    sampler, rng = StratifiedSampler(fixed=True), plan_generator(0, 0)
+    draws = np.stack([sampler(RATES, 4, rng) for _ in range(4000)])
+    counts = draws.sum(axis=2)
+    assert (counts == counts[0]).all()
+    assert counts[0].tolist() == [4, 4, 4, 3, 2, 1]  # 4, 3.8, 3.6, 2.8, 2 and 0.4
+    error = 5 * np.sqrt(0.25 / 4000)
+    assert (abs(draws.mean(axis=0) - counts[0][:, None] / 4) <= error).all()
+
+
+def test_fixed_counts_make_shapes_constant():
+    rates, sampler = np.full(6, 0.25), StratifiedSampler(fixed=True)
+    shapes = set()
+    for step in range(20):
+        rng = plan_generator(0, step)
+        keep = np.stack([sampler(rates, 4, rng) for _ in range(2)], axis=1)
+        steps = plan_rows(Plan.from_keep(keep, rates), share=False).steps
+        shapes.add(tuple((s.rows, s.split, len(s.kept)) for s in steps))
+    assert shapes == {((8, None, 6),) * 6}
 
 
 def test_plans_depend_on_seed_iteration_and_rank_alone():
