@@ -51,20 +51,19 @@ class Quality:
         probabilities, labels = probabilities[:, known], labels[known].long()
         if not len(labels):
             return None
-        confidence, predicted = probabilities.max(dim=0)
+        true = probabilities.gather(0, labels[None]).clamp_min(_LEAST).cpu()
+        confidence, predicted = (each.cpu() for each in probabilities.max(dim=0))
+        labels = labels.cpu()  # from here in float64, which not every device has
         right = (predicted == labels).double()
-        true = probabilities.gather(0, labels[None]).clamp_min(_LEAST)
         self.nll -= float(true.double().log().sum())
         self.right += int(right.sum())
         self.counted += len(labels)
-        index = (confidence * BINS).long().clamp(max=BINS - 1).cpu()
-        self.gaps.index_add_(0, index, (right - confidence.double()).cpu())
+        index = (confidence * BINS).long().clamp(max=BINS - 1)
+        self.gaps.index_add_(0, index, right - confidence.double())
         areas = IoUMetric.intersect_and_union(
             predicted, labels, self.classes, self.ignored
         )
-        self.areas = [
-            a + b.double().cpu() for a, b in zip(self.areas, areas, strict=True)
-        ]
+        self.areas = [a + b.double() for a, b in zip(self.areas, areas, strict=True)]
         return 1 - float(right.mean())
 
     def result(self) -> dict[str, float]:

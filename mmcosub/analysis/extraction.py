@@ -51,7 +51,7 @@ def extractable(settings: dict, network: Network) -> WhyNot:
         if reason:
             return reason
         try:
-            shallower_settings(settings['backbone'], network, kept)
+            shallower_settings(_backbone(settings), network, kept)
         except ValueError as error:
             return str(error)
         return None
@@ -74,13 +74,8 @@ def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
     reason = network.why_not(kept)
     if reason:
         raise ValueError(f'No submodel of the blocks {sorted(kept)}: {reason}.')
-    if 'backbone' not in cfg.model:
-        raise ValueError(
-            f'model.type={cfg.model.type!r} has no settings of a backbone, so no stock '
-            'config builds a shallower one. Those with model.backbone can be extracted.'
-        )
     new, left_out = without_ours(cfg)
-    backbone = shallower_settings(new.model.backbone, network, kept)
+    backbone = shallower_settings(_backbone(new.model), network, kept)
     new.model.backbone = ConfigDict(backbone)
     left_out += stock_model(new.model)
     weights = shallower_weights(network.model.state_dict(), network, kept)
@@ -94,6 +89,16 @@ def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
             'and please report the config.'
         )
     return Extracted(new, weights, left_out, difference)
+
+
+def _backbone(settings: dict) -> dict:
+    if 'backbone' not in settings:
+        raise ValueError(
+            f'model.type={settings["type"]!r} has no settings of a backbone, so no '
+            'stock config builds a shallower one. Those with model.backbone can be '
+            'extracted.'
+        )
+    return settings['backbone']
 
 
 def _build(cfg: Config, weights: dict[str, Tensor]) -> nn.Module:

@@ -80,6 +80,21 @@ def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[K
         yield kept
 
 
+def require_smaller(full: Kept, why_not: WhyNot) -> None:
+    """Refuse a network of which nothing can be left out.
+
+    Args:
+        full (frozenset[int]): All blocks.
+        why_not (Callable): What makes no submodel.
+
+    Raises:
+        ValueError: If it is one, with the reason for its last block.
+    """
+    reasons = [why_not(full - {block}) for block in sorted(full)]
+    if None not in reasons:
+        raise ValueError(f'No block can be left out. Without the last: {reasons[-1]}')
+
+
 def _descend(
     full: Kept, why_not: WhyNot, choose: Callable[[list[Kept]], Kept]
 ) -> Iterator[Kept]:

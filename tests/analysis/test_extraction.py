@@ -271,3 +271,13 @@ def test_a_head_of_ours_is_named():
     cfg, network = built(model)
     with pytest.raises(ValueError, match=r'decode_head.type=.*stock class.*UPerHead'):
         extract(cfg, network, frozenset({0, 2}))
+
+
+def test_a_classifier_of_timm_has_no_backbone_to_set():
+    model = dict(type='mmpretrain.TimmClassifier', model_name='vit_tiny_patch16_224')
+    size = dict(img_size=32, depth=2, num_classes=2)
+    cfg, network = built(
+        dict(**model, **size, loss=dict(type='CrossEntropyLoss')), 'mmpretrain'
+    )
+    assert network.blocks == ['blocks.0', 'blocks.1']
+    assert 'has no settings of a backbone' in refused(cfg, network, {0})

@@ -10,6 +10,7 @@ from mmcosub.analysis.orders import (
     greedy_order,
     greedy_steps,
     random_order,
+    require_smaller,
 )
 
 FULL = frozenset(range(4))
@@ -71,3 +72,9 @@ def test_given():
 def test_given_nonsense(order, said):
     with pytest.raises(ValueError, match=said):
         list(given_order(FULL, any_but_none, order))
+
+
+def test_nothing_can_be_left_out():
+    require_smaller(FULL, any_but_none)
+    with pytest.raises(ValueError, match=r'left out\. .*would be empty'):
+        require_smaller(frozenset({0}), any_but_none)

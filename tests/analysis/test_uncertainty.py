@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pytest
 import torch
+from mmcv.cnn.bricks.drop import DropPath
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
@@ -21,6 +22,7 @@ from mmcosub.analysis.predictions import (
     labels_of,
     probabilities_of,
 )
+from mmcosub.analysis.submodel import as_submodel
 from mmcosub.analysis.uncertainty import (
     SubmodelEnsemble,
     check_ranking,
@@ -126,10 +128,31 @@ def test_what_makes_no_ensemble(model):
         check_probabilities(types.SimpleNamespace(decode_head=head))
 
 
-def test_sites_by_drop_paths_that_are_called(model, batch):
-    assert find_called_sites(model, copy.deepcopy(batch)) == find_branches(
-        model.backbone
+class Odd(nn.Module):
+    """A block of a class that nobody knows, with one drop path for two branches."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.drop = DropPath(0.5)
+
+    def forward(self, x):
+        x = x + self.drop(self.first(x))
+        return x + self.drop(x.tanh())
+
+
+def test_unknown_blocks_are_drawn_by_their_drop_paths(model, batch):
+    known = find_called_sites(model, copy.deepcopy(batch))
+    assert known == find_branches(model.backbone)
+    odd = types.SimpleNamespace(
+        backbone=Odd().eval(), data_preprocessor=model.data_preprocessor
     )
+    sites = find_called_sites(odd, copy.deepcopy(batch))
+    assert rates_of(sites, {}).tolist() == [0.5, 0.5]  # each call is a branch
+    images = torch.randn(2, 3, 8, 8)
+    with torch.no_grad(), as_submodel(odd.backbone, sites, np.array([0.0, 2.0])):
+        found = odd.backbone(images)
+    torch.testing.assert_close(found, images + 2 * images.tanh())
 
 
 def test_probabilities_of_stock_predictions():

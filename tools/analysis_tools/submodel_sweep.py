@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         )
         from mmcosub.analysis.extraction import extractable
         from mmcosub.analysis.network import Network, evaluation_shape
-        from mmcosub.analysis.orders import given_order
+        from mmcosub.analysis.orders import given_order, require_smaller
         from mmcosub.analysis.progress import Bars
         from mmcosub.analysis.sweep_record import record_of
         from mmcosub.analysis.writing import write_json
@@ -149,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         why_not = network.why_not
         if args.extractable:
             why_not = extractable(cfg.model, network)
+        require_smaller(network.full, why_not)
         list(given_order(network.full, why_not, settings.given))  # is it one?
         test = Evaluation(runner, None, args.images, args.metric)
         images = training_images(cfg) if args.search == 'train' else None
