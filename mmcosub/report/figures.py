@@ -24,7 +24,9 @@ _INK, _MUTED, _GRID = '#010101', '#010102', '#010103'
 _VARIABLES = {_INK: 'var(--ink)', _MUTED: 'var(--muted)', _GRID: 'var(--line)'}
 _RUNS = [f'#0101{16 + i:02x}' for i in range(RUN_COLOURS)]
 _VARIABLES.update({colour: f'var(--run-{i})' for i, colour in enumerate(_RUNS)})
-_ACCENT = (29 / 255, 78 / 255, 216 / 255)  # of a matrix drawn as a picture
+_STEPS = [1, 2, 2.5, 5, 10]
+# Of a matrix drawn as a picture, to be seen on light and on dark.
+_ACCENT = (59 / 255, 130 / 255, 246 / 255)
 
 _STYLE: Any = {
     'font.size': 9,
@@ -107,9 +109,9 @@ def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str
                 gid=f'run-{line.run}',
             )
         axes.set_xlabel(unit)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
         axes.xaxis.set_major_formatter(FuncFormatter(_counted))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
         axes.set_xlim(left=0)
         return _svg(figure)

@@ -107,7 +107,8 @@ def find_file(name: str) -> Path | None:
             folders.append(Path(spec.submodule_search_locations[0], '.mim/configs'))
     for folder in folders:
         for path in sorted(folder.rglob(name)):
-            return path
+            if '_base_' not in path.parts:  # these are parts of configs
+                return path
     return None
 
 
