@@ -13,11 +13,13 @@ import numpy as np
 from records import Records
 from report import RECORDS, cell, gain, rows_of
 from settings import TEST_SEEDS, SceneRun
-from stages import NETWORKS, PRETRAINED
+from stages import NETWORKS, PLAIN, PRETRAINED, UNTAUGHT, chosen_for_scenes
 
 SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))
 TITLES = ('mIoU, %', 'pixel accuracy, %', 'NLL', 'calibration error, %')
 TRAININGS = ('plain', 'cosub')
+NO_TEACHING = 'two views, no teaching'
+AT_RATE = "plain, cosub's drop path"
 Cells = dict[tuple[str, str], dict[int, dict]]
 Results = list[tuple[SceneRun, dict]]
 
@@ -33,11 +35,18 @@ def results_of(records: Records, network: str, test: bool) -> Results:
     ]
 
 
-def by_cell(runs: Results) -> Cells:
-    """Results by (pretraining, training) and seed."""
+def by_cell(runs: Results, plain: SceneRun) -> Cells:
+    """Results by (pretraining, training) and seed.
+
+    Args:
+        runs (list[tuple[SceneRun, dict]]): Runs and results.
+        plain (SceneRun): Plain training as it was chosen.
+    """
     cells: Cells = defaultdict(dict)
     for run, result in runs:
-        training = TRAININGS[bool(run.scheme)]
+        training = NO_TEACHING if run.scheme == UNTAUGHT else 'cosub'
+        if not run.scheme:
+            training = 'plain' if run.rate == plain.rate else AT_RATE
         cells[run.pretrained, training][run.seed] = result
     return cells
 
@@ -46,7 +55,7 @@ def scores(cells: Cells) -> str:
     """Scores of each cell."""
     rows = []
     for start in PRETRAINED:
-        for training in TRAININGS:
+        for training in (*TRAININGS, AT_RATE, NO_TEACHING):
             results = cells[start, training]
             if results:
                 values = [
@@ -68,6 +77,8 @@ def differences(cells: Cells) -> str:
         for way in TRAININGS
     ]
     pairs += [
+        ('teaching itself, plain', ('plain', 'cosub'), ('plain', NO_TEACHING)),
+        ("over plain at cosub's rate", ('plain', 'cosub'), ('plain', AT_RATE)),
         ('both by cosub', ('cosub', 'cosub'), ('plain', 'plain')),
         ('pretraining at all, plain', ('plain', 'plain'), ('scratch', 'plain')),
     ]
@@ -109,11 +120,13 @@ def main() -> None:
         if chosen:
             print(f'### {network}: choosing rates, validation scenes\n')
             print(choices(chosen))
-        cells = by_cell(results_of(records, network, test=True))
-        if cells:
-            print(f'### {network}: test scenes\n')
-            print(scores(cells))
-            print(differences(cells))
+        runs = results_of(records, network, test=True)
+        if not runs:
+            continue
+        cells = by_cell(runs, chosen_for_scenes(records, network, PLAIN))
+        print(f'### {network}: test scenes\n')
+        print(scores(cells))
+        print(differences(cells))
         accuracies: dict[str, list[float]] = defaultdict(list)
         for (start, _), results in cells.items():
             if start != 'scratch':

@@ -225,14 +225,39 @@ def scene_table(records: Records, network: str) -> list[SceneRun]:
         records (Records): Results of earlier stages.
         network (str): One of NETWORKS.
     """
-    cells = []
-    for scheme in (PLAIN, COSUB):
-        best = tuned(records, _of_scene_rates(network, scheme), TUNING, 'miou')
-        cells += [replace(best, pretrained=start) for start in PRETRAINED]
+    chosen = [chosen_for_scenes(records, network, s) for s in (PLAIN, COSUB)]
+    cells = [replace(run, pretrained=how) for run in chosen for how in PRETRAINED]
+    return _over_scene_seeds('scene table', cells)
+
+
+def scene_controls(records: Records, network: str) -> list[SceneRun]:
+    """Two views that do not teach, and plain training at cosub's rate.
+
+    Both from plainly pretrained backbones.
+
+    Args:
+        records (Records): Results of earlier stages.
+        network (str): One of NETWORKS.
+    """
+    cosub = chosen_for_scenes(records, network, COSUB)
+    cells = [replace(cosub, scheme=scheme) for scheme in (UNTAUGHT, PLAIN)]
+    return _over_scene_seeds('scene controls', cells)
+
+
+def chosen_for_scenes(records: Records, network: str, scheme: dict) -> SceneRun:
+    """Segmentation by a scheme at the rate chosen for it.
+
+    Args:
+        records (Records): Results of the tuning.
+        network (str): One of NETWORKS.
+        scheme (dict): PLAIN or COSUB.
+    """
+    return tuned(records, _of_scene_rates(network, scheme), TUNING, 'miou')
+
+
+def _over_scene_seeds(stage: str, cells: list[SceneRun]) -> list[SceneRun]:
     return [
-        replace(run, stage='scene table', seed=seed)
-        for seed in SCENE_SEEDS
-        for run in cells
+        replace(run, stage=stage, seed=seed) for seed in SCENE_SEEDS for run in cells
     ]
 
 
@@ -243,7 +268,11 @@ STAGES: dict[str, Callable[[Records], list]] = {
     **{
         f'{name}, {network}': partial(stage, network=network)
         for network in NETWORKS
-        for name, stage in (('scene rates', scene_rates), ('scene table', scene_table))
+        for name, stage in (
+            ('scene rates', scene_rates),
+            ('scene table', scene_table),
+            ('scene controls', scene_controls),
+        )
     },
     'controls': controls,
     'variants': variants,
