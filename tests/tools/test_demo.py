@@ -1,4 +1,6 @@
+import argparse
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -57,3 +59,19 @@ def test_picture_shows_predictions_of_every_run(tmp_path):
     shown = {tuple(c) for c in picture[..., ::-1].reshape(-1, 3).tolist()}
     palette = DigitScenesDataset.METAINFO['palette']
     assert {tuple(palette[value]) for value in (1, 2, 3)} < shown
+
+
+def test_report_is_of_all_trainings(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(
+        tool, 'run', lambda name, command, log: commands.append(command)
+    )
+    args = argparse.Namespace(out=tmp_path, networks=['swin', 'vit'])
+    assert tool.report(args) == tmp_path / 'report.html'
+    ((script, _, page, *folders),) = commands
+    assert Path(script).is_file()
+    assert page == str(tmp_path / 'report.html')
+    runs = ('scratch', 'pretrained')
+    names = [f'{network}-{run}' for network in args.networks for run in runs]
+    names += ['swin-digits', 'vit-digits']
+    assert folders == [str(tmp_path / name) for name in names]
