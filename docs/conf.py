@@ -36,7 +36,6 @@ extensions = [
 ]
 include_patterns = ['*.md', 'docs/**', 'configs/*/README.md']
 exclude_patterns = ['.*', 'build', 'data', 'demo_output', 'work_dirs']
-suppress_warnings = ['etoc.glob']  # pages that are still to come
 external_toc_path = str(ROOT / 'docs' / 'site' / 'contents.yml')
 
 html_theme = 'furo'

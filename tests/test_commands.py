@@ -70,7 +70,9 @@ def check_script(
     args = parsed(script, argv, monkeypatch)
     config = getattr(args, 'config', None)
     scheme = getattr(args, 'co_train', None)
-    if scheme and not PLACEHOLDER.fullmatch(scheme):
+    if scheme and PLACEHOLDER.fullmatch(scheme):
+        args.co_train = None
+    elif scheme:
         assert scheme in list_schemes() or (ROOT / scheme).is_file()
     if not isinstance(config, str) or PLACEHOLDER.fullmatch(config):
         return
