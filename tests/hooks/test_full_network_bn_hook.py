@@ -12,7 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.engine import CoTrainingRunner, apply_scheme
 from mmcosub.engine.co_train import co_trained_model
-from mmcosub.hooks.full_network_bn_hook import FullNetworkBNHook, estimate_statistics
+from mmcosub.hooks.full_network_bn_hook import (
+    FullNetworkBNHook,
+    _no_drop_path,
+    estimate_statistics,
+)
 
 RESNET = dict(
     type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8,
@@ -115,3 +119,34 @@ def test_checkpoints_have_the_new_statistics(
 def test_bad_numbers(settings: dict) -> None:
     with pytest.raises(ValueError, match='must be 1 or more'):
         FullNetworkBNHook(**settings)
+
+
+@pytest.mark.parametrize('name', ['mmcv', 'timm', 'torchvision'])
+def test_statistics_are_of_the_whole_network(name: str) -> None:
+    """Whosever drop path it has, none drops while statistics are taken."""
+    import timm.layers
+    import torchvision.ops
+    from mmcv.cnn.bricks import DropPath
+
+    drop = {
+        'mmcv': lambda: DropPath(0.9),
+        'timm': lambda: timm.layers.DropPath(0.9),
+        'torchvision': lambda: torchvision.ops.StochasticDepth(0.9, 'row'),
+    }[name]()
+    seen: list[torch.Tensor] = []
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.drop = nn.BatchNorm2d(3), drop
+
+        def forward(self, images: torch.Tensor) -> None:
+            seen.append(self.drop(self.norm(images)))
+
+    model = Model().train()
+    with _no_drop_path(model):
+        model(torch.randn(64, 3, 2, 2))
+    assert (seen[-1].flatten(1).abs().sum(1) > 0).all()
+    assert drop.training
+    model(torch.randn(64, 3, 2, 2))
+    assert (seen[-1].flatten(1).abs().sum(1) == 0).any()
