@@ -47,31 +47,22 @@ def model_of(cfg: Config) -> Any:
     preprocessor = cfg.get('data_preprocessor')
     if preprocessor and 'data_preprocessor' not in settings:
         settings['data_preprocessor'] = preprocessor
-    return revert_sync_batchnorm(
-        MODELS.build(ConfigDict(without_starting_weights(settings)))
-    )
+    built = MODELS.build(ConfigDict(not_pretrained(settings)))
+    return revert_sync_batchnorm(built)
 
 
-def without_starting_weights(settings: Any) -> Any:
-    """A model's config less the files that its training has begun from.
+def not_pretrained(settings: Any) -> Any:
+    """A model's config without ``pretrained``, for which timm would download weights.
 
     Args:
         settings (Any): The config, or a part of it.
     """
     if isinstance(settings, dict):
-        return {
-            key: without_starting_weights(value)
-            for key, value in settings.items()
-            if not (key == 'init_cfg' and _is_pretrained(value))
-            and not (key == 'pretrained' and isinstance(value, str))
-        }
+        kept = {key: value for key, value in settings.items() if key != 'pretrained'}
+        return {key: not_pretrained(value) for key, value in kept.items()}
     if isinstance(settings, list | tuple):
-        return type(settings)(without_starting_weights(each) for each in settings)
+        return type(settings)(not_pretrained(each) for each in settings)
     return settings
-
-
-def _is_pretrained(init: Any) -> bool:
-    return isinstance(init, dict) and str(init.get('type')).endswith('Pretrained')
 
 
 def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> None:

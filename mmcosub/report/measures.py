@@ -32,7 +32,16 @@ def confusion(
         label (ndarray): Classes; what is no class is ignored.
         prediction (ndarray): Of the same shape.
         classes (int): Their number C.
+
+    Raises:
+        ValueError: If another class than these is predicted.
     """
+    if (highest := int(prediction.max(initial=0))) >= classes:
+        raise ValueError(
+            f'The model predicts class {highest} (from 0), and the data have {classes} '
+            'classes: set val_dataloader.dataset to data of the classes that it was '
+            'trained on with --cfg-options, or leave predictions out: --no-predictions.'
+        )
     known = (label >= 0) & (label < classes)
     pair = (torch.from_numpy(each[known]) for each in (prediction, label))
     return ConfusionMatrix.calculate(*pair, classes).numpy()

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import ConfigDict
 
 from mmcosub.report.gallery import most_wrong
-from mmcosub.report.loading import without_starting_weights
+from mmcosub.report.loading import not_pretrained
 from mmcosub.report.measures import class_iou, class_recall, confusion, share_right
 from mmcosub.report.predictions import Predictions
 from mmcosub.report.run import read_run
@@ -29,6 +29,11 @@ def test_a_class_that_is_nowhere_has_no_measure() -> None:
     matrix = confusion(np.array([0, 0]), np.array([0, 0]), 2)
     assert np.isnan(class_iou(matrix)).tolist() == [False, True]
     assert np.isnan(class_recall(matrix)).tolist() == [False, True]
+
+
+def test_a_class_that_the_data_do_not_have() -> None:
+    with pytest.raises(ValueError, match='predicts class 2 .* data have 2 classes'):
+        confusion(np.array([0, 1]), np.array([0, 2]), 2)
 
 
 def test_measures_are_those_that_training_logged(cosub_run: Path) -> None:
@@ -107,17 +112,11 @@ def test_no_data(cosub_run: Path, tmp_path: Path) -> None:
             Predictions(run.cfg, cosub_run / 'iter_6.pth')
 
 
-def test_weights_that_a_training_began_from_are_not_asked_for() -> None:
-    pretrained = dict(type='Pretrained', checkpoint='gone.pth')
-    model = ConfigDict(
-        pretrained='gone.pth',
-        backbone=dict(type='A', init_cfg=pretrained),
-        neck=dict(type='B', init_cfg=dict(type='Normal'), pretrained=None),
-    )
-    assert without_starting_weights(model) == dict(
-        backbone=dict(type='A'),
-        neck=dict(type='B', init_cfg=dict(type='Normal'), pretrained=None),
-    )
+def test_weights_to_begin_from_are_not_fetched() -> None:
+    backbone = dict(type='TIMMBackbone', pretrained=True, depths=(1, 2))
+    model = ConfigDict(pretrained='gone.pth', backbone=backbone, heads=[dict(a=1)])
+    expected = dict(backbone=dict(type='TIMMBackbone', depths=(1, 2)), heads=[{'a': 1}])
+    assert not_pretrained(model) == expected
 
 
 def test_the_most_wrong_ones() -> None:
