@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -112,6 +113,14 @@ def test_cam(run, classifier, tmp_path, capsys):
     assert "no layer 'head.x'" in said
 
 
+def test_cam_without_its_package(run, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pytorch_grad_cam', None)
+    monkeypatch.delitem(sys.modules, 'mmcosub.analysis.cam', raising=False)
+    argv = [run['image'], run['config'], run['checkpoint']]
+    said = refusal('analysis_tools/visualization_cam', capsys, *argv)
+    assert 'pip install --no-deps grad-cam ttach' in said
+
+
 @pytest.mark.parametrize(('tokens', 'grid'), [(16, (4, 4)), (17, (4, 4)), (8, (2, 4))])
 def test_tokens_become_the_map_they_are(tokens, grid):
     pytest.importorskip('pytorch_grad_cam')
@@ -172,6 +181,25 @@ def test_flops(run, capsys):
     assert 'mean of 3 draws' in lines[3]
     said = refusal('analysis_tools/get_flops', capsys, *argv[:3], '--draws', '0')
     assert '--draws must be 1 or more' in said
+
+
+def test_flops_of_a_classifier(classification_config, capsys):
+    argv = [str(classification_config), '--shape', '32', '--co-train', 'augpath']
+    tool('analysis_tools/get_flops').main([*argv, '--draws', '2'])
+    assert 'AugPath step' in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings('ignore:``build_pixel_sampler``:UserWarning')
+def test_flops_where_a_loss_looks_at_values(run):
+    """It cannot be counted without memory, and comes to the same."""
+    from mmcosub.analysis.arithmetic import count_work
+
+    cfg = Config.fromfile(run['config'])
+    plain = count_work(cfg, (32, 32))
+    cfg.model.decode_head.sampler = dict(
+        type='OHEMPixelSampler', thresh=0.7, min_kept=100
+    )
+    assert count_work(cfg, (32, 32)) == plain
 
 
 def test_work_is_what_runs(run):
