@@ -111,7 +111,7 @@ def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str
         axes.set_xlabel(unit)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
         axes.xaxis.set_major_formatter(FuncFormatter(_counted))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=_STEPS, min_n_ticks=3))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
         axes.set_xlim(left=0)
         return _svg(figure)

@@ -32,7 +32,7 @@ def test_a_class_that_is_nowhere_has_no_measure() -> None:
 
 
 def test_a_class_that_the_data_do_not_have() -> None:
-    with pytest.raises(ValueError, match='predicts class 2 .* data have 2 classes'):
+    with pytest.raises(ValueError, match=r'predicts class 2 .* data have 2 classes'):
         confusion(np.array([0, 1]), np.array([0, 2]), 2)
 
 
