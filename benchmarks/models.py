@@ -22,6 +22,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 SEGMENTORS = dict(
     swin='cosub/swin-tiny-patch4-window7_upernet-cosub_8xb2-160k_ade20k-512x512.py',
     vit='cosub/vit-small-p16_upernet-cosub_8xb2-160k_ade20k-512x512.py',
+    demo='digit_scenes/swin-mini_upernet-cosub_1xb32-2k_digit-scenes-32x32.py',
 )
 CLASSIFIER = 'cosub_pretrain/vit-small-p16_cosub_8xb256-400e_in1k-224.py'
 Call = Callable[[], object]
@@ -68,7 +69,8 @@ class Bench:
 
     def _sample(self, shape: tuple[int, int]) -> Any:
         if self.segments:
-            label = PixelData(data=torch.randint(0, 150, (1, *shape)))
+            classes = self.stock.decode_head.num_classes
+            label = PixelData(data=torch.randint(0, classes, (1, *shape)))
             sample = SegDataSample(gt_sem_seg=label, metainfo=self.meta)
         else:
             sample = DataSample().set_gt_label(int(torch.randint(1000, ())))
