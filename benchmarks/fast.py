@@ -14,8 +14,10 @@ parameters, images and gradients, relative.
 """
 
 import argparse
+import time
 from pathlib import Path
 
+import torch
 from arithmetic import account
 from models import CLASSIFIER, SEGMENTORS, Bench, Call
 from rich.progress import track
@@ -43,6 +45,9 @@ def parse_args() -> argparse.Namespace:
         '--groups', nargs='+', choices=GROUPS, default=list(GROUPS), metavar='GROUP',
         help=f'of {", ".join(GROUPS)} (default: all)',
     )  # fmt: skip
+    parser.add_argument(
+        '--cases', nargs='+', metavar='CASE', help='only these of each group'
+    )
     parser.add_argument('--batch', type=int, default=2, help='of segmentors')
     parser.add_argument('--size', type=int, default=512, help='of their images')
     parser.add_argument('--rounds', type=int, default=5)
@@ -54,6 +59,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--profile', action='store_true', help='print where the time goes, instead'
+    )
+    parser.add_argument(
+        '--processor-time',
+        action='store_true',
+        help='time of the processor in one thread, where others use the machine, too',
     )
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()
@@ -123,19 +133,26 @@ GROUPS = dict(
 
 def main() -> None:
     args = parse_args()
+    title, clock = __doc__.splitlines()[0], time.perf_counter
+    if args.processor_time:
+        torch.set_num_threads(1)
+        title, clock = f'{title} Processor time.', time.process_time
     result = {}
     for group in args.groups:
         cases = GROUPS[group](args.batch, args.size)
+        reference = next(iter(cases))
+        wanted = {reference, *(args.cases or cases)}
+        cases = {name: case for name, case in cases.items() if name in wanted}
         if args.profile:
             for name, case in cases.items():
                 print(f'{group}: {name}\n{shares(case)}\n')
             continue
-        rows = compare(cases, args.rounds, warmup=1)
+        rows = compare(cases, args.rounds, warmup=1, clock=clock)
         costs = {
             name: account(case, args.draws if name.startswith('cosub') else 1)
             for name, case in track(cases.items(), 'arithmetic and memory')
         }
-        work, memory = costs[next(iter(cases))]
+        work, memory = costs[reference]
         for name, row in rows.items():
             row['arithmetic'] = costs[name][0] / work
             row['over_arithmetic'] = row['ratio'] / row['arithmetic']
@@ -143,7 +160,7 @@ def main() -> None:
             row['at_most'] = AT_MOST.get(f'{group}: {name}')
             result[f'{group}: {name}'] = row
     if result:
-        report(__doc__.splitlines()[0], result, args.out)
+        report(title, result, args.out)
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ in its recipe, for plain training, too; the optimizer, the same for all, is left
 """
 
 import argparse
+import time
 from pathlib import Path
 
 import torch
@@ -37,7 +38,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--arch', default='deit-small', help="MMPretrain's ViT size")
     parser.add_argument('--batch', type=int, default=16, help='images a step')
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
+    parser.add_argument(
+        '--schemes', nargs='+', choices=SCHEMES, default=list(SCHEMES), metavar='NAME'
+    )
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument(
+        '--processor-time',
+        action='store_true',
+        help='time of the processor in one thread, where others use the machine, too',
+    )
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()
 
@@ -76,13 +85,18 @@ def main() -> None:
         return lambda: model.train_step(data, wrapper)
 
     cases = {'plain training': step(None)}
-    cases |= {name: step(scheme) for name, scheme in SCHEMES.items()}
+    cases |= {name: step(SCHEMES[name]) for name in args.schemes}
     title = f'{args.arch} at {args.size} pixels, batch {args.batch}, forward + backward'
-    result = compare(cases, args.rounds, warmup=1)
+    clock = time.perf_counter
+    if args.processor_time:
+        torch.set_num_threads(1)
+        title, clock = f'{title}, processor time', time.process_time
+    result = compare(cases, args.rounds, warmup=1, clock=clock)
 
     lean = {
         f'{name}, lean': step({**SCHEMES[name], 'lean': True})
         for name in ('AugMask 0.5', 'AugPath 0.5', 'group knowledge, 2 x 2')
+        if name in args.schemes
     }
     for case in lean.values():
         case()
