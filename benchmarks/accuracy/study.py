@@ -2,7 +2,7 @@
 """Plain training, cosub and controls on Fashion-MNIST, stage by stage.
 
 docs/accuracy.md has the protocol. A run whose settings have a record is not done
-again, so the command may be stopped at any moment and given again. `report.py` makes
+again, so the command may be stopped at any moment and given again. `tables.py` makes
 the tables and pictures.
 """
 

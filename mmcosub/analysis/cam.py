@@ -12,15 +12,6 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.utils.dl_utils import is_norm
 from torch import Tensor, nn
 
-try:
-    import pytorch_grad_cam
-except ImportError as error:
-    raise ImportError(
-        'Class activation maps need grad-cam: pip install --no-deps grad-cam ttach'
-        ' (its other requirements are here; opencv-python-headless would overwrite '
-        'opencv-python)'
-    ) from error
-
 
 class MeanLogit:
     """What is explained: a class's logit, the mean over the pixels predicted so.
@@ -68,8 +59,10 @@ def activation_map(
         class.
 
     Raises:
+        ImportError: If grad-cam is not installed.
         ValueError: If there is no such layer, class or method.
     """
+    grad_cam = _import_grad_cam()
     inputs = _inputs(model, image)
     with torch.no_grad():
         logits = model(inputs, mode='tensor')[0]
@@ -84,7 +77,7 @@ def activation_map(
     if name not in modules:
         near = ', '.join(key for key in modules if 'norm' in key or 'bn' in key)
         raise ValueError(f'There is no layer {name!r}. Norms are {near}.')
-    kind = getattr(pytorch_grad_cam, method, None)
+    kind = getattr(grad_cam, method, None)
     if not isinstance(kind, type):
         raise ValueError(
             f'grad-cam has no {method!r}; take GradCAM, GradCAMPlusPlus, ...'
@@ -95,10 +88,22 @@ def activation_map(
     ) as cam:
         heat = cam(inputs, [MeanLogit(category)])[0]
     heat = cv2.resize(heat, image.shape[1::-1])
-    shown = pytorch_grad_cam.utils.image.show_cam_on_image(
+    shown = grad_cam.utils.image.show_cam_on_image(
         np.float32(image) / 255, heat, use_rgb=False
     )
     return shown, name, category
+
+
+def _import_grad_cam() -> Any:
+    try:
+        import pytorch_grad_cam
+    except ImportError as error:
+        raise ImportError(
+            'Class activation maps need grad-cam: pip install --no-deps grad-cam ttach '
+            '(its other requirements are here; opencv-python-headless would overwrite '
+            'opencv-python)'
+        ) from error
+    return pytorch_grad_cam
 
 
 class _Logits(nn.Module):

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks' / 'accuracy'))
-import report
 import stages
 import study
+import tables
 from fashion import Batches, Images, subset
 from measures import calibration_error
 from records import Records
@@ -167,7 +167,7 @@ def test_calibration_error_by_hand():
 
 def test_interval_by_hand():
     # Mean 2, deviation 1, n = 3: t(0.975, 2) = 4.3027.
-    assert report.half_width([1.0, 2.0, 3.0]) == pytest.approx(
+    assert tables.half_width([1.0, 2.0, 3.0]) == pytest.approx(
         4.3027 / 3**0.5, rel=1e-4
     )
 
@@ -178,8 +178,8 @@ def test_report_pairs_seeds(tmp_path):
     for seed, (plain, other) in enumerate([(80.0, 81.0), (70.0, 71.0), (60.0, 61.0)]):
         records.add(Run('main', seed), result(plain))
         records.add(replace(cosub, seed=seed), result(other))
-    groups = report.grouped(records, test=True)
-    table = report.comparison(groups, 'plain, no drop path')
+    groups = tables.grouped(records, test=True)
+    table = tables.comparison(groups, 'plain, no drop path')
     line = next(line for line in table.splitlines() if 'cosub' in line)
     assert '| **+1.00 ± 0.00** |' in line
     assert '71.00 ± 24.84' in line

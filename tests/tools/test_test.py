@@ -14,6 +14,8 @@ from mmengine.config import ConfigDict
 from mmseg.visualization import SegLocalVisualizer
 from stock import segmentation_config, write_config
 
+from mmcosub.engine.data import configs_of_datasets
+
 FLAGS = {
     '--help',
     '--work-dir',
@@ -110,11 +112,11 @@ def test_show_and_save(
     assert len(list(tmp_path.glob('show/**/vis_image/*.png'))) == 4
 
 
-def test_datasets_inside_wrappers(test_tool: ModuleType) -> None:
+def test_datasets_inside_wrappers() -> None:
     leaves = [dict(pipeline=[i]) for i in range(3)]
     repeated = dict(type='RepeatDataset', dataset=leaves[0])
     cfg = ConfigDict(type='ConcatDataset', datasets=[repeated, *leaves[1:]])
-    assert [d.pipeline for d in test_tool.datasets(cfg)] == [[0], [1], [2]]
+    assert [d.pipeline for d in configs_of_datasets(cfg)] == [[0], [1], [2]]
 
 
 def test_tta_averages(

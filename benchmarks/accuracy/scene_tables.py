@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from records import Records
-from report import RECORDS, cell, gain, rows_of
 from settings import TEST_SEEDS, SceneRun
 from stages import NETWORKS, PLAIN, PRETRAINED, UNTAUGHT, chosen_for_scenes
+from tables import RECORDS, cell, gain, rows_of
 
 SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))
 TITLES = ('mIoU, %', 'pixel accuracy, %', 'NLL', 'calibration error, %')
