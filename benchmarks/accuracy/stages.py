@@ -156,15 +156,16 @@ def cost(records: Records) -> float:
     return float(np.median(ratios))
 
 
-def over_seeds(stage: str, methods: Iterable[Run]) -> list[Run]:
-    """The same runs with every seed of the comparison, seed by seed.
+def over_seeds(stage: str, methods: Iterable, seeds: Iterable[int] = SEEDS) -> list:
+    """The same runs with every seed, seed by seed.
 
     Args:
         stage (str): Stage.
-        methods (Iterable[Run]): One run a method.
+        methods (Iterable[Run | SceneRun]): One run a method.
+        seeds (Iterable[int]): The seeds. Defaults to those of the comparison.
     """
     methods = list(methods)
-    return [replace(run, stage=stage, seed=seed) for seed in SEEDS for run in methods]
+    return [replace(run, stage=stage, seed=seed) for seed in seeds for run in methods]
 
 
 # ---- what matters in cosub -------------------------------------------------------
@@ -186,9 +187,7 @@ def variants(records: Records) -> list[Run]:
     runs = [replace(cosub, scheme=scheme) for scheme in schemes]
     runs += [replace(run, rate=0.3) for run in runs[:2]]
     runs += [replace(cosub, ramp=0.5), replace(cosub, loss='bce')]
-    return [
-        replace(run, stage='variants', seed=seed) for seed in EXPLORING for run in runs
-    ]
+    return over_seeds('variants', runs, EXPLORING)
 
 
 # ---- scenes ----------------------------------------------------------------------
@@ -227,7 +226,7 @@ def scene_table(records: Records, network: str) -> list[SceneRun]:
     """
     chosen = [chosen_for_scenes(records, network, s) for s in (PLAIN, COSUB)]
     cells = [replace(run, pretrained=how) for run in chosen for how in PRETRAINED]
-    return _over_scene_seeds('scene table', cells)
+    return over_seeds('scene table', cells, SCENE_SEEDS)
 
 
 def scene_controls(records: Records, network: str) -> list[SceneRun]:
@@ -241,7 +240,7 @@ def scene_controls(records: Records, network: str) -> list[SceneRun]:
     """
     cosub = chosen_for_scenes(records, network, COSUB)
     cells = [replace(cosub, scheme=scheme) for scheme in (UNTAUGHT, PLAIN)]
-    return _over_scene_seeds('scene controls', cells)
+    return over_seeds('scene controls', cells, SCENE_SEEDS)
 
 
 def chosen_for_scenes(records: Records, network: str, scheme: dict) -> SceneRun:
@@ -253,12 +252,6 @@ def chosen_for_scenes(records: Records, network: str, scheme: dict) -> SceneRun:
         scheme (dict): PLAIN or COSUB.
     """
     return tuned(records, _of_scene_rates(network, scheme), TUNING, 'miou')
-
-
-def _over_scene_seeds(stage: str, cells: list[SceneRun]) -> list[SceneRun]:
-    return [
-        replace(run, stage=stage, seed=seed) for seed in SCENE_SEEDS for run in cells
-    ]
 
 
 STAGES: dict[str, Callable[[Records], list]] = {

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -12,6 +11,8 @@ from torch.utils.data import Dataset, Subset
 
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
+
+from .spread import evenly_spread
 
 HEADLINES = ('mIoU', 'accuracy/top1')
 """Metrics that a network is judged by unless another is named."""
@@ -132,7 +133,7 @@ def loader_of(
     if dataset is None and (images is None or images >= len(data)):
         return loop.dataloader
     count = min(images or len(data), len(data))
-    chosen = np.linspace(0, len(data) - 1, count).round().astype(int).tolist()
+    chosen = evenly_spread(len(data), count)
     cfg = {**runner.cfg.test_dataloader, 'dataset': Subset(data, chosen)}
     cfg['sampler'] = dict(type='DefaultSampler', shuffle=False)
     return runner.build_dataloader(cfg, seed=runner.seed)

@@ -33,14 +33,14 @@ def _fused(state: State) -> State:
 
 def _fused_weights(state: State) -> State:
     """The same of weights; DINOv3's keys have no bias, and timm keeps the others."""
-    biases = {}
-    for name in list(state):
-        match = re.fullmatch(r'(.+\.attn\.)([qkv])\w+\.bias', name)
-        if match:
-            bias, state = state[name], {k: v for k, v in state.items() if k != name}
-            if match[2] != 'k':
-                biases[f'{match[1]}{match[2]}_bias'] = bias
-    return {**_fused(state), **biases}
+    rest: State = {}
+    for name, value in state.items():
+        match = re.fullmatch(r'(.+\.attn\.)(query|key|value)\.bias', name)
+        if not match:
+            rest[name] = value
+        elif match[2] != 'key':
+            rest[f'{match[1]}{match[2][0]}_bias'] = value
+    return _fused(rest)
 
 
 _EMBEDDINGS = [

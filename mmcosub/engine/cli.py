@@ -16,7 +16,7 @@ from mmcosub.checkpoints import use_reader
 
 from .co_train import apply_scheme
 from .default_rate import set_default_rate
-from .errors import OptionsAction
+from .errors import OptionsAction, add_debug_argument
 from .settings import check_carry_over, check_launcher, check_options, check_scheme
 
 
@@ -26,12 +26,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     Args:
         parser (ArgumentParser): Parser to add them to.
     """
-    parser.add_argument(
-        '--work-dir',
-        metavar='DIR',
-        help="folder for logs and checkpoints (default: the config's, or else "
-        './work_dirs/CONFIG_NAME)',
-    )
+    add_work_dir_argument(parser, 'logs and checkpoints')
     add_config_arguments(parser)
     parser.add_argument(
         '--launcher',
@@ -55,12 +50,61 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
+    """Add the argument on the work directory.
+
+    Args:
+        parser (ArgumentParser): Parser to add it to.
+        what (str): What is written there, for the help.
+    """
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help=f"folder for {what} (default: the config's, or else "
+        './work_dirs/CONFIG_NAME)',
+    )
+
+
+def add_shape_argument(parser: ArgumentParser) -> None:
+    """Add the argument on the size of made images.
+
+    Args:
+        parser (ArgumentParser): Parser to add it to.
+    """
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='height and width of images, or one number for both (default: 512 for '
+        'segmentors, 224 for classifiers)',
+    )
+
+
+def require_positive(args: Namespace, *names: str) -> None:
+    """Refuse arguments below 1.
+
+    Args:
+        args (Namespace): The arguments.
+        *names (str): Which of them.
+
+    Raises:
+        ValueError: If one is, naming its flag.
+    """
+    for name in names:
+        if getattr(args, name) < 1:
+            raise ValueError(f'--{name.replace("_", "-")} must be 1 or more.')
+
+
 def add_config_arguments(parser: ArgumentParser) -> None:
     """Add the arguments on the config and on what is let in.
+
+    :func:`load_config` needs no more, in one process and without faster parts.
 
     Args:
         parser (ArgumentParser): Parser to add them to.
     """
+    parser.set_defaults(work_dir=None, launcher='none', fast=False, local_rank=0)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -75,9 +119,7 @@ def add_config_arguments(parser: ArgumentParser) -> None:
         action='store_true',
         help='open checkpoints that bring Python objects, which could run any code',
     )
-    parser.add_argument(
-        '--debug', action='store_true', help='show where every error is from'
-    )
+    add_debug_argument(parser)
 
 
 def load_config(args: Namespace) -> Config:

@@ -62,6 +62,17 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(STATUS, f'{self.prog}: error: {said} (--help lists the arguments)\n')
 
 
+def add_debug_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that :func:`explained_errors` goes by.
+
+    Args:
+        parser (ArgumentParser): Parser to add it to.
+    """
+    parser.add_argument(
+        '--debug', action='store_true', help='show where every error is from'
+    )
+
+
 class OptionsAction(DictAction):
     """MMEngine's ``KEY=VALUE`` arguments, with an error for what is none."""
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmcosub.analysis.spread import evenly_spread
+
 from .figures import Line, draw_lines
 from .records import Records
 
@@ -143,7 +145,7 @@ def _rows(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:
     """A few of the values as a table, where the longest line has points."""
     longest = max(lines, key=lambda line: len(line.points)).points
     number = min(_ROWS, len(longest))
-    picked = np.linspace(0, len(longest) - 1, number).round().astype(int)
+    picked = evenly_spread(len(longest), number)
     rows = []
     for at in (longest[i][0] for i in picked):
         cells = []

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mmcosub.analysis.spread import evenly_spread
+
 from .pictures import classes_uri, image_uri, share_uri
 from .predictions import Predictions, Sample
 
@@ -71,7 +73,7 @@ def make_galleries(
     """
     right = np.mean([shares for *_, shares in runs], axis=0)
     number = min(_SPREAD, len(right))
-    spread = np.linspace(0, len(right) - 1, number).round().astype(int).tolist()
+    spread = evenly_spread(len(right), number)
     galleries = [_gallery('Images, evenly spread over the data', spread, runs)]
     if worst := most_wrong(right, _WORST):
         galleries.append(_gallery('Images that are most wrong', worst, runs))
@@ -94,7 +96,7 @@ def most_wrong(right: NDArray[np.float64], number: int) -> list[int]:
     last = right[order[number - 1]]
     surely = [i for i in order if right[i] < last]
     equal = [i for i in order if right[i] == last]
-    picked = np.linspace(0, len(equal) - 1, number - len(surely)).round().astype(int)
+    picked = evenly_spread(len(equal), number - len(surely))
     return surely + [equal[i] for i in picked]
 
 

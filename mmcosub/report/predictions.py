@@ -23,6 +23,7 @@ from torch.utils.data import Subset
 
 from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
 from mmcosub.analysis.network import backbone_of
+from mmcosub.analysis.spread import evenly_spread
 from mmcosub.analysis.submodel import as_submodel
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, use_reader
 
@@ -97,7 +98,7 @@ class Predictions:
         self.loader = loader
         self.total = total = len(self.dataset)
         number = total if images is None else min(images, total)
-        self.indices = np.linspace(0, total - 1, number).round().astype(int).tolist()
+        self.indices = evenly_spread(total, number)
         meta = getattr(self.dataset, 'metainfo', None) or {}
         self.classes = [str(name) for name in meta.get('classes') or ()]
         palette = meta.get('palette')

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch.utils.benchmark import Timer
 
-from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.cli import (
+    add_common_arguments,
+    add_shape_argument,
+    load_config,
+    require_positive,
+)
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 
@@ -25,14 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="a step of training, by the config's scheme if it has one",
     )
     parser.add_argument('--co-train', metavar='NAME_OR_FILE', help='with --train: by')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        metavar='N',
-        help='height and width of images, or one number for both (default: 512 for '
-        'segmentors, 224 for classifiers)',
-    )
+    add_shape_argument(parser)
     parser.add_argument(
         '--batch-size', type=int, help='images (default: 1; of a step of training, 2)'
     )
@@ -63,9 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         from mmcosub.engine.prediction import device_of
 
-        for flag in ('batch_size', 'repeat_times'):
-            if getattr(args, flag) < 1:
-                raise ValueError(f'--{flag.replace("_", "-")} must be 1 or more.')
+        require_positive(args, 'batch_size', 'repeat_times')
         shape = image_shape(args.shape, cfg)
         scheme = cfg.get('scheme') if args.train else None
         device = device_of(args.device)

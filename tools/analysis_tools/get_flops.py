@@ -4,7 +4,12 @@
 import argparse
 from collections.abc import Sequence
 
-from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.cli import (
+    add_common_arguments,
+    add_shape_argument,
+    load_config,
+    require_positive,
+)
 from mmcosub.engine.co_train import list_schemes
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
@@ -21,14 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
         'long as it takes to compute it.'
     )
     parser.add_argument('config', help='config file, or PACKAGE::FILE')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        metavar='N',
-        help='height and width of images, or one number for both (default: 512 for '
-        'segmentors, 224 for classifiers)',
-    )
+    add_shape_argument(parser)
     parser.add_argument(
         '--co-train',
         metavar='NAME_OR_FILE',
@@ -52,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
     with explained_errors(parser.prog, args.debug):
-        for flag in ('batch_size', 'draws'):
-            if getattr(args, flag) < 1:
-                raise ValueError(f'--{flag.replace("_", "-")} must be 1 or more.')
+        require_positive(args, 'batch_size', 'draws')
         cfg = load_config(args)
         cfg.fast = args.fast  # else every config is counted as the stock model it is
         import_stack_quietly()

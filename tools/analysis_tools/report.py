@@ -5,7 +5,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.engine.errors import OneLineParser, OptionsAction, explained_errors
+from mmcosub.engine.errors import (
+    OneLineParser,
+    OptionsAction,
+    add_debug_argument,
+    explained_errors,
+)
 from mmcosub.stack import import_stack_quietly
 
 
@@ -59,9 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='open checkpoints that bring Python objects, which could run any code',
     )
-    parser.add_argument(
-        '--debug', action='store_true', help='show where every error is from'
-    )
+    add_debug_argument(parser)
     return parser
 
 

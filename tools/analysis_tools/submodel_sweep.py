@@ -13,7 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.cli import add_config_arguments, load_config
+from mmcosub.engine.cli import (
+    add_config_arguments,
+    add_work_dir_argument,
+    load_config,
+)
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 
@@ -91,14 +95,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="height and width of the image for work and time (default: the config's)",
     )
     parser.add_argument('--seed', type=int, default=0, help='of the random orders')
-    parser.add_argument(
-        '--work-dir',
-        metavar='DIR',
-        help="folder for the results (default: the config's, or else "
-        './work_dirs/CONFIG_NAME)',
-    )
+    add_work_dir_argument(parser, 'the results')
     add_config_arguments(parser)
-    parser.set_defaults(launcher='none', fast=False, local_rank=0)
     return parser
 
 

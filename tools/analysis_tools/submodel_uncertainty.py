@@ -13,12 +13,15 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmcosub.analysis.disagreement import SCORES
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.cli import add_config_arguments, load_config
+from mmcosub.engine.cli import (
+    add_config_arguments,
+    add_work_dir_argument,
+    load_config,
+)
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
-
-SCORES = ('entropy', 'mutual_information', 'disagreement')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -55,14 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--no-pictures', action='store_true', help='do not draw where they disagree'
     )
     parser.add_argument('--seed', type=int, default=0, help='of the submodels')
-    parser.add_argument(
-        '--work-dir',
-        metavar='DIR',
-        help="folder for the results (default: the config's, or else "
-        './work_dirs/CONFIG_NAME)',
-    )
+    add_work_dir_argument(parser, 'the results')
     add_config_arguments(parser)
-    parser.set_defaults(launcher='none', fast=False, local_rank=0)
     return parser
 
 

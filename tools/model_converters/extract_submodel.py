@@ -61,7 +61,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--overwrite', action='store_true', help='replace OUT')
     add_config_arguments(parser)
-    parser.set_defaults(launcher='none', fast=False, local_rank=0, work_dir=None)
     return parser
 
 

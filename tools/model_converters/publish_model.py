@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Sequence
 
 from mmcosub.checkpoints.publishing import publish
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -17,9 +17,7 @@ def make_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='of a run with EMAHook, the trained weights rather than their average',
     )
-    parser.add_argument(
-        '--debug', action='store_true', help='show where every error is from'
-    )
+    add_debug_argument(parser)
     return parser
 
 
