@@ -3,7 +3,6 @@
 Shapes: ``B`` images, ``C`` classes.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmcosub.engine.co_train import accelerated_model, co_trained_model
+from mmcosub.engine.model_settings import model_settings
 from mmcosub.models.attention import accelerate_attention
 
 Batch = tuple[Tensor, list]
@@ -53,9 +53,7 @@ def build_model(cfg: Config, scheme: dict | None = None) -> Any:
             plain training.
     """
     init_default_scope(cfg.get('default_scope') or 'mmseg')
-    model: Any = copy.deepcopy(cfg.model)
-    if cfg.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model: Any = model_settings(cfg)
     if cfg.get('fast'):
         model = accelerated_model(model)
     if scheme:

@@ -1,11 +1,13 @@
 from typing import Any
 
 import torch
+from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
 from mmcosub.models import fold_norms
 from mmcosub.registry import RUNNERS
 
+from .model_settings import without_pretrained
 from .runner import CoTrainingRunner, unwrapped
 
 
@@ -21,6 +23,16 @@ class EvaluationRunner(CoTrainingRunner):
 
     def dump_config(self) -> None:
         """Leave the work directory's config alone: it is that of training."""
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model, and fetch no weights that the checkpoint's replace.
+
+        Args:
+            model (nn.Module | dict): A model or its config.
+        """
+        return super().build_model(
+            without_pretrained(model) if isinstance(model, dict) else model
+        )
 
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object

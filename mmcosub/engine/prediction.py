@@ -9,14 +9,18 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, init_default_scope
-from mmpretrain.apis import ImageClassificationInferencer, get_model
+from mmpretrain.apis import ImageClassificationInferencer
 from mmpretrain.visualization import UniversalVisualizer
-from mmseg.apis import inference_model, init_model
+from mmseg.apis import inference_model
 from mmseg.visualization import SegLocalVisualizer
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
+from mmcosub.registry import MODELS
+
+from .model_settings import model_settings
 
 
 def load_model(
@@ -25,8 +29,9 @@ def load_model(
     """Build a config's stock model with the weights of a checkpoint, to predict.
 
     As ``mmseg.apis.init_model`` and ``mmpretrain.get_model`` do, whose functions for
-    single images work on it; but a checkpoint that does not fit is refused, and no code
-    in it is run unless ``cfg.trust_checkpoint`` is set.
+    single images work on it; but nothing is fetched for the weights to replace, a
+    checkpoint that does not fit is refused, and no code in it is run unless
+    ``cfg.trust_checkpoint`` is set.
 
     Args:
         cfg (Config): Config of a segmentor or classifier.
@@ -44,15 +49,11 @@ def load_model(
     """
     device = device_of(device)
     cfg = copy.deepcopy(cfg)
-    scope = cfg.get('default_scope') or 'mmseg'
-    init_default_scope(scope)
-    if scope == 'mmpretrain':
-        model = get_model(cfg, pretrained=False, device=device)
-    else:
-        if cfg.get('test_dataloader'):  # not every config names its pipeline
-            cfg.setdefault('test_pipeline', cfg.test_dataloader.dataset.pipeline)
-        model = init_model(cfg, None, device)
-    model.cfg = cfg
+    init_default_scope(cfg.get('default_scope') or 'mmseg')
+    model = stock_model(cfg).to(device)
+    if cfg.get('test_dataloader'):  # not every config names its pipeline
+        cfg.setdefault('test_pipeline', cfg.test_dataloader.dataset.pipeline)
+    model.cfg = model._config = cfg
     model.dataset_meta = model._dataset_meta = _dataset_meta(cfg)
     if checkpoint is not None:
         read = read_checkpoint(checkpoint, trust=bool(cfg.get('trust_checkpoint')))
@@ -61,6 +62,16 @@ def load_model(
         kept = meta.get('dataset_meta') if isinstance(meta, dict) else None
         model.dataset_meta.update(kept or {})
     return model
+
+
+def stock_model(cfg: Config) -> Any:
+    """Build a config's stock model with random weights, for one process to predict.
+
+    Args:
+        cfg (Config): Config of a segmentor or classifier. The default scope has to be
+            its own.
+    """
+    return revert_sync_batchnorm(MODELS.build(model_settings(cfg))).eval()
 
 
 def device_of(name: str | None) -> str:

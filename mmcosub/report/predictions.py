@@ -26,8 +26,9 @@ from mmcosub.analysis.network import backbone_of
 from mmcosub.analysis.spread import evenly_spread
 from mmcosub.analysis.submodel import as_submodel
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, use_reader
+from mmcosub.engine.prediction import stock_model
 
-from .loading import compare_classes, model_of, validation_data
+from .data import compare_classes, validation_data
 from .measures import confusion, share_right
 
 
@@ -94,7 +95,7 @@ class Predictions:
             )
         with DefaultScope.overwrite_default_scope(self.scope):
             self.dataset: Any = validation_data(loader['dataset'])
-            self.model: Any = model_of(cfg)
+            self.model = stock_model(cfg)
         self.loader = loader
         self.total = total = len(self.dataset)
         number = total if images is None else min(images, total)
@@ -107,7 +108,6 @@ class Predictions:
         compare_classes(saved, self.classes, checkpoint)
         load_for_prediction(self.model, saved, str(checkpoint))
         self.model.to(get_device())
-        self.model.eval()
         self.submodels = self._draw(cfg.get('scheme'), submodels)
 
     def evaluate(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

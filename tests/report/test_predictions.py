@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.config import ConfigDict
 
 from mmcosub.report.gallery import most_wrong
-from mmcosub.report.loading import not_pretrained
 from mmcosub.report.measures import class_iou, class_recall, confusion, share_right
 from mmcosub.report.predictions import Predictions
 from mmcosub.report.run import read_run
@@ -110,13 +108,6 @@ def test_no_data(cosub_run: Path, tmp_path: Path) -> None:
         run = read_run(cosub_run, {f'val_dataloader.dataset.{change}': str(tmp_path)})
         with pytest.raises(ValueError, match=r'validation.*data_root=FOLDER'):
             Predictions(run.cfg, cosub_run / 'iter_6.pth')
-
-
-def test_weights_to_begin_from_are_not_fetched() -> None:
-    backbone = dict(type='TIMMBackbone', pretrained=True, depths=(1, 2))
-    model = ConfigDict(pretrained='gone.pth', backbone=backbone, heads=[dict(a=1)])
-    expected = dict(backbone=dict(type='TIMMBackbone', depths=(1, 2)), heads=[{'a': 1}])
-    assert not_pretrained(model) == expected
 
 
 def test_the_most_wrong_ones() -> None:

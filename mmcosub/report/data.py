@@ -1,14 +1,10 @@
-"""The model and the data of a run, as its config has them."""
+"""The data of a run, as its config has them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
-from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS
-
-from mmcosub.registry import MODELS
 
 
 def validation_data(dataset: Any) -> Any:
@@ -35,34 +31,6 @@ def validation_data(dataset: Any) -> Any:
             'predictions out: --no-predictions.'
         )
     return built
-
-
-def model_of(cfg: Config) -> Any:
-    """The stock model of a config, for one process.
-
-    Args:
-        cfg (Config): The config.
-    """
-    settings = {**cfg.model}
-    preprocessor = cfg.get('data_preprocessor')
-    if preprocessor and 'data_preprocessor' not in settings:
-        settings['data_preprocessor'] = preprocessor
-    built = MODELS.build(ConfigDict(not_pretrained(settings)))
-    return revert_sync_batchnorm(built)
-
-
-def not_pretrained(settings: Any) -> Any:
-    """A model's config without ``pretrained``, for which timm would download weights.
-
-    Args:
-        settings (Any): The config, or a part of it.
-    """
-    if isinstance(settings, dict):
-        kept = {key: value for key, value in settings.items() if key != 'pretrained'}
-        return {key: not_pretrained(value) for key, value in kept.items()}
-    if isinstance(settings, list | tuple):
-        return type(settings)(not_pretrained(each) for each in settings)
-    return settings
 
 
 def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> None:

@@ -1,0 +1,39 @@
+"""The model of a config whose weights come from a checkpoint."""
+
+import copy
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+
+def model_settings(cfg: Config) -> ConfigDict:
+    """A config's model, with its preprocessor and without ``pretrained``.
+
+    Args:
+        cfg (Config): The config. It stays as it is.
+    """
+    model = without_pretrained(copy.deepcopy(cfg.model))
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
+    return model
+
+
+def without_pretrained(settings: Any) -> Any:
+    """A model's config that asks for no weights to begin from.
+
+    timm's networks would fetch them as soon as they are built, for a checkpoint to take
+    their place.
+
+    Args:
+        settings (Any): The config, or a part of it.
+    """
+    if isinstance(settings, dict):
+        kept = ConfigDict({k: without_pretrained(v) for k, v in settings.items()})
+        # MMSegmentation's fetches them unless it is told not to.
+        timm = str(kept.get('type')).rpartition('.')[2] == 'TIMMBackbone'
+        if timm or kept.get('pretrained'):
+            kept['pretrained'] = False if timm or kept.pretrained is True else None
+        return kept
+    if isinstance(settings, list | tuple):
+        return type(settings)(without_pretrained(each) for each in settings)
+    return settings
