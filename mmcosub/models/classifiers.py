@@ -1,18 +1,20 @@
 """Co-training wrappers of mmpretrain's classifiers.
 
-Shapes: ``V`` views, ``B`` images, ``C`` classes.
+Shapes: ``V`` views, ``B`` images, ``C`` classes, ``K`` logits an image and class, where
+a head has several.
 """
 
 from typing import Any
 
+import torch
 from mmengine.logging import print_log
 from mmpretrain.models.classifiers import ImageClassifier, TimmClassifier
-from mmpretrain.models.heads import ClsHead, ConformerHead
+from mmpretrain.models.heads import ClsHead, ConformerHead, EfficientFormerClsHead
 from mmpretrain.models.heads.multi_label_cls_head import MultiLabelClsHead
 from torch import Tensor, nn
 
 from mmcosub.losses import activations
-from mmcosub.registry import MODELS
+from mmcosub.registry import MODELS, SCHEMES, build
 from mmcosub.schemes import Pass, Scheme
 
 from .co_training import CoTraining, weighted_losses
@@ -67,7 +69,7 @@ class CoTrainingClassifier(CoTraining):
         Args:
             iteration (Iteration): The iteration.
             done (Pass): What the pass of the V views has computed.
-            logits (Tensor): Logits of shape (V * B, C).
+            logits (Tensor): Logits of shape (V * B, C) or (V * B, C, K).
             data_samples (list[DataSample]): Labels of the B images, hard or soft.
             label_loss (Callable): The stock ``label_loss(logits, data_samples)``.
 
@@ -87,6 +89,7 @@ class CoTrainingClassifier(CoTraining):
         for v, term in terms.items():
             iteration.add(f'label_view{v}', term['loss'])
         loss = iteration.teach('head', views, of_views)
+        loss = loss * logits.shape[2:].numel()  # from their mean to their sum
         iteration.add('co_training', loss)
         iteration.note_agreement('head')
         losses['loss_co_training'] = loss
@@ -116,21 +119,15 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
 
     def __init__(self, scheme: dict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        head = self.head
-        if head is None:
+        check_head(self.head)
+        built = build(SCHEMES, scheme)
+        if built.objectives and isinstance(self.head, ConformerHead):
             raise ValueError(
-                'The classifier has no head, so there are no logits to teach by. Set '
-                'model.head.'
+                'ConformerHead has two logits for every image and class, so further '
+                f'objectives of {type(built).__name__} are not defined there. Set '
+                'scheme.intermediate, scheme.representation and scheme.kernel to 0.'
             )
-        of_logits = (ClsHead.loss, MultiLabelClsHead.loss)
-        several = isinstance(head, ConformerHead)  # two logits an image
-        if several or getattr(type(head), 'loss', None) not in of_logits:
-            raise ValueError(
-                f'The loss of {type(head).__name__} is not one of class logits, so '
-                'views cannot teach each other there. Use a head with the loss of '
-                'ClsHead (LinearClsHead, VisionTransformerClsHead, ...).'
-            )
-        self.init_classifier(scheme, head.loss_module)
+        self.init_classifier(built, self.head.loss_module)
 
     def pass_loss(
         self,
@@ -157,7 +154,45 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
             features = self.neck(features)
         logits = self.head(features)
         label_loss = self.head._get_loss
+        if isinstance(self.head, ConformerHead):
+            # One of convolutions and one of tokens, whose label losses are added up. So
+            # each learns from its like of the other views, and that is added up, too.
+            logits = torch.stack(logits, dim=2)
+            label_loss = self._sum_of_label_losses
         return self.logit_losses(iteration, done, logits, data_samples, label_loss)
+
+    def _sum_of_label_losses(self, logits: Tensor, data_samples: list) -> dict:
+        """The stock losses of logits of shape (B, C, K)."""
+        return self.head._get_loss(logits.unbind(dim=2), data_samples)
+
+
+def check_head(head: Any) -> None:
+    """Refuse a head of mmpretrain's without a loss of class logits.
+
+    Args:
+        head (nn.Module, optional): The classifier's head.
+
+    Raises:
+        ValueError: If there is none, or it has another loss.
+    """
+    if head is None:
+        raise ValueError(
+            'The classifier has no head, so there are no logits to teach by. Set '
+            'model.head.'
+        )
+    if isinstance(head, EfficientFormerClsHead):
+        if head.dist:
+            raise ValueError(
+                'MMPretrain does not train the distilled EfficientFormer. Set '
+                'model.head.distillation=False.'
+            )
+        return
+    if getattr(type(head), 'loss', None) not in (ClsHead.loss, MultiLabelClsHead.loss):
+        raise ValueError(
+            f'The loss of {type(head).__name__} is not one of class logits, so '
+            'views cannot teach each other there. Use a head with the loss of '
+            'ClsHead (LinearClsHead, VisionTransformerClsHead, ...).'
+        )
 
 
 @MODELS.register_module()

@@ -42,6 +42,35 @@ def timm_config(loss):
     )
 
 
+def conformer_config(rate=0.4, **head):
+    arch = dict(embed_dims=16, depths=6, channel_ratio=1, num_heads=2)
+    backbone = dict(type='Conformer', arch=arch, base_channels=4, drop_path_rate=rate)
+    head = {
+        'type': 'ConformerHead',
+        'num_classes': 5,
+        'in_channels': [16, 16],
+        **head,
+    }
+    return dict(type='ImageClassifier', backbone=backbone, head=head)
+
+
+def efficientformer_config(**head):
+    arch = dict(layers=[1, 2], embed_dims=[8, 16], downsamples=[False, True], vit_num=0)
+    backbone = dict(
+        type='EfficientFormer',
+        arch=arch,
+        drop_path_rate=0.4,
+        reshape_last_feat=True,
+        out_indices=1,
+    )
+    return dict(
+        type='ImageClassifier',
+        backbone=backbone,
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='EfficientFormerClsHead', num_classes=5, in_channels=16, **head),
+    )
+
+
 def build(cfg, scheme=None):
     init_default_scope('mmpretrain')
     if scheme:
@@ -207,6 +236,78 @@ def test_weight_and_rates_zero_is_the_stock_model():
     assert set(ours.state_dict()) == set(stock.state_dict())
     stock.eval(), ours.eval()
     assert torch.equal(stock(images), ours(images))
+
+
+def test_two_logits_teach_their_like():
+    # Each of Conformer's two: as with one, and the sum of both.
+    loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')
+    model = build(conformer_config(loss=loss), dict(type='Cosub')).double()
+    images, _, _ = mixed_batch()
+    labels = torch.arange(3)
+    samples = [DataSample().set_gt_label(i) for i in labels]
+    seen = []
+    model.head.register_forward_hook(lambda *args: seen.append(args[-1]))
+    losses = model.loss(images.double(), samples)
+    total, _ = model.parse_losses(losses)
+    got = torch.autograd.grad(total, seen[0], retain_graph=True)
+
+    pairs = [z.detach().requires_grad_() for z in seen[0]]
+    assert not torch.equal(*pairs)
+    label = peer = 0.0
+    for z in pairs:
+        z1, z2 = z.chunk(2)
+        for student, teacher in ((z1, z2), (z2, z1)):
+            label += F.cross_entropy(student, labels, label_smoothing=0.1) / 4
+            peer += F.cross_entropy(student, teacher.detach().softmax(1)) / 4
+    torch.testing.assert_close(losses['loss'], label)
+    torch.testing.assert_close(losses['loss_co_training'], peer)
+    expected = torch.autograd.grad(label + peer, pairs)
+    torch.testing.assert_close(list(got), list(expected))
+    classes = torch.stack([z.argmax(1) for z in pairs]).unflatten(1, (2, 3))
+    same = (classes[:, 0] == classes[:, 1]).double().mean()
+    assert model.telemetry['agreement'] == pytest.approx(same.item())
+
+
+def test_two_logits_without_views_are_stock():
+    cfg = conformer_config(rate=0.0)
+    stock, ours = build(cfg), build(cfg, dict(type='Cosub', weight=0.0))
+    images, samples, _ = mixed_batch()
+    found = []
+    for model in (stock, ours):
+        model.double()
+        total, _ = model.parse_losses(model.loss(images.double(), samples))
+        total.backward()
+        grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        found.append((total, grads))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-12)
+    ours.load_state_dict(stock.state_dict(), strict=True)
+    stock.eval(), ours.eval()
+    expected, got = stock.predict(images.double()), ours.predict(images.double())
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a.pred_score, b.pred_score)
+
+
+@pytest.mark.parametrize('way', ['intermediate', 'representation', 'kernel'])
+def test_further_objectives_of_two_logits_are_refused(way):
+    scheme = {'type': 'Collaboration', way: 0.1}
+    with pytest.raises(ValueError, match=f'two logits .*scheme.{way}'):
+        build(conformer_config(), scheme)
+
+
+def test_efficientformer_trains_undistilled():
+    scheme = dict(type='Cosub')
+    with pytest.raises(ValueError, match=r'Set model.head.distillation=False'):
+        build(efficientformer_config(), scheme)
+    model = build(efficientformer_config(distillation=False), scheme)
+    images, _, _ = mixed_batch()
+    labels = torch.arange(3)
+    samples = [DataSample().set_gt_label(i) for i in labels]
+    seen = []
+    model.head.register_forward_hook(lambda *args: seen.append(args[-1]))
+    losses = model.loss(images, samples)
+    expected = sum(F.cross_entropy(z, labels) for z in seen[0].chunk(2)) / 4
+    torch.testing.assert_close(losses['loss'], expected)
+    assert losses['loss_co_training'] > 0
 
 
 def test_head_without_logits_is_refused():
