@@ -3,10 +3,11 @@
 import copy
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
@@ -64,13 +65,34 @@ def accepted(case: Case, model: dict) -> dict[str, Any]:
 
 
 def why_not(model: dict, refusal: Exception) -> dict[str, Any]:
-    """Whether it is co-training that refuses, or the stock model cannot be built."""
+    """Whether it is co-training that refuses, or the stock package does."""
     try:
         with without_memory():
             MODELS.build(copy.deepcopy(model))
     except Exception as error:  # anything at all: it is the stock config's
         return dict(status='not built', reason=first_line(error))
+    reason = untrained(model)
+    if reason:
+        return dict(status='not trained', reason=reason)
     return dict(status='refused', reason=first_line(refusal), fast=fast_heads(model))
+
+
+def untrained(model: dict) -> str | None:
+    """Why nobody trains a stock classifier, or None if one can."""
+    if 'decode_head' in model or model['type'] != 'ImageClassifier':
+        return None
+    head = model.get('head')
+    if head is None:
+        return 'It has no head, and is there for its features'
+    if model['backbone'].get('deploy'):
+        return 'Its branches are folded into one convolution for deployment'
+    distilled = head['type'] in ('LeViTClsHead', 'EfficientFormerClsHead')
+    if distilled and head.get('distillation', True):
+        return (
+            'MMPretrain does not train it distilled. With '
+            'model.head.distillation=False it co-trains'
+        )
+    return None
 
 
 def build_trained(model: dict, scheme: dict) -> nn.Module:
@@ -177,6 +199,10 @@ def step(
         if type(module).__name__ == 'DropPath' and not keep_rates:
             module.drop_prob = 0.0
     torch.manual_seed(0)
+    head = getattr(model, 'decode_head', None)
+    if hasattr(head, '_seg_data_to_instance_data'):
+        # It compares masks at random points. The same ones in every view.
+        head.loss_by_feat = seeded(head.loss_by_feat)
     losses = model.loss(*copy.deepcopy(batch))
     total, terms = model.parse_losses(losses)
     total.backward()
@@ -186,20 +212,30 @@ def step(
     return {k: float(v) for k, v in terms.items()}, gradients
 
 
+def seeded(function: Callable) -> Callable:
+    """A function that draws the same random numbers whenever it is called."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        torch.manual_seed(0)
+        return function(*args, **kwargs)
+
+    return call
+
+
 def scope(case: Case) -> None:
     """Let names of types be those of the config's package."""
     init_default_scope('mmpretrain' if case.package == 'timm' else case.package)
 
 
-def sized(model: dict, size: int | None) -> dict:
+def sized(model: ConfigDict, size: int | None) -> ConfigDict:
     """The model for images of another size, where its network has to know."""
     if size is None:
         return model
-    backbone = dict(model.get('backbone') or {})
+    model = copy.deepcopy(model)
+    backbone = model.get('backbone') or {}
     for name in ('img_size', 'pretrain_img_size'):
         if name in backbone:
             backbone[name] = size
-    model = {**model, **(dict(backbone=backbone) if backbone else {})}
     if model.get('type') == 'TimmClassifier' and accepts_size(model['model_name']):
         model['img_size'] = size
     if 'train_cfg' in model and 'decode_head' not in model:
@@ -219,11 +255,15 @@ def accepts_size(name: str) -> bool:
     return True
 
 
+LARGEST_CROP = 400
+"""In pixels; MobileNetV3's head pools over 49 positions 8 pixels apart."""
+
+
 def native_size(model: dict) -> int:
     """Size in pixels that a network is made for."""
     crop = (model.get('data_preprocessor') or {}).get('size')
     if crop:
-        return max(crop)
+        return min(max(crop), LARGEST_CROP)
     backbone = model.get('backbone') or {}
     size = backbone.get('img_size', 224)
     return int(size if isinstance(size, int) else size[0])
@@ -242,7 +282,8 @@ def make_batch(stock: Any, model: dict, size: int, dtype: torch.dtype) -> tuple:
         return images, samples
     classes = stock.num_classes
     shape = (size, size)
-    meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, padding_size=[0] * 4)
+    names = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    meta = dict(dict.fromkeys(names, shape), padding_size=[0] * 4)
     samples = []
     for _ in range(2):
         label = torch.randint(0, max(classes, 2), (1, *shape))

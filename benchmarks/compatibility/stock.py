@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 SIZE = 32
 
@@ -25,15 +25,15 @@ class Case:
     group: str
     name: str
 
-    def model(self) -> dict:
+    def model(self) -> ConfigDict:
         """Config of the stock model. Raises whatever keeps it from being read."""
         if self.package == 'timm':
-            return timm_classifier(self.name)
+            return ConfigDict(timm_classifier(self.name))
         path = configs(self.package) / self.name
         model = Config.fromfile(path).get('model')
         if model is None:
             raise ValueError('a config without a model')
-        return without_files(model.to_dict())
+        return ConfigDict(without_files(model.to_dict()))
 
 
 def configs(package: str) -> Path:
@@ -45,8 +45,15 @@ def config_cases(package: str) -> list[Case]:
     """Every stock config of a package."""
     root = configs(package)
     files = sorted(p.relative_to(root) for p in root.rglob('*.py'))
-    files = [f for f in files if '_base_' not in f.parts and len(f.parts) > 1]
+    files = [f for f in files if len(f.parts) > 1 and _is_config(root, f)]
     return [Case(package, f.parts[0], str(f)) for f in files]
+
+
+def _is_config(root: Path, file: Path) -> bool:
+    """Whether it is one of the package's own models, and no part of configs."""
+    if '_base_' in file.parts or file.name.startswith('_'):
+        return False
+    return "'mmdet::" not in (root / file).read_text()  # a detector's
 
 
 def timm_cases() -> list[Case]:

@@ -180,13 +180,13 @@ def check_head(head: Any) -> None:
             'The classifier has no head, so there are no logits to teach by. Set '
             'model.head.'
         )
+    if getattr(head, 'dist', False) or getattr(head, 'distillation', False):
+        raise ValueError(
+            f'MMPretrain does not train a distilled {type(head).__name__}. Set '
+            'model.head.distillation=False.'
+        )
     if isinstance(head, EfficientFormerClsHead):
-        if head.dist:
-            raise ValueError(
-                'MMPretrain does not train the distilled EfficientFormer. Set '
-                'model.head.distillation=False.'
-            )
-        return
+        return  # then its loss is ClsHead's
     if getattr(type(head), 'loss', None) not in (ClsHead.loss, MultiLabelClsHead.loss):
         raise ValueError(
             f'The loss of {type(head).__name__} is not one of class logits, so '

@@ -31,12 +31,24 @@ class Head:
         module (nn.Module): The head.
         main (bool): Whether it is the one to predict with.
         auxiliary (bool): Whether it is one of ``auxiliary_head``.
+        train_cfg (dict, optional): How the segmentor is trained; a PointHead's points
+            are drawn by it. Defaults to None.
     """
 
     name: str
     module: Any
     main: bool
     auxiliary: bool
+    train_cfg: Any = None
+
+    @property
+    def refines_points(self) -> bool:
+        """Whether it refines single points of the head before it (PointRend).
+
+        Every view draws points of its own. So views teach each other what comes before,
+        and this head learns from the label alone, as in the stock model (ours).
+        """
+        return _is_point_head(self.module)
 
     @property
     def classifies_masks(self) -> bool:
@@ -82,6 +94,8 @@ class Head:
         """
         if self.classifies_masks:
             return MaskClassification.run(self.module, features, data_samples, views)
+        if self.refines_points:
+            return tuple(features), previous  # its loss is all that it computes
         if isinstance(self.module, BaseCascadeDecodeHead):
             return self.module.forward(features, previous)
         return self.module.forward(features)
@@ -95,6 +109,8 @@ class Head:
         """
         if self.classifies_masks:
             return MaskClassification.label_losses(self.module, output, data_samples)
+        if self.refines_points:
+            return self.module.loss(*output, data_samples, self.train_cfg)
         return self.module.loss_by_feat(output, data_samples)
 
     def logits(self, output: Any) -> Tensor:
@@ -108,6 +124,10 @@ class Head:
         return prediction_logits(self.module, output)
 
 
+def _is_point_head(module: nn.Module) -> bool:
+    return any(cls.__name__ == 'PointHead' for cls in type(module).__mro__)
+
+
 def list_heads(model: Any) -> list[Head]:
     """All heads of a segmentor, in the order in which they run.
 
@@ -119,8 +139,11 @@ def list_heads(model: Any) -> list[Head]:
     """
     decode = model.decode_head
     if isinstance(decode, nn.ModuleList):
-        last = len(decode) - 1
-        heads = [Head(f'decode_{i}', h, i == last, False) for i, h in enumerate(decode)]
+        last = max(i for i, h in enumerate(decode) if not _is_point_head(h))
+        heads = [
+            Head(f'decode_{i}', h, i == last, False, model.train_cfg)
+            for i, h in enumerate(decode)
+        ]
     else:
         heads = [Head('decode', decode, True, False)]
     if model.with_auxiliary_head:
@@ -132,7 +155,7 @@ def list_heads(model: Any) -> list[Head]:
     stock = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
     for head in heads:
         plain = getattr(type(head.module), 'loss', None) in stock
-        if not (plain or head.classifies_masks):
+        if not (plain or head.classifies_masks or head.refines_points):
             raise ValueError(
                 f'{type(head.module).__name__} ({head.name}) computes its loss without '
                 'logits at every pixel, so views cannot teach each other there. Use a '

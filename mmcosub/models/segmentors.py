@@ -73,6 +73,8 @@ class CoTrainingSegmentor(CoTraining):
             outputs = split_views(previous, len(views))
             terms = self._label_losses(iteration, head, outputs, data_samples, views)
             losses.update(add_prefix(terms, head.name))
+            if head.refines_points:
+                continue
             self._note_logits(done, iteration, head, outputs, data_samples)
             if head.main or self.scheme.auxiliary:
                 taught = self._taught(iteration, head, done)

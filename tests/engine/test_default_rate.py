@@ -30,6 +30,15 @@ def test_networks_that_drop_no_path():
     assert with_rate({**VIT, 'num_heads': 2}) == (0.1, 'constant')
 
 
+def test_low_rank_adapters():
+    # They fill their weights as they are built.
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+    vit = dict(type='mmpretrain.VisionTransformer', arch=arch, img_size=32)
+    lora = dict(type='mmpretrain.LoRAModel', module=vit, rank=2)
+    lora['targets'] = [dict(type='qkv')]
+    assert with_rate(lora) == (0.1, 'constant')
+
+
 def test_given_rates_stay():
     assert with_rate({**VIT, 'num_heads': 2, 'drop_path_rate': 0.3}) == (None, None)
     assert with_rate(SWIN) == (None, None)

@@ -294,6 +294,13 @@ def test_further_objectives_of_two_logits_are_refused(way):
         build(conformer_config(), scheme)
 
 
+def test_distilled_head_is_refused():
+    cfg = config()
+    cfg['head'] = dict(type='LeViTClsHead', num_classes=5, in_channels=16)
+    with pytest.raises(ValueError, match=r'LeViTClsHead.*distillation=False'):
+        build(cfg, COSUB)
+
+
 def test_efficientformer_trains_undistilled():
     scheme = dict(type='Cosub')
     with pytest.raises(ValueError, match=r'Set model.head.distillation=False'):

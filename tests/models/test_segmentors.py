@@ -5,7 +5,9 @@ import textwrap
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import ConfigDict
+from mmseg.models.decode_heads import PointHead
 from mmseg.registry import MODELS
 from tiny import BACKBONES, labelled_images, segmentor_config
 from torch import nn
@@ -216,6 +218,66 @@ def test_cascade():
     assert losses['decode_1.loss_co_training'] > 0
 
 
+@pytest.fixture
+def points(monkeypatch):
+    """MMCV's sampling of points, which is Python among compiled operators."""
+
+    def point_sample(values, points, align_corners=False, mode='bilinear'):
+        grid = 2 * points.to(values).unsqueeze(2) - 1
+        return F.grid_sample(values, grid, mode, align_corners=align_corners)[..., 0]
+
+    module = 'mmseg.models.decode_heads.point_head'
+    monkeypatch.setattr(f'{module}.point_sample', point_sample)
+    draw = PointHead.get_points_train
+
+    def same_points(*args, **kwargs):
+        torch.manual_seed(5)
+        return draw(*args, **kwargs)
+
+    monkeypatch.setattr(PointHead, 'get_points_train', same_points)
+
+
+def point_config():
+    cfg = cascade_config()
+    cfg['decode_head'][1] = dict(
+        type='PointHead',
+        in_channels=[8],
+        in_index=[0],
+        channels=8,
+        num_classes=5,
+        dropout_ratio=0.0,
+    )
+    settings = dict(num_points=16, oversample_ratio=3, importance_sample_ratio=0.75)
+    cfg['train_cfg'] = ConfigDict(settings)
+    return cfg
+
+
+def test_refined_points_without_views_are_stock(points):
+    cfg = point_config()
+    cfg['backbone']['drop_path_rate'] = 0.0
+    stock, ours = build(cfg), build(cfg, dict(type='Cosub', weight=0.0))
+    images, samples = labelled_images()
+    found = []
+    for model in (stock.double(), ours.double()):
+        losses = model.loss(images.double(), samples)
+        losses.pop('decode_0.loss_co_training', None)
+        grads = {n: g for n, g in gradients(model, losses).items() if g is not None}
+        found.append((losses, grads))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize('scheme', ['Cosub', 'Stimulative'])
+def test_what_comes_before_refined_points_is_taught(points, scheme):
+    kwargs = {} if scheme == 'Stimulative' else dict(drop_path_rate=0.4)
+    model = build(point_config(), dict(type=scheme, auxiliary=True, **kwargs))
+    losses = model.loss(*labelled_images())
+    taught = [key for key in losses if 'co_training' in key]
+    assert taught == ['decode_0.loss_co_training']
+    assert losses['decode_0.loss_co_training'] > 0
+    grads = gradients(model, losses)
+    assert all(g.any() for n, g in grads.items() if n.startswith('decode_head.1'))
+
+
 def test_auxiliary_heads_co_train_on_request():
     images, samples = labelled_images()
     without = build(segmentor_config(), COSUB).loss(images, samples)
@@ -226,16 +288,14 @@ def test_auxiliary_heads_co_train_on_request():
 
 def test_head_without_logits_is_refused():
     cfg = cascade_config()
-    # PointHead needs compiled operators to run, but not to be refused.
-    cfg['decode_head'][1]['type'] = 'OCRHead'
     model = build(cfg, COSUB)
 
-    class PointLike(type(model.decode_head[1])):
+    class OtherHead(type(model.decode_head[1])):
         def loss(self, inputs, prev_output, batch_data_samples, train_cfg):
             return {}
 
-    model.decode_head[1].__class__ = PointLike
-    with pytest.raises(ValueError, match=r'PointLike \(decode_1\).*UPerHead'):
+    model.decode_head[1].__class__ = OtherHead
+    with pytest.raises(ValueError, match=r'OtherHead \(decode_1\).*UPerHead'):
         list_heads(model)
 
 
