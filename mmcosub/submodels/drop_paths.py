@@ -4,7 +4,8 @@ Shapes: ``V`` views, ``B`` samples, ``L`` calls of drop-path modules.
 
 Nothing has to be known of the blocks, and nothing is saved: all views run as one batch,
 as in cosub's published code. A module that runs several times in one pass is a branch
-each time.
+each time. Where rows are parts of images, those of an image keep a branch or drop it
+together.
 """
 
 from collections import Counter
@@ -20,6 +21,13 @@ from torch import Tensor, nn
 from .branches import Branch, Site, UnknownBlockError, find_branches, is_drop_path
 from .rerouting import Rerouting
 from .rows import scaled
+
+# Classes of blocks in which parts of an image are rows of their own, one after another.
+_OF_PARTS = {
+    # Transformers within patches. The stock network draws for every patch.
+    'mmpretrain.models.backbones.tnt.TnTLayer',
+    'timm.models.tnt.Block',
+}
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,10 @@ def _block_of(name: str) -> str:
     return '.'.join(parts)
 
 
+def _has_parts(block: nn.Module) -> bool:
+    return f'{type(block).__module__}.{type(block).__qualname__}' in _OF_PARTS
+
+
 def _unknown(block: nn.Module, x: Tensor) -> Tensor:
     raise RuntimeError('The residual function of an unknown block was asked for.')
 
@@ -155,6 +167,7 @@ class DropPathRun(Rerouting):
         self.names = {
             site.module: f'{site.name}.{site.branch.drop_path}' for site in sites
         }
+        self.of_parts = {site.module for site in sites if _has_parts(site.block)}
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls
         }
@@ -166,18 +179,20 @@ class DropPathRun(Rerouting):
         """Scale the rows of a branch as the plan says."""
         calls, done = self.calls[module], self.progress[module]
         self.progress[module] += 1
-        if done >= len(calls) or len(x) != self.factors.shape[1]:
+        rows = self.factors.shape[1]
+        parts = len(x) // rows if module in self.of_parts else 1
+        if done >= len(calls) or len(x) != rows * parts:
             found = f'{len(x)} rows' if done < len(calls) else f'call {done + 1}'
             raise ValueError(
                 f'The drop path {self.names[module]!r} gets {found}, where '
-                f'{self.factors.shape[1]} rows (one for each view and image) and '
+                f'{rows} rows (one for each view and image) and '
                 f'{len(calls)} calls are expected, so its submodels cannot be told '
                 'apart. docs/add_a_block.md shows how to register its block.'
             )
         factor = self.factors[calls[done]]
         if getattr(module, 'scale_by_keep', True) is False:  # timm's
             factor = factor.sign()
-        return scaled(x, factor)
+        return scaled(x, factor.repeat_interleave(parts))
 
     def check_complete(self) -> None:
         """Refuse a pass in which a drop path ran less often than it was expected to.

@@ -6,7 +6,9 @@ import torch
 from mmcv.cnn.bricks.drop import DropPath
 from mmengine.registry import init_default_scope
 from mmengine.runner import turn_on_activation_checkpointing
+from mmpretrain.models.backbones import TNT
 from mmseg.registry import MODELS
+from timm.models import tnt as timm_tnt
 from tiny import TAU, backbone, labelled_images, segmentor_config
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -152,6 +154,50 @@ def test_equal_to_known_blocks(name):
     ours, _ = run_submodels(model, images(), same, sites, 'drop_path')
     assert_equal(ours, plain)
     assert_equal(gradients(model, ours), gradients(model, plain))
+
+
+def tnt(package):
+    """Transformers within four patches, and one over them."""
+    if package == 'timm':
+        sizes = dict(inner_dim=8, embed_dim=16, depth=2, first_stride=4)
+        heads = dict(num_heads_inner=2, num_heads_outer=2)
+        return timm_tnt.TNT(32, num_classes=3, drop_path_rate=TAU, **sizes, **heads)
+    arch = dict(
+        embed_dims_outer=16,
+        embed_dims_inner=8,
+        num_layers=2,
+        num_heads_inner=2,
+        num_heads_outer=2,
+    )
+    return TNT(arch, img_size=32, drop_path_rate=TAU)
+
+
+@pytest.mark.parametrize('package', ['mmpretrain', 'timm'])
+def test_parts_of_an_image_share_its_factor(package, monkeypatch):
+    torch.manual_seed(0)
+    model = tnt(package).double()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    sites = called_drop_paths(model, images())
+    plan = draw(len(sites))
+    output, _ = run_submodels(model, images(), plan, sites, 'drop_path')
+
+    # One image at a time, so that all rows are its own.
+    modules = {site.module for site in sites}
+    reference = []
+    for v in range(2):
+        for b in range(3):
+            left = iter(plan.multipliers[:, v, b])
+            for module in modules:
+                monkeypatch.setattr(module, 'forward', lambda x, f=left: x * next(f))
+            result = model(images()[b : b + 1])
+            reference.append(result[0] if isinstance(result, tuple) else result)
+            assert next(left, None) is None
+    monkeypatch.undo()
+    output = output if isinstance(output, tuple) else (output,)
+    expected = (torch.cat(reference),)
+    assert_equal(output, expected)
+    assert_equal(gradients(model, output), gradients(model, expected))
 
 
 @pytest.mark.parametrize('way', ['with_cp', 'activation_checkpointing', 'both'])
