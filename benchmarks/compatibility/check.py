@@ -4,6 +4,7 @@ import copy
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -190,19 +191,8 @@ def step(
 ) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
     """Losses and gradients of one step, without noise."""
     model = model.to(dtype).train() or model
-    for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.p = 0.0
-        for name in ('attn_drop', 'dropout', 'attn_drop_p'):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
-        if type(module).__name__ == 'DropPath' and not keep_rates:
-            module.drop_prob = 0.0
+    quiet(model, dtype, keep_rates)
     torch.manual_seed(0)
-    head = getattr(model, 'decode_head', None)
-    if hasattr(head, '_seg_data_to_instance_data'):
-        # It compares masks at random points. The same ones in every view.
-        head.loss_by_feat = seeded(head.loss_by_feat)
     losses = model.loss(*copy.deepcopy(batch))
     total, terms = model.parse_losses(losses)
     total.backward()
@@ -212,14 +202,36 @@ def step(
     return {k: float(v) for k, v in terms.items()}, gradients
 
 
-def seeded(function: Callable) -> Callable:
-    """A function that draws the same random numbers whenever it is called."""
+def quiet(model: nn.Module, dtype: torch.dtype, keep_rates: bool) -> None:
+    """Leave nothing to chance, or make the same of it for every row and view."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name in ('attn_drop', 'dropout', 'attn_drop_p'):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+        if type(module).__name__ == 'DropPath' and not keep_rates:
+            module.drop_prob = 0.0
+        if isinstance(module, nn.Conv2d):  # positions are float32 in some networks
+            module.register_forward_pre_hook(lambda m, args: (args[0].to(m.weight),))
+        if hasattr(module, '_build_bases'):  # SegNeXt's head starts from random ones
+            module._build_bases = partial(_same_bases, module._build_bases, dtype)
+        # Masks and refined points are compared at points drawn at random.
+        if hasattr(module, '_seg_data_to_instance_data'):
+            module.loss_by_feat = partial(_seeded, module.loss_by_feat)
+        if hasattr(module, 'get_points_train'):
+            module.get_points_train = partial(_seeded, module.get_points_train)
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        torch.manual_seed(0)
-        return function(*args, **kwargs)
 
-    return call
+def _same_bases(
+    build: Callable, dtype: torch.dtype, rows: int, *args: Any, **kwargs: Any
+) -> torch.Tensor:
+    return _seeded(build, 1, *args, **kwargs).to(dtype).repeat(rows, 1, 1)
+
+
+def _seeded(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    torch.manual_seed(0)
+    return function(*args, **kwargs)
 
 
 def scope(case: Case) -> None:
