@@ -20,6 +20,7 @@ TITLES = ('mIoU, %', 'pixel accuracy, %', 'NLL', 'calibration error, %')
 TRAININGS = ('plain', 'cosub')
 NO_TEACHING = 'two views, no teaching'
 AT_RATE = "plain, cosub's drop path"
+AS_LONG = "plain, cosub's compute"
 Cells = dict[tuple[str, str], dict[int, dict]]
 Results = list[tuple[SceneRun, dict]]
 
@@ -47,6 +48,8 @@ def by_cell(runs: Results, plain: SceneRun) -> Cells:
         training = NO_TEACHING if run.scheme == UNTAUGHT else 'cosub'
         if not run.scheme:
             training = 'plain' if run.rate == plain.rate else AT_RATE
+        if run.iterations != plain.iterations:
+            training = AS_LONG
         cells[run.pretrained, training][run.seed] = result
     return cells
 
@@ -55,7 +58,7 @@ def scores(cells: Cells) -> str:
     """Scores of each cell."""
     rows = []
     for start in PRETRAINED:
-        for training in (*TRAININGS, AT_RATE, NO_TEACHING):
+        for training in (*TRAININGS, AT_RATE, NO_TEACHING, AS_LONG):
             results = cells[start, training]
             if results:
                 values = [
@@ -79,6 +82,7 @@ def differences(cells: Cells) -> str:
     pairs += [
         ('teaching itself, plain', ('plain', 'cosub'), ('plain', NO_TEACHING)),
         ("over plain at cosub's rate", ('plain', 'cosub'), ('plain', AT_RATE)),
+        ("over plain of cosub's compute", ('plain', 'cosub'), ('plain', AS_LONG)),
         ('both by cosub', ('cosub', 'cosub'), ('plain', 'plain')),
         ('pretraining at all, plain', ('plain', 'plain'), ('scratch', 'plain')),
     ]

@@ -134,26 +134,31 @@ def main(records: Records, regime: str = FEW) -> list[Run]:
 def controls(records: Records) -> list[Run]:
     """Plain training on each image twice, and for as long as cosub takes."""
     plain, cosub = chosen(records, PLAIN), chosen(records, COSUB)
-    tens = round(plain.iterations * cost(records) / 10)
     methods = [
         replace(cosub, scheme=PLAIN, repeats=2),
-        replace(plain, iterations=10 * tens),
+        as_long_as(records, plain, cosub, SEEDS),
     ]
     return over_seeds('controls', methods)
 
 
-def cost(records: Records) -> float:
-    """Time of a step of cosub, as a multiple of plain training's.
+def as_long_as(records: Records, plain: Any, cosub: Any, seeds: Iterable[int]) -> Any:
+    """Plain training for as long as cosub takes.
 
-    The median over seeds of runs of the comparison, in processor time.
+    By the median ratio over seeds of what a step takes, in processor time.
+
+    Args:
+        records (Records): Results of both.
+        plain (Run | SceneRun): Plain training.
+        cosub (Run | SceneRun): Cosub.
+        seeds (Iterable[int]): The seeds.
     """
-    plain, cosub = chosen(records, PLAIN), chosen(records, COSUB)
     ratios = [
         records[replace(cosub, seed=seed)]['step_ms']
         / records[replace(plain, seed=seed)]['step_ms']
-        for seed in SEEDS
+        for seed in seeds
     ]
-    return float(np.median(ratios))
+    tens = round(plain.iterations * float(np.median(ratios)) / 10)
+    return replace(plain, iterations=10 * tens)
 
 
 def over_seeds(stage: str, methods: Iterable, seeds: Iterable[int] = SEEDS) -> list:
@@ -230,16 +235,17 @@ def scene_table(records: Records, network: str) -> list[SceneRun]:
 
 
 def scene_controls(records: Records, network: str) -> list[SceneRun]:
-    """Two views that do not teach, and plain training at cosub's rate.
+    """Two views that do not teach, and plain training at cosub's rate or as long.
 
-    Both from plainly pretrained backbones.
+    All from plainly pretrained backbones.
 
     Args:
         records (Records): Results of earlier stages.
         network (str): One of NETWORKS.
     """
-    cosub = chosen_for_scenes(records, network, COSUB)
+    plain, cosub = (chosen_for_scenes(records, network, s) for s in (PLAIN, COSUB))
     cells = [replace(cosub, scheme=scheme) for scheme in (UNTAUGHT, PLAIN)]
+    cells.append(as_long_as(records, plain, cosub, SCENE_SEEDS))
     return over_seeds('scene controls', cells, SCENE_SEEDS)
 
 
