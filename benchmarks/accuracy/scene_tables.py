@@ -7,20 +7,33 @@ out 0. Scores are of the test scenes.
 
 import argparse
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from curves import Shown, draw
 from records import Records
 from settings import TEST_SEEDS, SceneRun
 from stages import NETWORKS, PLAIN, PRETRAINED, UNTAUGHT, chosen_for_scenes
-from tables import RECORDS, cell, gain, rows_of
+from tables import RECORDS, cell, gain, mean_of, of_views, rows_of
 
 SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))
 TITLES = ('mIoU, %', 'pixel accuracy, %', 'NLL', 'calibration error, %')
+CURVES: tuple[Shown, ...] = (
+    ('miou', 'mIoU on validation scenes, %', (None, None)),
+    ('nll', 'negative log-likelihood there', (None, None)),
+)
 TRAININGS = ('plain', 'cosub')
 NO_TEACHING = 'two views, no teaching'
 AT_RATE = "plain, cosub's drop path"
 AS_LONG = "plain, cosub's compute"
+DRAWN = (
+    ('scratch', 'plain'),
+    ('plain', 'plain'),
+    ('plain', NO_TEACHING),
+    ('plain', 'cosub'),
+    ('cosub', 'cosub'),
+)
 Cells = dict[tuple[str, str], dict[int, dict]]
 Results = list[tuple[SceneRun, dict]]
 
@@ -54,18 +67,22 @@ def by_cell(runs: Results, plain: SceneRun) -> Cells:
     return cells
 
 
+def in_order(cells: Cells) -> Cells:
+    """The cells that have results, as the tables list them."""
+    trainings = (*TRAININGS, AT_RATE, NO_TEACHING, AS_LONG)
+    keys = [(start, training) for start in PRETRAINED for training in trainings]
+    return {key: cells[key] for key in keys if cells[key]}
+
+
 def scores(cells: Cells) -> str:
     """Scores of each cell."""
     rows = []
-    for start in PRETRAINED:
-        for training in (*TRAININGS, AT_RATE, NO_TEACHING, AS_LONG):
-            results = cells[start, training]
-            if results:
-                values = [
-                    cell([r['test'][key] for r in results.values()], digits)
-                    for key, digits in SCORES
-                ]
-                rows.append([start, training, len(results), *values])
+    for (start, training), results in in_order(cells).items():
+        values = [
+            cell([r['test'][key] for r in results.values()], digits)
+            for key, digits in SCORES
+        ]
+        rows.append([start, training, len(results), *values])
     return rows_of(('pretraining', 'segmentation', 'seeds', *TITLES), rows)
 
 
@@ -97,6 +114,34 @@ def differences(cells: Cells) -> str:
     return rows_of(('what changes', *TITLES), rows)
 
 
+def causes(cells: Cells) -> str:
+    """Training against validation, and what the views did."""
+    rows = []
+    for (start, training), results in in_order(cells).items():
+        mean = partial(mean_of, results)
+        rows.append(
+            [
+                start,
+                training,
+                mean(lambda r: r['training']['miou'], 1),
+                mean(lambda r: r['training']['nll'], 3),
+                mean(lambda r: r['validation']['miou'], 1),
+                mean(lambda r: r['validation']['nll'], 3),
+                mean(lambda r: 100 * of_views(r, 'agreement'), 1),
+            ]
+        )
+    columns = (
+        'pretraining',
+        'segmentation',
+        'mIoU on training scenes, %',
+        'NLL there',
+        'on validation scenes, %',
+        'NLL there',
+        'agreement of views, %',
+    )
+    return rows_of(columns, rows)
+
+
 def choices(runs: Results) -> str:
     """Validation scores of the runs that chose the drop-path rates."""
     rows = [
@@ -118,7 +163,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--records', type=Path, default=RECORDS)
-    records = Records(parser.parse_args().records)
+    parser.add_argument(
+        '--plot', type=Path, metavar='FOLDER', help='where to draw validation curves'
+    )
+    args = parser.parse_args()
+    records = Records(args.records)
     for network in NETWORKS:
         chosen = results_of(records, network, test=False)
         if chosen:
@@ -131,8 +180,12 @@ def main() -> None:
         print(f'### {network}: test scenes\n')
         print(scores(cells))
         print(differences(cells))
+        print(causes(cells))
+        if args.plot:
+            shown = {f'{a}, {b}': cells[a, b] for a, b in DRAWN if cells[a, b]}
+            draw(shown, CURVES, args.plot / f'accuracy-scenes-{network}.png')
         accuracies: dict[str, list[float]] = defaultdict(list)
-        for (start, _), results in cells.items():
+        for (start, _), results in in_order(cells).items():
             if start != 'scratch':
                 accuracies[start] += [r['pretraining'] for r in results.values()]
         for start, values in accuracies.items():

@@ -8,16 +8,22 @@ images and order. Intervals are of 95 %, by Student's t.
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from curves import Shown, draw
 from records import Records
 from settings import TEST_SEEDS, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / 'benchmarks' / 'results'
 Value = Callable[[dict], float]
+CURVES: tuple[Shown, ...] = (
+    ('accuracy', 'accuracy on validation images, %', (65, None)),
+    ('nll', 'negative log-likelihood there', (None, 0.9)),
+)
 
 # By how much cosub's and other schemes' settings differ from the default, in words.
 SCHEMES = {
@@ -182,14 +188,7 @@ def causes(groups: dict[str, dict[int, dict]]) -> str:
     """Training against validation, what the views did, and accuracy of submodels."""
     rows = []
     for name, results in groups.items():
-
-        def mean(value: Value, digits: int, of: dict = results) -> str:
-            values = [value(r) for r in of.values()]
-            return '' if np.isnan(values).any() else f'{np.mean(values):.{digits}f}'
-
-        def views(result: dict, key: str) -> float:
-            return result['curve'][-1]['views'].get(key, np.nan)
-
+        mean = partial(mean_of, results)
         depths = next(iter(results.values()))['depths']
         rows.append(
             [
@@ -198,8 +197,8 @@ def causes(groups: dict[str, dict[int, dict]]) -> str:
                 mean(lambda r: r['training']['nll'], 3),
                 mean(lambda r: r['validation']['accuracy'], 1),
                 mean(lambda r: r['validation']['nll'], 3),
-                mean(lambda r: 100 * views(r, 'agreement'), 1),
-                mean(lambda r: views(r, 'label_view0'), 3),
+                mean(lambda r: 100 * of_views(r, 'agreement'), 1),
+                mean(lambda r: of_views(r, 'label_view0'), 3),
                 *(mean(lambda r, k=k: r['depths'][k], 1) for k in depths),
             ]
         )
@@ -214,6 +213,17 @@ def causes(groups: dict[str, dict[int, dict]]) -> str:
         *(f'{k} blocks kept' for k in depths),
     )
     return rows_of(columns, rows)
+
+
+def mean_of(results: dict[int, dict], value: Value, digits: int) -> str:
+    """Mean of a value over seeds, or nothing where some run lacks it."""
+    values = [value(r) for r in results.values()]
+    return '' if np.isnan(values).any() else f'{np.mean(values):.{digits}f}'
+
+
+def of_views(result: dict, key: str) -> float:
+    """What the views did at the end of a training; no number if there were none."""
+    return result['curve'][-1]['views'].get(key, np.nan)
 
 
 def tuning(groups: dict[str, dict[int, dict]]) -> str:
@@ -232,36 +242,6 @@ def tuning(groups: dict[str, dict[int, dict]]) -> str:
     ]
     columns = ('training', 'seeds', 'accuracy', 'NLL', 'calibration error', 'step, ms')
     return rows_of(columns, rows)
-
-
-# ---- picture ---------------------------------------------------------------------
-
-
-def draw(groups: dict[str, dict[int, dict]], path: Path) -> None:
-    """Validation curves, the mean over seeds.
-
-    Args:
-        groups (dict[str, dict[int, dict]]): From :func:`grouped`.
-        path (Path): File to write.
-    """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
-    labels = ('accuracy on validation images, %', 'negative log-likelihood there')
-    for axis, key, label in zip(axes, ('accuracy', 'nll'), labels, strict=True):
-        for name, results in groups.items():
-            curves = [r['curve'] for r in results.values()]
-            steps = [point['iteration'] for point in curves[0]]
-            values = np.array([[point[key] for point in curve] for curve in curves])
-            axis.plot(steps, values.mean(0), marker='.', label=name)
-        axis.set_xlabel('iterations')
-        axis.set_title(label, fontsize=10)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylim(bottom=65)
-    axes[1].set_ylim(top=0.9)
-    axes[1].legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -285,7 +265,7 @@ def main() -> None:
         print('### Why\n')
         print(causes(groups))
     if args.plot:
-        draw(groups or choosing, args.plot)
+        draw(groups or choosing, CURVES, args.plot)
 
 
 if __name__ == '__main__':
