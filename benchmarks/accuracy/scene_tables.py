@@ -7,15 +7,16 @@ out 0. Scores are of the test scenes.
 
 import argparse
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
-import numpy as np
 from curves import Shown, draw
 from records import Records
 from settings import TEST_SEEDS, SceneRun
 from stages import NETWORKS, PLAIN, PRETRAINED, UNTAUGHT, chosen_for_scenes
-from tables import RECORDS, cell, gain, mean_of, of_views, rows_of
+from tables import RECORDS, cell, mean_of, of_views, rows_of
 
 SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))
 TITLES = ('mIoU, %', 'pixel accuracy, %', 'NLL', 'calibration error, %')
@@ -35,6 +36,7 @@ DRAWN = (
     ('cosub', 'cosub'),
 )
 Cells = dict[tuple[str, str], dict[int, dict]]
+Pair = tuple[tuple[str, str], tuple[str, str]]
 Results = list[tuple[SceneRun, dict]]
 
 
@@ -88,30 +90,43 @@ def scores(cells: Cells) -> str:
 
 def differences(cells: Cells) -> str:
     """What cosub changes in segmentation, in pretraining, and in both."""
-    pairs = [
-        (f'segmentation by cosub, {start}', (start, 'cosub'), (start, 'plain'))
-        for start in PRETRAINED
+    plain, cosub = ('plain', 'plain'), ('plain', 'cosub')
+    of_training = {start: ((start, 'cosub'), (start, 'plain')) for start in PRETRAINED}
+    of_start = {way: (('cosub', way), ('plain', way)) for way in TRAININGS}
+    both = ('cosub', 'cosub')
+    rows: list[tuple[str, list[Pair]]] = [
+        *((f'segmentation by cosub, {s}', [pair]) for s, pair in of_training.items()),
+        ('segmentation by cosub, mean of these', [*of_training.values()]),
+        *((f'pretraining by cosub, {way}', [pair]) for way, pair in of_start.items()),
+        ('pretraining by cosub, mean of these', [*of_start.values()]),
+        ('both by cosub', [(both, plain)]),
+        ('pretraining at all, plain', [(plain, ('scratch', 'plain'))]),
+        ('teaching itself, plain', [(cosub, ('plain', NO_TEACHING))]),
+        ("over plain at cosub's rate", [(cosub, ('plain', AT_RATE))]),
+        ("over plain of cosub's compute", [(cosub, ('plain', AS_LONG))]),
+        ('both, over two views, no teaching', [(both, ('plain', NO_TEACHING))]),
+        ("both, over plain of cosub's compute", [(both, ('plain', AS_LONG))]),
     ]
-    pairs += [
-        (f'pretraining by cosub, {way}', ('cosub', way), ('plain', way))
-        for way in TRAININGS
+    found = [
+        [name, *(cell(gains(cells, pairs, key), d, True) for key, d in SCORES)]
+        for name, pairs in rows
     ]
-    pairs += [
-        ('teaching itself, plain', ('plain', 'cosub'), ('plain', NO_TEACHING)),
-        ("over plain at cosub's rate", ('plain', 'cosub'), ('plain', AT_RATE)),
-        ("over plain of cosub's compute", ('plain', 'cosub'), ('plain', AS_LONG)),
-        ('both by cosub', ('cosub', 'cosub'), ('plain', 'plain')),
-        ('pretraining at all, plain', ('plain', 'plain'), ('scratch', 'plain')),
+    return rows_of(('what changes', *TITLES), [row for row in found if row[1]])
+
+
+def gains(cells: Cells, pairs: Sequence[Pair], key: str) -> list[float]:
+    """Differences of a test score, the mean over pairs, of the seeds that all have.
+
+    Args:
+        cells (dict): Results of the cells by seed.
+        pairs (Sequence[tuple]): Cells, each with the one that it is compared with.
+        key (str): The score.
+    """
+    seeds = set.intersection(*({*cells[c]} for pair in pairs for c in pair))
+    return [
+        fmean(cells[a][s]['test'][key] - cells[b][s]['test'][key] for a, b in pairs)
+        for s in sorted(seeds)
     ]
-    rows = []
-    for name, one, other in pairs:
-        found = [
-            cell(gain(cells[one], cells[other], lambda r, k=key: r['test'][k]), d, True)
-            for key, d in SCORES
-        ]
-        if found[0]:
-            rows.append([name, *found])
-    return rows_of(('what changes', *TITLES), rows)
 
 
 def causes(cells: Cells) -> str:
@@ -189,8 +204,8 @@ def main() -> None:
             if start != 'scratch':
                 accuracies[start] += [r['pretraining'] for r in results.values()]
         for start, values in accuracies.items():
-            mean = np.mean(values)
-            print(f'Pretrained {start}: {mean:.1f} % of validation pictures right.')
+            share = fmean(values)
+            print(f'Pretrained {start}: {share:.1f} % of validation pictures right.')
 
 
 if __name__ == '__main__':
