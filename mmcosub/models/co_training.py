@@ -17,9 +17,9 @@ from mmcosub.registry import SCHEMES, build
 from mmcosub.schemes import Scheme
 from mmcosub.submodels import (
     DropPathSite,
+    FastestExact,
     Site,
     called_drop_paths,
-    fastest_exact,
     find_drop_paths,
     find_sites,
     inexact,
@@ -80,6 +80,7 @@ class CoTraining:
         self.telemetry = {}
         self.lean_views = self.lean_iteration = None
         self._checked = False
+        self._fastest_exact = FastestExact()
 
     def _find_sites(self) -> list[Site]:
         """Branches by the scheme's execution; drop paths, each once, until they run."""
@@ -209,7 +210,7 @@ class CoTraining:
             )
         execution = self.scheme.execution
         if execution == 'auto':
-            execution = fastest_exact(self.backbone, self.sites)
+            execution = self._fastest_exact(self.backbone, self.sites)
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan = iteration.plan.of(views)
         features, work = run_submodels(

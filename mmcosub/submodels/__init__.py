@@ -11,7 +11,8 @@ from .branches import (
     register_fixed_batch,
 )
 from .drop_paths import DropPathSite, called_drop_paths, find_drop_paths, find_sites
-from .execution import EXECUTIONS, fastest_exact, inexact, run_submodels
+from .exactness import EXECUTIONS, FastestExact, fastest_exact, inexact
+from .execution import run_submodels
 from .plan import Plan, plan_rows
 from .sampling import (
     BernoulliSampler,
@@ -26,6 +27,7 @@ __all__ = [
     'BernoulliSampler',
     'Branch',
     'DropPathSite',
+    'FastestExact',
     'Plan',
     'Sampler',
     'Site',

@@ -7,6 +7,7 @@ its branches in the order in which it runs them. See ``blocks`` for the table an
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -87,9 +88,14 @@ def has_fixed_batch(backbone: nn.Module) -> bool:
     Args:
         backbone (nn.Module): The backbone.
     """
-    kinds = {type(module) for module in backbone.modules()}
-    classes = {cls for kind in kinds for cls in kind.__mro__}
-    return any(f'{c.__module__}.{c.__qualname__}' in _FIXED_BATCH for c in classes)
+    kinds: set[Any] = {type(module) for module in backbone.modules()}
+    return any(not _FIXED_BATCH.isdisjoint(_class_names(kind)) for kind in kinds)
+
+
+@cache  # asked for in every step
+def _class_names(kind: Any) -> frozenset[str]:
+    """Full dotted names of a class and of what it inherits from."""
+    return frozenset(f'{c.__module__}.{c.__qualname__}' for c in kind.__mro__)
 
 
 def known_blocks() -> list[str]:

@@ -20,69 +20,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
 
 from .branches import Site, has_fixed_batch
-from .drop_paths import DropPathRun, DropPathSite
+from .drop_paths import DropPathRun
+from .exactness import EXECUTIONS, are_drop_paths
 from .plan import Plan, RowPlan, plan_rows, to_device
 from .rerouting import Rerouting
 from .rows import PlainRows, Rows, Spread
 from .run import SubmodelRun
-
-EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
-_OF_KNOWN_BLOCKS = EXECUTIONS[:3]
-
-
-def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
-    """The fastest execution that computes what the plain one does.
-
-    BatchNorm in training mode makes rows depend on one another: plain. Dropout would
-    give views that share a row the same noise, and some networks cannot have their
-    rows grow on the way: no sharing.
-
-    Args:
-        backbone (nn.Module): The backbone, in the mode in which it will run.
-        sites (Sequence[Site]): Its branches. Defaults to those of known blocks.
-    """
-    if _are_drop_paths(sites):
-        return 'drop_path'
-    fastest = reversed(_OF_KNOWN_BLOCKS)
-    return next(e for e in fastest if inexact(backbone, e) is None)
-
-
-def _are_drop_paths(sites: Sequence[Site]) -> bool:
-    return bool(sites) and isinstance(sites[0], DropPathSite)
-
-
-def inexact(backbone: nn.Module, execution: str) -> str | None:
-    """Why an execution does not compute what the plain one does, or None if it does.
-
-    Args:
-        backbone (nn.Module): The backbone, in the mode in which it will run.
-        execution (str): One of ``EXECUTIONS``.
-    """
-    if execution in ('plain', 'drop_path'):
-        return None
-    modules = list(backbone.modules())
-    if any(isinstance(m, _BatchNorm) and m.training for m in modules):
-        return 'BatchNorm in training mode sees the rows of a branch'
-    if execution == 'kept_rows':
-        return None
-    if any(m.training and _has_dropout(m) for m in modules):
-        return 'dropout would be the same in views that share a row'
-    if has_fixed_batch(backbone):
-        return 'some module relies on as many rows coming out as went in'
-    return None
-
-
-def _has_dropout(module: nn.Module) -> bool:
-    if isinstance(module, _DropoutNd):
-        return module.p > 0
-    # Attention modules hand a plain number to the fused kernel.
-    rates = (getattr(module, name, 0.0) for name in ('attn_drop', 'dropout'))
-    return any(isinstance(rate, float) and rate > 0 for rate in rates)
 
 
 def run_submodels(
@@ -121,7 +67,7 @@ def run_submodels(
         raise ValueError(
             f'Unknown execution {execution!r}. Valid ones are {list(EXECUTIONS)}.'
         )
-    if (execution == 'drop_path') != _are_drop_paths(sites):
+    if (execution == 'drop_path') != are_drop_paths(sites):
         raise ValueError(
             f'The execution {execution!r} cannot run {type(backbone).__name__}, whose '
             f'branches are of {type(sites[0]).__name__}s. Set '

@@ -44,17 +44,18 @@ class Rerouting:
         self.active = False
         self._forwards = dict(forwards)
         for name, module in backbone.named_modules():
-            if getattr(module, 'grad_checkpointing', False):
+            if _attribute(module, 'grad_checkpointing'):
                 raise ValueError(
                     f'timm recomputes several blocks of {name or "the backbone"} at '
                     'once, where the submodels are not known. Turn its '
                     'grad_checkpointing off and use activation_checkpointing=[...] of '
                     'MMEngine with the names of the blocks.'
                 )
-            if hasattr(module, '_checkpoint_wrapped_module'):  # PyTorch's wrapper
-                inner = module._checkpoint_wrapped_module
+            own = vars(module)
+            inner: Any = own['_modules'].get('_checkpoint_wrapped_module')
+            if inner is not None:  # PyTorch's wrapper
                 self._forwards[module] = partial(self.recomputed, inner)
-            elif hasattr(vars(module).get('forward'), '__wrapped__'):  # MMEngine's
+            elif hasattr(own.get('forward'), '__wrapped__'):  # MMEngine's
                 inner = self._forwards.get(module, module.forward.__wrapped__)
                 self._forwards[module] = partial(self.recomputed, inner)
 
@@ -119,3 +120,9 @@ class Rerouting:
                 return part(*args, **kwargs)
 
         return checkpoint(run, *args, use_reentrant=False, **kwargs)
+
+
+def _attribute(module: nn.Module, name: str) -> Any:
+    """As ``getattr(module, name, None)``, but quick for the many that have none."""
+    there = name in vars(module) or hasattr(type(module), name)
+    return getattr(module, name) if there else None

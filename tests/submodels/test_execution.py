@@ -15,7 +15,6 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 from mmcosub.submodels import (
     BernoulliSampler,
     Plan,
-    fastest_exact,
     find_branches,
     plan_generator,
     run_submodels,
@@ -348,15 +347,3 @@ def test_unknown_execution():
     sites = find_branches(model)
     with pytest.raises(ValueError, match=r"'quick'.*shared_prefix"):
         run_submodels(model, torch.randn(1, 3, 32, 32), draw(sites, 1), sites, 'quick')
-
-
-def test_fastest_exact():
-    assert fastest_exact(backbone('mmpretrain ViT')) == 'shared_prefix'
-    assert fastest_exact(backbone('mmpretrain ViT', drop_rate=0.1)) == 'kept_rows'
-    cfg = dict(attn_drop_rate=0.1)
-    assert fastest_exact(backbone('mmpretrain ViT', layer_cfgs=cfg)) == 'kept_rows'
-    assert fastest_exact(backbone('mmseg ViT', attn_drop_rate=0.1)) == 'kept_rows'
-    model = nn.Sequential(backbone('mmpretrain ViT'), nn.BatchNorm2d(3))
-    assert fastest_exact(model) == 'plain'
-    model.eval()
-    assert fastest_exact(model) == 'shared_prefix'

@@ -1,0 +1,110 @@
+"""Which executions compute what the plain one does."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from .branches import Site, has_fixed_batch
+from .drop_paths import DropPathSite
+
+EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
+_OF_KNOWN_BLOCKS = EXECUTIONS[:3]
+
+# Attention modules hand a plain number to the fused kernel.
+_RATES = ('attn_drop', 'dropout')
+
+
+def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
+    """The fastest execution that computes what the plain one does.
+
+    BatchNorm in training mode makes rows depend on one another: plain. Dropout would
+    give views that share a row the same noise, and some networks cannot have their
+    rows grow on the way: no sharing.
+
+    Args:
+        backbone (nn.Module): The backbone, in the mode in which it will run.
+        sites (Sequence[Site]): Its branches. Defaults to those of known blocks.
+    """
+    if are_drop_paths(sites):
+        return 'drop_path'
+    fastest = reversed(_OF_KNOWN_BLOCKS)
+    return next(e for e in fastest if inexact(backbone, e) is None)
+
+
+class FastestExact:
+    """:func:`fastest_exact`, looked for again only where something has changed.
+
+    What it goes by is compared in every step instead, at a fraction of the time: which
+    modules there are, their modes and their dropout rates. Calls of ``train`` tell
+    nothing: MMEngine calls it in every iteration, and hooks freeze a norm or change a
+    rate by hand.
+    """
+
+    def __init__(self) -> None:
+        self._modules: list[nn.Module] = []
+        self._facts: list[tuple] = []
+        self._found = ''
+
+    def __call__(self, backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
+        """See :func:`fastest_exact`.
+
+        Args:
+            backbone (nn.Module): The backbone, in the mode in which it will run.
+            sites (Sequence[Site]): Its branches. Defaults to those of known blocks.
+        """
+        if are_drop_paths(sites):
+            return 'drop_path'
+        known = bool(self._modules) and self._modules[0] is backbone
+        if not known or self._facts != [_facts(m) for m in self._modules]:
+            self._modules = list(backbone.modules())
+            self._facts = [_facts(m) for m in self._modules]
+            self._found = fastest_exact(backbone, sites)
+        return self._found
+
+
+def _facts(module: nn.Module) -> tuple:
+    """What can change of a module and decides which executions are exact."""
+    own = vars(module)
+    rate: Any = own.get('p') if isinstance(module, _DropoutNd) else None
+    rates = rate, *map(own.get, _RATES)
+    return own['training'], rates, list(own['_modules'].values())
+
+
+def are_drop_paths(sites: Sequence[Site]) -> bool:
+    """Whether branches are those of drop-path modules, their blocks not being known.
+
+    Args:
+        sites (Sequence[Site]): The branches.
+    """
+    return bool(sites) and isinstance(sites[0], DropPathSite)
+
+
+def inexact(backbone: nn.Module, execution: str) -> str | None:
+    """Why an execution does not compute what the plain one does, or None if it does.
+
+    Args:
+        backbone (nn.Module): The backbone, in the mode in which it will run.
+        execution (str): One of ``EXECUTIONS``.
+    """
+    if execution in ('plain', 'drop_path'):
+        return None
+    modules = list(backbone.modules())
+    if any(isinstance(m, _BatchNorm) and m.training for m in modules):
+        return 'BatchNorm in training mode sees the rows of a branch'
+    if execution == 'kept_rows':
+        return None
+    if any(m.training and _has_dropout(m) for m in modules):
+        return 'dropout would be the same in views that share a row'
+    if has_fixed_batch(backbone):
+        return 'some module relies on as many rows coming out as went in'
+    return None
+
+
+def _has_dropout(module: nn.Module) -> bool:
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    rates = (getattr(module, name, 0.0) for name in _RATES)
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)

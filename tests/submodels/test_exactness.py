@@ -1,0 +1,109 @@
+"""Which execution is taken, and that what is remembered of it is never out of date."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tiny import backbone
+from torch import nn
+
+from mmcosub.submodels import FastestExact, exactness, fastest_exact
+
+
+def test_fastest_exact() -> None:
+    assert fastest_exact(backbone('mmpretrain ViT')) == 'shared_prefix'
+    assert fastest_exact(backbone('mmpretrain ViT', drop_rate=0.1)) == 'kept_rows'
+    cfg = dict(attn_drop_rate=0.1)
+    assert fastest_exact(backbone('mmpretrain ViT', layer_cfgs=cfg)) == 'kept_rows'
+    assert fastest_exact(backbone('mmseg ViT', attn_drop_rate=0.1)) == 'kept_rows'
+    model = nn.Sequential(backbone('mmpretrain ViT'), nn.BatchNorm2d(3))
+    assert fastest_exact(model) == 'plain'
+    model.eval()
+    assert fastest_exact(model) == 'shared_prefix'
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
+    """The backbones that were really looked at."""
+    seen = []
+
+    def look(model: nn.Module, sites: Any = ()) -> str:
+        seen.append(model)
+        return fastest_exact(model, sites)
+
+    monkeypatch.setattr(exactness, 'fastest_exact', look)
+    return seen
+
+
+class Network(nn.Module):
+    """What decides about executions, of every kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.blocks = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0))
+        self.attention = nn.MultiheadAttention(4, 2, dropout=0.0)
+
+
+def attention_rate(model: Any) -> None:
+    model.attention.dropout = 0.1
+
+
+def dropout_rate(model: Any) -> None:
+    model.blocks[1].p = 0.1
+
+
+def another_module(model: Any) -> None:
+    model.blocks[1] = nn.Dropout(0.3)
+
+
+def further_module(model: Any) -> None:
+    model.blocks.append(nn.Dropout(0.3))
+
+
+def no_norm(model: Any) -> None:
+    model.norm = nn.Identity()
+
+
+CHANGES: dict[str, tuple[Callable[[Any], object], str, str]] = {
+    'a norm frozen': (lambda m: m.norm.eval(), 'plain', 'shared_prefix'),
+    'evaluation mode': (lambda m: m.eval(), 'plain', 'shared_prefix'),
+    'a norm taken out': (no_norm, 'plain', 'shared_prefix'),
+    'a norm thawed': (lambda m: m.norm.train(), 'shared_prefix', 'plain'),
+    'a dropout ramped': (dropout_rate, 'shared_prefix', 'kept_rows'),
+    "an attention's rate": (attention_rate, 'shared_prefix', 'kept_rows'),
+    'a module replaced': (another_module, 'shared_prefix', 'kept_rows'),
+    'a module added': (further_module, 'shared_prefix', 'kept_rows'),
+}
+
+
+@pytest.mark.parametrize('name', CHANGES)
+def test_changes_by_hand_are_seen(name: str, asked: list[nn.Module]) -> None:
+    change, before, after = CHANGES[name]
+    model = Network().train()
+    if before == 'shared_prefix':
+        model.norm.eval()
+    remembered = FastestExact()
+    assert [remembered(model) for _ in range(3)] == [before] * 3
+    assert len(asked) == 1
+    change(model)
+    assert [remembered(model) for _ in range(3)] == [after] * 3
+    assert len(asked) == 2
+
+
+def test_calls_of_train_that_change_nothing(asked: list[nn.Module]) -> None:
+    # MMEngine's loop has one in every iteration, and norm_eval freezes behind it.
+    model = Network()
+    remembered = FastestExact()
+    for _ in range(3):
+        model.train()
+        model.norm.eval()
+        assert remembered(model) == 'shared_prefix'
+    assert len(asked) == 1
+
+
+def test_another_network(asked: list[nn.Module]) -> None:
+    frozen, model = Network().eval(), Network().train()
+    remembered = FastestExact()
+    assert [remembered(m) for m in (frozen, model)] == ['shared_prefix', 'plain']
+    assert asked == [frozen, model]
