@@ -7,6 +7,7 @@ sample keep the same branches, they have the same activations, and one row stand
 all of them. At the first branch that one view keeps and another drops, the row splits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +98,8 @@ class RowPlan:
 def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
     """Turn a plan into instructions for the rows.
 
-    All on the CPU; the indices go to the device in one transfer.
+    All on the CPU. The indices go to the device in one transfer, and the factors, where
+    they differ between the rows of a branch, in another.
 
     Args:
         plan (Plan): The plan.
@@ -121,23 +123,21 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
         kept = np.flatnonzero(row_factor)
         computed += len(kept)
         factors = row_factor[kept]
-        same = len(set(factors)) <= 1
-        scale = float(factors.max(initial=0.0)) if same else factors
+        scale = _common(factors)
         if len(kept) == rows:
             draft.append((before, split, None, scale))
         else:
             draft.append((before, split, len(arrays), scale))
             arrays.append(kept)
 
-    # Every index in one transfer.
-    moved = to_device(np.concatenate(arrays), device)
-    indices = moved.split([len(array) for array in arrays])
+    indices = _moved(arrays, device)
+    scales = iter(_moved([s for *_, s in draft if not isinstance(s, float)], device))
     steps = [
         Step(
             before,
             None if split is None else indices[split],
             None if keep is None else indices[keep],
-            scale if isinstance(scale, float) else to_device(scale, device),
+            scale if isinstance(scale, float) else next(scales),
         )
         for before, split, keep, scale in draft
     ]
@@ -177,6 +177,21 @@ def _split(
         child[parents] = len(source) + np.arange(len(parents))
         row_of = np.where(leaves, child[row_of], row_of)
         source = np.concatenate([source, source[parents]])
+
+
+def _common(factors: NDArray[np.float64]) -> float | NDArray[np.float64]:
+    """The factor of all rows as a number, or their factors if they differ."""
+    if not len(factors):
+        return 0.0
+    return float(factors[0]) if (factors == factors[0]).all() else factors
+
+
+def _moved(arrays: list[NDArray], device: torch.device | str) -> Sequence[Tensor]:
+    """Arrays on a device, all in one transfer."""
+    if not arrays:
+        return []
+    moved = to_device(np.concatenate(arrays), device)
+    return moved.split([len(array) for array in arrays])
 
 
 def to_device(

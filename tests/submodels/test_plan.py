@@ -73,3 +73,22 @@ def test_other_devices_get_no_float64():
     assert to_device(factors, 'cpu').dtype == torch.float64
     assert to_device(factors, 'cpu', torch.float32).dtype == torch.float32
     assert to_device(np.arange(3), 'meta').dtype == torch.int64
+
+
+def test_goes_to_a_gpu_from_pinned_memory(monkeypatch):
+    # A stand-in for the device: only from pinned memory does a copy not wait for it.
+    calls = []
+
+    def pin_memory(tensor):
+        calls.append('pinned')
+        return tensor
+
+    def to(tensor, *args, **kwargs):
+        if isinstance(args[0], torch.device):
+            calls.append((args[0].type, kwargs))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', pin_memory)
+    monkeypatch.setattr(torch.Tensor, 'to', to)
+    to_device(np.arange(3), 'cuda')
+    assert calls == ['pinned', ('cuda', dict(non_blocking=True))]
