@@ -1,25 +1,42 @@
 """What a co-trained backbone does besides its branches.
 
     python benchmarks/overheads.py --out benchmarks/results/overheads.json
+    python benchmarks/overheads.py --host --out benchmarks/results/overheads-host.json
 
 Share of forward and backward of a ViT-S by cosub (224 pixels, batch 16, rate 0.3 at
 every block) that goes into drawing submodels, turning them into rows, and moving rows
 (gathers, duplicates, adding back), by PyTorch's profiler.
+
+With --host, milliseconds of the processor before the first kernel of a step, of ViT-S
+and Swin-T: to draw a plan and turn it into rows at several batches, to find the fastest
+exact execution anew and as it is remembered, and to set up the pass.
 """
 
 import argparse
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
-from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.backbones import SwinTransformer, VisionTransformer
 from timing import write
 from torch.profiler import ProfilerActivity, profile
 
-from mmcosub.schemes import Cosub
-from mmcosub.submodels import find_branches, plan_rows, run_submodels
+from mmcosub.schemes import Cosub, GroupKnowledge
+from mmcosub.submodels import (
+    FastestExact,
+    fastest_exact,
+    find_branches,
+    plan_generator,
+    plan_rows,
+    run_submodels,
+)
+from mmcosub.submodels.rows import Rows
+from mmcosub.submodels.run import SubmodelRun
 
 ROWS = (
     'aten::index_select', 'aten::index_add', 'aten::index_add_', 'aten::index',
@@ -34,12 +51,60 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=16, help='images a step')
     parser.add_argument('--rate', type=float, default=0.3, help='drop-path rate')
     parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--host', action='store_true', help='time before the kernels')
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()
 
 
+def host(rate: float, rounds: int = 30) -> dict[str, dict[str, float]]:
+    """Milliseconds of the processor, median of rounds, by network."""
+    found = {}
+    networks = {
+        'ViT-S': VisionTransformer('deit-small', img_size=224),
+        'Swin-T': SwinTransformer('tiny', img_size=224),
+    }
+    schemes = {'': Cosub, ', group knowledge': GroupKnowledge}
+    for network, backbone in networks.items():
+        row = found[network] = {}
+        backbone.train()
+        sites = find_branches(backbone)
+        remembered = FastestExact()
+
+        def timed(name: str, call: Callable[[], object], row: dict = row) -> None:
+            times = []
+            for _ in range(rounds):
+                start = time.process_time()
+                call()
+                times.append(time.process_time() - start)
+            row[name] = 1000 * median(times)
+
+        for suffix, kind in schemes.items():
+            scheme = kind(drop_path_rate=rate)
+            for batch in (2, 16, 64, 256):
+                rng = plan_generator(0, 0)
+                draw = partial(scheme.draw, sites, batch, rng)
+                timed(f'draw, batch {batch}{suffix}', draw)
+                plan = draw()
+                rows = partial(plan_rows, plan, True)
+                timed(f'turn into rows, batch {batch}{suffix}', rows)
+        timed('find the fastest execution', partial(fastest_exact, backbone, sites))
+        remembered(backbone, sites)
+        timed('the same, remembered', partial(remembered, backbone, sites))
+        arguments = backbone, sites, Rows([]), nullcontext, True
+        timed('set up the pass', partial(SubmodelRun, *arguments))
+    return found
+
+
 def main() -> None:
     args = parse_args()
+    if args.host:
+        found = host(args.rate)
+        for network, row in found.items():
+            for name, milliseconds in row.items():
+                print(f'{network}, {name}: {milliseconds:.2f} ms')
+        if args.out:
+            write(found, args.out)
+        return
     torch.manual_seed(0)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     backbone = VisionTransformer('deit-small', img_size=224).to(device)
