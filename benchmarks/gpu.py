@@ -63,6 +63,7 @@ def segmentor(network: str, args: argparse.Namespace) -> dict[str, Call]:
         'cosub, masked and concatenated': bench.reference(),
         'cosub': bench.step(scheme={}),
         'cosub, fast': bench.step(fast=True, scheme={}),
+        'cosub, compiled': bench.step(scheme={}, compiled=True),
     }
 
 
@@ -76,6 +77,7 @@ def classifier(config: str, rate: float, args: argparse.Namespace) -> dict[str, 
         'cosub, masked and concatenated': bench.reference(),
         'cosub, kept rows': bench.step(scheme=kept),
         'cosub': bench.step(scheme=scheme),
+        'cosub, compiled': bench.step(scheme=scheme, compiled=True),
     }
 
 

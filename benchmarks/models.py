@@ -14,6 +14,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmcosub.engine.co_train import accelerated_model, co_trained_model
+from mmcosub.models import compile_parts
 from mmcosub.models.attention import accelerate_attention
 from mmcosub.registry import MODELS
 from mmcosub.stack import import_stack_quietly
@@ -97,14 +98,20 @@ class Bench:
             accelerate_attention(model)
         return model.to(self.device)
 
-    def step(self, fast: bool = False, scheme: dict | None = None) -> Call:
+    def step(
+        self, fast: bool = False, scheme: dict | None = None, compiled: bool = False
+    ) -> Call:
         """A call that computes the gradients of one training step.
 
         Args:
             fast (bool): See :meth:`build`.
             scheme (dict, optional): See :meth:`build`.
+            compiled (bool): Whether parts of a co-trained model are compiled, when it
+                is first called. Defaults to False.
         """
         model: Any = self.build(fast, scheme).train()
+        if compiled:
+            compile_parts(model, True)
 
         def run() -> None:
             model.zero_grad(set_to_none=False)

@@ -176,8 +176,8 @@ def test_mixed_precision(scheme, kind, trained):
 @pytest.mark.filterwarnings('ignore')  # of the compiler's own
 @pytest.mark.parametrize('scheme', ['cosub', 'augmask', 'gkt'])
 def test_compiled_steps(scheme, trained):
-    # As MMEngine's cfg.compile does, but without code generation, which takes minutes:
-    # what is traced is the same.
+    # By hand, as MMEngine's cfg.compile does without a scheme, but without code
+    # generation, which takes minutes: what is traced is the same.
     torch._dynamo.reset()
     model = build(segmentor(), SCHEMES[scheme])
     model.train_step = torch.compile(model.train_step, backend='eager')

@@ -21,7 +21,8 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
         **kwargs: Arguments of ``FlexibleRunner``.
 
     Raises:
-        ValueError: If the scheme is lean: strategies have one backward pass a step.
+        ValueError: If the scheme is lean, as strategies have one backward pass a step,
+            or the model is to be compiled.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -33,6 +34,11 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
                 raise ValueError(
                     'scheme.lean=True runs backward once a view, and a strategy once a '
                     'step: leave scheme.lean out, or train without `strategy`.'
+                )
+            if kwargs.get('compile') or cfg.get('compile'):
+                raise ValueError(
+                    'A strategy compiles the whole step, which would be compiled again '
+                    'for every plan: leave `compile` out, or train without `strategy`.'
                 )
             kwargs['model'] = co_trained_model(kwargs['model'], self._scheme)
         super().__init__(**kwargs)

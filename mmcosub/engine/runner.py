@@ -22,7 +22,9 @@ from mmcosub.checkpoints import (
     read_checkpoint,
 )
 from mmcosub.datasets.guard import BadSamples
+from mmcosub.models import compile_parts
 from mmcosub.models.attention import accelerate_attention
+from mmcosub.models.co_training import CoTraining
 from mmcosub.models.lean import CoTrainingDistributedDataParallel
 from mmcosub.registry import RUNNERS
 
@@ -85,6 +87,18 @@ class CoTrainingRunner(LastingRunner):
             if unwrapped(self.model).scheme.changes_statistics:  # type: ignore
                 ours.append('FullNetworkBNHook')
         self.register_ours(ours)
+
+    def _maybe_compile(self, target: str) -> None:
+        """With a scheme, compile what goes with any plan rather than the whole step.
+
+        Args:
+            target (str): What MMEngine compiles without a scheme.
+        """
+        options, model = self.cfg.get('compile'), unwrapped(self.model)
+        if not isinstance(model, CoTraining):
+            super()._maybe_compile(target)
+        elif options is not None and options is not False:
+            compile_parts(model, options)
 
     # ---- what bad input gets -----------------------------------------------------
 

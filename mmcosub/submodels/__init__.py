@@ -10,6 +10,7 @@ from .branches import (
     register_block,
     register_fixed_batch,
 )
+from .compiling import compiled_sites
 from .drop_paths import DropPathSite, called_drop_paths, find_drop_paths, find_sites
 from .exactness import EXECUTIONS, FastestExact, fastest_exact, inexact
 from .execution import run_submodels
@@ -33,6 +34,7 @@ __all__ = [
     'Site',
     'StratifiedSampler',
     'called_drop_paths',
+    'compiled_sites',
     'fastest_exact',
     'find_branches',
     'find_drop_paths',

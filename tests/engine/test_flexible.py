@@ -51,15 +51,26 @@ def test_same_as_the_runner(train: ModuleType, tmp_path: Path, scheme: str) -> N
     model.load_state_dict(state_dict(read_checkpoint(str(saved))), strict=True)
 
 
-def test_lean_is_refused(
-    train: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('scheme.lean=True', 'scheme.lean=True runs backward once a view'),
+        ('compile=True', 'A strategy compiles the whole step'),
+    ],
+)
+def test_what_is_refused(
+    train: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    option: str,
+    message: str,
 ) -> None:
     base = arguments(Setting(options=STRATEGY), tmp_path, 4)
-    argv = [*base, '--co-train', 'augpath', '--cfg-options', 'scheme.lean=True']
+    argv = [*base, '--co-train', 'augpath', '--cfg-options', option]
     with pytest.raises(SystemExit) as exit_:
         train.main([*argv, '--work-dir', str(tmp_path / 'w')])
     assert exit_.value.code == 2
-    assert 'scheme.lean=True runs backward once a view' in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.gpu

@@ -34,6 +34,8 @@ class _FastShiftWindowMSA(nn.Module):
         Returns:
             Tensor: Of shape (B, L, C).
         """
+        if torch.compiler.is_compiling():
+            return super().forward(query, hw_shape)
         inner, shift = self.w_msa, self.shift(hw_shape)
         reason = _unusual(inner)
         if reason:
@@ -73,7 +75,7 @@ def _unusual(inner: Any) -> str | None:
     # look at attention maps by such hooks.
     if any(has_hooks(m) for m in (inner, inner.softmax, inner.attn_drop)):
         return 'it has hooks'
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if torch.jit.is_tracing():
         return 'it is being traced'
     return None
 

@@ -1,0 +1,96 @@
+"""What of a co-trained model is compiled by ``torch.compile``."""
+
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from mmcosub.submodels import DropPathSite, compiled_sites
+
+from .co_training import CoTraining
+from .heads import FastHead
+from .segmentor_heads import list_heads
+
+_OPTIONS = ('backend', 'mode', 'options')
+
+
+def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
+    """Compile the residual functions and the decode heads of a model, in place.
+
+    These take most of a step, and any number of rows. The whole step, which MMEngine's
+    ``compile`` is of, would be compiled again for every plan.
+
+    Args:
+        model (CoTraining): The model.
+        options (bool | dict): The config's ``compile``: True, or ``backend``, ``mode``
+            and ``options`` of ``torch.compile``.
+
+    Raises:
+        ValueError: If there are other options.
+    """
+    options = {} if options is True else options
+    if not isinstance(options, dict) or set(options) - set(_OPTIONS):
+        raise ValueError(
+            f'compile={options!r}: with a scheme it is True or a dict with some of '
+            f'{list(_OPTIONS)}. Number and shape of what is compiled are decided by '
+            'the scheme.'
+        )
+    options = dict(options)
+    found = 'no residual function, as not all blocks are known'
+    if not isinstance(model.sites[0], DropPathSite):
+        model.sites = compiled_sites(model.sites, **options)
+        found = f'the residual functions of {len(model.sites)} branches'
+    compiled, left = [], []
+    for head in list_heads(model) if hasattr(model, 'decode_head') else ():
+        name = f'{head.name} ({type(head.module).__name__})'
+        own = 'forward' in vars(head.module)  # such as one that recomputes
+        if own or isinstance(head.module, FastHead) or head.classifies_masks:
+            left.append(name)
+            continue
+        head.module.forward = CompiledForward(head.module, options)
+        compiled.append(name)
+    print_log(
+        f'Compiled by torch.compile: {found}; heads: {compiled or "none"}.'
+        + f' Left as they are: {left}.' * bool(left)
+        + ' The first iterations take minutes.',
+        'current',
+    )
+
+
+class CompiledForward:
+    """A module's forward that is compiled in training, and plain for maps of all sizes.
+
+    Args:
+        module (nn.Module): The module. Its own forward is what runs.
+        options (dict): Options of ``torch.compile``.
+    """
+
+    def __init__(self, module: nn.Module, options: dict[str, Any]) -> None:
+        self.module = module
+        self.options = options
+        self._compiled = torch.compile(type(module).forward, **options)
+
+    def __reduce__(self) -> tuple:
+        """A copy is of the copied module, and compiled anew."""
+        return type(self), (self.module, self.options)
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the module's forward.
+
+        Args:
+            *args (Any): Its arguments; tensors have any number of rows.
+        """
+        if not self.module.training:
+            return type(self.module).forward(self.module, *args)
+        return self._compiled(self.module, *tree_map_only(Tensor, _any_rows, args))
+
+
+def _any_rows(x: Tensor) -> Tensor:
+    """Have a tensor's first dimension be taken for one of any size."""
+    # Not at the top, as it takes a second that few runs need.
+    from torch._dynamo import maybe_mark_dynamic
+
+    maybe_mark_dynamic(x, 0)
+    return x

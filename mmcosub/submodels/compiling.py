@@ -1,0 +1,95 @@
+"""Residual functions compiled by ``torch.compile``, for any number of rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .branches import Branch, Site
+
+
+def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
+    """Branches whose residual functions are compiled when they are first run.
+
+    Blocks of a stage with parameters of the same shapes share what is compiled. Where
+    they differ in more than weights (every other Swin block shifts its windows), there
+    is a version for each kind.
+
+    Args:
+        sites (Sequence[Site]): The branches.
+        **options (Any): ``backend``, ``mode`` and ``options`` of ``torch.compile``.
+    """
+    shared: dict[tuple, Branch] = {}
+    compiled = []
+    for site in sites:
+        shapes = tuple(p.shape for p in site.block.parameters())
+        key = site.stage, site.branch, shapes
+        if key not in shared:
+            residual = CompiledResidual(site.branch.residual, options)
+            shared[key] = replace(site.branch, residual=residual)
+        compiled.append(replace(site, branch=shared[key]))
+    return compiled
+
+
+class CompiledResidual:
+    """A residual function, compiled for all numbers of rows at once.
+
+    A single row runs uncompiled: PyTorch takes a size of 1 for a constant, and would
+    compile once more for it.
+
+    Args:
+        plain (Callable): The residual function of a block.
+        options (dict): Options of ``torch.compile``.
+    """
+
+    def __init__(self, plain: Callable[..., Tensor], options: dict[str, Any]) -> None:
+        self.plain = plain
+        self.options = options
+
+        def run(block: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            return plain(block, x, *args, **kwargs)
+
+        # How often a function may be compiled PyTorch counts by its code object.
+        own = FunctionType(
+            run.__code__.replace(), run.__globals__, closure=run.__closure__
+        )
+        self._compiled = torch.compile(own, fullgraph=True, **options)
+
+    def __reduce__(self) -> tuple:
+        """What is compiled can be neither pickled nor copied, and is made anew."""
+        return type(self), (self.plain, self.options)
+
+    def __call__(
+        self, block: nn.Module, x: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Run the function.
+
+        Args:
+            block (nn.Module): The block.
+            x (Tensor): Of shape (R, ...).
+            *args (Any): Whatever else the block's ``forward`` takes.
+            **kwargs (Any): The same by name.
+
+        Raises:
+            ValueError: If PyTorch cannot compile it for any number of rows.
+        """
+        if len(x) < 2:
+            return self.plain(block, x, *args, **kwargs)
+        # Not at the top, as it takes a second that few runs need.
+        from torch._dynamo import mark_dynamic
+        from torch._dynamo.exc import TorchDynamoException
+        from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
+
+        mark_dynamic(x, 0)
+        try:
+            return self._compiled(block, x, *args, **kwargs)
+        except (TorchDynamoException, ConstraintViolationError) as error:
+            reason = str(error).strip().partition('\n')[0].rstrip('.')
+            raise ValueError(
+                f'PyTorch {torch.__version__} cannot compile a branch of '
+                f'{type(block).__name__} for any number of rows: {reason}. Leave '
+                '`compile` out of the config, or take a newer PyTorch (docs/gpu.md).'
+            ) from error

@@ -1,0 +1,148 @@
+"""Models of which parts are compiled train as they do without."""
+
+import copy
+import logging
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from stock_settings import KINDS, SCHEMES, batch, build, train
+
+from mmcosub.engine.co_train import accelerated_model
+from mmcosub.models import compile_parts
+from mmcosub.models.co_training import CoTraining
+from mmcosub.models.compiling import CompiledForward
+
+ignored = pytest.mark.filterwarnings('ignore')  # of the compiler's own
+EAGER = dict(backend='eager')
+
+
+def graphs() -> int:
+    """Number of graphs that were compiled."""
+    return torch._dynamo.utils.counters['stats']['unique_graphs']
+
+
+def fresh_compiler() -> None:
+    import torch._dynamo.utils
+
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+
+
+def slow(*values: str) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@ignored
+@pytest.mark.parametrize(
+    ('scheme', 'kind'),
+    [
+        ('cosub', 'classifier'),
+        ('cosub', 'segmentor of convolutions'),
+        slow('augdrop', 'classifier'),
+        slow('augmask', 'classifier'),
+        slow('cosub', 'segmentor'),
+        slow('gkt', 'cascade'),
+    ],
+)
+def test_trains_the_same(scheme: str, kind: str) -> None:
+    fresh_compiler()
+    logs, grads = train(build(KINDS[kind](), SCHEMES[scheme]), steps=4)
+    model = build(KINDS[kind](), SCHEMES[scheme])
+    compile_parts(model, EAGER)
+    compiled_logs, compiled_grads = train(model, steps=4)
+    for a, b in zip(compiled_logs, logs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    for a, b in zip(compiled_grads, grads, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    heads = len(logs[0]) if kind == 'classifier' else 2
+    assert 0 < graphs() <= 2 * (len(model.sites) + heads)
+
+
+@ignored
+def test_evaluation_and_copies_of_a_head() -> None:
+    fresh_compiler()
+    model = build(KINDS['segmentor of convolutions'](), SCHEMES['cosub'])
+    compile_parts(model, EAGER)
+    copied = copy.deepcopy(model)
+    assert isinstance(copied.decode_head.forward, CompiledForward)
+    assert copied.decode_head.forward.module is copied.decode_head
+    stock = build(KINDS['segmentor of convolutions'](), None)
+    images = batch(model)['inputs']
+    for each in (model, copied, stock):
+        each.load_state_dict(stock.state_dict())
+        each.eval()
+    expected = stock(images)
+    torch.testing.assert_close(model(images), expected, rtol=0, atol=0)
+    torch.testing.assert_close(copied(images), expected, rtol=0, atol=0)
+    assert graphs() == 0  # of maps of all sizes, none is compiled
+    assert model.state_dict().keys() == stock.state_dict().keys()
+
+
+def test_heads_that_stay(caplog: pytest.LogCaptureFixture) -> None:
+    cfg = accelerated_model(KINDS['segmentor']())
+    model = build(cfg, SCHEMES['cosub'])
+    model.auxiliary_head.forward = model.auxiliary_head.forward  # as if it recomputed
+    with caplog.at_level(logging.INFO):
+        compile_parts(model, EAGER)
+    assert not isinstance(vars(model.decode_head).get('forward'), CompiledForward)
+    assert not isinstance(vars(model.auxiliary_head)['forward'], CompiledForward)
+
+
+def test_options() -> None:
+    model = build(KINDS['classifier'](), SCHEMES['cosub'])
+    sites = model.sites
+    for options in (dict(dynamic=False), dict(backend='eager', fullgraph=True), 'yes'):
+        with pytest.raises(ValueError, match=r"is True or a dict with some of.*'mode'"):
+            compile_parts(model, options)  # type: ignore[arg-type]
+    assert model.sites is sites
+
+
+@ignored
+def test_unknown_blocks() -> None:
+    fresh_compiler()
+    scheme = {**SCHEMES['cosub'], 'execution': 'drop_path'}
+    model = build(KINDS['classifier'](), scheme)
+    expected = train(build(KINDS['classifier'](), scheme), steps=1)
+    compile_parts(model, EAGER)
+    assert train(model, steps=1)[0] == expected[0]
+    assert graphs() == 0
+
+
+@pytest.mark.parametrize('scheme', ['--co-train cosub', ''])
+@pytest.mark.parametrize(
+    ('option', 'given'),
+    [
+        ('compile=True', True),
+        ('compile.backend=eager', dict(backend='eager')),
+        ('compile=False', None),
+    ],
+)
+def test_the_key_of_configs(
+    scheme: str,
+    option: str,
+    given: Any,
+    train: ModuleType,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a scheme it is of parts, without one what MMEngine has."""
+    seen: list[Any] = []
+
+    def parts(model: CoTraining, options: Any) -> None:
+        assert isinstance(model, CoTraining)
+        seen.append(options)
+
+    def whole(runner: Runner, target: str) -> None:
+        seen.append(target)
+
+    monkeypatch.setattr('mmcosub.engine.runner.compile_parts', parts)
+    monkeypatch.setattr(Runner, '_maybe_compile', whole)
+    argv = [str(config), *scheme.split(), '--cfg-options', 'train_cfg.max_iters=1']
+    train.main([*argv, option])
+    expected = [given] if given is not None else []
+    assert seen == (expected if scheme else ['train_step'])
