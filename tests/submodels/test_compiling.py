@@ -99,6 +99,7 @@ def test_compiled_equals_plain(compiler: Any) -> None:
 @pytest.mark.parametrize('name', sorted({**BACKBONES, **TINY}))
 def test_every_known_block(name: str, compiler: Any) -> None:
     model = backbone(name) if name in BACKBONES else tiny(name)
+    model.train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # it would be other noise in every run
@@ -111,11 +112,11 @@ def tiny(name: str) -> nn.Module:
     init_default_scope('mmseg')
     config = TINY[name]
     if callable(config):
-        return config(0.4).train()
+        return config(0.4)
     config = {'drop_path_rate': 0.4, **copy.deepcopy(config)}
     if config['drop_path_rate'] is None:  # the network takes no such argument
         del config['drop_path_rate']
-    return MODELS.build(config).train()
+    return MODELS.build(config)
 
 
 def test_few_rows_run_as_they_are(compiler: Any) -> None:
