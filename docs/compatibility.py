@@ -17,12 +17,41 @@ TITLES = dict(
     mmpretrain='MMPretrain',
     timm='timm',
 )
-# Where a gap is another matter than a mistake.
+# Where a gap is another matter than a mistake, or another than it seems.
 NOTES = {
     'fastscnn': 'step: MMSegmentation computes its sigmoid losses in float32',
-    'segnext': 'step: the head starts from random bases in every pass, so two differ',
+    'mask2former': 'step: MMDetection matches masks in float32',
+    'maskformer': 'step: MMDetection matches masks in float32',
+    'point_rend': 'step: MMCV samples points in float32',
+    'tnt': 'patches of an image drop the branches within them together',
+}
+# What errors come to, by a part of each.
+MEANINGS = {
+    'Every block of the backbone is frozen': 'linear probe, with a frozen backbone',
+    'revvit.RevVisionTransformer has no': (
+        'two streams, and a backward pass of its own that makes its drop paths anew'
+    ),
+    'has no residual block that mmcosub knows': 'no branch beside a shortcut to drop',
+    "'MultimodalEncoderDecoder' cannot": (
+        "an adapter beside CLIP's frozen encoders, another kind of model"
+    ),
+    'BatchCutMix is not in the': 'it names an augmentation that MMPretrain has no more',
+    "'test_pipeline'": 'it changes what its base config does not have',
+    'switch_to_deploy() takes': 'folded for deployment, in which its head fails',
+    'configuration file type in the inheritance chain': (
+        'MMEngine does not read a base config that imports a module'
+    ),
+    '`mean` should have 1 or 3 values': 'images of 6 channels, which it refuses',
+    '`bgr_to_rgb` should be a boolean': '`bgr_to_rgb=None`, which it refuses',
+    'To use VPD model': 'it needs further packages',
 }
 UNITS = dict(mmseg='configs', mmpretrain='classifiers', timm='files')
+STATES = {
+    'accepted': 'Co-train',
+    'not built': 'Not built by the stock package',
+    'not trained': 'Not trained by it',
+    'refused': 'Refused',
+}
 HEAD = """# What co-trains
 
 <!-- Written by `python docs/compatibility.py`; the numbers are of
@@ -35,7 +64,7 @@ file of timm) the smallest was then trained for one step at reduced size, batch 
 random images and labels. With every rate and the co-training weight 0, losses and
 gradients have to be those of the stock model, in float64: "gap" is the largest
 difference, of a loss relative to it, of a gradient relative to the largest one. Where
-it is empty, no step was run.
+it is empty, nothing co-trains.
 
 - **shared_prefix, kept_rows**: fast; dropped branches are not computed
   ([what that saves](../README.md#what-is-measured)).
@@ -44,6 +73,13 @@ it is empty, no step was run.
 - **drop_path**: blocks that mmcosub does not know. The network's own drop-path
   modules are handed the plan, and nothing is saved.
 - **--fast**: the decode head has a faster class of the same weights.
+- **not built**: by the stock package itself, co-training or not. **Not trained** by it
+  are classifiers without a head, folded for deployment, or distilled. Only what is
+  left is **refused** by mmcosub.
+
+MaskFormer and Mask2Former need `onedl-mmdetection`, and they, CCNet, PSANet and
+PointRend need MMCV with compiled operators ([install](install.md)). Here only PSANet's
+were called for; the others take what is Python from there.
 
 """
 
@@ -59,12 +95,13 @@ def rows(entries: dict) -> list[tuple[str, ...]]:
         ways = sorted({e['execution'] for _, e in members if 'execution' in e})
         fast = sum(bool(e.get('fast')) for _, e in members)
         steps = [e['measured'] for _, e in members if 'measured' in e]
+        measured = 'too large here' if states['accepted'] else ''
         lines.append(
             (
                 group,
                 f'{states["accepted"]} of {len(members)}',
                 ', '.join(ways),
-                gap(steps[0]) if steps else '',
+                gap(steps[0]) if steps else measured,
                 f'{fast} of {len(members)}' if fast else '',
                 '; '.join(reasons(members)),
             )
@@ -82,21 +119,30 @@ def gap(step: dict) -> str:
 
 def reasons(members: list[tuple[str, dict]]) -> list[str]:
     """Why some are not accepted, each once; and why a step could not be run."""
-    found: dict[str, None] = {}
-    if members[0][1]['group'] in NOTES:
-        found[NOTES[members[0][1]['group']]] = None
-    for _, entry in members:
-        if entry['status'] != 'accepted':
-            found[short(entry['reason'])] = None
-        if 'error' in entry.get('measured', {}):
-            found[f'step: {short(entry["measured"]["error"])}'] = None
-    return list(found)
+    group = members[0][1]['group']
+    found = [NOTES[group]] if group in NOTES else []
+    counts = Counter(
+        (entry['status'], short(entry['reason']))
+        for _, entry in members
+        if entry['status'] != 'accepted'
+    )
+    found += [f'{n} {status}: {why}' for (status, why), n in counts.items()]
+    errors = [e['measured']['error'] for _, e in members if 'error' in _step(e)]
+    return found + [f'step: {short(error)}' for error in errors]
+
+
+def _step(entry: dict) -> dict:
+    return entry.get('measured', {})
 
 
 def short(reason: str) -> str:
-    """The first sentence of an error, on one line of a table."""
-    text = reason.partition(': ')[2] or reason
-    text = text.split('. ')[0].replace('|', '/').strip()
+    """What an error comes to, on one line of a table."""
+    for part, meaning in MEANINGS.items():
+        if part in reason:
+            return meaning
+    kind, _, text = reason.partition(': ')
+    text = text if kind.endswith(('Error', 'Exception')) else reason
+    text = text.split('. ')[0].replace('|', '/').strip(' \'"')
     return text if len(text) <= 160 else text[:157] + '...'
 
 
@@ -119,16 +165,16 @@ def table(lines: list[tuple[str, ...]]) -> str:
 def page(record: dict) -> str:
     """The whole page."""
     parts = [HEAD]
-    totals = [('', 'Co-train', 'Not built by the stock package', 'Refused')]
+    totals = [('', *STATES.values())]
     for package, entries in record.items():
         counts = Counter(entry['status'] for entry in entries.values())
         totals.append(
             (
                 f'{TITLES[package]}, {len(entries)} {UNITS[package]}',
-                *(str(counts[s]) for s in ('accepted', 'not built', 'refused')),
+                *(str(counts[s]) for s in STATES),
             )
         )
-    totals.insert(1, ('---',) * 4)
+    totals.insert(1, ('---',) * len(totals[0]))
     parts.append(''.join(f'| {" | ".join(row)} |\n' for row in totals))
     for package, entries in record.items():
         parts.append(f'\n## {TITLES[package]}\n\n{table(rows(entries))}')

@@ -22,11 +22,12 @@ from .branches import Branch, Site, UnknownBlockError, find_branches, is_drop_pa
 from .rerouting import Rerouting
 from .rows import scaled
 
-# Classes of blocks in which parts of an image are rows of their own, one after another.
+# Classes in which parts of an image are rows of their own, one after another. The stock
+# networks draw for every row.
 _OF_PARTS = {
-    # Transformers within patches. The stock network draws for every patch.
-    'mmpretrain.models.backbones.tnt.TnTLayer',
+    'mmpretrain.models.backbones.tnt.TnTLayer',  # patches
     'timm.models.tnt.Block',
+    'timm.models.mobilevit.MobileVitBlock',  # positions in a patch
 }
 
 
@@ -86,6 +87,9 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
     Args:
         backbone (nn.Module): The backbone; its mode stays what it is.
         images (Tensor): Of shape (B, ...).
+
+    Raises:
+        ValueError: If none is called.
     """
     names = {m: n for n, m in backbone.named_modules() if is_drop_path(m)}
     called: list[tuple[str, nn.Module]] = []
@@ -106,6 +110,11 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
             module.training = mode
         for handle in handles:
             handle.remove()
+    if not called:
+        raise ValueError(
+            f'{type(backbone).__name__} has drop paths and calls none, as a network '
+            'without shortcuts, so it has no submodels. Train it without a scheme.'
+        )
     return _sites(backbone, called)
 
 
@@ -167,7 +176,8 @@ class DropPathRun(Rerouting):
         self.names = {
             site.module: f'{site.name}.{site.branch.drop_path}' for site in sites
         }
-        self.of_parts = {site.module for site in sites if _has_parts(site.block)}
+        holders = [m for m in backbone.modules() if _has_parts(m)]
+        self.of_parts = {inner for holder in holders for inner in holder.modules()}
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls
         }

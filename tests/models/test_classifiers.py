@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.registry import init_default_scope
+from mmpretrain.models.backbones import LeViT
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from tiny import BACKBONES
@@ -54,20 +55,20 @@ def conformer_config(rate=0.4, **head):
     return dict(type='ImageClassifier', backbone=backbone, head=head)
 
 
-def efficientformer_config(**head):
-    arch = dict(layers=[1, 2], embed_dims=[8, 16], downsamples=[False, True], vit_num=0)
-    backbone = dict(
-        type='EfficientFormer',
-        arch=arch,
-        drop_path_rate=0.4,
-        reshape_last_feat=True,
-        out_indices=1,
-    )
+def distilled_config(kind, **head):
+    """EfficientFormer or LeViT, whose heads distil unless told otherwise."""
+    if kind == 'EfficientFormer':
+        arch = dict(layers=[1, 2], embed_dims=[8, 16], vit_num=0)
+        arch['downsamples'] = [False, True]
+        backbone = dict(arch=arch, reshape_last_feat=True, out_indices=1)
+    else:
+        backbone = dict(arch='tiny', img_size=64)
+    head_type = 'LeViTClsHead' if kind == 'LeViT' else 'EfficientFormerClsHead'
     return dict(
         type='ImageClassifier',
-        backbone=backbone,
+        backbone=dict(type=kind, drop_path_rate=0.4, **backbone),
         neck=dict(type='GlobalAveragePooling'),
-        head=dict(type='EfficientFormerClsHead', num_classes=5, in_channels=16, **head),
+        head=dict(type=head_type, num_classes=5, in_channels=16, **head),
     )
 
 
@@ -294,19 +295,17 @@ def test_further_objectives_of_two_logits_are_refused(way):
         build(conformer_config(), scheme)
 
 
-def test_distilled_head_is_refused():
-    cfg = config()
-    cfg['head'] = dict(type='LeViTClsHead', num_classes=5, in_channels=16)
-    with pytest.raises(ValueError, match=r'LeViTClsHead.*distillation=False'):
-        build(cfg, COSUB)
-
-
-def test_efficientformer_trains_undistilled():
+@pytest.mark.parametrize('kind', ['EfficientFormer', 'LeViT'])
+def test_distilled_heads_train_undistilled(kind, monkeypatch):
+    # LeViT refuses any sizes but those that it lists.
+    sizes = dict(embed_dims=16, num_heads=2, depths=1, key_dims=4)
+    tiny = {name: [size] * 3 for name, size in sizes.items()}
+    monkeypatch.setitem(LeViT.arch_zoo, 'tiny', tiny)
     scheme = dict(type='Cosub')
-    with pytest.raises(ValueError, match=r'Set model.head.distillation=False'):
-        build(efficientformer_config(), scheme)
-    model = build(efficientformer_config(distillation=False), scheme)
-    images, _, _ = mixed_batch()
+    with pytest.raises(ValueError, match=rf'{kind}ClsHead.*distillation=False'):
+        build(distilled_config(kind), scheme)
+    model = build(distilled_config(kind, distillation=False), scheme)
+    images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     labels = torch.arange(3)
     samples = [DataSample().set_gt_label(i) for i in labels]
     seen = []

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from timm.layers import GatedMlp, LayerNorm2d
+from timm.layers import GatedMlp, LayerNorm, LayerNorm2d
 from timm.models import mlp_mixer
 from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import EfficientNetBuilder, decode_arch_def
@@ -16,8 +16,9 @@ from timm.models.maxxvit import (
     MaxxVitConvCfg,
     MaxxVitTransformerCfg,
 )
-from timm.models.metaformer import MetaFormer, Pooling, SepConv
+from timm.models.metaformer import Attention, MetaFormer, Pooling, SepConv
 from timm.models.nest import Nest
+from timm.models.qwen3_vit import Qwen3VitEncoder
 from torch import Tensor, nn
 
 Build = Callable[[float], nn.Module]
@@ -65,7 +66,15 @@ def _maxxvit(block: str, conv: str = 'mbconv', parallel: bool = False) -> Build:
 
 
 def _metaformer(**kwargs: object) -> Build:
-    return _features(MetaFormer, depths=(1, 1, 1, 1), dims=(8, 8, 8, 16), **kwargs)
+    sizes = dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 16))
+    return _features(MetaFormer, **{**sizes, **kwargs})
+
+
+def _qwen3(rate: float) -> nn.Module:
+    sizes = dict(img_size=32, patch_size=8, embed_dim=16, depth=2, num_heads=2)
+    return Features(
+        Qwen3VitEncoder(**sizes, pos_embed_grid_size=4, drop_path_rate=rate)
+    )
 
 
 ARCH = [
@@ -156,6 +165,12 @@ TIMM_BUILT: dict[str, Build] = {
         token_mixers=Pooling, layer_scale_init_values=0.1, norm_layers=LayerNorm2d
     ),
     'timm ConvFormer': _metaformer(token_mixers=SepConv),
+    'timm CAFormer': _metaformer(
+        dims=(8, 8, 32, 32),
+        token_mixers=[SepConv, SepConv, Attention, Attention],
+        norm_layers=[LayerNorm2d, LayerNorm2d, LayerNorm, LayerNorm],
+    ),
+    'timm Qwen3': _qwen3,
     'timm InceptionNeXt': _features(
         MetaNeXt, depths=(1, 1, 1, 1), dims=(16,) * 4, ls_init_value=0.1
     ),

@@ -30,6 +30,7 @@ TIMM = {
         'convnextv2_atto', depths=(1,) * 4, dims=(8, 8, 16, 16)
     ),
     'timm RegNetY': timm_config('regnety_002', features_only=True),
+    'timm RegNetZ': timm_config('regnetz_005', features_only=True),
     'timm XCiT': timm_config('xcit_nano_12_p16_224', depth=2, **TIMM_VIT),
     'timm PiT': timm_config(
         'pit_ti_224',

@@ -2,6 +2,7 @@ import copy
 
 import numpy as np
 import pytest
+import timm
 import torch
 from mmcv.cnn.bricks.drop import DropPath
 from mmengine.registry import init_default_scope
@@ -156,9 +157,13 @@ def test_equal_to_known_blocks(name):
     assert_equal(gradients(model, ours), gradients(model, plain))
 
 
-def tnt(package):
-    """Transformers within four patches, and one over them."""
-    if package == 'timm':
+def in_parts(package):
+    """Transformers within patches, or over the positions of all patches."""
+    if package == 'timm MobileViT':
+        return timm.create_model(
+            'mobilevit_xxs', num_classes=3, drop_path_rate=TAU
+        ).eval()  # for BatchNorm, which sees all rows
+    if package == 'timm TNT':
         sizes = dict(inner_dim=8, embed_dim=16, depth=2, first_stride=4)
         heads = dict(num_heads_inner=2, num_heads_outer=2)
         return timm_tnt.TNT(32, num_classes=3, drop_path_rate=TAU, **sizes, **heads)
@@ -172,12 +177,12 @@ def tnt(package):
     return TNT(arch, img_size=32, drop_path_rate=TAU)
 
 
-@pytest.mark.parametrize('package', ['mmpretrain', 'timm'])
+@pytest.mark.parametrize('package', ['mmpretrain TNT', 'timm TNT', 'timm MobileViT'])
 def test_parts_of_an_image_share_its_factor(package, monkeypatch):
     torch.manual_seed(0)
-    model = tnt(package).double()
+    model = in_parts(package).double()
     for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
+        nn.init.normal_(parameter, std=0.1)
     sites = called_drop_paths(model, images())
     plan = draw(len(sites))
     output, _ = run_submodels(model, images(), plan, sites, 'drop_path')
@@ -271,6 +276,13 @@ def test_partly_known():
 def test_neither_blocks_nor_drop_paths():
     with pytest.raises(ValueError, match=r'no residual block.*Nor does it have drop'):
         find_sites(nn.Sequential(nn.Conv2d(3, 3, 1)))
+
+
+def test_drop_paths_that_are_not_called():
+    model = nn.Sequential(nn.Conv2d(3, 3, 1))
+    model.drop, model.forward = DropPath(TAU), model[0].forward
+    with pytest.raises(ValueError, match=r'Sequential has drop paths and calls none'):
+        called_drop_paths(model, images().float())
 
 
 class LeavesOut(UnknownNetwork):

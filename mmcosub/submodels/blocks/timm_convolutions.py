@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcosub.submodels.branches import Branch, register_block
+from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
 from .common import out_of_place
 
@@ -56,10 +56,14 @@ def _last_activation(block: Any, x: Tensor) -> Tensor:
     return out_of_place(block.act3, x)
 
 
-# RegNetX, RegNetY and RegNetZ.
+def _has_shortcut(block: Any) -> bool:
+    return block.downsample is not None
+
+
+# RegNetX, RegNetY and RegNetZ, which has blocks without a shortcut.
 register_block(
     'timm.models.regnet.Bottleneck',
-    Branch(_regnet, 'drop_path', _regnet_shortcut, _last_activation),
+    Branch(_regnet, 'drop_path', _regnet_shortcut, _last_activation, _has_shortcut),
 )
 
 
@@ -165,6 +169,8 @@ register_block(
     Branch(_mixer, 'drop_path1', _first_scale),
     Branch(_mlp, 'drop_path2', _second_scale),
 )
+# Stages with attention give their maps the shape of what came in.
+register_fixed_batch('timm.models.metaformer.Attention')
 
 
 def _gated_convolution(block: Any, x: Tensor) -> Tensor:
@@ -177,3 +183,6 @@ def _gated_convolution(block: Any, x: Tensor) -> Tensor:
 register_block(
     'timm.models.mambaout.GatedConvBlock', Branch(_gated_convolution, 'drop_path')
 )
+
+# Its transformer's rows are positions in a patch, and not images. See drop_paths.
+register_block('timm.models.mobilevit.MobileVitBlock')

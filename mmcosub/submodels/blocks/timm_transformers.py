@@ -148,5 +148,6 @@ register_fixed_batch(
     'timm.models.convit.ConVit',  # a class token per image comes in between
     'timm.models.xcit.Xcit',  # and here behind these blocks
     'timm.models.pit.Transformer',  # its output is reshaped by its input's batch
+    'timm.models.qwen3_vit.Qwen3VitEncoder',  # as well
     'timm.models._features.FeatureGetterNet',  # features are, too
 )
