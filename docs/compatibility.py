@@ -23,7 +23,6 @@ NOTES = {
     'mask2former': 'step: MMDetection matches masks in float32',
     'maskformer': 'step: MMDetection matches masks in float32',
     'point_rend': 'step: MMCV samples points in float32',
-    'tnt': 'patches of an image drop the branches within them together',
 }
 # What errors come to, by a part of each.
 MEANINGS = {
@@ -71,11 +70,12 @@ it is empty, nothing co-trains.
 - **plain**: BatchNorm in training mode sees all rows, so every branch is computed; with
   BatchNorm in evaluation mode the same networks run fast.
 - **drop_path**: blocks that mmcosub does not know. The network's own drop-path
-  modules are handed the plan, and nothing is saved.
+  modules are handed the plan, and nothing is saved. Where parts of an image are rows
+  of their own, they drop a branch together (TNT, MobileViT of timm).
 - **--fast**: the decode head has a faster class of the same weights.
 - **not built**: by the stock package itself, co-training or not. **Not trained** by it
-  are classifiers without a head, folded for deployment, or distilled. Only what is
-  left is **refused** by mmcosub.
+  are classifiers without a head, folded for deployment, or distilled. Only the rest is
+  **refused** by mmcosub.
 
 MaskFormer and Mask2Former need `onedl-mmdetection`, and they, CCNet, PSANet and
 PointRend need MMCV with compiled operators ([install](install.md)). Here only PSANet's
