@@ -77,9 +77,10 @@ it is empty, nothing co-trains.
   are classifiers without a head, folded for deployment, or distilled. Only the rest is
   **refused** by mmcosub.
 
-MaskFormer and Mask2Former need `onedl-mmdetection`, and they, CCNet, PSANet and
-PointRend need MMCV with compiled operators ([install](install.md)). Here only PSANet's
-were called for; the others take what is Python from there.
+MaskFormer and Mask2Former need `pip install onedl-mmdetection`, and they, CCNet, PSANet
+and PointRend need MMCV with compiled operators (`pip install --no-build-isolation
+--force-reinstall --no-deps onedl-mmcv`). Here they were not compiled: only PSANet calls
+one, and the others take what is Python from there.
 
 """
 
