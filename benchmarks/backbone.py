@@ -19,14 +19,12 @@ same for all, is left out. Every round draws new plans.
 """
 
 import argparse
-import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from mmpretrain.models.backbones import VisionTransformer
-from timing import compare, report
+from timing import add_timing_arguments, clock_of, compare, report
 
 from mmcosub.schemes import Cosub
 from mmcosub.submodels import (
@@ -50,12 +48,7 @@ def parse_args() -> argparse.Namespace:
         '--coupled', type=float, nargs='+', help='shares of coupled branches to time'
     )
     parser.add_argument('--executions', nargs='+', default=EXECUTIONS[:3])
-    parser.add_argument(
-        '--processor-time',
-        action='store_true',
-        help='time of the processor in one thread, where others use the machine, too',
-    )
-    parser.add_argument('--out', type=Path, help='JSON file to write')
+    add_timing_arguments(parser)
     return parser.parse_args()
 
 
@@ -90,11 +83,9 @@ def main() -> None:
                 name += f', coupled {coupled}' if args.coupled else ''
                 cases[name] = partial(cosub, scheme)
     title = f'{args.arch} at {args.size} pixels, batch {args.batch}, forward + backward'
-    clock = time.perf_counter
     if args.processor_time:
-        torch.set_num_threads(1)
-        title, clock = f'{title}, processor time', time.process_time
-    report(title, compare(cases, args.rounds, clock=clock), args.out)
+        title = f'{title}, processor time'
+    report(title, compare(cases, args.rounds, clock=clock_of(args)), args.out)
 
 
 if __name__ == '__main__':

@@ -10,11 +10,9 @@ new draw of submodels each round. The first step, which compiles, is timed by it
 
 import argparse
 import time
-from pathlib import Path
 
-import torch
 from models import CLASSIFIER, SEGMENTORS, Bench
-from timing import compare, report
+from timing import add_timing_arguments, clock_of, compare, report
 
 NETWORKS = {'vit classifier': CLASSIFIER, **SEGMENTORS}
 
@@ -27,21 +25,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=8, help='images a step')
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
     parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument(
-        '--processor-time',
-        action='store_true',
-        help='time of the processor in one thread, where others use the machine, too',
-    )
-    parser.add_argument('--out', type=Path, help='JSON file to write')
+    add_timing_arguments(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    clock = time.perf_counter
-    if args.processor_time:
-        torch.set_num_threads(1)
-        clock = time.process_time
+    clock = clock_of(args)
     bench = Bench(NETWORKS[args.network], args.batch, args.size)
     cases = {
         'cosub': bench.step(scheme={}),

@@ -14,14 +14,11 @@ parameters, images and gradients, relative.
 """
 
 import argparse
-import time
-from pathlib import Path
 
-import torch
 from arithmetic import account
 from models import CLASSIFIER, SEGMENTORS, Bench, Call
 from rich.progress import track
-from timing import compare, report
+from timing import add_timing_arguments, clock_of, compare, report
 from torch.profiler import ProfilerActivity, profile
 
 CONSTANT = dict(drop_path_decay='constant')
@@ -60,12 +57,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--profile', action='store_true', help='print where the time goes, instead'
     )
-    parser.add_argument(
-        '--processor-time',
-        action='store_true',
-        help='time of the processor in one thread, where others use the machine, too',
-    )
-    parser.add_argument('--out', type=Path, help='JSON file to write')
+    add_timing_arguments(parser)
     return parser.parse_args()
 
 
@@ -133,10 +125,9 @@ GROUPS = dict(
 
 def main() -> None:
     args = parse_args()
-    title, clock = __doc__.splitlines()[0], time.perf_counter
+    title, clock = __doc__.splitlines()[0], clock_of(args)
     if args.processor_time:
-        torch.set_num_threads(1)
-        title, clock = f'{title} Processor time.', time.process_time
+        title = f'{title} Processor time.'
     result = {}
     for group in args.groups:
         cases = GROUPS[group](args.batch, args.size)

@@ -7,8 +7,6 @@ in its recipe, for plain training, too; the optimizer, the same for all, is left
 """
 
 import argparse
-import time
-from pathlib import Path
 
 import torch
 from memory import peak_memory
@@ -16,7 +14,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from timing import compare, report
+from timing import add_timing_arguments, clock_of, compare, report
 
 from mmcosub.engine.co_train import co_trained_model
 from mmcosub.stack import import_stack_quietly
@@ -42,12 +40,7 @@ def parse_args() -> argparse.Namespace:
         '--schemes', nargs='+', choices=SCHEMES, default=list(SCHEMES), metavar='NAME'
     )
     parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument(
-        '--processor-time',
-        action='store_true',
-        help='time of the processor in one thread, where others use the machine, too',
-    )
-    parser.add_argument('--out', type=Path, help='JSON file to write')
+    add_timing_arguments(parser)
     return parser.parse_args()
 
 
@@ -87,11 +80,9 @@ def main() -> None:
     cases = {'plain training': step(None)}
     cases |= {name: step(SCHEMES[name]) for name in args.schemes}
     title = f'{args.arch} at {args.size} pixels, batch {args.batch}, forward + backward'
-    clock = time.perf_counter
     if args.processor_time:
-        torch.set_num_threads(1)
-        title, clock = f'{title}, processor time', time.process_time
-    result = compare(cases, args.rounds, warmup=1, clock=clock)
+        title = f'{title}, processor time'
+    result = compare(cases, args.rounds, warmup=1, clock=clock_of(args))
 
     lean = {
         f'{name}, lean': step({**SCHEMES[name], 'lean': True})

@@ -4,6 +4,7 @@ Machines are noisy, so cases take turns within every round, and what is reported
 median over rounds of each case's ratio to the first case of the same round.
 """
 
+import argparse
 import json
 import platform
 import time
@@ -23,6 +24,24 @@ COLUMNS = dict(
     peak_memory='peak memory',
 )
 """What may be reported of a case besides its time: key and title."""
+
+
+def add_timing_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments on what tells the time, and on the record."""
+    parser.add_argument(
+        '--processor-time',
+        action='store_true',
+        help='time of the processor in one thread, where others use the machine, too',
+    )
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+
+
+def clock_of(args: argparse.Namespace) -> Callable[[], float]:
+    """What tells the time; processor time is that of one thread, which it sets."""
+    if not args.processor_time:
+        return time.perf_counter
+    torch.set_num_threads(1)
+    return time.process_time
 
 
 def compare(

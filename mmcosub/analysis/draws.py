@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mmcosub.submodels import (
     BernoulliSampler,
-    DropPathSite,
     Site,
+    are_drop_paths,
     called_drop_paths,
     find_sites,
     plan_generator,
@@ -31,7 +31,7 @@ def find_called_sites(model: Any, batch: Any) -> list[Site]:
     """
     backbone = backbone_of(model)
     sites = find_sites(backbone)
-    if not isinstance(sites[0], DropPathSite):
+    if not are_drop_paths(sites):
         return sites
     images = model.data_preprocessor(batch, False)['inputs']
     return [*called_drop_paths(backbone, images)]

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmcosub.submodels import DropPathSite, Site
+from mmcosub.submodels import DropPathSite, Site, are_drop_paths
 from mmcosub.submodels.rerouting import Rerouting
 from mmcosub.submodels.run import BranchCall, SubmodelRun
 
@@ -42,7 +42,7 @@ def as_submodel(
         factors (ndarray): Factor of every branch, of shape (L, ).
     """
     run: Rerouting
-    if sites and isinstance(sites[0], DropPathSite):
+    if are_drop_paths(sites):
         calls: Any = sites
         run = _ScaledDropPaths(backbone, calls, factors)
     else:

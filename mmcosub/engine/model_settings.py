@@ -12,7 +12,7 @@ def model_settings(cfg: Config) -> ConfigDict:
     Args:
         cfg (Config): The config. It stays as it is.
     """
-    model = without_pretrained(copy.deepcopy(cfg.model))
+    model = without_pretrained(cfg.model)
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
     return model

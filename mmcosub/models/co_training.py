@@ -16,9 +16,9 @@ from torch import Tensor
 from mmcosub.registry import SCHEMES, build
 from mmcosub.schemes import Scheme
 from mmcosub.submodels import (
-    DropPathSite,
     FastestExact,
     Site,
+    are_drop_paths,
     called_drop_paths,
     find_drop_paths,
     find_sites,
@@ -94,7 +94,7 @@ class CoTraining:
                 )
         else:
             sites = find_sites(self.backbone)
-        if self.scheme.execution == 'auto' and isinstance(sites[0], DropPathSite):
+        if self.scheme.execution == 'auto' and are_drop_paths(sites):
             print_log(
                 f'Not all blocks of {type(self.backbone).__name__} are known, so its '
                 'submodels run by its own drop paths, all views as one batch: the '
@@ -173,7 +173,7 @@ class CoTraining:
 
     def _check_once(self, inputs: Tensor) -> None:
         """Check the model as it trains; hooks may have frozen parts of it since."""
-        if isinstance(self.sites[0], DropPathSite):
+        if are_drop_paths(self.sites):
             self.sites = [*called_drop_paths(self.backbone, inputs)]
         self.scheme.check(self.sites)
         self._checked = True

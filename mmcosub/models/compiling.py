@@ -7,7 +7,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from mmcosub.submodels import DropPathSite, compiled_sites
+from mmcosub.submodels import are_drop_paths, compiled_sites
 
 from .co_training import CoTraining
 from .heads import FastHead
@@ -39,7 +39,7 @@ def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
         )
     options = dict(options)
     found = 'no residual function, as not all blocks are known'
-    if not isinstance(model.sites[0], DropPathSite):
+    if not are_drop_paths(model.sites):
         model.sites = compiled_sites(model.sites, **options)
         found = f'the residual functions of {len(model.sites)} branches'
     compiled, left = [], []

@@ -12,7 +12,13 @@ from .branches import (
 )
 from .compiling import compiled_sites
 from .drop_paths import DropPathSite, called_drop_paths, find_drop_paths, find_sites
-from .exactness import EXECUTIONS, FastestExact, fastest_exact, inexact
+from .exactness import (
+    EXECUTIONS,
+    FastestExact,
+    are_drop_paths,
+    fastest_exact,
+    inexact,
+)
 from .execution import run_submodels
 from .plan import Plan, plan_rows
 from .sampling import (
@@ -33,6 +39,7 @@ __all__ = [
     'Sampler',
     'Site',
     'StratifiedSampler',
+    'are_drop_paths',
     'called_drop_paths',
     'compiled_sites',
     'fastest_exact',
