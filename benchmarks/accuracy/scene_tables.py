@@ -15,7 +15,7 @@ from statistics import fmean
 from curves import Shown, draw
 from records import Records
 from settings import TEST_SEEDS, SceneRun
-from stages import NETWORKS, PLAIN, PRETRAINED, UNTAUGHT, chosen_for_scenes
+from stages import COSUB, NETWORKS, PLAIN, PRETRAINED, UNTAUGHT, chosen_for_scenes
 from tables import RECORDS, cell, mean_of, of_views, rows_of
 
 SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))
@@ -35,6 +35,15 @@ DRAWN = (
     ('plain', 'cosub'),
     ('cosub', 'cosub'),
 )
+RELATIVES = {
+    'AugDrop': 'augdrop',
+    'AugPath': 'augpath',
+    'AugMask': 'augmask',
+    'Stimulative': 'stimulative',
+    'GroupKnowledge': 'gkt',
+}
+STUDIED = (*TRAININGS, AT_RATE, NO_TEACHING, AS_LONG)
+"""What is compared as a controlled experiment; any other is a relative of cosub."""
 Cells = dict[tuple[str, str], dict[int, dict]]
 Pair = tuple[tuple[str, str], tuple[str, str]]
 Results = list[tuple[SceneRun, dict]]
@@ -60,19 +69,35 @@ def by_cell(runs: Results, plain: SceneRun) -> Cells:
     """
     cells: Cells = defaultdict(dict)
     for run, result in runs:
-        training = NO_TEACHING if run.scheme == UNTAUGHT else 'cosub'
-        if not run.scheme:
-            training = 'plain' if run.rate == plain.rate else AT_RATE
-        if run.iterations != plain.iterations:
-            training = AS_LONG
-        cells[run.pretrained, training][run.seed] = result
+        cells[run.pretrained, training_of(run, plain)][run.seed] = result
     return cells
 
 
+def training_of(run: SceneRun, plain: SceneRun) -> str:
+    """What a run's segmentation training is called.
+
+    Args:
+        run (SceneRun): The run.
+        plain (SceneRun): Plain training as it was chosen.
+    """
+    if run.iterations != plain.iterations:
+        return AS_LONG
+    if not run.scheme:
+        return 'plain' if run.rate == plain.rate else AT_RATE
+    if run.scheme == COSUB:
+        return 'cosub'
+    if run.scheme == UNTAUGHT:
+        return NO_TEACHING
+    name = run.scheme['type']
+    if name != 'Collaboration':
+        return RELATIVES[name]
+    ways = [way for way, weight in run.scheme.items() if way != 'type' and weight]
+    return f'collaboration ({", ".join(ways)})'
+
+
 def in_order(cells: Cells) -> Cells:
-    """The cells that have results, as the tables list them."""
-    trainings = (*TRAININGS, AT_RATE, NO_TEACHING, AS_LONG)
-    keys = [(start, training) for start in PRETRAINED for training in trainings]
+    """The cells of the experiment that have results, as the tables list them."""
+    keys = [(start, training) for start in PRETRAINED for training in STUDIED]
     return {key: cells[key] for key in keys if cells[key]}
 
 
@@ -112,6 +137,24 @@ def differences(cells: Cells) -> str:
         for name, pairs in rows
     ]
     return rows_of(('what changes', *TITLES), [row for row in found if row[1]])
+
+
+def relatives(cells: Cells) -> str:
+    """Cosub's relatives, over plain training and over cosub from the same backbones."""
+    rows = []
+    others = {key: runs for key, runs in cells.items() if key[1] not in STUDIED}
+    for key, results in others.items():
+        row: list = [key[1], len(results)]
+        for base in TRAININGS:
+            pairs = [(key, (key[0], base))]
+            row += [cell(gains(cells, pairs, k), d, True) for k, d in SCORES]
+        step = fmean(
+            result['step_ms'] / cells[key[0], 'plain'][seed]['step_ms']
+            for seed, result in results.items()
+        )
+        rows.append([*row, f'{step:.2f}'])
+    columns = [f'{title} over {base}' for base in TRAININGS for title in TITLES]
+    return rows_of(('scheme', 'seeds', *columns, 'step'), rows) if rows else ''
 
 
 def gains(cells: Cells, pairs: Sequence[Pair], key: str) -> list[float]:
@@ -196,6 +239,8 @@ def main() -> None:
         print(scores(cells))
         print(differences(cells))
         print(causes(cells))
+        if table := relatives(cells):
+            print(table)
         if args.plot:
             shown = {f'{a}, {b}': cells[a, b] for a, b in DRAWN if cells[a, b]}
             draw(shown, CURVES, args.plot / f'accuracy-scenes-{network}.png')

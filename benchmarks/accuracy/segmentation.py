@@ -296,10 +296,13 @@ def load(target: nn.Module, weights: dict) -> float:
 
 
 def _train(run: SceneRun, model: nn.Module, data: SceneData) -> dict[str, Any]:
+    from mmcosub.hooks.full_network_bn_hook import estimate_statistics
+
     curve, seen, seconds = [], [], 0.0
     validation = data.scenes('validation', COUNTS['validation'], run.size)
     scenes = data.scenes('training', run.scenes, run.size)
     model.train()
+    scheme = getattr(model, 'scheme', None)
     start = time.process_time()
     for step in _steps(model, scenes, _map_samples, run, run.seed):
         seconds += time.process_time() - start
@@ -307,6 +310,8 @@ def _train(run: SceneRun, model: nn.Module, data: SceneData) -> dict[str, Any]:
         seen.append({k: float(v) for k, v in telemetry.items()})
         if step % max(run.iterations // POINTS, 1) == 0:
             mean = {k: sum(s[k] for s in seen) / len(seen) for k in seen[0]}
+            if scheme is not None and scheme.changes_statistics:
+                estimate_statistics(model, _batches(scenes, run.batch))
             curve.append(dict(iteration=step, **scores(model, validation), views=mean))
             seen.clear()
             model.train()
@@ -321,6 +326,14 @@ def _train(run: SceneRun, model: nn.Module, data: SceneData) -> dict[str, Any]:
         test = data.scenes('test', COUNTS['test'], run.size)
         result['test'] = scores(model, test)
     return result
+
+
+def _batches(scenes: Scenes, batch: int) -> Iterator[dict]:
+    """All training scenes in order, less what does not fill a batch."""
+    for start in range(0, len(scenes.labels) - batch + 1, batch):
+        index = slice(start, start + batch)
+        samples = _map_samples(scenes.labels[index], [False] * batch)
+        yield dict(inputs=[*scenes.images[index]], data_samples=samples)
 
 
 @torch.inference_mode()

@@ -201,6 +201,10 @@ NETWORKS = ('swin', 'vit')
 SCENE_SEEDS = range(5)
 SCENE_RATES = (0.05, 0.1, 0.2, 0.4)
 PRETRAINED = ('scratch', 'plain', 'cosub')
+RELATIVES = ('AugDrop', 'AugPath', 'Stimulative', 'GroupKnowledge')
+"""AugMask needs larger images for a Swin: it masks units of 32 pixels there."""
+WAYS = ('output', 'intermediate', 'representation', 'kernel')
+"""Of intra-model collaboration. The first alone is cosub, its loss twice as large."""
 
 
 def _of_scene_rates(network: str, scheme: dict) -> list[SceneRun]:
@@ -249,6 +253,34 @@ def scene_controls(records: Records, network: str) -> list[SceneRun]:
     return over_seeds('scene controls', cells, SCENE_SEEDS)
 
 
+def scene_schemes(records: Records, network: str) -> list[SceneRun]:
+    """The other schemes at their defaults, from backbones pretrained by cosub.
+
+    Where two submodels teach each other, at cosub's rate; else at plain training's.
+
+    Args:
+        records (Records): Results of earlier stages.
+        network (str): One of NETWORKS.
+    """
+    plain, cosub = (chosen_for_scenes(records, network, s) for s in (PLAIN, COSUB))
+    cells = [
+        *(replace(plain, scheme=dict(type=name)) for name in RELATIVES),
+        replace(cosub, scheme=collaboration(output=1.0, intermediate=0.5)),
+        *(replace(plain, scheme=collaboration(**{way: 0.5})) for way in WAYS[1:]),
+    ]
+    cells = [replace(cell, pretrained='cosub') for cell in cells]
+    return over_seeds('scene schemes', cells, SCENE_SEEDS)
+
+
+def collaboration(**weights: float) -> dict:
+    """Config of intra-model collaboration.
+
+    Args:
+        **weights (float): Weights of its ways; the others are 0.
+    """
+    return dict(type='Collaboration', **{**dict.fromkeys(WAYS, 0.0), **weights})
+
+
 def chosen_for_scenes(records: Records, network: str, scheme: dict) -> SceneRun:
     """Segmentation by a scheme at the rate chosen for it.
 
@@ -273,6 +305,7 @@ STAGES: dict[str, Callable[[Records], list]] = {
             ('scene controls', scene_controls),
         )
     },
+    'scene schemes, swin': partial(scene_schemes, network='swin'),
     'controls': controls,
     'variants': variants,
 }
