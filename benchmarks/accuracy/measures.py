@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from fashion import Images
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,24 +14,48 @@ SUBMODELS = 4
 
 
 @torch.inference_mode()
-def scores(model: nn.Module, data: Images) -> dict[str, float]:
-    """Accuracy in percent, negative log-likelihood and calibration error.
+def predict(model: nn.Module, data: Images) -> Tensor:
+    """Logits of shape (N, C).
 
     Args:
         model (Module): A classifier in evaluation mode.
         data (Images): The images.
     """
-    logits = torch.cat([_logits(model, x) for x in data.images.split(100)])
-    return dict(
-        accuracy=100 * float((logits.argmax(1) == data.labels).float().mean()),
-        nll=float(F.cross_entropy(logits, data.labels)),
-        ece=calibration_error(logits.softmax(1), data.labels),
-    )
+    return torch.cat([_logits(model, x) for x in data.images.split(100)])
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     inputs = model.data_preprocessor(dict(inputs=images))['inputs']
     return model(inputs, mode='tensor')
+
+
+def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy in percent, negative log-likelihood and calibration error.
+
+    Args:
+        logits (Tensor): Of shape (N, C).
+        labels (Tensor): Of shape (N, ).
+    """
+    return dict(
+        accuracy=100 * float((logits.argmax(1) == labels).float().mean()),
+        nll=float(F.cross_entropy(logits, labels)),
+        ece=calibration_error(logits.softmax(1), labels),
+    )
+
+
+def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature at which the logits are likeliest (Guo et al., section 4.2).
+
+    Args:
+        logits (Tensor): Of shape (N, C, *), not those that are scored with it.
+        labels (Tensor): Of shape (N, *).
+    """
+
+    def nll(log_temperature: float) -> float:
+        return float(F.cross_entropy(logits / np.exp(log_temperature), labels))
+
+    found = minimize_scalar(nll, bounds=(-2.0, 3.0), method='bounded')
+    return float(np.exp(found.x))
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:

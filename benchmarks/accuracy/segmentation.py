@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measures import calibration_error
+from measures import calibration_error, fitted_temperature
 from scenes import COUNTS, HELD_OUT, SceneData, Scenes
 from settings import TEST_SEEDS, SceneRun
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from training import learning_rate, rounded
 
 POINTS = 6
+PART = 50
+"""Scenes that are predicted at a time; the calibration error is the mean over parts."""
 PRETRAINING = dict(batch=64, lr=2e-3, weight_decay=0.05)
 COSUB = dict(type='Cosub', weight=0.5)
 CLASSES = 11
@@ -312,19 +314,26 @@ def _train(run: SceneRun, model: nn.Module, data: SceneData) -> dict[str, Any]:
             mean = {k: sum(s[k] for s in seen) / len(seen) for k in seen[0]}
             if scheme is not None and scheme.changes_statistics:
                 estimate_statistics(model, _batches(scenes, run.batch))
-            curve.append(dict(iteration=step, **scores(model, validation), views=mean))
+            logits = segment(model, validation)
+            point = scores(logits, validation.labels)
+            curve.append(dict(iteration=step, **point, views=mean))
             seen.clear()
             model.train()
         start = time.process_time()
+    logits = segment(model, validation)
     result: dict[str, Any] = dict(
-        validation=scores(model, validation),
-        training=scores(model, scenes),
+        validation=scores(logits, validation.labels),
+        training=scores(segment(model, scenes), scenes.labels),
         curve=curve,
         step_ms=1000 * seconds / run.iterations,
     )
     if run.seed < TEST_SEEDS:
+        temperature = fitted_temperature(logits, validation.labels)
         test = data.scenes('test', COUNTS['test'], run.size)
-        result['test'] = scores(model, test)
+        logits = segment(model, test)
+        result['test'] = scores(logits, test.labels)
+        scaled = scores(logits / temperature, test.labels)
+        result['scaled'] = dict(temperature=temperature, test=scaled)
     return result
 
 
@@ -337,31 +346,41 @@ def _batches(scenes: Scenes, batch: int) -> Iterator[dict]:
 
 
 @torch.inference_mode()
-def scores(model: nn.Module, data: Scenes) -> dict[str, float]:
-    """Pixel accuracy and mIoU in percent, likelihood and calibration error.
+def segment(model: nn.Module, data: Scenes) -> Tensor:
+    """Logits of shape (N, C, size, size).
 
     Args:
         model (Module): A segmentor; it is left in evaluation mode.
         data (Scenes): The scenes.
     """
     model.eval()
-    counts = torch.zeros(CLASSES, CLASSES)
-    nll, ece, total = 0.0, 0.0, len(data.labels)
-    for images, labels in zip(
-        data.images.split(50), data.labels.split(50), strict=True
-    ):
+    logits = []
+    for images in data.images.split(PART):
         inputs = model.data_preprocessor(dict(inputs=[*images]))['inputs']
         shape = dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), images.shape[2:])
         metas = [dict(**shape, padding_size=[0] * 4)] * len(images)
-        logits = model.encode_decode(inputs, metas)
-        pairs = labels * CLASSES + logits.argmax(1)
+        logits.append(model.encode_decode(inputs, metas))
+    return torch.cat(logits)
+
+
+def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Pixel accuracy and mIoU in percent, likelihood and calibration error.
+
+    Args:
+        logits (Tensor): Of shape (N, C, size, size).
+        labels (Tensor): Of shape (N, size, size).
+    """
+    counts = torch.zeros(CLASSES, CLASSES)
+    nll, ece = 0.0, 0.0
+    for z, y in zip(logits.split(PART), labels.split(PART), strict=True):
+        pairs = y * CLASSES + z.argmax(1)
         counts += torch.bincount(pairs.flatten(), minlength=CLASSES**2).view(
             CLASSES, CLASSES
         )
-        share = len(images) / total
-        nll += share * float(F.cross_entropy(logits, labels))
-        flat = logits.softmax(1).movedim(1, -1).reshape(-1, CLASSES)
-        ece += share * calibration_error(flat, labels.flatten())
+        share = len(y) / len(labels)
+        nll += share * float(F.cross_entropy(z, y))
+        flat = z.softmax(1).movedim(1, -1).reshape(-1, CLASSES)
+        ece += share * calibration_error(flat, y.flatten())
     right = counts.diag()
     union = counts.sum(0) + counts.sum(1) - right
     return dict(

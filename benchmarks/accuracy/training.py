@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from fashion import Batches, Images, subset
-from measures import branch_depths, scores
+from measures import branch_depths, fitted_temperature, predict, scores
 from settings import TEST_SEEDS, Run
 from torch import nn
 
@@ -85,8 +85,9 @@ def train(run: Run, data: dict[str, Images]) -> dict[str, Any]:
 
     Returns:
         dict[str, Any]: Scores on the training images, the validation split and, by
-        seed, the test split, of the network and of the average of its weights (EMA);
-        a validation curve; what the views did; accuracy of submodels.
+        seed, the test split, of the network, of the average of its weights (EMA), and
+        of the network with its logits scaled by a temperature that the validation split
+        chose; a validation curve; what the views did; accuracy of submodels.
     """
     from mmengine.optim import build_optim_wrapper
     from mmpretrain.structures import DataSample
@@ -130,7 +131,7 @@ def train(run: Run, data: dict[str, Images]) -> dict[str, Any]:
             )
         if (step + 1) % every == 0:
             model.eval()
-            point = scores(model, data['validation'])
+            point = _scores(model, data['validation'])
             mean = {k: sum(s[k] for s in seen) / len(seen) for k in seen[0]}
             curve.append(dict(iteration=step + 1, **point, views=mean))
             seen.clear()
@@ -139,20 +140,31 @@ def train(run: Run, data: dict[str, Images]) -> dict[str, Any]:
     averaged.eval()
     result: dict[str, Any] = dict(
         validation=curve[-1] | dict(views=None, iteration=None),
-        training=scores(model, subset(images, min(len(images.labels), 3000), 0)),
-        averaged=dict(validation=scores(averaged.module, data['validation'])),
+        training=_scores(model, subset(images, min(len(images.labels), 3000), 0)),
+        averaged=dict(validation=_scores(averaged.module, data['validation'])),
         depths=branch_depths(model, data['validation']),
         curve=curve,
         step_ms=1000 * seconds / run.iterations,
     )
     if run.seed < TEST_SEEDS:
-        result['test'] = scores(model, data['test'])
-        result['averaged']['test'] = scores(averaged.module, data['test'])
+        test = data['test'].labels
+        logits = predict(model, data['test'])
+        result['test'] = scores(logits, test)
+        result['averaged']['test'] = _scores(averaged.module, data['test'])
+        held_out = predict(model, data['validation'])
+        temperature = fitted_temperature(held_out, data['validation'].labels)
+        result['scaled'] = dict(
+            temperature=temperature, test=scores(logits / temperature, test)
+        )
     result['validation'] = {
         k: v for k, v in result['validation'].items() if v is not None
     }
     result['seconds'] = time.process_time() - begin
     return rounded(result)
+
+
+def _scores(model: nn.Module, data: Images) -> dict[str, float]:
+    return scores(predict(model, data), data.labels)
 
 
 def rounded(value: Any) -> Any:

@@ -12,7 +12,7 @@ import stages
 import study
 import tables
 from fashion import Batches, Images, subset
-from measures import calibration_error
+from measures import calibration_error, fitted_temperature
 from records import Records
 from settings import TEST_SEEDS, Run, SceneRun
 
@@ -262,23 +262,24 @@ def test_segmentation(network, tmp_path, monkeypatch):
 
 def test_scores_of_scenes_by_hand():
     import segmentation
-    from scenes import Scenes
-
-    class Model(torch.nn.Module):
-        def data_preprocessor(self, data):
-            return dict(inputs=torch.stack(data['inputs']))
-
-        def encode_decode(self, inputs, metas):
-            return inputs
 
     # Four pixels of three classes; one of class 1 is taken for class 0.
     labels = torch.tensor([[[0, 1], [1, 2]]])
     predicted = torch.tensor([[[0, 0], [1, 2]]])
     logits = 50 * torch.nn.functional.one_hot(predicted, segmentation.CLASSES)
-    images = logits.movedim(-1, 1).float()
-    found = segmentation.scores(Model(), Scenes(images, labels))
+    found = segmentation.scores(logits.movedim(-1, 1).float(), labels)
     assert found['accuracy'] == pytest.approx(75)
     # Intersection over union: 1/2, 1/2 and 1; classes that are nowhere count nothing.
     assert found['miou'] == pytest.approx(100 * 2 / 3)
     assert found['ece'] == pytest.approx(25)
     assert found['nll'] == pytest.approx(50 / 4)
+
+
+@pytest.mark.parametrize('shape', [(), (4, 5)])
+def test_the_fitted_temperature_is_that_of_the_labels(shape):
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(20000 // max(len(shape) * 10, 1), 6, *shape)
+    shares = (logits / 1.7).softmax(1).movedim(1, -1)
+    flat = torch.multinomial(shares.reshape(-1, 6), 1, generator=generator)
+    labels = flat.view(shares.shape[:-1])
+    assert fitted_temperature(logits, labels) == pytest.approx(1.7, rel=0.05)
