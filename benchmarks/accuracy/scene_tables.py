@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
+from choices import COSUB, PLAIN, UNTAUGHT
 from curves import Shown, draw
 from records import Records
+from scene_stages import NETWORKS, PRETRAINED, chosen_for_scenes
 from settings import TEST_SEEDS, SceneRun
-from stages import COSUB, NETWORKS, PLAIN, PRETRAINED, UNTAUGHT, chosen_for_scenes
 from tables import RECORDS, cell, mean_of, of_views, rows_of
 
 SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks' / 'accuracy'))
-import stages
+import choices
+import photograph_stages
+import scene_stages
 import study
 import tables
 from fashion import Batches, Images, subset
@@ -100,11 +102,11 @@ def test_choices_go_by_the_end_of_the_validation_curve(tmp_path):
     for run, curve in zip(candidates, curves, strict=True):
         # The test split says otherwise, and is not asked.
         records.add(run, result(100 - curve[-1], curve))
-    assert stages.tuned(records, candidates, [100]).rate == 0.2
+    assert choices.tuned(records, candidates, [100]).rate == 0.2
 
 
 def test_runs_that_choose_do_not_see_the_test_split():
-    assert min(stages.TUNING) >= TEST_SEEDS > max(stages.SEEDS)
+    assert min(choices.TUNING) >= TEST_SEEDS > max(photograph_stages.SEEDS)
 
 
 # ---- data ------------------------------------------------------------------------
@@ -174,7 +176,7 @@ def test_interval_by_hand():
 
 def test_report_pairs_seeds(tmp_path):
     records = Records(tmp_path)
-    cosub = Run('main', 0, rate=0.1, scheme=stages.COSUB)
+    cosub = Run('main', 0, rate=0.1, scheme=choices.COSUB)
     for seed, (plain, other) in enumerate([(80.0, 81.0), (70.0, 71.0), (60.0, 61.0)]):
         records.add(Run('main', seed), result(plain))
         records.add(replace(cosub, seed=seed), result(other))
@@ -188,7 +190,7 @@ def test_report_pairs_seeds(tmp_path):
 # ---- a training ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('scheme', [{}, stages.COSUB], ids=['plain', 'cosub'])
+@pytest.mark.parametrize('scheme', [{}, choices.COSUB], ids=['plain', 'cosub'])
 def test_training(scheme):
     from mmengine.registry import init_default_scope
     from training import train
@@ -224,12 +226,13 @@ def test_training(scheme):
 
 @pytest.mark.parametrize('network', ['swin', 'vit'])
 def test_segmentation(network, tmp_path, monkeypatch):
+    import pretraining
     import scenes
     import segmentation
     from datasets.fashion import write_fashion
 
     monkeypatch.setattr(scenes, 'VALIDATION', 2)
-    monkeypatch.setattr(segmentation, 'HELD_OUT', 4)
+    monkeypatch.setattr(pretraining, 'HELD_OUT', 4)
     monkeypatch.setattr(segmentation, 'COUNTS', dict(validation=2, test=3))
     data = scenes.SceneData(write_fashion(tmp_path / 'source'))
     start = SceneRun(
@@ -239,14 +242,14 @@ def test_segmentation(network, tmp_path, monkeypatch):
         pretrain_iterations=2,
         pictures=8,
         rate=0.1,
-        scheme=stages.COSUB,
+        scheme=choices.COSUB,
         scenes=4,
         iterations=2,
         batch=2,
     )
     results = {
         how: segmentation.train(replace(start, pretrained=how), data, tmp_path)
-        for how in stages.PRETRAINED
+        for how in scene_stages.PRETRAINED
     }
     assert {p.name for p in tmp_path.glob('*.pth')} == {
         f'{network}-{how}-0.1-32-8-2-0.pth' for how in ('plain', 'cosub')
