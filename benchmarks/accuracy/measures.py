@@ -21,7 +21,7 @@ def predict(model: nn.Module, data: Images) -> Tensor:
         model (Module): A classifier in evaluation mode.
         data (Images): The images.
     """
-    return torch.cat([_logits(model, x) for x in data.images.split(100)])
+    return torch.cat([_logits(model, x) for x in data.images.split(100)]).cpu()
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def branch_depths(
             for x, y in zip(inputs.split(100), labels.split(100), strict=True):
                 plan = Plan(np.tile(active[:, None, None], (1, 1, len(x))))
                 features, _ = run_submodels(model.backbone, x, plan, sites, 'kept_rows')
-                predicted = model.head(features).argmax(1)
+                predicted = model.head(features).argmax(1).cpu()
                 right.append((predicted == y).float().mean())
         result[str(kept)] = 100 * float(torch.stack(right).mean())
     return result

@@ -9,23 +9,32 @@ from torch import nn
 COSUB = dict(type='Cosub', weight=0.5)
 CLASSES = 11
 STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
-WIDTHS = {'swin': [24, 48, 96], 'vit': [96] * 3}
 
 
-def backbone(network: str, rate: float, size: int, segments: bool) -> dict:
+def widths(run: SceneRun) -> list[int]:
+    """Channels of the feature maps of a run's backbone.
+
+    Args:
+        run (SceneRun): The run.
+    """
+    one = {'swin': [24, 48, 96], 'vit': [96] * 3}[run.network]
+    return [run.scale * channels for channels in one]
+
+
+def backbone(run: SceneRun, rate: float, segments: bool) -> dict:
     """Config of a small backbone.
 
     Args:
-        network (str): 'swin' or 'vit'.
+        run (SceneRun): The run that it is for.
         rate (float): Drop-path rate; rises to it linearly over the Swin.
-        size (int): Height and width of an image.
         segments (bool): Whether it puts out feature maps, else one vector.
     """
-    if network == 'swin':
+    if run.network == 'swin':
+        heads = [run.scale, 2 * run.scale, 4 * run.scale]
         return dict(
             type='mmpretrain.SwinTransformer',
-            arch=dict(embed_dims=24, depths=[2, 2, 4], num_heads=[1, 2, 4]),
-            img_size=size,
+            arch=dict(embed_dims=24 * run.scale, depths=[2, 2, 4], num_heads=heads),
+            img_size=run.size,
             window_size=4,
             drop_path_rate=rate,
             pad_small_map=True,
@@ -33,8 +42,13 @@ def backbone(network: str, rate: float, size: int, segments: bool) -> dict:
         )
     return dict(
         type='mmpretrain.VisionTransformer',
-        arch=dict(embed_dims=96, num_layers=6, num_heads=3, feedforward_channels=192),
-        img_size=size,
+        arch=dict(
+            embed_dims=96 * run.scale,
+            num_layers=6,
+            num_heads=3 * run.scale,
+            feedforward_channels=192 * run.scale,
+        ),
+        img_size=run.size,
         patch_size=8,
         layer_cfgs=dict(drop_path_rate=rate),
         final_norm=not segments,
@@ -54,12 +68,12 @@ def classifier(run: SceneRun) -> nn.Module:
     model = dict(
         type='ImageClassifier',
         data_preprocessor=dict(num_classes=10, to_rgb=True, **STATISTICS),
-        backbone=backbone(run.network, run.pretrain_rate, run.size, segments=False),
+        backbone=backbone(run, run.pretrain_rate, segments=False),
         neck=dict(type='GlobalAveragePooling') if run.network == 'swin' else None,
         head=dict(
             type='LinearClsHead',
             num_classes=10,
-            in_channels=WIDTHS[run.network][-1],
+            in_channels=widths(run)[-1],
             loss=dict(type='CrossEntropyLoss'),
         ),
     )
@@ -77,7 +91,7 @@ def segmentor(run: SceneRun) -> nn.Module:
     """
     from mmseg.registry import MODELS
 
-    widths = WIDTHS[run.network]
+    channels = widths(run)
     common = dict(
         num_classes=CLASSES,
         norm_cfg=dict(type='BN'),
@@ -94,21 +108,21 @@ def segmentor(run: SceneRun) -> nn.Module:
             seg_pad_val=255,
             **STATISTICS,
         ),
-        backbone=backbone(run.network, run.rate, run.size, segments=True),
+        backbone=backbone(run, run.rate, segments=True),
         decode_head=dict(
             type='UPerHead',
-            in_channels=widths,
+            in_channels=channels,
             in_index=[0, 1, 2],
             pool_scales=(1, 2, 3, 6),
-            channels=48,
+            channels=48 * run.scale,
             loss_decode=dict(type='CrossEntropyLoss'),
             **common,
         ),
         auxiliary_head=dict(
             type='FCNHead',
-            in_channels=widths[1],
+            in_channels=channels[1],
             in_index=1,
-            channels=24,
+            channels=24 * run.scale,
             num_convs=1,
             concat_input=False,
             loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4),
@@ -120,8 +134,8 @@ def segmentor(run: SceneRun) -> nn.Module:
     if run.network == 'vit':
         model['neck'] = dict(
             type='MultiLevelNeck',
-            in_channels=widths,
-            out_channels=widths[0],
+            in_channels=channels,
+            out_channels=channels[0],
             scales=[2, 1, 0.5],
         )
     if run.scheme:

@@ -14,25 +14,27 @@ from torch import nn
 PRETRAINING = dict(batch=64, lr=2e-3, weight_decay=0.05)
 
 
-def pretrain(run: SceneRun, data: SceneData, folder: Path) -> dict:
+def pretrain(run: SceneRun, data: SceneData, folder: Path, device: str) -> dict:
     """Weights of a pretrained backbone, made once for all runs that start from them.
 
     Args:
         run (SceneRun): The run.
         data (SceneData): The pictures.
         folder (Path): Where pretrained backbones are kept.
+        device (str): Where to train.
 
     Returns:
         dict: The backbone's ``state_dict`` and its classifier's ``accuracy`` on the
         validation pictures.
     """
     settings = SimpleNamespace(iterations=run.pretrain_iterations, **PRETRAINING)
-    parts = (run.network, run.pretrained, run.pretrain_rate, run.size, run.pictures)
+    network = run.network if run.scale == 1 else f'{run.network}x{run.scale}'
+    parts = (network, run.pretrained, run.pretrain_rate, run.size, run.pictures)
     name = '-'.join(map(str, (*parts, run.pretrain_iterations, run.seed)))
     path = folder / f'{name}.pth'
     if path.is_file():
-        return torch.load(path, weights_only=True)
-    model = classifier(run)
+        return torch.load(path, weights_only=True, map_location='cpu')
+    model = classifier(run).to(device)
     pictures = data.pictures('training', run.pictures, run.size)
     model.train()
     for _ in steps(model, pictures, class_samples, settings, run.seed):
@@ -44,7 +46,7 @@ def pretrain(run: SceneRun, data: SceneData, folder: Path) -> dict:
             model(model.data_preprocessor(dict(inputs=x))['inputs'], mode='tensor')
             for x in held_out.images.split(100)
         ]
-    right = torch.cat(predicted).argmax(1) == held_out.labels
+    right = torch.cat(predicted).argmax(1).cpu() == held_out.labels
     result = dict(
         state_dict=model.backbone.state_dict(),
         accuracy=100 * float(right.float().mean()),

@@ -6,7 +6,24 @@ from choices import COSUB, PLAIN, TUNING, UNTAUGHT, as_long_as, over_seeds, tune
 from records import Records
 from settings import SceneRun
 
-NETWORKS = ('swin', 'vit')
+LARGER: dict = dict(
+    scale=4,
+    size=64,
+    scenes=2000,
+    pictures=50000,
+    pretrain_iterations=8000,
+    iterations=4000,
+    batch=64,
+    lr=1e-3,
+)
+NETWORKS = {
+    'swin': dict(network='swin'),
+    'vit': dict(network='vit'),
+    'larger swin': dict(network='swin', **LARGER),
+    'larger vit': dict(network='vit', **LARGER),
+}
+"""Networks and what goes with them. The larger ones, as wide as Swin-T and ViT-S, are
+for a GPU, and have not been run."""
 SCENE_SEEDS = range(5)
 SCENE_RATES = (0.05, 0.1, 0.2, 0.4)
 PRETRAINED = ('scratch', 'plain', 'cosub')
@@ -17,7 +34,13 @@ WAYS = ('output', 'intermediate', 'representation', 'kernel')
 
 
 def _of_scene_rates(network: str, scheme: dict) -> list[SceneRun]:
-    start = SceneRun('scene tuning', TUNING[0], network, 'plain', scheme=scheme)
+    start = SceneRun(
+        'scene tuning',
+        TUNING[0],
+        pretrained='plain',
+        scheme=scheme,
+        **NETWORKS[network],
+    )
     rates = SCENE_RATES if scheme else (0.0, *SCENE_RATES)
     return [replace(start, rate=rate) for rate in rates]
 

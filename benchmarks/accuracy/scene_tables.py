@@ -52,11 +52,13 @@ Results = list[tuple[SceneRun, dict]]
 
 def results_of(records: Records, network: str, test: bool) -> Results:
     """Results of a network's runs of the table, or of those that chose the rates."""
+    start = SceneRun('', 0, **NETWORKS[network])
     return [
         (run, records.results[key])
         for key, run in records.runs.items()
         if isinstance(run, SceneRun)
-        and run.network == network
+        and run.network == start.network
+        and run.scale == start.scale
         and (run.seed < TEST_SEEDS) == test
     ]
 
@@ -244,7 +246,8 @@ def main() -> None:
             print(table)
         if args.plot:
             shown = {f'{a}, {b}': cells[a, b] for a, b in DRAWN if cells[a, b]}
-            draw(shown, CURVES, args.plot / f'accuracy-scenes-{network}.png')
+            name = f'accuracy-scenes-{network.replace(" ", "-")}.png'
+            draw(shown, CURVES, args.plot / name)
         accuracies: dict[str, list[float]] = defaultdict(list)
         for (start, _), results in in_order(cells).items():
             if start != 'scratch':

@@ -80,6 +80,7 @@ class SceneRun(_Keyed):
         batch (int): Scenes in a batch.
         lr (float): Highest learning rate.
         weight_decay (float): Weight decay, not of norms.
+        scale (int): How many times as many channels and attention heads.
     """
 
     FILE: ClassVar[str] = 'accuracy-scenes.jsonl'
@@ -97,6 +98,7 @@ class SceneRun(_Keyed):
     batch: int = 16
     lr: float = 2e-3
     weight_decay: float = 0.01
+    scale: int = 1
 
 
 KINDS = (Run, SceneRun)

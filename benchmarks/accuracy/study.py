@@ -24,12 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 _shared: dict = {}
 
 
-def start_worker(source: Path, pretrained: Path) -> None:
+def start_worker(source: Path, pretrained: Path, device: str = 'cpu') -> None:
     """Prepare a process, and keep it to one thread.
 
     Args:
         source (Path): Folder with Fashion-MNIST's four files.
         pretrained (Path): Folder for pretrained backbones.
+        device (str): Where to train. Defaults to 'cpu'.
     """
     from mmcosub.stack import import_stack_quietly
 
@@ -45,7 +46,7 @@ def start_worker(source: Path, pretrained: Path) -> None:
     torch.set_flush_denormal(True)
     MMLogger.get_instance('mmengine', log_level='ERROR')
     init_default_scope('mmpretrain')
-    _shared.update(source=source, pretrained=pretrained)
+    _shared.update(source=source, pretrained=pretrained, device=device)
 
 
 def work(run: Run | SceneRun) -> tuple[Run | SceneRun, dict]:
@@ -55,19 +56,20 @@ def work(run: Run | SceneRun) -> tuple[Run | SceneRun, dict]:
         run (Run | SceneRun): The run.
     """
     kind = type(run).__name__
+    device = _shared['device']
     if isinstance(run, SceneRun):
         from scenes import SceneData
         from segmentation import train as train_segmentor
 
         if kind not in _shared:
             _shared[kind] = SceneData(_shared['source'])
-        return run, train_segmentor(run, _shared[kind], _shared['pretrained'])
+        return run, train_segmentor(run, _shared[kind], _shared['pretrained'], device)
     from fashion import load
     from training import train
 
     if kind not in _shared:
         _shared[kind] = load(_shared['source'])
-    return run, train(run, _shared[kind])
+    return run, train(run, _shared[kind], device)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -89,7 +91,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--source', type=Path, default=Path('/usr/share/datasets/fashion-mnist')
     )
-    parser.add_argument('--stages', nargs='+', choices=STAGES, default=[*STAGES])
+    parser.add_argument(
+        '--stages',
+        nargs='+',
+        choices=STAGES,
+        default=[name for name in STAGES if 'larger' not in name],
+        help='those of larger networks, for a GPU, run where they are named only',
+    )
+    parser.add_argument('--device', default='cpu', help='where to train, such as cuda')
     parser.add_argument('--processes', type=int, default=os.cpu_count() or 1)
     parser.add_argument('--list', action='store_true', help='what is left, and stop')
     return parser.parse_args(argv)
@@ -111,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         if args.list:
             return
-        start = (start_worker, (args.source, args.pretrained))
+        start = (start_worker, (args.source, args.pretrained, args.device))
         pool = pool or context.Pool(args.processes, *start)
         for run, result in pool.imap_unordered(work, todo):
             records.add(run, result)
