@@ -17,7 +17,7 @@ from curves import Shown, draw
 from records import Records
 from scene_stages import NETWORKS, PRETRAINED, chosen_for_scenes
 from settings import TEST_SEEDS, SceneRun
-from tables import RECORDS, cell, mean_of, of_views, rows_of
+from tables import RECORDS, cell, mean_of, of_views, rows_of, scaled
 
 SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))
 TITLES = ('mIoU, %', 'pixel accuracy, %', 'NLL', 'calibration error, %')
@@ -241,6 +241,7 @@ def main() -> None:
         print(f'### {network}: test scenes\n')
         print(scores(cells))
         print(differences(cells))
+        print(scaled(in_order(cells), ('plain', 'plain')))
         print(causes(cells))
         if table := relatives(cells):
             print(table)

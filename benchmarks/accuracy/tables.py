@@ -7,7 +7,7 @@ images and order. Intervals are of 95 %, by Student's t.
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,44 @@ def averages(groups: dict[str, dict[int, dict]]) -> str:
     return rows_of(('training', 'accuracy', 'NLL', 'calibration error'), rows)
 
 
+def scaled(groups: Mapping[Any, dict[int, dict]], base: Any) -> str:
+    """The test split after scaling the logits by a temperature.
+
+    Of runs whose record has it; compared with another training, scaled too.
+
+    Args:
+        groups (Mapping[Any, dict[int, dict]]): Results by name, or parts of it, and
+            seed.
+        base (Any): Name of the one that all are compared with.
+    """
+    having = {
+        name: {seed: r['scaled'] for seed, r in results.items() if 'scaled' in r}
+        for name, results in groups.items()
+    }
+    rows = []
+    for name, results in having.items():
+        if not results:
+            continue
+        row: list = [*((name,) if isinstance(name, str) else name), len(results)]
+        row.append(cell([r['temperature'] for r in results.values()], 2))
+        for k, d in SCORES[1:]:
+            row.append(cell([r['test'][k] for r in results.values()], d))
+        for k, d in SCORES[1:]:
+            found = gain(results, having[base], lambda r, k=k: r['test'][k])
+            row.append('' if name == base else cell(found, d, True))
+        rows.append(row)
+    names = ('training',) if isinstance(base, str) else ('pretraining', 'segmentation')
+    columns = (
+        'seeds',
+        'temperature',
+        'NLL',
+        'calibration error, %',
+        'NLL, difference',
+        'calibration error, difference',
+    )
+    return rows_of((*names, *columns), rows)
+
+
 def causes(groups: dict[str, dict[int, dict]]) -> str:
     """Training against validation, what the views did, and accuracy of submodels."""
     rows = []
@@ -262,6 +300,8 @@ def main() -> None:
         print(comparison(groups, base))
         print('### The average of weights (EMA) against the weights\n')
         print(averages(groups))
+        print('### With a temperature fitted on the validation split\n')
+        print(scaled(groups, base))
         print('### Why\n')
         print(causes(groups))
     if args.plot:
