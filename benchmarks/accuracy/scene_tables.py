@@ -1,23 +1,16 @@
-#!/usr/bin/env python
-"""The tables of fashion scenes in docs/accuracy.md, from the committed records.
+"""The tables of scenes. Scores are of the test scenes."""
 
-Differences are paired by seed, intervals of 95 % by Student's t; bold where they leave
-out 0. Scores are of the test scenes.
-"""
-
-import argparse
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 
 from choices import COSUB, PLAIN, UNTAUGHT
-from curves import Shown, draw
+from curves import Shown
+from intervals import cell, mean_of, of_views, rows_of, scaled
 from records import Records
-from scene_stages import NETWORKS, PRETRAINED, chosen_for_scenes
+from scene_stages import NETWORKS, PRETRAINED, chosen_for_scenes, scene_rates
 from settings import TEST_SEEDS, SceneRun
-from tables import RECORDS, cell, mean_of, of_views, rows_of, scaled
 
 SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))
 TITLES = ('mIoU, %', 'pixel accuracy, %', 'NLL', 'calibration error, %')
@@ -219,44 +212,50 @@ def choices(runs: Results) -> str:
     return rows_of(columns, rows)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--records', type=Path, default=RECORDS)
-    parser.add_argument(
-        '--plot', type=Path, metavar='FOLDER', help='where to draw validation curves'
-    )
-    args = parser.parse_args()
-    records = Records(args.records)
-    for network in NETWORKS:
-        chosen = results_of(records, network, test=False)
-        if chosen:
-            print(f'### {network}: choosing rates, validation scenes\n')
-            print(choices(chosen))
-        runs = results_of(records, network, test=True)
-        if not runs:
-            continue
-        cells = by_cell(runs, chosen_for_scenes(records, network, PLAIN))
-        print(f'### {network}: test scenes\n')
-        print(scores(cells))
-        print(differences(cells))
-        print(scaled(in_order(cells), ('plain', 'plain')))
-        print(causes(cells))
-        if table := relatives(cells):
-            print(table)
-        if args.plot:
-            shown = {f'{a}, {b}': cells[a, b] for a, b in DRAWN if cells[a, b]}
-            name = f'accuracy-scenes-{network.replace(" ", "-")}.png'
-            draw(shown, CURVES, args.plot / name)
-        accuracies: dict[str, list[float]] = defaultdict(list)
-        for (start, _), results in in_order(cells).items():
-            if start != 'scratch':
-                accuracies[start] += [r['pretraining'] for r in results.values()]
-        for start, values in accuracies.items():
-            share = fmean(values)
-            print(f'Pretrained {start}: {share:.1f} % of validation pictures right.')
+def pretraining(cells: Cells) -> str:
+    """What pretraining came to, on other pictures.
+
+    Args:
+        cells (dict): Results of the cells by seed.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    for (start, _), results in in_order(cells).items():
+        if start != 'scratch':
+            found[start] += [r['pretraining'] for r in results.values()]
+    rows = [[start, f'{fmean(values):.1f}'] for start, values in found.items()]
+    return rows_of(('pretraining', 'pictures classified right, %'), rows)
 
 
-if __name__ == '__main__':
-    main()
+def tables(records: Records, network: str) -> dict[str, str]:
+    """All tables of a network by name, as far as there are records.
+
+    Args:
+        records (Records): Results.
+        network (str): One of NETWORKS.
+    """
+    chosen = results_of(records, network, test=False)
+    if not chosen:
+        return {}
+    first = {'choices': choices(chosen)}
+    if any(run not in records for run in scene_rates(records, network)):
+        return first
+    cells = compared(records, network)
+    return first | {
+        'scores': scores(cells),
+        'differences': differences(cells),
+        'scaled': scaled(in_order(cells), ('plain', 'plain')),
+        'causes': causes(cells),
+        'relatives': relatives(cells),
+        'pretraining': pretraining(cells),
+    }
+
+
+def compared(records: Records, network: str) -> Cells:
+    """Results of a network's comparison by (pretraining, training) and seed.
+
+    Args:
+        records (Records): Results.
+        network (str): One of NETWORKS.
+    """
+    runs = results_of(records, network, test=True)
+    return by_cell(runs, chosen_for_scenes(records, network, PLAIN))

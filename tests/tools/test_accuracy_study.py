@@ -3,13 +3,16 @@
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks' / 'accuracy'))
 import choices
+import intervals
 import photograph_stages
+import photograph_tables
 import scene_stages
 import study
 import tables
@@ -169,7 +172,7 @@ def test_calibration_error_by_hand():
 
 def test_interval_by_hand():
     # Mean 2, deviation 1, n = 3: t(0.975, 2) = 4.3027.
-    assert tables.half_width([1.0, 2.0, 3.0]) == pytest.approx(
+    assert intervals.half_width([1.0, 2.0, 3.0]) == pytest.approx(
         4.3027 / 3**0.5, rel=1e-4
     )
 
@@ -180,11 +183,32 @@ def test_report_pairs_seeds(tmp_path):
     for seed, (plain, other) in enumerate([(80.0, 81.0), (70.0, 71.0), (60.0, 61.0)]):
         records.add(Run('main', seed), result(plain))
         records.add(replace(cosub, seed=seed), result(other))
-    groups = tables.grouped(records, test=True)
-    table = tables.comparison(groups, 'plain, no drop path')
+    groups = photograph_tables.grouped(records, test=True)
+    table = photograph_tables.comparison(groups, 'plain, no drop path')
     line = next(line for line in table.splitlines() if 'cosub' in line)
     assert '| **+1.00 ± 0.00** |' in line
     assert '71.00 ± 24.84' in line
+
+
+def test_a_document_is_filled_and_its_text_kept():
+    text = 'a\n\n<!-- table b: c -->\nold\n<!-- /table -->\n\nd\n'
+    found = tables.filled(text, {'b: c': '| 1 |\n'})
+    assert found == 'a\n\n<!-- table b: c -->\n\n| 1 |\n\n<!-- /table -->\n\nd\n'
+    assert tables.filled(found, {'b: c': '| 1 |\n'}) == found
+    with pytest.raises(ValueError, match=r"No tables \['b: c'\]. There are \['e'\]"):
+        tables.filled(text, {'e': ''})
+
+
+def test_the_tables_of_the_docs_are_those_of_the_records():
+    root = Path(__file__).parents[2]
+    records = Records(root / 'benchmarks' / 'results')
+    text = (root / 'docs' / 'accuracy.md').read_text()
+    assert tables.MARKED.search(text)
+    assert tables.filled(text, tables.all_tables(records)) == text
+
+
+def test_tables_of_what_there_is(tmp_path):
+    assert tables.all_tables(Records(tmp_path)) == {'photographs: choices': ANY}
 
 
 # ---- a training ------------------------------------------------------------------

@@ -1,0 +1,108 @@
+"""Means, paired differences and their intervals, as cells and rows of tables.
+
+Differences are paired: of runs with the same seed, so of the same first weights,
+training images and order. Intervals are of 95 %, by Student's t.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Value = Callable[[dict], float]
+PROBABILITIES = (('nll', 3), ('ece', 2))
+"""Scores of probabilities, and the digits to show."""
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of a mean.
+
+    Args:
+        values (Sequence[float]): Independent values.
+    """
+    from scipy import stats
+
+    if len(values) < 2:
+        return float('nan')
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+
+
+def gain(results: dict[int, dict], base: dict[int, dict], value: Value) -> list[float]:
+    """Differences of the seeds that both have.
+
+    Args:
+        results (dict[int, dict]): Results of a method by seed.
+        base (dict[int, dict]): Those of the one that it is compared with.
+        value (Callable): Number of a result.
+    """
+    both = sorted(results.keys() & base.keys())
+    return [value(results[seed]) - value(base[seed]) for seed in both]
+
+
+def cell(values: Sequence[float], digits: int, sign: bool = False) -> str:
+    """A mean with its interval, bold where a difference's leaves out 0."""
+    if not values:
+        return ''
+    mean, half = float(np.mean(values)), half_width(values)
+    text = f'{mean:{"+" if sign else ""}.{digits}f}'
+    if not np.isnan(half):
+        text += f' ± {half:.{digits}f}'
+        if sign and abs(mean) > half:
+            text = f'**{text}**'
+    return text
+
+
+def rows_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ['---'] * len(columns), *rows]
+    return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines) + '\n'
+
+
+def mean_of(results: dict[int, dict], value: Value, digits: int) -> str:
+    """Mean of a value over seeds, or nothing where some run lacks it."""
+    values = [value(r) for r in results.values()]
+    return '' if np.isnan(values).any() else f'{np.mean(values):.{digits}f}'
+
+
+def of_views(result: dict, key: str) -> float:
+    """What the views did at the end of a training; no number if there were none."""
+    return result['curve'][-1]['views'].get(key, np.nan)
+
+
+def scaled(groups: Mapping[Any, dict[int, dict]], base: Any) -> str:
+    """The test split after scaling the logits by a temperature.
+
+    Of runs whose record has it; compared with another training, scaled too.
+
+    Args:
+        groups (Mapping[Any, dict[int, dict]]): Results by name, or parts of it, and
+            seed.
+        base (Any): Name of the one that all are compared with.
+    """
+    having = {
+        name: {seed: r['scaled'] for seed, r in results.items() if 'scaled' in r}
+        for name, results in groups.items()
+    }
+    rows = []
+    for name, results in having.items():
+        if not results:
+            continue
+        row: list = [*((name,) if isinstance(name, str) else name), len(results)]
+        row.append(cell([r['temperature'] for r in results.values()], 2))
+        for k, d in PROBABILITIES:
+            row.append(cell([r['test'][k] for r in results.values()], d))
+        for k, d in PROBABILITIES:
+            found = gain(results, having[base], lambda r, k=k: r['test'][k])
+            row.append('' if name == base else cell(found, d, True))
+        rows.append(row)
+    names = ('training',) if isinstance(base, str) else ('pretraining', 'segmentation')
+    columns = (
+        'seeds',
+        'temperature',
+        'NLL',
+        'calibration error, %',
+        'NLL, difference',
+        'calibration error, difference',
+    )
+    return rows_of((*names, *columns), rows)
