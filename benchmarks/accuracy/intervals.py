@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 Value = Callable[[dict], float]
-PROBABILITIES = (('nll', 3), ('ece', 2))
-"""Scores of probabilities, and the digits to show."""
+Digits = Sequence[tuple[str, int]]
+"""Keys of scores, and the digits to show of each."""
+PROBABILITIES: Digits = (('nll', 3), ('ece', 2))
+"""What a temperature changes."""
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -70,39 +72,14 @@ def of_views(result: dict, key: str) -> float:
     return result['curve'][-1]['views'].get(key, np.nan)
 
 
-def scaled(groups: Mapping[Any, dict[int, dict]], base: Any) -> str:
-    """The test split after scaling the logits by a temperature.
-
-    Of runs whose record has it; compared with another training, scaled too.
+def scaled(groups: Mapping[Any, dict[int, dict]]) -> dict[Any, dict[int, dict]]:
+    """Results with logits scaled by a temperature, of the runs whose record has them.
 
     Args:
-        groups (Mapping[Any, dict[int, dict]]): Results by name, or parts of it, and
-            seed.
-        base (Any): Name of the one that all are compared with.
+        groups (Mapping[Any, dict[int, dict]]): Results by name and seed.
     """
     having = {
         name: {seed: r['scaled'] for seed, r in results.items() if 'scaled' in r}
         for name, results in groups.items()
     }
-    rows = []
-    for name, results in having.items():
-        if not results:
-            continue
-        row: list = [*((name,) if isinstance(name, str) else name), len(results)]
-        row.append(cell([r['temperature'] for r in results.values()], 2))
-        for k, d in PROBABILITIES:
-            row.append(cell([r['test'][k] for r in results.values()], d))
-        for k, d in PROBABILITIES:
-            found = gain(results, having[base], lambda r, k=k: r['test'][k])
-            row.append('' if name == base else cell(found, d, True))
-        rows.append(row)
-    names = ('training',) if isinstance(base, str) else ('pretraining', 'segmentation')
-    columns = (
-        'seeds',
-        'temperature',
-        'NLL',
-        'calibration error, %',
-        'NLL, difference',
-        'calibration error, difference',
-    )
-    return rows_of((*names, *columns), rows)
+    return {name: results for name, results in having.items() if results}

@@ -5,11 +5,21 @@ from functools import partial
 
 import numpy as np
 from curves import Shown
-from intervals import cell, gain, mean_of, of_views, rows_of, scaled
+from intervals import (
+    PROBABILITIES,
+    Digits,
+    cell,
+    gain,
+    mean_of,
+    of_views,
+    rows_of,
+    scaled,
+)
 from records import Records
 from settings import TEST_SEEDS, Run
 
-SCORES = (('accuracy', 2), ('nll', 3), ('ece', 2))
+SCORES: Digits = (('accuracy', 2), *PROBABILITIES)
+TITLES = dict(accuracy='accuracy, %', nll='NLL', ece='calibration error, %')
 CURVES: tuple[Shown, ...] = (
     ('accuracy', 'accuracy on validation images, %', (65, None)),
     ('nll', 'negative log-likelihood there', (None, 0.9)),
@@ -92,37 +102,32 @@ def tuning(groups: dict[str, dict[int, dict]]) -> str:
     return rows_of(columns, rows)
 
 
-def comparison(groups: dict[str, dict[int, dict]], base: str) -> str:
-    """Scores on the test split, and accuracy over the one compared with.
+def comparison(
+    groups: dict[str, dict[int, dict]], base: str, shown: Digits = SCORES
+) -> str:
+    """Scores on the test split, and their differences from those of one training.
 
     Args:
-        groups (dict[str, dict[int, dict]]): From :func:`grouped`.
+        groups (dict[str, dict[int, dict]]): Results by name and seed.
         base (str): Name of the one that all are compared with.
+        shown (Sequence[tuple[str, int]]): Which scores. Defaults to all.
     """
     rows = []
     for name, results in groups.items():
         scores = [
             cell([r['test'][key] for r in results.values()], digits)
-            for key, digits in SCORES
+            for key, digits in shown
         ]
         over = [
             cell(gain(results, groups[base], lambda r, k=key: r['test'][k]), d, True)
-            for key, d in SCORES
+            for key, d in shown
         ]
         if name == base:
-            over = ['', '', '']
+            over = [''] * len(shown)
         rows.append([name, len(results), *scores, *over])
-    columns = (
-        'training',
-        'seeds',
-        'accuracy, %',
-        'NLL',
-        'calibration error, %',
-        'accuracy, gain',
-        'NLL, difference',
-        'calibration error, difference',
-    )
-    return rows_of(columns, rows)
+    titles = [TITLES[key] for key, _ in shown]
+    changes = [title.removesuffix(', %') + ', difference' for title in titles]
+    return rows_of(('training', 'seeds', *titles, *changes), rows)
 
 
 def averages(groups: dict[str, dict[int, dict]]) -> str:
@@ -189,6 +194,6 @@ def tables(records: Records) -> dict[str, str]:
         'comparison': comparison(compared, BASE),
         'over two views': comparison(compared, NO_TEACHING),
         'averages': averages(compared),
-        'scaled': scaled(compared, BASE),
+        'scaled': comparison(scaled(compared), BASE, PROBABILITIES),
         'causes': causes(compared),
     }

@@ -7,13 +7,15 @@ from statistics import fmean
 
 from choices import COSUB, PLAIN, UNTAUGHT
 from curves import Shown
-from intervals import cell, mean_of, of_views, rows_of, scaled
+from intervals import PROBABILITIES, Digits, cell, mean_of, of_views, rows_of, scaled
 from records import Records
 from scene_stages import NETWORKS, PRETRAINED, chosen_for_scenes, scene_rates
 from settings import TEST_SEEDS, SceneRun
 
-SCORES = (('miou', 2), ('accuracy', 2), ('nll', 3), ('ece', 2))
-TITLES = ('mIoU, %', 'pixel accuracy, %', 'NLL', 'calibration error, %')
+SCORES: Digits = (('miou', 2), ('accuracy', 2), *PROBABILITIES)
+TITLES = dict(
+    miou='mIoU, %', accuracy='pixel accuracy, %', nll='NLL', ece='calibration error, %'
+)
 CURVES: tuple[Shown, ...] = (
     ('miou', 'mIoU on validation scenes, %', (None, None)),
     ('nll', 'negative log-likelihood there', (None, None)),
@@ -94,22 +96,23 @@ def training_of(run: SceneRun, plain: SceneRun) -> str:
 def in_order(cells: Cells) -> Cells:
     """The cells of the experiment that have results, as the tables list them."""
     keys = [(start, training) for start in PRETRAINED for training in STUDIED]
-    return {key: cells[key] for key in keys if cells[key]}
+    return {key: cells[key] for key in keys if cells.get(key)}
 
 
-def scores(cells: Cells) -> str:
+def scores(cells: Cells, shown: Digits = SCORES) -> str:
     """Scores of each cell."""
     rows = []
     for (start, training), results in in_order(cells).items():
         values = [
             cell([r['test'][key] for r in results.values()], digits)
-            for key, digits in SCORES
+            for key, digits in shown
         ]
         rows.append([start, training, len(results), *values])
-    return rows_of(('pretraining', 'segmentation', 'seeds', *TITLES), rows)
+    titles = (TITLES[key] for key, _ in shown)
+    return rows_of(('pretraining', 'segmentation', 'seeds', *titles), rows)
 
 
-def differences(cells: Cells) -> str:
+def differences(cells: Cells, shown: Digits = SCORES) -> str:
     """What cosub changes in segmentation, in pretraining, and in both."""
     plain, cosub = ('plain', 'plain'), ('plain', 'cosub')
     of_training = {start: ((start, 'cosub'), (start, 'plain')) for start in PRETRAINED}
@@ -129,28 +132,33 @@ def differences(cells: Cells) -> str:
         ("both, over plain of cosub's compute", [(both, ('plain', AS_LONG))]),
     ]
     found = [
-        [name, *(cell(gains(cells, pairs, key), d, True) for key, d in SCORES)]
+        [name, *(cell(gains(cells, pairs, key), d, True) for key, d in shown)]
         for name, pairs in rows
     ]
-    return rows_of(('what changes', *TITLES), [row for row in found if row[1]])
+    titles = (TITLES[key] for key, _ in shown)
+    return rows_of(('what changes', *titles), [row for row in found if row[1]])
 
 
-def relatives(cells: Cells) -> str:
+def relatives(cells: Cells, shown: Digits = (('miou', 2), ('nll', 3))) -> str:
     """Cosub's relatives, over plain training and over cosub from the same backbones."""
     rows = []
     others = {key: runs for key, runs in cells.items() if key[1] not in STUDIED}
     for key, results in others.items():
         row: list = [key[1], len(results)]
-        for base in TRAININGS:
-            pairs = [(key, (key[0], base))]
-            row += [cell(gains(cells, pairs, k), d, True) for k, d in SCORES]
+        for score, digits in shown:
+            row.append(cell([r['test'][score] for r in results.values()], digits))
+            for base in TRAININGS:
+                found = gains(cells, [(key, (key[0], base))], score)
+                row.append(cell(found, digits, True))
         step = fmean(
             result['step_ms'] / cells[key[0], 'plain'][seed]['step_ms']
             for seed, result in results.items()
         )
         rows.append([*row, f'{step:.2f}'])
-    columns = [f'{title} over {base}' for base in TRAININGS for title in TITLES]
-    return rows_of(('scheme', 'seeds', *columns, 'step'), rows) if rows else ''
+    columns = ['scheme', 'seeds']
+    for score, _ in shown:
+        columns += [TITLES[score], *(f'over {base}' for base in TRAININGS)]
+    return rows_of((*columns, 'step, plain 1'), rows)
 
 
 def gains(cells: Cells, pairs: Sequence[Pair], key: str) -> list[float]:
@@ -161,7 +169,7 @@ def gains(cells: Cells, pairs: Sequence[Pair], key: str) -> list[float]:
         pairs (Sequence[tuple]): Cells, each with the one that it is compared with.
         key (str): The score.
     """
-    seeds = set.intersection(*({*cells[c]} for pair in pairs for c in pair))
+    seeds = set.intersection(*({*cells.get(c, ())} for pair in pairs for c in pair))
     return [
         fmean(cells[a][s]['test'][key] - cells[b][s]['test'][key] for a, b in pairs)
         for s in sorted(seeds)
@@ -208,7 +216,13 @@ def choices(runs: Results) -> str:
         ]
         for run, result in runs
     ]
-    columns = ('segmentation', 'drop path', *TITLES, 'mIoU over training', 'step, ms')
+    columns = (
+        'segmentation',
+        'drop path',
+        *TITLES.values(),
+        'mIoU over training',
+        'step, ms',
+    )
     return rows_of(columns, rows)
 
 
@@ -240,10 +254,12 @@ def tables(records: Records, network: str) -> dict[str, str]:
     if any(run not in records for run in scene_rates(records, network)):
         return first
     cells = compared(records, network)
+    tempered = scaled(cells)
     return first | {
         'scores': scores(cells),
         'differences': differences(cells),
-        'scaled': scaled(in_order(cells), ('plain', 'plain')),
+        'scaled': scores(tempered, PROBABILITIES),
+        'scaled differences': differences(tempered, PROBABILITIES),
         'causes': causes(cells),
         'relatives': relatives(cells),
         'pretraining': pretraining(cells),
