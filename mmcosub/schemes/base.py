@@ -70,7 +70,7 @@ class Scheme(ABC):
         sampler (dict): Sampler of the views. Defaults to
             ``dict(type='BernoulliSampler')``, which is drop path's own distribution.
         execution (str): 'auto' for the fastest that is exact, or one of 'plain',
-            'kept_rows' and 'shared_prefix'. Defaults to 'auto'.
+            'kept_rows', 'shared_prefix' and 'drop_path'. Defaults to 'auto'.
         auxiliary (bool): Whether auxiliary heads (and all but the last of a cascade)
             co-train too, weighted by their own loss weight. Defaults to False.
         lean (bool): Whether each pass is propagated backward before the next one runs,

@@ -1,5 +1,5 @@
 # Digit scenes, background and ten digits, 32x32. Made by
-# `python tools/dataset_converters/digit_scenes.py`.
+# `python tools/dataset_converters/digit_scenes.py --size 32`.
 dataset_type = 'mmcosub.DigitScenesDataset'
 data_root = 'data/digit_scenes'
 train_pipeline = [
