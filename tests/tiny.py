@@ -112,6 +112,14 @@ def segmentor_config(name: str = 'mmpretrain Swin', classes: int = 5) -> dict:
     )
 
 
+def one_channel(cfg: dict, threshold: float = 0.3) -> dict:
+    """A config of :func:`segmentor_config` with two classes and one output channel."""
+    of_heads = dict(num_classes=2, out_channels=1, threshold=threshold)
+    for head in (cfg['decode_head'], cfg['auxiliary_head']):
+        head.update(of_heads, loss_decode={**head['loss_decode'], 'use_sigmoid': True})
+    return cfg
+
+
 def labelled_images(
     batch: int = 2, classes: int = 5, size: tuple[int, int] = (32, 32), seed: int = 0
 ) -> tuple[Tensor, list[SegDataSample]]:

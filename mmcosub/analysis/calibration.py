@@ -10,6 +10,8 @@ import torch
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
+from .predictions import predicted_classes
+
 BINS = 15
 """Bins of the calibration error, as in Guo et al., arXiv 1706.04599."""
 _LEAST = 1e-12
@@ -22,11 +24,16 @@ class Quality:
     Args:
         classes (int): Number of classes C.
         ignored (int): Label that does not count. Defaults to 255.
+        threshold (float, optional): By which classes are predicted, see
+            :func:`threshold_of`. Defaults to None, the likeliest class.
     """
 
-    def __init__(self, classes: int, ignored: int = 255) -> None:
+    def __init__(
+        self, classes: int, ignored: int = 255, threshold: float | None = None
+    ) -> None:
         self.classes = classes
         self.ignored = ignored
+        self.threshold = threshold
         self.nll = 0.0
         self.counted = self.right = 0
         self.gaps = torch.zeros(BINS, dtype=torch.float64)
@@ -52,8 +59,10 @@ class Quality:
         if not len(labels):
             return None
         true = probabilities.gather(0, labels[None]).clamp_min(_LEAST).cpu()
-        confidence, predicted = (each.cpu() for each in probabilities.max(dim=0))
-        labels = labels.cpu()  # from here in float64, which not every device has
+        predicted = predicted_classes(probabilities, self.threshold)
+        confidence = probabilities.gather(0, predicted[None])[0].cpu()
+        predicted, labels = predicted.cpu(), labels.cpu()
+        # From here in float64, which not every device has.
         right = (predicted == labels).double()
         self.nll -= float(true.double().log().sum())
         self.right += int(right.sum())
@@ -73,7 +82,7 @@ class Quality:
             dict: ``accuracy`` in percent of the positions; ``mIoU`` in percent, over
             classes that are labelled or predicted somewhere; ``nll``, the mean negative
             log-likelihood, in nats; ``ece``, the expected calibration error in percent
-            (Guo et al., arXiv 1706.04599, eq. 3).
+            (Guo et al., arXiv 1706.04599, eq. 3) of the predicted classes.
         """
         count = max(self.counted, 1)
         metrics: Any = IoUMetric.total_area_to_metrics(*self.areas, ['mIoU'])

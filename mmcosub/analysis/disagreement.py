@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from .predictions import predicted_classes
+
 SCORES = ('entropy', 'mutual_information', 'disagreement')
 """What images can be ranked by."""
 
@@ -17,9 +19,14 @@ class Ensemble:
     """Mean and disagreement of submodels' probabilities, one after another.
 
     So no more than two predictions are in memory at a time.
+
+    Args:
+        threshold (float, optional): By which classes are predicted, see
+            :func:`threshold_of`. Defaults to None, the likeliest class.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float | None = None) -> None:
+        self.threshold = threshold
         self.sum: Tensor | None = None
         self.entropies: Tensor | None = None
         self.predicted: list[Tensor] = []
@@ -36,7 +43,8 @@ class Ensemble:
         else:
             self.sum += probabilities
             self.entropies += entropy(probabilities)
-        self.predicted.append(probabilities.argmax(dim=0).to(torch.int16))
+        predicted = predicted_classes(probabilities, self.threshold)
+        self.predicted.append(predicted.to(torch.int16))
 
     @property
     def mean(self) -> Tensor:
@@ -45,13 +53,18 @@ class Ensemble:
         return self.sum / len(self.predicted)
 
     @property
+    def prediction(self) -> Tensor:
+        """Classes that the mean predicts, of shape (...)."""
+        return predicted_classes(self.mean, self.threshold)
+
+    @property
     def disagreement(self) -> Tensor:
         """Share of the submodels that predict another class than their mean.
 
         Returns:
             Tensor: Of shape (...), in [0, 1).
         """
-        other = torch.stack(self.predicted) != self.mean.argmax(dim=0)
+        other = torch.stack(self.predicted) != self.prediction
         return other.float().mean(dim=0)
 
     @property

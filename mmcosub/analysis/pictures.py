@@ -35,7 +35,7 @@ class DisagreementPictures:
             sample (SegDataSample): The image, with the path that it is from.
             ensemble (Ensemble): Predictions of the submodels for it.
         """
-        predicted = ensemble.mean.argmax(dim=0).cpu().numpy()
+        predicted = ensemble.prediction.cpu().numpy()
         most = 1 - 1 / len(ensemble.predicted)
         differ = ensemble.disagreement.cpu().numpy() / max(most, 1e-9)
         heat = cv2.applyColorMap((255 * differ).astype(np.uint8), cv2.COLORMAP_INFERNO)

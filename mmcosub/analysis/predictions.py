@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmcosub.engine.data import classes_of
 from mmcosub.models.mask_classification import MaskClassification
 
 
@@ -49,9 +50,8 @@ def probabilities_of(sample: Any) -> Tensor:
     """
     if 'seg_logits' in sample:
         logits = sample.seg_logits.data.float()
-        if len(logits) == 1:  # one class against none
-            share = logits.sigmoid()
-            return torch.cat([1 - share, share])
+        if len(logits) == 1:  # one class against none: mmseg stores its probability
+            return torch.cat([1 - logits, logits])
         return logits.softmax(dim=0)
     if 'pred_score' in sample:
         return sample.pred_score.float()
@@ -59,6 +59,48 @@ def probabilities_of(sample: Any) -> Tensor:
         f'{type(sample).__name__} has neither seg_logits nor pred_score: the model is '
         'no segmentor and no classifier.'
     )
+
+
+def threshold_of(model: Any) -> float | None:
+    """The probability above which a head of one output channel predicts its class.
+
+    Args:
+        model (nn.Module): The stock model.
+
+    Returns:
+        float, optional: None of every other model, which predicts the likeliest class.
+    """
+    head = _listed(getattr(model, 'decode_head', None))[-1]
+    return head.threshold if getattr(head, 'out_channels', None) == 1 else None
+
+
+def predicted_classes(probabilities: Tensor, threshold: float | None) -> Tensor:
+    """The classes that a model predicts by some probabilities.
+
+    Args:
+        probabilities (Tensor): Of shape (C, ...).
+        threshold (float, optional): Of :func:`threshold_of`.
+
+    Returns:
+        Tensor: Of shape (...).
+    """
+    if threshold is None:
+        return probabilities.argmax(dim=0)
+    return (probabilities[1] > threshold).long()
+
+
+def ignored_label(model: Any) -> int:
+    """The label that does not count.
+
+    Args:
+        model (nn.Module): The stock model.
+
+    Returns:
+        int: The ``ignore_index`` of a segmentor's last decode head; -1, which is no
+        label, of a classifier.
+    """
+    found = classes_of(model)
+    return found[1] if found else -1
 
 
 def labels_of(sample: Any) -> Tensor | None:

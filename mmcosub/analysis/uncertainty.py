@@ -16,7 +16,13 @@ from mmcosub.submodels import Site
 from .calibration import Quality
 from .disagreement import SCORES, Ensemble, entropy
 from .network import backbone_of
-from .predictions import check_probabilities, labels_of, probabilities_of
+from .predictions import (
+    check_probabilities,
+    ignored_label,
+    labels_of,
+    probabilities_of,
+    threshold_of,
+)
 from .submodel import as_submodel
 
 Draw = Callable[[Any, Ensemble], object]
@@ -34,7 +40,6 @@ class SubmodelEnsemble:
         classes (int): Number of classes.
         factors (ndarray): Factor of every branch, of shape (K, L).
         sites (Sequence[Site]): The backbone's branches.
-        ignored (int): Label that does not count. Defaults to 255.
     """
 
     def __init__(
@@ -43,16 +48,16 @@ class SubmodelEnsemble:
         classes: int,
         factors: NDArray[np.float64],
         sites: Sequence[Site],
-        ignored: int = 255,
     ) -> None:
         check_probabilities(model)
         self.model = model
         self.backbone = backbone_of(model)
         self.factors = factors
         self.sites = sites
-        self.full = Quality(classes, ignored)
-        self.mean = Quality(classes, ignored)
-        self.each = [Quality(classes, ignored) for _ in factors]
+        self.threshold = threshold_of(model)
+        counted = (classes, ignored_label(model), self.threshold)
+        self.full, self.mean = Quality(*counted), Quality(*counted)
+        self.each = [Quality(*counted) for _ in factors]
         self.rows: list[dict[str, Any]] = []
 
     @torch.inference_mode()
@@ -70,7 +75,7 @@ class SubmodelEnsemble:
         # At once, as the submodels' predictions may come in the same objects.
         full = [probabilities_of(sample) for sample in samples]
         labels = [labels_of(sample) for sample in samples]
-        ensembles = [Ensemble() for _ in samples]
+        ensembles = [Ensemble(self.threshold) for _ in samples]
         for quality, factors in zip(self.each, self.factors, strict=True):
             with as_submodel(self.backbone, self.sites, factors):
                 predictions = self.model.test_step(batch)

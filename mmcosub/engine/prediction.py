@@ -161,7 +161,8 @@ def draw_prediction(
     visualizer.add_datasample(
         'prediction', image[..., ::-1], found, draw_gt=False, out_file=str(out)
     )
-    classes, counts = found.pred_sem_seg.data.unique(return_counts=True)
+    # Of a head with one output channel they are floating-point numbers.
+    classes, counts = found.pred_sem_seg.data.long().unique(return_counts=True)
     shares = sorted(
         zip((counts / counts.sum()).tolist(), classes.tolist(), strict=True)
     )

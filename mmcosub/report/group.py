@@ -95,7 +95,9 @@ def _galleries(
     """Galleries, of all runs that predict the same images together."""
     of_images: dict[tuple, list] = {}
     for i, one in predicted.items():
-        images = (one.predictions.total, tuple(one.predictions.indices))
+        # By their files: folds of one data set have as many images, and other ones.
+        indices = tuple(one.predictions.indices)
+        images = (one.predictions.total, indices, tuple(one.files))
         entry = (i, runs[i].name, one.predictions, one.right)
         of_images.setdefault(images, []).append(entry)
     return [gallery for same in of_images.values() for gallery in make_galleries(same)]

@@ -61,15 +61,20 @@ def _predict(run: Run, which: str, images: int | None, trust: bool) -> Predicted
         )
     try:
         predictions = Predictions(run.cfg, path, images, trust=trust)
-        matrix, right = predictions.evaluate()
+        return predictions.evaluate()
     except ValueError as error:
         raise ValueError(f'{run.work_dir}: {error}') from error
-    return Predicted(predictions, matrix, right)
 
 
 def _name_apart(runs: Sequence[Run]) -> None:
-    """Name runs whose folders are called the same by the folders around them, too."""
-    names = [run.name for run in runs]
-    for run in runs:
-        if names.count(run.name) > 1:
-            run.name = '/'.join(run.work_dir.resolve().parts[-2:])
+    """Name runs whose folders are called the same by the folders around them, too.
+
+    By as many as tell them apart.
+    """
+    folders = [run.work_dir.resolve().parts for run in runs]
+    for run, own in zip(runs, folders, strict=True):
+        others = {folder for folder in folders if folder != own}
+        length = 1
+        while any(other[-length:] == own[-length:] for other in others):
+            length += 1
+        run.name = Path(*own[-length:]).as_posix()

@@ -8,23 +8,24 @@ import torch
 from mmpretrain.evaluation import ConfusionMatrix
 from numpy.typing import NDArray
 
-_IGNORED = 255
 
-
-def share_right(label: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
+def share_right(
+    label: NDArray[np.int64], prediction: NDArray[np.int64], ignored: int
+) -> float:
     """Share of labels that are predicted; 1 where there are none.
 
     Args:
-        label (ndarray): Classes; ignored ones are 255.
+        label (ndarray): Classes.
         prediction (ndarray): Of the same shape.
+        ignored (int): Label that does not count.
     """
-    labelled = label != _IGNORED
+    labelled = label != ignored
     count = int(labelled.sum())
     return float((label == prediction)[labelled].sum() / count) if count else 1.0
 
 
 def confusion(
-    label: NDArray[np.int64], prediction: NDArray[np.int64], classes: int
+    label: NDArray[np.int64], prediction: NDArray[np.int64], classes: int, ignored: int
 ) -> NDArray[np.int64]:
     """Count which label was predicted as what, of shape (C, C), a row for each label.
 
@@ -32,6 +33,7 @@ def confusion(
         label (ndarray): Classes; what is no class is ignored.
         prediction (ndarray): Of the same shape.
         classes (int): Their number C.
+        ignored (int): Label that does not count, which may be that of a class.
 
     Raises:
         ValueError: If another class than these is predicted.
@@ -42,7 +44,7 @@ def confusion(
             'classes: set val_dataloader.dataset to data of the classes that it was '
             'trained on with --cfg-options, or leave predictions out: --no-predictions.'
         )
-    known = (label >= 0) & (label < classes)
+    known = (label >= 0) & (label < classes) & (label != ignored)
     pair = (torch.from_numpy(each[known]) for each in (prediction, label))
     return ConfusionMatrix.calculate(*pair, classes).numpy()
 

@@ -3,6 +3,7 @@
 Shapes: ``C`` classes, ``N`` images, ``H, W`` the size of an image, ``K`` submodels.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch.utils.data import Subset
 
 from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
 from mmcosub.analysis.network import backbone_of
+from mmcosub.analysis.predictions import ignored_label
 from mmcosub.analysis.spread import evenly_spread
 from mmcosub.analysis.submodel import as_submodel
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, use_reader
@@ -43,6 +45,7 @@ class Sample:
         prediction (ndarray): Of the same shape.
         disagreement (ndarray, optional): Share of the submodels that predict another
             class, of the same shape. None where there are no submodels.
+        right (float): Share of the labelled pixels, or of the one label, that is right.
     """
 
     name: str
@@ -50,11 +53,7 @@ class Sample:
     label: NDArray[np.int64]
     prediction: NDArray[np.int64]
     disagreement: NDArray[np.float64] | None
-
-    @property
-    def right(self) -> float:
-        """Share of the labelled pixels, or of the one label, that is right."""
-        return share_right(self.label, self.prediction)
+    right: float
 
 
 class Predictions:
@@ -96,6 +95,7 @@ class Predictions:
         with DefaultScope.overwrite_default_scope(self.scope):
             self.dataset: Any = validation_data(loader['dataset'])
             self.model = stock_model(cfg)
+        self.ignored = ignored_label(self.model)
         self.loader = loader
         self.total = total = len(self.dataset)
         number = total if images is None else min(images, total)
@@ -110,17 +110,15 @@ class Predictions:
         self.model.to(get_device())
         self.submodels = self._draw(cfg.get('scheme'), submodels)
 
-    def evaluate(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def evaluate(self) -> 'Predicted':
         """Predict the images.
 
         Returns:
-            tuple: The confusion matrix, of shape (C, C), with a row for each label and
-            a column for each prediction, in pixels or images; and the share of each
-            image that is right, of shape (N, ).
+            Predicted: What was found.
         """
         count = len(self.classes)
         matrix = np.zeros((count, count), dtype=np.int64)
-        right = []
+        right, files = [], []
         # Subset has no metainfo, which neither loading nor predicting asks for.
         settings = {
             **self.loader,
@@ -140,9 +138,10 @@ class Predictions:
                 results = self.model.test_step(data)
             for result in results:
                 label, prediction = self._classes_of(result)
-                matrix += confusion(label, prediction, count)
-                right.append(share_right(label, prediction))
-        return matrix, np.array(right)
+                matrix += confusion(label, prediction, count, self.ignored)
+                right.append(share_right(label, prediction, self.ignored))
+                files.append(_files_of(result))
+        return Predicted(self, matrix, np.array(right), files)
 
     def sample(self, number: int) -> Sample:
         """An image, and what the model and its submodels predict of it.
@@ -169,6 +168,7 @@ class Predictions:
             label=label,
             prediction=prediction,
             disagreement=np.mean(others, axis=0) if others else None,
+            right=share_right(label, prediction, self.ignored),
         )
 
     def _draw(self, scheme: dict | None, number: int) -> NDArray[np.float64]:
@@ -212,13 +212,22 @@ class Predicted:
 
     Args:
         predictions (Predictions): The checkpoint on its images.
-        matrix (ndarray): Confusion matrix of shape (C, C), a row for each label.
+        matrix (ndarray): Confusion matrix of shape (C, C), with a row for each label
+            and a column for each prediction, in pixels or images.
         right (ndarray): Share of each image that is right, of shape (N, ).
+        files (list[tuple]): Paths of each image and its label map, '' where it has
+            none.
     """
 
     predictions: Predictions
     matrix: NDArray[np.int64]
     right: NDArray[np.float64]
+    files: list[tuple[str, str]]
+
+
+def _files_of(result: Any) -> tuple[str, str]:
+    image, label = (result.get(key) or '' for key in ('img_path', 'seg_map_path'))
+    return image and os.path.abspath(image), label and os.path.abspath(label)
 
 
 def _image(path: Path, inputs: Any, preprocessor: Any) -> NDArray[np.uint8]:

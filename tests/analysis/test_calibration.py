@@ -24,6 +24,17 @@ def test_by_hand():
     assert result['mIoU'] == pytest.approx(50)
 
 
+def test_a_threshold_decides_what_is_predicted():
+    # At 0.4 it is class 1, which is right; at 0.2 class 0, which is wrong.
+    quality = Quality(2, threshold=0.3)
+    quality.add(torch.tensor([[0.6, 0.8], [0.4, 0.2]]), torch.tensor([1, 1]))
+    result = quality.result()
+    assert result['accuracy'] == 50
+    assert result['mIoU'] == pytest.approx(25)  # class 0: 0 of 1, class 1: 1 of 2
+    # Each in a bin of its own: |1 - 0.4|, |0 - 0.8|.
+    assert result['ece'] == pytest.approx(100 * (0.6 + 0.8) / 2)
+
+
 def test_images_together_are_one():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 5, 40, generator=generator)

@@ -49,6 +49,16 @@ def test_by_pixel():
     assert scores['mutual_information'] == pytest.approx(by_hand / 2, rel=1e-4)
 
 
+def test_by_a_threshold():
+    # The mean of class 1 is 0.35: above 0.3, so the mean says 1, and one of two does.
+    ensemble = Ensemble(threshold=0.3)
+    for share in (0.5, 0.2):
+        ensemble.add(torch.tensor([1 - share, share]))
+    assert [int(each) for each in ensemble.predicted] == [1, 0]
+    assert int(ensemble.prediction) == 1
+    assert float(ensemble.disagreement) == 0.5
+
+
 def test_entropy_is_a_share():
     assert float(entropy(torch.full((7,), 1 / 7))) == pytest.approx(1)
     assert float(entropy(torch.tensor([0.0, 1.0]))) == 0

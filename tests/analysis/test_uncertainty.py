@@ -9,18 +9,20 @@ import torch
 from mmcv.cnn.bricks.drop import DropPath
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
+from mmseg.evaluation import IoUMetric
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
-from tiny import labelled_images, segmentor_config
+from tiny import labelled_images, one_channel, segmentor_config
 from torch import nn
 
 from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
 from mmcosub.analysis.predictions import (
     check_probabilities,
+    ignored_label,
     labels_of,
+    predicted_classes,
     probabilities_of,
+    threshold_of,
 )
 from mmcosub.analysis.submodel import as_submodel
 from mmcosub.analysis.uncertainty import (
@@ -31,15 +33,24 @@ from mmcosub.analysis.uncertainty import (
 from mmcosub.submodels import Plan, find_branches, run_submodels
 
 
-@pytest.fixture(scope='module')
-def model():
+def build(cfg):
     init_default_scope('mmseg')
     torch.manual_seed(0)
-    built = MODELS.build(ConfigDict(segmentor_config()))
+    built = MODELS.build(ConfigDict(cfg))
     for parameter in built.parameters():
         nn.init.normal_(parameter, std=0.2)
     built.train(False)
     return built
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build(segmentor_config())
+
+
+@pytest.fixture(scope='module')
+def binary():
+    return build(one_channel(segmentor_config()))
 
 
 @pytest.fixture
@@ -84,6 +95,57 @@ def test_step_by_step(model, batch):
         for s, y in zip(stock, labels, strict=True)
     ]
     assert [row['wrong_of_full'] for row in ensemble.rows] == pytest.approx(wrong)
+
+
+def test_one_output_channel(binary):
+    images, samples = labelled_images(batch=3, classes=2)
+    batch = dict(inputs=list(images), data_samples=samples)
+    with torch.no_grad():  # so that the share is about the threshold
+        logits = binary(images, mode='tensor')
+        binary.decode_head.conv_seg.bias += -0.85 - logits.median()
+        stock = binary.test_step(copy.deepcopy(batch))
+    found = torch.stack([s.pred_sem_seg.data[0].long() for s in stock])
+    shares = torch.stack([s.seg_logits.data[0] for s in stock])
+    assert ((shares > 0.3) != (shares > 0.5)).float().mean() > 0.1
+    sites = find_branches(binary.backbone)
+    full = np.ones((1, len(sites)))
+    factors = draw_factors(rates_of(sites, dict(drop_path_rate=0.3)), 2, seed=1)
+    ensemble = SubmodelEnsemble(binary, 2, np.concatenate([full, factors]), sites)
+    drawn = []
+    ensemble.add(batch, lambda sample, of: drawn.append(of))
+
+    labels = torch.stack([s.gt_sem_seg.data[0] for s in samples])
+    areas = IoUMetric.intersect_and_union(found, labels, 2, 255)
+    quality = ensemble.result()['full']
+    assert quality['mIoU'] == pytest.approx(100 * float((areas[0] / areas[1]).mean()))
+    right = (found == labels)[labels != 255].float().mean()
+    assert quality['accuracy'] == pytest.approx(100 * float(right), rel=1e-5)
+    true = torch.where(labels == 1, shares, 1 - shares)[labels != 255]
+    assert quality['nll'] == pytest.approx(float(-true.log().mean()), rel=1e-4)
+    for of, whole in zip(drawn, found, strict=True):
+        assert torch.equal(of.predicted[0].long(), whole)
+        assert torch.equal(of.prediction, (of.mean[1] > 0.3).long())
+        other = [(each != of.prediction).float() for each in of.predicted]
+        torch.testing.assert_close(of.disagreement, sum(other) / 3)
+
+
+def test_what_the_head_ignores_does_not_count(model, batch):
+    other = copy.deepcopy(model)
+    other.decode_head.ignore_index = 254
+    assert (ignored_label(model), ignored_label(other)) == (255, 254)
+    renamed = copy.deepcopy(batch)
+    for sample in renamed['data_samples']:
+        label = sample.gt_sem_seg.data
+        label[label == 255] = 254
+    sites = find_branches(model.backbone)
+    found = []
+    for each, images in ((model, batch), (other, renamed)):
+        ensemble = SubmodelEnsemble(each, 5, np.ones((1, len(sites))), sites)
+        ensemble.add(images)
+        found.append(ensemble.result()['full'])
+    assert found[0] == found[1]
+    classifier = types.SimpleNamespace(head=types.SimpleNamespace(num_classes=1000))
+    assert ignored_label(classifier) == -1  # its class 255 is one as any other
 
 
 def test_without_labels(model, batch):
@@ -155,14 +217,20 @@ def test_unknown_blocks_are_drawn_by_their_drop_paths(model, batch):
     torch.testing.assert_close(found, images + 2 * images.tanh())
 
 
-def test_probabilities_of_stock_predictions():
-    binary = SegDataSample(seg_logits=PixelData(data=torch.tensor([[[0.0, 2.0]]])))
-    share = torch.sigmoid(torch.tensor(2.0))
-    torch.testing.assert_close(
-        probabilities_of(binary)[:, 0],
-        torch.stack([torch.tensor([0.5, 1 - share]), torch.tensor([0.5, share])]),
-    )
-    assert labels_of(binary) is None
+def test_probabilities_of_stock_predictions(model, binary):
+    logits = torch.tensor([[[[0.0, 2.0, -0.8, -0.9]]]])
+    (of_one,) = binary.postprocess_result(logits)
+    shares = [0.5, 0.880797, 0.310026, 0.289050]  # 1 / (1 + exp(-logit))
+    expected = torch.tensor([[1 - share for share in shares], shares])
+    found = probabilities_of(of_one)
+    torch.testing.assert_close(found[:, 0], expected, atol=1e-6, rtol=0)
+    assert threshold_of(binary) == 0.3
+    assert predicted_classes(found, 0.3).tolist() == [[1, 1, 1, 0]]
+    assert of_one.pred_sem_seg.data.tolist() == [[[1, 1, 1, 0]]]
+    assert labels_of(of_one) is None
+    assert threshold_of(model) is None
+    (of_two,) = model.postprocess_result(torch.tensor([[[[1.0]], [[1.0]]]]))
+    assert probabilities_of(of_two).flatten().tolist() == [0.5, 0.5]
     sample = DataSample().set_gt_label(2).set_pred_score(torch.tensor([0.2, 0.8]))
     assert probabilities_of(sample).tolist() == pytest.approx([0.2, 0.8])
     assert int(labels_of(sample)) == 2

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmseg.evaluation import IoUMetric
 
 from mmcosub.report.gallery import most_wrong
 from mmcosub.report.measures import class_iou, class_recall, confusion, share_right
@@ -15,30 +17,43 @@ from mmcosub.report.run import read_run
 def test_counts_by_hand() -> None:
     label = np.array([[0, 0, 1], [2, 255, 1]])
     prediction = np.array([[0, 1, 1], [0, 2, 1]])
-    matrix = confusion(label, prediction, 3)
+    matrix = confusion(label, prediction, 3, 255)
     assert matrix.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
     assert class_iou(matrix).tolist() == pytest.approx([1 / 3, 2 / 3, 0])
     assert class_recall(matrix).tolist() == pytest.approx([0.5, 1, 0])
-    assert share_right(label, prediction) == 3 / 5
-    assert share_right(np.full(3, 255), np.zeros(3, dtype=int)) == 1
+    assert share_right(label, prediction, 255) == 3 / 5
+    assert share_right(np.full(3, 255), np.zeros(3, dtype=int), 255) == 1
+
+
+def test_a_class_that_does_not_count() -> None:
+    label = np.array([[0, 0, 1, 2]])
+    prediction = np.array([[1, 2, 1, 2]])
+    matrix = confusion(label, prediction, 3, 0)
+    maps = (torch.from_numpy(each) for each in (prediction, label))
+    hits, union, *_ = IoUMetric.intersect_and_union(*maps, 3, 0)
+    stock = (hits / union).numpy()
+    assert class_iou(matrix) == pytest.approx(stock, nan_ok=True)
+    assert np.isnan(stock).tolist() == [True, False, False]
+    assert share_right(label, prediction, 0) == 1
 
 
 def test_a_class_that_is_nowhere_has_no_measure() -> None:
-    matrix = confusion(np.array([0, 0]), np.array([0, 0]), 2)
+    matrix = confusion(np.array([0, 0]), np.array([0, 0]), 2, 255)
     assert np.isnan(class_iou(matrix)).tolist() == [False, True]
     assert np.isnan(class_recall(matrix)).tolist() == [False, True]
 
 
 def test_a_class_that_the_data_do_not_have() -> None:
     with pytest.raises(ValueError, match=r'predicts class 2 .* data have 2 classes'):
-        confusion(np.array([0, 1]), np.array([0, 2]), 2)
+        confusion(np.array([0, 1]), np.array([0, 2]), 2, 255)
 
 
 def test_measures_are_those_that_training_logged(cosub_run: Path) -> None:
     run = read_run(cosub_run)
     path = run.checkpoint('best')
     assert path is not None
-    matrix, right = Predictions(run.cfg, path).evaluate()
+    found = Predictions(run.cfg, path).evaluate()
+    matrix, right = found.matrix, found.right
     miou = 100 * np.nanmean(class_iou(matrix))
     assert miou == pytest.approx(run.records.series('mIoU')[-1][1], abs=0.006)
     accuracy = 100 * np.trace(matrix) / matrix.sum()
@@ -46,11 +61,22 @@ def test_measures_are_those_that_training_logged(cosub_run: Path) -> None:
     assert 100 * right.mean() == pytest.approx(accuracy)  # images of one size
 
 
+def test_what_the_head_ignores_does_not_count(cosub_run: Path) -> None:
+    run = read_run(cosub_run, {'model.decode_head.ignore_index': 2})
+    found = Predictions(run.cfg, cosub_run / 'iter_6.pth').evaluate()
+    assert found.matrix[2].sum() == 0 < found.matrix[1].sum()
+    share = np.trace(found.matrix) / found.matrix.sum()
+    shares = [found.predictions.sample(i).right for i in range(4)]
+    assert found.right.tolist() == shares
+    pixels = [(found.predictions.sample(i).label != 2).sum() for i in range(4)]
+    assert np.average(shares, weights=pixels) == pytest.approx(share)
+
+
 def test_some_of_the_images(cosub_run: Path) -> None:
     run = read_run(cosub_run)
     predictions = Predictions(run.cfg, cosub_run / 'iter_6.pth', images=2)
     assert (predictions.indices, predictions.total) == ([0, 3], 4)
-    assert predictions.evaluate()[1].shape == (2,)
+    assert predictions.evaluate().right.shape == (2,)
     assert predictions.sample(1).name == '3'
 
 
@@ -58,7 +84,7 @@ def test_the_order_is_that_of_the_data(cosub_run: Path) -> None:
     """Whatever order the config's own sampler has."""
     run = read_run(cosub_run, {'val_dataloader.sampler.shuffle': True})
     predictions = Predictions(run.cfg, cosub_run / 'iter_6.pth')
-    _, right = predictions.evaluate()
+    right = predictions.evaluate().right
     assert len({*right}) > 1
     assert right.tolist() == [predictions.sample(i).right for i in range(4)]
 

@@ -1,0 +1,32 @@
+"""Runs of one task, side by side."""
+
+import shutil
+from pathlib import Path
+
+from mmcosub.report.group import make_group, task_of
+from mmcosub.report.predictions import Predictions
+from mmcosub.report.run import read_run
+
+
+def test_only_predictions_of_the_same_images_share_a_gallery(
+    plain_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    """Folds have as many images and the same names of files."""
+    fold = Path(shutil.copytree(scenes, tmp_path / 'fold'))
+    elsewhere = {'val_dataloader.dataset.data_root': str(fold)}
+    runs, predicted = {}, {}
+    for number, options in enumerate((None, None, elsewhere)):
+        runs[number] = read_run(plain_run, options)
+        checkpoint = plain_run / 'iter_4.pth'
+        found = Predictions(runs[number].cfg, checkpoint, images=2).evaluate()
+        predicted[number] = found
+    validation = 'validation/0'
+    assert predicted[2].files[0] == (
+        str(fold / f'images/{validation}.jpg'),
+        str(fold / f'annotations/{validation}.png'),
+    )
+    group = make_group(task_of(runs[0]), runs, predicted)
+    spread = [g for g in group.galleries if 'evenly spread' in g.title]
+    (_, same), (_, other) = (gallery.entries[0] for gallery in spread)
+    assert {tile.run for tile in same} == {None, 0, 1}
+    assert {tile.run for tile in other} == {None, 2}
