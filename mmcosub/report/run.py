@@ -42,8 +42,9 @@ class Run:
         facts (dict): How its last start came about, as ``RunFactsHook`` writes it, or
             what MMEngine's log tells of that.
         changes (list[Change], optional): Its config against that of its bases; None if
-            the file that it was started with is not known or no longer there.
+            the file that it was started with is not known or cannot be read any more.
         base (str): Name of that file; '' if not known.
+        unread (str): Why it cannot be read; '' if it can or is not known.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Run:
     facts: dict[str, Any]
     changes: list[Change] | None
     base: str
+    unread: str
 
     @property
     def method(self) -> str:
@@ -113,6 +115,7 @@ def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
     records = read_records(work_dir, logger.get('log_metric_by_epoch', True))
     facts = read_facts(records.starts[-1])
     base = _started_with(facts, file, work_dir)
+    changes, unread = _changes(trained, base)
     return Run(
         name=work_dir.resolve().name,
         work_dir=work_dir,
@@ -120,8 +123,9 @@ def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
         config_file=file,
         records=records,
         facts=facts,
-        changes=against_base(flat_settings(trained), base) if base else None,
+        changes=changes,
         base=str(base) if base else '',
+        unread=unread,
     )
 
 
@@ -178,6 +182,16 @@ def _load(file: Path, options: dict[str, Any] | None) -> Config:
             trust_checkpoint=False,
         )
     )
+
+
+def _changes(trained: Config, base: Path | None) -> tuple[list[Change] | None, str]:
+    """A config against the bases of the file it was started with, or why not."""
+    if base is None:
+        return None, ''
+    try:
+        return against_base(flat_settings(trained), base), ''
+    except Exception as error:  # a config is a program, and may have changed since
+        return None, f'{type(error).__name__}: {error}'
 
 
 def _started_with(facts: dict[str, Any], file: Path, work_dir: Path) -> Path | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.fileio import load
 from mmengine.runner import Runner
 
 from mmcosub.engine.co_train import packaged_configs
@@ -49,9 +50,10 @@ def flat_settings(cfg: Any) -> dict[str, str]:
     """
     read = {*inspect.signature(Runner).parameters, *_OURS} - {*_SKIPPED}
     flat: dict[str, str] = {}
-    for key in cfg:
+    # With names in place of classes, as a config of imports has them once written.
+    for key, value in cfg.to_dict().items():
         if key in read:
-            _flatten(key, cfg[key], flat)
+            _flatten(key, value, flat)
     return {k: v for k, v in flat.items() if not k.endswith(_OF_THE_MACHINE)}
 
 
@@ -114,14 +116,17 @@ def find_file(name: str) -> Path | None:
 
 def _bases(file: Path) -> list[str]:
     """The ``_base_`` of a config file, as other files can name them."""
-    for statement in ast.parse(file.read_text()).body:
-        if isinstance(statement, ast.Assign):
-            (target, *_) = statement.targets
-            if isinstance(target, ast.Name) and target.id == '_base_':
-                value = ast.literal_eval(statement.value)
-                bases = [value] if isinstance(value, str) else list(value)
-                return [b if '::' in b else str(file.parent / b) for b in bases]
-    return []
+    value: Any = []
+    if file.suffix == '.py':
+        for statement in ast.parse(file.read_text()).body:
+            if isinstance(statement, ast.Assign):
+                (target, *_) = statement.targets
+                if isinstance(target, ast.Name) and target.id == '_base_':
+                    value = ast.literal_eval(statement.value)
+    else:
+        value = load(file).get('_base_', [])
+    bases = [value] if isinstance(value, str) else list(value)
+    return [b if '::' in b else str(file.parent / b) for b in bases]
 
 
 def _flatten(key: str, value: Any, flat: dict[str, str]) -> None:

@@ -1,10 +1,12 @@
 """One run, as its work directory has it."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from mmcosub.report.page import Page
 from mmcosub.report.run import read_run
 
 
@@ -45,6 +47,21 @@ def test_a_run_without_our_hook(copied: Path) -> None:
     assert {'Python', 'torch', 'mmengine'} <= run.facts['versions'].keys()
     assert run.facts['git'] is run.facts['command'] is None
     assert (run.changes, run.base) == (None, '')
+
+
+def test_a_base_that_is_gone(copied: Path, tmp_path: Path) -> None:
+    """It only takes the comparison away, and the page says why."""
+    config = tmp_path / 'later.py'
+    config.write_text("_base_ = './gone.py'\n")
+    for file in copied.glob('*/facts.json'):
+        facts = json.loads(file.read_text())
+        file.write_text(json.dumps({**facts, 'config': str(config)}))
+    run = read_run(copied)
+    assert (run.changes, run.base) == (None, str(config))
+    assert 'gone.py' in run.unread
+    page = Page([run], {}, 'one').render()
+    assert f'There is no comparison: <code>{config}</code>' in page
+    assert 'gone.py' in page
 
 
 def test_checkpoints(copied: Path) -> None:
