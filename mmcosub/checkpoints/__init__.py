@@ -2,6 +2,7 @@
 
 from . import (  # noqa: F401  (they fill the table, in the order of the marks)
     beit_formats,
+    mit_formats,
     other_formats,
     resnet_formats,
     swin_formats,

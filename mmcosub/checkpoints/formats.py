@@ -110,7 +110,7 @@ def plain_name(name: str) -> str:
     network that Transformers names.
     """
     name = re.sub(r'^(backbone\.)?(timm_model\.)?(model\.|body\.)?', '', name)
-    name = re.sub(r'^(vit|dinov2\w*|dinov3\w*)\.', '', name)
+    name = re.sub(r'^(vit|dinov2\w*|dinov3\w*|segformer)\.', '', name)
     name = re.sub(r'^(layers|stages|stem|s)_(\d+)\.', r'\1.\2.', name)
     # PiT's authors keep a stage's pooling beside the stages.
     return re.sub(

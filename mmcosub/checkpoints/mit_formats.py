@@ -1,0 +1,126 @@
+"""Formats of SegFormer's MiT. mmpretrain has none, so mmseg's names are ours here."""
+
+import re
+
+import torch
+
+from .formats import Format, register_format
+from .reading import State
+
+_STAGES = range(4)
+_BLOCK = 'layers.{}.1.{{}}'
+_MLP = (('fc1', 0), ('dwconv.dwconv', 1), ('fc2', 4))
+_JOINED = re.compile(r'(.+\.attn\.)attn\.in_proj_(weight|bias)')
+_POINTWISE = re.compile(r'.+\.ffn\.layers\.[04]\.weight')
+
+
+def _to_ours(state: State) -> State:
+    """Queries, keys and values in one projection; linear layers as 1x1 convolutions."""
+    ours: State = {}
+    for name, value in state.items():
+        match = re.fullmatch(r'(.+\.attn\.)(q|kv|k|v)\.(weight|bias)', name)
+        if match:
+            attention, _, kind = match.groups()
+            parts = [state.get(f'{attention}{p}.{kind}') for p in ('q', 'kv', 'k', 'v')]
+            joined = torch.cat([part for part in parts if part is not None])
+            ours[f'{attention}attn.in_proj_{kind}'] = joined
+        else:
+            ours[name] = value[..., None, None] if _POINTWISE.fullmatch(name) else value
+    return ours
+
+
+def _apart(name: str, value: torch.Tensor, parts: dict[str, int]) -> State:
+    match = _JOINED.fullmatch(name)
+    if not match:
+        return {name: value.flatten(1) if _POINTWISE.fullmatch(name) else value}
+    sizes = [count * len(value) // 3 for count in parts.values()]
+    return {
+        f'{match[1]}{part}.{match[2]}': rows
+        for part, rows in zip(parts, value.split(sizes), strict=True)
+    }
+
+
+def _to_official(state: State) -> State:
+    parts = {'q': 1, 'kv': 2}
+    return {k: v for n, x in state.items() for k, v in _apart(n, x, parts).items()}
+
+
+def _to_transformers(state: State) -> State:
+    parts = {'q': 1, 'k': 1, 'v': 1}
+    return {k: v for n, x in state.items() for k, v in _apart(n, x, parts).items()}
+
+
+register_format(
+    Format(
+        'mmseg MiT',
+        'MiT',
+        marks=['layers.0.1.0.attn.attn.in_proj_weight', 'layers.0.1.0.ffn.layers.4'],
+    )
+)
+register_format(
+    Format(
+        'official MiT',
+        'MiT',
+        marks=['patch_embed1.proj', 'block1.0.attn.kv', 'block1.0.mlp.dwconv.dwconv'],
+        names=[
+            names
+            for i in _STAGES
+            for names in (
+                (f'patch_embed{i + 1}.proj', f'layers.{i}.0.projection'),
+                (f'patch_embed{i + 1}', f'layers.{i}.0'),
+                (f'norm{i + 1}', f'layers.{i}.2'),
+                (
+                    f'block{i + 1}.{{}}.attn.proj',
+                    f'{_BLOCK.format(i)}.attn.attn.out_proj',
+                ),
+                *(
+                    (
+                        f'block{i + 1}.{{}}.mlp.{part}',
+                        f'{_BLOCK.format(i)}.ffn.layers.{j}',
+                    )
+                    for part, j in _MLP
+                ),
+                (f'block{i + 1}', f'layers.{i}.1'),
+            )
+        ],
+        to_ours=_to_ours,
+        from_ours=_to_official,
+    )
+)
+
+_THEIRS = 'encoder.block.{}.{}'
+_OURS = 'layers.{}.1.{}'
+register_format(
+    Format(
+        'Transformers SegFormer',
+        'MiT',
+        marks=[
+            'encoder.block.0.0.attention.self.query',
+            'encoder.block.0.0.mlp.dwconv',
+        ],
+        names=[
+            ('encoder.patch_embeddings.{}.proj', 'layers.{}.0.projection'),
+            ('encoder.patch_embeddings.{}.layer_norm', 'layers.{}.0.norm'),
+            ('encoder.layer_norm.{}', 'layers.{}.2'),
+            (f'{_THEIRS}.layer_norm_1', f'{_OURS}.norm1'),
+            (f'{_THEIRS}.layer_norm_2', f'{_OURS}.norm2'),
+            *(
+                (f'{_THEIRS}.attention.self.{theirs}', f'{_OURS}.attn.{ours}')
+                for theirs, ours in (
+                    ('query', 'q'),
+                    ('key', 'k'),
+                    ('value', 'v'),
+                    ('sr', 'sr'),
+                    ('layer_norm', 'norm'),
+                )
+            ),
+            (f'{_THEIRS}.attention.output.dense', f'{_OURS}.attn.attn.out_proj'),
+            *(
+                (f'{_THEIRS}.mlp.{theirs}', f'{_OURS}.ffn.layers.{j}')
+                for theirs, j in (('dense1', 0), ('dwconv.dwconv', 1), ('dense2', 4))
+            ),
+        ],
+        to_ours=_to_ours,
+        from_ours=_to_transformers,
+    )
+)
