@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mmcosub.checkpoints.writing import whole_or_absent
+
 Image = NDArray[np.uint8]
 
 
@@ -26,7 +28,8 @@ class MadeFolder:
             to False.
 
     Raises:
-        ValueError: If the folder has other pictures, or files and no record.
+        ValueError: If the folder has other pictures, files and no record, or a record
+            that cannot be read.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class MadeFolder:
         self.root = root
         self.record = root / record
         self.settings: dict = json.loads(json.dumps(settings))
-        there = json.loads(self.record.read_text()) if self.record.is_file() else {}
+        there = self.before = self._read(overwrite)
         self.same = there.get('settings') == self.settings
         self.ready = self.same and there.get('complete') is True
         """Whether all pictures are there."""
@@ -59,10 +62,15 @@ class MadeFolder:
                 them are removed, unless they are of the same settings.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        self._note(complete=False)
-        for folder in folders:
-            for old in [] if self.same else (self.root / folder).glob('*.png'):
-                old.unlink()
+        if not self.same:
+            # The new settings are noted when no picture of others is left: stopped
+            # before, the folder is one of the old settings that lacks some.
+            if self.before:
+                self._note(self.before['settings'], complete=False)
+            for folder in folders:
+                for old in (self.root / folder).glob('*.png'):
+                    old.unlink()
+        self._note(self.settings, complete=False)
 
     def save(self, names: Sequence[str], make: Callable[[], Sequence[Image]]) -> None:
         """Make some pictures, unless a run that was stopped already has.
@@ -83,9 +91,28 @@ class MadeFolder:
 
     def finish(self) -> None:
         """Note that all pictures are there."""
-        self._note(complete=True)
+        self._note(self.settings, complete=True)
         self.ready = True
 
-    def _note(self, complete: bool) -> None:
-        note = dict(settings=self.settings, complete=complete)
-        self.record.write_text(json.dumps(note, indent=2) + '\n')
+    def _read(self, overwrite: bool) -> dict:
+        """The record; empty if there is none, or one of no use that may go."""
+        if not self.record.is_file():
+            return {}
+        try:
+            there = json.loads(self.record.read_text())
+            why = 'it has no settings'
+        except ValueError as error:
+            there, why = None, str(error)
+        if isinstance(there, dict) and 'settings' in there:
+            return there
+        if overwrite:
+            return {}
+        raise ValueError(
+            f'{self.record} cannot be read ({why}). Pass --overwrite to make all '
+            'pictures anew, or another --out.'
+        )
+
+    def _note(self, settings: dict, complete: bool) -> None:
+        note = dict(settings=settings, complete=complete)
+        with whole_or_absent(self.record) as partial:
+            partial.write_text(json.dumps(note, indent=2) + '\n')
