@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
-from PIL import Image
 
 from .label_maps import check_depth, check_size, label_values_out_of_range
+from .opening import opened
 
 _ORIENTATION = 0x0112  # of EXIF: from 5 on, height and width change places
 
@@ -38,19 +38,36 @@ def check_segmentation_data(
         ValueError: If the dataset is empty, or the number of classes or a label's
             values disagree with the model's.
     """
-    for leaf in _leaves(config):
-        dataset = _build(leaf)
-        if dataset is None or dataset.backend_args:
-            continue
+    for dataset in _datasets(config):
         setting = 'num_classes of model.decode_head (and auxiliary_head)'
         check_class_count(dataset, num_classes, setting)
-        if dataset.ann_file:
-            check_list(dataset.ann_file)
-        _check_folders(dataset)
-        dataset.serialize_data = False  # it cannot serialize an empty list
-        dataset.full_init()
+        _check_listing(dataset)
         _check_files(dataset)
         _check_labels(dataset, num_classes, ignore_index, samples)
+
+
+def check_listing(config: dict) -> None:
+    """Refuse a dataset that finds no image.
+
+    Of the same datasets as :func:`check_segmentation_data`, and the first that it does.
+
+    Args:
+        config (dict): Config of the dataset; wrappers are looked into.
+
+    Raises:
+        FileNotFoundError: If a folder is missing or empty.
+        ValueError: If the dataset is empty, or its list has blank lines.
+    """
+    for dataset in _datasets(config):
+        _check_listing(dataset)
+
+
+def _datasets(config: dict) -> Iterator[BaseSegDataset]:
+    """Datasets of mmseg inside wrappers, on this machine, not yet listed."""
+    for leaf in _leaves(config):
+        dataset = _build(leaf)
+        if dataset is not None and not dataset.backend_args:
+            yield dataset
 
 
 def _leaves(config: dict) -> Iterator[dict]:
@@ -199,17 +216,27 @@ def _check_folders(dataset: BaseSegDataset) -> None:
         if not Path(folder).is_dir():
             raise FileNotFoundError(f'There is no folder {folder}. {mend}')
         check_links(folder)
-        if next(Path(folder).rglob(f'*{suffix}'), None) is None:
+        # Into links, as mmseg looks. Path.rglob follows none.
+        files = (names for _, _, names in os.walk(folder, followlinks=True))
+        if not any(name.endswith(suffix) for names in files for name in names):
             raise FileNotFoundError(f'{folder} has no file *{suffix}. {mend}')
 
 
-def _check_files(dataset: BaseSegDataset) -> None:
+def _check_listing(dataset: BaseSegDataset) -> None:
+    if dataset.ann_file:
+        check_list(dataset.ann_file)
+    _check_folders(dataset)
+    dataset.serialize_data = False  # it cannot serialize an empty list
+    dataset.full_init()
     if len(dataset) == 0:
         where = dataset.ann_file or dataset.data_prefix.get('img_path')
         raise ValueError(
             f'{type(dataset).__name__} is empty: {where} names no image, or `indices` '
             'leaves none.'
         )
+
+
+def _check_files(dataset: BaseSegDataset) -> None:
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     # Images that were found in the folder are there; those of a list may not be.
     kinds = [('img_path', 'image')] if dataset.ann_file else []
@@ -280,7 +307,7 @@ def _check_labels(
 def _size_of_image(path: str | None) -> tuple[int, int] | None:
     """Height and width of an image as it is loaded; None if it cannot be opened."""
     try:
-        with Image.open(path or '') as image:
+        with opened(path or '') as image:
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
             width, height = image.size
     except OSError:  # said when it is loaded

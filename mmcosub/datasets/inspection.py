@@ -7,9 +7,9 @@ from typing import Any
 
 from mmengine.dataset import BaseDataset, Compose
 from mmseg.datasets import BaseSegDataset
-from PIL import Image
 
 from .guard import GuardedPipeline
+from .opening import opened
 
 # What reads files, as opposed to what changes images.
 _LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
@@ -48,7 +48,7 @@ class Inspected:
         path = str(info.get('img_path', ''))
         try:
             if os.path.isfile(path):
-                with Image.open(path) as image:
+                with opened(path) as image:
                     image.load()  # unlike OpenCV it refuses a picture that is cut short
         except (OSError, SyntaxError, ValueError) as error:
             return f'{path} cannot be read: {error}'

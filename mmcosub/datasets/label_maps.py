@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+
+from .opening import opened
 
 # Modes of Pillow with more than 8 bits in a channel.
 _WIDE = ('I', 'F')
@@ -37,7 +38,7 @@ def check_depth(path: str) -> None:
     if not Path(path).is_file():
         return
     try:
-        with Image.open(path) as image:  # its header
+        with opened(path) as image:  # its header
             if not image.mode.startswith(_WIDE):
                 return
             values = np.asarray(image)

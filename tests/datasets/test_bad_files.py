@@ -206,3 +206,14 @@ def test_tool(data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) ->
     lines = (tmp_path / 'w' / 'bad_train.txt').read_text().splitlines()
     expected = ['pixels, but the image', '[257]', 'every pixel', 'truncated']
     assert all(part in line for part, line in zip(expected, lines, strict=True))
+
+
+def test_tool_without_images(
+    data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    tool = load_tool('analysis_tools/check_dataset')
+    images = tmp_path / 'scenes/images/training'
+    for image in images.iterdir():
+        image.unlink()
+    said = refused(capsys, tool.main, data)
+    assert f'{images} has no file *.jpg' in said

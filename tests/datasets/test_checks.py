@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.registry import DATASETS, init_default_scope
+from PIL import Image
 
 from mmcosub.datasets import GuardedPipeline, check_segmentation_data, guard
+from mmcosub.datasets.inspection import Inspected
 
 CLASSES = ('a', 'b', 'c')
 
@@ -145,3 +147,24 @@ def test_guard_once_and_picklable(data):
     assert len(dataset.pipeline.transforms) == 3
     copy = pickle.loads(pickle.dumps(dataset))
     assert copy[0]['inputs'].shape == (3, 8, 8)
+
+
+def test_linked_subfolders(data, tmp_path):
+    for kind in ('images', 'labels'):
+        (tmp_path / kind).rename(tmp_path / f'{kind}_of_one_city')
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / 'city').symlink_to(tmp_path / f'{kind}_of_one_city')
+    check_segmentation_data(data, 3)
+    data['img_suffix'] = '.bmp'
+    with pytest.raises(FileNotFoundError, match=r'images has no file \*.bmp'):
+        check_segmentation_data(data, 3)
+
+
+def test_pictures_above_the_limit_of_pillow(data, monkeypatch):
+    data['pipeline'][1]['imdecode_backend'] = 'cv2'
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 20)
+    check_segmentation_data(data, 3)
+    dataset = DATASETS.build(data)
+    assert Inspected(dataset).problem(0) is None
+    guard(dataset, 3)
+    assert dataset[0]['inputs'].shape == (3, 8, 8)

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 
-from mmcosub.datasets.checks import check_links, check_list
+from mmcosub.datasets.checks import check_links, check_list, check_listing
 from mmcosub.engine.cli import add_common_arguments, load_config
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
@@ -84,6 +84,7 @@ def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
         if isinstance(place, str):
             path = str(Path(loader.dataset.get('data_root') or '', place))
             (check_list if key == 'ann_file' else check_links)(path)
+    check_listing(loader.dataset)
     problems = []
     count = 0
     for dataset in leaves(DATASETS.build(loader.dataset)):
