@@ -16,14 +16,17 @@ CONFIG=$3
 CHECKPOINT=$4
 shift 4
 GPUS=${GPUS:-8}
-GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
-for count in GPUS GPUS_PER_NODE; do
-    if ! [[ ${!count} =~ ^[1-9][0-9]*$ ]]; then
-        echo "$0: error: $count=${!count} must be a whole number of 1 or more" >&2
+TOOLS=$(cd "$(dirname "$0")" && pwd)
+
+whole() {
+    if ! [[ ${!1} =~ ^[1-9][0-9]*$ ]]; then
+        echo "$0: error: $1=${!1} must be a whole number of 1 or more" >&2
         exit 2
     fi
-done
-TOOLS=$(cd "$(dirname "$0")" && pwd)
+}
+whole GPUS
+GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
+whole GPUS_PER_NODE
 
 # shellcheck disable=SC2086  # SRUN_ARGS is meant to be split
 PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec srun \

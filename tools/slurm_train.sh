@@ -21,16 +21,19 @@ JOB_NAME=$2
 CONFIG=$3
 shift 3
 GPUS=${GPUS:-8}
-GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
+WARN=${WARN:-120}
 TOOLS=$(cd "$(dirname "$0")" && pwd)
 
-WARN=${WARN:-120}
-for count in GPUS GPUS_PER_NODE WARN; do
-    if ! [[ ${!count} =~ ^[1-9][0-9]*$ ]]; then
-        echo "$0: error: $count=${!count} must be a whole number of 1 or more" >&2
+whole() {
+    if ! [[ ${!1} =~ ^[1-9][0-9]*$ ]]; then
+        echo "$0: error: $1=${!1} must be a whole number of 1 or more" >&2
         exit 2
     fi
-done
+}
+whole GPUS
+whole WARN
+GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
+whole GPUS_PER_NODE
 
 RESUME=()
 [ "${SLURM_RESTART_COUNT:-0}" = 0 ] || RESUME=(--resume)

@@ -144,11 +144,13 @@ def test_number_of_processes(script: str, count: str) -> None:
     assert f'GPUS={count} must be a whole number of 1 or more' in done.stderr
 
 
+@pytest.mark.parametrize('name', ['GPUS', 'GPUS_PER_NODE'])
+@pytest.mark.parametrize('count', ['0', 'four'])
 @pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh'])
-def test_number_of_gpus_in_slurm(script: str) -> None:
-    done = run(script, 'gpu', 'job', 'a.py', 'b.pth', GPUS=0)
+def test_number_of_gpus_in_slurm(script: str, count: str, name: str) -> None:
+    done = run(script, 'gpu', 'job', 'a.py', 'b.pth', **{name: count})
     assert done.returncode == 2
-    assert 'GPUS=0 must be a whole number of 1 or more' in done.stderr
+    assert f'{name}={count} must be a whole number of 1 or more' in done.stderr
 
 
 @pytest.mark.parametrize('batch_job', [False, True])
