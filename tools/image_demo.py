@@ -42,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
+        from mmcosub.analysis.pictures import check_picture_name
         from mmcosub.engine.prediction import draw_prediction, load_model, read_image
 
+        check_picture_name(args.out_file)
         image = read_image(args.img)
         model = load_model(cfg, args.checkpoint, args.device)
         said = draw_prediction(model, image, args.out_file, args.opacity)

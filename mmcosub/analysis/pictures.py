@@ -1,4 +1,4 @@
-"""Where submodels disagree, as a picture."""
+"""Writing pictures, and one of where submodels disagree."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,42 @@ from .disagreement import Ensemble
 Picture = NDArray[np.uint8]
 
 
+def check_picture_name(path: Path) -> None:
+    """Refuse a file whose ending is of no picture.
+
+    Args:
+        path (Path): The file that is to be.
+
+    Raises:
+        ValueError: If OpenCV writes none of this ending.
+    """
+    if not cv2.haveImageWriter(str(path)):
+        raise ValueError(f'{path} has not the ending of a picture, such as .png.')
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write a picture; its folder is made.
+
+    Args:
+        path (Path): The file.
+        picture (ndarray): In BGR, of shape (H, W, 3).
+
+    Raises:
+        ValueError: If its ending is of no picture.
+        OSError: If it cannot be written.
+    """
+    check_picture_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), picture):  # it says no more
+        raise OSError(f'{path} cannot be written.')
+
+
 class DisagreementPictures:
     """Writes an image, what the submodels' mean predicts, and where they differ.
 
     The last is a map from black, where all submodels predict the same, to light yellow,
-    where no two do; the scale is the same for all images.
+    where no two do; the scale is the same for all images. A picture has its image's
+    name; where several have one, those that come later have their folders' before it.
 
     Args:
         folder (Path): Where to write them; it is made.
@@ -26,7 +57,7 @@ class DisagreementPictures:
     def __init__(self, folder: Path, palette: Any) -> None:
         self.folder = folder
         self.palette = np.array(palette, np.uint8)
-        folder.mkdir(parents=True, exist_ok=True)
+        self.names: dict[str, str] = {}
 
     def __call__(self, sample: Any, ensemble: Ensemble) -> None:
         """Write an image's picture.
@@ -45,6 +76,12 @@ class DisagreementPictures:
         panels += [self.palette[predicted][..., ::-1], heat]
         gap = np.full((size[1], 4, 3), 255, np.uint8)
         row = [part for panel in panels for part in (panel, gap)][:-1]
-        name = f'{Path(sample.img_path).stem}.png'
-        if not cv2.imwrite(str(self.folder / name), np.hstack(row)):
-            raise OSError(f'{self.folder / name} cannot be written.')
+        name = self._name(sample.img_path)
+        write_picture(self.folder / f'{name}.png', np.hstack(row))
+
+    def _name(self, path: str) -> str:
+        parts = Path(path).with_suffix('').as_posix().strip('/').split('/')
+        names = ['_'.join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        name = next((n for n in names if self.names.get(n, path) == path), names[-1])
+        self.names[name] = path
+        return name

@@ -17,19 +17,18 @@ PARTS = {'training': 'train', 'validation': 'val', 'test': 'test'}
 KINDS = ('images', 'annotations')
 
 
-def scene_parser(
-    description: str, out: str, layout: Layout, **counts: int
-) -> argparse.ArgumentParser:
-    """The command line of a script that writes scenes.
+def add_scene_arguments(
+    parser: argparse.ArgumentParser, out: str, layout: Layout, **counts: int
+) -> None:
+    """Add the arguments of a script that writes scenes.
 
     Args:
-        description (str): What the script says of itself.
+        parser (ArgumentParser): Parser to add them to.
         out (str): Folder to write to unless another is given.
         layout (Layout): How items lie unless something else is given.
         **counts (int): Defaults of ``--train``, ``--val`` and ``--test``, the number of
             scenes, and of ``--size``, their height and width in pixels.
     """
-    parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     add('--out', type=Path, default=Path(out))
     for part, option in PARTS.items():
@@ -61,7 +60,6 @@ def scene_parser(
     )
     add('--seed', type=int, default=0)
     add('--overwrite', action='store_true', help='replace scenes of other settings')
-    return parser
 
 
 def write_scenes(
@@ -71,7 +69,7 @@ def write_scenes(
     read: Callable[[], dict[str, list[Image]]],
     make: MakeScene,
 ) -> None:
-    """Write what a command line of :func:`scene_parser` asks for.
+    """Write what a command line of :func:`add_scene_arguments` asks for.
 
     Args:
         args (Namespace): The command line.

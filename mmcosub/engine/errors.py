@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import cv2
 import torch
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
@@ -27,6 +28,7 @@ _THE_CONFIGS = (
     RuntimeError,
     SyntaxError,
     TypeError,
+    cv2.error,
 )
 
 

@@ -1,7 +1,11 @@
+import copy
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 from conftest import load_tool
+from stock import segmentation_config, write_config
 
 tool = load_tool('analysis_tools/browse_dataset')
 
@@ -30,6 +34,71 @@ def test_drawing():
 
 def test_missing_data(config, tmp_path, capsys):
     root = 'train_dataloader.dataset.data_root=/nowhere'
-    with pytest.raises(SystemExit):
-        tool.main([str(config), '--cfg-options', root])
-    assert 'docs/data.md' in capsys.readouterr().err
+    assert 'docs/data.md' in refusal(capsys, config, '--cfg-options', root)
+
+
+def refusal(capsys, *argv):
+    """What it says of arguments that it refuses, in one line."""
+    with pytest.raises(SystemExit) as exit_:
+        tool.main([*map(str, argv)])
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert len(said.splitlines()) == 1
+    return said
+
+
+def wrapped(scenes, wrap):
+    cfg = segmentation_config(scenes)
+    loader = cfg['train_dataloader']
+    loader['dataset'] = wrap(loader['dataset'])
+    return cfg
+
+
+def twice(data):
+    return dict(type='ConcatDataset', datasets=[data, copy.deepcopy(data)])
+
+
+def mixed(data):
+    """Four images in one, as YOLO does it: the wrapper has transforms, too."""
+    data['pipeline'] = data['pipeline'][:2]
+    mosaic = dict(type='RandomMosaic', prob=1.0, img_scale=(32, 32))
+    steps = [mosaic, dict(type='PackSegInputs')]
+    return dict(type='MultiImageMixDataset', dataset=data, pipeline=steps)
+
+
+@pytest.mark.parametrize('wrap', [twice, mixed])
+@pytest.mark.parametrize('options', [(), ('--original',)])
+def test_wrapped_datasets(scenes, tmp_path, wrap, options):
+    config = write_config(tmp_path / 'c.py', wrapped(scenes, wrap))
+    out = tmp_path / 'pictures'
+    tool.main([str(config), '--number', '2', '--out', str(out), *options])
+    pictures = [cv2.imread(str(path)) for path in out.iterdir()]
+    assert len(pictures) == 2
+    # 32 and 64 pixels are drawn as 320, the 48 of the files as 336; 4 are between.
+    side = 340 if options else 324
+    assert [picture.shape[1] for picture in pictures] == [2 * side + 220] * 2
+
+
+def test_images_of_one_name_have_each_a_picture(scenes, tmp_path):
+    for kind, suffix in (('images', 'jpg'), ('annotations', 'png')):
+        for city in 'pq':
+            folder = tmp_path / kind / 'training' / city
+            folder.mkdir(parents=True)
+            shutil.copy(scenes / kind / 'training' / f'0.{suffix}', folder)
+    cfg = wrapped(scenes, lambda data: {**data, 'data_root': str(tmp_path)})
+    config, out = write_config(tmp_path / 'c.py', cfg), tmp_path / 'pictures'
+    tool.main([str(config), '--out', str(out)])
+    assert sorted(p.name for p in out.iterdir()) == ['00000_0.png', '00001_0.png']
+
+
+def test_refusals(scenes, config, tmp_path, capsys):
+    assert '--number -1 must be 1 or more' in refusal(capsys, config, '--number', -1)
+    out = tmp_path / 'pictures'
+    (out / '00000_0.png').mkdir(parents=True)
+    said = refusal(capsys, config, '--number', 1, '--out', out)
+    assert '00000_0.png cannot be written' in said
+    empty = tmp_path / 'images' / 'training'
+    empty.mkdir(parents=True)
+    root = f'train_dataloader.dataset.data_root={tmp_path}'
+    said = refusal(capsys, config, '--cfg-options', root)
+    assert f'{empty} has no file *.jpg' in said

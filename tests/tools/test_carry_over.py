@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from conftest import load_tool
 from mmengine.config import Config
 from stock import write_config
 
@@ -132,10 +133,25 @@ def test_converter_tool(pretrained: Path, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert 'mmpretrain Swin -> timm Swin: ' in run.stdout
     assert 'layers.0.blocks.0.attn.qkv.weight' in torch.load(out)
-    again = subprocess.run(
-        [sys.executable, tool, str(pretrained), str(out)],
-        capture_output=True,
-        text=True,
-    )
-    assert again.returncode == 2
-    assert '--overwrite' in again.stderr
+
+
+def test_converter_refuses(
+    pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    tool = load_tool('model_converters/convert')
+
+    def said(*argv: object) -> str:
+        with pytest.raises(SystemExit) as exit_:
+            tool.main([*map(str, argv)])
+        assert exit_.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert '--overwrite' in said(pretrained, pretrained)
+    ending = said(pretrained, tmp_path / 'timm.safetensors')
+    assert 'the checkpoint to write, .pth, not' in ending
+    assert 'no folder' in said(pretrained, tmp_path / 'no' / 'a.pth')
+    assert 'No checkpoint file' in said('nowhere.pth', tmp_path / 'a.pth')
+    (tmp_path / 'folder.pth').mkdir()
+    line = said(pretrained, tmp_path / 'folder.pth', '--overwrite')
+    assert 'folder.pth: Is a directory' in line

@@ -60,6 +60,7 @@ def test_parts_have_no_article_in_common(make, monkeypatch):
             ['--distractors', '3', '1'],
             '--distractors must be two numbers of at least 0',
         ),
+        (['--articles', '-1'], '--articles must be 0 for all, or more, not -1'),
         (['--brightest', '300'], '--brightest must be from 0 to 255, not 300'),
         (['--scale', '.1', '.5'], '--size 160 or more'),
         (['--items', '3', '2'], '--items must be'),
@@ -70,4 +71,5 @@ def test_parts_have_no_article_in_common(make, monkeypatch):
 def test_bad_arguments(make, capsys, options, message):
     with pytest.raises(SystemExit):
         make(*options)
-    assert message in ' '.join(capsys.readouterr().err.split())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

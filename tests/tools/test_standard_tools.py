@@ -87,6 +87,8 @@ def test_demo_refuses(run, tmp_path, capsys):
     assert 'no image nowhere.jpg' in refusal(name, capsys, 'nowhere.jpg', *rest)
     assert 'as an image' in refusal(name, capsys, run['config'], *rest)
     assert '--opacity 2' in refusal(name, capsys, run['image'], *rest, '--opacity', '2')
+    said = refusal(name, capsys, run['image'], *rest, '--out-file', 'prediction')
+    assert 'prediction has not the ending of a picture' in said
     said = refusal(name, capsys, run['image'], *rest, '--device', 'tpu9')
     assert "no device 'tpu9'" in said
 
@@ -111,6 +113,12 @@ def test_cam(run, classifier, tmp_path, capsys):
         'analysis_tools/visualization_cam', capsys, *argv, '--target-layer', 'head.x'
     )
     assert "no layer 'head.x'" in said
+    for name, fault in (('a', 'has not the ending'), ('a.png', 'cannot be written')):
+        (tmp_path / name).mkdir()
+        said = refusal(
+            'analysis_tools/visualization_cam', capsys, *argv[:-1], tmp_path / name
+        )
+        assert f'{tmp_path / name} {fault}' in said
 
 
 def test_cam_without_its_package(run, capsys, monkeypatch):

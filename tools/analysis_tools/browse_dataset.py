@@ -12,13 +12,14 @@ from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 
 from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     parser.add_argument('config', help='config file, or PACKAGE::FILE')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--number', type=int, default=20, help='how many (default: 20)')
@@ -37,22 +38,26 @@ def build(cfg: Config, split: str, original: bool) -> object:
     """The dataset of a split.
 
     Raises:
-        ValueError: If the config has no such split or it is no segmentation dataset.
+        FileNotFoundError: If a folder is missing or empty.
+        ValueError: If the config has no such split, it is empty, or it is no
+            segmentation dataset.
     """
+    from mmcosub.datasets.checks import check_listing
+    from mmcosub.engine.data import configs_of_datasets
+
     loader = cfg.get(f'{split}_dataloader')
     if not loader:
         raise ValueError(f'The config has no {split}_dataloader.')
     config = loader.dataset
-    while 'dataset' in config:  # RepeatDataset and the like
-        config = config.dataset
+    while 'dataset' in config and 'pipeline' not in config:
+        config = config.dataset  # RepeatDataset and the like; others mix images
     if original:
         steps = ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')
-        config.pipeline = [t for t in config.pipeline if t['type'] in steps]
+        for each in configs_of_datasets(config):
+            each.pipeline = [t for t in each.pipeline if t['type'] in steps]
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    try:
-        dataset = DATASETS.build(config)
-    except FileNotFoundError as error:
-        raise ValueError(f'{error}. docs/data.md says how to prepare data.') from error
+    check_listing(config)
+    dataset = DATASETS.build(config)
     if 'palette' not in dataset.metainfo:
         raise ValueError(f'{type(dataset).__name__} is no segmentation dataset.')
     return dataset
@@ -95,27 +100,29 @@ def draw(
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
-    import_stack_quietly()
-    try:
+    with explained_errors(parser.prog, args.debug):
+        if args.number < 1:
+            raise ValueError(f'--number {args.number} must be 1 or more.')
+        import_stack_quietly()
+        from mmcosub.analysis.pictures import write_picture
+
         dataset = build(load_config(args), args.split, args.original)
-    except ValueError as error:
-        parser.error(str(error))
-    classes = dataset.metainfo['classes']
-    palette = np.array(dataset.metainfo['palette'], np.uint8)
-    args.out.mkdir(parents=True, exist_ok=True)
-    number = min(args.number, len(dataset))
-    for i in track(np.linspace(0, len(dataset) - 1, number).astype(int)):
-        sample = dataset[int(i)]
-        image = np.ascontiguousarray(sample['inputs'].permute(1, 2, 0).numpy())
-        label = sample['data_samples'].gt_sem_seg.data[0].numpy().astype(np.uint8)
-        # Behind a Resize, as in mmseg's test pipelines, the label keeps its own size.
-        image = cv2.resize(image, label.shape[::-1])
-        picture = draw(image.astype(np.uint8), label, classes, palette)
-        name = Path(sample['data_samples'].img_path).stem
-        cv2.imwrite(str(args.out / f'{name}.png'), picture)
-        if args.show:
-            cv2.imshow('browse', picture)
-            cv2.waitKey(0)
+        classes = dataset.metainfo['classes']
+        palette = np.array(dataset.metainfo['palette'], np.uint8)
+        number = min(args.number, len(dataset))
+        for i in track(np.linspace(0, len(dataset) - 1, number).astype(int)):
+            sample = dataset[int(i)]
+            image = np.ascontiguousarray(sample['inputs'].permute(1, 2, 0).numpy())
+            label = sample['data_samples'].gt_sem_seg.data[0].numpy().astype(np.uint8)
+            # Behind a Resize, as in mmseg's test pipelines, the label keeps its size.
+            image = cv2.resize(image, label.shape[::-1])
+            picture = draw(image.astype(np.uint8), label, classes, palette)
+            # The number, as images of several folders may have one name.
+            name = f'{i:05d}_{Path(sample["data_samples"].img_path).stem}.png'
+            write_picture(args.out / name, picture)
+            if args.show:
+                cv2.imshow('browse', picture)
+                cv2.waitKey(0)
     print(f'Wrote {number} pictures of {len(dataset)} samples to {args.out}.')
 
 

@@ -5,8 +5,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
 from mmcosub.checkpoints import require_file
 from mmcosub.engine.cli import add_common_arguments, load_config
 from mmcosub.engine.errors import OneLineParser, explained_errors
@@ -49,15 +47,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         import_stack_quietly()
         from mmcosub.analysis.cam import activation_map
+        from mmcosub.analysis.pictures import check_picture_name, write_picture
         from mmcosub.engine.prediction import load_model, read_image
 
+        check_picture_name(args.cam_file)
         image = read_image(args.img)
         model = load_model(cfg, args.checkpoint, args.device)
         picture, layer, number = activation_map(
             model, image, args.target_layer, args.category_index, args.method
         )
-        args.cam_file.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(args.cam_file), picture)
+        write_picture(args.cam_file, picture)
     names = model.dataset_meta.get('classes')
     print(f'{names[number] if names else number}, at {layer}: wrote {args.cam_file}')
 

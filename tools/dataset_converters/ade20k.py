@@ -24,6 +24,8 @@ from rich.progress import (
     track,
 )
 
+from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
+
 URL = 'http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'
 ROOT = 'ADEChallengeData2016'
 # Files in each folder. Source: the dataset's own description.
@@ -36,7 +38,7 @@ COUNTS = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     parser.add_argument(
         '--out', type=Path, default=Path('data/ade'), help=f'parent folder of {ROOT}'
     )
@@ -44,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--archive', type=Path, help='the .zip, if you have it: nothing is downloaded'
     )
     parser.add_argument('--url', default=URL, help='where to download the .zip from')
+    add_debug_argument(parser)
     return parser
 
 
@@ -198,10 +201,10 @@ def main(
     args = parser.parse_args(argv)
     counts = counts or COUNTS
     root = args.out / ROOT
-    if not missing(root, counts):
-        print(f'{root} is ready: {sum(counts.values())} files.')
-        return
-    try:
+    with explained_errors(parser.prog, args.debug):
+        if not missing(root, counts):
+            print(f'{root} is ready: {sum(counts.values())} files.')
+            return
         if args.archive and not args.archive.is_file():
             raise ValueError(f'--archive: there is no file {args.archive}.')
         args.out.mkdir(parents=True, exist_ok=True)
@@ -209,8 +212,6 @@ def main(
         extract(path, args.out, counts)
         if problems := missing(root, counts):
             raise ValueError(f'{root} is not complete: {"; ".join(problems)}.')
-    except ValueError as error:
-        parser.error(str(error))
     print(f'{root} is ready: {sum(counts.values())} files.')
     if not args.archive:
         print(f'{path} is not needed any more.')

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 
+from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
 from mmcosub.stack import import_stack_quietly
 
 SMALLEST = 16  # pixels of a digit's height
@@ -11,18 +12,18 @@ SMALLEST = 16  # pixels of a digit's height
 def main(argv: Sequence[str] | None = None) -> None:
     import_stack_quietly()
     from mmcosub.datasets.digit_scenes import LAYOUT, make_scene, split_digits
-    from mmcosub.datasets.scene_writer import scene_parser, write_scenes
+    from mmcosub.datasets.scene_writer import add_scene_arguments, write_scenes
 
-    parser = scene_parser(
-        __doc__, 'data/digit_scenes', LAYOUT, train=1000, val=100, test=0, size=64
+    parser = OneLineParser(description=__doc__)
+    add_scene_arguments(
+        parser, 'data/digit_scenes', LAYOUT, train=1000, val=100, test=0, size=64
     )
+    add_debug_argument(parser)
     args = parser.parse_args(argv)
-    if args.test:
-        parser.error('There are no digits for test scenes. Leave --test out.')
-    try:
+    with explained_errors(parser.prog, args.debug):
+        if args.test:
+            raise ValueError('There are no digits for test scenes. Leave --test out.')
         write_scenes(args, 'digit_scenes.json', SMALLEST, split_digits, make_scene)
-    except ValueError as error:
-        parser.error(str(error))
 
 
 if __name__ == '__main__':

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
 from mmcosub.stack import import_stack_quietly
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     parser.add_argument('--out', type=Path, default=Path('data/digits'))
     parser.add_argument('--size', type=int, default=32, help='height, width in pixels')
     parser.add_argument(
@@ -28,14 +29,26 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace pictures of other settings'
     )
+    add_debug_argument(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        write(args)
+
+
+def write(args: argparse.Namespace) -> None:
+    """Write what the command line asks for.
+
+    Raises:
+        ValueError: If an argument is out of range, or there are pictures of other
+            settings.
+    """
     if args.copies < 1 or args.size < 16 or args.seed < 0:
-        parser.error(
+        raise ValueError(
             '--copies must be at least 1, --size at least 16, --seed at least 0.'
         )
     import_stack_quietly()
@@ -43,10 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmcosub.datasets.made_folder import MadeFolder
 
     settings = dict(size=args.size, copies=args.copies, seed=args.seed)
-    try:
-        folder = MadeFolder(args.out, 'digits.json', settings, args.overwrite)
-    except ValueError as error:
-        parser.error(str(error))
+    folder = MadeFolder(args.out, 'digits.json', settings, args.overwrite)
     if folder.ready:
         print(f'{args.out} is ready: each digit of training {args.copies} times.')
         return

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from rich.progress import track
 
+from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
 from mmcosub.stack import import_stack_quietly
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     parser.add_argument(
         '--source',
         type=Path,
@@ -36,27 +37,36 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace pictures of other settings'
     )
+    add_debug_argument(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        write(args)
+
+
+def write(args: argparse.Namespace) -> None:
+    """Write what the command line asks for.
+
+    Raises:
+        ValueError: If an argument is out of range, there are pictures of other
+            settings, or the images cannot be read.
+    """
     import_stack_quietly()
     from mmcosub.datasets.fashion_mnist import CLASSES, read_fashion_mnist
     from mmcosub.datasets.made_folder import MadeFolder
 
     if args.train < 0:
-        parser.error(f'--train must not be negative, as {args.train} is.')
+        raise ValueError(f'--train must not be negative, as {args.train} is.')
     settings = dict(val=args.val, train=args.train)
-    try:
-        folder = MadeFolder(args.out, 'fashion_mnist.json', settings, args.overwrite)
-        if folder.ready:
-            print(f'{args.out} is ready.')
-            return
-        parts = read_fashion_mnist(args.source, args.val)
-    except ValueError as error:
-        parser.error(str(error))
+    folder = MadeFolder(args.out, 'fashion_mnist.json', settings, args.overwrite)
+    if folder.ready:
+        print(f'{args.out} is ready.')
+        return
+    parts = read_fashion_mnist(args.source, args.val)
     names = [name.replace(' ', '_') for name in CLASSES]
     folder.begin([f'{part}/{name}' for part in parts for name in names])
     for part, (images, labels) in parts.items():

@@ -6,10 +6,12 @@ Ubuntu, `apt-get install dataset-fashion-mnist`. Scenes of training, validation 
 have no article in common.
 """
 
+from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
 from mmcosub.stack import import_stack_quietly
 
 SMALLEST = 16  # pixels of an article's height
@@ -20,10 +22,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     import_stack_quietly()
     from mmcosub.datasets.fashion_mnist import SOURCE, by_class, read_fashion_mnist
     from mmcosub.datasets.fashion_scenes import LAYOUT, make_scene
-    from mmcosub.datasets.scene_writer import scene_parser, write_scenes
+    from mmcosub.datasets.scene_writer import add_scene_arguments, write_scenes
 
-    parser = scene_parser(
-        __doc__, 'data/fashion_scenes', LAYOUT, train=2000, val=200, test=500, size=64
+    parser = OneLineParser(description=__doc__)
+    add_scene_arguments(
+        parser, 'data/fashion_scenes', LAYOUT, train=2000, val=200, test=500, size=64
     )
     parser.add_argument(
         '--source', type=Path, default=SOURCE, help='folder with the four .gz files'
@@ -48,16 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=220,
         help='largest value of the ground, 0 to 255',
     )
+    add_debug_argument(parser)
     args = parser.parse_args(argv)
-    if not 0 <= args.distractors[0] <= args.distractors[1]:
-        parser.error(
-            '--distractors must be two numbers of at least 0, the fewest first, not '
-            f'{list(args.distractors)}.'
-        )
-    if not 0 <= args.brightest <= 255:
-        parser.error(f'--brightest must be from 0 to 255, not {args.brightest:g}.')
-    if not 32 <= args.size <= 512:
-        parser.error(f'--size must be from 32 to 512, not {args.size}.')
 
     def read() -> dict[str, list]:
         parts = read_fashion_mnist(args.source, VALIDATION)
@@ -68,10 +63,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         return articles
 
     make = partial(make_scene, distractors=args.distractors, brightest=args.brightest)
-    try:
+    with explained_errors(parser.prog, args.debug):
+        check_arguments(args)
         write_scenes(args, 'fashion_scenes.json', SMALLEST, read, make)
-    except ValueError as error:
-        parser.error(str(error))
+
+
+def check_arguments(args: Namespace) -> None:
+    """Refuse what there are no scenes of.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    if not 0 <= args.distractors[0] <= args.distractors[1]:
+        raise ValueError(
+            '--distractors must be two numbers of at least 0, the fewest first, not '
+            f'{list(args.distractors)}.'
+        )
+    if not 0 <= args.brightest <= 255:
+        raise ValueError(f'--brightest must be from 0 to 255, not {args.brightest:g}.')
+    if not 32 <= args.size <= 512:
+        raise ValueError(f'--size must be from 32 to 512, not {args.size}.')
+    if args.articles < 0:
+        raise ValueError(f'--articles must be 0 for all, or more, not {args.articles}.')
 
 
 if __name__ == '__main__':

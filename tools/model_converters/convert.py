@@ -6,19 +6,19 @@ tools/train.py CONFIG --backbone CHECKPOINT reads them all.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
 from mmcosub.stack import import_stack_quietly
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('checkpoint', help='checkpoint file or URL')
@@ -36,34 +36,46 @@ def make_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='open a checkpoint that brings Python objects, which could run any code',
     )
+    add_debug_argument(parser)
     return parser
+
+
+def check_out(args: argparse.Namespace) -> None:
+    """Refuse a file that cannot or should not be written.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    if args.out.suffix != '.pth':
+        raise ValueError(f'OUT is the checkpoint to write, .pth, not {args.out}.')
+    if args.out.exists() and not args.overwrite:
+        raise ValueError(
+            f'{args.out} is there already: pass --overwrite to replace it.'
+        )
+    if not args.out.parent.is_dir():
+        raise ValueError(f'There is no folder {args.out.parent} to write into.')
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
-    if args.out.exists() and not args.overwrite:
-        parser.error(f'{args.out} is there already: pass --overwrite to replace it.')
-    if not args.out.parent.is_dir():
-        parser.error(f'There is no folder {args.out.parent} to write into.')
-    import_stack_quietly()
-    from mmcosub.checkpoints import convert_checkpoint
+    with explained_errors(parser.prog, args.debug):
+        check_out(args)
+        import_stack_quietly()
+        from mmcosub.checkpoints import convert_checkpoint
+        from mmcosub.checkpoints.writing import whole_or_absent
 
-    try:
         state, source, target = convert_checkpoint(
             args.checkpoint, args.to, args.trust_checkpoint
         )
-    except ValueError as error:
-        parser.error(str(error))
-    # As each code base has it in its own files.
-    content: dict = state
-    if args.to in ('mmpretrain', 'mmseg'):
-        content = dict(meta=dict(converted_from=args.checkpoint), state_dict=state)
-    elif args.to == 'official':
-        content = dict(model=state)
-    partial = args.out.with_name(f'.{args.out.name}.part')
-    torch.save(content, partial)
-    os.replace(partial, args.out)
+        # As each code base has it in its own files.
+        content: dict = state
+        if args.to in ('mmpretrain', 'mmseg'):
+            content = dict(meta=dict(converted_from=args.checkpoint), state_dict=state)
+        elif args.to == 'official':
+            content = dict(model=state)
+        with whole_or_absent(args.out) as partial:
+            torch.save(content, partial)
     print(f'{source} -> {target}: {len(state)} weights in {args.out}')
 
 
