@@ -9,8 +9,8 @@ together.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -118,6 +118,21 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
     return _sites(backbone, called)
 
 
+def always_kept(backbone: nn.Module, sites: Sequence[Site]) -> list[str]:
+    """Names of blocks without a drop path whose like have one.
+
+    timm leaves it out where the rate is 0, as in the first block under the linear rule.
+
+    Args:
+        backbone (nn.Module): The backbone.
+        sites (Sequence[Site]): Its drop paths.
+    """
+    dropped = {site.block for site in sites}
+    kinds = {type(block) for block in dropped}
+    modules = backbone.named_modules()
+    return [n for n, m in modules if type(m) in kinds and m not in dropped]
+
+
 def _sites(
     backbone: nn.Module, modules: Sequence[tuple[str, nn.Module]]
 ) -> list[DropPathSite]:
@@ -176,17 +191,17 @@ class DropPathRun(Rerouting):
         self.names = {
             site.module: f'{site.name}.{site.branch.drop_path}' for site in sites
         }
+        self.blocks = {site.module: site.block for site in sites}
         holders = [m for m in backbone.modules() if _has_parts(m)]
         self.of_parts = {inner for holder in holders for inner in holder.modules()}
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls
         }
-        for module in _recomputing(backbone, set(self.calls)):
-            forwards[module] = partial(self._with_cp, module)
         super().__init__(backbone, forwards, disturbed, progress=Counter())
 
     def _drop(self, module: Any, x: Tensor) -> Tensor:
         """Scale the rows of a branch as the plan says."""
+        self.expect_gradients(self.blocks[module], self.names[module])
         calls, done = self.calls[module], self.progress[module]
         self.progress[module] += 1
         rows = self.factors.shape[1]
@@ -218,34 +233,3 @@ class DropPathRun(Rerouting):
                     'leaves parts out in training by itself cannot be co-trained so; '
                     'turn that off, or register its blocks (docs/add_a_block.md).'
                 )
-
-    def _with_cp(self, module: Any, *args: Any, **kwargs: Any) -> Any:
-        """Recompute a module that would do so itself, without the plan."""
-
-        @contextmanager
-        def plainly() -> Iterator[None]:
-            module.with_cp = False
-            try:
-                yield
-            finally:
-                module.with_cp = True
-
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with plainly():
-                return type(module).forward(module, *args, **kwargs)
-
-        if any(isinstance(a, Tensor) and a.requires_grad for a in args):
-            return self.recomputed(run, *args, **kwargs)
-        return run(*args, **kwargs)
-
-
-def _recomputing(backbone: nn.Module, drops: set[nn.Module]) -> list[nn.Module]:
-    """The innermost modules that recompute themselves with a drop path inside."""
-    found = [
-        m
-        for m in backbone.modules()
-        if m is not backbone
-        and getattr(m, 'with_cp', False) is True
-        and any(inner in drops for inner in m.modules())
-    ]
-    return [m for m in found if not any(n is not m and n in found for n in m.modules())]

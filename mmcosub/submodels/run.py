@@ -123,6 +123,7 @@ class SubmodelRun(Rerouting):
                     "'kept_rows', and make the backbone known to register_fixed_batch "
                     '(docs/add_a_block.md).'
                 )
+            self.expect_gradients(site.block, site.name)
             self.progress += 1
             residual = partial(self._residual, site, args, kwargs)
             call = BranchCall(site, i, first, last, residual, args, kwargs)

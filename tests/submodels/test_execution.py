@@ -230,14 +230,6 @@ def test_checkpoint_wrapper_of_pytorch():
     assert_same((outputs, grads, work), plain, 1e-10)
 
 
-def test_recomputation_that_cannot_meet_the_plan_is_refused():
-    model = backbone('mmpretrain ViT')
-    model.grad_checkpointing = True  # as timm's models have it
-    sites = find_branches(model)
-    with pytest.raises(ValueError, match=r'grad_checkpointing off.*MMEngine'):
-        run_submodels(model, torch.randn(1, 3, 32, 32), draw(sites, 1), sites)
-
-
 class Regrouping(nn.Module):
     """Makes two rows of one, as MobileViT does."""
 
