@@ -18,6 +18,7 @@ from mmcosub.schemes import Scheme
 from mmcosub.submodels import (
     FastestExact,
     Site,
+    always_kept,
     are_drop_paths,
     called_drop_paths,
     find_drop_paths,
@@ -94,6 +95,15 @@ class CoTraining:
                 )
         else:
             sites = find_sites(self.backbone)
+        kept = always_kept(self.backbone, sites) if are_drop_paths(sites) else []
+        if kept:
+            print_log(
+                f'{", ".join(kept)} of {type(self.backbone).__name__} have no drop '
+                'path (timm leaves out one of rate 0), so they are always kept, under '
+                'rates of the scheme too. docs/add_a_block.md shows how to make a '
+                'block known.',
+                'current',
+            )
         if self.scheme.execution == 'auto' and are_drop_paths(sites):
             print_log(
                 f'Not all blocks of {type(self.backbone).__name__} are known, so its '

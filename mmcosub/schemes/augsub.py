@@ -134,7 +134,8 @@ class AugMask(AugSub):
 
     Published: a ViT loses tokens, for good, and the class token stays; a Swin has
     units of 32 pixels replaced by a learned token behind the patch embedding; networks
-    of convolutions have such units of the normalised image set to 0. Ours: where a ViT
+    of convolutions have such units of the normalised image set to 0. Ours: so have
+    transformers that need every token (BEiT, mmseg's MAE, PiT), and where a ViT
     puts out feature maps, the tokens are put back there as a learned one, so that every
     pixel has a logit. The learned token is no part of the model's checkpoint.
 

@@ -11,7 +11,13 @@ from .branches import (
     register_fixed_batch,
 )
 from .compiling import compiled_sites
-from .drop_paths import DropPathSite, called_drop_paths, find_drop_paths, find_sites
+from .drop_paths import (
+    DropPathSite,
+    always_kept,
+    called_drop_paths,
+    find_drop_paths,
+    find_sites,
+)
 from .exactness import (
     EXECUTIONS,
     FastestExact,
@@ -39,6 +45,7 @@ __all__ = [
     'Sampler',
     'Site',
     'StratifiedSampler',
+    'always_kept',
     'are_drop_paths',
     'called_drop_paths',
     'compiled_sites',

@@ -13,8 +13,16 @@ from .drop_paths import DropPathSite
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
 _OF_KNOWN_BLOCKS = EXECUTIONS[:3]
 
-# Attention modules hand a plain number to the fused kernel.
-_RATES = ('attn_drop', 'dropout')
+# Attention modules hand a plain number to the fused kernel, timm's networks theirs to
+# `F.dropout`.
+_RATES = ('attn_drop', 'dropout', 'drop_rate')
+
+# Dropout of timm's own, with the name of the rate.
+_DROPOUTS = {
+    'PatchDropout': 'prob',
+    'PatchDropoutWithIndices': 'prob',
+    'DropBlock2d': 'drop_prob',
+}
 
 
 def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
@@ -68,9 +76,15 @@ class FastestExact:
 def _facts(module: nn.Module) -> tuple:
     """What can change of a module and decides which executions are exact."""
     own = vars(module)
-    rate: Any = own.get('p') if isinstance(module, _DropoutNd) else None
-    rates = rate, *map(own.get, _RATES)
+    rates = own.get(_name_of_rate(module)), *map(own.get, _RATES)
     return own['training'], rates, list(own['_modules'].values())
+
+
+def _name_of_rate(module: nn.Module) -> str:
+    """Where a dropout module has its rate; empty for any other module."""
+    if isinstance(module, _DropoutNd):
+        return 'p'
+    return _DROPOUTS.get(type(module).__name__, '')
 
 
 def are_drop_paths(sites: Sequence[Site]) -> bool:
@@ -94,6 +108,8 @@ def inexact(backbone: nn.Module, execution: str) -> str | None:
     modules = list(backbone.modules())
     if any(isinstance(m, _BatchNorm) and m.training for m in modules):
         return 'BatchNorm in training mode sees the rows of a branch'
+    if any(m.training and _positions_differ(m) for m in modules):
+        return 'each row has positions of its own, as patches of it are dropped'
     if execution == 'kept_rows':
         return None
     if any(m.training and _has_dropout(m) for m in modules):
@@ -104,7 +120,11 @@ def inexact(backbone: nn.Module, execution: str) -> str | None:
 
 
 def _has_dropout(module: nn.Module) -> bool:
-    if isinstance(module, _DropoutNd):
-        return module.p > 0
-    rates = (getattr(module, name, 0.0) for name in _RATES)
+    names = _name_of_rate(module), *_RATES
+    rates = (getattr(module, name, 0.0) for name in names if name)
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
+def _positions_differ(module: Any) -> bool:
+    """Whether blocks get positions of each row, as timm's EVA under patch dropout."""
+    return type(module).__name__ == 'PatchDropoutWithIndices' and module.prob > 0

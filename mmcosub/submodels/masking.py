@@ -33,7 +33,7 @@ _PATCHES = (
 def draw_mask(
     batch: int, number: int, ratio: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Mask ``number - int(number * (1 - ratio))`` of the units of each image.
+    """Mask all but ``number * (1 - ratio)``, rounded down, of each image's units.
 
     Args:
         batch (int): Number of images B.
@@ -47,7 +47,7 @@ def draw_mask(
     Raises:
         ValueError: If none would be left.
     """
-    kept = int(number * (1 - ratio))
+    kept = int(number * (1 - ratio) + 1e-9)  # 10 * (1 - 0.9) is just below 1
     if kept < 1:
         most = np.floor(1000 * (1 - 1 / number)) / 1000
         lower = f'set scheme.ratio to {most:g} at most, or ' if most else ''
@@ -66,13 +66,18 @@ def masking_kind(sites: Sequence[Site]) -> str:
 
     Returns:
         str: 'tokens' (removed: ViT), 'patches' (replaced by a learned token behind the
-        patch embedding: Swin) or 'pixels' (zeroed: networks of convolutions).
+        patch embedding: Swin) or 'pixels' (zeroed: networks of convolutions, and of
+        blocks that need all tokens).
     """
-    cls = type(sites[0].block)
-    names = {f'{c.__module__}.{c.__qualname__}' for c in cls.__mro__}
-    if names & set(_TOKENS):
+    kind: Any = type(sites[0].block)
+    known = {f'{c.__module__}.{c.__qualname__}': c for c in kind.__mro__}
+    # Not BEiT's and MAE's, whose attention has a bias for each pair of positions, and
+    # not PiT's stages, between which tokens become a map.
+    vits = [cls for name, cls in known.items() if name in _TOKENS]
+    inherited = any(kind.forward is cls.forward for cls in vits)
+    if inherited and len({site.stage for site in sites}) == 1:
         return 'tokens'
-    return 'patches' if names & set(_PATCHES) else 'pixels'
+    return 'patches' if known.keys() & set(_PATCHES) else 'pixels'
 
 
 def mask_pixels(images: Tensor, ratio: float, rng: np.random.Generator) -> Tensor:

@@ -1,4 +1,5 @@
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from mmcosub.engine.co_train import co_trained_model
 from mmcosub.registry import MODELS as OURS
 from mmcosub.submodels import (
     Plan,
+    always_kept,
     called_drop_paths,
     fastest_exact,
     find_branches,
@@ -223,6 +225,24 @@ def test_recomputation_meets_the_plan(way):
         with_cp = recompute and way != 'activation_checkpointing'
         assert all(block.with_cp == with_cp for block in model.blocks)
     assert_equal(*grads)
+
+
+def test_blocks_without_a_drop_path_are_named(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'mmcosub.models.co_training.print_log', lambda text, _: said.append(text)
+    )
+    init_default_scope('mmseg')
+    cfg = segmentor_config()
+    cfg['backbone'] = dict(type='mmcosub.UnknownNetwork')
+    cfg['decode_head']['in_channels'] = [8, 8]
+    cfg['auxiliary_head']['in_channels'] = 8
+    model = MODELS.build(co_trained_model(cfg, dict(type='AugPath')))
+    assert len(said) == 1  # about blocks that are not known
+    model.backbone.blocks[0].drop = nn.Identity()  # as timm builds it for a rate of 0
+    assert always_kept(model.backbone, find_sites(model.backbone)) == ['blocks.0']
+    model._find_sites()
+    assert re.search(r'^blocks.0 of UnknownNetwork have no drop path', said[1])
 
 
 def test_auto_takes_it_where_blocks_are_unknown(monkeypatch):

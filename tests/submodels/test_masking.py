@@ -8,6 +8,7 @@ import torch
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from mmseg.registry import MODELS
+from networks import TINY
 from tiny import BACKBONES, backbone, labelled_images, segmentor_config
 
 from mmcosub.engine.co_train import co_trained_model
@@ -40,6 +41,9 @@ def test_ratio_that_leaves_nothing():
     with pytest.raises(ValueError, match=r'0.9 leaves none of 4 units.*ratio.* 0.75 '):
         draw_mask(2, 4, 0.9, rng())
     draw_mask(2, 4, 0.75, rng())
+    # 10 * (1 - 0.9) is a little less than 1 in floating point.
+    assert (~draw_mask(2, 10, 0.9, rng())).sum() == 2
+    assert (~draw_mask(1, 100, 0.9, rng())).sum() == 10
     # No ratio would do, so none is proposed.
     with pytest.raises(ValueError, match=r'none of 1 units: take larger images'):
         draw_mask(2, 1, 0.5, rng())
@@ -54,6 +58,23 @@ def test_kinds():
         'mmseg Swin': 'patches',
         'mmseg MiT': 'pixels',
     }
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind'),
+    [
+        ('mmpretrain BEiT', 'pixels'),  # positions of pairs of tokens
+        ('mmpretrain BEiT, shared positions', 'pixels'),
+        ('mmseg BEiT', 'pixels'),
+        ('mmseg MAE', 'pixels'),
+        ('timm PiT', 'pixels'),  # tokens become a map between stages
+        ('timm ViT', 'tokens'),
+    ],
+)
+def test_transformers_that_need_every_token(name, kind):
+    init_default_scope('mmseg')
+    model = MODELS.build({'drop_path_rate': 0.4, **copy.deepcopy(TINY[name])})
+    assert masking_kind(find_branches(model)) == kind
 
 
 def test_pixels():
