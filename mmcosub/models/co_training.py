@@ -98,10 +98,10 @@ class CoTraining:
         kept = always_kept(self.backbone, sites) if are_drop_paths(sites) else []
         if kept:
             print_log(
-                f'{", ".join(kept)} of {type(self.backbone).__name__} have no drop '
-                'path (timm leaves out one of rate 0), so they are always kept, under '
-                'rates of the scheme too. docs/add_a_block.md shows how to make a '
-                'block known.',
+                f'{type(self.backbone).__name__} has no drop path in '
+                f'{", ".join(kept)} (timm leaves out one of rate 0), always kept '
+                'therefore, under rates of the scheme too. docs/add_a_block.md shows '
+                'how to make a block known.',
                 'current',
             )
         if self.scheme.execution == 'auto' and are_drop_paths(sites):
