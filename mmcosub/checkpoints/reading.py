@@ -1,6 +1,7 @@
 """Opening checkpoint files without running code that they bring."""
 
 import argparse
+import hashlib
 import importlib
 import pickle
 import re
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 from zipfile import BadZipFile
 
 import numpy as np
@@ -83,7 +85,7 @@ def use_reader(trust: bool = False) -> None:
 
     def open_url(url: str, *_: Any, map_location: Any = None, **__: Any) -> Any:
         with _explained(url, trust):
-            return _without_code(_fetch(url, map_location, trust))
+            return _without_code(_open(_download(url), map_location, trust))
 
     # The two functions that all of its loaders end in.
     mmengine_checkpoint._safe_torch_load = open_file
@@ -105,11 +107,11 @@ def state_dict(checkpoint: dict) -> State:
 
 
 def _read(filename: str, map_location: str, trust: bool) -> Any:
-    if filename.startswith(('http://', 'https://')):
+    if _is_url(filename):
         if get_rank() == 0:  # one process downloads for all
-            checkpoint = _fetch(filename, map_location, trust)
+            _download(filename)
         barrier()
-        return checkpoint if get_rank() == 0 else _fetch(filename, map_location, trust)
+        return _open(_download(filename), map_location, trust)
     if '://' in filename:  # MMEngine's own names of zoo models
         use_reader(trust)
         return mmengine_checkpoint._load_checkpoint(filename, map_location=map_location)
@@ -125,11 +127,29 @@ def _open(file: str | BinaryIO, map_location: Any, trust: bool) -> Any:
         return torch.load(file, map_location=map_location, weights_only=not trust)
 
 
-def _fetch(url: str, map_location: Any, trust: bool) -> Any:
-    with _known_objects():
-        return torch.hub.load_state_dict_from_url(
-            url, map_location=map_location, weights_only=not trust
-        )
+def _is_url(filename: str) -> bool:
+    return filename.startswith(('http://', 'https://'))
+
+
+def _cached(url: str) -> Path:
+    """Where a download is kept: in the cache of torch's hub, under a name of its own.
+
+    There the file's name alone is taken, and every file on Hugging Face is called
+    ``model.safetensors``. A name with a hash of the content (``vit-0676ba61.pth``; one
+    of digits only may be a date) stays as it is: what others have downloaded is found.
+    """
+    name = Path(urlsplit(url).path).name
+    if not re.search(r'-(?=\d*[a-f])[0-9a-f]{8,}\.', name):
+        name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}'
+    return Path(torch.hub.get_dir(), 'checkpoints', name)
+
+
+def _download(url: str) -> str:
+    file = _cached(url)
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(file))
+    return str(file)
 
 
 def _without_code(checkpoint: Any) -> Any:
@@ -157,17 +177,19 @@ def _explained(filename: str, trust: bool) -> Iterator[None]:
         AttributeError,
         _safetensors_error(),
     ) as e:
-        objects = [] if trust else foreign_objects(filename)
+        file = str(_cached(filename)) if _is_url(filename) else filename
+        objects = [] if trust else foreign_objects(file)
         if objects:
             raise ValueError(
                 f'{filename} brings Python objects besides weights ({_some(objects)}), '
                 'and opening it could run any code. If you trust where it is from, '
                 'say so: --trust-checkpoint.'
             ) from e
+        kept = f', kept in {file},' if _is_url(filename) else ''
         reason = (str(e).splitlines() or [type(e).__name__])[0]
         raise ValueError(
-            f'{filename} cannot be read as a checkpoint ({reason}). It may be cut '
-            'short or something else: compare its size, or fetch or save it again.'
+            f'{filename}{kept} cannot be read as a checkpoint ({reason}). It may be '
+            'cut short or something else: compare its size, or fetch or save it again.'
         ) from e
 
 

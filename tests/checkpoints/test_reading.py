@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint
 
-from mmcosub.checkpoints import read_checkpoint, state_dict
+from mmcosub.checkpoints import read_checkpoint, state_dict, use_reader
 
 WEIGHTS = {'a.weight': torch.ones(2, 2)}
 
@@ -113,3 +114,69 @@ def test_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
     read = read_checkpoint('https://example.org/a.pth')
     assert torch.equal(read['a.weight'], WEIGHTS['a.weight'])
+
+
+def served(content: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Addresses that are fetched, of files of this content."""
+    fetched: list[str] = []
+
+    def fetch(url: str, target: str, *args: object, **kwargs: object) -> None:
+        fetched.append(url)
+        Path(target).write_bytes(content[url])
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    return fetched
+
+
+@pytest.mark.parametrize('name', ['pytorch_model.bin', 'model.safetensors'])
+@pytest.mark.parametrize('reader', ['ours', 'MMEngine'])
+def test_urls_of_one_file_name(
+    name: str, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import save_file
+
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
+    content = {}
+    for value in (1.0, 2.0):
+        weights = {'a.weight': torch.full((2,), value)}
+        save = save_file if name.endswith('safetensors') else torch.save
+        save(weights, tmp_path / name)
+        content[f'https://example.org/{value}/{name}'] = (tmp_path / name).read_bytes()
+    fetched = served(content, monkeypatch)
+    monkeypatch.setattr(checkpoint, 'load_url', checkpoint.load_url)
+    monkeypatch.setattr(checkpoint, '_safe_torch_load', checkpoint._safe_torch_load)
+    use_reader()
+    read = read_checkpoint if reader == 'ours' else checkpoint.load_from_http
+    for _ in range(2):
+        got = [read(url)['a.weight'][0].item() for url in content]
+        assert got == [1.0, 2.0]
+    assert fetched == list(content)  # once each
+
+
+@pytest.mark.parametrize(
+    ('name', 'found'),
+    [('vit-0676ba61.pth', True), ('vit.pth', False), ('vit-20210915.pth', False)],
+)
+def test_what_others_have_downloaded(
+    name: str, found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is taken where its name says what is in it."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    cache = tmp_path / 'hub' / 'checkpoints'
+    cache.mkdir(parents=True)
+    torch.save(WEIGHTS, cache / name)
+    url = f'https://example.org/{name}'
+    fetched = served({url: (cache / name).read_bytes()}, monkeypatch)
+    read_checkpoint(url)
+    assert fetched == ([] if found else [url])
+
+
+def test_url_of_a_file_that_brings_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
+    torch.save(dict(state_dict=WEIGHTS, extra=Evil(tmp_path / 'no')), tmp_path / 'a')
+    url = 'https://example.org/a.pth'
+    served({url: (tmp_path / 'a').read_bytes()}, monkeypatch)
+    with pytest.raises(ValueError, match=r'a.pth brings .*mkdir.*--trust-checkpoint'):
+        read_checkpoint(url)
