@@ -1,11 +1,14 @@
 """Checkpoints that are whole or absent, and finding the newest whole one."""
 
 import os
+import pickletools
 import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 PARTIAL = '.partial'
 """Ending of a file that is being written. One that is found later is of no use."""
@@ -13,7 +16,8 @@ PARTIAL = '.partial'
 POINTER = 'last_checkpoint'
 """MMEngine's file in the work directory with the name of the newest checkpoint."""
 
-# Best ones and published ones, by MMEngine's names.
+# Best ones and published ones, by MMEngine's names. That of a checkpoint may be the
+# same, if filename_tmpl='iter-{:08d}.pth'.
 _OF_WEIGHTS = re.compile(r'^best_|-[0-9a-f]{8}\.pth$')
 
 
@@ -64,10 +68,30 @@ def damage(path: str | Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as file:
             broken = file.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        # PyTorch's reader goes by more of the directory than Python's.
+        get_unsafe_globals_in_checkpoint(path)
+    except Exception as error:  # a single wrong bit raises any of a dozen kinds
         size = os.path.getsize(path) if os.path.exists(path) else None
         return f'{error}, {size} bytes' if size is not None else 'it is not there'
     return f'{broken} in it is damaged' if broken else None
+
+
+def has_run(path: str | Path) -> bool:
+    """Whether a file has more than weights: the state of a run.
+
+    Reads the names in the file, and runs nothing that it brings.
+
+    Args:
+        path (str | Path): The file. One that is damaged has none.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            objects = next(n for n in file.namelist() if n.endswith('/data.pkl'))
+            content = file.read(objects)
+        names = {n for _, n, _ in pickletools.genops(content) if isinstance(n, str)}
+    except Exception:  # as in `damage`
+        return False
+    return {'optimizer', 'message_hub'} <= names
 
 
 def checkpoints_in(work_dir: str | Path) -> list[Path]:
@@ -91,10 +115,14 @@ def checkpoints_in(work_dir: str | Path) -> list[Path]:
         time = path.stat().st_mtime_ns
         return time <= written, path != latest, -time
 
-    found = {path for path in Path(work_dir).glob('*.pth') if path.is_file()}
+    found = {
+        path
+        for path in Path(work_dir).glob('*.pth')
+        if path.is_file() and (not _OF_WEIGHTS.search(path.name) or has_run(path))
+    }
     if named and latest.is_file():
         found.add(latest)
-    return sorted((p for p in found if not _OF_WEIGHTS.search(p.name)), key=age)
+    return sorted(found, key=age)
 
 
 def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | None:
@@ -105,17 +133,25 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
         say (Callable): Told which ones were passed over, and why.
 
     Returns:
-        Path, optional: The file; None if there is none at all.
+        Path, optional: The file, or one of weights only if there is no other; None if
+            there is none at all.
 
     Raises:
         ValueError: If there are some, and all are damaged.
     """
     found = checkpoints_in(work_dir)
+    of_weights = None
     for path in found:
         wrong = damage(path)
-        if wrong is None:
+        if wrong:
+            say(f'Passed over {path}, which is not whole ({wrong}).')
+        elif has_run(path):
             return path
-        say(f'Passed over {path}, which is not whole ({wrong}).')
+        else:  # converted or averaged, say
+            say(f'Passed over {path}, which has weights only.')
+            of_weights = of_weights or path
+    if of_weights:
+        return of_weights
     if found:
         raise ValueError(
             f'None of the {len(found)} checkpoints in {work_dir} is whole. To start '
