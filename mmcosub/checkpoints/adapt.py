@@ -12,9 +12,10 @@ from .positions import adapt_positions, count_tokens
 from .reading import State
 from .resizing import Grid, by, resize_patches, resize_table
 
+# And the projections before them; a gated MLP has another name for its own.
 _SCALES = {
-    r'(layers\.\d+\.attn)\.gamma1\.weight': 'proj',
-    r'(layers\.\d+\.ffn)\.gamma2\.weight': 'layers.1',
+    r'(layers\.\d+\.attn)\.gamma1\.weight': ('proj',),
+    r'(layers\.\d+\.ffn)\.gamma2\.weight': ('layers.1', 'w3'),
 }
 _PATCHES = 'patch_embed.projection.weight'
 _TABLE = 'relative_position_bias_table'
@@ -24,12 +25,13 @@ def fold_layer_scale(state: State) -> State:
     """Multiply LayerScale into the projection before it: the same function."""
     folded = dict(state)
     for name, gamma in state.items():
-        for pattern, projection in _SCALES.items():
+        for pattern, projections in _SCALES.items():
             match = re.fullmatch(pattern, name)
             if match:
                 del folded[name]
-                weight = f'{match[1]}.{projection}.weight'
-                bias = f'{match[1]}.{projection}.bias'
+                before = [f'{match[1]}.{projection}' for projection in projections]
+                before = [each for each in before if f'{each}.weight' in state]
+                weight, bias = f'{before[0]}.weight', f'{before[0]}.bias'
                 folded[weight] = folded[weight] * gamma[:, None]
                 if bias in folded:
                     folded[bias] = folded[bias] * gamma

@@ -1,11 +1,21 @@
 """Whole checkpoints from one code base to another."""
 
+import re
+
 from .adapt import fold_layer_scale, fold_patch_bias
 from .formats import Format, detect_format, find_format, plain_name
 from .reading import State, read_checkpoint, state_dict
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
 """Code bases to convert to; 'official' is that of the architecture's authors."""
+
+_REGISTERS, _GATED = r'reg_token$', r'layers\.\d+\.ffn\.w\d+\.'
+# What a ViT may have, in our names, and that of a code base has no place for.
+_WITHOUT = {
+    'mmpretrain': _REGISTERS,
+    'mmseg': f'{_REGISTERS}|{_GATED}',
+    'official': f'{_REGISTERS}|{_GATED}',  # DeiT III
+}
 
 
 def convert_checkpoint(
@@ -25,7 +35,7 @@ def convert_checkpoint(
 
     Raises:
         ValueError: If the file cannot be read, its format is not known, or its
-            architecture does not exist in the target's.
+            architecture does not exist in the target's, or not with all its parts.
     """
     weights = state_dict(read_checkpoint(filename, trust=trust))
     if any(name.startswith('backbone.') for name in weights):
@@ -43,6 +53,8 @@ def convert_checkpoint(
             f'{", ".join(sorted(weights)[:4])}, ...'
         )
     state = source.to_our_state(weights)
+    if source.family == 'ViT' and target in _WITHOUT:
+        _check_places(state, target, filename)
     if target == 'mmseg':
         return _for_mmseg(state, source), source.name, f'mmseg {source.family}'
     known = _format_of(source, target)
@@ -54,6 +66,19 @@ def convert_checkpoint(
             for name, value in state.items()
         }
     return state, source.name, known.name
+
+
+def _check_places(state: State, target: str, filename: str) -> None:
+    homeless = [name for name in state if re.match(_WITHOUT[target], name)]
+    if homeless:
+        what = 'register tokens' if 'reg_token' in homeless else 'a gated MLP'
+        whose = 'DeiT III' if target == 'official' else f"{target}'s ViT"
+        raise ValueError(
+            f'{filename} has {what}, for which {whose} has no place: '
+            f'{", ".join(homeless[:4])}{", ..." if len(homeless) > 4 else ""}. '
+            'Convert it with --to timm, or train from it as it is: tools/train.py '
+            f'CONFIG --backbone {filename}, with a TIMMBackbone.'
+        )
 
 
 def _for_mmseg(state: State, source: Format) -> State:

@@ -305,3 +305,25 @@ def test_architecture_that_the_target_does_not_have(tmp_path):
     torch.save({'a.weight': torch.ones(1)}, tmp_path / 'a.pth')
     with pytest.raises(ValueError, match=r'no known format; it has a.weight'):
         convert_checkpoint(str(tmp_path / 'a.pth'), 'timm')
+
+
+@pytest.mark.parametrize(
+    ('name', 'target', 'whose'),
+    [
+        ('vit_small_patch14_reg4_dinov2', 'mmseg', r"register tokens.*mmseg's ViT"),
+        ('vit_small_patch14_reg4_dinov2', 'mmpretrain', r"tokens.*mmpretrain's ViT"),
+        ('vit_giant_patch14_dinov2', 'mmseg', r"a gated MLP.*mmseg's ViT.*--to timm"),
+        ('vit_giant_patch14_dinov2', 'official', r'a gated MLP.*DeiT III'),
+    ],
+)
+def test_part_that_the_target_does_not_have(name, target, whose, tmp_path):
+    size = dict(embed_dim=32, depth=2, num_heads=2, img_size=28)
+    if 'giant' in name:
+        size['mlp_ratio'] = 4
+    model = timm.create_model(name, **size)
+    torch.save(model.state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=whose):
+        convert_checkpoint(str(tmp_path / 'a.pth'), target)
+    state, _, _ = convert_checkpoint(str(tmp_path / 'a.pth'), 'timm')
+    names = {k: v.shape for k, v in model.state_dict().items() if k != 'pos_embed'}
+    assert names.items() <= {k: v.shape for k, v in state.items()}.items()

@@ -144,6 +144,14 @@ def test_dinov2_giant(names, tmp_path):
     backbone = vit(channels=96, layer_scale_init_value=1e-5, layer_cfgs=layer)
     assert carry(backbone, state, tmp_path).match == 1
     assert_same_features(model, backbone)
+    # LayerScale is multiplied into the projection before it where there is none.
+    backbone = vit(channels=96, layer_cfgs=layer)
+    assert carry(backbone, state, tmp_path).done == [
+        'LayerScale multiplied into the projections'
+    ]
+    assert_same_features(model, backbone)
+    with pytest.raises(ValueError, match='beginning of the network would stay random'):
+        carry(vit(), state, tmp_path)
     # And into timm's.
     backbone = by_timm('vit_giant_patch14_dinov2', mlp_ratio=4)
     assert carry(backbone, state, tmp_path).match == 1
