@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
@@ -99,6 +100,7 @@ def load_backbone(
     min_match: float = 0.9,
     grid: Grid | None = None,
     trust: bool = False,
+    prefix: str | None = None,
 ) -> CarryOver:
     """Load a backbone from a checkpoint of a classifier, segmentor or backbone.
 
@@ -116,18 +118,21 @@ def load_backbone(
             config in the checkpoint, else a square.
         trust (bool): Whether the file may bring any Python object, and so run any
             code. Defaults to False.
+        prefix (str, optional): What the names of the network begin with in the
+            checkpoint, if it has several. Defaults to None: that is found out.
 
     Returns:
         CarryOver: What became of the weights.
 
     Raises:
-        ValueError: If the file cannot be read, is of another architecture, or fewer
-            weights match. The backbone is then unchanged.
+        ValueError: If the file cannot be read, has nothing under ``prefix``, is of
+            another architecture, or fewer weights match. The backbone is then
+            unchanged.
     """
-    if not 0 <= min_match <= 1:
-        raise ValueError(f'carry_over.min_match must be in [0, 1], not {min_match}.')
+    check_min_match(min_match)
     checkpoint = read_checkpoint(filename, trust=trust)
-    given = backbone_weights(state_dict(checkpoint))
+    weights = state_dict(checkpoint)
+    given = _under(prefix, weights, filename) if prefix else backbone_weights(weights)
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
     source, target = detect_format(given), detect_format(names)
@@ -165,6 +170,37 @@ def load_backbone(
     found = {name: state[plain] for plain, name in names.items() if plain in state}
     backbone.load_state_dict({k: found[k] for k in report.matched}, strict=False)
     return report
+
+
+def check_min_match(share: Any) -> None:
+    """Refuse a share of weights that is none.
+
+    Args:
+        share (float): The share.
+
+    Raises:
+        ValueError: If it is not in [0, 1].
+    """
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ValueError(f'carry_over.min_match must be in [0, 1], not {share!r}.')
+
+
+def _under(prefix: str, weights: State, filename: str) -> State:
+    """Weights whose names begin with a prefix, by their plain names."""
+    # MMEngine's prefixes end with a dot or not; `module.` is off the names already.
+    start = re.sub(r'^module\.', '', prefix.rstrip('.') + '.')
+    part = {
+        plain_name(name.removeprefix(start)): value
+        for name, value in weights.items()
+        if name.startswith(start)
+    }
+    if not part:
+        there = sorted({name.partition('.')[0] for name in weights})
+        raise ValueError(
+            f'{filename} has no weights under prefix={prefix!r}. Its names begin with '
+            f'{_some(there)}.'
+        )
+    return part
 
 
 def backbone_weights(weights: State) -> State:

@@ -36,29 +36,43 @@ def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
         )
 
 
-def load_to_train(model: nn.Module, checkpoint: dict, filename: str) -> None:
+def load_to_train(
+    model: nn.Module, checkpoint: dict, filename: str, resumed: bool = False
+) -> None:
     """Load weights to start or continue a training from.
 
-    Heads of another number of classes are left as they are, and the log says so.
+    Weights of heads whose shapes differ, as with another number of classes, are left
+    as they are, and the log says so.
 
     Args:
         model (nn.Module): The model.
         checkpoint (dict): The checkpoint.
         filename (str): Its name, for messages.
+        resumed (bool): Whether a run goes on, for which all shapes must be the same.
+            Defaults to False.
 
     Raises:
         ValueError: If it hardly matches the model, or shapes differ other than those
-            of heads.
+            of heads, or any where a run goes on.
     """
     check_overlap(model, checkpoint, filename)
     carry = (
         'If it is a backbone of another size, --backbone (or '
         "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)) resizes it."
     )
+    weights, own = state_dict(checkpoint), model.state_dict()
+    if resumed:
+        # Here, not below: some backbones resize their tables while they load.
+        differ = [k for k in own if k in weights and weights[k].shape != own[k].shape]
+        if differ:
+            raise ValueError(
+                f'{filename} is of a run of another model: {_some(differ)} differ in '
+                'shape (another number of classes?). Resume with the config that the '
+                'run was begun with, or start a new one from its weights: '
+                f'--cfg-options load_from={filename}, without --resume.'
+            )
     try:
-        missing, unexpected = model.load_state_dict(
-            state_dict(checkpoint), strict=False
-        )
+        missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         shapes = re.findall(r'size mismatch for (\S+):', str(error))
         others = [name for name in shapes if not _HEAD.match(name)]
@@ -68,11 +82,12 @@ def load_to_train(model: nn.Module, checkpoint: dict, filename: str) -> None:
                 f'{_some(others) or error} differ in shape. {carry}'
             ) from error
         print_log(
-            f'{filename} is of another number of classes: {_some(shapes)} start '
-            'afresh.',
+            f'{filename} is of other shapes (another number of classes?): '
+            f'{_some(shapes)} start afresh ({len(shapes)}).',
             'current',
         )
-        return
+        missing = [name for name in own if name not in weights]
+        unexpected = [name for name in weights if name not in own]
     except (AttributeError, NotImplementedError) as error:
         # mmpretrain's resizing of Swin's tables asks SciPy for what it had.
         raise ValueError(

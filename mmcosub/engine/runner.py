@@ -33,6 +33,7 @@ from .cpu_amp import CPUAmpOptimWrapper
 from .data import check_data
 from .lasting import LastingRunner
 from .quiet import listed_in_file_only
+from .settings import check_carry_over
 
 
 @RUNNERS.register_module()
@@ -133,13 +134,15 @@ class CoTrainingRunner(LastingRunner):
             **kwargs: Not used.
 
         Raises:
-            ValueError: If it cannot be read or hardly matches the model.
+            ValueError: If it cannot be read or hardly matches the model, or a run is
+                resumed and shapes differ.
         """
         checkpoint, self._resumed = self._resumed, None
+        resumed = checkpoint is not None
         if checkpoint is None:
             checkpoint = read_checkpoint(filename, map_location, self.trusts)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        load_to_train(unwrapped(self.model), checkpoint, filename)
+        load_to_train(unwrapped(self.model), checkpoint, filename, resumed)
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint
@@ -162,13 +165,13 @@ class CoTrainingRunner(LastingRunner):
         if self._resume and self._load_from:
             return  # everything comes from the run that is resumed
         options = dict(self.cfg.get('carry_over') or {})
-        unknown = sorted(set(options) - {'min_match', 'grid'})
-        if unknown:
-            raise ValueError(
-                f'carry_over has {unknown}; it may have min_match and grid.'
-            )
+        check_carry_over(options)
         report = load_backbone(
-            backbone, init['checkpoint'], trust=self.trusts, **options
+            backbone,
+            init['checkpoint'],
+            trust=self.trusts,
+            prefix=init.get('prefix'),
+            **options,
         )
         self.logger.info(str(report))
 

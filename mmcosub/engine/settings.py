@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmcosub.checkpoints.carry_over import check_min_match
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import spread_rates
 
@@ -127,9 +128,7 @@ def check_carry_over(options: Any) -> None:
     unknown = sorted(set(options) - {'min_match', 'grid'})
     if unknown:
         raise ValueError(f'carry_over has {unknown}; it may have min_match and grid.')
-    share = options.get('min_match', 1.0)
-    if not isinstance(share, int | float) or not 0 <= share <= 1:
-        raise ValueError(f'carry_over.min_match must be in [0, 1], not {share!r}.')
+    check_min_match(options.get('min_match', 1.0))
 
 
 def _arguments(kind: Any) -> Iterator[tuple[str, Any]]:

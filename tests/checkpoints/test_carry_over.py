@@ -249,6 +249,21 @@ def test_poor_match(tmp_path):
         load_backbone(target, file, min_match=5)
 
 
+@pytest.mark.parametrize('prefix', ['momentum.module.0', 'momentum.module.0.'])
+def test_prefix(prefix, tmp_path):
+    one, two, backbone = vit(), vit(), vit()
+    state = {f'backbone.{k}': v for k, v in one.state_dict().items()}
+    state |= {f'momentum.module.0.{k}': v for k, v in two.state_dict().items()}
+    torch.save(dict(state_dict=state), tmp_path / 'a.pth')
+    for given, source in ((None, one), (prefix, two)):
+        report = load_backbone(backbone, str(tmp_path / 'a.pth'), prefix=given)
+        assert report.match == 1
+        for name, value in backbone.state_dict().items():
+            assert torch.equal(value, source.state_dict()[name])
+    with pytest.raises(ValueError, match=r"prefix='mom'.* begin with backbone, mome"):
+        load_backbone(backbone, str(tmp_path / 'a.pth'), prefix='mom')
+
+
 def test_other_width(tmp_path):
     file = save(vit(arch={**ARCH, 'embed_dims': 8}), tmp_path)
     with pytest.raises(

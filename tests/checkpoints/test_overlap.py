@@ -9,6 +9,8 @@ from torch import nn
 from mmcosub.checkpoints import (
     check_overlap,
     load_for_prediction,
+    load_to_train,
+    overlap,
     read_checkpoint,
 )
 
@@ -59,6 +61,37 @@ def test_overlap() -> None:
     given = {**backbone, **{f'x.{i}': torch.ones(1) for i in range(3)}}
     with pytest.raises(ValueError, match=r'only 2 of its 5 weights .* x\.0, x\.1'):
         check_overlap(model(), given, 'other.pth')
+
+
+def other_classes() -> dict[str, torch.Tensor]:
+    """Weights of a model of six classes without auxiliary head."""
+    given = {k: v for k, v in state(2.0).items() if not k.startswith('auxiliary')}
+    heads = {'weight': torch.ones(6, 3), 'bias': torch.ones(6)}
+    return given | {f'decode_head.{k}': v for k, v in heads.items()}
+
+
+def test_head_of_other_shapes_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(overlap, 'print_log', lambda text, _: said.append(text))
+    target = model()
+    before = {k: v.clone() for k, v in target.state_dict().items()}
+    load_to_train(target, other_classes(), 'a.pth')
+    for name, value in target.state_dict().items():
+        loaded = name.startswith('backbone')
+        assert torch.equal(value, state(2.0)[name] if loaded else before[name])
+    assert 'decode_head.bias, decode_head.weight start afresh (2)' in said[0]
+    assert 'a.pth has no auxiliary_head.bias, auxiliary_head.weight (2)' in said[1]
+    assert len(said) == 2
+
+
+def test_resuming_takes_no_other_shapes() -> None:
+    target = model()
+    before = {k: v.clone() for k, v in target.state_dict().items()}
+    with pytest.raises(ValueError, match=r'weight differ .*load_from=a.pth'):
+        load_to_train(target, other_classes(), 'a.pth', resumed=True)
+    assert all(torch.equal(v, before[k]) for k, v in target.state_dict().items())
+    load_to_train(target, state(3.0), 'a.pth', resumed=True)
+    assert all((v == 3.0).all() for v in target.state_dict().values())
 
 
 def test_not_there(tmp_path: Path) -> None:

@@ -347,6 +347,19 @@ def test_weights_only(
     assert 'load_from=' in said
 
 
+def test_another_model(
+    train: ModuleType,
+    trained: Callable,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    trained(iterations=3)
+    argv = ['--allow-changes', '--cfg-options', 'model.decode_head.channels=16']
+    said = refused(capsys, resume, train, tmp_path, *argv)
+    assert 'decode_head.bottleneck.bn.bias' in said
+    assert 'differ in shape' in said
+
+
 def test_seed_of_a_run_that_has_none(tmp_path: Path) -> None:
     """It is the checkpoint's, for the order of the data, too."""
     setting = Setting(options={'randomness': dict(seed=None)})

@@ -116,6 +116,27 @@ def test_checkpoint_that_hardly_matches(config: Path, tmp_path: Path) -> None:
         runner.train()
 
 
+def test_prefix_of_a_pretrained_backbone(config: Path, tmp_path: Path) -> None:
+    file = tmp_path / 'two.pth'
+    own = runner_of(config).model.backbone.state_dict()
+    names = [k for k in own if 'relative_position_index' not in k]
+    prefixes = {'backbone.': 1.0, 'momentum.module.0.': 2.0}
+    torch.save(
+        {
+            f'{prefix}{name}': torch.full_like(own[name], value)
+            for prefix, value in prefixes.items()
+            for name in names
+        },
+        file,
+    )
+    for prefix, value in ((None, 1.0), ('momentum.module.0', 2.0)):
+        init = dict(type='Pretrained', checkpoint=str(file), prefix=prefix)
+        runner = runner_of(config, **{'model.backbone.init_cfg': init})
+        runner._init_model_weights()
+        state = runner.model.backbone.state_dict()
+        assert all((state[name] == value).all() for name in names)
+
+
 def test_sync_bn_without_a_gpu(config: Path) -> None:
     """A stock config has SyncBN, which has no CPU implementation."""
     sync = dict(type='SyncBN', requires_grad=True)
