@@ -14,6 +14,7 @@ from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
 from mmcosub.engine.data import configs_of_datasets
 from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.type_name import type_name
 from mmcosub.stack import import_stack_quietly
 
 # What draws, by default scope, for configs that do not say.
@@ -85,7 +86,7 @@ def use_tta(cfg: Config) -> None:
     for dataset in configs_of_datasets(cfg.test_dataloader.dataset):
         dataset.pipeline = cfg.tta_pipeline
     model = ConfigDict({**cfg.get('tta_model', {'type': average})}, module=cfg.model)
-    if model.type in ('SegTTAModel', 'mmseg.SegTTAModel'):
+    if type_name(model) == 'SegTTAModel':
         model.type = 'mmcosub.StreamedSegTTAModel'  # the same in less memory
     cfg.model = model
 
@@ -109,8 +110,9 @@ def save_predictions(cfg: Config, out: str) -> None:
     cfg.test_evaluator = metrics
 
 
-def writes_predictions(name: str) -> bool:
-    kind = METRICS.get(name if '.' in name else f'mmseg.{name}')
+def writes_predictions(kind: str | type) -> bool:
+    if isinstance(kind, str):
+        kind = METRICS.get(kind if '.' in kind else f'mmseg.{kind}')
     return kind is not None and 'output_dir' in inspect.signature(kind).parameters
 
 
@@ -137,7 +139,7 @@ def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
             hook.show = False
     else:
         hook.update(enable=True, interval=1, out_dir=args.show_dir)
-        if hook.type == 'VisualizationHook':
+        if type_name(hook) == 'VisualizationHook':
             hook.type = 'mmcosub.TTAVisualizationHook'
 
 

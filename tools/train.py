@@ -13,6 +13,7 @@ from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
 from mmcosub.engine.co_train import RUNNER, list_schemes
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.engine.stopping import Stopped
+from mmcosub.engine.type_name import type_name
 from mmcosub.stack import import_stack_quietly
 
 FLEXIBLE = 'FlexibleRunner'
@@ -69,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
 def use_amp(cfg: Config) -> None:
     """Make the config's optimizer wrapper one for mixed precision."""
     wrapper = cfg.optim_wrapper
-    kind = wrapper.get('type', 'OptimWrapper')
+    kind = type_name(wrapper) or 'OptimWrapper'
     if kind == 'AmpOptimWrapper':
         return
     if kind != 'OptimWrapper':

@@ -9,6 +9,8 @@ from mmengine.config import Config
 
 import mmcosub
 
+from .type_name import type_name
+
 RUNNER = 'mmcosub.CoTrainingRunner'
 
 # A fragment may bring the module that registers a scheme of the user's own.
@@ -116,17 +118,15 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
             f'The scheme {dict(scheme)} has no type: choose one of '
             f'{list(list_schemes())} with --co-train, or set scheme.type.'
         )
-    kind: Any = model.get('type')
-    given = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
-    scope, _, name = given.rpartition('.')
+    name = type_name(model)
     wrapped = {wrapper.partition('.')[2] for wrapper in WRAPPERS.values()}
     _require_mmdetection(model.get('decode_head'))
     if name in wrapped:
-        return {'scheme': scheme, **model}
-    if name not in WRAPPERS or scope not in ('', 'mmseg', 'mmpretrain'):
+        return {**model, 'scheme': scheme}
+    if name not in WRAPPERS:
         raise ValueError(
-            f'A model of type {given!r} cannot be co-trained. Supported types are '
-            f'{list(WRAPPERS)}; without --co-train it trains as usual.'
+            f'A model of type {str(name or None)!r} cannot be co-trained. Supported '
+            f'types are {list(WRAPPERS)}; without --co-train it trains as usual.'
         )
     return {**model, 'type': WRAPPERS[name], 'scheme': scheme}
 
@@ -140,8 +140,7 @@ def _require_mmdetection(head: Any) -> None:
     Raises:
         ImportError: If it is missing. The message has the command to run.
     """
-    kind = str(head.get('type')) if isinstance(head, dict) else ''
-    name = kind.rpartition('.')[2]
+    name = type_name(head)
     if name not in ('MaskFormerHead', 'Mask2FormerHead'):
         return
     try:
@@ -173,13 +172,8 @@ def accelerated_model(model: dict) -> dict:
 
 
 def _accelerated(head: dict) -> dict:
-    kind: Any = head.get('type')
-    if isinstance(kind, type) and kind.__module__.startswith('mmseg.'):
-        kind = kind.__name__  # configs in plain Python name the class itself
-    scope, _, name = str(kind).rpartition('.')
-    if name in FAST and scope in ('', 'mmseg'):
-        return {**head, 'type': FAST[name]}
-    return head
+    name = type_name(head)
+    return {**head, 'type': FAST[name]} if name in FAST else head
 
 
 def _as_list(imports: str | list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from mmcosub.registry import MODELS
 from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import Site, find_branches
 
+from .type_name import type_name
 from .without_memory import without_memory
 
 RATE = 0.1
@@ -32,8 +33,7 @@ def set_default_rate(cfg: Config) -> None:
             the scheme or of the network, stays as it is.
     """
     scheme = cfg.scheme
-    by_rates = str(scheme.get('type')).rpartition('.')[2] in _BY_RATES
-    if not by_rates or scheme.get('drop_path_rate') is not None:
+    if type_name(scheme) not in _BY_RATES or scheme.get('drop_path_rate') is not None:
         return
     sites = _branches(cfg)
     if not sites or any(site.rate for site in sites):

@@ -57,6 +57,8 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
         ours = ['NonFiniteLossHook', 'RunFactsHook']
         if self._scheme:
             ours.append('CoTrainingLossHook')
-            if SCHEMES.get(self._scheme['type']).changes_statistics:
+            kind: Any = self._scheme['type']
+            kind = SCHEMES.get(kind) if isinstance(kind, str) else kind
+            if kind.changes_statistics:
                 ours.append('FullNetworkBNHook')
         self.register_ours(ours)

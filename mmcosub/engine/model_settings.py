@@ -5,6 +5,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from .type_name import type_name
+
 
 def model_settings(cfg: Config) -> ConfigDict:
     """A config's model, with its preprocessor and without ``pretrained``.
@@ -30,7 +32,7 @@ def without_pretrained(settings: Any) -> Any:
     if isinstance(settings, dict):
         kept = ConfigDict({k: without_pretrained(v) for k, v in settings.items()})
         # MMSegmentation's fetches them unless it is told not to.
-        timm = str(kept.get('type')).rpartition('.')[2] == 'TIMMBackbone'
+        timm = type_name(kept) == 'TIMMBackbone'
         if timm or kept.get('pretrained'):
             kept['pretrained'] = False if timm or kept.pretrained is True else None
         return kept

@@ -34,6 +34,7 @@ from .data import check_data
 from .lasting import LastingRunner
 from .quiet import listed_in_file_only
 from .settings import check_carry_over
+from .type_name import type_name
 
 
 @RUNNERS.register_module()
@@ -185,13 +186,11 @@ class CoTrainingRunner(LastingRunner):
         Args:
             optim_wrapper (OptimWrapper | dict): A wrapper or its config.
         """
-        if isinstance(optim_wrapper, dict) and get_device() == 'cpu':
-            kind = optim_wrapper.get('type')
-            name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-            if name.rpartition('.')[2] == 'AmpOptimWrapper':
-                print_log('No GPU: mixed precision is bfloat16 here.', 'current')
-                optim_wrapper = type(optim_wrapper)(optim_wrapper)
-                optim_wrapper['type'] = CPUAmpOptimWrapper
+        amp = type_name(optim_wrapper) == 'AmpOptimWrapper'
+        if isinstance(optim_wrapper, dict) and amp and get_device() == 'cpu':
+            print_log('No GPU: mixed precision is bfloat16 here.', 'current')
+            optim_wrapper = type(optim_wrapper)(optim_wrapper)
+            optim_wrapper['type'] = CPUAmpOptimWrapper
         with listed_in_file_only(self.logger):
             return super().build_optim_wrapper(optim_wrapper)
 
@@ -243,9 +242,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def is_pretrained(init_cfg: Any) -> bool:
     """Whether an ``init_cfg`` is MMEngine's for loading a checkpoint."""
-    kind = init_cfg.get('type') if isinstance(init_cfg, dict) else None
-    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-    return name in ('Pretrained', 'PretrainedInit')
+    return type_name(init_cfg) in ('Pretrained', 'PretrainedInit')
 
 
 def _names(module: nn.Module) -> list[str]:
@@ -261,8 +258,7 @@ def lean_wrapper(model_wrapper_cfg: dict) -> dict:
     Raises:
         ValueError: If it is of a kind that has no lean steps.
     """
-    kind: Any = model_wrapper_cfg.get('type')
-    name = str(getattr(kind, '__name__', kind)).rpartition('.')[2]
+    name = type_name(model_wrapper_cfg)
     ours = CoTrainingDistributedDataParallel.__name__
     if name not in ('MMDistributedDataParallel', ours):
         raise ValueError(

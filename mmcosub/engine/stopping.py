@@ -14,18 +14,23 @@ from torch import distributed
 STATUS = 75
 """Exit status of a run that was stopped and can go on (EX_TEMPFAIL of sysexits.h)."""
 
+LOST = 128
+"""What is added to a signal's number for the status where nothing was saved, as shells
+do for what a signal has ended."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stopped(SystemExit):
-    """A run ended because a signal asked for it, with everything saved.
+    """A run ended because a signal asked for it.
 
     Args:
         message (str): Where it was saved and how to go on.
+        lost (int): The signal, if nothing was saved. Defaults to 0: everything was.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(STATUS)
+    def __init__(self, message: str, lost: int = 0) -> None:
+        super().__init__(LOST + lost if lost else STATUS)
         self.message = message
 
     def __str__(self) -> str:

@@ -15,7 +15,8 @@ class StopHook(Hook):
 
     Args:
         request (StopRequest): Of whom to ask.
-        stopped (type): What to raise, given a message.
+        stopped (type): What to raise, given a message, and the signal where nothing
+            was saved.
     """
 
     # Before what an iteration or a validation does first.
@@ -60,7 +61,8 @@ class StopHook(Hook):
         if not savers:
             raise self.stopped(
                 f'Stopped by {name} after {runner.iter} iterations. Nothing was saved, '
-                'as default_hooks.checkpoint is off.'
+                "as default_hooks.checkpoint is off or not MMEngine's.",
+                number,
             )
         if not runner.iter:
             raise self.stopped(f'Stopped by {name} before the first iteration.')

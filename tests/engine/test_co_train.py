@@ -89,11 +89,12 @@ def test_wrapper_of_each_model(given: object, wrapper: str) -> None:
     assert model == dict(type=given, backbone=dict(type='A'))
 
 
-def test_a_wrapper_keeps_its_own_scheme() -> None:
-    own = dict(type='mmcosub.CoTrainingEncoderDecoder', scheme=dict(type='Own'))
-    assert co_trained_model(own, dict(type='S')) == own
+def test_a_wrapper_is_trained_by_the_scheme_that_is_asked_for() -> None:
+    """``--co-train`` and ``scheme.weight=0.9`` are not without effect."""
     without = dict(type='mmcosub.CoTrainingEncoderDecoder')
-    assert co_trained_model(without, dict(type='S'))['scheme'] == dict(type='S')
+    for model in (without, {**without, 'scheme': dict(type='Own', weight=0.1)}):
+        made = co_trained_model(model, dict(type='S'))
+        assert made == {**without, 'scheme': dict(type='S')}
 
 
 @pytest.mark.parametrize('kind', ['mmdet.EncoderDecoder', 'BYOL', None])

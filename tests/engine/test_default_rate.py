@@ -5,6 +5,7 @@ from mmengine.config import Config
 
 from mmcosub.engine.co_train import apply_scheme
 from mmcosub.engine.default_rate import set_default_rate
+from mmcosub.schemes import Cosub
 
 RESNET = dict(type='ResNet', depth=18, base_channels=4, stem_channels=4)
 VIT = dict(type='VisionTransformer', img_size=32, embed_dims=16, num_layers=2)
@@ -54,3 +55,7 @@ def test_schemes_that_bring_their_own_submodels(scheme):
 
 def test_what_cannot_be_built_is_left_to_the_model():
     assert with_rate(dict(type='NoSuchNet')) == (None, None)
+
+
+def test_schemes_by_their_class():
+    assert with_rate(RESNET, type=Cosub) == (0.1, 'linear')

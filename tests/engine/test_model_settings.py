@@ -1,6 +1,7 @@
 import pytest
 import timm
 from mmengine.config import Config
+from mmseg.models.backbones import TIMMBackbone
 
 from mmcosub.engine.model_settings import model_settings
 from mmcosub.engine.prediction import stock_model
@@ -38,3 +39,10 @@ def test_nothing_is_fetched_for_a_checkpoint_to_replace(
     model = dict(type='mmseg.EncoderDecoder', backbone=backbone, decode_head=head)
     stock_model(Config(dict(model=model)))
     assert asked == [False]
+
+
+def test_nothing_is_fetched_for_a_class_either() -> None:
+    """Configs in plain Python name the class itself."""
+    backbone = dict(type=TIMMBackbone, model_name='resnet10t')
+    settings = model_settings(Config(dict(model=dict(backbone=backbone))))
+    assert settings.backbone.pretrained is False

@@ -1,0 +1,29 @@
+from typing import Any
+
+_STOCK = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmcosub')
+
+
+def type_name(config: Any) -> str:
+    """Name of the class that a config is of, however the config says it.
+
+    One in plain Python names the class itself, one of text its name, with or without a
+    scope or module. Where those are MMEngine's, MMCV's, MMSegmentation's, MMPretrain's
+    or ours, they are left out; another's class keeps them, and is not taken for a stock
+    one of the same name.
+
+    Args:
+        config (Any): The config. What is none, or has no type, has the name ''.
+
+    Example:
+        >>> type_name(dict(type='mmengine.CheckpointHook'))
+        'CheckpointHook'
+        >>> type_name(dict(type='theirs.CheckpointHook'))
+        'theirs.CheckpointHook'
+    """
+    kind = config.get('type') if isinstance(config, dict) else None
+    if kind is None:
+        return ''
+    if not isinstance(kind, str):
+        kind = f'{getattr(kind, "__module__", "")}.{getattr(kind, "__name__", kind)}'
+    package, _, name = kind.partition('.')
+    return name.rpartition('.')[2] if package in _STOCK else kind
