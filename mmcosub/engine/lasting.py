@@ -18,6 +18,7 @@ from .counted_run import CountedRun
 from .identity import KEY, differences, identity_in, identity_of
 from .seed_hook import IterationSeedHook
 from .stopping import Stopped, StopRequest
+from .type_name import type_name
 
 
 class LastingRunner(CountedRun, Runner):
@@ -70,7 +71,7 @@ class LastingRunner(CountedRun, Runner):
         """
         hooks = dict(hooks or {})
         given = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
-        if isinstance(given, dict) and given.get('type') == 'CheckpointHook':
+        if type_name(given) == 'CheckpointHook':
             hooks['checkpoint'] = {**given, 'type': 'mmcosub.WholeCheckpointHook'}
         super().register_default_hooks(hooks)
         self.register_hook(IterationSeedHook())
@@ -125,7 +126,8 @@ class LastingRunner(CountedRun, Runner):
                 '--allow-changes.'
             )
         self.logger.warning(f'{said} Going on with these changes.')
-        checkpoint['meta']['seed'] = seed if seed is not None else saved.get('seed')
+        if seed is not None:
+            checkpoint['meta']['seed'] = seed
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {}  # what is logged is of this run only
         if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):

@@ -6,18 +6,26 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 
 from .counted_seeds import CountedBatches
+from .type_name import type_name
 
 
 class ResumableEpochLoop(EpochBasedTrainLoop):
     """MMEngine's loop over epochs, which can also go on within one.
 
-    A run that was stopped between training and validation validates first.
+    A run that was stopped between training and validation validates first. One that
+    goes on with longer or shorter epochs does the same share of the one it was in.
     """
+
+    _BEGUN = 'epoch_begun'
+    """Where it is noted, for checkpoints, when the epoch began and how long it is."""
+
+    _first = 0
 
     def run(self) -> Any:
         """Train."""
         self.runner.call_hook('before_train')
-        if self._iter and not self._iterations_into_epoch():
+        self._first = self._batches_done()
+        if self._iter and not self._first:
             self._validate_if_due()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
@@ -27,9 +35,13 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     def run_epoch(self) -> None:
         """Train one epoch, or what is left of it."""
+        first, self._first = self._first, 0
+        begun = dict(
+            epoch=self._epoch, iter=self._iter - first, batches=len(self.dataloader)
+        )
+        self.runner.message_hub.update_info(self._BEGUN, begun)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        first = self._iterations_into_epoch()
         batches = getattr(self.dataloader, 'batch_sampler', None)
         if first and isinstance(batches, CountedBatches):
             batches.skip(first)
@@ -39,8 +51,32 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
-    def _iterations_into_epoch(self) -> int:
-        return max(self._iter - self._epoch * len(self.dataloader), 0)
+    def _batches_done(self) -> int:
+        """How many batches of its epoch a resumed run need not train."""
+        if not self._iter:
+            return 0
+        now = len(self.dataloader)
+        begun = self.runner.message_hub.runtime_info.get(self._BEGUN)
+        if begun is None:  # of MMEngine's own, whose epochs were perhaps as long
+            done = self._iter - self._epoch * now
+            if 0 <= done < now:
+                return done
+            self._say(f'{self._iter} iterations are no {self._epoch} epochs', 0)
+            return 0
+        before = begun['batches']
+        # Of one that was complete the next has begun without a batch.
+        done = self._iter - begun['iter'] if begun['epoch'] == self._epoch else 0
+        if before == now:
+            return done
+        done = done * now // before
+        self._say(f'An epoch was {before} batches', done)
+        return done
+
+    def _say(self, what: str, done: int) -> None:
+        self.runner.logger.warning(
+            f'{what}, and one is {len(self.dataloader)} batches now: going on behind '
+            f'batch {done} of epoch {self._epoch + 1}.'
+        )
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()
@@ -130,9 +166,9 @@ def resumable(loop: dict) -> dict:
     if 'by_epoch' in loop and 'type' not in loop:
         by_epoch = loop.pop('by_epoch')
         return {**loop, 'type': ResumableEpochLoop if by_epoch else ResumableIterLoop}
-    kind = loop.get('type')
-    if kind in ('EpochBasedTrainLoop', EpochBasedTrainLoop):
+    name = type_name(loop)
+    if name == 'EpochBasedTrainLoop':
         return {**loop, 'type': ResumableEpochLoop}
-    if kind in ('IterBasedTrainLoop', IterBasedTrainLoop):
+    if name == 'IterBasedTrainLoop':
         return {**loop, 'type': ResumableIterLoop}
     return loop

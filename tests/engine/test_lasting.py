@@ -10,13 +10,14 @@ from types import ModuleType
 
 import pytest
 import torch
+from numbers_run import numbers_run
 
 from benchmarks.fault_settings import SETTINGS, Setting, arguments, small_files
 from benchmarks.kills import broken, compare, losses, tail, unbroken
 from benchmarks.processes import finish, start
 from mmcosub.checkpoints import read_checkpoint
 from mmcosub.checkpoints.writing import checkpoints_in, damage, newest_whole
-from mmcosub.engine.stopping import STATUS
+from mmcosub.engine.stopping import STATUS, Stopped
 
 ALL_AT_ONCE = Setting(
     ['--co-train', 'cosub'],
@@ -143,6 +144,15 @@ def test_second_signal_ends_at_once(long_run: Callable, tmp_path: Path) -> None:
     (status,) = finish(processes, 60)
     assert status in (-signal.SIGTERM, -signal.SIGUSR1)
     assert not [*(tmp_path / 'w').glob('*.partial')]
+
+
+def test_stopped_without_checkpoints(tmp_path: Path) -> None:
+    """It cannot go on, so the status is not the one that says so."""
+    off = dict(checkpoint=None)
+    run = numbers_run(tmp_path, batch=2, epochs=1, stop=3, default_hooks=off)
+    with pytest.raises(Stopped, match=r'after 3 iterations\. Nothing was saved') as end:
+        run.train()
+    assert end.value.code == 128 + signal.SIGUSR1
 
 
 @pytest.mark.slow
@@ -373,6 +383,17 @@ def test_seed_of_a_run_that_has_none(tmp_path: Path) -> None:
     assert finish(start('train.py', [*argv, '--resume'], log), 120) == [0], tail(log)
     found = compare(tmp_path / 'whole', tmp_path / 'broken')
     assert [f for f in found if not f.endswith(': None')] == []
+
+
+def test_seed_stays_with_other_changes(tmp_path: Path) -> None:
+    """Also where the config has none, so that each start would draw one."""
+    first = numbers_run(tmp_path, batch=2, epochs=1)
+    first.train()
+    again = numbers_run(tmp_path, batch=4, epochs=2)
+    again.train()
+    assert again.seed == first.seed
+    saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=False)
+    assert saved['meta']['seed'] == first.seed
 
 
 def test_data_passed_are_not_loaded_again(
