@@ -1,6 +1,8 @@
 from typing import Any
 
 import torch
+from mmengine.hooks import EMAHook
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
@@ -33,6 +35,38 @@ class EvaluationRunner(CoTrainingRunner):
         return super().build_model(
             without_pretrained(model) if isinstance(model, dict) else model
         )
+
+    def register_hooks(
+        self, default_hooks: dict | None = None, custom_hooks: list | None = None
+    ) -> None:
+        """Register the config's hooks, but none that only repeats the average.
+
+        A checkpoint's weights are those that ``EMAHook`` has averaged. It would swap
+        them with those of a copy: by position, which a model of folded norms no longer
+        has, and under test-time augmentation MMPretrain's copy gets no weights.
+
+        Args:
+            default_hooks (dict, optional): Config of default hooks.
+            custom_hooks (list, optional): Configs of further hooks.
+
+        Raises:
+            ValueError: If such a hook is to test the weights before averaging, too, and
+                the model is not as the hook needs it.
+        """
+        super().register_hooks(default_hooks, custom_hooks)
+        self._hooks = [
+            hook
+            for hook in self._hooks
+            if not isinstance(hook, EMAHook) or _tests_the_origin(hook)
+        ]
+        model: Any = self.model
+        model = model.module if is_model_wrapper(model) else model
+        changed = self.cfg.get('fast') or isinstance(model, BaseTTAModel)
+        if changed and any(map(_tests_the_origin, self._hooks)):
+            raise ValueError(
+                'EMAHook with evaluate_on_origin=True swaps weights, which goes with '
+                'neither --fast nor --tta: leave those out, or the setting.'
+            )
 
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
@@ -86,6 +120,11 @@ class EvaluationRunner(CoTrainingRunner):
             f'{filename} was trained on classes of other names or in another order '
             f'({other[:4] or "the same, in another order"}): is this the right data?'
         )
+
+
+def _tests_the_origin(hook: Any) -> bool:
+    """Whether it is MMPretrain's ``EMAHook``, told to test what it averages, too."""
+    return isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_origin', False)
 
 
 def _require_finite(checkpoint: dict, filename: str) -> None:

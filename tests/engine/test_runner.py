@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper
 from stock import forget_runners
 from torch import nn
@@ -50,6 +51,31 @@ def test_evaluation_is_the_stock_models(config: Path) -> None:
     runner = EvaluationRunner.from_cfg(cfg)
     assert type(runner.model).__name__ == 'EncoderDecoder'
     assert 'CoTrainingLossHook' not in hooks(runner)
+
+
+@pytest.mark.parametrize('origin', [False, True])
+def test_averaged_weights_are_tested_as_they_are(config: Path, origin: bool) -> None:
+    """But for a hook that is to test the others, too, which folding would break."""
+    cfg = Config.fromfile(config)
+    cfg.custom_hooks = [dict(type='mmpretrain.EMAHook', evaluate_on_origin=origin)]
+    runner = EvaluationRunner.from_cfg(cfg)
+    assert ('EMAHook' in hooks(runner)) == origin
+    forget_runners()
+    cfg.fast = True
+    if not origin:
+        EvaluationRunner.from_cfg(cfg)
+        return
+    with pytest.raises(ValueError, match=r'evaluate_on_origin=True .* --fast'):
+        EvaluationRunner.from_cfg(cfg)
+
+
+@pytest.mark.parametrize('kind', ['mmengine.CheckpointHook', CheckpointHook])
+def test_checkpoints_are_whole_however_the_hook_is_named(
+    config: Path, kind: str | type
+) -> None:
+    runner = runner_of(config, **{'default_hooks.checkpoint.type': kind})
+    assert 'WholeCheckpointHook' in hooks(runner)
+    assert 'CheckpointHook' not in hooks(runner)
 
 
 def test_hooks_that_the_config_names_stay_its_own(config: Path) -> None:

@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 import mmcosub.models.attention.shift_window as shift_window
@@ -55,3 +56,27 @@ def test_a_stock_run_is_left_alone(
 ) -> None:
     train.main([str(config), '--cfg-options', 'train_cfg.max_iters=1'])
     assert not calls
+
+
+@pytest.mark.parametrize(
+    ('flag', 'hook'), [('--fast', 'EMAHook'), ('--tta', 'mmpretrain.EMAHook')]
+)
+def test_averaged_weights(
+    test_tool: ModuleType, config: Path, tmp_path: Path, flag: str, hook: str
+) -> None:
+    """They are what the checkpoint has, so EMAHook changes nothing."""
+    init_default_scope('mmseg')
+    model = MODELS.build(Config.fromfile(config).model)
+    for module in model.modules():  # norms that folding does not leave as they are
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 2)
+            module.running_var.uniform_(0.5, 2)
+    checkpoint = tmp_path / 'average.pth'
+    state = model.state_dict()
+    others = {f'module.{name}': torch.zeros_like(v) for name, v in state.items()}
+    torch.save(dict(state_dict=state, ema_state_dict=others), checkpoint)
+    expected = test_tool.main([str(config), str(checkpoint), flag])
+    with config.open('a') as file:
+        file.write(f'custom_hooks = [dict(type={hook!r})]\n')
+    got = test_tool.main([str(config), str(checkpoint), flag])
+    assert got == pytest.approx(expected, abs=1e-6)
