@@ -97,20 +97,29 @@ class FullNetworkBNHook(Hook):
 def estimate_statistics(model: Any, batches: Iterable) -> None:
     """Set the running statistics of a model's BatchNorms to their means over batches.
 
+    Layers that see none of them keep theirs, such as those of auxiliary heads, which
+    do not take part in predictions.
+
     Args:
         model (BaseModel): The model, in training mode. Every branch is kept meanwhile.
         batches (Iterable): What its data loader gives.
     """
     layers = _layers(model)
     momenta = [layer.momentum for layer in layers]
+    before = [
+        {name: buffer.clone() for name, buffer in layer.named_buffers()}
+        for layer in layers
+    ]
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # PyTorch's word for the mean over all batches
     with torch.no_grad(), _no_drop_path(model):
         for data in batches:
             model(**model.data_preprocessor(data, True))
-    for layer, momentum in zip(layers, momenta, strict=True):
+    for layer, momentum, old in zip(layers, momenta, before, strict=True):
         layer.momentum = momentum
+        if not layer.num_batches_tracked:
+            layer.load_state_dict(old, strict=False)
         all_reduce(layer.running_mean, 'mean')
         all_reduce(layer.running_var, 'mean')
 
@@ -128,13 +137,15 @@ def _own_loader(loader: DataLoader, seed: int) -> Any:
     """A loader of the same data, of which nothing else takes batches."""
     dataset: Any = loader.dataset
     generator = torch.Generator().manual_seed(seed)  # not the training's own
+    sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
     return DataLoader(
         dataset,
         batch_size=loader.batch_size,
-        sampler=DefaultSampler(dataset, shuffle=True, seed=seed),
+        sampler=sampler,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
-        drop_last=len(dataset) >= (loader.batch_size or 1),
+        # Of the process's own share, of which one batch at least is to be left.
+        drop_last=len(sampler) >= (loader.batch_size or 1),
         worker_init_fn=loader.worker_init_fn,
         generator=generator,
     )

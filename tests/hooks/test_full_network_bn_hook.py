@@ -15,6 +15,7 @@ from mmcosub.engine.co_train import co_trained_model
 from mmcosub.hooks.full_network_bn_hook import (
     FullNetworkBNHook,
     _no_drop_path,
+    _own_loader,
     estimate_statistics,
 )
 
@@ -150,3 +151,36 @@ def test_statistics_are_of_the_whole_network(name: str) -> None:
     assert drop.training
     model(torch.randn(64, 3, 2, 2))
     assert (seen[-1].flatten(1).abs().sum(1) == 0).any()
+
+
+def test_layers_that_see_nothing_keep_theirs() -> None:
+    """Such as those of auxiliary heads, which predictions do without."""
+    init_default_scope('mmseg')
+    from mmseg.registry import MODELS
+
+    model = MODELS.build(segmentor_config()).train()
+    images, samples = labelled_images(seed=0)
+    model(images, samples, mode='loss')
+    heads = (model.decode_head, model.auxiliary_head)
+    used, unused = (
+        [m for m in h.modules() if isinstance(m, _BatchNorm)] for h in heads
+    )
+    before = [copy.deepcopy(m.state_dict()) for m in (*used, *unused)]
+    estimate_statistics(model, [dict(inputs=[*images * 9], data_samples=samples)])
+    same = [
+        all(torch.equal(value, old[name]) for name, value in m.state_dict().items())
+        for m, old in zip((*used, *unused), before, strict=True)
+    ]
+    assert same == [False] * len(used) + [True] * len(unused)
+    assert unused
+
+
+@pytest.mark.parametrize(('images', 'batches'), [(8, 1), (40, 2)])
+def test_every_process_has_a_batch(
+    images: int, batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its share, be it smaller than a batch of the training."""
+    dataset = torch.utils.data.TensorDataset(torch.arange(images))
+    given = torch.utils.data.DataLoader(dataset, batch_size=4)
+    monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (0, 4))
+    assert len(_own_loader(given, seed=0)) == batches
