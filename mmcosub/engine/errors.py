@@ -94,6 +94,11 @@ class OptionsAction(DictAction):
                 if not well_formed:
                     raise ValueError(text)
                 self._parse_iterable(value)
+            except RecursionError:  # MMEngine's parser does not come to an end
+                parser.error(
+                    f'--cfg-options: {text!r} has brackets of a dict: give its keys '
+                    'each, such as a.b=1 a.c=2, or all of it in the config'
+                )
             except (AssertionError, ValueError, SyntaxError, IndexError) as error:
                 parser.error(
                     f'--cfg-options: {text!r} is no KEY=VALUE, such as model.type=A or '

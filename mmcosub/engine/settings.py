@@ -22,6 +22,22 @@ _LAUNCHERS = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
 }
+# What the tools and our runners read, besides the arguments of MMEngine's.
+_READ = (
+    'allow_changes',
+    'bad_data',
+    'carry_over',
+    'compile',
+    'data_preprocessor',
+    'fast',
+    'find_unused_parameters',
+    'runner_type',
+    'scheme',
+    'strategy',
+    'trust_checkpoint',
+    'tta_model',
+    'tta_pipeline',
+)
 _STARTS = {
     'pytorch': 'tools/dist_train.sh CONFIG GPUS (or torchrun)',
     'slurm': 'tools/slurm_train.sh (or srun)',
@@ -57,7 +73,7 @@ def check_options(cfg: Config, options: dict[str, Any]) -> None:
     Raises:
         ValueError: If the first part of a key is new and looks like another's.
     """
-    known = [*cfg, *inspect.signature(Runner).parameters, 'scheme', 'carry_over']
+    known = [*cfg, *inspect.signature(Runner).parameters, *_READ]
     for key in options:
         first = key.partition('.')[0]
         if first == 'scheme' and not cfg.get('scheme'):
@@ -136,7 +152,10 @@ def _arguments(kind: Any) -> Iterator[tuple[str, Any]]:
     for base in reversed(kind.__mro__):
         if '__init__' not in vars(base) or base is object:
             continue
-        hints = typing.get_type_hints(base.__init__)
+        try:
+            hints = typing.get_type_hints(base.__init__)
+        except NameError:  # of what is imported for type checkers only
+            hints = {}
         for name, parameter in inspect.signature(base.__init__).parameters.items():
             if name != 'self' and parameter.kind not in (
                 parameter.VAR_POSITIONAL,

@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 
 FLAGS = {
@@ -114,6 +115,14 @@ def test_resume_path(train: ModuleType, config: Path, tmp_path: Path) -> None:
     assert drawn == [4, 4]
 
 
+@pytest.mark.parametrize('kind', ['mmengine.OptimWrapper', OptimWrapper])
+def test_amp_however_the_wrapper_is_named(train: ModuleType, kind: str | type) -> None:
+    cfg = Config(dict(optim_wrapper=dict(type=kind)))
+    for _ in range(2):  # the second time it is one already
+        train.use_amp(cfg)
+        assert cfg.optim_wrapper == dict(type='AmpOptimWrapper', loss_scale='dynamic')
+
+
 def test_amp(train: ModuleType, config: Path, tmp_path: Path) -> None:
     train.main([str(config), '--co-train', 'cosub', '--amp'])
     assert len(losses(tmp_path / 'w')) == 4
@@ -158,6 +167,10 @@ def test_config_inside_a_package(
         (
             ['--amp', '--cfg-options', 'optim_wrapper.type=ApexOptimWrapper'],
             "--amp does not go with optim_wrapper.type='ApexOptimWrapper'",
+        ),
+        (
+            ['--cfg-options', 'custom_hooks=[dict(type=EMAHook,momentum=0.5)]'],
+            'has brackets of a dict: give its keys each, such as a.b=1 a.c=2',
         ),
         (
             ['--co-train', 'cosub', '--cfg-options', 'runner_type=Nothing'],
