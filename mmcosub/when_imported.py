@@ -26,6 +26,7 @@ class _Waiting(MetaPathFinder):
     def __init__(self, name: str, then: Callable[[], None]) -> None:
         self.name = name
         self.then = then
+        self._looking = False
 
     def find_spec(
         self,
@@ -34,16 +35,22 @@ class _Waiting(MetaPathFinder):
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         """Find the module as if this were not here, and call back behind its code."""
-        if fullname != self.name:
+        if fullname != self.name or self._looking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._looking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._looking = False
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
+            # Not before: one may look for the module without importing it.
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             self.then()
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]

@@ -54,6 +54,19 @@ def test_what_waits_for_a_module(tmp_path: Path) -> None:
     assert python(code).split('\n') == ['before', '1', 'at once']
 
 
+def test_looking_for_a_module_is_not_importing_it(tmp_path: Path) -> None:
+    (tmp_path / 'late.py').write_text('there = 1')
+    code = (
+        f'import sys; sys.path.insert(0, {str(tmp_path)!r})\n'
+        'from importlib.util import find_spec\n'
+        'from mmcosub.when_imported import when_imported as when\n'
+        "when('late', lambda: print('then')); before = len(sys.meta_path)\n"
+        "print(find_spec('late').name, find_spec('late').name); import late\n"
+        'print(before - len(sys.meta_path))'
+    )
+    assert python(code).split('\n') == ['late late', 'then', '1']
+
+
 def test_runners_heed_schemes_whenever_they_are_imported() -> None:
     code = 'import mmcosub, mmengine.runner as m; print(m.Runner.from_cfg.__wrapped__)'
     assert 'from_cfg' in python(code)

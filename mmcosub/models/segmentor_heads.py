@@ -176,7 +176,9 @@ def prediction_logits(head: Any, outputs: Any) -> Tensor:
     if isinstance(outputs, Tensor):
         return outputs
     default = -1 if isinstance(outputs, list) else 0
-    return outputs[_PREDICTION.get(type(head).__name__, default)]
+    bases = (cls.__name__ for cls in type(head).__mro__)
+    listed = (_PREDICTION[name] for name in bases if name in _PREDICTION)
+    return outputs[next(listed, default)]
 
 
 def labelled_share(head: Any, data_samples: SampleList, logits: Tensor) -> Tensor:

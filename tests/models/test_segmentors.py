@@ -7,13 +7,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
-from mmseg.models.decode_heads import PointHead
+from mmseg.models.decode_heads import PIDHead, PointHead
 from mmseg.registry import MODELS
 from tiny import BACKBONES, labelled_images, segmentor_config
 from torch import nn
 
 from mmcosub.models import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
-from mmcosub.models.segmentor_heads import labelled_share, list_heads
+from mmcosub.models.segmentor_heads import (
+    labelled_share,
+    list_heads,
+    prediction_logits,
+)
 from mmcosub.registry import HOOKS  # noqa: F401  (the scope, for 'mmcosub.' names)
 
 
@@ -462,3 +466,15 @@ def test_knet_takes_the_loss_of_its_first_head():
     losses = model.loss(*labelled_images())
     assert losses['decode.loss_co_training'] > 0
     assert 'decode.loss_ce.s1' in losses
+
+
+def test_heads_made_from_a_head_predict_as_it_does():
+    """PIDNet's first output is of a branch that is not predicted with."""
+
+    class Own(PIDHead):
+        pass
+
+    for kind in (PIDHead, Own):
+        assert prediction_logits(kind.__new__(kind), ('p', 'i', 'd')) == 'i'
+    assert prediction_logits(nn.Identity(), ('first', 'second')) == 'first'
+    assert prediction_logits(nn.Identity(), ['first', 'last']) == 'last'
