@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import nn
 
-_SIGMOID = {'AsymmetricLoss', 'BinaryCrossEntropyLoss', 'FocalLoss'}
+_BY_SETTING = {'AsymmetricLoss', 'CrossEntropyLoss', 'DiceLoss'}  # use_sigmoid
+_SIGMOID = {'BinaryCrossEntropyLoss', 'FocalLoss'}
 _SOFTMAX = {
     'BoundaryLoss',
     'HuasdorffDisstanceLoss',
@@ -32,7 +33,7 @@ def activations(losses: nn.Module | Iterable[nn.Module]) -> set[str]:
 
 def _activation(loss: Any) -> str | None:
     name = type(loss).__name__
-    if name in ('CrossEntropyLoss', 'DiceLoss'):
+    if name in _BY_SETTING:
         return 'sigmoid' if loss.use_sigmoid else 'softmax'
     if name == 'LabelSmoothLoss':
         return 'sigmoid' if loss.mode == 'multi_label' else 'softmax'

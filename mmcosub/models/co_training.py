@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmcosub.registry import SCHEMES, build
 from mmcosub.schemes import Scheme
+from mmcosub.schemes.refusals import refuse_rates, refuse_unasked
 from mmcosub.submodels import (
     FastestExact,
     Site,
@@ -65,15 +66,17 @@ class CoTraining:
             where (str): Setting that says so.
 
         Raises:
-            ValueError: If the backbone has no known block, every rate is 0, or the
-                scheme does not go with the label loss.
+            ValueError: If the backbone has no known block, every rate is 0 or one is 1
+                or more, the scheme does not go with the label loss, or part of it would
+                never be asked for.
         """
         self.scheme = scheme if isinstance(scheme, Scheme) else build(SCHEMES, scheme)
         self.scheme.fit_loss(activations, where)
         self.sites = self._find_sites()
         self.train()  # frozen stages leave the training mode here
-        self.scheme.check(self.sites)
+        self._check_sites()
         modules = dict(self.scheme.prepare(self))
+        refuse_unasked(self.scheme)
         for objective in self.scheme.objectives:
             modules.update(objective.prepare(self))
         self.extras = Extras(modules)
@@ -185,7 +188,7 @@ class CoTraining:
         """Check the model as it trains; hooks may have frozen parts of it since."""
         if are_drop_paths(self.sites):
             self.sites = [*called_drop_paths(self.backbone, inputs)]
-        self.scheme.check(self.sites)
+        self._check_sites()
         self._checked = True
         execution = self.scheme.execution
         reason = None if execution == 'auto' else inexact(self.backbone, execution)
@@ -196,6 +199,10 @@ class CoTraining:
                 "'auto' takes the fastest exact one.",
                 'current',
             )
+
+    def _check_sites(self) -> None:
+        refuse_rates(self.scheme, self.sites)  # whatever a scheme's own check is
+        self.scheme.check(self.sites)
 
     # Every iteration has its own rows: compiled, it would be compiled again each time.
     @torch.compiler.disable

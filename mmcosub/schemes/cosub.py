@@ -37,21 +37,24 @@ class Cosub(Scheme):
     saved by the shared-prefix execution alone.
 
     Args:
-        weight (float): Co-training weight :math:`w` in [0, 1]. Defaults to 0.5.
+        weight (float): Co-training weight :math:`w` in [0, 1). Defaults to 0.5.
         coupled (float): Share in [0, 1) of the branches in which both views are the
             same, rounded to whole branches. Defaults to 0, independent views.
         **kwargs: Arguments of :class:`Scheme`.
 
     Raises:
-        ValueError: If the weight is not in [0, 1] or the share not in [0, 1).
+        ValueError: If the weight or the share is not in [0, 1).
     """
 
     def __init__(
         self, weight: float = 0.5, coupled: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 <= weight <= 1:
-            raise ValueError(f'The co-training weight must be in [0, 1], not {weight}.')
+        if not 0 <= weight < 1:
+            raise ValueError(
+                f'scheme.weight must be in [0, 1), not {weight}: at 1 nothing is '
+                'learned from the labels.'
+            )
         if not 0 <= coupled < 1:
             raise ValueError(
                 f'scheme.coupled must be in [0, 1), not {coupled}: where all branches '

@@ -62,7 +62,8 @@ def test_ignored_pixels_do_not_teach():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(weight=1.5), r'\[0, 1\], not 1.5'),
+        (dict(weight=1.0), r'weight must be in \[0, 1\), not 1.0: .*from the labels'),
+        (dict(weight=float('nan')), r'weight must be in \[0, 1\), not nan'),
         (dict(coupled=1.0), r'coupled must be in \[0, 1\), not 1.0: .*the same'),
         (dict(coupled=-0.1), r'coupled must be in \[0, 1\), not -0.1'),
         (dict(coupled=float('nan')), r'coupled must be in \[0, 1\), not nan'),
