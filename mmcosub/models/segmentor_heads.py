@@ -58,6 +58,8 @@ class Head:
     @property
     def activations(self) -> set[str]:
         """By which functions it turns logits into probabilities."""
+        if self.module.out_channels == 1:
+            return {'sigmoid'}  # a softmax over one class is 1 whatever the logit
         if self.classifies_masks:
             return {'softmax'}
         return activations(self.label_loss)

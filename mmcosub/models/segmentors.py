@@ -31,13 +31,41 @@ class CoTrainingSegmentor(CoTraining):
         Args:
             scheme (dict | Scheme): The scheme or its config.
         """
-        main = next(head for head in list_heads(self) if head.main)
-        kinds = main.activations
+        heads = list_heads(self)
+        main = next(head for head in heads if head.main)
         where = f'the label loss of {type(main.module).__name__}'
         if main.module.out_channels == 1:
-            # A softmax over one class is 1 whatever the logit.
-            kinds, where = {'sigmoid'}, 'model.decode_head.out_channels=1'
-        self.init_co_training(scheme, kinds, where)
+            where = 'model.decode_head.out_channels=1'
+        self.init_co_training(scheme, main.activations, where)
+        if self.scheme.auxiliary:
+            self._refuse_other_losses(heads, 'auxiliary=False')
+
+    def heads_alike(self) -> list[str]:
+        """Names of the heads whose logits are of the same classes at every pixel.
+
+        Of the same as the main head's, which is among them.
+
+        Raises:
+            ValueError: If the scheme's soft loss does not go with one of them.
+        """
+        heads = [head for head in list_heads(self) if not head.refines_points]
+        classes = next(head for head in heads if head.main).module.out_channels
+        alike = [head for head in heads if head.module.out_channels == classes]
+        self._refuse_other_losses(alike, 'intermediate=0')
+        return [head.name for head in alike]
+
+    def _refuse_other_losses(self, heads: list[Head], instead: str) -> None:
+        """Refuse to teach heads by a soft loss that is not of their label loss."""
+        needed = self.scheme.activation
+        for head in heads:
+            kinds = head.activations
+            if kinds and needed not in kinds and not head.refines_points:
+                raise ValueError(
+                    f'{type(head.module).__name__} ({head.name}) would be taught by '
+                    f'the soft loss of the head that predicts, of a {needed}, and its '
+                    f'label loss takes its logits for those of a {"".join(kinds)}. '
+                    f'Give it a label loss of a {needed}, or set scheme.{instead}.'
+                )
 
     def pass_loss(
         self,

@@ -162,6 +162,11 @@ class Scheme(ABC):
         views = list(range(self.views))
         return [views] if self.joint else [[v] for v in views]
 
+    @property
+    def activation(self) -> str:
+        """By which function the soft loss turns logits into probabilities."""
+        return 'sigmoid' if self.soft_loss is SOFT_LOSSES['bce'] else 'softmax'
+
     def rates(self, sites: Sequence[Site], view: int = 0) -> NDArray[np.float64]:
         """Drop-path rates, of shape (L, ). A block in evaluation mode is not dropped.
 
@@ -219,7 +224,7 @@ class Scheme(ABC):
             binary = activations == {'sigmoid'}
             self.soft_loss = SOFT_LOSSES['bce' if binary else self.softmax_loss]
             return
-        needed = 'sigmoid' if self.loss == 'bce' else 'softmax'
+        needed = self.activation
         if activations and needed not in activations:
             better = 'bce' if needed == 'softmax' else self.softmax_loss
             raise ValueError(

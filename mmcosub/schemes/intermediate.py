@@ -14,8 +14,9 @@ class IntermediateConsistency(Objective):
     """The output and earlier heads teach each other, each by the mean of the others.
 
     Of the others' logits, as Song and Chai's collaborative learning does
-    (arXiv 1805.11761). In segmentation the earlier heads are the auxiliary ones; in
-    classification, light ones on the earlier stages, which learn from the label, too.
+    (arXiv 1805.11761). In segmentation the earlier heads are the auxiliary ones that
+    put out the same classes (STDC's of boundaries does not); in classification, light
+    ones on the earlier stages, which learn from the label, too.
 
     Args:
         weight (float): Weight of the objective.
@@ -27,27 +28,31 @@ class IntermediateConsistency(Objective):
         self.weight = weight
         self.temperature = temperature
         self.label_share = label_share
+        self._heads: list[str] = []
+        self._ends: list[nn.Module] = []
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
         """See :class:`Objective`: a segmentor needs an auxiliary head."""
         if not hasattr(model, 'decode_head'):
-            return {'stage_classifiers': StageClassifiers.of(model)}
-        several = isinstance(model.decode_head, nn.ModuleList)
-        if not (several or model.with_auxiliary_head):
+            self._heads, self._ends = ['head'], stage_ends(model.sites)
+            return {'stage_classifiers': StageClassifiers.of(model, self._ends)}
+        self._heads, self._ends = model.heads_alike(), []
+        if len(self._heads) < 2:
             raise ValueError(
-                'Intermediate consistency needs an auxiliary head, and the model has '
-                'none. Set model.auxiliary_head, or scheme.intermediate=0.'
+                'Intermediate consistency needs an auxiliary head, or an earlier one '
+                'of a cascade, that puts out the classes of the head that predicts at '
+                'every pixel, and the model has none. Set model.auxiliary_head, or '
+                'scheme.intermediate=0.'
             )
         return {}
 
     def taps(self, model: Any) -> list[nn.Module]:
         """See :class:`Objective`."""
-        light = 'stage_classifiers' in model.extras
-        return stage_ends(model.sites) if light else []
+        return self._ends
 
     def losses(self, done: Pass) -> dict[str, Tensor]:
         """See :class:`Objective`."""
-        logits = dict(done.logits)
+        logits = {name: z for name, z in done.logits.items() if name in self._heads}
         losses: dict[str, Tensor] = {}
         light = self._light_heads(done)
         share = 1.0
@@ -55,7 +60,7 @@ class IntermediateConsistency(Objective):
             losses['loss_stages'] = self._label_loss(done, light)
             share = 1 - self.label_share
         logits.update(light)
-        if len(logits) > 1:
+        if len(logits) > 1:  # auxiliary heads do not run where no view sees a label
             taught = self._taught(done, logits)
             losses['loss_heads'] = self.weight * done.model.scheme.ramp * share * taught
         return losses

@@ -290,6 +290,88 @@ def test_auxiliary_heads_co_train_on_request():
     assert model.loss(images, samples)['aux.loss_co_training'] > 0
 
 
+def boundary_config():
+    """With an auxiliary head of one channel, STDC's of boundaries."""
+    cfg = segmentor_config()
+    head = dict(
+        type='STDCHead',
+        in_channels=16,
+        in_index=1,
+        channels=8,
+        num_convs=1,
+        concat_input=False,
+        num_classes=2,
+        out_channels=1,
+        boundary_threshold=0.1,
+        threshold=0.3,
+        norm_cfg=dict(type='BN'),
+        align_corners=False,
+        dropout_ratio=0.0,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True),
+    )
+    cfg['auxiliary_head'] = [cfg['auxiliary_head'], head]
+    return cfg
+
+
+def binary_auxiliary_config():
+    """With an auxiliary head of the same classes, each by its own sigmoid."""
+    cfg = segmentor_config()
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    cfg['auxiliary_head']['loss_decode'] = loss
+    return cfg
+
+
+AMONG_HEADS = dict(type='Collaboration', output=0.0, intermediate=0.8)
+
+
+@pytest.mark.parametrize(
+    ('config', 'scheme', 'message'),
+    [
+        (boundary_config, dict(COSUB, auxiliary=True), r'STDCHead \(aux_1\)'),
+        (binary_auxiliary_config, dict(COSUB, auxiliary=True), r'FCNHead \(aux\)'),
+        (binary_auxiliary_config, AMONG_HEADS, r'FCNHead \(aux\)'),
+    ],
+)
+def test_heads_of_other_functions_are_not_taught(config, scheme, message):
+    instead = 'intermediate=0' if scheme is AMONG_HEADS else 'auxiliary=False'
+    with pytest.raises(
+        ValueError, match=rf'{message} .*a softmax, .* of a sigmoid.*scheme.{instead}'
+    ):
+        build(config(), scheme)
+    build(config(), COSUB)  # where they are not to be taught
+
+
+def test_heads_of_the_same_function_are_taught():
+    cfg = binary_auxiliary_config()
+    cfg['decode_head']['loss_decode'] = cfg['auxiliary_head']['loss_decode']
+    images, samples = labelled_images()
+    losses = build(cfg, dict(COSUB, auxiliary=True)).loss(images, samples)
+    assert losses['aux.loss_co_training'] > 0
+    assert build(cfg, AMONG_HEADS).loss(images, samples)['loss_heads'] > 0
+
+
+def test_heads_of_other_classes_are_left_out_of_consistency():
+    images, samples = labelled_images()
+    cfg = boundary_config()
+    model = build(cfg, dict(AMONG_HEADS, seed=7))
+    got = model.loss(images, samples)['loss_heads']
+    del model.auxiliary_head[1]
+    model.plans_drawn = 0  # the same submodel again
+    expected = model.loss(images, samples)['loss_heads']
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    assert expected > 0
+    cfg['auxiliary_head'] = cfg['auxiliary_head'][1]
+    with pytest.raises(ValueError, match=r'needs an auxiliary head.*every pixel'):
+        build(cfg, AMONG_HEADS)
+
+
+def test_refined_points_are_no_second_head(points):
+    with pytest.raises(ValueError, match=r'needs an auxiliary head.*every pixel'):
+        build(point_config(), AMONG_HEADS)
+    losses = build(cascade_config(), AMONG_HEADS).loss(*labelled_images())
+    assert losses['loss_heads'] > 0
+
+
 def test_head_without_logits_is_refused():
     cfg = cascade_config()
     model = build(cfg, COSUB)
