@@ -50,6 +50,8 @@ class StageClassifiers(nn.ModuleList):
         try:
             outputs = [_values(x) for x in _of_one_image(model.backbone, ends, size)]
         except Exception as error:  # whatever a backbone raises
+            if next(model.backbone.parameters()).is_meta:
+                raise  # work is counted without values, or else with them
             raise ValueError(
                 f'What the stages of {name} put out cannot be told, as it does not run '
                 f'on one image of {size} pixels ({error}). Set scheme.intermediate=0.'

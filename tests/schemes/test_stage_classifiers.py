@@ -88,6 +88,12 @@ def test_a_network_that_does_not_run_is_refused():
         classifiers(backbone)
 
 
+def test_without_values_the_error_is_the_backbones_own():
+    backbone = network('mmpretrain EfficientFormer, attention').to('meta')
+    with pytest.raises(RuntimeError, match='Attempting to broadcast'):
+        classifiers(backbone)
+
+
 def test_stages_that_put_out_nothing_are_refused():
     class Parts(nn.Module):
         def __init__(self):
