@@ -15,10 +15,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from mmcosub.checkpoints import (
-    detect_format,
     load_backbone,
     load_to_train,
-    plain_name,
     read_checkpoint,
 )
 from mmcosub.datasets.guard import BadSamples
@@ -151,13 +149,12 @@ class CoTrainingRunner(LastingRunner):
     def _init_model_weights(self) -> None:
         """Initialise, with a pretrained backbone carried over rather than loaded.
 
-        Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)`` and the
-        architecture is known, MMEngine's silent loading is replaced by ours.
+        Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)``,
+        MMEngine's loading of whatever fits is replaced by ours.
         """
         backbone: Any = getattr(unwrapped(self.model), 'backbone', None)
         init: Any = getattr(backbone, 'init_cfg', None)
-        known = is_pretrained(init) and detect_format(map(plain_name, _names(backbone)))
-        if not known:
+        if not is_pretrained(init):
             super()._init_model_weights()
             return
         backbone.init_cfg = None
@@ -243,10 +240,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def is_pretrained(init_cfg: Any) -> bool:
     """Whether an ``init_cfg`` is MMEngine's for loading a checkpoint."""
     return type_name(init_cfg) in ('Pretrained', 'PretrainedInit')
-
-
-def _names(module: nn.Module) -> list[str]:
-    return list(module.state_dict())
 
 
 def lean_wrapper(model_wrapper_cfg: dict) -> dict:

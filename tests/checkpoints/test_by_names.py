@@ -1,0 +1,67 @@
+"""Into backbones of no known format."""
+
+import warnings
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from mmcosub.checkpoints import load_backbone
+
+
+def mscan(seed):
+    init_default_scope('mmseg')
+    torch.manual_seed(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return MODELS.build(
+            dict(
+                type='MSCAN',
+                embed_dims=[8, 8, 8, 8],
+                depths=[1, 1, 1, 1],
+                mlp_ratios=[2, 2, 2, 2],
+                norm_cfg=dict(type='BN'),
+            )
+        )
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.backbone.', 'model.'])
+def test_names_decide(prefix, tmp_path):
+    source, backbone = mscan(0), mscan(1)
+    state = {prefix + name: value for name, value in source.state_dict().items()}
+    torch.save(
+        dict(state_dict={**state, 'decode_head.w': torch.ones(1)}), tmp_path / 'a'
+    )
+    report = load_backbone(backbone, str(tmp_path / 'a'))
+    assert report.match == 1
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, source.state_dict()[name])
+
+
+def test_one_of_several(tmp_path):
+    source, backbone = mscan(0), mscan(1)
+    state = {f'backbone.{k}': v for k, v in mscan(2).state_dict().items()}
+    state |= {f'momentum.{k}': v for k, v in source.state_dict().items()}
+    torch.save(state, tmp_path / 'a.pth')
+    load_backbone(backbone, str(tmp_path / 'a.pth'), prefix='momentum')
+    assert torch.equal(
+        backbone.patch_embed1.proj[0].weight, source.patch_embed1.proj[0].weight
+    )
+
+
+def test_what_hardly_matches_is_refused_and_nothing_is_changed(tmp_path):
+    source, backbone = mscan(0), mscan(1)
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    state = source.state_dict()
+    part = dict(list(state.items())[: len(state) // 4])
+    torch.save(part, tmp_path / 'a.pth')
+    with pytest.raises(
+        ValueError, match=r'less than 50%. The formats of MSCAN are not'
+    ):
+        load_backbone(backbone, str(tmp_path / 'a.pth'))
+    assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+    report = load_backbone(backbone, str(tmp_path / 'a.pth'), min_match=0.1)
+    assert 0.1 < report.match < 0.5
+    name = next(iter(part))
+    assert torch.equal(backbone.state_dict()[name], part[name])
