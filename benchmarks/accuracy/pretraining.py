@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from networks import classifier
+from scene_models import classifier
 from scenes import HELD_OUT, SceneData
 from settings import SceneRun
 from steps import class_samples, steps

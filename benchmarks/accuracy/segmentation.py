@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from measures import calibration_error, fitted_temperature
-from networks import CLASSES, segmentor
 from pretraining import load, pretrain
+from scene_models import CLASSES, segmentor
 from scenes import COUNTS, SceneData, Scenes
 from settings import TEST_SEEDS, SceneRun
 from steps import map_samples, steps

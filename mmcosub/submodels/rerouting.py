@@ -100,7 +100,8 @@ class Rerouting:
         """
         if torch.is_grad_enabled() or not self._with_gradients:
             return
-        if any(p.requires_grad for p in block.parameters()):
+        # One that predicts does without gradients of its own accord.
+        if block.training and any(p.requires_grad for p in block.parameters()):
             raise ValueError(
                 f'{name!r} runs without gradients: the backbone recomputes it in a way '
                 'that mmcosub does not see, and its submodels would be others then. '

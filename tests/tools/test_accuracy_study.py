@@ -314,14 +314,14 @@ def test_the_fitted_temperature_is_that_of_the_labels(shape):
 
 @pytest.mark.parametrize('network', ['swin', 'vit'])
 def test_larger_networks_are_as_wide_as_they_say(network):
-    import networks
+    import scene_models
     from mmengine.registry import DefaultScope
 
     run = replace(
         SceneRun('x', 0, network), **scene_stages.NETWORKS[f'larger {network}']
     )
     with DefaultScope.overwrite_default_scope('mmseg'):
-        model = networks.segmentor(run)
+        model = scene_models.segmentor(run)
     features = model.extract_feat(torch.zeros(1, 3, run.size, run.size))
     wide = [96, 192, 384] if network == 'swin' else [384] * 3
     assert [x.shape[1] for x in features] == wide
