@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
+from choices import COSUB
 from settings import SceneRun
 from torch import nn
 
-COSUB = dict(type='Cosub', weight=0.5)
 CLASSES = 11
 STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 

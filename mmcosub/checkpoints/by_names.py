@@ -14,7 +14,6 @@ def load_by_names(
     filename: str,
     weights: State,
     min_match: float | None = None,
-    prefix: str | None = None,
 ) -> CarryOver:
     """Load the weights that have a backbone's names, behind the prefix that fits best.
 
@@ -25,8 +24,6 @@ def load_by_names(
         min_match (float, optional): Share of the backbone's weights in [0, 1] that
             must get a value. Defaults to None: 0.5, as pretrained networks lack parts
             of some segmentation backbones.
-        prefix (str, optional): What the names begin with. Defaults to None: that is
-            found out.
 
     Returns:
         CarryOver: What became of the weights.
@@ -36,10 +33,9 @@ def load_by_names(
     """
     min_match = 0.5 if min_match is None else min_match
     own, kind = backbone.state_dict(), type(backbone).__name__
-    prefixes = _PREFIXES if prefix is None else (prefix.rstrip('.') + '.',)
     parts = [
         {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
-        for start in prefixes
+        for start in _PREFIXES
     ]
     state = max(parts, key=lambda part: len(own.keys() & part.keys()))
     report = CarryOver(filename, 'by names', kind)

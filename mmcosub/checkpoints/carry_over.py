@@ -74,11 +74,13 @@ def load_backbone(
         check_min_match(min_match)
     checkpoint = read_checkpoint(filename, trust=trust)
     weights = state_dict(checkpoint)
+    if prefix:
+        weights = _under(prefix, weights, filename)
     target = detect_format(map(plain_name, backbone.state_dict()))
     if target is None:
-        return load_by_names(backbone, filename, weights, min_match, prefix)
+        return load_by_names(backbone, filename, weights, min_match)
     min_match = 0.9 if min_match is None else min_match
-    given = _under(prefix, weights, filename) if prefix else backbone_weights(weights)
+    given = backbone_weights(weights)
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
     source, kind = detect_format(given), type(backbone).__name__
@@ -126,14 +128,10 @@ def check_min_match(share: Any) -> None:
 
 
 def _under(prefix: str, weights: State, filename: str) -> State:
-    """Weights whose names begin with a prefix, by their plain names."""
+    """Weights whose names begin with a prefix, without it."""
     # MMEngine's prefixes end with a dot or not; `module.` is off the names already.
     start = re.sub(r'^module\.', '', prefix.rstrip('.') + '.')
-    part = {
-        plain_name(name.removeprefix(start)): value
-        for name, value in weights.items()
-        if name.startswith(start)
-    }
+    part = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
     if not part:
         there = sorted({name.partition('.')[0] for name in weights})
         raise ValueError(

@@ -1,6 +1,7 @@
 """Formats of SegFormer's MiT. mmpretrain has none, so mmseg's names are ours here."""
 
 import re
+from functools import partial
 
 import torch
 
@@ -29,25 +30,18 @@ def _to_ours(state: State) -> State:
     return ours
 
 
-def _apart(name: str, value: torch.Tensor, parts: dict[str, int]) -> State:
-    match = _JOINED.fullmatch(name)
-    if not match:
-        return {name: value.flatten(1) if _POINTWISE.fullmatch(name) else value}
-    sizes = [count * len(value) // 3 for count in parts.values()]
-    return {
-        f'{match[1]}{part}.{match[2]}': rows
-        for part, rows in zip(parts, value.split(sizes), strict=True)
-    }
-
-
-def _to_official(state: State) -> State:
-    parts = {'q': 1, 'kv': 2}
-    return {k: v for n, x in state.items() for k, v in _apart(n, x, parts).items()}
-
-
-def _to_transformers(state: State) -> State:
-    parts = {'q': 1, 'k': 1, 'v': 1}
-    return {k: v for n, x in state.items() for k, v in _apart(n, x, parts).items()}
+def _from_ours(state: State, parts: dict[str, int]) -> State:
+    """The projection apart, by the names of its parts and how many thirds they have."""
+    theirs: State = {}
+    for name, value in state.items():
+        match = _JOINED.fullmatch(name)
+        if match:
+            sizes = [thirds * len(value) // 3 for thirds in parts.values()]
+            for part, rows in zip(parts, value.split(sizes), strict=True):
+                theirs[f'{match[1]}{part}.{match[2]}'] = rows
+        else:
+            theirs[name] = value.flatten(1) if _POINTWISE.fullmatch(name) else value
+    return theirs
 
 
 register_format(
@@ -84,7 +78,7 @@ register_format(
             )
         ],
         to_ours=_to_ours,
-        from_ours=_to_official,
+        from_ours=partial(_from_ours, parts={'q': 1, 'kv': 2}),
     )
 )
 
@@ -121,6 +115,6 @@ register_format(
             ),
         ],
         to_ours=_to_ours,
-        from_ours=_to_transformers,
+        from_ours=partial(_from_ours, parts={'q': 1, 'k': 1, 'v': 1}),
     )
 )

@@ -6,10 +6,9 @@ Shapes: ``R`` rows, ``C`` channels, ``N`` tokens, ``H, W`` of a map.
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from mmcosub.submodels import Site
+from mmcosub.submodels import Site, evaluating
 
 
 class StageClassifiers(nn.ModuleList):
@@ -118,7 +117,6 @@ def _channels_first(shape: tuple[int, ...], image: tuple[int, int]) -> bool | No
     return None if first and last else first
 
 
-@torch.no_grad()
 def _of_one_image(
     backbone: nn.Module, blocks: Sequence[nn.Module], size: tuple[int, int]
 ) -> list[Any]:
@@ -131,15 +129,11 @@ def _of_one_image(
     convolutions = (m for m in backbone.modules() if isinstance(m, nn.Conv2d))
     channels = getattr(next(convolutions, None), 'in_channels', 3)
     weight = next(backbone.parameters())
-    modes = {module: module.training for module in backbone.modules()}
     handles = [block.register_forward_hook(collect) for block in blocks]
     try:
-        for module in modes:
-            module.training = False  # so that BatchNorm statistics stay as they are
-        backbone(weight.new_zeros(1, channels, *size))
+        with evaluating(backbone):  # BatchNorm statistics stay as they are
+            backbone(weight.new_zeros(1, channels, *size))
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         for handle in handles:
             handle.remove()
     return outputs

@@ -18,6 +18,7 @@ from .drop_paths import (
     find_drop_paths,
     find_sites,
 )
+from .evaluating import evaluating
 from .exactness import (
     EXECUTIONS,
     FastestExact,
@@ -49,6 +50,7 @@ __all__ = [
     'are_drop_paths',
     'called_drop_paths',
     'compiled_sites',
+    'evaluating',
     'fastest_exact',
     'find_branches',
     'find_drop_paths',

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .branches import Branch, Site, UnknownBlockError, find_branches, is_drop_path
+from .evaluating import evaluating
 from .rerouting import Rerouting
 from .rows import scaled
 
@@ -97,17 +97,12 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
     def note(module: nn.Module, args: Any) -> None:
         called.append((names[module], module))
 
-    modes = {module: module.training for module in backbone.modules()}
     handles = [module.register_forward_pre_hook(note) for module in names]
     try:
-        for module in modes:
-            module.training = False
         again = Rerouting(backbone, {}, nullcontext, None)
-        with torch.no_grad(), again.entered():
+        with evaluating(backbone), again.entered():
             backbone(images[:1])
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         for handle in handles:
             handle.remove()
     if not called:

@@ -48,6 +48,8 @@ def test_one_of_several(tmp_path):
     assert torch.equal(
         backbone.patch_embed1.proj[0].weight, source.patch_embed1.proj[0].weight
     )
+    with pytest.raises(ValueError, match=r"prefix='mom'.* begin with backbone, mome"):
+        load_backbone(backbone, str(tmp_path / 'a.pth'), prefix='mom')
 
 
 def test_what_hardly_matches_is_refused_and_nothing_is_changed(tmp_path):

@@ -226,16 +226,21 @@ def test_recomputation_meets_the_plan(way):
     assert_equal(*grads)
 
 
+def unknown_segmentor():
+    cfg = segmentor_config()
+    cfg['backbone'] = dict(type='mmcosub.UnknownNetwork')
+    cfg['decode_head']['in_channels'] = [8, 8]
+    cfg['auxiliary_head']['in_channels'] = 8
+    return cfg
+
+
 def test_blocks_without_a_drop_path_are_named(monkeypatch):
     said = []
     monkeypatch.setattr(
         'mmcosub.models.co_training.print_log', lambda text, _: said.append(text)
     )
     init_default_scope('mmseg')
-    cfg = segmentor_config()
-    cfg['backbone'] = dict(type='mmcosub.UnknownNetwork')
-    cfg['decode_head']['in_channels'] = [8, 8]
-    cfg['auxiliary_head']['in_channels'] = 8
+    cfg = unknown_segmentor()
     model = MODELS.build(co_trained_model(cfg, dict(type='AugPath')))
     assert len(said) == 1  # about blocks that are not known
     model.backbone.blocks[0].drop = nn.Identity()  # as timm builds it for a rate of 0
@@ -250,10 +255,7 @@ def test_auto_takes_it_where_blocks_are_unknown(monkeypatch):
         'mmcosub.models.co_training.print_log', lambda text, _: said.append(text)
     )
     init_default_scope('mmseg')
-    cfg = segmentor_config()
-    cfg['backbone'] = dict(type='mmcosub.UnknownNetwork')
-    cfg['decode_head']['in_channels'] = [8, 8]
-    cfg['auxiliary_head']['in_channels'] = 8
+    cfg = unknown_segmentor()
     stock = MODELS.build(copy.deepcopy(cfg))
     model = MODELS.build(co_trained_model(cfg, dict(type='Cosub')))
     assert len(said) == 1
@@ -271,10 +273,7 @@ def test_auto_takes_it_where_blocks_are_unknown(monkeypatch):
 )
 def test_other_schemes(scheme):
     init_default_scope('mmseg')
-    cfg = segmentor_config()
-    cfg['backbone'] = dict(type='mmcosub.UnknownNetwork')
-    cfg['decode_head']['in_channels'] = [8, 8]
-    cfg['auxiliary_head']['in_channels'] = 8
+    cfg = unknown_segmentor()
     model = MODELS.build(co_trained_model(cfg, dict(type=scheme)))
     inputs, samples = labelled_images(size=(64, 64))
     total, _ = model.parse_losses(model.loss(inputs, samples))

@@ -73,15 +73,6 @@ def test_bad_archives(tmp_path, archive, capsys):
     assert not list(tmp_path.rglob('evil.txt'))
 
 
-def test_no_folder_can_be_made(tmp_path, capsys):
-    (tmp_path / 'file').touch()
-    with pytest.raises(SystemExit) as exit_:
-        tool.main(['--out', str(tmp_path / 'file' / 'x')])
-    assert exit_.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith('file/x: Not a directory')
-
-
 @pytest.fixture
 def server(archive):
     """A server of the archive that honours ranges; yields its URL and what it saw."""

@@ -85,15 +85,6 @@ def test_a_folder_of_something_else_is_left_alone(make, tmp_path, capsys):
     assert 'is not empty' in capsys.readouterr().err
 
 
-def test_no_folder_can_be_made(tmp_path, capsys):
-    (tmp_path / 'file').touch()
-    with pytest.raises(SystemExit) as exit_:
-        tool.main(['--out', str(tmp_path / 'file' / 'x')])
-    assert exit_.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith('file/x: Not a directory')
-
-
 @pytest.mark.parametrize('option', ['--size', '--copies', '--seed'])
 def test_bad_arguments(make, capsys, option):
     with pytest.raises(SystemExit):
