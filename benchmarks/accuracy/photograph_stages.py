@@ -10,6 +10,7 @@ EXPLORING = (100, 101, 102)
 SEEDS = range(10)
 LEARNING_RATES = (1e-3, 2e-3)
 RATES = (0.05, 0.1, 0.2)
+WEIGHT_DECAYS = (0.05, 0.2, 0.8)
 FEW, LONGER, MORE, ALL = 'few', 'longer', 'more', 'all'
 REGIMES: dict[str, dict] = {
     FEW: {},
@@ -108,3 +109,17 @@ def variants(records: Records) -> list[Run]:
     runs += [replace(run, rate=0.3) for run in runs[:2]]
     runs += [replace(cosub, ramp=0.5), replace(cosub, loss='bce')]
     return over_seeds('variants', runs, EXPLORING)
+
+
+def weight_decays(records: Records) -> list[Run]:
+    """Plain training and cosub at higher weight decays, on the validation split.
+
+    Args:
+        records (Records): Results of earlier stages.
+    """
+    methods = [
+        replace(chosen(records, scheme), weight_decay=weight_decay)
+        for scheme in (PLAIN, COSUB)
+        for weight_decay in WEIGHT_DECAYS
+    ]
+    return over_seeds('weight decays', methods, EXPLORING)

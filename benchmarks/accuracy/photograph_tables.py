@@ -1,9 +1,10 @@
 """The tables of photographs."""
 
-from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from choices import COSUB, PLAIN, UNTAUGHT
 from curves import Shown
 from intervals import (
     PROBABILITIES,
@@ -15,8 +16,17 @@ from intervals import (
     rows_of,
     scaled,
 )
+from photograph_results import Results, compared, grouped, name_of, runs_of
+from photograph_stages import (
+    FEW,
+    REGIMES,
+    chosen,
+    learning_rates,
+    rates,
+    variants,
+    weight_decays,
+)
 from records import Records
-from settings import TEST_SEEDS, Run
 
 SCORES: Digits = (('accuracy', 2), *PROBABILITIES)
 TITLES = dict(accuracy='accuracy, %', nll='NLL', ece='calibration error, %')
@@ -24,67 +34,9 @@ CURVES: tuple[Shown, ...] = (
     ('accuracy', 'accuracy on validation images, %', (65, None)),
     ('nll', 'negative log-likelihood there', (None, 0.9)),
 )
-BASE = 'plain, no drop path'
-NO_TEACHING = 'two views, drop path 0.05, no teaching'
-
-# By how much cosub's and other schemes' settings differ from the default, in words.
-SCHEMES = {
-    'Cosub': 'cosub',
-    'AugPath': 'AugPath',
-    'AugDrop': 'AugDrop',
-    'AugMask': 'AugMask',
-    'StochasticDepth': 'stochastic depth',
-}
 
 
-def name_of(run: Run) -> str:
-    """What a run is called in tables.
-
-    Args:
-        run (Run): The run, of any seed.
-    """
-    if not run.scheme:
-        name = f'plain, drop path {run.rate:g}' if run.rate else 'plain, no drop path'
-    elif run.scheme == dict(type='Cosub', weight=0.0):
-        name = f'two views, drop path {run.rate:g}, no teaching'
-    else:
-        name = f'{SCHEMES[run.scheme["type"]]}, drop path {run.rate:g}'
-        more = {k: v for k, v in run.scheme.items() if k != 'type'}
-        if more != dict(weight=0.5):
-            name += ''.join(f', {k} {v:g}' for k, v in more.items())
-    start = Run('', 0)
-    if run.repeats > 1:
-        name += ', each image twice'
-    for field in (
-        'images',
-        'iterations',
-        'lr',
-        'weight_decay',
-        'loss',
-        'width',
-        'ramp',
-    ):
-        value = getattr(run, field)
-        if value != getattr(start, field):
-            name += f', {field.replace("_", " ")} {value}'
-    return name
-
-
-def grouped(records: Records, test: bool) -> dict[str, dict[int, dict]]:
-    """Results by name and seed.
-
-    Args:
-        records (Records): All results.
-        test (bool): Whether those of the comparison, else those that chose settings.
-    """
-    groups: dict[str, dict[int, dict]] = defaultdict(dict)
-    for key, run in records.runs.items():
-        if isinstance(run, Run) and (run.seed < TEST_SEEDS) == test:
-            groups[name_of(run)][run.seed] = records.results[key]
-    return dict(groups)
-
-
-def tuning(groups: dict[str, dict[int, dict]]) -> str:
+def tuning(groups: Results) -> str:
     """Validation scores of the runs that chose settings."""
     rows = [
         [
@@ -103,23 +55,24 @@ def tuning(groups: dict[str, dict[int, dict]]) -> str:
 
 
 def comparison(
-    groups: dict[str, dict[int, dict]], base: str, shown: Digits = SCORES
+    groups: Results, base: str, shown: Digits = SCORES, split: str = 'test'
 ) -> str:
-    """Scores on the test split, and their differences from those of one training.
+    """Scores, and their differences from those of one training.
 
     Args:
-        groups (dict[str, dict[int, dict]]): Results by name and seed.
+        groups (Results): Results by name and seed.
         base (str): Name of the one that all are compared with.
         shown (Sequence[tuple[str, int]]): Which scores. Defaults to all.
+        split (str): Of which split. Defaults to 'test'.
     """
     rows = []
     for name, results in groups.items():
         scores = [
-            cell([r['test'][key] for r in results.values()], digits)
+            cell([r[split][key] for r in results.values()], digits)
             for key, digits in shown
         ]
         over = [
-            cell(gain(results, groups[base], lambda r, k=key: r['test'][k]), d, True)
+            cell(gain(results, groups[base], lambda r, k=key: r[split][k]), d, True)
             for key, d in shown
         ]
         if name == base:
@@ -130,7 +83,7 @@ def comparison(
     return rows_of(('training', 'seeds', *titles, *changes), rows)
 
 
-def averages(groups: dict[str, dict[int, dict]]) -> str:
+def averages(groups: Results) -> str:
     """What an average of the weights (EMA) changes, on the test split."""
     rows = [
         [
@@ -149,7 +102,7 @@ def averages(groups: dict[str, dict[int, dict]]) -> str:
     return rows_of(('training', 'accuracy', 'NLL', 'calibration error'), rows)
 
 
-def causes(groups: dict[str, dict[int, dict]]) -> str:
+def causes(groups: Results) -> str:
     """Training against validation, what the views did, and accuracy of submodels."""
     rows = []
     for name, results in groups.items():
@@ -186,14 +139,43 @@ def tables(records: Records) -> dict[str, str]:
     Args:
         records (Records): Results.
     """
-    choices = {'choices': tuning(grouped(records, test=False))}
-    compared = grouped(records, test=True)
-    if not {BASE, NO_TEACHING} <= {*compared}:
-        return choices
-    return choices | {
-        'comparison': comparison(compared, BASE),
-        'over two views': comparison(compared, NO_TEACHING),
-        'averages': averages(compared),
-        'scaled': comparison(scaled(compared), BASE, PROBABILITIES),
-        'causes': causes(compared),
+    tuned = grouped(records, runs_of(records, learning_rates, rates))
+    found = {'choices': tuning(tuned)}
+    for regime in REGIMES:
+        found |= _of_regime(records, regime)
+    for name, stage, scheme in (
+        ('variants', variants, COSUB),
+        ('weight decays', weight_decays, PLAIN),
+    ):
+        results = grouped(records, runs_of(records, stage))
+        if results:
+            base = name_of(chosen(records, scheme))
+            found[name] = comparison(results, base, split='validation')
+    return found
+
+
+def _of_regime(records: Records, regime: str) -> dict[str, str]:
+    results = compared(records, regime)
+    if not results:
+        return {}
+    cosub = chosen(records, COSUB, regime)
+    bases = {
+        'comparison': chosen(records, PLAIN, regime),
+        'over two views': replace(cosub, scheme=UNTAUGHT),
     }
+    named = {title: name_of(run, regime) for title, run in bases.items()}
+    found = {
+        title: comparison(results, name)
+        for title, name in named.items()
+        if name in results
+    }
+    found['averages'] = averages(results)
+    found['causes'] = causes(results)
+    tempered = scaled(results)
+    if named['comparison'] in tempered:
+        found['scaled'] = comparison(tempered, named['comparison'], PROBABILITIES)
+    if regime == FEW:
+        return found
+    stage = partial(rates, regime=regime)
+    found['choices'] = tuning(grouped(records, runs_of(records, stage), regime))
+    return {f'{regime}, {name}': table for name, table in found.items()}

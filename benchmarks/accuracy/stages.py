@@ -12,6 +12,7 @@ from photograph_stages import (
     main,
     rates,
     variants,
+    weight_decays,
 )
 from records import Records
 from scene_stages import (
@@ -38,6 +39,7 @@ STAGES: dict[str, Callable[[Records], list]] = {
     'scene schemes, swin': partial(scene_schemes, network='swin'),
     'controls': controls,
     'variants': variants,
+    'weight decays': weight_decays,
 }
 """In the order of their worth, as far as one does not need another."""
 for _regime in (LONGER, MORE, ALL):

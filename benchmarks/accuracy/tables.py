@@ -9,6 +9,7 @@ import argparse
 import re
 from pathlib import Path
 
+import photograph_results
 import photograph_tables
 import scene_tables
 from curves import draw
@@ -59,8 +60,8 @@ def draw_all(records: Records, folder: Path) -> None:
         records (Records): Results.
         folder (Path): Where to write the pictures.
     """
-    groups = photograph_tables.grouped(records, test=True)
-    draw(groups, photograph_tables.CURVES, folder / 'accuracy.png')
+    shown = photograph_results.compared(records)
+    draw(shown, photograph_tables.CURVES, folder / 'accuracy.png')
     for network in NETWORKS:
         if not scene_tables.tables(records, network):
             continue

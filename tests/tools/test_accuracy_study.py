@@ -11,6 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks' / 'accuracy'))
 import choices
 import intervals
+import photograph_results
 import photograph_stages
 import photograph_tables
 import scene_stages
@@ -183,7 +184,7 @@ def test_report_pairs_seeds(tmp_path):
     for seed, (plain, other) in enumerate([(80.0, 81.0), (70.0, 71.0), (60.0, 61.0)]):
         records.add(Run('main', seed), result(plain))
         records.add(replace(cosub, seed=seed), result(other))
-    groups = photograph_tables.grouped(records, test=True)
+    groups = photograph_results.grouped(records, records.runs.values())
     table = photograph_tables.comparison(groups, 'plain, no drop path')
     line = next(line for line in table.splitlines() if 'cosub' in line)
     assert '| **+1.00 ± 0.00** |' in line
