@@ -11,6 +11,7 @@ from pathlib import Path
 
 import photograph_results
 import photograph_tables
+import scene_results
 import scene_tables
 from curves import draw
 from records import Records
@@ -65,7 +66,7 @@ def draw_all(records: Records, folder: Path) -> None:
     for network in NETWORKS:
         if not scene_tables.tables(records, network):
             continue
-        cells = scene_tables.compared(records, network)
+        cells = scene_results.compared(records, network)
         shown = {f'{a}, {b}': cells[a, b] for a, b in scene_tables.DRAWN if cells[a, b]}
         name = f'accuracy-scenes-{network.replace(" ", "-")}.png'
         draw(shown, scene_tables.CURVES, folder / name)
