@@ -1,7 +1,6 @@
 """Checks of a segmentation dataset before training starts."""
 
 import inspect
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ import numpy as np
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
+from .classes import check_class_count
 from .label_maps import check_depth, check_size, label_values_out_of_range
+from .listing import check_files, check_found
 from .opening import opened
 
 _ORIENTATION = 0x0112  # of EXIF: from 5 on, height and width change places
@@ -41,8 +42,8 @@ def check_segmentation_data(
     for dataset in _datasets(config):
         setting = 'num_classes of model.decode_head (and auxiliary_head)'
         check_class_count(dataset, num_classes, setting)
-        _check_listing(dataset)
-        _check_files(dataset)
+        check_found(dataset)
+        check_files(dataset)
         _check_labels(dataset, num_classes, ignore_index, samples)
 
 
@@ -59,7 +60,7 @@ def check_listing(config: dict) -> None:
         ValueError: If the dataset is empty, or its list has blank lines.
     """
     for dataset in _datasets(config):
-        _check_listing(dataset)
+        check_found(dataset)
 
 
 def _datasets(config: dict) -> Iterator[BaseSegDataset]:
@@ -103,151 +104,6 @@ def _build(config: dict) -> BaseSegDataset | None:
                     'data_prefix and ann_file, or prepare the data (docs/data.md).'
                 ) from None
         raise
-
-
-def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
-    """Refuse a dataset with another number of classes than the model's.
-
-    Args:
-        dataset (BaseDataset): The dataset; one that names no classes passes.
-        num_classes (int): Number of classes of the model.
-        setting (str): Where the config sets it, for the message.
-
-    Raises:
-        ValueError: If the numbers differ.
-    """
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    if classes is not None and len(classes) != num_classes:
-        raise ValueError(
-            f'{type(dataset).__name__} has {len(classes)} classes, but the model '
-            f'{num_classes}. Set {setting} to {len(classes)}, or mend the data.'
-        )
-
-
-def check_class_names(training: Any, validation: Any) -> None:
-    """Refuse data whose classes are others in validation than in training.
-
-    Args:
-        training (BaseDataset): Dataset to train on; one that names no classes passes.
-        validation (BaseDataset): Dataset to validate on.
-
-    Raises:
-        ValueError: If names or their order differ.
-    """
-    names = [
-        (getattr(dataset, 'metainfo', None) or {}).get('classes')
-        for dataset in (training, validation)
-    ]
-    before, after = (None if each is None else [*map(str, each)] for each in names)
-    if before is None or after is None or before == after:
-        return
-    only = [sorted({*a} - {*b})[:4] for a, b in ((before, after), (after, before))]
-    raise ValueError(
-        'Training and validation have other classes, so the accuracy would mean '
-        f'nothing: only in training {only[0]}, only in validation {only[1]}'
-        + ('.' if any(only) else ', but they are in another order.')
-        + ' Give the class folders the same names, an empty one where there is no '
-        'image, or set classes in both datasets.'
-    )
-
-
-def check_list(path: str) -> None:
-    """Refuse a list of samples with blank lines, which would be samples without name.
-
-    Args:
-        path (str): Text file with one sample in a line. One that is not there, or of
-            another kind, passes.
-
-    Raises:
-        ValueError: If a line is blank.
-    """
-    if not path.endswith('.txt') or not Path(path).is_file():
-        return
-    lines = Path(path).read_text().split('\n')
-    if lines and not lines[-1]:
-        lines.pop()  # after the last line's end
-    blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
-    if blank:
-        raise ValueError(
-            f'{path} has blank lines: line {", ".join(map(str, blank[:5]))}. Take them '
-            'out.'
-        )
-
-
-def check_links(folder: str) -> None:
-    """Refuse links to a folder that they are in: the search would go round.
-
-    Args:
-        folder (str): Folder of images.
-
-    Raises:
-        ValueError: If there is such a link.
-    """
-    for parent, inner, _ in os.walk(folder):
-        for name in inner:
-            path = os.path.join(parent, name)
-            if os.path.islink(path):
-                target, here = os.path.realpath(path), os.path.realpath(parent)
-                if os.path.commonpath([target, here]) == target:
-                    raise ValueError(
-                        f'{path} is a link to a folder that it is in, so the same '
-                        'images would be found again and again. Delete the link.'
-                    )
-
-
-def _check_folders(dataset: BaseSegDataset) -> None:
-    listed = dataset.ann_file
-    if listed and not Path(listed).exists():
-        raise FileNotFoundError(
-            f'There is no ann_file {listed}. Mend its name, or leave ann_file out to '
-            'take every image of the folder.'
-        )
-    for what, suffix in (
-        ('img_path', dataset.img_suffix),
-        ('seg_map_path', dataset.seg_map_suffix),
-    ):
-        folder = dataset.data_prefix.get(what)
-        if not folder:
-            continue
-        mend = (
-            f'Set data_root (now {dataset.data_root!r}) and data_prefix.{what}, or '
-            'prepare the data (docs/data.md).'
-        )
-        if not Path(folder).is_dir():
-            raise FileNotFoundError(f'There is no folder {folder}. {mend}')
-        check_links(folder)
-        # Into links, as mmseg looks. Path.rglob follows none.
-        files = (names for _, _, names in os.walk(folder, followlinks=True))
-        if not any(name.endswith(suffix) for names in files for name in names):
-            raise FileNotFoundError(f'{folder} has no file *{suffix}. {mend}')
-
-
-def _check_listing(dataset: BaseSegDataset) -> None:
-    if dataset.ann_file:
-        check_list(dataset.ann_file)
-    _check_folders(dataset)
-    dataset.serialize_data = False  # it cannot serialize an empty list
-    dataset.full_init()
-    if len(dataset) == 0:
-        where = dataset.ann_file or dataset.data_prefix.get('img_path')
-        raise ValueError(
-            f'{type(dataset).__name__} is empty: {where} names no image, or `indices` '
-            'leaves none.'
-        )
-
-
-def _check_files(dataset: BaseSegDataset) -> None:
-    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    # Images that were found in the folder are there; those of a list may not be.
-    kinds = [('img_path', 'image')] if dataset.ann_file else []
-    for key, what in (*kinds, ('seg_map_path', 'label')):
-        paths = (info.get(key) for info in infos)
-        missing = [path for path in paths if path and not Path(path).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f'{len(missing)} of {len(dataset)} samples have no {what}; the first '
-                f'to be missing is {missing[0]}. Add the files or take the samples out.'
-            )
 
 
 def _check_labels(

@@ -11,12 +11,8 @@ from torch import nn
 
 import mmcosub.datasets
 from mmcosub.datasets import BadSamples
-from mmcosub.datasets.checks import (
-    check_class_count,
-    check_class_names,
-    check_links,
-    check_list,
-)
+from mmcosub.datasets.classes import check_class_count, check_class_names
+from mmcosub.datasets.listing import check_links, check_list
 
 
 def check_data(

@@ -1,12 +1,13 @@
 """The methods: which submodels there are and who teaches whom."""
 
 from .augsub import AugDrop, AugMask, AugPath, AugSub
-from .base import Scheme, Teaching
+from .base import Scheme
 from .collaboration import Collaboration
 from .cosub import Cosub
 from .group_knowledge import DepthScheme, GroupKnowledge, Stimulative
 from .objective import Objective, Pass
 from .stochastic_depth import StochasticDepth
+from .teaching import Teaching
 
 __all__ = [
     'AugDrop',

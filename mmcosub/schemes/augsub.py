@@ -18,8 +18,9 @@ from mmcosub.submodels.masking import (
     masking_kind,
 )
 
-from .base import Context, Scheme, Teaching, refuse_frozen
+from .base import Context, Scheme, refuse_frozen
 from .mask_token import MaskToken
+from .teaching import Teaching
 
 MAIN, SUB = 0, 1
 

@@ -4,9 +4,8 @@ Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``*`` positions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,35 +19,9 @@ from mmcosub.registry import SAMPLERS, build
 from mmcosub.submodels import EXECUTIONS, Plan, Site, spread_rates
 
 from .objective import Objective
+from .teaching import Teaching
 
 Context = Callable[[], AbstractContextManager]
-
-
-@dataclass(frozen=True)
-class Teaching:
-    """One view's prediction as another's target.
-
-    Args:
-        teacher (int | Mapping[int, float]): View whose logits become the target, or the
-            share of each of several views in it. No gradient flows there.
-        student (int): View that learns.
-        weight (float): Factor of the soft loss.
-    """
-
-    teacher: int | Mapping[int, float]
-    student: int
-    weight: float
-
-    def target(self, logits: Sequence[Tensor]) -> Tensor:
-        """The logits to learn from.
-
-        Args:
-            logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *).
-        """
-        if isinstance(self.teacher, int):
-            return logits[self.teacher].detach()
-        parts = [share * logits[v].detach() for v, share in self.teacher.items()]
-        return torch.stack(parts).sum(dim=0)
 
 
 class Scheme(ABC):

@@ -6,10 +6,11 @@ from typing import Any
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Site
 
-from .base import Scheme, Teaching, refuse_frozen
+from .base import Scheme, refuse_frozen
 from .intermediate import IntermediateConsistency
 from .objective import Objective
 from .redundancy import KernelRedundancy, RepresentationRedundancy
+from .teaching import Teaching
 
 
 @SCHEMES.register_module()

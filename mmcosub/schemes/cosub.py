@@ -11,7 +11,8 @@ import numpy as np
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Plan, Site
 
-from .base import Scheme, Teaching
+from .base import Scheme
+from .teaching import Teaching
 
 
 @SCHEMES.register_module()

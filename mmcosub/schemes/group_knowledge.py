@@ -17,7 +17,8 @@ from mmcosub.submodels.depths import (
     stage_depths,
 )
 
-from .base import Scheme, Teaching, refuse_frozen
+from .base import Scheme, refuse_frozen
+from .teaching import Teaching
 
 FULL = 0
 

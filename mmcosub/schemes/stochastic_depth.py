@@ -2,7 +2,8 @@ from collections.abc import Sequence
 
 from mmcosub.registry import SCHEMES
 
-from .base import Scheme, Teaching
+from .base import Scheme
+from .teaching import Teaching
 
 
 @SCHEMES.register_module()

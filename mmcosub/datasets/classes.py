@@ -1,0 +1,49 @@
+"""Checks of the classes that data and model name."""
+
+from typing import Any
+
+
+def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
+    """Refuse a dataset with another number of classes than the model's.
+
+    Args:
+        dataset (BaseDataset): The dataset; one that names no classes passes.
+        num_classes (int): Number of classes of the model.
+        setting (str): Where the config sets it, for the message.
+
+    Raises:
+        ValueError: If the numbers differ.
+    """
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if classes is not None and len(classes) != num_classes:
+        raise ValueError(
+            f'{type(dataset).__name__} has {len(classes)} classes, but the model '
+            f'{num_classes}. Set {setting} to {len(classes)}, or mend the data.'
+        )
+
+
+def check_class_names(training: Any, validation: Any) -> None:
+    """Refuse data whose classes are others in validation than in training.
+
+    Args:
+        training (BaseDataset): Dataset to train on; one that names no classes passes.
+        validation (BaseDataset): Dataset to validate on.
+
+    Raises:
+        ValueError: If names or their order differ.
+    """
+    names = [
+        (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        for dataset in (training, validation)
+    ]
+    before, after = (None if each is None else [*map(str, each)] for each in names)
+    if before is None or after is None or before == after:
+        return
+    only = [sorted({*a} - {*b})[:4] for a, b in ((before, after), (after, before))]
+    raise ValueError(
+        'Training and validation have other classes, so the accuracy would mean '
+        f'nothing: only in training {only[0]}, only in validation {only[1]}'
+        + ('.' if any(only) else ', but they are in another order.')
+        + ' Give the class folders the same names, an empty one where there is no '
+        'image, or set classes in both datasets.'
+    )
