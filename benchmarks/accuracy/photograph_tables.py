@@ -1,10 +1,9 @@
 """The tables of photographs."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from choices import COSUB, PLAIN, UNTAUGHT
+from choices import COSUB, PLAIN
 from curves import Shown
 from intervals import (
     PROBABILITIES,
@@ -158,22 +157,14 @@ def _of_regime(records: Records, regime: str) -> dict[str, str]:
     results = compared(records, regime)
     if not results:
         return {}
-    cosub = chosen(records, COSUB, regime)
-    bases = {
-        'comparison': chosen(records, PLAIN, regime),
-        'over two views': replace(cosub, scheme=UNTAUGHT),
-    }
-    named = {title: name_of(run, regime) for title, run in bases.items()}
-    found = {
-        title: comparison(results, name)
-        for title, name in named.items()
-        if name in results
-    }
-    found['averages'] = averages(results)
-    found['causes'] = causes(results)
-    tempered = scaled(results)
-    if named['comparison'] in tempered:
-        found['scaled'] = comparison(tempered, named['comparison'], PROBABILITIES)
+    plain, cosub = (
+        name_of(chosen(records, scheme, regime), regime) for scheme in (PLAIN, COSUB)
+    )
+    found = {'averages': averages(results), 'causes': causes(results)}
+    for title, base in (('over plain', plain), ('over cosub', cosub)):
+        if base in results:
+            found[title] = comparison(results, base)
+            found[f'scaled, {title}'] = comparison(scaled(results), base, PROBABILITIES)
     if regime == FEW:
         return found
     stage = partial(rates, regime=regime)
