@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The tables and pictures of docs/accuracy.md, from the committed records.
+"""The tables and pictures of docs/accuracy.md and the README, from committed records.
 
 Without arguments it prints all tables. A document gets each where it has
 `<!-- table NAME -->`, in place of what stands between that and `<!-- /table -->`.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import photograph_results
 import photograph_tables
+import readme_tables
 import scene_results
 import scene_tables
 from curves import draw
@@ -29,7 +30,10 @@ def all_tables(records: Records) -> dict[str, str]:
     Args:
         records (Records): Results.
     """
-    groups = {'photographs': photograph_tables.tables(records)}
+    groups = {
+        'photographs': photograph_tables.tables(records),
+        'readme': readme_tables.tables(records),
+    }
     groups |= {network: scene_tables.tables(records, network) for network in NETWORKS}
     return {
         f'{group}: {name}': table
@@ -82,13 +86,15 @@ def main() -> None:
         default=ROOT / 'benchmarks' / 'results',
         help='folder of the records',
     )
-    parser.add_argument('--fill', type=Path, metavar='FILE', help='document to fill')
+    parser.add_argument(
+        '--fill', type=Path, nargs='+', metavar='FILE', help='documents to fill'
+    )
     parser.add_argument('--plot', type=Path, metavar='FOLDER', help='where to draw')
     args = parser.parse_args()
     records = Records(args.records)
     tables = all_tables(records)
-    if args.fill:
-        args.fill.write_text(filled(args.fill.read_text(), tables))
+    for path in args.fill or ():
+        path.write_text(filled(path.read_text(), tables))
     if args.plot:
         draw_all(records, args.plot)
     if not (args.fill or args.plot):

@@ -22,6 +22,7 @@ from measures import calibration_error, fitted_temperature
 from records import Records
 from settings import TEST_SEEDS, Run, SceneRun
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 
 
@@ -200,10 +201,10 @@ def test_a_document_is_filled_and_its_text_kept():
         tables.filled(text, {'e': ''})
 
 
-def test_the_tables_of_the_docs_are_those_of_the_records():
-    root = Path(__file__).parents[2]
-    records = Records(root / 'benchmarks' / 'results')
-    text = (root / 'docs' / 'accuracy.md').read_text()
+@pytest.mark.parametrize('page', ['README.md', 'docs/accuracy.md'])
+def test_the_tables_of_the_docs_are_those_of_the_records(page):
+    records = Records(ROOT / 'benchmarks' / 'results')
+    text = (ROOT / page).read_text()
     assert tables.MARKED.search(text)
     assert tables.filled(text, tables.all_tables(records)) == text
 
