@@ -44,8 +44,10 @@ class StopHook(Hook):
         outputs: Any = None,
     ) -> None:
         """Look during a validation, too: it can take longer than there is time."""
-        # All ranks must ask together, so as often.
-        even = getattr(runner.val_dataloader.sampler, 'round_up', False)
+        # All ranks must ask together, so as often. Loops of one's own may have several
+        # loaders, or none.
+        sampler = getattr(getattr(runner, 'val_dataloader', None), 'sampler', None)
+        even = getattr(sampler, 'round_up', False)
         if (even or not runner.distributed) and self.request.agreed():
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):  # averaged weights are in the model
