@@ -146,6 +146,12 @@ class _Batches(_InfiniteDataloaderIterator):
         batches.skip(within)
 
 
+_RESUMABLE = {
+    'EpochBasedTrainLoop': ResumableEpochLoop,
+    'IterBasedTrainLoop': ResumableIterLoop,
+}
+
+
 def resumable(loop: dict) -> dict:
     """Config of the loop that stands for one of MMEngine's; others as they are.
 
@@ -153,9 +159,14 @@ def resumable(loop: dict) -> dict:
         loop (dict): Config of a training loop.
 
     Raises:
-        ValueError: If it is to validate every so many that are none.
+        ValueError: If one of MMEngine's is to validate every so many that are none.
     """
     loop = dict(loop)
+    name = type_name(loop)
+    if 'by_epoch' in loop and 'type' not in loop:
+        name = 'EpochBasedTrainLoop' if loop.pop('by_epoch') else 'IterBasedTrainLoop'
+    if name not in _RESUMABLE:
+        return loop
     interval = loop.get('val_interval', 1)
     if not isinstance(interval, int) or interval < 1:
         raise ValueError(
@@ -163,12 +174,4 @@ def resumable(loop: dict) -> dict:
             f'{interval!r}. To train without validation: val_cfg=None, '
             'val_dataloader=None, val_evaluator=None.'
         )
-    if 'by_epoch' in loop and 'type' not in loop:
-        by_epoch = loop.pop('by_epoch')
-        return {**loop, 'type': ResumableEpochLoop if by_epoch else ResumableIterLoop}
-    name = type_name(loop)
-    if name == 'EpochBasedTrainLoop':
-        return {**loop, 'type': ResumableEpochLoop}
-    if name == 'IterBasedTrainLoop':
-        return {**loop, 'type': ResumableIterLoop}
-    return loop
+    return {**loop, 'type': _RESUMABLE[name]}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from numbers_run import numbers_run
 
-from mmcosub.engine.loops import ResumableEpochLoop
+from mmcosub.engine.loops import ResumableEpochLoop, ResumableIterLoop, resumable
 from mmcosub.engine.stopping import Stopped
 
 ALL = list(range(16))
@@ -67,3 +67,24 @@ def test_checkpoints_that_do_not_say_when_an_epoch_began(
     torch.save(checkpoint, path)
     assert trained(tmp_path, batch=batch, epochs=epochs) == pairs(ALL, batch)
     assert ('are no 2 epochs' in logs(tmp_path)) == (batch == 4)
+
+
+@pytest.mark.parametrize(
+    ('given', 'kind'),
+    [
+        (dict(by_epoch=True), ResumableEpochLoop),
+        (dict(by_epoch=False), ResumableIterLoop),
+        (dict(type='EpochBasedTrainLoop'), ResumableEpochLoop),
+        (dict(type='mmengine.IterBasedTrainLoop'), ResumableIterLoop),
+    ],
+)
+def test_loops_of_mmengine_are_replaced(given: dict, kind: type) -> None:
+    assert resumable({**given, 'val_interval': 3}) == dict(type=kind, val_interval=3)
+    with pytest.raises(ValueError, match=r"val_interval must be .*, not 'each 3'"):
+        resumable({**given, 'val_interval': 'each 3'})
+
+
+def test_loops_of_others_are_left_alone() -> None:
+    """What their arguments mean is theirs."""
+    given = dict(type='theirs.IterBasedTrainLoop', val_interval='each 3')
+    assert resumable(given) == given
