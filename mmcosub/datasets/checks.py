@@ -10,8 +10,8 @@ from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
 from .classes import check_class_count
-from .label_maps import check_depth, check_size, label_values_out_of_range
-from .listing import check_files, check_found
+from .label_maps import check_depth, check_size, is_stock, label_values_out_of_range
+from .listing import check_files, check_found, check_links, check_list
 from .opening import opened
 
 _ORIENTATION = 0x0112  # of EXIF: from 5 on, height and width change places
@@ -24,7 +24,8 @@ def check_segmentation_data(
 
     Costs a listing of the folders and the reading of a few label maps, spread evenly
     over the dataset. Datasets other than mmseg's ``BaseSegDataset``, and data behind a
-    remote file backend, are taken as they are.
+    remote file backend, are taken as they are; so are the files of those that list
+    their samples in a way of their own.
 
     Args:
         config (dict): Config of the dataset; wrappers such as ``RepeatDataset`` are
@@ -83,7 +84,7 @@ def _leaves(config: dict) -> Iterator[dict]:
 
 
 def _build(config: dict) -> BaseSegDataset | None:
-    """The dataset without its list of files, None if it is not one of mmseg's."""
+    """The dataset, without its list of files if it can be; None if not of mmseg's."""
     kind: Any = config['type']
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(config.get('_scope_')) as registry:
@@ -91,8 +92,9 @@ def _build(config: dict) -> BaseSegDataset | None:
             kind = registry.get(kind) or BaseSegDataset
     if not (inspect.isclass(kind) and issubclass(kind, BaseSegDataset)):
         return None
+    lazy = {'lazy_init': True} if _takes(kind, 'lazy_init') else {}
     try:
-        return DATASETS.build({**config, 'lazy_init': True})
+        return DATASETS.build({**config, **lazy})
     except AssertionError:
         # Some of mmseg's assert that their data exist, and do not say which.
         root = Path(config.get('data_root') or '')
@@ -106,14 +108,38 @@ def _build(config: dict) -> BaseSegDataset | None:
         raise
 
 
+def _takes(kind: type, name: str) -> bool:
+    """Whether a class can be built with an argument of a name."""
+    parameters = inspect.signature(kind).parameters
+    return name in parameters or any(
+        each.kind is each.VAR_KEYWORD for each in parameters.values()
+    )
+
+
+def check_places(config: dict) -> None:
+    """Refuse a list with blank lines, and a folder with links that go round.
+
+    Args:
+        config (dict): Config of a classifier's dataset; wrappers are looked into. One
+            that names no place, or several, is taken as it is.
+
+    Raises:
+        ValueError: If there is such a list or folder.
+    """
+    for leaf in _leaves(config):
+        root = leaf.get('data_root') or ''
+        for name, check in (('ann_file', check_list), ('data_prefix', check_links)):
+            place = leaf.get(name) or ''
+            both = isinstance(root, str) and isinstance(place, str)
+            if both and (root or place):
+                check(str(Path(root, place)))
+
+
 def _check_labels(
     dataset: BaseSegDataset, num_classes: int, ignore_index: int, samples: int
 ) -> None:
-    loaders = [
-        transform
-        for transform in dataset.pipeline.transforms
-        if type(transform).__name__ == 'LoadAnnotations'
-    ]
+    transforms = dataset.pipeline.transforms
+    loaders = [t for t in transforms if type(t).__name__ == 'LoadAnnotations']
     if not loaders:
         return
     asked = getattr(loaders[0], 'reduce_zero_label', None)
@@ -123,6 +149,8 @@ def _check_labels(
             f'{type(dataset).__name__} has {dataset.reduce_zero_label}. Set the same '
             'in both, or in the dataset only.'
         )
+    if not all(map(is_stock, transforms)):
+        return  # one of a user's may make others of the labels: seen as they are loaded
     count = min(samples, len(dataset))
     ignored = 0
     for i in np.linspace(0, len(dataset) - 1, count).astype(int):

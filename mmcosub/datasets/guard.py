@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
 
-from .label_maps import check_depth, check_size, label_values_out_of_range
+from .label_maps import check_depth, check_size, is_stock, label_values_out_of_range
 
 
 class BadSamples:
@@ -123,16 +123,17 @@ class GuardedPipeline:
                 return None
             if not looked and isinstance(sample, dict) and 'gt_seg_map' in sample:
                 looked = True
-                self._look_at_label_map(sample, names)
+                self._look_at_label_map(sample, names, is_stock(transform))
         labels = None if self.num_classes is None else _labels(sample)
         if labels is not None:
             self._look_at_values(labels, names)
         return sample
 
-    def _look_at_label_map(self, results: dict, names: str) -> None:
-        """Look at a label map that was just loaded."""
-        check_size(results)
-        check_depth(str(results.get('seg_map_path')))
+    def _look_at_label_map(self, results: dict, names: str, as_stock: bool) -> None:
+        """Look at a label map that was just loaded, as stock or in a user's own way."""
+        if as_stock:
+            check_size(results)
+            check_depth(str(results.get('seg_map_path')))
         if self.bad and (results['gt_seg_map'] == self.ignore_index).all():
             self.bad.note(names, 'every pixel of the label map is ignored')
 

@@ -9,6 +9,20 @@ from .opening import opened
 # Modes of Pillow with more than 8 bits in a channel.
 _WIDE = ('I', 'F')
 
+_STOCK = ('mmcv', 'mmengine', 'mmseg', 'mmpretrain', 'mmdet', 'mmcosub')
+
+
+def is_stock(transform: object) -> bool:
+    """Whether a transform is one of OpenMMLab's packages or ours, not a user's.
+
+    A user's may read labels of more than 8 bits or of another size, or give them other
+    numbers.
+
+    Args:
+        transform (object): The transform.
+    """
+    return type(transform).__module__.partition('.')[0] in _STOCK
+
 
 def label_values_out_of_range(
     labels: np.ndarray, num_classes: int, ignore_index: int

@@ -77,21 +77,28 @@ def _check_folders(dataset: BaseSegDataset) -> None:
             raise FileNotFoundError(f'{folder} has no file *{suffix}. {mend}')
 
 
+def _lists_folders(dataset: BaseSegDataset) -> bool:
+    """Whether it lists the files of its folders, as mmseg does."""
+    return type(dataset).load_data_list is BaseSegDataset.load_data_list
+
+
 def check_found(dataset: BaseSegDataset) -> None:
     """Refuse a dataset that finds no image, and list those that it finds.
 
     Args:
-        dataset (BaseSegDataset): The dataset, not yet listed.
+        dataset (BaseSegDataset): The dataset, not yet listed if it can be.
 
     Raises:
         FileNotFoundError: If a folder is missing or empty.
         ValueError: If the dataset is empty, or its list has blank lines.
     """
-    if dataset.ann_file:
-        check_list(dataset.ann_file)
-    _check_folders(dataset)
-    dataset.serialize_data = False  # it cannot serialize an empty list
-    dataset.full_init()
+    if _lists_folders(dataset):
+        if dataset.ann_file:
+            check_list(dataset.ann_file)
+        _check_folders(dataset)
+    if not dataset._fully_initialized:
+        dataset.serialize_data = False  # it cannot serialize an empty list
+        dataset.full_init()
     if len(dataset) == 0:
         where = dataset.ann_file or dataset.data_prefix.get('img_path')
         raise ValueError(
@@ -104,11 +111,14 @@ def check_files(dataset: BaseSegDataset) -> None:
     """Refuse a dataset of which an image or a label is missing.
 
     Args:
-        dataset (BaseSegDataset): The dataset, listed.
+        dataset (BaseSegDataset): The dataset, listed. One that lists its samples in a
+            way of its own passes: they may lie in an archive.
 
     Raises:
         FileNotFoundError: If a file is missing.
     """
+    if not _lists_folders(dataset):
+        return
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     # Images that were found in the folder are there; those of a list may not be.
     kinds = [('img_path', 'image')] if dataset.ann_file else []

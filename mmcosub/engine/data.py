@@ -1,7 +1,6 @@
 """Checks of data and model against each other before training starts."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import ConfigDict
@@ -11,8 +10,8 @@ from torch import nn
 
 import mmcosub.datasets
 from mmcosub.datasets import BadSamples
+from mmcosub.datasets.checks import check_places
 from mmcosub.datasets.classes import check_class_count, check_class_names
-from mmcosub.datasets.listing import check_links, check_list
 
 
 def check_data(
@@ -46,11 +45,7 @@ def check_data(
             # In place, before the loader's workers get their copies.
             mmcosub.datasets.guard(loader['dataset'], *scenes, policy)
         elif to_classify:
-            root = Path(config.get('data_root') or '')
-            check_list(str(root / (config.get('ann_file') or '')))
-            prefix = config.get('data_prefix') or ''
-            if isinstance(prefix, str):
-                check_links(str(root / prefix))
+            check_places(config)
             dataset = DATASETS.build(config)
             check_class_count(dataset, to_classify, 'model.head.num_classes')
             mmcosub.datasets.guard(dataset, bad=policy)

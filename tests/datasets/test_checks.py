@@ -3,10 +3,13 @@ import pickle
 import cv2
 import numpy as np
 import pytest
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
+from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmcosub.datasets import GuardedPipeline, check_segmentation_data, guard
+from mmcosub.datasets.checks import check_places
 from mmcosub.datasets.inspection import Inspected
 
 CLASSES = ('a', 'b', 'c')
@@ -168,3 +171,119 @@ def test_pictures_above_the_limit_of_pillow(data, monkeypatch):
     assert Inspected(dataset).problem(0) is None
     guard(dataset, 3)
     assert dataset[0]['inputs'].shape == (3, 8, 8)
+
+
+class OfTheirSignature(BaseSegDataset):
+    """A user's, of which a config says nothing but the root."""
+
+    def __init__(self, root, pipeline):
+        prefix = dict(img_path='images', seg_map_path='labels')
+        meta = dict(classes=CLASSES)
+        super().__init__(
+            data_root=root, data_prefix=prefix, metainfo=meta, pipeline=pipeline
+        )
+
+
+class InAnArchive(BaseSegDataset):
+    """A user's, whose samples are no files."""
+
+    METAINFO = dict(classes=CLASSES)
+
+    def load_data_list(self):
+        return [dict(img_path=f'{self.ann_file}::{i}') for i in range(3)]
+
+
+class TimesHundred(LoadAnnotations):
+    """A user's, that reads labels of 16 bits."""
+
+    def _load_seg_map(self, results):
+        labels = cv2.imread(results['seg_map_path'], cv2.IMREAD_UNCHANGED)
+        results['gt_seg_map'] = (labels // 300).astype(np.uint8)
+        results['seg_fields'].append('gt_seg_map')
+
+
+class Halved:
+    """A user's, that gives labels other numbers."""
+
+    def __call__(self, results):
+        labels = results['gt_seg_map']
+        results['gt_seg_map'] = np.where(labels == 255, 255, labels // 2)
+        return results
+
+
+@pytest.fixture
+def theirs(monkeypatch):
+    """Names of a user's classes, as configs know them."""
+    for registry, kinds in (
+        (DATASETS, (OfTheirSignature, InAnArchive)),
+        (TRANSFORMS, (TimesHundred, Halved)),
+    ):
+        for kind in kinds:
+            monkeypatch.setitem(registry._module_dict, kind.__name__, kind)
+
+
+@pytest.mark.usefixtures('theirs')
+def test_datasets_of_another_signature(data, tmp_path):
+    config = dict(type='OfTheirSignature', root=str(tmp_path))
+    config['pipeline'] = data['pipeline']
+    (tmp_path / 'images').rename(tmp_path / 'elsewhere')
+    with pytest.raises((FileNotFoundError, ValueError)):
+        check_segmentation_data(config, 3)
+    (tmp_path / 'elsewhere').rename(tmp_path / 'images')
+    check_segmentation_data(config, 3)
+    with pytest.raises(ValueError, match='has 3 classes, but the model 4'):
+        check_segmentation_data(config, 4)
+    label(tmp_path, 1, [[1, 7]])
+    with pytest.raises(ValueError, match=r'1.png has the values \[7\]'):
+        check_segmentation_data(config, 3)
+
+
+@pytest.mark.usefixtures('theirs')
+def test_samples_that_are_no_files(tmp_path):
+    config = dict(type='InAnArchive', data_root=str(tmp_path), ann_file='all.lmdb')
+    check_segmentation_data(config, 3)
+    with pytest.raises(ValueError, match='has 3 classes, but the model 4'):
+        check_segmentation_data(config, 4)
+
+
+@pytest.mark.usefixtures('theirs')
+def test_labels_that_are_given_other_numbers(data, tmp_path):
+    """What counts is what the pipeline ends with, seen as each sample is loaded."""
+    label(tmp_path, 1, [[1, 5]])
+    with pytest.raises(ValueError, match=r'the values \[5\]'):
+        check_segmentation_data(data, 3)
+    data['pipeline'].insert(2, dict(type='Halved'))
+    check_segmentation_data(data, 3)
+    dataset = DATASETS.build(data)
+    guard(dataset, 3)
+    assert dataset[1]['data_samples'].gt_sem_seg.data.unique().tolist() == [0, 2]
+    label(tmp_path, 1, [[1, 7]])
+    with pytest.raises(ValueError, match=r'1.png has the values \[3\]'):
+        dataset[1]
+
+
+@pytest.mark.usefixtures('theirs')
+def test_labels_of_16_bits_read_as_such(data, tmp_path):
+    values = np.full((8, 8), 600, np.uint16)
+    cv2.imwrite(str(tmp_path / 'labels' / '1.png'), values)
+    data['pipeline'][1] = dict(type='TimesHundred')
+    check_segmentation_data(data, 3)
+    dataset = DATASETS.build(data)
+    guard(dataset, 3)
+    assert dataset[1]['data_samples'].gt_sem_seg.data.unique().tolist() == [2]
+
+
+def test_places_of_a_classifiers_data(tmp_path, monkeypatch):
+    """Those that the config names, and no folder that the run happens to be in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'latest').symlink_to('.')
+    leaf = dict(type='CustomDataset', data_root=str(tmp_path))
+    for config in (
+        dict(type='ConcatDataset', datasets=[dict(type='Theirs')]),
+        dict(type='Theirs', data_root=['a', 'b'], ann_file=['a.json', 'b.json']),
+        dict(type='Theirs', data_prefix=dict(img_path='x')),
+    ):
+        check_places(config)
+    for config in (leaf, dict(type='RepeatDataset', times=2, dataset=leaf)):
+        with pytest.raises(ValueError, match='latest is a link to a folder that it is'):
+            check_places(config)
