@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import METRICS
+from mmengine.registry import METRICS, MODELS, DefaultScope
 
 from mmcosub.checkpoints import require_file
 from mmcosub.engine import EvaluationRunner
@@ -60,11 +60,18 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def classifies(cfg: Config) -> bool:
+    """Whether the model classifies images, by its parts in a scope of a user's own."""
+    scope = cfg.get('default_scope')
+    if scope in VISUALIZERS:
+        return scope == 'mmpretrain'
+    return 'decode_head' not in cfg.model.get('module', cfg.model)
+
+
 def use_tta(cfg: Config) -> None:
     """Put test-time augmentation around the pipeline and the model."""
-    scope = cfg.get('default_scope')
     if 'tta_pipeline' not in cfg:
-        if scope != 'mmpretrain':
+        if not classifies(cfg):
             raise ValueError(
                 '--tta needs a `tta_pipeline` in the config, such as\n'
                 "tta_pipeline = [dict(type='LoadImageFromFile'), dict(\n"
@@ -82,12 +89,15 @@ def use_tta(cfg: Config) -> None:
         flips = [dict(type='RandomFlip', prob=p) for p in (0.0, 1.0)]
         pipeline[-1] = dict(type='TestTimeAug', transforms=[flips, [pipeline[-1]]])
         cfg.tta_pipeline = pipeline
-    average = 'SegTTAModel' if scope == 'mmseg' else 'mmpretrain.AverageClsScoreTTA'
+    average = (
+        'mmpretrain.AverageClsScoreTTA' if classifies(cfg) else 'mmseg.SegTTAModel'
+    )
     for dataset in configs_of_datasets(cfg.test_dataloader.dataset):
         dataset.pipeline = cfg.tta_pipeline
     model = ConfigDict({**cfg.get('tta_model', {'type': average})}, module=cfg.model)
-    if type_name(model) == 'SegTTAModel':
-        model.type = 'mmcosub.StreamedSegTTAModel'  # the same in less memory
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        if type_name(model, MODELS) == 'SegTTAModel':
+            model.type = 'mmcosub.StreamedSegTTAModel'  # the same in less memory
     cfg.model = model
 
 
@@ -95,12 +105,13 @@ def save_predictions(cfg: Config, out: str) -> None:
     """Make the evaluator write the predictions, too."""
     given = cfg.test_evaluator
     metrics = list(given) if isinstance(given, list | tuple) else [given]
-    if cfg.get('default_scope') == 'mmpretrain':
+    if classifies(cfg):
         if not out.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--out {out}: for a classifier it is a .pkl file.')
         metrics.append(dict(type='DumpResults', out_file_path=out))
     else:
-        writers = [m for m in metrics if writes_predictions(m['type'])]
+        scope = cfg.get('default_scope')
+        writers = [m for m in metrics if writes_predictions(m['type'], scope)]
         if not writers:
             raise ValueError(
                 f'--out: none of the metrics {[m["type"] for m in metrics]} writes '
@@ -110,9 +121,9 @@ def save_predictions(cfg: Config, out: str) -> None:
     cfg.test_evaluator = metrics
 
 
-def writes_predictions(kind: str | type) -> bool:
+def writes_predictions(kind: str | type, scope: str | None) -> bool:
     if isinstance(kind, str):
-        kind = METRICS.get(kind if '.' in kind else f'mmseg.{kind}')
+        kind = METRICS.get(kind if '.' in kind else f'{scope or "mmseg"}.{kind}')
     return kind is not None and 'output_dir' in inspect.signature(kind).parameters
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 import mmcosub
 
@@ -118,7 +119,7 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
             f'The scheme {dict(scheme)} has no type: choose one of '
             f'{list(list_schemes())} with --co-train, or set scheme.type.'
         )
-    name = type_name(model)
+    name = type_name(model, MODELS)
     wrapped = {wrapper.partition('.')[2] for wrapper in WRAPPERS.values()}
     _require_mmdetection(model.get('decode_head'))
     if name in wrapped:
@@ -172,7 +173,7 @@ def accelerated_model(model: dict) -> dict:
 
 
 def _accelerated(head: dict) -> dict:
-    name = type_name(head)
+    name = type_name(head, MODELS)
     return {**head, 'type': FAST[name]} if name in FAST else head
 
 

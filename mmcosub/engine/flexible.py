@@ -1,5 +1,6 @@
 from typing import Any
 
+from mmengine.registry import DefaultScope
 from mmengine.runner import FlexibleRunner
 
 from mmcosub.checkpoints import use_reader
@@ -40,7 +41,9 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
                     'A strategy compiles the whole step, which would be compiled again '
                     'for every plan: leave `compile` out, or train without `strategy`.'
                 )
-            kwargs['model'] = co_trained_model(kwargs['model'], self._scheme)
+            # MMEngine sets it later.
+            with DefaultScope.overwrite_default_scope(kwargs.get('default_scope')):
+                kwargs['model'] = co_trained_model(kwargs['model'], self._scheme)
         super().__init__(**kwargs)
 
     def register_hooks(

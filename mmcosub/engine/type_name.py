@@ -1,9 +1,11 @@
 from typing import Any
 
+from mmengine.registry import Registry
+
 _STOCK = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmcosub')
 
 
-def type_name(config: Any) -> str:
+def type_name(config: Any, registry: Registry | None = None) -> str:
     """Name of the class that a config is of, however the config says it.
 
     One in plain Python names the class itself, one of text its name, with or without a
@@ -13,6 +15,9 @@ def type_name(config: Any) -> str:
 
     Args:
         config (Any): The config. What is none, or has no type, has the name ''.
+        registry (Registry, optional): Where what has no scope is looked up, as it can
+            be another's in their ``default_scope`` or by ``force=True``. Defaults to
+            None, the stock one.
 
     Example:
         >>> type_name(dict(type='mmengine.CheckpointHook'))
@@ -23,6 +28,9 @@ def type_name(config: Any) -> str:
     kind = config.get('type') if isinstance(config, dict) else None
     if kind is None:
         return ''
+    if isinstance(kind, str) and registry is not None:
+        with registry.switch_scope_and_registry(config.get('_scope_')) as scope:
+            kind = scope.get(kind) or kind
     if not isinstance(kind, str):
         kind = f'{getattr(kind, "__module__", "")}.{getattr(kind, "__name__", kind)}'
     package, _, name = kind.partition('.')

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import MODELS as ROOT
+from mmengine.registry import DefaultScope, Registry
 from mmpretrain.models import ImageClassifier
 from mmseg.registry import MODELS
 
 from mmcosub.engine.co_train import (
     FAST,
+    WRAPPERS,
     accelerated_model,
     apply_scheme,
     co_trained_model,
@@ -180,3 +183,29 @@ def test_accelerated_model_of_a_class(name: str) -> None:
     assert accelerated_model(dict(decode_head=dict(type=own)))['decode_head'] == dict(
         type=own
     )
+
+
+@pytest.mark.parametrize('force', [True, False])
+def test_anothers_class_of_a_stock_name(
+    force: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a ``default_scope`` of a user's own, or in place of the stock one."""
+    if force:
+        registry, scope = MODELS, 'mmseg'
+    else:
+        registry = Registry('model', parent=ROOT, scope='theirs')
+        monkeypatch.setitem(ROOT._children, 'theirs', registry)
+        scope = 'theirs'
+    for name in ('EncoderDecoder', 'FCNHead'):
+        stock = MODELS.get(f'mmseg.{name}')
+        own = type(name, (stock,), {'__module__': 'theirs.models'})
+        monkeypatch.setitem(registry._module_dict, name, own)
+    model = dict(type='EncoderDecoder', decode_head=dict(type='FCNHead'))
+    with DefaultScope.overwrite_default_scope(scope):
+        assert accelerated_model(model) == model
+        with pytest.raises(ValueError, match="EncoderDecoder' cannot be"):
+            co_trained_model(model, dict(type='S'))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        assert (
+            co_trained_model(model, dict(type='S'))['type'] == WRAPPERS[model['type']]
+        )

@@ -1,5 +1,6 @@
 """tools/test.py: --tta, --out and --show-dir together, and what bad input gets."""
 
+import copy
 import pickle
 import re
 from collections.abc import Callable, Iterator
@@ -10,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import METRICS, MODELS, Registry
+from mmseg.evaluation import IoUMetric
 from mmseg.visualization import SegLocalVisualizer
 from stock import segmentation_config, write_config
 
@@ -262,3 +265,43 @@ def test_out_of_a_classifier_is_a_file(
 ) -> None:
     argv = [classification_config, trained[1], '--out', 'folder']
     assert 'for a classifier it is a .pkl file' in refused(test_tool, capsys, *argv)
+
+
+def test_tta_model_goes_by_the_model(
+    test_tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the default scope is, and not by a stock name of a user's class."""
+    theirs = Registry('model', parent=MODELS, scope='theirs')
+    theirs.register_module(name='SegTTAModel', module=type('Own', (), {}))
+    monkeypatch.setitem(MODELS._children, 'theirs', theirs)
+    loader = dict(dataset=dict(pipeline=[]))
+    pipeline = [dict(type='A')]
+    for scope, tta_model, made in (
+        ('theirs', None, 'mmcosub.StreamedSegTTAModel'),
+        ('theirs', dict(type='SegTTAModel'), 'SegTTAModel'),
+        ('theirs', dict(type='mmseg.SegTTAModel'), 'mmcosub.StreamedSegTTAModel'),
+        ('mmseg', dict(type='SegTTAModel'), 'mmcosub.StreamedSegTTAModel'),
+    ):
+        cfg = Config(dict(default_scope=scope, tta_pipeline=pipeline))
+        cfg.model = dict(type='mmseg.EncoderDecoder', decode_head=dict(type='A'))
+        cfg.test_dataloader = copy.deepcopy(loader)
+        if tta_model:
+            cfg.tta_model = tta_model
+        test_tool.use_tta(cfg)
+        assert cfg.model.type == made
+        assert cfg.test_dataloader.dataset.pipeline == pipeline
+
+
+def test_metrics_of_another_scope_write_predictions(
+    test_tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = Registry('metric', parent=METRICS, scope='theirs')
+    theirs.register_module(name='Theirs', module=type('Theirs', (IoUMetric,), {}))
+    monkeypatch.setitem(METRICS._children, 'theirs', theirs)
+    cfg = Config(dict(default_scope='theirs', test_evaluator=dict(type='Theirs')))
+    cfg.model = dict(type='theirs.Segmentor', decode_head=dict(type='A'))
+    test_tool.save_predictions(cfg, 'maps')
+    assert cfg.test_evaluator[0].output_dir == 'maps'
+    del cfg.model['decode_head']
+    test_tool.save_predictions(cfg, 'all.pkl')
+    assert cfg.test_evaluator[-1].type == 'DumpResults'
