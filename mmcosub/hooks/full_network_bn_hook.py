@@ -136,16 +136,19 @@ def _layers(model: nn.Module) -> list[Any]:
 def _own_loader(loader: DataLoader, seed: int) -> Any:
     """A loader of the same data, of which nothing else takes batches."""
     dataset: Any = loader.dataset
+    batch = loader.batch_size
+    if batch is None:  # a batch sampler's affair, which goes by the iteration
+        batch = getattr(loader.batch_sampler, 'batch_size', 1)
     generator = torch.Generator().manual_seed(seed)  # not the training's own
     sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
     return DataLoader(
         dataset,
-        batch_size=loader.batch_size,
+        batch_size=batch,
         sampler=sampler,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         # Of the process's own share, of which one batch at least is to be left.
-        drop_last=len(sampler) >= (loader.batch_size or 1),
+        drop_last=len(sampler) >= batch,
         worker_init_fn=loader.worker_init_fn,
         generator=generator,
     )

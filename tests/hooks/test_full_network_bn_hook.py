@@ -184,3 +184,17 @@ def test_every_process_has_a_batch(
     given = torch.utils.data.DataLoader(dataset, batch_size=4)
     monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (0, 4))
     assert len(_own_loader(given, seed=0)) == batches
+
+
+@pytest.mark.parametrize('known', [True, False])
+def test_batch_samplers(known: bool) -> None:
+    """Their batches are of as many images; of one, where they do not say."""
+    dataset = torch.utils.data.TensorDataset(torch.arange(8))
+    given: object = torch.utils.data.BatchSampler(range(8), 4, drop_last=True)
+    if not known:
+        given = list(given)
+    loader = _own_loader(
+        torch.utils.data.DataLoader(dataset, batch_sampler=given), seed=0
+    )
+    assert loader.batch_size == (4 if known else 1)
+    assert sum(len(numbers) for (numbers,) in loader) == 8
