@@ -45,3 +45,27 @@ def test_flexible_runner_is_refused(config: Path) -> None:
     apply_scheme(cfg, 'cosub')
     with pytest.raises(ValueError, match=r'FlexibleRunner would train without it'):
         FlexibleRunner.from_cfg(cfg)
+
+
+def test_a_runner_of_ones_own_says_that_it_does_not(
+    config: Path, capsys: pytest.CaptureFixture
+) -> None:
+    class Own(Runner):
+        """A user's."""
+
+    class Derived(CoTrainingRunner):
+        """A user's that does."""
+
+    cfg = Config.fromfile(config)
+    for kind, scheme, said in (
+        (Own, None, False),
+        (Own, 'cosub', True),
+        (Derived, 'cosub', False),
+    ):
+        if scheme:
+            apply_scheme(cfg, scheme)
+        cfg.experiment_name = f'{kind.__name__} {scheme}'
+        capsys.readouterr()
+        runner = kind.from_cfg(cfg)
+        assert ('Own trains without it' in ''.join(capsys.readouterr())) == said
+        assert isinstance(runner.model, CoTrainingEncoderDecoder) == (kind is Derived)
