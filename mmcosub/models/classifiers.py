@@ -4,6 +4,7 @@ Shapes: ``V`` views, ``B`` images, ``C`` classes, ``K`` logits an image and clas
 a head has several.
 """
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -24,22 +25,48 @@ from .iteration import Iteration
 class CoTrainingClassifier(CoTraining):
     """What the wrappers of classifiers share: the losses of logits."""
 
-    def init_classifier(self, scheme: dict | Scheme, label_loss: nn.Module) -> None:
+    _fitted: int
+    """Of which label loss the scheme's soft loss is."""
+
+    @property
+    @abstractmethod
+    def label_loss(self) -> nn.Module:
+        """Loss of logits and labels."""
+
+    def init_classifier(self, scheme: dict | Scheme) -> None:
         """Compare the losses and begin co-training.
 
         Args:
             scheme (dict | Scheme): The scheme or its config.
-            label_loss (nn.Module): Loss of logits and labels.
         """
-        kinds = activations(label_loss)
-        name = type(label_loss).__name__
+        kinds = activations(self.label_loss)
+        name = type(self.label_loss).__name__
         self.init_co_training(scheme, kinds, f'the label loss {name}')
+        self._fitted = id(self.label_loss)
         if name == 'CrossEntropyLoss' and kinds == {'sigmoid'}:
             print_log(
                 f'{name} sums over classes, while the loss between views is a mean and '
                 'so hardly counts. Use mmcosub.BinaryCrossEntropyLoss for the labels.',
                 'current',
             )
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Losses of all views, by the label loss as it is by now.
+
+        MMPretrain's ``SwitchRecipeHook`` gives the model another one on the way.
+
+        Args:
+            inputs (Tensor): Images of shape (B, 3, height, width).
+            data_samples (list[DataSample]): Their labels, hard or soft.
+
+        Raises:
+            ValueError: If the scheme's soft loss does not go with it.
+        """
+        if self._fitted != id(self.label_loss):
+            name = type(self.label_loss).__name__
+            self.scheme.fit_loss(activations(self.label_loss), f'the label loss {name}')
+            self._fitted = id(self.label_loss)
+        return super().loss(inputs, data_samples)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict]:
         """Add up losses; what is logged as ``loss`` is their sum.
@@ -87,7 +114,7 @@ class CoTrainingClassifier(CoTraining):
         }
         losses = weighted_losses(list(terms.values()), [weights[v] for v in terms])
         for v, term in terms.items():
-            iteration.add(f'label_view{v}', term['loss'])
+            iteration.add(f'label_view{v}', _total(term))
         loss = iteration.teach('head', views, of_views)
         loss = loss * logits.shape[2:].numel()  # from their mean to their sum
         iteration.add('co_training', loss)
@@ -95,10 +122,15 @@ class CoTrainingClassifier(CoTraining):
         losses['loss_co_training'] = loss
 
         done.logits['head'] = of_views
-        done.label_loss = lambda z: label_loss(z, data_samples)['loss']
+        done.label_loss = lambda z: _total(label_loss(z, data_samples))
         for objective in self.scheme.objectives:
             losses.update(objective.losses(done))
         return losses
+
+
+def _total(terms: dict[str, Any]) -> Tensor:
+    """The sum of a head's losses, of which it may have several."""
+    return sum(value for key, value in terms.items() if 'loss' in key)
 
 
 @MODELS.register_module()
@@ -127,7 +159,12 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
                 f'objectives of {type(built).__name__} are not defined there. Set '
                 'scheme.intermediate, scheme.representation and scheme.kernel to 0.'
             )
-        self.init_classifier(built, self.head.loss_module)
+        self.init_classifier(built)
+
+    @property
+    def label_loss(self) -> nn.Module:
+        """Loss of logits and labels."""
+        return self.head.loss_module
 
     def pass_loss(
         self,
@@ -215,7 +252,12 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
                 'with_cp=True of TimmClassifier cannot be co-trained: timm recomputes '
                 'several blocks at once. Set model.with_cp=False.'
             )
-        self.init_classifier(scheme, self.loss_module)
+        self.init_classifier(scheme)
+
+    @property
+    def label_loss(self) -> nn.Module:
+        """Loss of logits and labels."""
+        return self.loss_module
 
     @property
     def backbone(self) -> nn.Module:  # type: ignore[override]

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from mmpretrain.models.backbones import LeViT
+from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from tiny import BACKBONES
@@ -321,3 +322,50 @@ def test_head_without_logits_is_refused():
     cfg['head'] = dict(type='ArcFaceClsHead', num_classes=5, in_channels=16)
     with pytest.raises(ValueError, match=r'ArcFaceClsHead .*LinearClsHead'):
         build(cfg, COSUB)
+
+
+class TwoTermHead(LinearClsHead):
+    """A user's, with a penalty beside its label loss."""
+
+    def _get_loss(self, cls_score, data_samples, **kwargs):
+        losses = super()._get_loss(cls_score, data_samples, **kwargs)
+        return dict(loss_cls=losses['loss'], loss_size=cls_score.square().mean())
+
+
+def test_a_head_of_several_losses(monkeypatch):
+    monkeypatch.setitem(MODELS._module_dict, 'TwoTermHead', TwoTermHead)
+    images, samples, _ = mixed_batch()
+    scheme = dict(type='Cosub', weight=0.0)
+    stock = build(config(0.0, type='TwoTermHead'))
+    model = build(config(0.0, type='TwoTermHead'), scheme)
+    expected, got = stock.loss(images, samples), model.loss(images, samples)
+    assert got.pop('loss_co_training') == 0
+    assert got.keys() == expected.keys() == {'loss_cls', 'loss_size'}
+    torch.testing.assert_close(got, expected)
+    total, logged = model.parse_losses(got)
+    assert logged['loss'] == total
+    telemetry = model.telemetry
+    torch.testing.assert_close(telemetry['label_view0'], total.detach())
+    build(config(type='TwoTermHead'), dict(type='Collaboration')).loss(images, samples)
+
+
+@pytest.mark.parametrize('asked', ['auto', 'bce'])
+@pytest.mark.parametrize('kind', ['ImageClassifier', 'TimmClassifier'])
+def test_soft_loss_goes_with_another_label_loss_later(kind, asked):
+    """MMPretrain's SwitchRecipeHook gives the model one on the way."""
+    binary = dict(type='mmcosub.BinaryCrossEntropyLoss')
+    softmax = dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')
+    of = {'ImageClassifier': lambda loss: config(loss=loss)}
+    cfg = of.get(kind, timm_config)(binary)
+    model = build(cfg, dict(COSUB, loss=asked))
+    images, samples, _ = mixed_batch()
+    model.loss(images, samples)
+    assert model.scheme.soft_loss is SOFT_LOSSES['bce']
+    holder = model.head if kind == 'ImageClassifier' else model
+    holder.loss_module = MODELS.build(softmax)
+    if asked == 'bce':
+        with pytest.raises(ValueError, match='the label loss LabelSmoothLoss for'):
+            model.loss(images, samples)
+    else:
+        model.loss(images, samples)
+        assert model.scheme.soft_loss is SOFT_LOSSES['ce']
