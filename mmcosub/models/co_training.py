@@ -44,6 +44,7 @@ class CoTraining:
 
     scheme: Scheme
     train: Callable
+    training: bool
     backbone: torch.nn.Module
     plans_drawn: int
     """Number of plans drawn so far, on each rank."""
@@ -188,6 +189,8 @@ class CoTraining:
         """Check the model as it trains; hooks may have frozen parts of it since."""
         if are_drop_paths(self.sites):
             self.sites = [*called_drop_paths(self.backbone, inputs)]
+        if not self.training:
+            return  # the loss of a validation, in which all views are the network
         self._check_sites()
         self._checked = True
         execution = self.scheme.execution
@@ -258,10 +261,24 @@ def split_views(outputs: Any, views: int) -> list[Any]:
 
     Args:
         outputs (Any): Tensor of shape (V * B, ...), or a list, tuple or dict of such.
+            What is no tensor (None, say) is every view's.
         views (int): Number of views V.
+
+    Raises:
+        ValueError: If a tensor's rows cannot be those of the views.
     """
     leaves, spec = torch.utils._pytree.tree_flatten(outputs)
-    chunks = [leaf.chunk(views) for leaf in leaves]
+    for leaf in leaves:
+        if isinstance(leaf, Tensor) and (leaf.ndim == 0 or leaf.shape[0] % views):
+            raise ValueError(
+                f'A head puts out a tensor of shape {tuple(leaf.shape)}, and its rows '
+                f'should be those of the images of {views} views. Compute what is of '
+                "no image (prototypes, a penalty) in the head's loss_by_feat."
+            )
+    chunks = [
+        leaf.chunk(views) if isinstance(leaf, Tensor) else [leaf] * views
+        for leaf in leaves
+    ]
     return [
         torch.utils._pytree.tree_unflatten([chunk[v] for chunk in chunks], spec)
         for v in range(views)

@@ -123,7 +123,16 @@ class Head:
         """
         if self.classifies_masks:
             return MaskClassification.logits(output)
-        return prediction_logits(self.module, output)
+        logits = prediction_logits(self.module, output)
+        classes = self.module.out_channels
+        if not isinstance(logits, Tensor) or logits.shape[1] != classes:
+            raise ValueError(
+                f'{type(self.module).__name__} ({self.name}) has no logits of '
+                f'{classes} classes where they are looked for, so views would teach '
+                'each other something else. Have its forward return them alone, or '
+                'first in a tuple.'
+            )
+        return logits
 
 
 def _is_point_head(module: nn.Module) -> bool:
@@ -175,7 +184,7 @@ def prediction_logits(head: Any, outputs: Any) -> Tensor:
         head (nn.Module): A decode head.
         outputs (Tensor | tuple | list): What its ``forward`` returned.
     """
-    if isinstance(outputs, Tensor):
+    if not isinstance(outputs, tuple | list):
         return outputs
     default = -1 if isinstance(outputs, list) else 0
     bases = (cls.__name__ for cls in type(head).__mro__)

@@ -101,12 +101,13 @@ class CoTrainingSegmentor(CoTraining):
             outputs = split_views(previous, len(views))
             terms = self._label_losses(iteration, head, outputs, data_samples, views)
             losses.update(add_prefix(terms, head.name))
-            if head.refines_points:
-                continue
+            taught = head.main or self.scheme.auxiliary
+            if head.refines_points or not (taught or self.scheme.objectives):
+                continue  # what it puts out besides its losses is its own affair
             self._note_logits(done, iteration, head, outputs, data_samples)
-            if head.main or self.scheme.auxiliary:
-                taught = self._taught(iteration, head, done)
-                losses[f'{head.name}.loss_co_training'] = taught
+            if taught:
+                loss = self._taught(iteration, head, done)
+                losses[f'{head.name}.loss_co_training'] = loss
         for objective in self.scheme.objectives:
             losses.update(objective.losses(done))
         return losses

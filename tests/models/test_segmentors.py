@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
-from mmseg.models.decode_heads import PIDHead, PointHead
+from mmseg.models.decode_heads import FCNHead, PIDHead, PointHead
 from mmseg.registry import MODELS
 from tiny import BACKBONES, labelled_images, segmentor_config
 from torch import nn
@@ -383,6 +383,87 @@ def test_head_without_logits_is_refused():
     model.decode_head[1].__class__ = OtherHead
     with pytest.raises(ValueError, match=r'OtherHead \(decode_1\).*UPerHead'):
         list_heads(model)
+
+
+def with_head(outputs, auxiliary=False):
+    """A config with a head of a user's own, and its class."""
+
+    class TheirHead(FCNHead):
+        def forward(self, inputs):
+            self.features = self._forward_feature(inputs)
+            self.logits = self.cls_seg(self.features)
+            return outputs(self)
+
+        def loss_by_feat(self, outputs, samples):
+            return dict(loss_ce=self.logits.mean())
+
+        def split_loss(self, outputs, samples):
+            return super().loss_by_feat(outputs[0], samples)
+
+    cfg = segmentor_config()
+    if not auxiliary:
+        cfg['decode_head'] = dict(cfg['auxiliary_head'])
+    cfg['auxiliary_head' if auxiliary else 'decode_head']['type'] = 'TheirHead'
+    return cfg, TheirHead
+
+
+def test_outputs_besides_logits(monkeypatch):
+    """What is no tensor, or a map of its own, goes to each view's losses."""
+    cfg, kind = with_head(lambda head: (head.logits, None, head.features))
+    kind.loss_by_feat = kind.split_loss
+    monkeypatch.setitem(MODELS._module_dict, 'TheirHead', kind)
+    images, samples = labelled_images()
+    got = build(cfg, COSUB).loss(images, samples)
+    plain = {**cfg, 'decode_head': {**cfg['decode_head'], 'type': 'FCNHead'}}
+    torch.testing.assert_close(got, build(plain, COSUB).loss(images, samples))
+
+
+@pytest.mark.parametrize(
+    ('outputs', 'message'),
+    [
+        (
+            lambda head: (head.features, head.logits),
+            r'TheirHead \(decode\) has no logits',
+        ),
+        (
+            lambda head: dict(seg=head.logits),
+            'Have its forward return them alone, or first',
+        ),
+        (lambda head: (head.logits, head.conv_seg.weight), r'\(5, 8, 1, 1\)'),
+        (lambda head: (head.logits, head.logits.mean()), r'of shape \(\), and its'),
+    ],
+)
+def test_logits_that_are_not_where_they_are_looked_for(outputs, message, monkeypatch):
+    """Something else would be taught, or an internal error be raised."""
+    cfg, kind = with_head(outputs)
+    monkeypatch.setitem(MODELS._module_dict, 'TheirHead', kind)
+    with pytest.raises(ValueError, match=message):
+        build(cfg, COSUB).loss(*labelled_images())
+
+
+def test_heads_that_are_not_taught_put_out_what_they_like(monkeypatch):
+    cfg, kind = with_head(lambda head: dict(seg=head.logits), auxiliary=True)
+    kind.loss_by_feat = lambda head, outputs, _: dict(loss=outputs['seg'].mean())
+    monkeypatch.setitem(MODELS._module_dict, 'TheirHead', kind)
+    losses = build(cfg, COSUB).loss(*labelled_images())
+    assert losses['decode.loss_co_training'] > 0
+    with pytest.raises(ValueError, match=r'TheirHead \(aux\) has no logits'):
+        build(cfg, dict(COSUB, auxiliary=True)).loss(*labelled_images())
+
+
+@pytest.mark.parametrize('execution', ['auto', 'drop_path'])
+def test_loss_in_evaluation_mode(execution):
+    """Of a validation before training: the views are the network, as it is."""
+    images, samples = labelled_images()
+    model = build(segmentor_config(), dict(COSUB, weight=0.0, execution=execution))
+    stock = build(segmentor_config()).eval()
+    with torch.no_grad():
+        got = model.eval().loss(images, samples)
+        assert got.pop('decode.loss_co_training') == 0
+        torch.testing.assert_close(got, stock.loss(images, samples))
+    model.train().backbone.eval()
+    with pytest.raises(ValueError, match='Every block of the backbone is frozen'):
+        model.loss(images, samples)
 
 
 def test_telemetry():
