@@ -25,8 +25,8 @@ from .iteration import Iteration
 class CoTrainingClassifier(CoTraining):
     """What the wrappers of classifiers share: the losses of logits."""
 
-    _fitted: int
-    """Of which label loss the scheme's soft loss is."""
+    _activations: set[str]
+    """By what the label loss turns logits into probabilities, as the scheme knows."""
 
     @property
     @abstractmethod
@@ -39,11 +39,10 @@ class CoTrainingClassifier(CoTraining):
         Args:
             scheme (dict | Scheme): The scheme or its config.
         """
-        kinds = activations(self.label_loss)
+        self._activations = activations(self.label_loss)
         name = type(self.label_loss).__name__
-        self.init_co_training(scheme, kinds, f'the label loss {name}')
-        self._fitted = id(self.label_loss)
-        if name == 'CrossEntropyLoss' and kinds == {'sigmoid'}:
+        self.init_co_training(scheme, self._activations, f'the label loss {name}')
+        if name == 'CrossEntropyLoss' and self._activations == {'sigmoid'}:
             print_log(
                 f'{name} sums over classes, while the loss between views is a mean and '
                 'so hardly counts. Use mmcosub.BinaryCrossEntropyLoss for the labels.',
@@ -62,10 +61,11 @@ class CoTrainingClassifier(CoTraining):
         Raises:
             ValueError: If the scheme's soft loss does not go with it.
         """
-        if self._fitted != id(self.label_loss):
+        now = activations(self.label_loss)
+        if now != self._activations:
             name = type(self.label_loss).__name__
-            self.scheme.fit_loss(activations(self.label_loss), f'the label loss {name}')
-            self._fitted = id(self.label_loss)
+            self.scheme.fit_loss(now, f'the label loss {name}')
+            self._activations = now
         return super().loss(inputs, data_samples)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict]:
