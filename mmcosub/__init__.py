@@ -1,6 +1,11 @@
 """Submodel co-training for MMSegmentation and MMPretrain."""
 
-from .stack import asked_for_info, check_stack, installed_version
+from .stack import (
+    asked_for_info,
+    check_stack,
+    ignore_known_warnings,
+    installed_version,
+)
 
 __version__ = '0.2.0'
 
@@ -19,6 +24,7 @@ def _use_stack() -> None:
     if not installed_version('mmsegmentation'):
         MODULE2PACKAGE['mmseg'] = 'mmseg'
     when_imported('mmengine.runner', _heed_schemes)
+    ignore_known_warnings()  # whichever of our packages imports the stack first
 
 
 def _heed_schemes() -> None:

@@ -76,6 +76,12 @@ def test_stack_is_imported_silently() -> None:
     assert python('from mmcosub.stack import *; import_stack_quietly()') == ''
 
 
+@pytest.mark.parametrize('package', ['checkpoints', 'models'])
+def test_packages_are_imported_silently(package: str) -> None:
+    """Whichever of them a script names first."""
+    assert python(f'import mmcosub.{package}') == ''
+
+
 def test_everything_is_found_by_name() -> None:
     code = (
         'import mmcosub; from mmcosub.stack import import_stack_quietly as quietly;'
