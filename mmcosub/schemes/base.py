@@ -40,8 +40,8 @@ class Scheme(ABC):
             Defaults to None, the backbone's own rates.
         drop_path_decay (str): How ``drop_path_rate`` goes over depth, 'constant' or
             'linear' from 0. Not for the backbone's own. Defaults to 'constant'.
-        sampler (dict): Sampler of the views. Defaults to
-            ``dict(type='BernoulliSampler')``, which is drop path's own distribution.
+        sampler (dict | str, optional): Sampler of the views, or its name. Defaults to
+            None, ``'BernoulliSampler'``, which is drop path's own distribution.
         execution (str): 'auto' for the fastest that is exact, or one of 'plain',
             'kept_rows', 'shared_prefix' and 'drop_path'. Defaults to 'auto'.
         auxiliary (bool): Whether auxiliary heads (and all but the last of a cascade)
@@ -70,7 +70,7 @@ class Scheme(ABC):
         temperature: float = 1.0,
         drop_path_rate: float | None = None,
         drop_path_decay: str = 'constant',
-        sampler: dict | None = None,
+        sampler: dict | str | None = None,
         execution: str = 'auto',
         auxiliary: bool = False,
         lean: bool = False,
@@ -98,7 +98,9 @@ class Scheme(ABC):
         self.temperature = temperature
         self.drop_path_rate = drop_path_rate
         self.drop_path_decay = drop_path_decay
-        self.sampler = build(SAMPLERS, sampler or dict(type='BernoulliSampler'))
+        sampler = sampler or 'BernoulliSampler'
+        named = dict(type=sampler) if isinstance(sampler, str) else sampler
+        self.sampler = build(SAMPLERS, named)
         self.execution = execution
         self.auxiliary = auxiliary
         self.lean = lean

@@ -102,6 +102,12 @@ def test_frozen_blocks_are_not_dropped():
     np.testing.assert_allclose(rates, [0] * 4 + [0.3] * 4)
 
 
+def test_a_sampler_may_be_named():
+    named = Cosub(sampler='StratifiedSampler').sampler
+    assert type(named).__name__ == 'StratifiedSampler'
+    assert type(Cosub().sampler).__name__ == 'BernoulliSampler'
+
+
 @pytest.mark.parametrize('name', BACKBONES)
 @pytest.mark.parametrize('sampler', ['BernoulliSampler', 'StratifiedSampler'])
 def test_views_are_drawn_independently_from_the_rates(name, sampler):
