@@ -14,7 +14,7 @@ from mmengine.dist import barrier, is_distributed
 
 from mmcosub.checkpoints import use_reader
 
-from .co_train import apply_scheme
+from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate
 from .errors import OptionsAction, add_debug_argument
 from .settings import check_carry_over, check_launcher, check_options, check_scheme
@@ -146,6 +146,8 @@ def load_config(args: Namespace) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
+    elif 'scheme' in cfg:
+        turn_off_scheme(cfg)
     check_carry_over(cfg.get('carry_over'))
     check_launcher(args.launcher)
     use_reader(args.trust_checkpoint)

@@ -104,6 +104,17 @@ def apply_scheme(cfg: Config, name_or_file: str) -> None:
         cfg.custom_imports = dict(imports=imports, allow_failed_imports=False)
 
 
+def turn_off_scheme(cfg: Config) -> None:
+    """Take out, in place, the hook that only a scheme has a use for.
+
+    Args:
+        cfg (Config): Config whose scheme was set to None.
+    """
+    hooks = cfg.get('custom_hooks') or []
+    ours = 'CoTrainingLossHook'
+    cfg.custom_hooks = [hook for hook in hooks if type_name(hook) != ours]
+
+
 def co_trained_model(model: dict, scheme: dict) -> dict:
     """Config of the model that trains a stock model by a scheme.
 

@@ -57,6 +57,16 @@ def test_options_come_after_the_scheme(config: Path) -> None:
     assert cfg.scheme.type == 'mmcosub.Cosub'
 
 
+def test_a_scheme_is_turned_off_with_its_hook(config: Path) -> None:
+    scheme = "scheme = dict(type='mmcosub.Cosub')"
+    hooks = "[dict(type='mmcosub.CoTrainingLossHook', ramp=3), dict(type='EMAHook')]"
+    text = config.read_text() + f'\n{scheme}\ncustom_hooks = {hooks}\n'
+    config.write_text(text)
+    assert len(load(str(config)).custom_hooks) == 2
+    (hook,) = load(str(config), '--cfg-options', 'scheme=None').custom_hooks
+    assert hook.type == 'EMAHook'
+
+
 def test_no_model(tmp_path: Path) -> None:
     path = tmp_path / 'part.py'
     path.write_text('a = 1\n')
