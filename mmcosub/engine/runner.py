@@ -120,6 +120,27 @@ class CoTrainingRunner(LastingRunner):
             if count := len(bad.names()):
                 self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
 
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedules of learning rate and the like.
+
+        Args:
+            scheduler (dict | list): Config of one or several.
+
+        Raises:
+            ValueError: If one begins when the training is over.
+        """
+        try:
+            return super().build_param_scheduler(scheduler)
+        except ValueError as error:
+            if 'larger than begin' not in str(error):
+                raise
+            raise ValueError(
+                f'param_scheduler: {error}. A schedule without an end of its own ends '
+                'with the training, which is over here before it begins: train for '
+                'longer (train_cfg), or set earlier ones, for instance --cfg-options '
+                'param_scheduler.0.end=10 param_scheduler.1.begin=10.'
+            ) from error
+
     # ---- weights to start from ---------------------------------------------------
 
     def load_checkpoint(

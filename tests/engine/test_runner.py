@@ -163,6 +163,17 @@ def test_prefix_of_a_pretrained_backbone(config: Path, tmp_path: Path) -> None:
         assert all((state[name] == value).all() for name in names)
 
 
+def test_a_schedule_that_begins_behind_the_end(config: Path) -> None:
+    schedules = [
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=100),
+        dict(type='PolyLR', by_epoch=False, begin=100),
+    ]
+    runner = runner_of(config, param_scheduler=schedules)
+    said = r'param_scheduler: .*begin=100, .*param_scheduler\.1\.begin=10'
+    with pytest.raises(ValueError, match=said):
+        runner.train()
+
+
 def test_sync_bn_without_a_gpu(config: Path) -> None:
     """A stock config has SyncBN, which has no CPU implementation."""
     sync = dict(type='SyncBN', requires_grad=True)
