@@ -173,6 +173,9 @@ def main(argv: Sequence[str] | None = None) -> dict:
             if hasattr(hook, 'show'):
                 hook.show = args.show
         metrics = runner.test()
+        for kind, place in (('Predictions', args.out), ('Pictures', args.show_dir)):
+            if place:
+                runner.logger.info(f'{kind} are in {place}')
         del runner, hook  # and with them what holds on to the other processes
         part_processes()
     return metrics
