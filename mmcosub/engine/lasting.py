@@ -133,6 +133,28 @@ class LastingRunner(CountedRun, Runner):
         if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):
             hub['runtime_info'].pop('co_training_plans', None)
 
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume; say so where the schedules are of another length than the config's.
+
+        MMEngine takes the checkpoint's, ends included. So a run that has ended, and is
+        resumed to train for longer, would go on with the last learning rate, often 0.
+
+        Args:
+            filename (str): The checkpoint.
+            *args: Further arguments of MMEngine's ``Runner.resume``.
+            **kwargs: Further ones.
+        """
+        given = _ends(self.param_schedulers)
+        super().resume(filename, *args, **kwargs)
+        taken = _ends(self.param_schedulers)
+        if given and given != taken:
+            self.logger.warning(
+                f"The schedules of {filename} end at {taken}, this config's at "
+                f"{given}. The checkpoint's go on, and what they set stays as it is "
+                'behind their end. For a training of another length start from its '
+                f'weights: --cfg-options load_from={filename}, without --resume.'
+            )
+
     def _identity(self) -> dict[str, Any]:
         loader: Any = self._train_dataloader
         wrapper = self.cfg.get('optim_wrapper') or {}
@@ -198,3 +220,11 @@ class LastingRunner(CountedRun, Runner):
                     f'{path} has Python objects besides weights ({objects[0]}, from a '
                     'hook or the data), so resuming it will need --trust-checkpoint.'
                 )
+
+
+def _ends(schedulers: Any) -> list[int]:
+    """Iteration or epoch at which each schedule of a run ends."""
+    groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
+    return [
+        each.end for group in groups for each in group or [] if hasattr(each, 'end')
+    ]

@@ -324,6 +324,17 @@ def test_another_run(
     assert said in log
 
 
+@pytest.mark.parametrize('end', [6, 9])
+def test_schedules_of_another_length(
+    end: int, train: ModuleType, trained: Callable, tmp_path: Path
+) -> None:
+    trained(iterations=3)
+    changes = [f'param_scheduler.0.end={end}', f'train_cfg.max_iters={end}']
+    resume(train, tmp_path, '--cfg-options', *changes)
+    log = max((tmp_path / 'w').glob('*/*.log')).read_text()
+    assert ("end at [6], this config's at [9]" in log) == (end == 9)
+
+
 def test_without_its_scheme(
     train: ModuleType,
     trained: Callable,
