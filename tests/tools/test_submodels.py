@@ -95,6 +95,10 @@ def test_sweep_then_extract(
     assert written['checkpoints'] == dict(a=str(checkpoint), b=str(other))
     assert written['search'] == '8 train'  # of training there are no more
     assert written['images'] == 4
+    said = capsys.readouterr().out
+    assert 'a, greedy' in said
+    whole = record['points'][0]['metrics'][record['metric']]
+    assert f'{whole:.4g}' in said
 
     # What the sweep says of a submodel is what testing the extracted one says.
     small = tmp_path / 'small.pth'

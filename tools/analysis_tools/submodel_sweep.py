@@ -11,6 +11,7 @@ come side by side. Writes submodel_sweep.json and .png into the work directory.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from mmcosub.checkpoints import require_file
 from mmcosub.engine.cli import (
@@ -173,8 +174,28 @@ def main(argv: Sequence[str] | None = None) -> dict:
         out = Path(cfg.work_dir, 'submodel_sweep.json')
         write_json(record, out)
         plot.plot_sweep(record, out.with_suffix('.png'))
+        report(record)
         print(f'{len(points)} submodels in {out} and {out.with_suffix(".png")}')
     return record
+
+
+def report(record: dict) -> None:
+    """Print the metric by number of blocks; medians where there are several."""
+    from rich.console import Console
+    from rich.table import Table
+
+    found: dict[int, dict[str, list[float]]] = {}
+    for point in record['points']:
+        row = found.setdefault(len(point['kept']), {})
+        curve = f'{point["network"]}, {point["order"]}'
+        row.setdefault(curve, []).append(point['metrics'][record['metric']])
+    curves = list(dict.fromkeys(curve for row in found.values() for curve in row))
+    table = Table('blocks', *curves, title=record['metric'])
+    for size in sorted(found, reverse=True):
+        row = found[size]
+        shown = [f'{median(row[c]):.4g}' if c in row else '' for c in curves]
+        table.add_row(str(size), *shown)
+    Console().print(table)
 
 
 if __name__ == '__main__':
