@@ -87,6 +87,9 @@ def test_everything_together(
     names = [f'{i}.png' for i in range(4)]
     assert sorted(p.name for p in out.iterdir()) == names
     assert len(list(show.glob('**/vis_image/*.png'))) == 4
+    said = max(work.glob('*/*.log')).read_text()
+    assert f'Predictions are in {out}\n' in said
+    assert f'Pictures are in {show}\n' in said
     # What is written is what was measured, in the labels of the files read.
     right = total = 0
     for name in names:
