@@ -1,11 +1,59 @@
-"""Settings of single parameters: in the log file, not on the screen."""
+"""What fills the screen at the start of a run: in the log file, not on the screen."""
 
 import contextlib
 import io
 import logging
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+
+# Hundreds of lines before the first that is news.
+_LISTS = ('System environment', 'Config:', 'Hooks will be executed')
+# In nearly every run, and of the packages' own doing.
+_KNOWN_WARNINGS = (
+    'The prefix is not set in metric class',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+)
+
+
+class QuietStart(Runner):
+    """A runner that begins with what is news; everything is in its log file.
+
+    And on the screen, at ``log_level='DEBUG'``.
+    """
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger.
+
+        Args:
+            *args: Arguments of MMEngine's ``Runner.build_logger``.
+            **kwargs: Further ones.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        for screen in _screens(logger):
+            screen.addFilter(_is_news)
+        return logger
+
+    def _log_env(self, env_cfg: dict) -> None:
+        super()._log_env(env_cfg)
+        file = Path(self._log_dir, f'{self.timestamp}.log')
+        self.logger.info(f'Environment, config and hooks are in {file}')
+
+    def build_optim_wrapper(
+        self, optim_wrapper: OptimWrapper | dict
+    ) -> OptimWrapper | OptimWrapperDict:
+        """Build the optimizer wrapper.
+
+        Args:
+            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
+        """
+        with listed_in_file_only(self.logger):
+            return super().build_optim_wrapper(optim_wrapper)
 
 
 @contextlib.contextmanager
@@ -19,12 +67,7 @@ def listed_in_file_only(logger: MMLogger) -> Iterator[None]:
     Args:
         logger (MMLogger): The run's logger.
     """
-    screens = [
-        handler
-        for handler in logger.handlers
-        # One that writes to a file is one of streams, too.
-        if type(handler) is logging.StreamHandler and handler.level > logging.DEBUG
-    ]
+    screens = _screens(logger)
     if not screens:
         yield
         return
@@ -51,3 +94,18 @@ def listed_in_file_only(logger: MMLogger) -> Iterator[None]:
             f'{count} lines on settings of parameters are in the log file only '
             '(--cfg-options log_level=DEBUG shows such lines).'
         )
+
+
+def _screens(logger: MMLogger) -> list[logging.Handler]:
+    """Handlers that write to the screen, and not everything."""
+    return [
+        handler
+        for handler in logger.handlers
+        # One that writes to a file is one of streams, too.
+        if type(handler) is logging.StreamHandler and handler.level > logging.DEBUG
+    ]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    text = record.getMessage().lstrip('\n- ')
+    return not text.startswith((*_LISTS, *_KNOWN_WARNINGS))

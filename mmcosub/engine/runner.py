@@ -30,13 +30,13 @@ from .co_train import accelerated_model, co_trained_model
 from .cpu_amp import CPUAmpOptimWrapper
 from .data import check_data
 from .lasting import LastingRunner
-from .quiet import listed_in_file_only
+from .quiet import QuietStart
 from .settings import check_carry_over
 from .type_name import type_name
 
 
 @RUNNERS.register_module()
-class CoTrainingRunner(LastingRunner):
+class CoTrainingRunner(QuietStart, LastingRunner):
     """MMEngine's runner, training by the config's ``scheme`` if it has one.
 
     The config stays that of the stock model: the wrapper is put around it only in
@@ -209,8 +209,7 @@ class CoTrainingRunner(LastingRunner):
             print_log('No GPU: mixed precision is bfloat16 here.', 'current')
             optim_wrapper = type(optim_wrapper)(optim_wrapper)
             optim_wrapper['type'] = CPUAmpOptimWrapper
-        with listed_in_file_only(self.logger):
-            return super().build_optim_wrapper(optim_wrapper)
+        return super().build_optim_wrapper(optim_wrapper)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the processes; without a GPU, over gloo.

@@ -1,4 +1,4 @@
-"""Settings of single parameters are in the log file, and not on the screen."""
+"""Long lists are in the log file, and not on the screen."""
 
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,10 @@ def test_settings_of_parameters(
     assert (line in shown) == (level == 'DEBUG')
     assert ('log_level=DEBUG shows such lines' in shown) == (level == 'INFO')
     assert 'Iter(train) [1/1]' in shown
+    for line in ('System environment:', "type='EncoderDecoder'", 'after_run:'):
+        assert line in logged
+        assert (line in shown) == (level == 'DEBUG')
+    assert f'Environment, config and hooks are in {file}' in shown
 
 
 def test_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
