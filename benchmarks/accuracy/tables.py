@@ -11,9 +11,9 @@ from pathlib import Path
 
 import photograph_results
 import photograph_tables
-import readme_tables
 import scene_results
 import scene_tables
+import short_tables
 from curves import draw
 from records import Records
 from scene_stages import NETWORKS
@@ -32,7 +32,7 @@ def all_tables(records: Records) -> dict[str, str]:
     """
     groups = {
         'photographs': photograph_tables.tables(records),
-        'readme': readme_tables.tables(records),
+        'short': short_tables.tables(records),
     }
     groups |= {network: scene_tables.tables(records, network) for network in NETWORKS}
     return {
