@@ -104,6 +104,9 @@ def use_tta(cfg: Config) -> None:
 def save_predictions(cfg: Config, out: str) -> None:
     """Make the evaluator write the predictions, too."""
     given = cfg.test_evaluator
+    # One metric, several, or an evaluator around them.
+    around = given if isinstance(given, dict) and 'metrics' in given else None
+    given = given if around is None else around.metrics
     metrics = list(given) if isinstance(given, list | tuple) else [given]
     if classifies(cfg):
         if not out.endswith(('.pkl', '.pickle')):
@@ -118,7 +121,7 @@ def save_predictions(cfg: Config, out: str) -> None:
                 'predictions; have an IoUMetric in test_evaluator.'
             )
         writers[0].update(output_dir=out, keep_results=True)
-    cfg.test_evaluator = metrics
+    cfg.test_evaluator = metrics if around is None else {**around, 'metrics': metrics}
 
 
 def writes_predictions(kind: str | type, scope: str | None) -> bool:

@@ -308,3 +308,17 @@ def test_metrics_of_another_scope_write_predictions(
     del cfg.model['decode_head']
     test_tool.save_predictions(cfg, 'all.pkl')
     assert cfg.test_evaluator[-1].type == 'DumpResults'
+
+
+def test_predictions_of_an_evaluator_around_metrics(test_tool: ModuleType) -> None:
+    """MMEngine takes one, too, with a type or without."""
+    model = dict(decode_head=dict(type='A'))
+    for kind in ({}, dict(type='Evaluator')):
+        cfg = Config(dict(default_scope='mmseg', model=model))
+        cfg.test_evaluator = dict(metrics=[dict(type='IoUMetric')], **kind)
+        test_tool.save_predictions(cfg, 'maps')
+        assert cfg.test_evaluator.metrics[0].output_dir == 'maps'
+        assert cfg.test_evaluator.get('type') == kind.get('type')
+        cfg.merge_from_dict(dict(default_scope='mmpretrain'))
+        test_tool.save_predictions(cfg, 'all.pkl')
+        assert cfg.test_evaluator.metrics[-1].type == 'DumpResults'
