@@ -2,8 +2,9 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsFloat
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -81,7 +82,7 @@ class Evaluation:
                 nothing.
 
         Returns:
-            dict[str, float]: The metrics.
+            dict[str, float]: The metrics that are a number.
 
         Raises:
             ValueError: If the one that counts is not among them.
@@ -92,7 +93,10 @@ class Evaluation:
             outputs = model.test_step(batch)
             self.evaluator.process(data_samples=outputs, data_batch=batch)
             tick(len(outputs))
-        metrics = {k: float(v) for k, v in self.evaluator.evaluate(self.images).items()}
+        found = self.evaluator.evaluate(self.images)
+        # Not so a confusion matrix, or a list by class.
+        numbers = [k for k, v in found.items() if _is_number(v)]
+        metrics = {k: float(found[k]) for k in numbers}
         wanted = HEADLINES if self.metric is None else (self.metric,)
         self.metric = next((name for name in wanted if name in metrics), None)
         if self.metric is None:
@@ -110,6 +114,10 @@ class Evaluation:
         """
         metrics = self(tick)
         return metrics[str(self.metric)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, SupportsFloat) and np.ndim(value) == 0  # type: ignore
 
 
 def loader_of(
