@@ -88,7 +88,8 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
 def _metrics(runs: Sequence[Records]) -> list[str]:
     """What validation has measured, the more telling first."""
     found = list(dict.fromkeys(m for records in runs for m in records.metrics()))
-    known = [metric for metric in _METRICS if metric in found]
+    # A metric's `prefix` stands before its name.
+    known = [m for name in _METRICS for m in found if f'/{m}'.endswith(f'/{name}')]
     return known + [metric for metric in found if metric not in known]
 
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from mmcosub.report.curves import make_curves, thinned
+from mmcosub.report.curves import main_metric, make_curves, thinned
 from mmcosub.report.figures import Line, draw_dots, draw_lines, draw_matrix
 from mmcosub.report.records import Records
 
@@ -81,3 +81,8 @@ def test_epochs_where_all_runs_have_them() -> None:
     other = Records(train=[(20, dict(loss=1.0))])
     (curve,) = make_curves([of_epochs, other], [0, 1])
     assert (curve.unit, curve.rows[-1]) == ('iterations', ('20', ['2', '1']))
+
+
+def test_the_metric_that_counts_may_have_a_prefix() -> None:
+    run = Records(val=[(4, {'a/aAcc': 20.0, 'a/mIoU': 10.0, 'other/top1': 1.0})])
+    assert main_metric([run]) == 'a/mIoU'
