@@ -142,7 +142,7 @@ def draw_prediction(
 
     Returns:
         str: Of a segmentor, the share of each class that is there, the largest first;
-        of a classifier, the class and its probability.
+        of a classifier, the class and its probability, or all that it predicts.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     names = model.dataset_meta.get('classes')
@@ -152,9 +152,11 @@ def draw_prediction(
         UniversalVisualizer().visualize_cls(
             image[..., ::-1], found, classes=names, out_file=str(out)
         )
-        number = int(found.pred_label)
-        share = found.pred_score[number].item()
-        return f'{names[number] if names else number}: {share:.1%}'
+        said = [  # of a head of several labels as many as it predicts, be it none
+            f'{names[number] if names else number}: {found.pred_score[number]:.1%}'
+            for number in found.pred_label.tolist()
+        ]
+        return ', '.join(said) or 'no class'
     found = inference_model(model, image)
     visualizer = SegLocalVisualizer(alpha=opacity)
     visualizer.dataset_meta = model.dataset_meta

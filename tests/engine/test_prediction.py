@@ -29,3 +29,21 @@ def test_one_output_channel(
     image = np.zeros((40, 48, 3), np.uint8)
     assert draw_prediction(model, image, tmp_path / 'picture.png') == said
     assert (tmp_path / 'picture.png').is_file()
+
+
+@pytest.mark.parametrize(
+    ('bias', 'said'), [(0.5, 'a: 62.2%, b: 62.2%'), (-9.0, 'no class')]
+)
+def test_several_labels(
+    classification_config: Path, tmp_path: Path, bias: float, said: str
+) -> None:
+    cfg = Config.fromfile(classification_config)
+    head = dict(type='MultiLabelLinearClsHead', num_classes=2, in_channels=16)
+    cfg.model.head = head
+    cfg.test_dataloader.dataset.metainfo = dict(classes=['a', 'b'])
+    model = load_model(cfg, device='cpu')
+    torch.nn.init.zeros_(model.head.fc.weight)
+    torch.nn.init.constant_(model.head.fc.bias, bias)
+    image = np.zeros((40, 48, 3), np.uint8)
+    assert draw_prediction(model, image, tmp_path / 'picture.png') == said
+    assert (tmp_path / 'picture.png').is_file()
