@@ -13,6 +13,9 @@ from mmpretrain.evaluation import ConfusionMatrix
 from torch import Tensor
 
 from mmcosub.engine import EvaluationRunner
+from mmcosub.engine.runner import unwrapped
+
+from .predictions import is_multi_label
 
 _RESULT = 'confusion_matrix/result'
 
@@ -67,10 +70,10 @@ def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
         (C, C), and the names of the classes.
 
     Raises:
-        ValueError: If the checkpoint does not fit.
+        ValueError: If the checkpoint does not fit, or images have several labels.
     """
-    if cfg.get('default_scope') == 'mmpretrain':
-        metric: dict[str, Any] = dict(type='ConfusionMatrix')
+    if 'decode_head' not in cfg.model:
+        metric: dict[str, Any] = dict(type='mmpretrain.ConfusionMatrix')
     else:
         heads = cfg.model.decode_head
         head = heads[-1] if isinstance(heads, list | tuple) else heads
@@ -78,6 +81,12 @@ def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
         metric = dict(type=PixelConfusion, ignore_index=ignored)
     cfg.test_evaluator = metric
     runner = EvaluationRunner.from_cfg(cfg)
+    head = getattr(unwrapped(runner.model), 'head', None)
+    if is_multi_label(head):
+        raise ValueError(
+            f'{type(head).__name__} gives an image several classes, of which there is '
+            'no confusion matrix. Take a model with one class an image.'
+        )
     matrix = runner.test()[_RESULT]
     meta = runner.test_loop.dataloader.dataset.metainfo
     names = meta.get('classes') or range(len(matrix))

@@ -23,13 +23,22 @@ def check_probabilities(model: Any) -> None:
     """
     heads = [getattr(model, name, None) for name in ('decode_head', 'head')]
     for head in [h for several in heads for h in _listed(several)]:
-        name = type(head).__name__
-        if MaskClassification.is_head(head) or 'MultiLabel' in name:
+        if MaskClassification.is_head(head) or is_multi_label(head):
             raise ValueError(
-                f'{name} gives no probabilities that sum to 1 over classes, so there '
-                'is no mean and no calibration of them. Take a model with logits of '
-                'each pixel or image.'
+                f'{type(head).__name__} gives no probabilities that sum to 1 over '
+                'classes, so there is no mean and no calibration of them. Take a '
+                'model with logits of each pixel or image.'
             )
+
+
+def is_multi_label(head: Any) -> bool:
+    """Whether a head gives an image several classes.
+
+    Args:
+        head (nn.Module): Of a classifier; MMPretrain's, or one derived from it or of
+            such a name.
+    """
+    return any('MultiLabel' in kind.__name__ for kind in type(head).__mro__)
 
 
 def _listed(head: Any) -> list[Any]:

@@ -9,6 +9,7 @@ import torch
 from mmcv.cnn.bricks.drop import DropPath
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
+from mmpretrain.models.heads import CSRAClsHead
 from mmpretrain.structures import DataSample
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import MODELS
@@ -188,6 +189,9 @@ def test_what_makes_no_ensemble(model):
     head = type('Mask2FormerHead', (), {})()
     with pytest.raises(ValueError, match='Mask2FormerHead gives no probabilities'):
         check_probabilities(types.SimpleNamespace(decode_head=head))
+    head = CSRAClsHead(num_classes=2, in_channels=4, num_heads=1, lam=0.1)
+    with pytest.raises(ValueError, match='CSRAClsHead gives no probabilities'):
+        check_probabilities(types.SimpleNamespace(head=head))
 
 
 class Odd(nn.Module):
