@@ -42,7 +42,8 @@ class QuietStart(Runner):
     def _log_env(self, env_cfg: dict) -> None:
         super()._log_env(env_cfg)
         file = Path(self._log_dir, f'{self.timestamp}.log')
-        self.logger.info(f'Environment, config and hooks are in {file}')
+        of = f' of {self.world_size} processes' if self.distributed else ''
+        self.logger.info(f'Environment{of}, config and hooks are in {file}')
 
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict

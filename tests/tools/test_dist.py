@@ -24,7 +24,7 @@ def test_train_in_two_processes(config: Path, tmp_path: Path) -> None:
     argv = [config, 2, '--co-train', 'cosub', '--cfg-options', *options]
     done = run('dist_train.sh', *argv, PORT=free_port())
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
-    assert 'GPU number: 2' in done.stdout
+    assert 'Environment of 2 processes' in done.stdout
     assert (tmp_path / 'w' / 'iter_2.pth').is_file()
 
 
