@@ -68,28 +68,20 @@ def leads(records: Records) -> str:
     Args:
         records (Records): Results.
     """
-    columns: list[list[str]] = []
-    for results, score in (
-        (_of_photographs(records), 'accuracy'),
-        (_of_scenes(records, 'swin'), 'miou'),
-        (_of_scenes(records, 'vit'), 'miou'),
+    titles, columns = [], []
+    for what, results, score, title in (
+        ('photographs, ViT', _of_photographs(records), 'accuracy', 'accuracy, %'),
+        ('scenes, Swin', _of_scenes(records, 'swin'), 'miou', 'mIoU, %'),
+        ('scenes, ViT', _of_scenes(records, 'vit'), 'miou', 'mIoU, %'),
     ):
         cosub = results.pop('cosub')
-        for key, digits in ((score, 2), ('nll', 3)):
+        for key, digits, of in ((score, 2, title), ('nll', 3, 'NLL')):
             over = (
                 gain(cosub, other, lambda r, key=key: r['test'][key])
                 for other in results.values()
             )
+            titles.append(f'{what}: {of}')
             columns.append([cell(values, digits, True) for values in over])
-    titles = [
-        f'{what}: {score}'
-        for what, first in (
-            ('photographs, ViT', 'accuracy, %'),
-            ('scenes, Swin', 'mIoU, %'),
-            ('scenes, ViT', 'mIoU, %'),
-        )
-        for score in (first, 'NLL')
-    ]
     rows = [[name, *cells] for name, *cells in zip(results, *columns, strict=True)]
     return rows_of(('cosub over', *titles), rows)
 
