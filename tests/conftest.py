@@ -4,7 +4,7 @@ import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import Registry
 from stock import forget_runners, segmentation_config, write_config
 from tiny import segmentor_config
 
@@ -27,6 +28,20 @@ def fresh_globals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv('LOCAL_RANK', '0')
     yield
     forget_runners()
+
+
+@pytest.fixture
+def registry_of_theirs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Registry]:
+    """Makes a user's registry, of the scope ``theirs``, that is gone after the test.
+
+    A registry enters itself into its parent, and a second one of a scope is refused.
+    """
+
+    def make(parent: Registry) -> Registry:
+        monkeypatch.setattr(parent, '_children', dict(parent._children))
+        return Registry(parent.name, parent=parent, scope='theirs')
+
+    return make
 
 
 @pytest.fixture(scope='session')

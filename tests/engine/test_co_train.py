@@ -1,5 +1,6 @@
 """Schemes by name or file, and the wrapper of each model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -187,15 +188,15 @@ def test_accelerated_model_of_a_class(name: str) -> None:
 
 @pytest.mark.parametrize('force', [True, False])
 def test_anothers_class_of_a_stock_name(
-    force: bool, monkeypatch: pytest.MonkeyPatch
+    force: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    registry_of_theirs: Callable[..., Registry],
 ) -> None:
     """In a ``default_scope`` of a user's own, or in place of the stock one."""
     if force:
         registry, scope = MODELS, 'mmseg'
     else:
-        registry = Registry('model', parent=ROOT, scope='theirs')
-        monkeypatch.setitem(ROOT._children, 'theirs', registry)
-        scope = 'theirs'
+        registry, scope = registry_of_theirs(ROOT), 'theirs'
     for name in ('EncoderDecoder', 'FCNHead'):
         stock = MODELS.get(f'mmseg.{name}')
         own = type(name, (stock,), {'__module__': 'theirs.models'})

@@ -271,12 +271,11 @@ def test_out_of_a_classifier_is_a_file(
 
 
 def test_tta_model_goes_by_the_model(
-    test_tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+    test_tool: ModuleType, registry_of_theirs: Callable[..., Registry]
 ) -> None:
     """Whatever the default scope is, and not by a stock name of a user's class."""
-    theirs = Registry('model', parent=MODELS, scope='theirs')
+    theirs = registry_of_theirs(MODELS)
     theirs.register_module(name='SegTTAModel', module=type('Own', (), {}))
-    monkeypatch.setitem(MODELS._children, 'theirs', theirs)
     loader = dict(dataset=dict(pipeline=[]))
     pipeline = [dict(type='A')]
     for scope, tta_model, made in (
@@ -296,11 +295,10 @@ def test_tta_model_goes_by_the_model(
 
 
 def test_metrics_of_another_scope_write_predictions(
-    test_tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+    test_tool: ModuleType, registry_of_theirs: Callable[..., Registry]
 ) -> None:
-    theirs = Registry('metric', parent=METRICS, scope='theirs')
+    theirs = registry_of_theirs(METRICS)
     theirs.register_module(name='Theirs', module=type('Theirs', (IoUMetric,), {}))
-    monkeypatch.setitem(METRICS._children, 'theirs', theirs)
     cfg = Config(dict(default_scope='theirs', test_evaluator=dict(type='Theirs')))
     cfg.model = dict(type='theirs.Segmentor', decode_head=dict(type='A'))
     test_tool.save_predictions(cfg, 'maps')
