@@ -80,11 +80,11 @@ def grouped(records: Records, runs: Iterable[Run], regime: str = FEW) -> Results
 
 
 def compared(records: Records, regime: str = FEW) -> Results:
-    """Results of the comparison, its controls among them where they are of the regime.
+    """Results of the comparison and its controls.
 
     Args:
         records (Records): All results.
         regime (str): One of REGIMES.
     """
-    stages = [partial(main, regime=regime), *([controls] if regime == FEW else [])]
+    stages = (partial(stage, regime=regime) for stage in (main, controls))
     return grouped(records, runs_of(records, *stages), regime)

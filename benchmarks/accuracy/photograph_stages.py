@@ -82,12 +82,22 @@ def main(records: Records, regime: str = FEW) -> list[Run]:
     return over_seeds('main', methods, SEEDS)
 
 
-def controls(records: Records) -> list[Run]:
-    """Plain training on each image twice, and for as long as cosub takes."""
-    plain, cosub = chosen(records, PLAIN), chosen(records, COSUB)
+def controls(records: Records, regime: str = FEW) -> list[Run]:
+    """Plain training on each image twice, and for as long as cosub takes.
+
+    How long that is comes from the steps of the first comparison, in all regimes.
+
+    Args:
+        records (Records): Results of earlier stages.
+        regime (str): One of REGIMES.
+    """
+    few = chosen(records, PLAIN)
+    as_long = as_long_as(records, few, chosen(records, COSUB), SEEDS)
+    plain, cosub = (chosen(records, s, regime) for s in (PLAIN, COSUB))
+    iterations = plain.iterations * as_long.iterations // few.iterations
     methods = [
         replace(cosub, scheme=PLAIN, repeats=2),
-        as_long_as(records, plain, cosub, SEEDS),
+        replace(plain, iterations=iterations),
     ]
     return over_seeds('controls', methods, SEEDS)
 

@@ -45,3 +45,4 @@ STAGES: dict[str, Callable[[Records], list]] = {
 for _regime in (LONGER, MORE, ALL):
     STAGES[f'rates, {_regime}'] = partial(rates, regime=_regime)
     STAGES[f'main, {_regime}'] = partial(main, regime=_regime)
+    STAGES[f'controls, {_regime}'] = partial(controls, regime=_regime)
