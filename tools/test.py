@@ -14,12 +14,13 @@ from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
 from mmcosub.engine.data import configs_of_datasets
 from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.task import classifies
 from mmcosub.engine.type_name import type_name
 from mmcosub.stack import import_stack_quietly
 
-# What draws, by default scope, for configs that do not say.
-VISUALIZERS = {'mmseg': 'SegLocalVisualizer', 'mmpretrain': 'UniversalVisualizer'}
-HOOKS = {'mmseg': 'SegVisualizationHook', 'mmpretrain': 'VisualizationHook'}
+# What draws, for configs that do not say: visualizer and hook.
+OF_SEGMENTORS = ('mmseg.SegLocalVisualizer', 'mmseg.SegVisualizationHook')
+OF_CLASSIFIERS = ('mmpretrain.UniversalVisualizer', 'mmpretrain.VisualizationHook')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -58,14 +59,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_common_arguments(parser)
     return parser
-
-
-def classifies(cfg: Config) -> bool:
-    """Whether the model classifies images, by its parts in a scope of a user's own."""
-    scope = cfg.get('default_scope')
-    if scope in VISUALIZERS:
-        return scope == 'mmpretrain'
-    return 'decode_head' not in cfg.model.get('module', cfg.model)
 
 
 def use_tta(cfg: Config) -> None:
@@ -132,20 +125,15 @@ def writes_predictions(kind: str | type, scope: str | None) -> bool:
 
 def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
     """Turn on drawing, adding what draws where the config has none."""
-    scope = cfg.get('default_scope')
-    if scope not in HOOKS:
-        raise ValueError(
-            f'--show and --show-dir do not know default_scope={scope!r}: it is one of '
-            f'{list(HOOKS)}.'
-        )
+    visualizer, kind = OF_CLASSIFIERS if classifies(cfg) else OF_SEGMENTORS
     cfg.setdefault('default_hooks', ConfigDict())
-    hook = cfg.default_hooks.setdefault('visualization', ConfigDict(type=HOOKS[scope]))
+    hook = cfg.default_hooks.setdefault('visualization', ConfigDict(type=kind))
     if not cfg.get('visualizer'):
-        cfg.visualizer = dict(type=VISUALIZERS[scope])
+        cfg.visualizer = dict(type=visualizer)
     if not cfg.visualizer.get('vis_backends'):
         cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     hook.update(show=args.show, wait_time=args.wait_time)
-    if scope == 'mmseg':
+    if not classifies(cfg):
         hook.update(draw=True, interval=1)
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir

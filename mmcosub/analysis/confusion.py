@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.runner import unwrapped
+from mmcosub.engine.task import classifies
 
 from .predictions import is_multi_label
 
@@ -72,10 +73,10 @@ def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
     Raises:
         ValueError: If the checkpoint does not fit, or images have several labels.
     """
-    if 'decode_head' not in cfg.model:
+    if classifies(cfg):
         metric: dict[str, Any] = dict(type='mmpretrain.ConfusionMatrix')
     else:
-        heads = cfg.model.decode_head
+        heads = cfg.model.get('decode_head') or {}
         head = heads[-1] if isinstance(heads, list | tuple) else heads
         ignored = head.get('ignore_index', 255)
         metric = dict(type=PixelConfusion, ignore_index=ignored)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mmcosub.engine.task import classifies
+
 from .by_class import ByClass, measure_classes
 from .confusion import Confusion, show_confusion
 from .curves import Curve, make_curves
@@ -56,7 +58,7 @@ def task_of(run: Run) -> Task:
     head = head[-1] if isinstance(head, list) else head
     loader = cfg.get('val_dataloader') or cfg.get('train_dataloader') or {}
     data: Any = loader.get('dataset') or {}
-    return 'decode_head' in cfg.model, head.get('num_classes'), str(data.get('type'))
+    return not classifies(cfg), head.get('num_classes'), str(data.get('type'))
 
 
 def make_group(

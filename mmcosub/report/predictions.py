@@ -29,6 +29,7 @@ from mmcosub.analysis.spread import evenly_spread
 from mmcosub.analysis.submodel import as_submodel
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, use_reader
 from mmcosub.engine.prediction import stock_model
+from mmcosub.engine.task import classifies
 
 from .data import compare_classes, validation_data
 from .measures import confusion, share_right
@@ -85,7 +86,7 @@ class Predictions:
         use_reader(trust)
         self.scope: str = cfg.get('default_scope') or 'mmseg'
         self.checkpoint = checkpoint
-        self.segments = 'decode_head' in cfg.model
+        self.segments = not classifies(cfg)
         loader = cfg.get('val_dataloader') or cfg.get('test_dataloader')
         if not loader:
             raise ValueError(

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import METRICS, MODELS, Registry
+from mmengine.registry import HOOKS, METRICS, MODELS, VISUALIZERS, Registry
 from mmseg.evaluation import IoUMetric
 from mmseg.visualization import SegLocalVisualizer
 from stock import segmentation_config, write_config
@@ -318,5 +319,19 @@ def test_predictions_of_an_evaluator_around_metrics(test_tool: ModuleType) -> No
         assert cfg.test_evaluator.metrics[0].output_dir == 'maps'
         assert cfg.test_evaluator.get('type') == kind.get('type')
         cfg.merge_from_dict(dict(default_scope='mmpretrain'))
+        cfg.model = dict(head=dict(type='A'))
         test_tool.save_predictions(cfg, 'all.pkl')
         assert cfg.test_evaluator.metrics[-1].type == 'DumpResults'
+
+
+@pytest.mark.parametrize(
+    ('head', 'package'), [('decode_head', 'mmseg'), ('head', 'mmpretrain')]
+)
+def test_pictures_in_a_scope_of_ones_own(
+    head: str, package: str, test_tool: ModuleType
+) -> None:
+    cfg = Config(dict(default_scope='theirs', model={head: {}}))
+    test_tool.use_visualization(cfg, Namespace(show=False, show_dir='d', wait_time=0))
+    assert cfg.visualizer.type.startswith(package)
+    assert VISUALIZERS.get(cfg.visualizer.type)
+    assert HOOKS.get(cfg.default_hooks.visualization.type)
