@@ -11,7 +11,8 @@ from mmengine.registry import METRICS, MODELS, DefaultScope
 
 from mmcosub.checkpoints import require_file
 from mmcosub.engine import EvaluationRunner
-from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
+from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.engine.cli import load_config, part_processes
 from mmcosub.engine.data import configs_of_datasets
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.engine.task import classifies

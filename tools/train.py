@@ -9,7 +9,8 @@ from mmengine.registry import RUNNERS
 
 from mmcosub.checkpoints import checkpoints_in, require_file
 from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
-from mmcosub.engine.cli import add_common_arguments, load_config, part_processes
+from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.engine.cli import load_config, part_processes
 from mmcosub.engine.co_train import RUNNER, list_schemes
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.engine.stopping import Stopped

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmcosub.engine.cli import add_common_arguments, find_config, load_config
+from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.engine.cli import find_config, load_config
 
 
 def load(*argv: str) -> Config:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch.utils.benchmark import Timer
 
-from mmcosub.engine.cli import (
+from mmcosub.engine.arguments import (
     add_common_arguments,
     add_shape_argument,
-    load_config,
     require_positive,
 )
+from mmcosub.engine.cli import load_config
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 

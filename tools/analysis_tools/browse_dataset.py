@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 
-from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.engine.cli import load_config
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 

@@ -13,7 +13,8 @@ from rich.progress import track
 
 from mmcosub.datasets.checks import check_listing
 from mmcosub.datasets.listing import check_links, check_list
-from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.engine.cli import load_config
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 

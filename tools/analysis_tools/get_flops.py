@@ -4,12 +4,12 @@
 import argparse
 from collections.abc import Sequence
 
-from mmcosub.engine.cli import (
+from mmcosub.engine.arguments import (
     add_common_arguments,
     add_shape_argument,
-    load_config,
     require_positive,
 )
+from mmcosub.engine.cli import load_config
 from mmcosub.engine.co_train import list_schemes
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly

@@ -15,11 +15,8 @@ from pathlib import Path
 
 from mmcosub.analysis.disagreement import SCORES
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.cli import (
-    add_config_arguments,
-    add_work_dir_argument,
-    load_config,
-)
+from mmcosub.engine.arguments import add_config_arguments, add_work_dir_argument
+from mmcosub.engine.cli import load_config
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 

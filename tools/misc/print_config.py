@@ -4,7 +4,8 @@
 import argparse
 from collections.abc import Sequence
 
-from mmcosub.engine.cli import add_common_arguments, load_config
+from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.engine.cli import load_config
 from mmcosub.engine.errors import OneLineParser, explained_errors
 
 

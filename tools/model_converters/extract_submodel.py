@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.cli import add_config_arguments, load_config
+from mmcosub.engine.arguments import add_config_arguments
+from mmcosub.engine.cli import load_config
 from mmcosub.engine.errors import OneLineParser, explained_errors
 from mmcosub.stack import import_stack_quietly
 
