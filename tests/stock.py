@@ -1,9 +1,13 @@
 """Whole stock configs to run, and clearing up after runs."""
 
 from pathlib import Path
+from typing import Any
 
+from mmengine.config import Config
 from mmengine.utils import ManagerMixin
 from tiny import segmentor_config
+
+from mmcosub.engine import CoTrainingRunner, apply_scheme
 
 CLASSES = ('one', 'two', 'three', 'four', 'five')
 PALETTE = [[60 * i, 255 - 60 * i, 40 * i] for i in range(5)]
@@ -87,3 +91,13 @@ def forget_runners() -> None:
             for handler in getattr(logger, 'handlers', ()):
                 handler.close()
         instances.clear()
+
+
+def runner_of(path: Path, co_train: bool = True, **changes: Any) -> CoTrainingRunner:
+    """A runner of a config with some changes."""
+    forget_runners()
+    cfg = Config.fromfile(path)
+    if co_train:
+        apply_scheme(cfg, 'cosub')
+    cfg.merge_from_dict(changes)
+    return CoTrainingRunner.from_cfg(cfg)

@@ -1,4 +1,4 @@
-"""CoTrainingRunner: what it builds, checks and makes possible without a GPU."""
+"""CoTrainingRunner: what it builds, checks and loads."""
 
 from pathlib import Path
 from typing import Any
@@ -6,27 +6,13 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
-from mmengine.optim import OptimWrapper
-from stock import forget_runners
+from stock import forget_runners, runner_of
 from torch import nn
 
 import mmcosub.datasets
 from mmcosub.engine import CoTrainingRunner, EvaluationRunner, apply_scheme
-from mmcosub.engine.cpu_amp import CPUAmpOptimWrapper
 from mmcosub.engine.data import classes_of
-from mmcosub.engine.runner import lean_wrapper
-
-
-def runner_of(path: Path, co_train: bool = True, **changes: Any) -> CoTrainingRunner:
-    """A runner of a config with some changes."""
-    forget_runners()
-    cfg = Config.fromfile(path)
-    if co_train:
-        apply_scheme(cfg, 'cosub')
-    cfg.merge_from_dict(changes)
-    return CoTrainingRunner.from_cfg(cfg)
 
 
 def hooks(runner: CoTrainingRunner) -> list[str]:
@@ -172,39 +158,3 @@ def test_a_schedule_that_begins_behind_the_end(config: Path) -> None:
     said = r'param_scheduler: .*begin=100, .*param_scheduler\.1\.begin=10'
     with pytest.raises(ValueError, match=said):
         runner.train()
-
-
-def test_sync_bn_without_a_gpu(config: Path) -> None:
-    """A stock config has SyncBN, which has no CPU implementation."""
-    sync = dict(type='SyncBN', requires_grad=True)
-    changes = {f'model.{h}_head.norm_cfg': sync for h in ('decode', 'auxiliary')}
-    runner = runner_of(config, **changes, **{'train_cfg.max_iters': 1})
-    assert not any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
-    plain = runner_of(config)
-    assert runner.model.state_dict().keys() == plain.model.state_dict().keys()
-    runner.train()
-
-
-@pytest.mark.skipif(get_device() != 'cpu', reason='about machines without a GPU')
-@pytest.mark.parametrize('given', ['AmpOptimWrapper', 'OptimWrapper'])
-def test_amp_without_a_gpu(config: Path, given: str) -> None:
-    runner = runner_of(config, **{'optim_wrapper.type': given})
-    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    assert isinstance(wrapper, OptimWrapper)
-    amp = given == 'AmpOptimWrapper'
-    assert isinstance(wrapper, CPUAmpOptimWrapper) is amp
-    with wrapper.optim_context(runner.model):
-        product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert product.dtype == (torch.bfloat16 if amp else torch.float32)
-    # It takes up the state of a run with a loss scaler.
-    state = wrapper.state_dict()
-    wrapper.load_state_dict({**state, 'loss_scaler': {}} if amp else state)
-
-
-def test_a_given_wrapper_keeps_lean_steps() -> None:
-    cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=True)
-    assert lean_wrapper(cfg) == dict(
-        type='CoTrainingDistributedDataParallel', find_unused_parameters=True
-    )
-    with pytest.raises(ValueError, match=r"'MMFullyShardedDataParallel'.*lean=False"):
-        lean_wrapper(dict(type='MMFullyShardedDataParallel'))

@@ -1,0 +1,92 @@
+import torch
+from mmengine.device import get_device
+from mmengine.dist import is_distributed
+from mmengine.logging import print_log
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+from torch import nn
+
+from mmcosub.models.lean import CoTrainingDistributedDataParallel
+
+from .cpu_amp import CPUAmpOptimWrapper
+from .type_name import type_name
+
+
+class AnyDeviceRunner(Runner):
+    """A runner for machines without a GPU, too: ``--amp`` and several processes.
+
+    In several processes a model of a lean scheme takes its lean steps.
+    """
+
+    def build_optim_wrapper(
+        self, optim_wrapper: OptimWrapper | dict
+    ) -> OptimWrapper | OptimWrapperDict:
+        """Build the optimizer wrapper; without a GPU, AMP is bfloat16.
+
+        Args:
+            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
+        """
+        amp = type_name(optim_wrapper) == 'AmpOptimWrapper'
+        if isinstance(optim_wrapper, dict) and amp and get_device() == 'cpu':
+            print_log('No GPU: mixed precision is bfloat16 here.', 'current')
+            optim_wrapper = type(optim_wrapper)(optim_wrapper)
+            optim_wrapper['type'] = CPUAmpOptimWrapper
+        return super().build_optim_wrapper(optim_wrapper)
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the processes; without a GPU, over gloo.
+
+        Args:
+            env_cfg (dict): The config's ``env_cfg``.
+        """
+        # MMEngine's own selects a GPU in every process, whatever the backend.
+        on_cpu = self._launcher == 'pytorch' and get_device() == 'cpu'
+        if on_cpu and not is_distributed():
+            torch.distributed.init_process_group('gloo')
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes; without a GPU, without SyncBN.
+
+        Args:
+            model_wrapper_cfg (dict, optional): Config of the wrapper.
+            model (nn.Module): The model.
+        """
+        scheme = getattr(model, 'scheme', None)
+        lean = scheme is not None and scheme.lean
+        if self.distributed and model_wrapper_cfg and lean:
+            model_wrapper_cfg = lean_wrapper(model_wrapper_cfg)
+        if not self.distributed or model_wrapper_cfg:
+            return super().wrap_model(model_wrapper_cfg, model)
+        wrapper = (
+            CoTrainingDistributedDataParallel if lean else MMDistributedDataParallel
+        )
+        options = dict(
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+        )
+        if get_device() != 'cpu':
+            return super().wrap_model(dict(type=wrapper.__name__, **options), model)
+        # SyncBN has no CPU implementation, and devices are named on GPUs only.
+        return wrapper(module=revert_sync_batchnorm(model), **options)
+
+
+def lean_wrapper(model_wrapper_cfg: dict) -> dict:
+    """A config's own wrapper for several processes, with lean steps.
+
+    Args:
+        model_wrapper_cfg (dict): Config of the wrapper.
+
+    Raises:
+        ValueError: If it is of a kind that has no lean steps.
+    """
+    name = type_name(model_wrapper_cfg)
+    ours = CoTrainingDistributedDataParallel.__name__
+    if name not in ('MMDistributedDataParallel', ours):
+        raise ValueError(
+            f'model_wrapper_cfg.type={name!r} would run all passes of the scheme at '
+            'once, although scheme.lean=True. Leave model_wrapper_cfg out, take '
+            'MMDistributedDataParallel, or set scheme.lean=False.'
+        )
+    return {**model_wrapper_cfg, 'type': ours}

@@ -1,0 +1,49 @@
+"""AnyDeviceRunner: mixed precision, SyncBN and lean steps wherever a run is."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.device import get_device
+from mmengine.optim import OptimWrapper
+from stock import runner_of
+from torch import nn
+
+from mmcosub.engine.cpu_amp import CPUAmpOptimWrapper
+from mmcosub.engine.devices import lean_wrapper
+
+
+def test_sync_bn_without_a_gpu(config: Path) -> None:
+    """A stock config has SyncBN, which has no CPU implementation."""
+    sync = dict(type='SyncBN', requires_grad=True)
+    changes = {f'model.{h}_head.norm_cfg': sync for h in ('decode', 'auxiliary')}
+    runner = runner_of(config, **changes, **{'train_cfg.max_iters': 1})
+    assert not any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
+    plain = runner_of(config)
+    assert runner.model.state_dict().keys() == plain.model.state_dict().keys()
+    runner.train()
+
+
+@pytest.mark.skipif(get_device() != 'cpu', reason='about machines without a GPU')
+@pytest.mark.parametrize('given', ['AmpOptimWrapper', 'OptimWrapper'])
+def test_amp_without_a_gpu(config: Path, given: str) -> None:
+    runner = runner_of(config, **{'optim_wrapper.type': given})
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    assert isinstance(wrapper, OptimWrapper)
+    amp = given == 'AmpOptimWrapper'
+    assert isinstance(wrapper, CPUAmpOptimWrapper) is amp
+    with wrapper.optim_context(runner.model):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if amp else torch.float32)
+    # It takes up the state of a run with a loss scaler.
+    state = wrapper.state_dict()
+    wrapper.load_state_dict({**state, 'loss_scaler': {}} if amp else state)
+
+
+def test_a_given_wrapper_keeps_lean_steps() -> None:
+    cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=True)
+    assert lean_wrapper(cfg) == dict(
+        type='CoTrainingDistributedDataParallel', find_unused_parameters=True
+    )
+    with pytest.raises(ValueError, match=r"'MMFullyShardedDataParallel'.*lean=False"):
+        lean_wrapper(dict(type='MMFullyShardedDataParallel'))
