@@ -18,8 +18,9 @@ from mmcosub.losses import activations
 from mmcosub.registry import MODELS, SCHEMES, build
 from mmcosub.schemes import Pass, Scheme
 
-from .co_training import CoTraining, weighted_losses
+from .co_training import CoTraining
 from .iteration import Iteration
+from .views import weighted_losses
 
 
 class CoTrainingClassifier(CoTraining):

@@ -12,9 +12,10 @@ from torch import Tensor
 from mmcosub.registry import MODELS
 from mmcosub.schemes import Pass, Scheme
 
-from .co_training import CoTraining, split_views, weighted_losses
+from .co_training import CoTraining
 from .iteration import Iteration
 from .segmentor_heads import Head, labelled_share, list_heads
+from .views import split_views, weighted_losses
 
 
 class CoTrainingSegmentor(CoTraining):

@@ -1,0 +1,59 @@
+"""Outputs and losses of several views that ran as one batch.
+
+Shapes: ``V`` views, ``B`` samples.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def split_views(outputs: Any, views: int) -> list[Any]:
+    """Split outputs of V * B rows into one nested output a view.
+
+    Args:
+        outputs (Any): Tensor of shape (V * B, ...), or a list, tuple or dict of such.
+            What is no tensor (None, say) is every view's.
+        views (int): Number of views V.
+
+    Raises:
+        ValueError: If a tensor's rows cannot be those of the views.
+    """
+    leaves, spec = torch.utils._pytree.tree_flatten(outputs)
+    for leaf in leaves:
+        if isinstance(leaf, Tensor) and (leaf.ndim == 0 or leaf.shape[0] % views):
+            raise ValueError(
+                f'A head puts out a tensor of shape {tuple(leaf.shape)}, and its rows '
+                f'should be those of the images of {views} views. Compute what is of '
+                "no image (prototypes, a penalty) in the head's loss_by_feat."
+            )
+    chunks = [
+        leaf.chunk(views) if isinstance(leaf, Tensor) else [leaf] * views
+        for leaf in leaves
+    ]
+    return [
+        torch.utils._pytree.tree_unflatten([chunk[v] for chunk in chunks], spec)
+        for v in range(views)
+    ]
+
+
+def weighted_losses(
+    losses: Sequence[dict[str, Any]], weights: Sequence[float]
+) -> dict[str, Any]:
+    """Combine the loss dicts of several views into one.
+
+    Args:
+        losses (Sequence[dict]): One a view, with the same keys. Keys without 'loss'
+            (accuracies) are averaged.
+        weights (Sequence[float]): Weight of each view's losses.
+    """
+    combined: dict[str, Any] = {}
+    for key in losses[0] if losses else ():
+        factors = weights if 'loss' in key else [1 / len(losses)] * len(losses)
+        terms = [loss[key] for loss in losses]
+        if isinstance(terms[0], list | tuple):
+            terms = [sum(t.mean() for t in term) for term in terms]
+        combined[key] = sum(w * t for w, t in zip(factors, terms, strict=True))
+    return combined
