@@ -15,10 +15,12 @@ import scene_results
 import scene_tables
 import short_tables
 from curves import draw
+from photograph_stages import FEW, LONGER
 from records import Records
 from scene_stages import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
+DRAWN = {FEW: 'accuracy.png', LONGER: 'accuracy-longer.png'}
 MARKED = re.compile(
     r'(<!-- table (?P<name>[^>]+) -->\n).*?(<!-- /table -->)', re.DOTALL
 )
@@ -65,8 +67,10 @@ def draw_all(records: Records, folder: Path) -> None:
         records (Records): Results.
         folder (Path): Where to write the pictures.
     """
-    shown = photograph_results.compared(records)
-    draw(shown, photograph_tables.CURVES, folder / 'accuracy.png')
+    for regime, name in DRAWN.items():
+        shown = photograph_results.compared(records, regime)
+        if shown:
+            draw(shown, photograph_tables.CURVES, folder / name)
     for network in NETWORKS:
         if not scene_tables.tables(records, network):
             continue
