@@ -1,6 +1,7 @@
 """Checks of the folders and files that datasets name."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from mmseg.datasets import BaseSegDataset
@@ -57,10 +58,8 @@ def _check_folders(dataset: BaseSegDataset) -> None:
             f'There is no ann_file {listed}. Mend its name, or leave ann_file out to '
             'take every image of the folder.'
         )
-    for what, suffix in (
-        ('img_path', dataset.img_suffix),
-        ('seg_map_path', dataset.seg_map_suffix),
-    ):
+    for what, key in (('img_path', 'img_suffix'), ('seg_map_path', 'seg_map_suffix')):
+        suffix = getattr(dataset, key)
         folder = dataset.data_prefix.get(what)
         if not folder:
             continue
@@ -74,7 +73,16 @@ def _check_folders(dataset: BaseSegDataset) -> None:
         # Into links, as mmseg looks. Path.rglob follows none.
         files = (names for _, _, names in os.walk(folder, followlinks=True))
         if not any(name.endswith(suffix) for names in files for name in names):
-            raise FileNotFoundError(f'{folder} has no file *{suffix}. {mend}')
+            other = _usual_ending(folder)
+            there = f', but *{other}, for {key}={other!r}' if other else ''
+            raise FileNotFoundError(f'{folder} has no file *{suffix}{there}. {mend}')
+
+
+def _usual_ending(folder: str) -> str:
+    """Ending of most files in a folder, '' if there are none."""
+    files = (names for _, _, names in os.walk(folder, followlinks=True))
+    endings = Counter(Path(name).suffix for names in files for name in names)
+    return max(endings, key=lambda ending: endings[ending], default='')
 
 
 def _lists_folders(dataset: BaseSegDataset) -> bool:

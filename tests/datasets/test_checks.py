@@ -80,7 +80,8 @@ def test_missing_folder(data):
 
 def test_empty_folder(data):
     data['img_suffix'] = '.bmp'
-    with pytest.raises(FileNotFoundError, match=r'images has no file \*.bmp'):
+    said = r"images has no file \*.bmp, but \*.jpg, for img_suffix='.jpg'. Set"
+    with pytest.raises(FileNotFoundError, match=said):
         check_segmentation_data(data, 3)
 
 
