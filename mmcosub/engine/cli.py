@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed
+from mmengine.utils import import_modules_from_strings
 
 from mmcosub.checkpoints import use_reader
 
@@ -41,6 +42,9 @@ def load_config(args: Namespace) -> Config:
     if args.cfg_options:
         check_options(cfg, args.cfg_options)
         cfg.merge_from_dict(args.cfg_options)
+        if any(key.startswith('custom_imports') for key in args.cfg_options):
+            # MMEngine has imported what the file names, and heeds no other.
+            import_modules_from_strings(**cfg.custom_imports)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
     elif 'scheme' in cfg:

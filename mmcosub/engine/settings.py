@@ -28,6 +28,7 @@ _READ = (
     'bad_data',
     'carry_over',
     'compile',
+    'custom_imports',
     'data_preprocessor',
     'fast',
     'find_unused_parameters',

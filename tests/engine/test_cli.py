@@ -1,5 +1,6 @@
 """Finding and loading configs."""
 
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -56,6 +57,18 @@ def test_options_come_after_the_scheme(config: Path) -> None:
     cfg = load(str(config), '--co-train', 'cosub', '--cfg-options', 'scheme.weight=0.1')
     assert cfg.scheme.weight == 0.1
     assert cfg.scheme.type == 'mmcosub.Cosub'
+
+
+def test_imports_among_the_options(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'blocks_of_mine.py').write_text('')
+    option = 'custom_imports.imports=blocks_of_mine'
+    load(str(config), '--cfg-options', option)
+    assert sys.modules.pop('blocks_of_mine')
+    with pytest.raises(ImportError, match='nothing_of_mine'):
+        load(str(config), '--cfg-options', 'custom_imports.imports=nothing_of_mine')
 
 
 def test_a_scheme_is_turned_off_with_its_hook(config: Path) -> None:
