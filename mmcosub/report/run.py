@@ -13,6 +13,7 @@ from mmcosub.checkpoints import checkpoints_in
 from mmcosub.engine.cli import load_config
 from mmcosub.hooks import RunFactsHook
 
+from .curves import main_metric
 from .records import Records, Start, read_records
 from .settings import Change, against_base, find_file, flat_settings
 
@@ -26,7 +27,7 @@ _IN_LOG = {
     'mmengine': r'^ +MMEngine: (\S+)',
 }
 _SEED_IN_LOG = r'^ +numpy_random_seed: (\d+)'
-_BEST = re.compile(r'^best_.*_(?:iter|epoch)_(\d+)\.pth$')
+_BEST = re.compile(r'^best_(.*)_(?:iter|epoch)_(\d+)\.pth$')
 
 
 @dataclass
@@ -83,16 +84,18 @@ class Run:
         """A checkpoint to look at.
 
         Args:
-            which (str): 'best' for the newest that MMEngine has saved as the best, the
-                last one where there is none; 'last' for the last one.
+            which (str): 'best' for the newest that MMEngine has saved as the best, by
+                what runs are compared by if there is one by that, the last one where
+                there is none; 'last' for the last one.
         """
+        metric = (main_metric([self.records]) or '').replace('/', '_')
         best = [
-            (int(found[1]), path)
+            (found[1] == metric, int(found[2]), path)
             for path in self.work_dir.glob('best_*.pth')
             if (found := _BEST.match(path.name))
         ]
         if best and which == 'best':
-            return max(best)[1]
+            return max(best)[-1]
         return next(iter(checkpoints_in(self.work_dir)), None)
 
 

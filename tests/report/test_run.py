@@ -71,6 +71,8 @@ def test_checkpoints(copied: Path) -> None:
         (copied / name).touch()
     assert run.checkpoint('best') == copied / 'best_mIoU_iter_10.pth'
     assert run.checkpoint('last') == copied / 'iter_6.pth'
+    (copied / 'best_aAcc_iter_20.pth').touch()  # save_best=['mIoU', 'aAcc']
+    assert run.checkpoint('best') == copied / 'best_mIoU_iter_10.pth'
     for path in copied.glob('*.pth'):
         path.unlink()
     (copied / 'last_checkpoint').unlink()
