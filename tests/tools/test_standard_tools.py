@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import load_tool
+from matplotlib import pyplot
 from mmengine.config import Config
 from stock import segmentation_config, write_config
 
@@ -256,6 +257,30 @@ def test_logs(run, tmp_path, capsys):
     assert 'plot_curve or cal_train_time' in refusal(name, capsys)
     said = refusal(name, capsys, 'plot_curve', run['work_dir'], '--keys', 'fun')
     assert 'Invalid key "fun"' in said
+
+
+def test_curves_of_a_resumed_run_and_their_names(run, tmp_path, monkeypatch):
+    """A run is one line, from its first iteration, with the folder's name."""
+    resumed = tmp_path / 'resumed'
+    shutil.copytree(run['work_dir'], resumed, ignore=shutil.ignore_patterns('*.pth'))
+    (first,) = resumed.glob('*/vis_data/scalars.json')
+    lines = first.read_text().splitlines()
+    later = resumed / '29990101_000000' / 'vis_data' / 'scalars.json'
+    later.parent.mkdir(parents=True)
+    later.write_text(lines[-1])
+    first.write_text('\n'.join(lines[:-1]))
+    plot, drawn = pyplot.plot, {}
+
+    def note(x, y, label, **options):
+        drawn[label] = len(y)
+        plot(x, y, label=label, **options)
+
+    monkeypatch.setattr(pyplot, 'plot', note)
+    both = [str(run['work_dir']), str(resumed)]
+    keys = ['--keys', 'loss', '--out', str(tmp_path / 'curves.png')]
+    tool('analysis_tools/analyze_logs').main(['plot_curve', *both, *keys])
+    steps = len([line for line in lines if 'loss' in line])
+    assert drawn == {f'{both[0]} loss': steps, f'{both[1]} loss': steps}
 
 
 def test_print_config(run, capsys):

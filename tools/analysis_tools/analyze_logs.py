@@ -2,20 +2,25 @@
 """Draw curves of runs, or tell the time of their iterations, by MMPretrain's tool."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.utils import get_installed_path
 
 from mmcosub.cli.main import load
 from mmcosub.engine.errors import explained_errors
+from mmcosub.report.run import read_run
 
 
-def newest_log(path: str) -> str:
-    """The log of scalars that a path means: of a work directory, the newest run's.
+def read_log(path: str, load_json_log: Callable[[str], dict]) -> dict:
+    """Records of a log, or of a run with all its resumed parts.
 
     Args:
-        path (str): A log, ``.json``, or a work directory.
+        path (str): A log of scalars, ``.json``, or a work directory.
+        load_json_log (Callable): MMPretrain's reader of one log.
+
+    Returns:
+        dict: Lists of records, 'train' and 'val'.
 
     Raises:
         ValueError: If there is none.
@@ -23,15 +28,20 @@ def newest_log(path: str) -> str:
     if Path(path).is_file():
         if not path.endswith('.json'):
             raise ValueError(f'{path} is no log of scalars: these end in .json.')
-        return path
-    # The runs in a work directory are named by when they began.
+        return load_json_log(path)
     logs = sorted(Path(path).glob('*/vis_data/scalars.json'))
     if not logs:
         raise ValueError(
             f'There is no {path}/*/vis_data/scalars.json. Name the work directory of a '
             'run that has trained, or its log.'
         )
-    return str(logs[-1])
+    if len(logs) == 1:
+        return load_json_log(str(logs[0]))
+    joined = read_run(Path(path)).records
+    return {
+        'train': [record for _, record in joined.train],
+        'val': [record for _, record in joined.val],
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,14 +53,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     with explained_errors(Path(sys.argv[0]).name):
         if args.task is None:
             raise ValueError('Say what to do: plot_curve or cal_train_time.')
-        args.json_logs = [newest_log(path) for path in args.json_logs]
-        logs = [stock.load_json_log(path) for path in args.json_logs]
+        logs = [read_log(path, stock.load_json_log) for path in args.json_logs]
         empty = [
             p for p, log in zip(args.json_logs, logs, strict=True) if not log['train']
         ]
         if empty:
             raise ValueError(f'{empty[0]} has no line of training yet.')
         draw = args.task == 'plot_curve'
+        if draw and not args.legend:  # the stock one's is 'scalars' for every run
+            args.legend = [
+                f'{path} {key}' for path in args.json_logs for key in args.keys
+            ]
         (stock.plot_curve if draw else stock.cal_train_time)(logs, args)
 
 
