@@ -38,7 +38,11 @@ def summarize(
             ('evaluated', [_evaluated(p) for p in predicted]),
             ('of checkpoint', [_checkpoint(p) for p in predicted]),
         ]
-    times = [[v for _, v in run.records.series('time')] for run in runs]
+    # Of training alone: validations log their own, under the same name.
+    times = [
+        [record['time'] for _, record in run.records.train if 'time' in record]
+        for run in runs
+    ]
     rows += [
         ('method', [run.method for run in runs]),
         ('model', [run.model for run in runs]),

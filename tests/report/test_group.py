@@ -6,6 +6,7 @@ from pathlib import Path
 from mmcosub.report.group import make_group, task_of
 from mmcosub.report.predictions import Predictions
 from mmcosub.report.run import read_run
+from mmcosub.report.summary import summarize
 
 
 def test_only_predictions_of_the_same_images_share_a_gallery(
@@ -30,3 +31,14 @@ def test_only_predictions_of_the_same_images_share_a_gallery(
     (_, same), (_, other) = (gallery.entries[0] for gallery in spread)
     assert {tile.run for tile in same} == {None, 0, 1}
     assert {tile.run for tile in other} == {None, 2}
+
+
+def test_the_time_of_an_iteration_is_that_of_training(
+    cosub_run: Path,
+) -> None:
+    """Validations log theirs under the same name: here more often than training."""
+    run = read_run(cosub_run)
+    at = run.records.train[0][0]
+    run.records.train[:] = [(at, dict(time=3.0)), (at, dict(time=5.0))]
+    run.records.val[:] = [(at, dict(time=0.1, mIoU=1.0))] * 9
+    assert dict(summarize([run], [None]))['seconds an iteration'] == ['4']
