@@ -4,6 +4,7 @@ from typing import Any
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner.base_loop import BaseLoop
+from mmengine.visualization import Visualizer
 
 from .counted_seeds import count_batches
 from .errors import note_moment
@@ -13,11 +14,30 @@ from .loops import resumable
 class CountedRun:
     """Mixin of our runners: random numbers go by the iteration, and errors know when.
 
-    To be named before MMEngine's runner among a class's bases.
+    What a run logs is in its own folder. To be named before MMEngine's runner among a
+    class's bases.
     """
 
     seed: int
     _hooks: list[Hook]
+    _experiment_name: str
+
+    def build_visualizer(
+        self, visualizer: Visualizer | dict | None = None
+    ) -> Visualizer:
+        """Build the visualizer, one for each run of a program.
+
+        MMEngine keeps visualizers by name, and stock configs give all the same one. So
+        a second run would write its curves into the folder of the first.
+
+        Args:
+            visualizer (Visualizer | dict, optional): A visualizer or its config.
+        """
+        if isinstance(visualizer, dict):
+            name = visualizer.get('name', '')
+            if Visualizer.check_instance_created(name):
+                visualizer = {**visualizer, 'name': self._experiment_name}
+        return super().build_visualizer(visualizer)  # type: ignore[misc]
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the training loop, which can go on where it was.

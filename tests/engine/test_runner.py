@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
+from mmengine.visualization import Visualizer
 from stock import forget_runners, runner_of
 from torch import nn
 
@@ -37,6 +38,24 @@ def test_evaluation_is_the_stock_models(config: Path) -> None:
     runner = EvaluationRunner.from_cfg(cfg)
     assert type(runner.model).__name__ == 'EncoderDecoder'
     assert 'CoTrainingLossHook' not in hooks(runner)
+
+
+def test_runs_of_one_program_log_into_their_own_folders(
+    config: Path, tmp_path: Path
+) -> None:
+    """Although stock configs call all visualizers the same."""
+    backends = [dict(type='LocalVisBackend')]
+    stock = dict(type='SegLocalVisualizer', name='visualizer', vis_backends=backends)
+    named = dict(visualizer=stock)
+    first = runner_of(config, **named)
+    cfg = Config.fromfile(config)
+    other = dict(work_dir=str(tmp_path / 'second'), experiment_name='second')
+    cfg.merge_from_dict({**named, **other})
+    second = CoTrainingRunner.from_cfg(cfg)
+    for runner in (first, second):
+        (backend,) = runner.visualizer._vis_backends.values()
+        assert Path(backend._save_dir).parent == Path(runner._log_dir)
+    assert Visualizer.get_current_instance() is second.visualizer  # of hooks
 
 
 @pytest.mark.parametrize('origin', [False, True])
