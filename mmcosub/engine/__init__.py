@@ -5,6 +5,7 @@ from mmcosub.stack import import_stack_quietly
 import_stack_quietly()  # before anything here imports it aloud
 
 from .co_train import apply_scheme, list_schemes  # noqa: E402
+from .default_rate import set_default_rate  # noqa: E402
 from .evaluation import EvaluationRunner  # noqa: E402
 from .flexible import CoTrainingFlexibleRunner  # noqa: E402
 from .runner import CoTrainingRunner  # noqa: E402
@@ -15,4 +16,5 @@ __all__ = [
     'EvaluationRunner',
     'apply_scheme',
     'list_schemes',
+    'set_default_rate',
 ]

@@ -3,8 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmcosub.engine.co_train import apply_scheme
-from mmcosub.engine.default_rate import set_default_rate
+from mmcosub.engine import apply_scheme, set_default_rate
 from mmcosub.schemes import Cosub
 
 RESNET = dict(type='ResNet', depth=18, base_channels=4, stem_channels=4)
