@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 from mmengine.dist import get_rank
@@ -17,7 +18,8 @@ class CoTrainingLossHook(Hook):
     view at the main head), ``co_training`` (co-training loss there, weighted),
     ``agreement`` (share of labelled pixels, or of images, to which views give the same
     class), ``branch_work`` (share of all views' branch evaluations that was computed)
-    and, if there is one, ``ramp``.
+    and, if there is one, ``ramp``. A log line has their means over the iterations that
+    the losses beside them are means of (``log_processor.window_size``).
 
     Args:
         ramp (int): Length of the linear ramp of the co-training weight from 0 to the
@@ -34,6 +36,7 @@ class CoTrainingLossHook(Hook):
     priority = 'NORMAL'
     _INFO = 'co_training_plans'
     _EXTRAS = 'co_training_extras'
+    _MEANS = r'(label_view\d+|co_training|agreement|branch_work)$'
 
     def __init__(self, ramp: int = 0, begin: int = 0, by_epoch: bool = False) -> None:
         if ramp < 0 or begin < 0:
@@ -49,6 +52,10 @@ class CoTrainingLossHook(Hook):
         of an iteration.
         """
         model = _model(runner)
+        # By itself MMEngine logs the last iteration's value of what is no 'loss'.
+        processor = runner.log_processor
+        pattern = f'{processor.mean_pattern.pattern}|{self._MEANS}'
+        processor.mean_pattern = re.compile(pattern)
         plans = runner.message_hub.runtime_info.get(self._INFO)
         if plans is not None:
             model.scheme.seed, model.plans_drawn = plans['seed'], plans['drawn']

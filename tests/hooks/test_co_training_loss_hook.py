@@ -63,6 +63,18 @@ def test_logs_what_views_do(runner):
     assert 0 < scalars['train/branch_work'].current() < 1
 
 
+def test_a_log_line_has_means_as_of_losses(runner):
+    run = runner(3, ramp=4)
+    run.train()
+    scalars = run.message_hub.log_scalars
+    logged, _ = run.log_processor.get_log_after_iter(run, 2, 'train')
+    for key in ('loss', 'label_view0', 'co_training', 'agreement', 'branch_work'):
+        values = scalars[f'train/{key}'].data[0]
+        assert values.max() > values.min()
+        assert logged[key] == pytest.approx(values.mean()), key
+    assert logged['ramp'] == pytest.approx(3 / 5)
+
+
 def test_plans_go_on_after_resuming(runner):
     whole = runner(4, name='whole')
     whole.train()
