@@ -236,7 +236,7 @@ def test_own_scheme(scenes_made: Reader) -> None:
 def test_own_block(scenes_made: Reader) -> None:
     """docs/add_a_block.md: the block becomes known, so its submodels run fast."""
     text = page('add_a_block.md')
-    block, known = blocks(text, 'python')[:2]
+    block, known, check = blocks(text, 'python')[:3]
     body = block.replace('class Block(nn.Module):', '')
     (scenes_made.folder / 'mynet.py').write_text(NETWORK + body + REST)
     (scenes_made.folder / 'my_blocks.py').write_text(known)
@@ -254,6 +254,10 @@ def test_own_block(scenes_made: Reader) -> None:
     assert 'Not all blocks' not in said
     run = logged(scenes_made.folder / 'work_dirs' / 'tiny')
     assert run[0]['branch_work'] < 1
+    build = 'import my_blocks, mynet\nbackbone = mynet.MyNet()\n'
+    (scenes_made.folder / 'check.py').write_text(build + check)
+    said = scenes_made.runs(Command('', 'PYTHONPATH=. python check.py'))
+    assert '6 branches compute' in said
 
 
 NETWORK = """
