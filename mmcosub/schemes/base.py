@@ -231,8 +231,9 @@ class Scheme(ABC):
             model (nn.Module): The segmentor or classifier, with its backbone.
 
         Returns:
-            dict[str, Module]: Modules of the scheme's own. They are trained with the
-            model and resumed with it, but are no part of its checkpoint.
+            dict[str, Module]: Modules of the scheme's own, from then on
+            ``model.extras[name]``. They are trained with the model and resumed with
+            it, but are no part of its checkpoint.
 
         Raises:
             ValueError: If the scheme cannot train such a model.

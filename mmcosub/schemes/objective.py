@@ -62,8 +62,9 @@ class Objective:
             model (nn.Module): The segmentor or classifier, with its backbone.
 
         Returns:
-            dict[str, Module]: Modules of the objective's own. They are trained with the
-            model and resumed with it, but are no part of its checkpoint.
+            dict[str, Module]: Modules of the objective's own, from then on
+            ``model.extras[name]``. They are trained with the model and resumed with
+            it, but are no part of its checkpoint.
 
         Raises:
             ValueError: If the model has not what the objective needs.
