@@ -20,7 +20,7 @@ from mmcosub.schemes import Pass, Scheme
 
 from .co_training import CoTraining
 from .iteration import Iteration
-from .views import weighted_losses
+from .views import loss_value, weighted_losses
 
 
 class CoTrainingClassifier(CoTraining):
@@ -131,7 +131,7 @@ class CoTrainingClassifier(CoTraining):
 
 def _total(terms: dict[str, Any]) -> Tensor:
     """The sum of a head's losses, of which it may have several."""
-    return sum(value for key, value in terms.items() if 'loss' in key)
+    return sum(loss_value(term) for key, term in terms.items() if 'loss' in key)
 
 
 @MODELS.register_module()

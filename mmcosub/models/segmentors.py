@@ -15,7 +15,7 @@ from mmcosub.schemes import Pass, Scheme
 from .co_training import CoTraining
 from .iteration import Iteration
 from .segmentor_heads import Head, labelled_share, list_heads
-from .views import split_views, weighted_losses
+from .views import loss_value, split_views, weighted_losses
 
 
 class CoTrainingSegmentor(CoTraining):
@@ -130,9 +130,9 @@ class CoTrainingSegmentor(CoTraining):
         }
         if head.main:
             for v, terms in losses.items():
-                for key, term in weighted_losses([terms], [1.0]).items():
+                for key, term in terms.items():
                     if 'loss' in key:
-                        iteration.add(f'label_view{v}', term)
+                        iteration.add(f'label_view{v}', loss_value(term))
         return weighted_losses(list(losses.values()), [weights[v] for v in losses])
 
     def _note_logits(

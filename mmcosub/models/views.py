@@ -54,6 +54,17 @@ def weighted_losses(
         factors = weights if 'loss' in key else [1 / len(losses)] * len(losses)
         terms = [loss[key] for loss in losses]
         if isinstance(terms[0], list | tuple):
-            terms = [sum(t.mean() for t in term) for term in terms]
+            terms = [loss_value(term) for term in terms]
         combined[key] = sum(w * t for w, t in zip(factors, terms, strict=True))
     return combined
+
+
+def loss_value(loss: Any) -> Any:
+    """A loss as MMEngine adds it up: its mean, or the sum of the means of several.
+
+    Args:
+        loss (Tensor | Sequence[Tensor]): Of any shape, as with ``reduction='none'``.
+    """
+    if isinstance(loss, list | tuple):
+        return sum(part.mean() for part in loss)
+    return loss.mean()

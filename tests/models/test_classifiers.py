@@ -349,6 +349,22 @@ def test_a_head_of_several_losses(monkeypatch):
     build(config(type='TwoTermHead'), dict(type='Collaboration')).loss(images, samples)
 
 
+@pytest.mark.parametrize(
+    'scheme',
+    [dict(type='Cosub'), dict(type='Collaboration', intermediate=1.0)],
+    ids=str,
+)
+def test_a_loss_of_every_image_counts_by_its_mean(scheme):
+    images, samples, _ = mixed_batch()
+    of_each, of_all = [], []
+    for reduction, kept in (('none', of_each), ('mean', of_all)):
+        loss = dict(type='CrossEntropyLoss', use_soft=True, reduction=reduction)
+        model = build(config(loss=loss), dict(scheme, seed=3)).double()
+        losses = model.loss(images.double(), samples)
+        kept += [model.parse_losses(losses)[1], model.telemetry]
+    torch.testing.assert_close(of_each, of_all)
+
+
 @pytest.mark.parametrize('asked', ['auto', 'bce'])
 @pytest.mark.parametrize('kind', ['ImageClassifier', 'TimmClassifier'])
 def test_soft_loss_goes_with_another_label_loss_later(kind, asked):

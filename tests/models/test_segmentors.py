@@ -484,6 +484,17 @@ def test_telemetry():
     assert not any(value.requires_grad for value in telemetry.values())
 
 
+def test_telemetry_of_a_loss_of_every_pixel():
+    telemetry = []
+    for reduction in ('none', 'mean'):
+        cfg = segmentor_config()
+        cfg['decode_head']['loss_decode']['reduction'] = reduction
+        model = build(cfg, dict(COSUB, seed=3))
+        model.loss(*labelled_images())
+        telemetry.append(model.telemetry)
+    torch.testing.assert_close(*telemetry)
+
+
 def test_labelled_share():
     head = build(segmentor_config()).decode_head
     _, samples = labelled_images(size=(8, 8))
