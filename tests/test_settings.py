@@ -122,6 +122,21 @@ def test_activation_checkpointing(scheme, kind, trained):
     assert_same(train(model), trained(scheme, kind))
 
 
+HEADS = {
+    'segmentor': ['decode_head', 'auxiliary_head'],
+    'cascade': ['decode_head.0', 'decode_head.1'],
+    'classifier': ['head'],
+}
+
+
+@pytest.mark.parametrize('scheme', ['cosub', 'augpath'])
+@pytest.mark.parametrize('kind', HEADS)
+def test_activation_checkpointing_of_heads(scheme, kind, trained):
+    model = build(KINDS[kind](), SCHEMES[scheme])
+    turn_on_activation_checkpointing(model, HEADS[kind])
+    assert_same(train(model), trained(scheme, kind))
+
+
 @pytest.mark.parametrize(
     ('scheme', 'kind'), [p for p in PAIRS if p[0] not in JOINT and p[0] != 'augdrop']
 )

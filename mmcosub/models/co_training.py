@@ -32,6 +32,7 @@ from mmcosub.submodels import (
 from .extras import Extras
 from .iteration import Iteration
 from .lean import lean_step
+from .recomputing import recompute_without_reentry
 
 
 class CoTraining:
@@ -187,6 +188,7 @@ class CoTraining:
 
     def _check_once(self, inputs: Tensor) -> None:
         """Check the model as it trains; hooks may have frozen parts of it since."""
+        recompute_without_reentry(self, self.backbone)  # type: ignore[arg-type]
         if are_drop_paths(self.sites):
             self.sites = [*called_drop_paths(self.backbone, inputs)]
         if not self.training:
