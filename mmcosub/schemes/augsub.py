@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmcosub.registry import SCHEMES
-from mmcosub.submodels import Site
+from mmcosub.submodels import Site, are_drop_paths, find_sites
 from mmcosub.submodels.masking import (
     MaskedPatches,
     RemovedTokens,
@@ -99,7 +99,7 @@ class AugDrop(AugSub):
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
         """See :class:`Scheme`."""
-        if not _projection_dropouts(model.sites):
+        if not _projection_dropouts(_blocks(model)):
             raise ValueError(
                 f'The blocks of {type(model.backbone).__name__} have no dropout behind '
                 'a projection for AugDrop to use. Use AugPath or AugMask.'
@@ -112,13 +112,13 @@ class AugDrop(AugSub):
         """See :class:`Scheme`."""
         if view == MAIN:
             return images, nullcontext
-        return images, partial(_dropout_rates, model.sites, self.ratio)
+        return images, partial(_dropout_rates, _blocks(model), self.ratio)
 
 
 @contextmanager
-def _dropout_rates(sites: Sequence[Site], rate: float) -> Iterator[None]:
+def _dropout_rates(blocks: Sequence[nn.Module], rate: float) -> Iterator[None]:
     """Run with another rate behind every projection."""
-    modules = _projection_dropouts(sites)
+    modules = _projection_dropouts(blocks)
     before = [module.p for module in modules]
     for module in modules:
         module.p = rate
@@ -166,7 +166,7 @@ class AugMask(AugSub):
             return images, MaskedPatches(model.backbone, images, self.ratio, token, rng)
         backbone = getattr(model.backbone, 'timm_model', model.backbone)
         return images, RemovedTokens(
-            model.sites,
+            _blocks(model),
             _blocks_put_out(model),
             _extra_tokens(backbone),
             self.ratio,
@@ -175,8 +175,18 @@ class AugMask(AugSub):
         )
 
 
-def _projection_dropouts(sites: Sequence[Site]) -> list[nn.Dropout]:
-    blocks = dict.fromkeys(site.block for site in sites)
+def _blocks(model: Any) -> list[nn.Module]:
+    """All blocks, in the order in which they run.
+
+    Also those without a drop path, which have no site where drop paths are handed the
+    factors.
+    """
+    dropped = are_drop_paths(model.sites)
+    sites = find_sites(model.backbone) if dropped else model.sites
+    return list(dict.fromkeys(site.block for site in sites))
+
+
+def _projection_dropouts(blocks: Sequence[nn.Module]) -> list[nn.Dropout]:
     return [
         module
         for block in blocks
@@ -206,8 +216,7 @@ def _extra_tokens(backbone: Any) -> int:
 
 def _blocks_put_out(model: Any) -> list[nn.Module]:
     """Blocks whose output has to be a whole feature map."""
-    backbone = model.backbone
-    blocks = list(dict.fromkeys(site.block for site in model.sites))
+    backbone, blocks = model.backbone, _blocks(model)
     if not hasattr(backbone, 'timm_model'):
         kind = getattr(backbone, 'out_type', 'featmap')
         if kind != 'featmap' or not hasattr(backbone, 'out_indices'):

@@ -143,7 +143,7 @@ class RemovedTokens:
     time.
 
     Args:
-        sites (Sequence[Site]): Its branches.
+        blocks (Sequence[Module]): Its blocks.
         restored (Sequence[Module]): Blocks whose output is a feature map: there, the
             removed tokens are put back as ``token``, and taken out again after it.
         extra_tokens (int): Number of tokens before the patches', which are kept.
@@ -154,14 +154,14 @@ class RemovedTokens:
 
     def __init__(
         self,
-        sites: Sequence[Site],
+        blocks: Sequence[nn.Module],
         restored: Sequence[nn.Module],
         extra_tokens: int,
         ratio: float,
         token: Tensor | None,
         rng: np.random.Generator,
     ) -> None:
-        self.blocks = list(dict.fromkeys(site.block for site in sites))
+        self.blocks = blocks
         self.restored = restored
         self.extra_tokens = extra_tokens
         self.ratio = ratio

@@ -105,7 +105,6 @@ def test_patches():
 def test_tokens(name):
     # What the backbone computes on the tokens that are left, by hand.
     model = backbone(name, drop_path_rate=0.0, out_indices=(1, 3)).double()
-    sites = find_branches(model)
     blocks = list(model.layers)
     token = torch.arange(16.0).double()
     images = torch.randn(2, 3, 32, 32).double()
@@ -113,7 +112,7 @@ def test_tokens(name):
     handle = blocks[0].register_forward_pre_hook(lambda m, args: inputs.append(args[0]))
     model(images)
     handle.remove()
-    removed = RemovedTokens(sites, [blocks[1], blocks[3]], 1, 0.5, token, rng())
+    removed = RemovedTokens(blocks, [blocks[1], blocks[3]], 1, 0.5, token, rng())
     with removed():
         masked = model(images)
     with removed():  # as where it is recomputed: the same tokens
@@ -162,6 +161,20 @@ def test_segmentor_has_logits_everywhere_and_a_stock_checkpoint(name):
     assert names == ({'extras.mask_token.value'} if learned else set())
     if learned:
         assert model.extras['mask_token'].value.grad.any()
+
+
+@pytest.mark.parametrize('kind', ['AugMask', 'AugDrop'])
+def test_blocks_without_a_drop_path_are_disturbed(kind):
+    init_default_scope('mmseg')
+    losses = []
+    for execution in ('plain', 'drop_path'):  # mmseg's first block has no drop path
+        scheme = dict(type=kind, execution=execution, drop_path_rate=0.0, seed=3)
+        torch.manual_seed(0)
+        model = MODELS.build(co_trained_model(segmentor_config('mmseg ViT'), scheme))
+        model.train()
+        torch.manual_seed(1)
+        losses.append(model.loss(*labelled_images()))
+    torch.testing.assert_close(*losses)
 
 
 @pytest.mark.parametrize('out_type', ['cls_token', 'avg_featmap'])
