@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import all_reduce
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
@@ -27,6 +27,10 @@ class FullNetworkBNHook(Hook):
     hook's own, so that the training loop's goes on undisturbed. Frozen layers keep
     theirs. The number of images is ours.
 
+    With ``EMAHook`` they are those of the averaged weights, which are validated and
+    saved. With its ``update_buffers=True``, the other weights have statistics of their
+    own.
+
     Args:
         num_samples (int): Number of training images to take, 1 or more, over all
             processes. Defaults to 1024.
@@ -38,8 +42,8 @@ class FullNetworkBNHook(Hook):
         ValueError: If a number is not 1 or more.
     """
 
-    # Before CheckpointHook, so that a checkpoint has the new statistics.
-    priority = 'ABOVE_NORMAL'
+    # After EMAHook, and before CheckpointHook, so that checkpoints have the new ones.
+    priority = 'LOW'
 
     def __init__(self, num_samples: int = 1024, interval: int | None = None) -> None:
         if num_samples < 1 or (interval is not None and interval < 1):
@@ -91,7 +95,17 @@ class FullNetworkBNHook(Hook):
         count = min(batches, len(loader))
         images = count * loader.batch_size * runner.world_size
         runner.logger.info(f'Estimating BatchNorm statistics anew over {images} images')
-        estimate_statistics(model, islice(loader, count))
+        averages = [h.ema_model for h in runner.hooks if isinstance(h, EMAHook)]
+        if all(average.update_buffers for average in averages):
+            estimate_statistics(model, islice(loader, count))
+        for average in averages:
+            for its, ours in zip(
+                average.module.modules(), model.modules(), strict=True
+            ):
+                its.training = ours.training  # what hooks froze since it was copied
+            estimate_statistics(average.module, islice(loader, count))
+            if not average.update_buffers:  # the model's go with the averaged weights
+                _copy_statistics(average.module, model)
 
 
 def estimate_statistics(model: Any, batches: Iterable) -> None:
@@ -131,6 +145,11 @@ def _layers(model: nn.Module) -> list[Any]:
         for m in model.modules()
         if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None
     ]
+
+
+def _copy_statistics(source: nn.Module, target: nn.Module) -> None:
+    for old, new in zip(_layers(target), _layers(source), strict=True):
+        old.load_state_dict(dict(new.named_buffers()), strict=False)
 
 
 def _own_loader(loader: DataLoader, seed: int) -> Any:

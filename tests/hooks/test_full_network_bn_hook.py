@@ -116,6 +116,39 @@ def test_checkpoints_have_the_new_statistics(
     assert all((mean == 7).all() for mean in means)
 
 
+@pytest.mark.parametrize('update_buffers', [False, True])
+def test_averaged_weights_have_statistics_of_their_own(
+    update_buffers: bool, config: Path
+) -> None:
+    cfg = config_of(config, 'gkt')
+    cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+    cfg.train_dataloader.sampler.type = 'DefaultSampler'
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1)
+    average = dict(type='EMAHook', momentum=0.5, update_buffers=update_buffers)
+    cfg.custom_hooks = [average]
+    fixed = dict(type='Resize', scale=(32, 32), keep_ratio=False)
+    cfg.train_dataloader.dataset.pipeline[2] = fixed
+    runner = CoTrainingRunner.from_cfg(cfg)
+    runner.train()
+    saved = torch.load(Path(runner.work_dir) / 'epoch_1.pth', weights_only=False)
+    got = copy.deepcopy(runner.model)
+    got.load_state_dict(saved['state_dict'])  # the averaged weights
+    seen = statistics(got)
+    got.train()
+    loader = _own_loader(runner.train_dataloader, runner.iter)
+    estimate_statistics(got, loader)
+    torch.testing.assert_close(statistics(got), seen)
+
+
+def statistics(model: nn.Module) -> list[torch.Tensor]:
+    """Running means, without those of auxiliary heads, which do not run."""
+    return [
+        m.running_mean.clone()
+        for name, m in model.named_modules()
+        if isinstance(m, _BatchNorm) and not name.startswith('auxiliary')
+    ]
+
+
 @pytest.mark.parametrize('settings', [dict(num_samples=0), dict(interval=0)])
 def test_bad_numbers(settings: dict) -> None:
     with pytest.raises(ValueError, match='must be 1 or more'):
