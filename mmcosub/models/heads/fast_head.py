@@ -43,7 +43,8 @@ class FastHead(BaseDecodeHead):
         for loss in losses:
             weight = loss.class_weight
             if weight is not None:
-                weight = _on_device(tuple(weight), seg_logits.device)
+                dtype = torch.promote_types(seg_logits.dtype, torch.float32)
+                weight = _on_device(tuple(weight), dtype, seg_logits.device)
             total, right = resized_cross_entropy(
                 seg_logits, labels, self.align_corners, weight, self.ignore_index
             )
@@ -108,8 +109,10 @@ class FastHead(BaseDecodeHead):
 
 @lru_cache(maxsize=64)  # so that no forward has to wait for a copy
 @torch.inference_mode(False)
-def _on_device(weight: tuple[float, ...], device: torch.device) -> Tensor:
-    return torch.tensor(weight, device=device)
+def _on_device(
+    weight: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    return torch.tensor(weight, dtype=dtype, device=device)
 
 
 def _is_softmax(loss: nn.Module) -> bool:

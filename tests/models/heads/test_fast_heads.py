@@ -73,7 +73,7 @@ LOSSES: dict[str, dict | list[dict]] = {
     'weighted and named': dict(loss_weight=0.4, loss_name='loss_main'),
     'several': [
         dict(loss_weight=0.3),
-        dict(class_weight=[2.0, 0.5, 1.0, 3.0], loss_name='loss_balanced'),
+        dict(class_weight=[2.1, 0.7, 1.0, 3.3], loss_name='loss_balanced'),
         dict(loss_weight=2.0, avg_non_ignore=True),
     ],
     'one in a list': [dict(loss_weight=0.3)],
