@@ -6,11 +6,13 @@ from mmengine.config import Config
 def classifies(cfg: Config) -> bool:
     """Whether the model classifies images rather than segments them.
 
-    A decode head segments, whatever the scope; a model without one does what those of
-    its scope do, and in a scope of a user's own it classifies.
+    A ``decode_head`` segments and a ``head`` classifies, whatever the scope. A model
+    without either does what those of its scope do; in a user's own one it classifies.
 
     Args:
         cfg (Config): Config; its model may stand in a wrapper's ``module``.
     """
     model = cfg.model.get('module', cfg.model)
-    return 'decode_head' not in model and cfg.get('default_scope') != 'mmseg'
+    if 'decode_head' in model:
+        return False
+    return 'head' in model or cfg.get('default_scope') != 'mmseg'

@@ -5,14 +5,15 @@ from mmengine.config import Config
 
 from mmcosub.engine.task import classifies
 
-HEADS: tuple[dict, ...] = (dict(decode_head={}), dict(head={}))
-
 
 @pytest.mark.parametrize('scope', ['mmseg', 'mmpretrain', 'theirs', None])
-def test_a_decode_head_segments_in_any_scope(scope: str | None) -> None:
-    segmentor, classifier = (Config(dict(default_scope=scope, model=h)) for h in HEADS)
-    assert not classifies(segmentor)
-    assert classifies(classifier) == (scope != 'mmseg')
+def test_by_the_head_or_else_the_scope(scope: str | None) -> None:
+    def of(**parts: dict) -> bool:
+        return classifies(Config(dict(default_scope=scope, model=parts)))
+
+    assert not of(decode_head={})
+    assert of(head={})
+    assert of(backbone={}) == (scope != 'mmseg')
 
 
 def test_the_model_in_a_wrapper() -> None:
