@@ -181,8 +181,9 @@ def _blocks(model: Any) -> list[nn.Module]:
     Also those without a drop path, which have no site where drop paths are handed the
     factors.
     """
-    dropped = are_drop_paths(model.sites)
-    sites = find_sites(model.backbone) if dropped else model.sites
+    known = find_sites(model.backbone) if are_drop_paths(model.sites) else model.sites
+    # Of unknown blocks the model's own, which are in the order of their first call.
+    sites = model.sites if are_drop_paths(known) else known
     return list(dict.fromkeys(site.block for site in sites))
 
 
