@@ -126,7 +126,8 @@ def writes_predictions(kind: str | type, scope: str | None) -> bool:
 
 def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
     """Turn on drawing, adding what draws where the config has none."""
-    visualizer, kind = OF_CLASSIFIERS if classifies(cfg) else OF_SEGMENTORS
+    is_classifier = classifies(cfg)
+    visualizer, kind = OF_CLASSIFIERS if is_classifier else OF_SEGMENTORS
     cfg.setdefault('default_hooks', ConfigDict())
     hook = cfg.default_hooks.setdefault('visualization', ConfigDict(type=kind))
     if not cfg.get('visualizer'):
@@ -134,7 +135,7 @@ def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
     if not cfg.visualizer.get('vis_backends'):
         cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     hook.update(show=args.show, wait_time=args.wait_time)
-    if not classifies(cfg):
+    if not is_classifier:
         hook.update(draw=True, interval=1)
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir
