@@ -99,7 +99,8 @@ class AugDrop(AugSub):
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
         """See :class:`Scheme`."""
-        if not _projection_dropouts(_blocks(model)):
+        self.dropouts = _projection_dropouts(_blocks(model))
+        if not self.dropouts:
             raise ValueError(
                 f'The blocks of {type(model.backbone).__name__} have no dropout behind '
                 'a projection for AugDrop to use. Use AugPath or AugMask.'
@@ -112,13 +113,12 @@ class AugDrop(AugSub):
         """See :class:`Scheme`."""
         if view == MAIN:
             return images, nullcontext
-        return images, partial(_dropout_rates, _blocks(model), self.ratio)
+        return images, partial(_dropout_rates, self.dropouts, self.ratio)
 
 
 @contextmanager
-def _dropout_rates(blocks: Sequence[nn.Module], rate: float) -> Iterator[None]:
-    """Run with another rate behind every projection."""
-    modules = _projection_dropouts(blocks)
+def _dropout_rates(modules: Sequence[nn.Dropout], rate: float) -> Iterator[None]:
+    """Run with another rate of dropout."""
     before = [module.p for module in modules]
     for module in modules:
         module.p = rate
@@ -148,8 +148,11 @@ class AugMask(AugSub):
         self.kind = masking_kind(model.sites)
         if self.kind == 'pixels':
             return {}
-        if self.kind == 'tokens' and not _blocks_put_out(model):
-            return {}  # no feature map to put a token back into
+        if self.kind == 'tokens':
+            self.blocks = _blocks(model)
+            self.put_out = _blocks_put_out(model.backbone, self.blocks)
+            if not self.put_out:
+                return {}  # no feature map to put a token back into
         return {'mask_token': MaskToken(_width(model, self.kind))}
 
     def disturb(
@@ -162,12 +165,13 @@ class AugMask(AugSub):
             return mask_pixels(images, self.ratio, rng), nullcontext
         extras = model.extras
         token = extras['mask_token'].value if 'mask_token' in extras else None
-        if self.kind == 'patches' and token is not None:
+        if self.kind == 'patches':
+            assert token is not None  # prepare() made it
             return images, MaskedPatches(model.backbone, images, self.ratio, token, rng)
         backbone = getattr(model.backbone, 'timm_model', model.backbone)
         return images, RemovedTokens(
-            _blocks(model),
-            _blocks_put_out(model),
+            self.blocks,
+            self.put_out,
             _extra_tokens(backbone),
             self.ratio,
             token,
@@ -215,9 +219,8 @@ def _extra_tokens(backbone: Any) -> int:
     return int(getattr(backbone, 'cls_token', None) is not None)
 
 
-def _blocks_put_out(model: Any) -> list[nn.Module]:
+def _blocks_put_out(backbone: Any, blocks: list[nn.Module]) -> list[nn.Module]:
     """Blocks whose output has to be a whole feature map."""
-    backbone, blocks = model.backbone, _blocks(model)
     if not hasattr(backbone, 'timm_model'):
         kind = getattr(backbone, 'out_type', 'featmap')
         if kind != 'featmap' or not hasattr(backbone, 'out_indices'):
