@@ -9,25 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from mmcosub.analysis.intervals import half_width
+
 Value = Callable[[dict], float]
 Digits = Sequence[tuple[str, int]]
 """Keys of scores, and the digits to show of each."""
 PROBABILITIES: Digits = (('nll', 3), ('ece', 2))
 """What a temperature changes."""
-
-
-def half_width(values: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of a mean.
-
-    Args:
-        values (Sequence[float]): Independent values.
-    """
-    from scipy import stats
-
-    if len(values) < 2:
-        return float('nan')
-    error = np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(stats.t.ppf(0.975, len(values) - 1) * error)
 
 
 def gain(results: dict[int, dict], base: dict[int, dict], value: Value) -> list[float]:

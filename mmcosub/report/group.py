@@ -12,6 +12,7 @@ from .curves import Curve, make_curves
 from .gallery import Gallery, make_galleries
 from .predictions import Predicted
 from .run import Run
+from .seeds import Seeds, compare_trainings
 from .settings import Change, compare, flat_settings
 from .summary import summarize
 
@@ -29,6 +30,7 @@ class Group:
         names (list[str]): Names of the runs.
         summary (list[tuple]): What there is to say of each run: a name, and a value for
             each run.
+        seeds (Seeds, optional): Trainings over their seeds, if any has several.
         curves (list[Curve]): What was logged.
         by_class (ByClass, optional): A measure of every class, if there is one.
         confusions (list[tuple]): Run and its confusion matrix.
@@ -40,6 +42,7 @@ class Group:
     runs: list[int]
     names: list[str]
     summary: list[tuple[str, list[str]]]
+    seeds: Seeds | None
     curves: list[Curve]
     by_class: ByClass | None
     confusions: list[tuple[int, Confusion]]
@@ -80,6 +83,7 @@ def make_group(
         runs=list(runs),
         names=[run.name for run in runs.values()],
         summary=summarize(list(runs.values()), [predicted.get(i) for i in runs]),
+        seeds=compare_trainings(runs),
         curves=make_curves([run.records for run in runs.values()], list(runs)),
         by_class=measure_classes(runs, predicted, segments),
         confusions=[

@@ -56,9 +56,11 @@ CONTRASTS = """(() => {
 def page(
     cosub_run: Path, plain_run: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    page = tmp_path_factory.mktemp('page') / 'report.html'
-    make_report([plain_run, cosub_run], page)
-    return page
+    folder = tmp_path_factory.mktemp('page')
+    again = folder / 'another-seed'
+    again.symlink_to(plain_run)
+    make_report([plain_run, cosub_run, again], folder / 'report.html')
+    return folder / 'report.html'
 
 
 @pytest.fixture(scope='module')
@@ -139,7 +141,7 @@ def test_by_keyboard(browser: Chromium, page: Path) -> None:
     browser.press('Enter', 13, text='\r')
     assert browser.evaluate('location.hash') == '#main'
     # All that scrolls or opens can be got to.
-    for _ in range(3):
+    for _ in range(4):
         browser.press('Tab', 9)
     assert browser.evaluate('document.activeElement.closest("main") !== null')
     unreachable = """[...document.querySelectorAll('.scroll')].filter(

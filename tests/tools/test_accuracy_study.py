@@ -10,7 +10,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks' / 'accuracy'))
 import choices
-import intervals
 import photograph_results
 import photograph_stages
 import photograph_tables
@@ -170,13 +169,6 @@ def test_calibration_error_by_hand():
     probabilities = torch.tensor([sure, sure, half, half])
     labels = torch.tensor([0, 0, 0, 1])
     assert calibration_error(probabilities, labels) == pytest.approx(12.5)
-
-
-def test_interval_by_hand():
-    # Mean 2, deviation 1, n = 3: t(0.975, 2) = 4.3027.
-    assert intervals.half_width([1.0, 2.0, 3.0]) == pytest.approx(
-        4.3027 / 3**0.5, rel=1e-4
-    )
 
 
 def test_report_pairs_seeds(tmp_path):
