@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmcosub.ops import soft_target_loss
 
-SoftLoss = Callable[[Tensor, Tensor, float], Tensor]
+_SoftLoss = Callable[[Tensor, Tensor, float], Tensor]
 
 
 def soft_cross_entropy(
@@ -71,7 +71,7 @@ def soft_kl_divergence(
     return soft_target_loss(student, teacher, 'kl', temperature)
 
 
-SOFT_LOSSES: dict[str, SoftLoss] = {
+SOFT_LOSSES: dict[str, _SoftLoss] = {
     'ce': soft_cross_entropy,
     'bce': soft_binary_cross_entropy,
     'kl': soft_kl_divergence,

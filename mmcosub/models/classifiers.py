@@ -65,7 +65,7 @@ class CoTrainingClassifier(CoTraining):
         now = activations(self.label_loss)
         if now != self._activations:
             name = type(self.label_loss).__name__
-            self.scheme.fit_loss(now, f'the label loss {name}')
+            self.scheme.soft_loss.fit(now, f'the label loss {name}')
             self._activations = now
         return super().loss(inputs, data_samples)
 

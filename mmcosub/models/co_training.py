@@ -73,7 +73,7 @@ class CoTraining:
                 never be asked for.
         """
         self.scheme = scheme if isinstance(scheme, Scheme) else build(SCHEMES, scheme)
-        self.scheme.fit_loss(activations, where)
+        self.scheme.soft_loss.fit(activations, where)
         self.sites = self._find_sites()
         self.train()  # frozen stages leave the training mode here
         self._check_sites()

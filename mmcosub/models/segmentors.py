@@ -57,7 +57,7 @@ class CoTrainingSegmentor(CoTraining):
 
     def _refuse_other_losses(self, heads: list[Head], instead: str) -> None:
         """Refuse to teach heads by a soft loss that is not of their label loss."""
-        needed = self.scheme.activation
+        needed = self.scheme.soft_loss.activation
         for head in heads:
             kinds = head.activations
             if kinds and needed not in kinds and not head.refines_points:

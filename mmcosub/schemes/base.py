@@ -14,11 +14,12 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmcosub.losses import SOFT_LOSSES, weighted_mean
+from mmcosub.losses import weighted_mean
 from mmcosub.registry import SAMPLERS, build
 from mmcosub.submodels import EXECUTIONS, Plan, Site, spread_rates
 
 from .objective import Objective
+from .soft_loss import SoftLoss
 from .teaching import Teaching
 
 Context = Callable[[], AbstractContextManager]
@@ -81,21 +82,13 @@ class Scheme(ABC):
                 f'The views of {type(self).__name__} run together, so lean=True cannot '
                 'take them one after another. Leave it out.'
             )
-        if loss not in ('auto', *SOFT_LOSSES):
-            raise ValueError(
-                f'Unknown loss {loss!r}. Valid ones: {["auto", *SOFT_LOSSES]}.'
-            )
-        if not temperature > 0:
-            raise ValueError(f'The temperature must be above 0, not {temperature}.')
         if execution not in ('auto', *EXECUTIONS):
             raise ValueError(
                 f'Unknown execution {execution!r}. Valid ones: {["auto", *EXECUTIONS]}.'
             )
         if drop_path_rate is not None:
             spread_rates(drop_path_rate, [0], drop_path_decay)  # is it valid?
-        self.loss = loss
-        self.soft_loss = SOFT_LOSSES[self.softmax_loss if loss == 'auto' else loss]
-        self.temperature = temperature
+        self.soft_loss = SoftLoss(loss, temperature, self.softmax_loss)
         self.drop_path_rate = drop_path_rate
         self.drop_path_decay = drop_path_decay
         sampler = sampler or 'BernoulliSampler'
@@ -137,11 +130,6 @@ class Scheme(ABC):
         views = list(range(self.views))
         return [views] if self.joint else [[v] for v in views]
 
-    @property
-    def activation(self) -> str:
-        """By which function the soft loss turns logits into probabilities."""
-        return 'sigmoid' if self.soft_loss is SOFT_LOSSES['bce'] else 'softmax'
-
     def rates(self, sites: Sequence[Site], view: int = 0) -> NDArray[np.float64]:
         """Drop-path rates, of shape (L, ). A block in evaluation mode is not dropped.
 
@@ -182,31 +170,6 @@ class Scheme(ABC):
                 'in the stock network and are always kept (the attention of '
                 "mmseg's ViT). Set scheme.drop_path_rate to drop them too.",
                 'current',
-            )
-
-    def fit_loss(self, activations: set[str], where: str) -> None:
-        """Take the soft loss that goes with the label loss, or refuse another one.
-
-        Args:
-            activations (set[str]): 'softmax', 'sigmoid', both or neither: by what the
-                label loss turns logits into probabilities.
-            where (str): Setting that says so, for the error.
-
-        Raises:
-            ValueError: If the scheme's soft loss is of the other kind.
-        """
-        if self.loss == 'auto':
-            binary = activations == {'sigmoid'}
-            self.soft_loss = SOFT_LOSSES['bce' if binary else self.softmax_loss]
-            return
-        needed = self.activation
-        if activations and needed not in activations:
-            better = 'bce' if needed == 'softmax' else self.softmax_loss
-            raise ValueError(
-                f'scheme.loss={self.loss!r} takes logits for those of a {needed}, and '
-                f'{where} for those of a {"".join(activations)}, so what views teach '
-                'each other would not be what they predict. Set '
-                f"scheme.loss={better!r} or leave it out ('auto')."
             )
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
@@ -285,8 +248,7 @@ class Scheme(ABC):
         total = logits[student].new_zeros(())
         for t in self.teachings:
             if t.student == student:
-                target = t.target(logits)
-                loss = self.soft_loss(logits[student], target, self.temperature)
+                loss = self.soft_loss(logits[student], t.target(logits))
                 total = total + t.weight * weighted_mean(loss, weight)
         return total
 

@@ -188,7 +188,7 @@ def test_multi_label_head():
 )
 def test_soft_loss_goes_with_the_label_loss(loss, fitting):
     model = build(config(loss=loss), dict(type='Cosub', drop_path_rate=0.4))
-    assert model.scheme.soft_loss is SOFT_LOSSES[fitting]
+    assert model.scheme.soft_loss.function is SOFT_LOSSES[fitting]
     build(config(loss=loss), {**COSUB, 'loss': fitting})
     other = 'bce' if fitting == 'ce' else 'ce'
     with pytest.raises(ValueError, match=rf'scheme.loss={other!r} .*{fitting!r}'):
@@ -376,7 +376,7 @@ def test_soft_loss_goes_with_another_label_loss_later(kind, asked):
     model = build(cfg, dict(COSUB, loss=asked))
     images, samples, _ = mixed_batch()
     model.loss(images, samples)
-    assert model.scheme.soft_loss is SOFT_LOSSES['bce']
+    assert model.scheme.soft_loss.function is SOFT_LOSSES['bce']
     holder = model.head if kind == 'ImageClassifier' else model
     holder.loss_module = MODELS.build(softmax)
     if asked == 'bce':
@@ -384,4 +384,4 @@ def test_soft_loss_goes_with_another_label_loss_later(kind, asked):
             model.loss(images, samples)
     else:
         model.loss(images, samples)
-        assert model.scheme.soft_loss is SOFT_LOSSES['ce']
+        assert model.scheme.soft_loss.function is SOFT_LOSSES['ce']

@@ -1,0 +1,80 @@
+from torch import Tensor
+
+from mmcosub.losses import SOFT_LOSSES
+
+
+class SoftLoss:
+    """What a view loses by differing from its teacher.
+
+    Args:
+        name (str): 'ce' (softmax), 'kl' (the same less the teacher's entropy), 'bce'
+            (sigmoid), or 'auto' for the one that goes with the model's label loss.
+            Defaults to 'auto'.
+        temperature (float): By what logits are divided, above 0. Defaults to 1.
+        softmax (str): What 'auto' takes where the label loss is of a softmax, 'ce' or
+            'kl'. Defaults to 'ce'.
+
+    Raises:
+        ValueError: If an argument is out of its range, naming the valid ones.
+    """
+
+    def __init__(
+        self, name: str = 'auto', temperature: float = 1.0, softmax: str = 'ce'
+    ) -> None:
+        if name not in ('auto', *SOFT_LOSSES):
+            raise ValueError(
+                f'Unknown loss {name!r}. Valid ones: {["auto", *SOFT_LOSSES]}.'
+            )
+        if not temperature > 0:
+            raise ValueError(f'The temperature must be above 0, not {temperature}.')
+        self.name = name
+        self.temperature = temperature
+        self.softmax = softmax
+        self.function = SOFT_LOSSES[softmax if name == 'auto' else name]
+
+    @property
+    def activation(self) -> str:
+        """By which function it turns logits into probabilities."""
+        return 'sigmoid' if self.function is SOFT_LOSSES['bce'] else 'softmax'
+
+    def fit(self, activations: set[str], where: str) -> None:
+        """Go with the label loss, or refuse it.
+
+        Args:
+            activations (set[str]): 'softmax', 'sigmoid', both or neither: by what the
+                label loss turns logits into probabilities.
+            where (str): Setting that says so, for the error.
+
+        Raises:
+            ValueError: If the soft loss that was asked for is of the other kind.
+        """
+        if self.name == 'auto':
+            binary = activations == {'sigmoid'}
+            self.function = SOFT_LOSSES['bce' if binary else self.softmax]
+            return
+        needed = self.activation
+        if activations and needed not in activations:
+            better = 'bce' if needed == 'softmax' else self.softmax
+            raise ValueError(
+                f'scheme.loss={self.name!r} takes logits for those of a {needed}, and '
+                f'{where} for those of a {"".join(activations)}, so what views teach '
+                'each other would not be what they predict. Set '
+                f"scheme.loss={better!r} or leave it out ('auto')."
+            )
+
+    def __call__(
+        self, student: Tensor, teacher: Tensor, temperature: float | None = None
+    ) -> Tensor:
+        """Loss at every position.
+
+        Args:
+            student (Tensor): Logits of shape (B, C, *).
+            teacher (Tensor): Logits of shape (B, C, *), without gradient.
+            temperature (float, optional): One for this call. Defaults to None, its own.
+
+        Returns:
+            Tensor: Of shape (B, *).
+        """
+        if temperature is None:
+            temperature = self.temperature
+        return self.function(student, teacher, temperature)
