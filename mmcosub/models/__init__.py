@@ -1,11 +1,12 @@
 """Model wrappers."""
 
 from . import heads  # noqa: F401  (registers them)
-from .classifiers import CoTrainingImageClassifier, CoTrainingTimmClassifier
 from .compiling import compile_parts
 from .fold_norms import fold_norms
+from .image_classifier import CoTrainingImageClassifier
 from .segmentors import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
 from .streamed_tta import StreamedSegTTAModel
+from .timm_classifier import CoTrainingTimmClassifier
 
 __all__ = [
     'CoTrainingCascadeEncoderDecoder',

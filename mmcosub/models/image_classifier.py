@@ -1,0 +1,114 @@
+"""mmpretrain's own classifiers, trained by a scheme."""
+
+from typing import Any
+
+import torch
+from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.models.heads import ClsHead, ConformerHead, EfficientFormerClsHead
+from mmpretrain.models.heads.multi_label_cls_head import MultiLabelClsHead
+from torch import Tensor, nn
+
+from mmcosub.registry import MODELS, SCHEMES, build
+from mmcosub.schemes import Pass
+
+from .classifiers import CoTrainingClassifier
+from .iteration import Iteration
+
+
+@MODELS.register_module()
+class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
+    """mmpretrain's ``ImageClassifier``, trained by a scheme.
+
+    All views share the image, its mixup or cutmix included, and the label. Parameter
+    names, evaluation and inference are the stock model's.
+
+    Args:
+        scheme (dict): Config of the scheme, such as ``dict(type='Cosub')``.
+        **kwargs: Arguments of ``ImageClassifier``.
+
+    Raises:
+        ValueError: If the backbone has no known block, every drop-path rate is 0, or
+            the head's loss is not one of its logits.
+    """
+
+    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_head(self.head)
+        built = build(SCHEMES, scheme)
+        if built.objectives and isinstance(self.head, ConformerHead):
+            raise ValueError(
+                'ConformerHead has two logits for every image and class, so further '
+                f'objectives of {type(built).__name__} are not defined there. Set '
+                'scheme.intermediate, scheme.representation and scheme.kernel to 0.'
+            )
+        self.init_classifier(built)
+
+    @property
+    def label_loss(self) -> nn.Module:
+        """Loss of logits and labels."""
+        return self.head.loss_module
+
+    def pass_loss(
+        self,
+        iteration: Iteration,
+        inputs: Tensor,
+        data_samples: list,
+        views: list[int],
+    ) -> dict[str, Tensor]:
+        """Losses of some views, weighted.
+
+        Args:
+            iteration (Iteration): The iteration; views of earlier passes have run.
+            inputs (Tensor): Images of shape (B, 3, height, width).
+            data_samples (list[DataSample]): Their labels, hard or soft.
+            views (list[int]): The views.
+
+        Returns:
+            dict[str, Tensor]: The head's losses, combined over views, and
+            ``loss_co_training``.
+        """
+        features, tapped = self.run_backbone(iteration, inputs, views)
+        done = Pass(self, views, features, tapped)
+        if self.with_neck:
+            features = self.neck(features)
+        logits = self.head(features)
+        label_loss = self.head._get_loss
+        if isinstance(self.head, ConformerHead):
+            # One of convolutions and one of tokens, whose label losses are added up. So
+            # each learns from its like of the other views, and that is added up, too.
+            logits = torch.stack(logits, dim=2)
+            label_loss = self._sum_of_label_losses
+        return self.logit_losses(iteration, done, logits, data_samples, label_loss)
+
+    def _sum_of_label_losses(self, logits: Tensor, data_samples: list) -> dict:
+        """The stock losses of logits of shape (B, C, K)."""
+        return self.head._get_loss(logits.unbind(dim=2), data_samples)
+
+
+def check_head(head: Any) -> None:
+    """Refuse a head of mmpretrain's without a loss of class logits.
+
+    Args:
+        head (nn.Module, optional): The classifier's head.
+
+    Raises:
+        ValueError: If there is none, or it has another loss.
+    """
+    if head is None:
+        raise ValueError(
+            'The classifier has no head, so there are no logits to teach by. Set '
+            'model.head.'
+        )
+    if getattr(head, 'dist', False) or getattr(head, 'distillation', False):
+        raise ValueError(
+            f'MMPretrain does not train a distilled {type(head).__name__}. Set '
+            'model.head.distillation=False.'
+        )
+    if isinstance(head, EfficientFormerClsHead):
+        return  # then its loss is ClsHead's
+    if getattr(type(head), 'loss', None) not in (ClsHead.loss, MultiLabelClsHead.loss):
+        raise ValueError(
+            f'The loss of {type(head).__name__} is not one of class logits, so '
+            'views cannot teach each other there. Use a head with the loss of '
+            'ClsHead (LinearClsHead, VisionTransformerClsHead, ...).'
+        )
