@@ -82,24 +82,31 @@ def main(records: Records, regime: str = FEW) -> list[Run]:
     return over_seeds('main', methods, SEEDS)
 
 
-def controls(records: Records, regime: str = FEW) -> list[Run]:
-    """Plain training on each image twice, and for as long as cosub takes.
+def as_long(records: Records, regime: str = FEW) -> Run:
+    """Plain training for as long as cosub takes.
 
-    How long that is comes from the steps of the first comparison, in all regimes.
+    By the steps of the first comparison, in all regimes.
 
     Args:
         records (Records): Results of earlier stages.
         regime (str): One of REGIMES.
     """
     few = chosen(records, PLAIN)
-    as_long = as_long_as(records, few, chosen(records, COSUB), SEEDS)
-    plain, cosub = (chosen(records, s, regime) for s in (PLAIN, COSUB))
-    iterations = plain.iterations * as_long.iterations // few.iterations
-    methods = [
-        replace(cosub, scheme=PLAIN, repeats=2),
-        replace(plain, iterations=iterations),
-    ]
-    return over_seeds('controls', methods, SEEDS)
+    longer = as_long_as(records, few, chosen(records, COSUB), SEEDS)
+    plain = chosen(records, PLAIN, regime)
+    iterations = plain.iterations * longer.iterations // few.iterations
+    return replace(plain, iterations=iterations)
+
+
+def controls(records: Records, regime: str = FEW) -> list[Run]:
+    """Plain training on each image twice, and for as long as cosub takes.
+
+    Args:
+        records (Records): Results of earlier stages.
+        regime (str): One of REGIMES.
+    """
+    twice = replace(chosen(records, COSUB, regime), scheme=PLAIN, repeats=2)
+    return over_seeds('controls', [twice, as_long(records, regime)], SEEDS)
 
 
 def variants(records: Records) -> list[Run]:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from statistics import fmean
 
-from choices import COSUB, PLAIN, UNTAUGHT, as_long_as
+from choices import COSUB, PLAIN, UNTAUGHT
 from intervals import PROBABILITIES, Digits, cell, gain, rows_of
 from photograph_results import compared, name_of
-from photograph_stages import SEEDS, chosen
+from photograph_stages import FEW, LONGER, as_long, chosen
 from records import Records
 from scene_results import AS_LONG, AT_RATE, NO_TEACHING
 from scene_results import compared as compared_scenes
@@ -20,6 +20,7 @@ TRAININGS = (
     'plain for as long as cosub takes',
     'cosub',
 )
+OTHERS = TRAININGS[:-1]
 CELLS = tuple((how, by) for how in ('plain', 'cosub') for by in ('plain', 'cosub'))
 
 
@@ -32,6 +33,7 @@ def tables(records: Records) -> dict[str, str]:
     found = {}
     try:
         found['photographs'] = photographs(records)
+        found['photographs, longer'] = photographs(records, LONGER)
         found['scenes'] = scenes(records)
         found['leads'] = leads(records)
     except KeyError:  # a run that is needed has no record yet
@@ -39,14 +41,16 @@ def tables(records: Records) -> dict[str, str]:
     return found
 
 
-def photographs(records: Records) -> str:
+def photographs(records: Records, regime: str = FEW) -> str:
     """Plain training, what is not teaching in cosub, and cosub.
 
     Args:
         records (Records): Results.
+        regime (str): Training images and length.
     """
     columns = ('training', 'accuracy, %', *TITLES)
-    named = {(name,): results for name, results in _of_photographs(records).items()}
+    of = _of_photographs(records, regime)
+    named = {(name,): results for name, results in of.items()}
     return _table(columns, named, (('accuracy', 2), *PROBABILITIES))
 
 
@@ -68,35 +72,40 @@ def leads(records: Records) -> str:
     Args:
         records (Records): Results.
     """
-    titles, columns = [], []
+    longer = _of_photographs(records, LONGER)
+    rows = []
     for what, results, score, title in (
         ('photographs, ViT', _of_photographs(records), 'accuracy', 'accuracy, %'),
+        ('three times as long', longer, 'accuracy', 'accuracy, %'),
         ('scenes, Swin', _of_scenes(records, 'swin'), 'miou', 'mIoU, %'),
         ('scenes, ViT', _of_scenes(records, 'vit'), 'miou', 'mIoU, %'),
     ):
         cosub = results.pop('cosub')
         for key, digits, of in ((score, 2, title), ('nll', 3, 'NLL')):
-            over = (
-                gain(cosub, other, lambda r, key=key: r['test'][key])
-                for other in results.values()
-            )
-            titles.append(f'{what}: {of}')
-            columns.append([cell(values, digits, True) for values in over])
-    rows = [[name, *cells] for name, *cells in zip(results, *columns, strict=True)]
-    return rows_of(('cosub over', *titles), rows)
+            row = {'': what, 'cosub over': of, **dict.fromkeys(OTHERS, 'as plain')}
+            for name, other in results.items():
+                over = gain(cosub, other, lambda r, key=key: r['test'][key])
+                row[name] = cell(over, digits, True)
+            rows.append(row)
+    return rows_of(list(rows[0]), [list(row.values()) for row in rows])
 
 
-def _of_photographs(records: Records) -> dict[str, dict[int, dict]]:
-    plain, cosub = (chosen(records, scheme) for scheme in (PLAIN, COSUB))
+def _of_photographs(records: Records, regime: str = FEW) -> dict[str, dict[int, dict]]:
+    """Results by TRAININGS; without plain training at cosub's rate if that is plain."""
+    plain, cosub = (chosen(records, scheme, regime) for scheme in (PLAIN, COSUB))
     runs = (
         plain,
         replace(cosub, scheme=PLAIN),
         replace(cosub, scheme=UNTAUGHT),
-        as_long_as(records, plain, cosub, SEEDS),
+        as_long(records, regime),
         cosub,
     )
-    results = compared(records)
-    return {k: results[name_of(v)] for k, v in zip(TRAININGS, runs, strict=True)}
+    results = compared(records, regime)
+    return {
+        name: results[name_of(run, regime)]
+        for run, name in zip(runs, TRAININGS, strict=True)
+        if name == TRAININGS[0] or run != plain
+    }
 
 
 def _of_scenes(records: Records, network: str) -> dict[str, dict[int, dict]]:
