@@ -15,6 +15,7 @@ PAGES = [
 ]
 _PROGRAMS = r'(?:python|bash|make|pip|mmcosub|mim|torchrun|sh|apt-get|tensorboard)'
 _INLINE = re.compile(rf'(?:\w+=\S+ )*{_PROGRAMS} \S.*')
+_LOOP = re.compile(r'for \w+ in .*; do|done')
 _BLOCK = re.compile(r'^( *)```(\w+)\n(.*?)^ *```', re.MULTILINE | re.DOTALL)
 
 
@@ -59,9 +60,9 @@ def _hidden(block: re.Match[str]) -> str:
 
 
 def lines(block: str) -> Iterator[str]:
-    """Commands of a block, each as one line."""
+    """Commands of a block, each as one line; those of a loop once."""
     for line in block.replace('\\\n', ' ').splitlines():
-        if shlex.split(line, comments=True):
+        if shlex.split(line, comments=True) and not _LOOP.fullmatch(line.strip()):
             yield ' '.join(line.split()) if "'" not in line else line.strip()
 
 
