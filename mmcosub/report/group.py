@@ -13,7 +13,7 @@ from .gallery import Gallery, make_galleries
 from .predictions import Predicted
 from .run import Run
 from .seeds import Seeds, compare_trainings
-from .settings import Change, compare, flat_settings
+from .settings import Change, compare
 from .summary import summarize
 
 Task = tuple[bool, int | None, str]
@@ -77,7 +77,6 @@ def make_group(
     """
     segments, count, _ = task
     kind = 'Segmentation' if segments else 'Classification'
-    settings = [flat_settings(run.cfg) for run in runs.values()]
     return Group(
         title=f'{kind}, {count} classes' if count else kind,
         runs=list(runs),
@@ -91,7 +90,7 @@ def make_group(
             for i, of in predicted.items()
         ],
         galleries=_galleries(runs, predicted),
-        differences=compare(settings),
+        differences=compare([run.settings for run in runs.values()]),
     )
 
 

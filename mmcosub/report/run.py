@@ -4,6 +4,7 @@ import json
 import re
 from argparse import Namespace
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ class Run:
     changes: list[Change] | None
     base: str
     unread: str
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """What it goes by, see :func:`flat_settings`."""
+        return flat_settings(self.cfg)
 
     @property
     def method(self) -> str:

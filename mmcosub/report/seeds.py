@@ -9,7 +9,6 @@ from mmcosub.analysis.intervals import half_width, half_width_of_difference
 
 from .curves import main_metric
 from .run import Run
-from .settings import flat_settings
 
 # In what runs of one training may differ.
 _OF_A_SEED = ('randomness.seed', 'scheme.seed', 'resume', 'log_level')
@@ -111,11 +110,10 @@ def _known(run: Run, metric: str) -> list[tuple[float, float]]:
 
 def _training_of(run: Run) -> tuple:
     """What runs of one training have in common."""
-    settings = flat_settings(run.cfg)
-    if settings.get('resume') == 'True':
-        settings.pop('load_from', None)  # a checkpoint of its own
+    resumed = run.settings.get('resume') == 'True'  # from a checkpoint of its own
+    left_out = (*_OF_A_SEED, 'load_from') if resumed else _OF_A_SEED
     return tuple(
-        sorted((k, v) for k, v in settings.items() if not k.startswith(_OF_A_SEED))
+        sorted((k, v) for k, v in run.settings.items() if not k.startswith(left_out))
     )
 
 
