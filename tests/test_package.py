@@ -55,7 +55,7 @@ def test_core_needs_torch_and_numpy_alone(first: str) -> None:
         'from torch import nn\n'
         'from mmcosub.schemes import SCHEMES\n'
         "print(SCHEMES.build(dict(type='mmcosub.Cosub', weight=0.3)).weight)\n"
-        "print(len(mmcosub.submodels.known_blocks()) > 50, nn.__name__)"
+        'print(len(mmcosub.submodels.known_blocks()) > 50, nn.__name__)'
     )
     assert python(code).split() == ['0.3', 'True', 'torch.nn']
 

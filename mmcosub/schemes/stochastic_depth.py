@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 
-
 from .base import SCHEMES, Scheme
 from .teaching import Teaching
 
