@@ -59,6 +59,7 @@ def test_weights_saved_in_every_phase(hook: str, stop: int, tmp_path: Path) -> N
         count=4,
         stop=stop,
         custom_hooks=EMA_HOOKS[hook],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=10)),
         **validation(4, 2),
     )
     with pytest.raises(Stopped):
