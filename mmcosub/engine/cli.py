@@ -18,7 +18,8 @@ from mmcosub.checkpoints import use_reader
 from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate
 from .settings import check_carry_over, check_launcher, check_scheme
-from .unread import check_file, check_options, check_version
+from .unread import check_options, check_version
+from .variables import check_file
 
 
 def load_config(args: Namespace) -> Config:

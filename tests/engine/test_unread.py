@@ -7,7 +7,8 @@ import pytest
 from mmengine.config import Config
 from stock import segmentation_config
 
-from mmcosub.engine.unread import check_file, check_options, check_version
+from mmcosub.engine.unread import check_options, check_version
+from mmcosub.engine.variables import check_file
 
 BASE = """
 crop_size = (32, 32)
