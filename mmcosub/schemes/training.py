@@ -42,6 +42,7 @@ class SubmodelTraining:
     scheme: Scheme
     training: bool
     backbone: torch.nn.Module
+    """The network that has the branches."""
     plans_drawn: int
     """Number of plans drawn so far, on each rank."""
     telemetry: dict[str, Tensor]
@@ -111,6 +112,10 @@ class SubmodelTraining:
                 'how to make a block known.'
             )
         return sites
+
+    def caller(self) -> torch.nn.Module:
+        """Module to call for the backbone's outputs, such as a DDP around it."""
+        return self.backbone
 
     @property
     def plan_seed(self) -> int:
@@ -222,12 +227,13 @@ class SubmodelTraining:
                 self, views[0], inputs, iteration.generator(views)
             )
         execution = self.scheme.execution
+        network = self.caller()
         if execution == 'auto':
-            execution = self._fastest_exact(self.backbone, self.sites)
+            execution = self._fastest_exact(network, self.sites)
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan = iteration.plan.of(views)
         features, work = run_submodels(
-            self.backbone, inputs, plan, self.sites, execution, taps, **settings
+            network, inputs, plan, self.sites, execution, taps, **settings
         )
         share = work * len(views) / self.scheme.views
         iteration.add('branch_work', torch.tensor(share))
