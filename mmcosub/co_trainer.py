@@ -9,12 +9,17 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from mmcosub.losses import activations
 from mmcosub.schemes import SCHEMES, Iteration, Pass, Scheme, SubmodelTraining
+from mmcosub.schemes.any_model import (
+    Key,
+    find_logits,
+    labelled_positions,
+    setting,
+    unwrapped,
+)
 from mmcosub.schemes.iteration import count_processes
-from mmcosub.schemes.logits import Key, find_logits, labelled_positions
 from mmcosub.submodels import are_drop_paths, compiled_sites
 
 _logger = logging.getLogger('mmcosub')
@@ -67,7 +72,7 @@ class CoTrainer(SubmodelTraining):
         **options: Any,
     ) -> None:
         self._caller: nn.Module = getattr(model, '_orig_mod', model)  # torch.compile's
-        self.backbone = self.model = _unwrapped(self._caller)
+        self.backbone = self.model = unwrapped(self._caller)
         self.key = key
         self.head_weights: dict[Key, float] = {key: 1.0, **(auxiliary or {})}
         self.ignore_index = ignore_index
@@ -144,7 +149,7 @@ class CoTrainer(SubmodelTraining):
         logits = of_heads[self.key]
         ignored = self.ignore_index
         if ignored is None:
-            ignored = _setting(criterion, 'ignore_index', None)
+            ignored = setting(criterion, 'ignore_index', None)
         weight = labelled_positions(labels, logits[0], ignored)
         done = Pass(self, views, outputs, tapped, {'head': logits})
         done.label_loss = lambda z: criterion(z, labels)
@@ -200,7 +205,7 @@ class CoTrainer(SubmodelTraining):
                 'CoTrainer has the model itself, so the gradients of the processes are '
                 'not averaged. Give it the DistributedDataParallel around the model.'
             )
-        if count_processes() > 1 and any(self.extras.parameters()):
+        if count_processes() > 1 and [*self.extras.parameters()]:
             raise ValueError(
                 f'{type(self.scheme).__name__} has parameters of its own here, whose '
                 'gradients DistributedDataParallel does not average. Use one process, '
@@ -220,43 +225,20 @@ class CoTrainer(SubmodelTraining):
 
     def _match(self, criterion: Any) -> None:
         """Match the soft loss to the criterion."""
-        found = activations([criterion])
-        if found == self._activations:
-            return
         name = getattr(criterion, '__name__', type(criterion).__name__)
-        if not found and self.scheme.soft_loss.name == 'auto' and self.scheme.views > 1:
-            raise ValueError(
-                f'CoTrainer cannot tell whether the criterion {name} takes logits of a '
-                "softmax or of a sigmoid. Give it loss='ce' or loss='bce'."
-            )
-        reduction = _setting(criterion, 'reduction', 'mean')
+        reduction = setting(criterion, 'reduction', 'mean')
         if reduction != 'mean':
             raise ValueError(
                 f'The criterion {name} has reduction={reduction!r}, and the loss '
                 "between views is a mean. Set reduction='mean'."
             )
+        found = activations([criterion])
+        if found == self._activations:
+            return
+        if not found and self.scheme.soft_loss.name == 'auto' and self.scheme.views > 1:
+            raise ValueError(
+                f'CoTrainer cannot tell whether the criterion {name} takes logits of a '
+                "softmax or of a sigmoid. Give it loss='ce' or loss='bce'."
+            )
         self.scheme.soft_loss.fit(found, f'the criterion {name}')
         self._activations = found
-
-
-def _setting(criterion: Any, name: str, default: Any) -> Any:
-    """Attribute of a criterion, or keyword of a ``functools.partial``."""
-    keywords = getattr(criterion, 'keywords', {})
-    return getattr(criterion, name, keywords.get(name, default))
-
-
-def _unwrapped(model: Any) -> nn.Module:
-    if isinstance(model, DataParallel):
-        raise ValueError(
-            'nn.DataParallel copies the model in every step, so its submodels cannot '
-            'be run. Use DistributedDataParallel.'
-        )
-    sharded = type(model).__name__ == 'FullyShardedDataParallel'
-    wrapped = sharded or isinstance(model, DistributedDataParallel)
-    inner = model.module if wrapped else model
-    if hasattr(inner, '_orig_mod') or getattr(model, '_compiled_call_impl', None):
-        raise ValueError(
-            'Compile the model by torch.compile(model), outside of '
-            'DistributedDataParallel, for CoTrainer to reach its blocks.'
-        )
-    return inner

@@ -64,7 +64,7 @@ def resized_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     logits = F.interpolate(logits, labels.shape[1:], mode='bilinear')
     total = F.cross_entropy(logits, labels, ignore_index=255, reduction='sum')
     # mmseg adds it to the number of pixels, in float64 too.
-    return total / ((labels != 255).sum() + torch.finfo(torch.float32).eps)
+    return total / ((labels != 255).sum().item() + torch.finfo(torch.float32).eps)
 
 
 @pytest.mark.parametrize('scheme', [s for s in SCHEMES if s != 'augmask'])

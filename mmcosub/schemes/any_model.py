@@ -1,4 +1,4 @@
-"""The logits of any model, and which of their positions have a label.
+"""Wrappers, outputs, labels and criteria of any model in a plain PyTorch loop.
 
 Shapes: ``R`` rows, ``B`` images, ``C`` classes, ``*`` positions.
 """
@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 Key = str | int | Callable[[Any], Tensor] | None
 """Where logits are in an output: a key, a function, or None for the usual places."""
@@ -85,3 +86,40 @@ def labelled_positions(
     if valid.shape[1:] == logits.shape[2:]:
         return valid
     return F.adaptive_avg_pool2d(valid, logits.shape[2:])
+
+
+def setting(criterion: Any, name: str, default: Any) -> Any:
+    """Return a setting of a criterion: an attribute, or a keyword of a ``partial``.
+
+    Args:
+        criterion (Callable): The criterion.
+        name (str): Name of the setting.
+        default (Any): What it is where the criterion has none.
+    """
+    keywords = getattr(criterion, 'keywords', {})
+    return getattr(criterion, name, keywords.get(name, default))
+
+
+def unwrapped(model: Any) -> nn.Module:
+    """Return the model inside a wrapper for several processes.
+
+    Args:
+        model (nn.Module): The model or its wrapper.
+
+    Raises:
+        ValueError: If its blocks cannot be reached.
+    """
+    if isinstance(model, DataParallel):
+        raise ValueError(
+            'nn.DataParallel copies the model in every step, so its submodels cannot '
+            'be run. Use DistributedDataParallel.'
+        )
+    sharded = type(model).__name__ == 'FullyShardedDataParallel'
+    wrapped = sharded or isinstance(model, DistributedDataParallel)
+    inner = model.module if wrapped else model
+    if hasattr(inner, '_orig_mod') or getattr(model, '_compiled_call_impl', None):
+        raise ValueError(
+            'Compile the model by torch.compile(model), outside of '
+            'DistributedDataParallel, for CoTrainer to reach its blocks.'
+        )
+    return inner
