@@ -5,6 +5,7 @@ from mmengine.model import (
     BaseTTAModel,
     is_model_wrapper,
 )
+from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
 from mmcosub.checkpoints import (
