@@ -219,16 +219,17 @@ def _check(
             "model_name='vit_base_patch14_reg4_dinov2', features_only=True."
         )
     least = (0.9 if known else 0.5) if min_match is None else min_match
-    blocks = missing_blocks(report.missing, report.matched) if min_match is None else []
-    if report.match < least or blocks:
+    random = [*missing_blocks(report.missing, report.matched), *report.misshapen]
+    random = random if min_match is None else []
+    if report.match < least or random:
         why = f'That is {report.match:.0%}'
         why += f', less than {least:.0%}' if report.match < least else ''
-        why += f', and {some(blocks)} would stay random' if blocks else ''
+        why += f', and {some(random)} would stay random' if random else ''
         if not known:
-            why += f' (the formats of {kind} are not known, so names have to be the same)'
+            why += f' (the formats of {kind} are not known, so names decide)'
         raise ValueError(
-            f'{report}\n{why}: is it another size or variant of the architecture? If it '
-            'is meant, lower carry_over.min_match (--cfg-options '
+            f'{report}\n{why}: is it another size or variant of the architecture? '
+            'If it is meant, lower carry_over.min_match (--cfg-options '
             f'carry_over.min_match={0.5 if known else 0.2}).'
         )
     if report.unused:
