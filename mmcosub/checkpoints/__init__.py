@@ -19,7 +19,7 @@ from .formats import (
     register_format,
 )
 from .overlap import check_overlap, load_for_prediction, load_to_train
-from .reading import read_checkpoint, read_weights, require_file, use_reader
+from .reading import read_checkpoint, read_weights, require_file, safe_reading
 from .weights import select_weights, state_dict
 from .writing import checkpoints_in
 
@@ -39,7 +39,7 @@ __all__ = [
     'read_weights',
     'register_format',
     'require_file',
+    'safe_reading',
     'select_weights',
     'state_dict',
-    'use_reader',
 ]
