@@ -4,11 +4,9 @@ import importlib
 
 from torch import nn
 
+from .prefixes import prefixes_in, under
 from .reading import State
 from .resizing import adapt_channels
-
-# Where whole models, and trainings of them, keep the network.
-_PREFIXES = ('', 'backbone.', 'model.', 'encoder.', 'teacher.', 'student.')
 
 
 def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
@@ -22,11 +20,10 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
         tuple: The weights, resized by timm where it can, and what was done, in words.
     """
     own = backbone.state_dict()
-    candidates = [
-        {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
-        for start in _PREFIXES
-    ]
-    state = max(candidates, key=lambda each: len(own.keys() & each.keys()))
+    state = max(
+        (under(prefix, weights) for prefix in ('', *prefixes_in(weights))),
+        key=lambda each: len(own.keys() & each.keys()),
+    )
     done: list[str] = []
     adapt_channels(state, own, done)
     return _resized_by_timm(backbone, state, done), done

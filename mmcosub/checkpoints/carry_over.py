@@ -12,6 +12,7 @@ from .formats import Format, detect_format, known_families, plain_name
 from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
 from .matching import BY_NAMES, CarryOver, compare, some
+from .prefixes import network_in
 from .reading import State, read_checkpoint, state_dict
 from .resizing import Grid
 
@@ -19,18 +20,6 @@ from .resizing import Grid
 _ESSENTIAL = re.compile(
     r'(patch_embed|stem|conv1|bn1|pos_embed|rel_pos_bias|downsample_layers\.0|'
     r'(layers|blocks|stages|transformers|xca_layers)\.0|layer1|s1)(\.|$)'
-)
-# Where a whole model, or the training of one, keeps the network: the first that gives
-# names of a known format is taken.
-_PREFIXES = (
-    'backbone.',
-    'teacher.backbone.',
-    'student.backbone.',
-    'teacher.',
-    'student.',
-    'encoder.',
-    'visual.trunk.',
-    'visual.',
 )
 
 
@@ -115,7 +104,11 @@ def check_min_match(share: Any) -> None:
 
 def _full_precision(value: Tensor) -> Tensor:
     """Float32 for what is half as long or shorter, as it is resized and multiplied."""
-    return value.float() if value.is_floating_point() and value.element_size() < 4 else value
+    return (
+        value.float()
+        if value.is_floating_point() and value.element_size() < 4
+        else value
+    )
 
 
 def _under(prefix: str, weights: State, filename: str) -> State:
@@ -169,17 +162,7 @@ def backbone_weights(weights: State) -> State:
     Raises:
         ValueError: If two of them have the same plain name and other values.
     """
-    for prefix in _PREFIXES:
-        part = {
-            name.removeprefix(prefix): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
-        if part and (
-            prefix == 'backbone.' or detect_format(map(plain_name, part)) is not None
-        ):
-            return _by_plain_names(part)
-    return _by_plain_names(weights)
+    return _by_plain_names(network_in(weights))
 
 
 def _by_plain_names(weights: State) -> State:
@@ -226,7 +209,9 @@ def _check(
         few = f'That is {report.match:.0%}, less than {least:.0%}'
         why = few if report.match < least else f'{some(blocks)} would stay random'
         if not known:
-            why += f'. The formats of {kind} are not known, so names have to be the same'
+            why += (
+                f'. The formats of {kind} are not known, so names have to be the same'
+            )
         raise ValueError(
             f'{report}\n{why}: is it another size or variant of the architecture? If it '
             'is meant, lower carry_over.min_match (--cfg-options '
