@@ -104,11 +104,7 @@ def check_min_match(share: Any) -> None:
 
 def _full_precision(value: Tensor) -> Tensor:
     """Float32 for what is half as long or shorter, as it is resized and multiplied."""
-    return (
-        value.float()
-        if value.is_floating_point() and value.element_size() < 4
-        else value
-    )
+    return value.float() if value.is_floating_point() and value.element_size() < 4 else value
 
 
 def _under(prefix: str, weights: State, filename: str) -> State:
@@ -209,9 +205,7 @@ def _check(
         few = f'That is {report.match:.0%}, less than {least:.0%}'
         why = few if report.match < least else f'{some(blocks)} would stay random'
         if not known:
-            why += (
-                f'. The formats of {kind} are not known, so names have to be the same'
-            )
+            why += f'. The formats of {kind} are not known, so names have to be the same'
         raise ValueError(
             f'{report}\n{why}: is it another size or variant of the architecture? If it '
             'is meant, lower carry_over.min_match (--cfg-options '
