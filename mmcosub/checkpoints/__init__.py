@@ -1,5 +1,7 @@
 """Checkpoints: opening, judging, translating and carrying them over."""
 
+from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
+
 from . import (  # noqa: F401  (they fill the table, in the order of the marks)
     beit_formats,
     mit_formats,
@@ -19,7 +21,7 @@ from .formats import (
     register_format,
 )
 from .overlap import check_overlap, load_for_prediction, load_to_train
-from .reading import read_checkpoint, read_weights, require_file, use_reader
+from .reading import read_checkpoint, read_weights, require_file, safe_reading
 from .weights import select_weights, state_dict
 from .writing import checkpoints_in
 
@@ -39,7 +41,7 @@ __all__ = [
     'read_weights',
     'register_format',
     'require_file',
+    'safe_reading',
     'select_weights',
     'state_dict',
-    'use_reader',
 ]

@@ -6,11 +6,9 @@ from torch import nn
 
 from .formats import plain_name
 from .grids import inner_network
+from .prefixes import prefixes_in, under
 from .reading import State
 from .resizing import adapt_channels
-
-# Where whole models, and trainings of them, keep the network.
-_PREFIXES = ('', 'backbone.', 'model.', 'encoder.', 'teacher.', 'student.')
 
 
 def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
@@ -29,15 +27,8 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
     if len(names) < len(own):
         names = {name: name for name in own}
     candidates = [
-        {
-            name if name in names else plain_name(name): value
-            for name, value in (
-                (k.removeprefix(start), v)
-                for k, v in weights.items()
-                if k.startswith(start)
-            )
-        }
-        for start in _PREFIXES
+        {k if k in names else plain_name(k): v for k, v in under(each, weights).items()}
+        for each in ('', *prefixes_in(weights))
     ]
     state = max(candidates, key=lambda each: len(names.keys() & each.keys()))
     wanted = {plain: own[name] for plain, name in names.items()}

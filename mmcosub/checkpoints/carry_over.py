@@ -12,6 +12,7 @@ from .formats import Format, detect_format, known_families, plain_name
 from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
 from .matching import BY_NAMES, CarryOver, compare, some
+from .prefixes import network_in
 from .reading import State, read_checkpoint
 from .resizing import Grid
 from .weights import select_weights
@@ -20,18 +21,6 @@ from .weights import select_weights
 _ESSENTIAL = re.compile(
     r'(patch_embed|stem|conv1|bn1|pos_embed|rel_pos_bias|downsample_layers\.0|'
     r'(layers|blocks|stages|transformers|xca_layers)\.0|layer1|s1)(\.|$)'
-)
-# Where a whole model, or the training of one, keeps the network: the first that gives
-# names of a known format is taken.
-_PREFIXES = (
-    'backbone.',
-    'teacher.backbone.',
-    'student.backbone.',
-    'teacher.',
-    'student.',
-    'encoder.',
-    'visual.trunk.',
-    'visual.',
 )
 
 
@@ -167,17 +156,7 @@ def backbone_weights(weights: State) -> State:
     Raises:
         ValueError: If two of them have the same plain name and other values.
     """
-    for prefix in _PREFIXES:
-        part = {
-            name.removeprefix(prefix): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
-        if part and (
-            prefix == 'backbone.' or detect_format(map(plain_name, part)) is not None
-        ):
-            return _by_plain_names(part)
-    return _by_plain_names(weights)
+    return _by_plain_names(network_in(weights))
 
 
 def _by_plain_names(weights: State) -> State:

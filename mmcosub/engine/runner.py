@@ -1,10 +1,8 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.model import (
-    BaseTTAModel,
-    is_model_wrapper,
-)
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
@@ -24,7 +22,7 @@ from .data import check_data
 from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
-from .settings import check_carry_over
+from .settings import check_carry_over, check_custom_keys
 from .type_name import type_name
 
 
@@ -112,6 +110,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         finally:
             if count := len(bad.names()):
                 self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
+
+    def build_optim_wrapper(
+        self, optim_wrapper: OptimWrapper | dict
+    ) -> OptimWrapper | OptimWrapperDict:
+        """Build the optimizer wrapper, unless rules of it apply to no parameter.
+
+        Args:
+            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
+        """
+        if isinstance(optim_wrapper, dict):
+            stock = '.mim' in Path(self.cfg.filename or '').parts
+            check_custom_keys(unwrapped(self.model), optim_wrapper, stock)
+        return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedules of learning rate and the like.
