@@ -3,6 +3,7 @@ from typing import Any
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
 from mmcosub.checkpoints import (

@@ -102,7 +102,7 @@ def check_carry_over(options: Any) -> None:
         ValueError: If a key is unknown or ``min_match`` is no share.
     """
     options = options or {}
-    known = ['allow_unused', 'grid', 'min_match']
+    known = ['allow_unused', 'grid', 'min_match', 'weights']
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f'carry_over has {unknown}; it may have {known}.')
