@@ -20,7 +20,7 @@ from .formats import (
 )
 from .overlap import check_overlap, load_for_prediction, load_to_train
 from .reading import read_checkpoint, require_file, state_dict, use_reader
-from .writing import checkpoints_in
+from .latest import checkpoints_in
 
 __all__ = [
     'CarryOver',

@@ -11,7 +11,8 @@ from torch import nn
 
 from mmcosub.checkpoints import read_checkpoint, use_reader
 from mmcosub.checkpoints.reading import foreign_objects
-from mmcosub.checkpoints.writing import damage, newest_whole, whole_or_absent
+from mmcosub.checkpoints.latest import damage, newest_whole
+from mmcosub.checkpoints.writing import PARTIAL, note_written, whole_or_absent
 from mmcosub.hooks import StopHook
 
 from .counted_run import CountedRun
@@ -211,8 +212,9 @@ class LastingRunner(CountedRun, Runner):
             super().save_checkpoint(out_dir, filename, *rest)
             return
         path = backend.join_path(out_dir, filename)
+        note_written(out_dir, filename)
         with whole_or_absent(path) as partial:
-            super().save_checkpoint(out_dir, partial.name, *rest)
+            super().save_checkpoint(out_dir, filename + PARTIAL, *rest)
             if wrong := damage(partial):
                 raise OSError(5, f'It does not read back as written ({wrong})', path)
             if objects := foreign_objects(str(partial)):
