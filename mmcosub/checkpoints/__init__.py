@@ -18,9 +18,9 @@ from .formats import (
     plain_name,
     register_format,
 )
+from .latest import checkpoints_in
 from .overlap import check_overlap, load_for_prediction, load_to_train
 from .reading import read_checkpoint, require_file, state_dict, use_reader
-from .latest import checkpoints_in
 
 __all__ = [
     'CarryOver',

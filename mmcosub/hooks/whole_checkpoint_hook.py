@@ -13,7 +13,6 @@ from torch import nn
 from mmcosub.checkpoints.writing import remove_partial, write_pointer, written_in
 from mmcosub.registry import HOOKS
 
-
 _DEFAULTS = {
     'interval': 'only the last checkpoint is saved',
     'max_keep_ckpts': 'all are kept',
@@ -48,12 +47,13 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(**kwargs)
         if self.args:  # which saving would stumble over
             raise ValueError(f'default_hooks.checkpoint has no setting {[*self.args]}.')
-        for name, least in (('interval', 1), ('max_keep_ckpts', 1)):
-            number = kwargs.get(name, least)
-            if type(number) is not int or number < least and (name, number) != _ALL:
+        for name, default in _DEFAULTS.items():
+            number = kwargs.get(name, 1)
+            valid = type(number) is int and (number > 0 or (name, number) == _ALL)
+            if not valid:
                 raise ValueError(
                     f'default_hooks.checkpoint.{name} must be a whole number of 1 or '
-                    f'more, not {number!r}. Without it, {_DEFAULTS[name]}.'
+                    f'more, not {number!r}. Without it, {default}.'
                 )
         try:
             name = self.filename_tmpl.format(1)
@@ -81,9 +81,9 @@ class WholeCheckpointHook(CheckpointHook):
         first = self.save_begin or self.interval
         if not self.save_last and not 0 < first <= total:
             raise ValueError(
-                f'This training of {total} {"epochs" if self.by_epoch else "iterations"}'
-                ' would leave no checkpoint: set default_hooks.checkpoint.interval '
-                'to less than that, or save_last=True.'
+                f'A training of {total} {"epochs" if self.by_epoch else "iterations"} '
+                f'would leave no checkpoint (the first is due at {first}): set another '
+                'default_hooks.checkpoint.interval, or save_last=True.'
             )
         info = runner.message_hub.runtime_info
         info.pop('keep_ckpt_ids', None)  # MMEngine deletes what it says
@@ -176,10 +176,10 @@ class WholeCheckpointHook(CheckpointHook):
         best += getattr(self, 'best_ckpt_path_dict', {}).values()
         now = {PurePath(path).name for path in best if path}
         self._remote += now
-        prefixes = tuple(f'best_{key}_'.replace('/', '_') for key in self.key_indicators)
         if is_main_process():
-            for name in {each for each in self._written() if each.startswith(prefixes)}:
-                if name not in now:
+            keys = tuple(f'best_{k.replace("/", "_")}_' for k in self.key_indicators)
+            for name in {*self._written()} - now:
+                if name.startswith(keys):
                     self._delete(name)
 
     def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:

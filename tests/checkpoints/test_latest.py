@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from mmcosub.checkpoints import read_checkpoint
-from mmcosub.checkpoints.latest import checkpoints_in, damage, newest_whole, saved_iteration
+from mmcosub.checkpoints.latest import (
+    checkpoints_in,
+    damage,
+    newest_whole,
+    saved_iteration,
+)
 from mmcosub.checkpoints.writing import POINTER, note_written
 
 WEIGHTS = {'a.weight': torch.arange(4.0)}
