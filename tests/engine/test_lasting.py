@@ -16,7 +16,7 @@ from benchmarks.fault_settings import SETTINGS, Setting, arguments, small_files
 from benchmarks.kills import broken, compare, losses, tail, unbroken
 from benchmarks.processes import finish, start
 from mmcosub.checkpoints import read_checkpoint
-from mmcosub.checkpoints.writing import checkpoints_in, damage, newest_whole
+from mmcosub.checkpoints.latest import checkpoints_in, damage, newest_whole
 from mmcosub.engine.stopping import STATUS, Stopped
 
 ALL_AT_ONCE = Setting(
