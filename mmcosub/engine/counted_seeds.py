@@ -106,6 +106,8 @@ class CountedBatches:
         return len(self.batches)
 
     def __getattr__(self, name: str) -> Any:
+        if name == 'batches':  # a copy asks before it has any
+            raise AttributeError(name)
         return getattr(self.batches, name)
 
 
