@@ -159,7 +159,7 @@ class QuietWorker:
         Args:
             worker (int): Its number.
         """
-        for name in (signal.SIGINT, signal.SIGUSR1):
+        for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
             signal.signal(name, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         threading.Thread(
