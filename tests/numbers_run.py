@@ -61,10 +61,10 @@ class Counting(BaseMetric):
         return dict(samples=len(results))
 
 
-def validation(count: int, batch: int) -> dict[str, Any]:
+def validation(count: int, batch: int, **settings: Any) -> dict[str, Any]:
     """Settings of a validation over numbers."""
     return dict(
-        val_dataloader=loader(count, batch),
+        val_dataloader=loader(count, batch, **settings),
         val_evaluator=[Counting()],
         val_cfg=dict(),
     )
