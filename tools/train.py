@@ -77,6 +77,11 @@ def make_parser() -> argparse.ArgumentParser:
         help='automatic mixed precision: float16 with loss scaling on a GPU, bfloat16 '
         'without one',
     )
+    parser.add_argument(
+        '--skip-checks',
+        action='store_true',
+        help='do not try validation on one batch before training',
+    )
     add_common_arguments(parser)
     return parser
 
@@ -152,6 +157,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             use_resume(cfg, args.resume)
         if args.allow_changes:
             cfg.allow_changes = True
+        if args.skip_checks:
+            cfg.skip_checks = True
         kind = cfg.get('runner_type', 'Runner')
         if cfg.get('strategy') and kind in ('Runner', RUNNER):
             kind = FLEXIBLE  # the only one that has strategies

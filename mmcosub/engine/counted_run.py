@@ -3,11 +3,13 @@ from typing import Any
 
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.visualization import Visualizer
 
 from mmcosub.checkpoints import safe_reading
 
+from .batches import check_batches
 from .counted_seeds import count_batches
 from .errors import note_moment
 from .loops import resumable
@@ -71,7 +73,32 @@ class CountedRun:
         built: Any = super().build_train_loop(  # type: ignore[misc]
             resumable(loop) if isinstance(loop, dict) else loop
         )
+        check_batches(
+            built.dataloader,
+            'train_dataloader',
+            epochs=isinstance(built, EpochBasedTrainLoop),
+        )
         count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the validation loop; raise if it has nothing to validate on.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_val_loop(loop)  # type: ignore[misc]
+        check_batches(getattr(built, 'dataloader', None), 'val_dataloader')
+        return built
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the test loop; raise if it has nothing to test on.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_test_loop(loop)  # type: ignore[misc]
+        check_batches(getattr(built, 'dataloader', None), 'test_dataloader')
         return built
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

@@ -23,6 +23,7 @@ from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
 from .settings import check_carry_over, check_custom_keys
+from .trial import try_validation
 from .type_name import type_name
 
 
@@ -80,11 +81,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         self.register_ours(ours)
 
     def _maybe_compile(self, target: str) -> None:
-        """With a scheme, compile what goes with any plan rather than the whole step.
+        """Try validation, then compile; with a scheme what goes with any plan.
+
+        MMEngine calls this when everything is built and the weights are loaded.
 
         Args:
             target (str): What MMEngine compiles without a scheme.
+
+        Raises:
+            ValueError: If validation fails on one batch, unless ``skip_checks``.
         """
+        tried = target == 'train_step' and self._val_loop is not None
+        if tried and not self.cfg.get('skip_checks'):
+            try_validation(self)
         options, model = self.cfg.get('compile'), unwrapped(self.model)
         if not isinstance(model, CoTraining):
             super()._maybe_compile(target)

@@ -145,8 +145,8 @@ def _in_words(hint: Any) -> str:
     return ' or '.join(names.get(each, str(each)) for each in options)
 
 
-# Parameters that some variants of a network have, so that rules without weight decay may
-# name them in vain: upstream's configs of Swin do so of `absolute_pos_embed`.
+# Only some variants of a network have these, so that rules without weight decay may
+# name them in vain: upstream's configs of Swin do so with `absolute_pos_embed`.
 _OPTIONAL = re.compile(
     r'bias|bn|gamma|ln|norm|embed|feat|rel_pos|table|token|pos_block'
 )
