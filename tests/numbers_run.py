@@ -52,12 +52,16 @@ class Noting(BaseModel):
 
 
 class Counting(BaseMetric):
-    """Number of samples."""
+    """Number of samples of a validation."""
+
+    validations = 0
+    """How many validations have ended, of all runs."""
 
     def process(self, data_batch: Any, data_samples: list) -> None:
         self.results += data_samples
 
     def compute_metrics(self, results: list) -> dict[str, float]:
+        Counting.validations += 1
         return dict(samples=len(results))
 
 
