@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import logging
 import math
 import os
 import re
@@ -12,11 +11,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmengine.logging import print_log
+from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from mmcosub.checkpoints.carry_over import check_min_match
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import spread_rates
+
+from .unread import refuse
+from .where import unknown_type
 
 # What each launcher tells the processes that it starts.
 _LAUNCHERS = {
@@ -151,22 +154,44 @@ _OPTIONAL = re.compile(
 )
 
 
-def check_custom_keys(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
-    """Refuse rules of ``paramwise_cfg`` that no parameter follows.
+_RULES = (
+    *('bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate', 'custom_keys'),
+    *('dcn_offset_lr_mult', 'dwconv_decay_mult', 'flat_decay_mult', 'norm_decay_mult'),
+)
+
+
+def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
+    """Refuse an optimizer that is not known, and rules that no parameter follows.
 
     Args:
         model (nn.Module): The model.
         optim_wrapper (dict): Config of the optimizer wrapper.
-        stock (bool): Whether the config came with a package; it then logs a warning.
+        stock (bool): Whether the config came with a package; rules without effect are
+            then logged as a warning.
 
     Raises:
-        ValueError: If a key of ``custom_keys`` is part of no parameter's name, or the
-            constructor reads no ``custom_keys``.
+        ValueError: If a key of ``paramwise_cfg`` is not read, or one of its
+            ``custom_keys`` is part of no parameter's name.
     """
+    optimizer = optim_wrapper.get('optimizer') or {}
+    rules = optim_wrapper.get('paramwise_cfg') or {}
+    keys = rules.get('custom_keys') or {} if isinstance(rules, dict) else {}
+    parts = {'optimizer': optimizer, 'paramwise_cfg': rules}
+    for name, part in {**parts, 'paramwise_cfg.custom_keys': keys}.items():
+        if not isinstance(part, dict):
+            raise ValueError(f'optim_wrapper.{name} must be a dict, not {part!r}.')
+    kind, constructor = optimizer.get('type'), optim_wrapper.get('constructor')
+    with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+        if isinstance(kind, str) and registry.get(kind) is None:
+            place = 'optim_wrapper.optimizer.type'
+            raise ValueError(unknown_type(place, kind, registry))
+    wrong = sorted({*rules} - {*_RULES})
+    if wrong and constructor in (None, 'DefaultOptimWrapperConstructor'):
+        close = difflib.get_close_matches(wrong[0], _RULES, n=1)
+        said = f' Did you mean {close[0]!r}?' if close else ''
+        refuse(f'optim_wrapper.paramwise_cfg.{wrong[0]} is not read.{said}', stock)
     at = 'optim_wrapper.paramwise_cfg.custom_keys'
-    keys = (optim_wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    constructor = str(optim_wrapper.get('constructor', ''))
-    if keys and constructor.endswith('DecayOptimizerConstructor'):  # of mmseg
+    if keys and str(constructor).endswith('DecayOptimizerConstructor'):  # of mmseg
         refuse(f'{at}: {constructor} reads no custom_keys. Leave one out.', stock)
     names = [name for name, _ in model.named_parameters()]
     parts = {n.rsplit('.', i)[0] for n in names for i in range(n.count('.') + 1)}
@@ -183,18 +208,3 @@ def check_custom_keys(model: nn.Module, optim_wrapper: dict, stock: bool) -> Non
             + (f'Did you mean {close[0]!r}?' if close else f'One is {names[0]!r}.'),
             stock,
         )
-
-
-def refuse(said: str, unless: bool) -> None:
-    """Raise, or only warn.
-
-    Args:
-        said (str): What is wrong.
-        unless (bool): Whether to log a warning instead.
-
-    Raises:
-        ValueError: Unless it only warns.
-    """
-    if not unless:
-        raise ValueError(said)
-    print_log(said, 'current', logging.WARNING)
