@@ -115,9 +115,9 @@ class GuardedPipeline:
                 sample = transform(sample)
             except Exception as error:
                 raise ValueError(
-                    f'{names} could not be loaded or transformed by '
-                    f'{type(transform).__name__} ({type(error).__name__}: {error}). If '
-                    'a file is broken, replace it or take both out of their folders.'
+                    f'{names} could not be loaded or transformed '
+                    f'({type(error).__name__}: {error}). If a file is broken, replace '
+                    'it or take both out of their folders.'
                 ) from error
             if sample is None:
                 return None

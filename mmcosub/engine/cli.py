@@ -17,7 +17,7 @@ from mmcosub.checkpoints import use_reader
 
 from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate
-from .settings import check_carry_over, check_launcher, check_scheme
+from .settings import check_carry_over, check_launcher, check_scheme, check_types
 from .unread import check_options, check_version
 from .variables import check_file
 
@@ -54,6 +54,7 @@ def load_config(args: Namespace) -> Config:
         if any(key.startswith('custom_imports') for key in args.cfg_options):
             # MMEngine has imported what the file names, and heeds no other.
             import_modules_from_strings(**cfg.custom_imports)
+    check_types(cfg)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
     elif 'scheme' in cfg:

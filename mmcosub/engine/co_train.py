@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-import mmcosub
-
+from .schemes import list_schemes
+from .schemes import packaged_configs as packaged_configs
 from .type_name import type_name
 
 RUNNER = 'mmcosub.CoTrainingRunner'
@@ -31,20 +31,6 @@ WRAPPERS = {
     'ImageClassifier': 'mmcosub.CoTrainingImageClassifier',
     'TimmClassifier': 'mmcosub.CoTrainingTimmClassifier',
 }
-
-
-def packaged_configs() -> Path:
-    """Folder of the configs that come with the package."""
-    package = Path(mmcosub.__file__).parent
-    shipped = package / '.mim' / 'configs'
-    # A checkout made without symbolic links has them only beside the package.
-    return shipped if shipped.is_dir() else package.parent / 'configs'
-
-
-def list_schemes() -> dict[str, Path]:
-    """The schemes that come with the package: config fragment by name."""
-    folder = packaged_configs() / '_base_' / 'schemes'
-    return {path.stem: path for path in sorted(folder.glob('*.py'))}
 
 
 def find_scheme(name_or_file: str) -> Path:

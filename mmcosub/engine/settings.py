@@ -10,6 +10,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import OPTIMIZERS
 from torch import nn
@@ -34,6 +35,34 @@ _STARTS = {
 }
 
 
+_TYPES = {
+    dict: (
+        *('auto_scale_lr', 'custom_imports', 'default_hooks', 'env_cfg'),
+        *('log_processor', 'model_wrapper_cfg', 'optim_wrapper', 'randomness'),
+        *('strategy', 'visualizer'),
+        *(f'{s}_{p}' for s in ('train', 'val', 'test') for p in ('cfg', 'dataloader')),
+    ),
+    str: ('default_scope', 'experiment_name', 'load_from', 'work_dir'),
+    bool: ('fast', 'find_unused_parameters', 'resume', 'skip_checks'),
+}
+
+
+def check_types(cfg: Config) -> None:
+    """Refuse top-level settings of another type than MMEngine takes.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for kind, names in _TYPES.items():
+        for name in names:
+            value = cfg.get(name)
+            if value is not None and not isinstance(value, kind):
+                raise ValueError(f'{name} must be {_in_words(kind)}, not {value!r}.')
+
+
 def check_launcher(launcher: str) -> None:
     """Refuse a launcher that has not started this process.
 
@@ -41,9 +70,18 @@ def check_launcher(launcher: str) -> None:
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Raises:
-        ValueError: If what it would have set is not set.
+        ValueError: If what it would have set is not set, or is no number.
     """
     missing = [n for n in _LAUNCHERS.get(launcher, ()) if n not in os.environ]
+    for name in {*_LAUNCHERS.get(launcher, ()), 'LOCAL_RANK'} & {*os.environ}:
+        text = os.environ[name]
+        if name.endswith(('RANK', 'SIZE', 'PORT', 'PROCID', 'NTASKS')) and not (
+            text.isdecimal()
+        ):
+            raise ValueError(
+                f'The environment variable {name} must be a whole number, not '
+                f'{text!r}. The launcher sets it: unset it, or start anew.'
+            )
     if missing:
         raise ValueError(
             f'--launcher {launcher} is for processes that it has started, and '
@@ -142,7 +180,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _in_words(hint: Any) -> str:
     names = {int: 'a whole number', float: 'a number', bool: 'True or False',
-             str: 'text', type(None): 'None'}  # fmt: skip
+             str: 'text', type(None): 'None', dict: 'a dict'}  # fmt: skip
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return ' or '.join(names.get(each, str(each)) for each in options)
 

@@ -155,6 +155,8 @@ def _same(inner: dict, wanted: dict) -> bool:
     """Whether a part of the config is what is built, perhaps wrapped or half built."""
     kind, other = inner.get('type'), wanted.get('type')
     rest = {k: v for k, v in inner.items() if k not in ('type', '_scope_')}
+    if not rest:
+        return kind is not None and kind == other
     plain = any(not isinstance(v, dict | list) for v in rest.values())
     if not (kind == other or plain or str(other).startswith('mmcosub')):
         return False
