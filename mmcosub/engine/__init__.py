@@ -1,22 +1,23 @@
 """Runners, and what turns a stock config into one for them."""
 
-from importlib import import_module
-from typing import Any
+from mmcosub.stack import import_stack_quietly
 
-# Imported when first used, so that `--help` waits for neither torch nor MMEngine.
-_WHERE = {
-    'CoTrainingFlexibleRunner': 'flexible',
-    'CoTrainingRunner': 'runner',
-    'EvaluationRunner': 'evaluation',
-    'apply_scheme': 'co_train',
-    'list_schemes': 'schemes',
-    'set_default_rate': 'default_rate',
-}
+import_stack_quietly()  # before anything here imports it aloud
 
-__all__ = [*_WHERE]
+from .co_train import apply_scheme, list_schemes  # noqa: E402
+from .default_rate import set_default_rate  # noqa: E402
+from .evaluation import EvaluationRunner  # noqa: E402
+from .flexible import CoTrainingFlexibleRunner  # noqa: E402
+from .from_cfg import respect_schemes  # noqa: E402
+from .runner import CoTrainingRunner  # noqa: E402
 
+__all__ = [
+    'CoTrainingFlexibleRunner',
+    'CoTrainingRunner',
+    'EvaluationRunner',
+    'apply_scheme',
+    'list_schemes',
+    'set_default_rate',
+]
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_WHERE[name]}'), name)
+respect_schemes()

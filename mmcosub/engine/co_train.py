@@ -8,11 +8,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from .schemes import list_schemes
-from .schemes import packaged_configs as packaged_configs
-from .type_name import type_name
+from mmcosub.names import RUNNER, WRAPPERS, list_schemes
+from mmcosub.names import packaged_configs as packaged_configs
 
-RUNNER = 'mmcosub.CoTrainingRunner'
+from .type_name import type_name
 
 # A fragment may bring the module that registers a scheme of the user's own.
 _FRAGMENT_KEYS = ('scheme', 'runner_type', 'custom_hooks', 'custom_imports')
@@ -24,13 +23,6 @@ FAST = {
     'UPerHead': 'mmcosub.FastUPerHead',
 }
 """Faster class for each stock class, with the same weights and outputs."""
-
-WRAPPERS = {
-    'EncoderDecoder': 'mmcosub.CoTrainingEncoderDecoder',
-    'CascadeEncoderDecoder': 'mmcosub.CoTrainingCascadeEncoderDecoder',
-    'ImageClassifier': 'mmcosub.CoTrainingImageClassifier',
-    'TimmClassifier': 'mmcosub.CoTrainingTimmClassifier',
-}
 
 
 def find_scheme(name_or_file: str) -> Path:

@@ -3,6 +3,7 @@ from typing import Any
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
 from mmcosub.checkpoints import (
@@ -185,20 +186,23 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)``,
         MMEngine's loading of whatever fits is replaced by ours.
         """
-        backbone: Any = getattr(unwrapped(self.model), 'backbone', None)
-        init: Any = getattr(backbone, 'init_cfg', None)
+        model: Any = unwrapped(self.model)
+        # mmpretrain's wrapper of timm has the network's head within the network.
+        whole = isinstance(model, TimmClassifier)
+        owner: Any = model if whole else getattr(model, 'backbone', None)
+        init: Any = getattr(owner, 'init_cfg', None)
         if not is_pretrained(init):
             super()._init_model_weights()
             return
-        backbone.init_cfg = None
+        owner.init_cfg = None
         super()._init_model_weights()
-        backbone.init_cfg = init
+        owner.init_cfg = init
         if self._resume and self._load_from:
             return  # everything comes from the run that is resumed
         options = dict(self.cfg.get('carry_over') or {})
         check_carry_over(options)
         report = load_backbone(
-            backbone,
+            model.model if whole else owner,
             init['checkpoint'],
             trust=self.trusts,
             prefix=init.get('prefix'),

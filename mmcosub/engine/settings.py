@@ -143,9 +143,10 @@ def check_carry_over(options: Any) -> None:
         ValueError: If a key is unknown or ``min_match`` is no share.
     """
     options = options or {}
-    unknown = sorted(set(options) - {'min_match', 'grid'})
+    known = ['allow_unused', 'grid', 'min_match', 'weights']
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(f'carry_over has {unknown}; it may have min_match and grid.')
+        raise ValueError(f'carry_over has {unknown}; it may have {known}.')
     check_min_match(options.get('min_match', 1.0))
 
 

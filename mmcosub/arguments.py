@@ -1,4 +1,4 @@
-"""Arguments that the command-line tools share."""
+"""Arguments that the command-line tools share. Imports neither torch nor MMEngine."""
 
 import difflib
 import re
@@ -27,7 +27,7 @@ class OneLineParser(ArgumentParser):
 
 
 def add_debug_argument(parser: ArgumentParser) -> None:
-    """Add the argument that :func:`.errors.explained_errors` goes by.
+    """Add the argument that ``explained_errors`` of the engine goes by.
 
     Args:
         parser (ArgumentParser): Parser to add it to.
@@ -155,7 +155,8 @@ def require_positive(args: Namespace, *names: str) -> None:
 def add_config_arguments(parser: ArgumentParser) -> None:
     """Add the arguments on the config and on what is let in.
 
-    :func:`.cli.load_config` needs no more, in one process and without faster parts.
+    ``load_config`` of the engine needs no more, in one process and without faster
+    parts.
 
     Args:
         parser (ArgumentParser): Parser to add them to.

@@ -1,8 +1,16 @@
-"""The schemes that come with the package, by name."""
+"""Schemes and models by name. Imports neither torch nor MMEngine."""
 
 from pathlib import Path
 
 import mmcosub
+
+RUNNER = 'mmcosub.CoTrainingRunner'
+WRAPPERS = {
+    'EncoderDecoder': 'mmcosub.CoTrainingEncoderDecoder',
+    'CascadeEncoderDecoder': 'mmcosub.CoTrainingCascadeEncoderDecoder',
+    'ImageClassifier': 'mmcosub.CoTrainingImageClassifier',
+    'TimmClassifier': 'mmcosub.CoTrainingTimmClassifier',
+}
 
 
 def packaged_configs() -> Path:
