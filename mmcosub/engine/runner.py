@@ -22,7 +22,7 @@ from .data import check_data
 from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
-from .settings import check_carry_over, check_custom_keys
+from .settings import check_carry_over, check_optimizer
 from .trial import try_validation
 from .type_name import type_name
 
@@ -130,7 +130,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         """
         if isinstance(optim_wrapper, dict):
             stock = '.mim' in Path(self.cfg.filename or '').parts
-            check_custom_keys(unwrapped(self.model), optim_wrapper, stock)
+            check_optimizer(unwrapped(self.model), optim_wrapper, stock)
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
