@@ -33,6 +33,7 @@ from .extras import Extras
 from .iteration import Iteration
 from .lean import lean_step
 from .recomputing import recompute_without_reentry
+from .unlabelled import UnlabelledLoss
 
 
 class CoTraining:
@@ -53,6 +54,7 @@ class CoTraining:
     """What the last iteration's views did, for CoTrainingLossHook to log."""
     lean_views: list[int] | None
     """The views that a lean step is at."""
+    unlabelled: UnlabelledLoss | None
     lean_iteration: Iteration | None
     """The iteration that a lean step is at."""
 
@@ -87,6 +89,7 @@ class CoTraining:
         self.lean_views = self.lean_iteration = None
         self._checked = False
         self._fastest_exact = FastestExact()
+        self.unlabelled = None
 
     def _find_sites(self) -> list[Site]:
         """Branches by the scheme's execution; drop paths, each once, until they run."""
@@ -125,6 +128,35 @@ class CoTraining:
         if self.scheme.seed is None:
             self.scheme.seed = torch.initial_seed() % 2**63
         return self.scheme.seed
+
+    def init_unlabelled(self, cfg: dict | None) -> None:
+        """Learn from unlabelled images, too, where batches bring some.
+
+        Args:
+            cfg (dict, optional): Arguments of
+                :class:`~mmcosub.schemes.unlabelled.Unlabelled`.
+        """
+        self.unlabelled = None if cfg is None else UnlabelledLoss(self, cfg)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list | None = None,
+        mode: str = 'tensor',
+        unlabelled: dict | None = None,
+    ) -> Any:
+        """See MMEngine's ``BaseModel``.
+
+        Args:
+            inputs (Tensor): Images of shape (B, 3, height, width).
+            data_samples (list, optional): Their labels.
+            mode (str): 'loss', 'predict' or 'tensor'. Defaults to 'tensor'.
+            unlabelled (dict, optional): Unlabelled images of the batch, with 'loss'.
+        """
+        outputs = super().forward(inputs, data_samples, mode)  # type: ignore[misc]
+        if unlabelled is not None:
+            outputs.update(self.unlabelled(self, unlabelled))
+        return outputs
 
     # ---- one iteration -----------------------------------------------------------
 
@@ -230,9 +262,7 @@ class CoTraining:
             inputs, settings['disturbed'] = self.scheme.disturb(
                 self, views[0], inputs, iteration.generator(views)
             )
-        execution = self.scheme.execution
-        if execution == 'auto':
-            execution = self._fastest_exact(self.backbone, self.sites)
+        execution = self.execution_of_plans()
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan = iteration.plan.of(views)
         features, work = run_submodels(
@@ -241,6 +271,12 @@ class CoTraining:
         share = work * len(views) / self.scheme.views
         iteration.add('branch_work', torch.tensor(share))
         return features if taps else (features, [])
+
+    def execution_of_plans(self) -> str:
+        """The execution to run plans by, the fastest exact one for 'auto'."""
+        if self.scheme.execution == 'auto':
+            return self._fastest_exact(self.backbone, self.sites)
+        return self.scheme.execution
 
     # ---- one optimizer step ------------------------------------------------------
 
@@ -253,6 +289,6 @@ class CoTraining:
             data (dict | tuple | list): A batch of the data loader.
             optim_wrapper (OptimWrapper): Updates the parameters.
         """
-        if not self.scheme.lean:
-            return super().train_step(data, optim_wrapper)  # type: ignore[misc]
-        return lean_step(self, self, data, optim_wrapper)
+        if self.scheme.lean or 'unlabelled' in data:
+            return lean_step(self, self, data, optim_wrapper)
+        return super().train_step(data, optim_wrapper)  # type: ignore[misc]

@@ -31,7 +31,9 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
             the head's loss is not one of its logits.
     """
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_head(self.head)
         built = build(SCHEMES, scheme)
@@ -42,6 +44,7 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
                 'scheme.intermediate, scheme.representation and scheme.kernel to 0.'
             )
         self.init_classifier(built)
+        self.init_unlabelled(unlabelled)
 
     @property
     def label_loss(self) -> nn.Module:

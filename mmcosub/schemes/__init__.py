@@ -8,6 +8,7 @@ from .group_knowledge import DepthScheme, GroupKnowledge, Stimulative
 from .objective import Objective, Pass
 from .stochastic_depth import StochasticDepth
 from .teaching import Teaching
+from .unlabelled import Unlabelled
 
 __all__ = [
     'AugDrop',
@@ -24,4 +25,5 @@ __all__ = [
     'Stimulative',
     'StochasticDepth',
     'Teaching',
+    'Unlabelled',
 ]
