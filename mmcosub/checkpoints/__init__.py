@@ -19,7 +19,8 @@ from .formats import (
     register_format,
 )
 from .overlap import check_overlap, load_for_prediction, load_to_train
-from .reading import read_checkpoint, require_file, state_dict, use_reader
+from .reading import read_checkpoint, read_weights, require_file, use_reader
+from .weights import select_weights, state_dict
 from .writing import checkpoints_in
 
 __all__ = [
@@ -35,8 +36,10 @@ __all__ = [
     'load_to_train',
     'plain_name',
     'read_checkpoint',
+    'read_weights',
     'register_format',
     'require_file',
+    'select_weights',
     'state_dict',
     'use_reader',
 ]

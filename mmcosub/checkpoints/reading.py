@@ -17,12 +17,10 @@ import torch
 from mmengine.dist import barrier, get_rank
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as mmengine_checkpoint
-from torch import Tensor
 
-State = dict[str, Tensor]
+from .weights import State, select_weights, sets_of_weights, state_dict
 
-# Where the weights are in the files that people have, most specific first.
-_WEIGHTS = ('state_dict', 'model', 'module')
+__all__ = ['State', 'read_checkpoint', 'read_weights', 'state_dict', 'use_reader']
 
 
 def require_file(filename: str) -> None:
@@ -61,7 +59,7 @@ def read_checkpoint(
     require_file(filename)
     with _explained(filename, trust):
         checkpoint = _read(filename, map_location, trust)
-    if not isinstance(checkpoint, dict) or not state_dict(checkpoint):
+    if not sets_of_weights(checkpoint):
         raise ValueError(f'{filename} has no weights (no `state_dict`).')
     return _without_code(checkpoint)
 
@@ -92,18 +90,31 @@ def use_reader(trust: bool = False) -> None:
     mmengine_checkpoint.load_url = open_url
 
 
-def state_dict(checkpoint: dict) -> State:
-    """The weights in a checkpoint, without the prefix of DistributedDataParallel."""
-    weights: Any = checkpoint
-    for key in _WEIGHTS:
-        if isinstance(weights.get(key), dict):
-            weights = weights[key]
-            break
-    return {
-        re.sub(r'^module\.', '', key): value
-        for key, value in weights.items()
-        if isinstance(value, Tensor)
-    }
+def read_weights(
+    filename: str,
+    which: str | None = None,
+    trust: bool = False,
+    option: str = '--backbone-weights',
+) -> tuple[State, str]:
+    """Read one set of weights of a checkpoint, in full precision.
+
+    Args:
+        filename (str): A file or URL.
+        which (str, optional): As of :func:`select_weights`: 'ema', 'model', the name
+            of a set. Defaults to None: the average if there is one.
+        trust (bool): Whether the file may bring any Python object, and so run any
+            code. Defaults to False.
+        option (str): Name of the user's option for ``which``, for messages.
+
+    Returns:
+        tuple: The weights, and the name of the set in the file.
+
+    Raises:
+        ValueError: If the file cannot be read, or has no such weights.
+    """
+    return select_weights(
+        read_checkpoint(filename, trust=trust), which, filename, option
+    )
 
 
 def _read(filename: str, map_location: str, trust: bool) -> Any:

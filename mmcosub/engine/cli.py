@@ -17,7 +17,9 @@ from mmcosub.checkpoints import use_reader
 
 from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate
-from .settings import check_carry_over, check_launcher, check_options, check_scheme
+from .settings import check_carry_over, check_launcher, check_scheme
+from .unread import check_options, check_version
+from .variables import check_file
 
 
 def load_config(args: Namespace) -> Config:
@@ -34,8 +36,10 @@ def load_config(args: Namespace) -> Config:
     path = find_config(args.config)
     cfg = read_config(path)
     _drop_own_scope(cfg._cfg_dict)
+    check_version(path, cfg)
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{path} is no config to run: it has no `model=dict(...)`.')
+    check_file(path, cfg)
     # Before the options, which may be about the scheme.
     if getattr(args, 'co_train', None):
         apply_scheme(cfg, args.co_train)

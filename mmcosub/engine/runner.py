@@ -1,10 +1,8 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.model import (
-    BaseTTAModel,
-    is_model_wrapper,
-)
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from mmcosub.checkpoints import (
@@ -23,7 +21,7 @@ from .data import check_data
 from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
-from .settings import check_carry_over
+from .settings import check_carry_over, check_custom_keys
 from .type_name import type_name
 
 
@@ -112,6 +110,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
             if count := len(bad.names()):
                 self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
 
+    def build_optim_wrapper(
+        self, optim_wrapper: OptimWrapper | dict
+    ) -> OptimWrapper | OptimWrapperDict:
+        """Build the optimizer wrapper, unless rules of it apply to no parameter.
+
+        Args:
+            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
+        """
+        if isinstance(optim_wrapper, dict):
+            stock = '.mim' in Path(self.cfg.filename or '').parts
+            check_custom_keys(unwrapped(self.model), optim_wrapper, stock)
+        return super().build_optim_wrapper(optim_wrapper)
+
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedules of learning rate and the like.
 
@@ -165,20 +176,23 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)``,
         MMEngine's loading of whatever fits is replaced by ours.
         """
-        backbone: Any = getattr(unwrapped(self.model), 'backbone', None)
-        init: Any = getattr(backbone, 'init_cfg', None)
+        model: Any = unwrapped(self.model)
+        # mmpretrain's wrapper of timm has the network's head within the network.
+        whole = isinstance(model, TimmClassifier)
+        owner: Any = model if whole else getattr(model, 'backbone', None)
+        init: Any = getattr(owner, 'init_cfg', None)
         if not is_pretrained(init):
             super()._init_model_weights()
             return
-        backbone.init_cfg = None
+        owner.init_cfg = None
         super()._init_model_weights()
-        backbone.init_cfg = init
+        owner.init_cfg = init
         if self._resume and self._load_from:
             return  # everything comes from the run that is resumed
         options = dict(self.cfg.get('carry_over') or {})
         check_carry_over(options)
         report = load_backbone(
-            backbone,
+            model.model if whole else owner,
             init['checkpoint'],
             trust=self.trusts,
             prefix=init.get('prefix'),

@@ -91,7 +91,7 @@ class Predictions:
         if not loader:
             raise ValueError(
                 'The config has neither val_dataloader nor test_dataloader, so there '
-                'are no images to predict: --no-predictions leaves them out.'
+                'are no images to predict: leave out --run-config.'
             )
         with DefaultScope.overwrite_default_scope(self.scope):
             self.dataset: Any = validation_data(loader['dataset'])
@@ -194,13 +194,13 @@ class Predictions:
             raise ValueError(
                 f'The validation samples have no label (gt_{kind}), so predictions '
                 'cannot be compared with one. Have LoadAnnotations in the pipeline of '
-                'val_dataloader, or leave them out: --no-predictions.'
+                'val_dataloader, or leave out --run-config.'
             )
         found = [result.get(f'gt_{kind}'), result.get(f'pred_{kind}')]
         if not self.segments and len(found[0]) != 1:
             raise ValueError(
                 'The validation images have several labels each, of which there is no '
-                'confusion matrix. Leave it out: --no-predictions.'
+                'confusion matrix. Leave out --run-config.'
             )
         found = [each.data[0] if self.segments else each[0] for each in found]
         label, prediction = (np.asarray(each.cpu(), dtype=np.int64) for each in found)
