@@ -314,7 +314,7 @@ DICE = dict(type='DiceLoss', loss_name='loss_dice')
 LOSSES = {
     'stock': (of_losses(CE), 'softmax', True),
     'avg_non_ignore': (of_losses(dict(CE, avg_non_ignore=True)), 'softmax', False),
-    'class weights': (of_losses(dict(CE, class_weight=WEIGHTS)), 'softmax', True),
+    'class weights': (of_losses(dict(CE, class_weight=WEIGHTS)), 'softmax', False),
     'ignore_index': (with_head(ignore_index=3), 'softmax', True),
     'OHEM': (with_head(sampler=OHEM), 'softmax', True),
     'sigmoid': (of_losses(dict(CE, use_sigmoid=True)), 'bce', True),

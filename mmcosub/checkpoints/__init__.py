@@ -1,5 +1,7 @@
 """Checkpoints: opening, judging, translating and carrying them over."""
 
+from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
+
 from . import (  # noqa: F401  (they fill the table, in the order of the marks)
     beit_formats,
     mit_formats,

@@ -13,8 +13,7 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from mmcosub.registry import SCHEMES, build
-from mmcosub.schemes import Scheme
+from mmcosub.schemes import SCHEMES, Scheme
 from mmcosub.schemes.refusals import refuse_rates, refuse_unasked
 from mmcosub.submodels import (
     FastestExact,
@@ -74,7 +73,7 @@ class CoTraining:
                 or more, the scheme does not go with the label loss, or part of it would
                 never be asked for.
         """
-        self.scheme = scheme if isinstance(scheme, Scheme) else build(SCHEMES, scheme)
+        self.scheme = scheme if isinstance(scheme, Scheme) else SCHEMES.build(scheme)
         self.scheme.soft_loss.fit(activations, where)
         self.sites = self._find_sites()
         self.train()  # frozen stages leave the training mode here

@@ -8,7 +8,7 @@ from mmpretrain.models.heads import ClsHead, ConformerHead, EfficientFormerClsHe
 from mmpretrain.models.heads.multi_label_cls_head import MultiLabelClsHead
 from torch import Tensor, nn
 
-from mmcosub.registry import MODELS, SCHEMES, build
+from mmcosub.registry import MODELS, SCHEMES
 from mmcosub.schemes import Pass
 
 from .classifiers import CoTrainingClassifier
@@ -36,7 +36,7 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
     ) -> None:
         super().__init__(**kwargs)
         check_head(self.head)
-        built = build(SCHEMES, scheme)
+        built = SCHEMES.build(scheme)
         if built.objectives and isinstance(self.head, ConformerHead):
             raise ValueError(
                 'ConformerHead has two logits for every image and class, so further '

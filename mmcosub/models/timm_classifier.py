@@ -25,6 +25,8 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
             is to recompute activations, which timm does around several blocks at once.
     """
 
+    sums_classes = False
+
     def __init__(self, scheme: dict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if self.with_cp:

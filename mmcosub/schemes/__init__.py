@@ -1,7 +1,7 @@
 """The methods: which submodels there are and who teaches whom."""
 
 from .augsub import AugDrop, AugMask, AugPath, AugSub
-from .base import Scheme
+from .base import SCHEMES, Scheme
 from .collaboration import Collaboration
 from .cosub import Cosub
 from .group_knowledge import DepthScheme, GroupKnowledge, Stimulative
@@ -11,6 +11,7 @@ from .teaching import Teaching
 from .unlabelled import Unlabelled
 
 __all__ = [
+    'SCHEMES',
     'AugDrop',
     'AugMask',
     'AugPath',

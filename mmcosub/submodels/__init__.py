@@ -29,6 +29,7 @@ from .exactness import (
 from .execution import run_submodels
 from .plan import Plan, plan_rows
 from .sampling import (
+    SAMPLERS,
     BernoulliSampler,
     Sampler,
     StratifiedSampler,
@@ -38,6 +39,7 @@ from .sampling import (
 
 __all__ = [
     'EXECUTIONS',
+    'SAMPLERS',
     'BernoulliSampler',
     'Branch',
     'DropPathSite',
