@@ -44,6 +44,7 @@ STRONG = (
         contrast=0.5,
         saturation=0.5,
         hue=0.25,
+        backend='cv2',
     ),
     dict(type='mmpretrain.RandomGrayscale', prob=0.2, keep_channels=True),
     dict(type='mmpretrain.GaussianBlur', magnitude_range=(0.1, 2.0), prob=0.5),

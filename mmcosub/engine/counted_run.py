@@ -9,6 +9,7 @@ from mmengine.visualization import Visualizer
 from .counted_seeds import count_batches
 from .errors import note_moment
 from .loops import resumable
+from .unlabelled import load_unlabelled
 
 
 class CountedRun:
@@ -21,6 +22,11 @@ class CountedRun:
     seed: int
     _hooks: list[Hook]
     _experiment_name: str
+    _train_dataloader: Any
+    _randomness_cfg: dict
+    build_dataloader: Any
+    cfg: Any
+    iter: int
 
     def build_visualizer(
         self, visualizer: Visualizer | dict | None = None
@@ -45,10 +51,21 @@ class CountedRun:
         Args:
             loop (BaseLoop | dict): A loop or its config.
         """
+        cfg = self._train_dataloader
+        if isinstance(cfg, dict):
+            diff = self._randomness_cfg.get('diff_rank_seed', False)
+            loader = self.build_dataloader(cfg, self.seed, diff)
+            count_batches(loader, self.seed, get_rank(), lambda: self.iter)
+            if self.cfg.get('unlabelled'):
+                loader = load_unlabelled(loader, self.cfg, self.seed)
+            self._train_dataloader = loader
         built: Any = super().build_train_loop(  # type: ignore[misc]
             resumable(loop) if isinstance(loop, dict) else loop
         )
-        count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+        if isinstance(cfg, dict):
+            self._train_dataloader = cfg  # as it is asked for later
+        else:
+            count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
         return built
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

@@ -26,6 +26,11 @@ def identity_of(cfg: Any, batch: int, ranks: int, accumulation: int) -> dict[str
         batch_size=batch,
         processes=ranks,
         accumulative_counts=accumulation,
+        unlabelled={
+            key: value
+            for key, value in (cfg.get('unlabelled') or {}).items()
+            if key not in ('data_root', 'pipeline', 'strong')
+        },
     )
 
 

@@ -11,7 +11,7 @@ from mmcosub.checkpoints import (
     read_checkpoint,
 )
 from mmcosub.datasets.guard import BadSamples
-from mmcosub.models import compile_parts
+from mmcosub.models import CoTrainingTimmClassifier as TimmClassifier, compile_parts
 from mmcosub.models.attention import accelerate_attention
 from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import RUNNERS
@@ -23,6 +23,7 @@ from .lasting import LastingRunner
 from .quiet import QuietStart
 from .settings import check_carry_over, check_custom_keys
 from .type_name import type_name
+from .unlabelled import method_options
 
 
 @RUNNERS.register_module()
@@ -56,6 +57,8 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
             model = accelerated_model(model)
         if scheme and isinstance(model, dict) and self.trains and self._train_loop:
             model = co_trained_model(model, scheme)
+            if (unlabelled := method_options(self.cfg)) is not None:
+                model['unlabelled'] = unlabelled
         built = super().build_model(model)
         if self.cfg.get('fast'):
             accelerate_attention(built)

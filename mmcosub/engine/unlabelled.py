@@ -1,12 +1,95 @@
 """Batches of labelled and unlabelled images together."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset
 
-from mmcosub.engine.counted_seeds import Counted, SeededFetch
+from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_strong
+
+from .counted_seeds import Counted, SeededFetch
+from .data import configs_of_datasets
+
+
+LOADING = ('data_root', 'batch_size', 'pipeline', 'strong')
+"""Keys of the config's ``unlabelled`` that are about data; the others are the method's,
+see :class:`mmcosub.schemes.Unlabelled`."""
+
+
+def method_options(cfg: Any) -> dict | None:
+    """The method's part of a config's ``unlabelled``, None without one.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        ValueError: If images are missing, or nothing co-trains.
+    """
+    options = cfg.get('unlabelled')
+    if not options:
+        return None
+    if not cfg.get('scheme'):
+        raise ValueError(
+            'Unlabelled images are learned by submodels, and the config has no scheme. '
+            'Add --co-train cosub, or leave --unlabelled out.'
+        )
+    if 'data_root' not in options:
+        raise ValueError('unlabelled.data_root is missing: the folder of the images.')
+    return {key: value for key, value in options.items() if key not in LOADING}
+
+
+def unlabelled_dataset(cfg: Any) -> UnlabelledImages:
+    """The unlabelled images of a config, augmented as its training pipeline says.
+
+    Args:
+        cfg (Config): The config, with ``unlabelled``.
+    """
+    options = cfg.unlabelled
+    pipeline = options.get('pipeline')
+    if pipeline is None:
+        training = next(configs_of_datasets(cfg.train_dataloader.dataset)).pipeline
+        pipeline = weak_and_strong(training, options.get('strong') or STRONG)
+    return UnlabelledImages(options.data_root, pipeline)
+
+
+def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
+    """Return the training loader, with unlabelled images in its batches.
+
+    Args:
+        loader (DataLoader): Loader of labelled images.
+        cfg (Config): The config, with ``unlabelled``.
+        seed (int): Seed of the run.
+
+    Raises:
+        ValueError: If the batch size is no number above 0.
+    """
+    dataset = unlabelled_dataset(cfg)
+    batch = cfg.unlabelled.get('batch_size', cfg.train_dataloader.get('batch_size', 1))
+    if not isinstance(batch, int) or batch < 1:
+        raise ValueError(
+            f'unlabelled.batch_size={batch!r} must be a whole number above 0; leave '
+            '`unlabelled` out to train without unlabelled images.'
+        )
+    print_log(
+        f'{len(dataset)} unlabelled images, {batch} in each iteration of a process; '
+        f'{_shared_images(loader.dataset, dataset)}',
+        'current',
+    )
+    return with_unlabelled(loader, dataset, batch, seed, get_rank(), get_world_size())
+
+
+def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
+    """Say how many unlabelled images are labelled ones."""
+    known: Any = getattr(labelled, 'get_data_info', None)
+    if known is None:
+        return 'whether some are labelled, too, is not known.'
+    paths = {Path(known(i)['img_path']).resolve() for i in range(len(labelled))}
+    both = sum(file.resolve() in paths for file in unlabelled.files)
+    return f'{both} of them are labelled, too.' if both else 'none is labelled.'
 
 
 def with_unlabelled(
