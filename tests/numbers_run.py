@@ -15,6 +15,9 @@ from torch import nn
 from mmcosub.engine import CoTrainingRunner
 
 
+_SGD = dict(optimizer=dict(type='SGD', lr=0.1))
+
+
 class Numbers(torch.utils.data.Dataset):
     def __init__(self, count: int) -> None:
         self.count = count
@@ -58,10 +61,10 @@ class Counting(BaseMetric):
         return dict(samples=len(results))
 
 
-def validation(count: int, batch: int) -> dict[str, Any]:
+def validation(count: int, batch: int, **settings: Any) -> dict[str, Any]:
     """Settings of a validation over numbers."""
     return dict(
-        val_dataloader=loader(count, batch),
+        val_dataloader=loader(count, batch, **settings),
         val_evaluator=[Counting()],
         val_cfg=dict(),
     )
@@ -89,7 +92,7 @@ def numbers_run(
         model=Noting(stop),
         work_dir=str(work_dir),
         train_dataloader=loader(count, batch),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        optim_wrapper=cfg.pop('optim_wrapper', _SGD),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         resume=any(work_dir.glob('*.pth')),
         cfg=Config(dict(allow_changes=True)),

@@ -78,11 +78,7 @@ def sort_leftovers(
         leads = re.fullmatch(r'([a-z_]+)\.(\d+)\.downsample', part)
         if _HEADS.match(part) or _BEHIND.match(part):
             heads.append(part)
-        elif all(map(is_end, weights)) or behind or part in cut:
-            ends.append(part)
-        elif leads and int(leads[2]) == last.get(leads[1]):
-            ends.append(part)
-        elif strangers and '.' in weights[0] and part.partition('.')[0] not in roots:
+        elif all(map(is_end, weights)) or behind or part in cut or (leads and int(leads[2]) == last.get(leads[1])) or (strangers and '.' in weights[0] and part.partition('.')[0] not in roots):
             ends.append(part)
         else:
             inside += weights

@@ -13,8 +13,6 @@ from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed
 from mmengine.utils import import_modules_from_strings
 
-from mmcosub.checkpoints import use_reader
-
 from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate
 from .settings import check_carry_over, check_launcher, check_scheme
@@ -57,7 +55,6 @@ def load_config(args: Namespace) -> Config:
         turn_off_scheme(cfg)
     check_carry_over(cfg.get('carry_over'))
     check_launcher(args.launcher)
-    use_reader(args.trust_checkpoint)
     if getattr(args, 'co_train', None):
         set_default_rate(cfg)
     cfg.launcher = args.launcher

@@ -3,6 +3,7 @@ from typing import Any
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
 from mmcosub.checkpoints import (
@@ -11,7 +12,8 @@ from mmcosub.checkpoints import (
     read_checkpoint,
 )
 from mmcosub.datasets.guard import BadSamples
-from mmcosub.models import CoTrainingTimmClassifier as TimmClassifier, compile_parts
+from mmcosub.models import CoTrainingTimmClassifier as TimmClassifier
+from mmcosub.models import compile_parts
 from mmcosub.models.attention import accelerate_attention
 from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import RUNNERS
@@ -22,6 +24,7 @@ from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
 from .settings import check_carry_over, check_custom_keys
+from .trial import try_validation
 from .type_name import type_name
 from .unlabelled import method_options
 
@@ -82,11 +85,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         self.register_ours(ours)
 
     def _maybe_compile(self, target: str) -> None:
-        """With a scheme, compile what goes with any plan rather than the whole step.
+        """Try validation, then compile; with a scheme what goes with any plan.
+
+        MMEngine calls this when everything is built and the weights are loaded.
 
         Args:
             target (str): What MMEngine compiles without a scheme.
+
+        Raises:
+            ValueError: If validation fails on one batch, unless ``skip_checks``.
         """
+        tried = target == 'train_step' and self._val_loop is not None
+        if tried and not self.cfg.get('skip_checks'):
+            try_validation(self)
         options, model = self.cfg.get('compile'), unwrapped(self.model)
         if not isinstance(model, CoTraining):
             super()._maybe_compile(target)

@@ -102,7 +102,7 @@ def check_carry_over(options: Any) -> None:
         ValueError: If a key is unknown or ``min_match`` is no share.
     """
     options = options or {}
-    known = ['allow_unused', 'grid', 'min_match']
+    known = ['allow_unused', 'grid', 'min_match', 'weights']
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f'carry_over has {unknown}; it may have {known}.')
@@ -145,8 +145,8 @@ def _in_words(hint: Any) -> str:
     return ' or '.join(names.get(each, str(each)) for each in options)
 
 
-# Parameters that some variants of a network have, so that rules without weight decay may
-# name them in vain: upstream's configs of Swin do so of `absolute_pos_embed`.
+# Only some variants of a network have these, so that rules without weight decay may
+# name them in vain: upstream's configs of Swin do so with `absolute_pos_embed`.
 _OPTIONAL = re.compile(
     r'bias|bn|gamma|ln|norm|embed|feat|rel_pos|table|token|pos_block'
 )

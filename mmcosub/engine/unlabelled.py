@@ -14,7 +14,6 @@ from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_stron
 from .counted_seeds import Counted, SeededFetch
 from .data import configs_of_datasets
 
-
 LOADING = ('data_root', 'batch_size', 'pipeline', 'strong')
 """Keys of the config's ``unlabelled`` that are about data; the others are the method's,
 see :class:`mmcosub.schemes.Unlabelled`."""

@@ -9,10 +9,9 @@ from mmpretrain.models.heads.multi_label_cls_head import MultiLabelClsHead
 from torch import Tensor, nn
 
 from mmcosub.registry import MODELS, SCHEMES
-from mmcosub.schemes import Pass
+from mmcosub.schemes import Iteration, Pass
 
 from .classifiers import CoTrainingClassifier
-from .iteration import Iteration
 
 
 @MODELS.register_module()

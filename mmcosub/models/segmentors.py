@@ -10,10 +10,9 @@ from mmseg.utils import SampleList, add_prefix
 from torch import Tensor
 
 from mmcosub.registry import MODELS
-from mmcosub.schemes import Pass, Scheme
+from mmcosub.schemes import Iteration, Pass, Scheme
 
 from .co_training import CoTraining
-from .iteration import Iteration
 from .segmentor_heads import Head, labelled_share, list_heads
 from .views import loss_value, split_views, weighted_losses
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcosub.schemes.extras import Extras
+from mmcosub.schemes.iteration import get_rank
 from mmcosub.schemes.unlabelled import Unlabelled
 from mmcosub.submodels import evaluating, run_submodels
 
-from .extras import Extras
 from .segmentor_heads import list_heads
 from .views import split_views
 

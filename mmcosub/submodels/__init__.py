@@ -5,12 +5,12 @@ from .branches import (
     Branch,
     Site,
     find_branches,
-    is_drop_path,
     known_blocks,
     register_block,
     register_fixed_batch,
 )
 from .compiling import compiled_sites
+from .drop_path_modules import is_drop_path
 from .drop_paths import (
     DropPathSite,
     always_kept,
