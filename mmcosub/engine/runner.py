@@ -12,7 +12,6 @@ from mmcosub.checkpoints import (
     read_checkpoint,
 )
 from mmcosub.datasets.guard import BadSamples
-from mmcosub.models import CoTrainingTimmClassifier as TimmClassifier
 from mmcosub.models import compile_parts
 from mmcosub.models.attention import accelerate_attention
 from mmcosub.models.co_training import CoTraining

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_strong
 
-from .counted_seeds import Counted, SeededFetch
+from .counted_seeds import Counted, CountedBatches, SeededFetch
 from .data import configs_of_datasets
 
 LOADING = ('data_root', 'batch_size', 'pipeline', 'strong')
@@ -111,10 +111,11 @@ def with_unlabelled(
         world (int): Number of processes. Defaults to 1.
     """
     both = WithUnlabelled(loader.dataset, dataset, seed, rank)
+    counted: Any = loader.batch_sampler
     order = UnlabelledOrder(len(dataset), batch, seed, rank, world)  # type: ignore
     return DataLoader(
         both,
-        batch_sampler=_Batches(loader.batch_sampler, order, len(both)),
+        batch_sampler=_Batches(counted, order, len(both)),
         num_workers=loader.num_workers,
         collate_fn=CollateWithUnlabelled(loader.collate_fn),
         pin_memory=loader.pin_memory,
@@ -225,28 +226,20 @@ class CollateWithUnlabelled:
         return batch
 
 
-class _Batches:
-    """A batch sampler that puts unlabelled samples behind the labelled ones."""
+class _Batches(CountedBatches):
+    """Batches of indices with those of unlabelled samples behind the labelled ones."""
 
-    def __init__(self, batches: Any, order: UnlabelledOrder, labelled: int) -> None:
-        self.batches = batches
+    def __init__(
+        self, counted: CountedBatches, order: UnlabelledOrder, labelled: int
+    ) -> None:
+        super().__init__(counted.batches, counted.done)
         self.order = order
         self.labelled = labelled
 
-    @property
-    def sampler(self) -> Any:
-        return self.batches.sampler
-
-    def skip(self, batches: int) -> None:
-        self.batches.skip(batches)
-
     def __iter__(self) -> Iterator[list]:
-        for batch in self.batches:
+        for batch in super().__iter__():
             iteration = batch[0].iteration
             yield batch + [
                 Counted(self.labelled + number, iteration, len(batch) + place)
                 for place, number in enumerate(self.order(iteration))
             ]
-
-    def __len__(self) -> int:
-        return len(self.batches)
