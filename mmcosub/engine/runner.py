@@ -57,9 +57,10 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         scheme = self.cfg.get('scheme')
         if self.cfg.get('fast') and isinstance(model, dict):
             model = accelerated_model(model)
+        unlabelled = method_options(self.cfg) if self.trains else None
         if scheme and isinstance(model, dict) and self.trains and self._train_loop:
             model = co_trained_model(model, scheme)
-            if (unlabelled := method_options(self.cfg)) is not None:
+            if unlabelled is not None:
                 model['unlabelled'] = unlabelled
         built = super().build_model(model)
         if self.cfg.get('fast'):
