@@ -11,6 +11,8 @@ import pytest
 from mmengine.registry import init_default_scope
 
 from mmcosub.datasets.unlabelled import (
+    PackWeakAndStrong,
+    UnlabelledImages,
     find_images,
     weak_and_strong,
 )
