@@ -14,7 +14,6 @@ from torch import nn
 
 from mmcosub.engine import CoTrainingRunner
 
-
 _SGD = dict(optimizer=dict(type='SGD', lr=0.1))
 
 

@@ -35,6 +35,12 @@ def make_parser() -> argparse.ArgumentParser:
         'your own with `scheme = dict(type=...)`',
     )
     parser.add_argument(
+        '--unlabelled',
+        metavar='DIR_OR_LIST',
+        help='with --co-train: also learn from the images of this folder (or of a text '
+        'file with a path a line), which need no labels',
+    )
+    parser.add_argument(
         '--backbone',
         metavar='CHECKPOINT',
         help="load the backbone from this checkpoint: a pretraining run's, or one of "

@@ -41,6 +41,8 @@ def load_config(args: Namespace) -> Config:
     # Before the options, which may be about the scheme.
     if getattr(args, 'co_train', None):
         apply_scheme(cfg, args.co_train)
+    if getattr(args, 'unlabelled', None):
+        cfg.unlabelled = dict(cfg.get('unlabelled') or {}, data_root=args.unlabelled)
     if args.cfg_options:
         check_options(cfg, args.cfg_options)
         for key, value in args.cfg_options.items():

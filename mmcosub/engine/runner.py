@@ -25,6 +25,7 @@ from .quiet import QuietStart
 from .settings import check_carry_over, check_optimizer
 from .trial import try_validation
 from .type_name import type_name
+from .unlabelled import method_options
 
 
 @RUNNERS.register_module()
@@ -56,8 +57,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         scheme = self.cfg.get('scheme')
         if self.cfg.get('fast') and isinstance(model, dict):
             model = accelerated_model(model)
+        unlabelled = method_options(self.cfg) if self.trains else None
         if scheme and isinstance(model, dict) and self.trains and self._train_loop:
             model = co_trained_model(model, scheme)
+            if unlabelled is not None:
+                model['unlabelled'] = unlabelled
         built = super().build_model(model)
         if self.cfg.get('fast'):
             accelerate_attention(built)

@@ -17,6 +17,7 @@ READ = {
     *('activation_checkpointing', 'allow_changes', 'bad_data', 'carry_over', 'compile'),
     *('custom_imports', 'efficient_conv_bn_eval', 'fast', 'find_unused_parameters'),
     *('init_weights_for_test_or_val', 'model_wrapper_cfg', 'runner_type', 'scheme'),
+    'unlabelled',
     *('skip_checks', 'sync_bn', 'trust_checkpoint', 'tta_model'),
     'tta_pipeline',
     *inspect.signature(Runner).parameters,

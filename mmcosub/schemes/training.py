@@ -221,9 +221,7 @@ class SubmodelTraining:
             inputs, settings['disturbed'] = self.scheme.disturb(
                 self, views[0], inputs, iteration.generator(views)
             )
-        execution = self.scheme.execution
-        if execution == 'auto':
-            execution = self._fastest_exact(self.backbone, self.sites)
+        execution = self.execution_of_plans()
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan = iteration.plan.of(views)
         features, work = run_submodels(
@@ -232,3 +230,9 @@ class SubmodelTraining:
         share = work * len(views) / self.scheme.views
         iteration.add('branch_work', torch.tensor(share))
         return features if taps else (features, [])
+
+    def execution_of_plans(self) -> str:
+        """The execution to run plans by, the fastest exact one for 'auto'."""
+        if self.scheme.execution == 'auto':
+            return self._fastest_exact(self.backbone, self.sites)
+        return self.scheme.execution
