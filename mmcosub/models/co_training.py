@@ -22,6 +22,7 @@ from mmcosub.submodels import (
     always_kept,
     are_drop_paths,
     called_drop_paths,
+    check_network,
     find_drop_paths,
     find_sites,
     inexact,
@@ -196,6 +197,10 @@ class CoTraining:
         self._check_sites()
         self._checked = True
         execution = self.scheme.execution
+        if self.scheme.check_network:
+            fastest = self._fastest_exact(self.backbone, self.sites)
+            chosen = fastest if execution == 'auto' else execution
+            check_network(self.backbone, inputs, self.sites, chosen)
         reason = None if execution == 'auto' else inexact(self.backbone, execution)
         if reason:
             print_log(
