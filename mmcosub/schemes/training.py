@@ -16,6 +16,7 @@ from mmcosub.submodels import (
     always_kept,
     are_drop_paths,
     called_drop_paths,
+    check_network,
     find_drop_paths,
     find_sites,
     inexact,
@@ -188,6 +189,8 @@ class SubmodelTraining:
         self._check_sites()
         self._checked = True
         execution = self.scheme.execution
+        if self.scheme.check_network:
+            check_network(self.backbone, inputs, self.sites, self.execution_of_plans())
         reason = None if execution == 'auto' else inexact(self.backbone, execution)
         if reason:
             _logger.warning(
