@@ -13,7 +13,6 @@ from torch import nn
 
 from mmcosub.engine import CoTrainingRunner
 
-
 _SGD = dict(optimizer=dict(type='SGD', lr=0.1))
 
 
@@ -70,7 +69,7 @@ def numbers_run(
         train_dataloader=data,
         optim_wrapper=cfg.pop('optim_wrapper', _SGD),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        resume=any(work_dir.glob('*.pth')),
+        resume=any(Path(work_dir).glob('*.pth')),
         cfg=Config(dict(allow_changes=True)),
         **cfg,
     )

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
 from mmcosub.checkpoints import checkpoints_in, require_file
+from mmcosub.checkpoints.latest import remote_checkpoint
 from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
 from mmcosub.engine.arguments import add_common_arguments
 from mmcosub.engine.cli import load_config, part_processes
@@ -98,7 +99,7 @@ def use_resume(cfg: Config, resume: str) -> None:
     if resume != LATEST:
         require_file(resume)
         cfg.resume, cfg.load_from = True, resume
-    elif checkpoints_in(cfg.work_dir):
+    elif checkpoints_in(cfg.work_dir) or remote_checkpoint(cfg.work_dir):
         cfg.resume, cfg.load_from = True, None  # the runner opens the newest whole one
     else:
         # `load_from` stays what it was: weights to start from, not a run to continue.

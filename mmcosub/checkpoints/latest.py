@@ -70,10 +70,19 @@ def pointed_checkpoint(work_dir: str | Path) -> Path | None:
     Args:
         work_dir (str | Path): Work directory of the run.
     """
-    pointer = Path(work_dir, POINTER)
-    named = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    named = _pointer(work_dir)
     moved = Path(work_dir, Path(named).name)
     return next((path for path in (moved, Path(named)) if path.is_file()), None)
+
+
+def remote_checkpoint(work_dir: str | Path) -> str:
+    """The URL that ``last_checkpoint`` names; '' if it names a file.
+
+    Args:
+        work_dir (str | Path): Work directory of the run.
+    """
+    named = _pointer(work_dir)
+    return named if '://' in named else ''
 
 
 def checkpoints_in(work_dir: str | Path) -> list[Path]:
@@ -103,7 +112,7 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
             there is none at all.
 
     Raises:
-        ValueError: If there are some, and all are damaged.
+        ValueError: If all are damaged, or the newest is not in a local folder.
     """
     found = _ranked(work_dir)
     newest, of_weights = None, None
@@ -122,7 +131,16 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
             f'None of the {len(found)} checkpoints in {work_dir} is whole. To start '
             'anew, take them out of the folder or choose another --work-dir.'
         )
+    if not found and (url := remote_checkpoint(work_dir)):
+        raise ValueError(
+            f'The newest checkpoint of {work_dir} is {url}: --resume {url}.'
+        )
     return newest or of_weights
+
+
+def _pointer(work_dir: str | Path) -> str:
+    pointer = Path(work_dir, POINTER)
+    return pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
 
 
 def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:

@@ -28,6 +28,7 @@ from .resume_checks import check_schedules, check_state
 from .seed_hook import IterationSeedHook
 from .stopping import Stopped, StopRequest
 from .type_name import type_name
+from .work_dir import end_with_torchrun, is_in_use, locked, require_local
 
 
 class LastingRunner(CountedRun, Runner):
@@ -47,6 +48,8 @@ class LastingRunner(CountedRun, Runner):
         self._resumed: dict | None = None
         self._load_from: str | None
         self._randomness_cfg: dict[str, Any]
+        require_local(kwargs.get('work_dir') or args[1])
+        end_with_torchrun()
         use_reader(bool(cfg.get('trust_checkpoint', False)))
         super().__init__(*args, **kwargs)
 
@@ -59,18 +62,24 @@ class LastingRunner(CountedRun, Runner):
         """Train, from where the run was left if it is resumed.
 
         Raises:
-            ValueError: If what is to be resumed is damaged or of another run.
+            ValueError: If what is to be resumed is damaged or of another run, or the
+                work directory is in use.
             Stopped: If a signal has asked the run to end, when all is saved.
         """
-        if self._resume:
-            self._open_resumed()
-        with StopRequest() as request:
+        with locked(self.work_dir, self.logger.warning), StopRequest() as request:
+            if self._resume:
+                self._open_resumed()
             hook = StopHook(request, Stopped)
             self.register_hook(hook)
             try:
                 return super().train()
             finally:
                 self._hooks.remove(hook)
+
+    def dump_config(self) -> None:
+        """Write the config to the work directory, unless that is in use."""
+        if not is_in_use(self.work_dir):
+            super().dump_config()
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """Register the default hooks, with ours for MMEngine's ``CheckpointHook``.
@@ -143,10 +152,7 @@ class LastingRunner(CountedRun, Runner):
             hub['runtime_info'].pop('co_training_plans', None)
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume; say so where the schedules are of another length than the config's.
-
-        MMEngine takes the checkpoint's, ends included. So a run that has ended, and is
-        resumed to train for longer, would go on with the last learning rate, often 0.
+        """Resume, after checking the state of the schedules.
 
         Args:
             filename (str): The checkpoint.
@@ -156,19 +162,11 @@ class LastingRunner(CountedRun, Runner):
         Raises:
             ValueError: If it has no state of the schedules, or that of others.
         """
-        given = _ends(self.param_schedulers)
         if self._resumed:
             saved = self._resumed.get('param_schedulers')
-            check_schedules(saved, self.param_schedulers, filename)
+            if said := check_schedules(saved, self.param_schedulers, filename):
+                self.logger.warning(said)
         super().resume(filename, *args, **kwargs)
-        taken = _ends(self.param_schedulers)
-        if given and given != taken:
-            self.logger.warning(
-                f"The schedules of {filename} end at {taken}, this config's at "
-                f"{given}. The checkpoint's go on, and what they set stays as it is "
-                'behind their end. For a training of another length start from its '
-                f'weights: --cfg-options load_from={filename}, without --resume.'
-            )
 
     def _identity(self) -> dict[str, Any]:
         loader: Any = self._train_dataloader
@@ -236,11 +234,3 @@ class LastingRunner(CountedRun, Runner):
                     f'{path} has Python objects besides weights ({objects[0]}, from a '
                     'hook or the data), so resuming it will need --trust-checkpoint.'
                 )
-
-
-def _ends(schedulers: Any) -> list[int]:
-    """Iteration or epoch at which each schedule of a run ends."""
-    groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-    return [
-        each.end for group in groups for each in group or [] if hasattr(each, 'end')
-    ]

@@ -144,3 +144,10 @@ def test_weights_beside_a_run(tmp_path: Path, pointed: bool) -> None:
     assert [str(converted) in each for each in said] == [True]
     run.unlink()  # then what is there is named, and refused by who resumes
     assert newest_whole(tmp_path, said.append) == converted
+
+
+def test_checkpoints_elsewhere(tmp_path: Path) -> None:
+    """Are not passed over without a word."""
+    (tmp_path / POINTER).write_text('s3://bucket/run/iter_4.pth')
+    with pytest.raises(ValueError, match=r'--resume s3://bucket/run/iter_4\.pth'):
+        newest_whole(tmp_path, print)
