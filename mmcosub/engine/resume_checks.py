@@ -60,15 +60,13 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
     before, now = _kinds(saved), _kinds(built)
     if before == now:
         taken, given = _ends(saved), _ends(built)
+        if taken == given:
+            return ''
         return (
-            ''
-            if taken == given
-            else (
-                f"The schedules of {filename} end at {taken}, this config's at {given}. "
-                "The checkpoint's go on, and what they set stays as it is after their end. "
-                'For a training of another length start from its weights: '
-                f'--cfg-options load_from={filename}, without --resume.'
-            )
+            f'The schedules of {filename} end at {taken}, those of this config at '
+            f"{given}. The checkpoint's go on, and after their end what they set stays "
+            'as it is. For a training of another length start from its weights: '
+            f'--cfg-options load_from={filename}, without --resume.'
         )
     if not before:
         raise ValueError(

@@ -67,9 +67,7 @@ def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
         except (BlockingIOError, PermissionError):
             refused = [_in_use_by(work_dir, handle)]
         except OSError as error:
-            warn(
-                f'{work_dir} cannot be locked ({error}): start no second training in it.'
-            )
+            warn(f'{work_dir} cannot be locked ({error}): train there one at a time.')
     broadcast_object_list(refused)
     try:
         if refused[0]:
