@@ -8,6 +8,7 @@ from mmengine.dist import (
 )
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import EMAHook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -24,7 +25,7 @@ from mmcosub.hooks import StopHook
 
 from .counted_run import CountedRun
 from .identity import KEY, differences, identity_in, identity_of
-from .resume_checks import check_schedules, check_state
+from .resume_checks import check_schedules, check_state, is_built
 from .seed_hook import IterationSeedHook
 from .stopping import Stopped, StopRequest
 from .type_name import type_name
@@ -199,10 +200,10 @@ class LastingRunner(CountedRun, Runner):
             out_dir (str): Folder.
             filename (str): Name in it.
             file_client_args (dict, optional): As in MMEngine.
-            save_optimizer (bool): Whether to save the state of the optimizer. Defaults
-                to True.
-            save_param_scheduler (bool): Whether to save that of the schedulers.
-                Defaults to True.
+            save_optimizer (bool): Whether to save the state of the optimizer, if it is
+                built. Defaults to True.
+            save_param_scheduler (bool): Whether to save that of the schedulers, if they
+                are built. Defaults to True.
             meta (dict, optional): Further meta information. Defaults to None.
             by_epoch (bool): Whether an epoch or an iteration has just ended. Defaults
                 to True.
@@ -213,8 +214,8 @@ class LastingRunner(CountedRun, Runner):
         """
         rest: tuple[Any, ...] = (
             file_client_args,
-            save_optimizer,
-            save_param_scheduler,
+            save_optimizer and isinstance(self.optim_wrapper, OptimWrapper),
+            save_param_scheduler and is_built(self.param_schedulers),
             {**(meta or {}), KEY: self._identity()},
             by_epoch,
             backend_args,

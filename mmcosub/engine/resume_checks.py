@@ -82,6 +82,17 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
     )
 
 
+def is_built(schedules: Any) -> bool:
+    """Whether schedules are objects rather than configs.
+
+    Args:
+        schedules (dict | list, optional): The schedules or their configs.
+    """
+    if isinstance(schedules, dict):
+        return 'type' not in schedules and all(map(is_built, schedules.values()))
+    return not isinstance(schedules, list) or all(map(is_built, schedules))
+
+
 def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
     """What the saved state of an optimizer, or of several by name, lacks."""
     if 'param_groups' not in optimizer:

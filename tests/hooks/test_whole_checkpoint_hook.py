@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from numbers_run import numbers_run
+from stock import runner_of
 
 from mmcosub.checkpoints.writing import written_in
 from mmcosub.hooks import WholeCheckpointHook
@@ -87,6 +88,16 @@ class Measured(WholeCheckpointHook):
 
     after_train_epoch = WholeCheckpointHook.before_train_epoch
     after_train = before_train_epoch
+
+
+def test_before_training(config: Path, tmp_path: Path) -> None:
+    """Validating saves nothing as the best; saving by hand saves."""
+    run = runner_of(config, **{'default_hooks.checkpoint.save_best': 'mIoU'})
+    assert 'mIoU' in run.val()
+    assert not [*tmp_path.rglob('*.pth')]
+    run.save_checkpoint(run.work_dir, 'sub/mine.pth')
+    saved = torch.load(Path(run.work_dir, 'sub', 'mine.pth'), weights_only=False)
+    assert saved['state_dict'].keys() == run.model.state_dict().keys()
 
 
 # ---- what is deleted, and what stays ----------------------------------------------
