@@ -97,7 +97,7 @@ def numbers_run(
         train_dataloader=loader(count, batch),
         optim_wrapper=cfg.pop('optim_wrapper', _SGD),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        resume=any(work_dir.glob('*.pth')),
+        resume=any(Path(work_dir).glob('*.pth')),
         cfg=Config(dict(allow_changes=True)),
     )
     return CoTrainingRunner(**settings | cfg)

@@ -145,11 +145,12 @@ def use_backbone(cfg: 'Config', args: argparse.Namespace) -> None:
 def use_resume(cfg: 'Config', resume: str) -> None:
     """Set what to resume from: a file, or the newest in the work directory."""
     from mmcosub.checkpoints import checkpoints_in, require_file
+    from mmcosub.checkpoints.latest import remote_checkpoint
 
     if resume != LATEST:
         require_file(resume)
         cfg.resume, cfg.load_from = True, resume
-    elif checkpoints_in(cfg.work_dir):
+    elif checkpoints_in(cfg.work_dir) or remote_checkpoint(cfg.work_dir):
         cfg.resume, cfg.load_from = True, None  # the runner opens the newest whole one
     else:
         # `load_from` stays what it was: weights to start from, not a run to continue.
