@@ -155,12 +155,12 @@ def test_left_out_by_suffix(data, tmp_path, logged):
         (
             [0, 1],
             {'reduce_zero_label': True},
-            'have class 0 only.*reduce_zero_label=False',
+            'class 0 only.*reduce_zero_label=False',
         ),
         (
             [0, 255],
             {'reduce_zero_label': True},
-            'have nothing but 255.*reduce_zero_label=False',
+            'but 255.*reduce_zero_label=False',
         ),
     ],
 )
