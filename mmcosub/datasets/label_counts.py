@@ -61,7 +61,7 @@ def few_classes(counts: NDArray[np.int64]) -> bool:
     Args:
         counts (ndarray): Of :func:`count_labels`, summed over label maps.
     """
-    return len(counts) > 2 and np.count_nonzero(counts[:-1]) < 2
+    return len(counts) > 2 and int(np.count_nonzero(counts[:-1])) < 2
 
 
 def explain_few_classes(
