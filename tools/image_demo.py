@@ -44,12 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         import_stack_quietly()
         from mmcosub.analysis.pictures import check_picture_name
-        from mmcosub.engine.prediction import draw_prediction, load_model, read_image
+        from mmcosub.engine.prediction import draw_prediction, load_model
 
         check_picture_name(args.out_file)
-        image = read_image(args.img)
         model = load_model(cfg, args.checkpoint, args.device)
-        said = draw_prediction(model, image, args.out_file, args.opacity)
+        said = draw_prediction(model, args.img, args.out_file, args.opacity)
     print(f'{said}\nWrote {args.out_file}')
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmpretrain.models.classifiers import TimmClassifier
@@ -18,7 +19,7 @@ from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import RUNNERS
 
 from .co_train import accelerated_model, co_trained_model
-from .data import check_data
+from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
@@ -115,9 +116,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         bad = BadSamples(
             self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
         )
-        check_data(
-            unwrapped(self.model), self._train_dataloader, self._val_dataloader, bad
-        )
+        if is_main_process():
+            bad.clear()
+        model = unwrapped(self.model)
+        check_data(model, self._train_dataloader, self._val_dataloader, bad)
+        check_evaluator(model, self._val_evaluator)
         try:
             return super().train()
         finally:
