@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.losses import activations
-from mmcosub.schemes import SCHEMES, Iteration, Pass, Scheme, SubmodelTraining
+from mmcosub.schemes import Iteration, Pass, Scheme, SubmodelTraining
 from mmcosub.schemes.any_model import (
     Key,
     find_logits,
@@ -74,14 +74,18 @@ class CoTrainer(SubmodelTraining):
         self._caller: nn.Module = getattr(model, '_orig_mod', model)  # torch.compile's
         self.backbone = self.model = unwrapped(self._caller)
         self.key = key
-        self.head_weights: dict[Key, float] = {key: 1.0, **(auxiliary or {})}
+        others: Mapping[Any, float] = auxiliary or {}
+        self.head_weights: dict[Key, float] = {key: 1.0, **others}
         self.ignore_index = ignore_index
         self._activations: set[str] | None = None
         if drop_path_rate is not None:
             options['drop_path_rate'] = drop_path_rate
-        if not isinstance(scheme, Scheme):
-            named = dict(type=scheme) if isinstance(scheme, str) else scheme
-            scheme = SCHEMES.build({**named, **options})
+        if isinstance(scheme, str):
+            scheme = dict(type=scheme)
+        if isinstance(scheme, dict):
+            scheme, options = {**scheme, **options}, {}
+        if options:
+            raise ValueError(f'Give {[*options]} to the scheme that you have built.')
         self.init_co_training(scheme, set(), '')
         if self.scheme.lean:
             raise ValueError(

@@ -320,6 +320,7 @@ def test_distillation_matches_the_criterion(
         (lambda: CoTrainer(timm_model(), 'cosubb'), r"scheme 'cosubb'.*'Cosub'"),
         (lambda: CoTrainer(timm_model(), weight=1.0), r'weight must be in \[0, 1\)'),
         (lambda: CoTrainer(timm_model(), 'augpath', lean=True), r'lean=True cannot'),
+        (lambda: CoTrainer(timm_model(), Cosub(), weight=0.3), r"Give \['weight'\]"),
         (lambda: CoTrainer(DataParallel(timm_model())), r'DistributedDataParallel'),
         (
             lambda: CoTrainer(timm_model(), 'collaboration', representation=0.1),

@@ -127,12 +127,12 @@ class SubmodelTraining:
 
     # ---- one iteration -----------------------------------------------------------
 
-    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """Losses of all views and of what they teach each other.
 
         Args:
             inputs (Tensor): Images of shape (B, 3, height, width).
-            data_samples (list): Their labels.
+            data_samples (Any): Their labels, as :meth:`pass_loss` takes them.
 
         Returns:
             dict[str, Tensor]: The stock model's losses, combined over views, and
