@@ -20,7 +20,7 @@ _SOFTMAX = {
 
 
 def activations(losses: nn.Module | Iterable[nn.Module]) -> set[str]:
-    """By which functions label losses turn logits into probabilities.
+    """Return the functions that turn the logits of label losses into probabilities.
 
     Args:
         losses (Module | Iterable[Module]): Losses of mmseg, mmpretrain or mmcosub.
