@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Plan, Site
 
-from .base import Scheme
+from .base import SCHEMES, Scheme
 from .teaching import Teaching
 
 

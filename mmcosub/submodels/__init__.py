@@ -29,6 +29,7 @@ from .exactness import (
 from .execution import run_submodels
 from .plan import Plan, plan_rows
 from .sampling import (
+    SAMPLERS,
     BernoulliSampler,
     Sampler,
     StratifiedSampler,
@@ -39,6 +40,7 @@ from .self_check import check_network
 
 __all__ = [
     'EXECUTIONS',
+    'SAMPLERS',
     'BernoulliSampler',
     'Branch',
     'DropPathSite',

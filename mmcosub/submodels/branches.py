@@ -195,8 +195,8 @@ def find_branches(backbone: nn.Module) -> list[Site]:
         depth += bool(present)
 
     remedy = (
-        f'Known blocks: {known_blocks()}. docs/add_a_block.md shows how to add one '
-        'with mmcosub.submodels.register_block.'
+        'Register it with mmcosub.submodels.register_block (docs/add_a_block.md), or '
+        'take a network whose blocks `mmcosub info` lists.'
     )
     kind = f'{type(backbone).__module__}.{type(backbone).__name__}'
     if not sites:
