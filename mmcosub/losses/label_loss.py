@@ -29,7 +29,7 @@ _SOFTMAX = {
 
 
 def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
-    """By which functions label losses turn logits into probabilities.
+    """Return the functions that turn the logits of label losses into probabilities.
 
     Args:
         losses (Module | Iterable): Losses of mmseg, mmpretrain, PyTorch, timm or
