@@ -237,6 +237,38 @@ def test_outputs(change: Any, key: Any) -> None:
     torch.testing.assert_close(loss, expected, rtol=0, atol=0)
 
 
+class CountsImages(nn.Module):
+    """A head that goes by the number of images that came in."""
+
+    def __init__(self, fails: bool) -> None:
+        super().__init__()
+        self.model = timm_model()
+        self.fails = fails
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.model(x)
+        if self.fails:
+            return z.view(len(x), 5)
+        return z.reshape(len(x), -1, 5).mean(1) if len(z) % len(x) == 0 else z
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_rows_are_not_shared_where_images_are_counted(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = CoTrainer(timm_model(), seed=3)
+    expected = plain.loss(images(), LABELS, nn.CrossEntropyLoss())
+    assert plain.execution_of_plans() == 'shared_prefix'
+    assert not caplog.messages
+    trainer = CoTrainer(CountsImages(fails), seed=3)
+    loss = trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    assert 'views share none' in caplog.text
+    trainer = CoTrainer(CountsImages(fails), execution='shared_prefix')
+    with pytest.raises(ValueError, match=r'cannot share rows in CountsImages'):
+        trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+
+
 @pytest.mark.parametrize(
     'change',
     [lambda z: {'a': z, 'b': z}, lambda z: 'text', lambda z: z[0], lambda z: z[:1]],
