@@ -23,16 +23,22 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
         what was done, in words.
     """
     own = backbone.state_dict()
-    names = {plain_name(name): name for name in own}
+    names = {_dotted(name): name for name in own}
     candidates = (under(prefix, weights) for prefix in ('', *prefixes_in(weights)))
     state = by_plain_names(
-        max(candidates, key=lambda each: len(names.keys() & {*map(plain_name, each)}))
+        max(candidates, key=lambda each: len(names.keys() & {*map(_dotted, each)}))
     )
-    wanted = {plain: own[name] for plain, name in names.items()}
     done: list[str] = []
+    theirs = {_dotted(name): name for name in state}
+    wanted = {theirs[k]: own[name] for k, name in names.items() if k in theirs}
     adapt_channels(state, wanted, done)
     state = _resized_by_timm(inner_network(backbone), state, wanted, done)
-    return {names.get(k, k): v for k, v in state.items()}, done
+    return {names.get(_dotted(k), k): v for k, v in state.items()}, done
+
+
+def _dotted(name: str) -> str:
+    """A name by which ``stem_conv`` of timm's feature extractors is ``stem.conv``."""
+    return plain_name(name).replace('_', '.')
 
 
 def by_plain_names(weights: State) -> State:

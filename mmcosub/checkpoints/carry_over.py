@@ -157,9 +157,7 @@ def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
     return (source.family, target.family) == ('ViT', 'BEiT') and 'pos_embed' in names
 
 
-def _check(
-    report: CarryOver, kind: str, own: Iterable[str], min_match: float | None
-) -> None:
+def _check(report: CarryOver, kind: str, own: State, min_match: float | None) -> None:
     """Refuse weights after which the backbone is not the checkpoint's network."""
     known = report.source != BY_NAMES
     lost = [*report.missing, *(name.split()[0] for name in report.misshapen)]
@@ -176,7 +174,9 @@ def _check(
             "model_name='vit_base_patch14_reg4_dinov2', features_only=True."
         )
     least = (0.9 if known else 0.5) if min_match is None else min_match
-    random = [*missing_blocks(report.missing, report.matched), *report.misshapen]
+    first = next((name for name, value in own.items() if value.ndim > 1), '')
+    random = [first] if first in report.missing else []
+    random += [*missing_blocks(report.missing, report.matched), *report.misshapen]
     random = random if min_match is None else []
     if report.match < least or random:
         why = f'That is {report.match:.0%}'
