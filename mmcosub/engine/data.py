@@ -14,6 +14,8 @@ from mmcosub.datasets.checks import check_places
 from mmcosub.datasets.classes import check_class_count, check_class_names
 from mmcosub.losses import activations
 
+from .ignored_labels import check_metrics, check_pad_values
+
 
 def check_data(
     model: nn.Module, training: Any, validation: Any, bad: BadSamples
@@ -33,32 +35,67 @@ def check_data(
         FileNotFoundError: If files are missing.
     """
     check_rates(model)
-    for loader, policy in ((training, bad), (validation, None)):
-        if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
-            continue
-        config = loader['dataset']
-        scenes, to_classify = classes_of(model), _classes_of_classifier(model)
-        if scenes:
-            check_heads(model)
-            if is_main_process():
-                mmcosub.datasets.check_segmentation_data(config, *scenes)
-            loader['dataset'] = DATASETS.build(config)
-            # In place, before the loader's workers get their copies.
-            mmcosub.datasets.guard(loader['dataset'], *scenes, policy)
-        elif to_classify:
-            check_places(config)
-            dataset = DATASETS.build(config)
-            check_class_count(dataset, to_classify, 'model.head.num_classes')
-            check_one_output(
-                'model.head',
-                to_classify,
-                getattr(getattr(model, 'head', model), 'loss_module', ()),
-            )
-            mmcosub.datasets.guard(dataset, bad=policy)
-            loader['dataset'] = dataset
+    check_split(model, training, bad, trains=True)
+    check_split(model, validation)
     both = [each['dataset'] for each in (training, validation) if _is_config(each)]
     if len(both) == 2:
         check_class_names(*both)
+
+
+def check_split(
+    model: nn.Module, loader: Any, bad: BadSamples | None = None, trains: bool = False
+) -> None:
+    """Check the data of a loader, and have its dataset name what is bad.
+
+    Args:
+        model (nn.Module): Segmentor or classifier; the data of another are taken as
+            they are.
+        loader (dict | DataLoader, optional): The loader. In the config of one the
+            dataset is put in place of its config.
+        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
+            error.
+        trains (bool): To train on the data rather than to evaluate. Defaults to False.
+
+    Raises:
+        ValueError: If data and model do not fit.
+        FileNotFoundError: If files are missing.
+    """
+    if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
+        return
+    config = loader['dataset']
+    scenes, to_classify = classes_of(model), _classes_of_classifier(model)
+    if scenes:
+        check_heads(model)
+        check_pad_values(getattr(model, 'data_preprocessor', None), config, *scenes)
+        if is_main_process():
+            mmcosub.datasets.check_segmentation_data(
+                config, *scenes, bad=bad, trains=trains
+            )
+        loader['dataset'] = DATASETS.build(config)
+        # In place, before the loader's workers get their copies.
+        mmcosub.datasets.guard(loader['dataset'], *scenes, bad)
+    elif to_classify:
+        check_places(config)
+        dataset = DATASETS.build(config)
+        check_class_count(dataset, to_classify, 'model.head.num_classes')
+        check_one_output(
+            'model.head',
+            to_classify,
+            getattr(getattr(model, 'head', model), 'loss_module', ()),
+        )
+        mmcosub.datasets.guard(dataset, bad=bad)
+        loader['dataset'] = dataset
+
+
+def check_evaluator(model: nn.Module, evaluator: Any) -> None:
+    """Report metrics of a segmentor that ignore another label than its heads.
+
+    Args:
+        model (nn.Module): The model.
+        evaluator (Evaluator | dict | list, optional): The evaluator or its config.
+    """
+    if scenes := classes_of(model):
+        check_metrics(evaluator, scenes[1])
 
 
 def check_rates(model: nn.Module) -> None:
@@ -104,13 +141,19 @@ def check_heads(model: nn.Module) -> None:
         ValueError: If an auxiliary head has other classes than the main one, or a loss
             has weights for another number of them.
     """
-    wanted, _ = classes_of(model) or (None, None)
+    wanted, ignored = classes_of(model) or (None, None)
     for name, head in _heads(model):
         classes = getattr(head, 'num_classes', wanted)
         if classes != wanted:
             raise ValueError(
                 f'model.{name}.num_classes is {classes}, but that of the last decode '
                 f'head {wanted}. They see the same labels: set both to the same.'
+            )
+        if getattr(head, 'ignore_index', ignored) != ignored:
+            raise ValueError(
+                f'model.{name}.ignore_index is {head.ignore_index}, but that of the '
+                f'last decode head {ignored}. They see the same labels: set both to '
+                'the same.'
             )
         losses = getattr(head, 'loss_decode', ())
         outputs = getattr(head, 'out_channels', classes)

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmpretrain.models.classifiers import TimmClassifier
@@ -18,13 +19,14 @@ from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import RUNNERS
 
 from .co_train import accelerated_model, co_trained_model
-from .data import check_data
+from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
-from .settings import check_carry_over, check_custom_keys
+from .settings import check_carry_over, check_optimizer
 from .trial import try_validation
 from .type_name import type_name
+from .unlabelled import method_options
 
 
 @RUNNERS.register_module()
@@ -56,8 +58,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         scheme = self.cfg.get('scheme')
         if self.cfg.get('fast') and isinstance(model, dict):
             model = accelerated_model(model)
+        unlabelled = method_options(self.cfg) if self.trains else None
         if scheme and isinstance(model, dict) and self.trains and self._train_loop:
             model = co_trained_model(model, scheme)
+            if unlabelled is not None:
+                model['unlabelled'] = unlabelled
         built = super().build_model(model)
         if self.cfg.get('fast'):
             accelerate_attention(built)
@@ -111,9 +116,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         bad = BadSamples(
             self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
         )
-        check_data(
-            unwrapped(self.model), self._train_dataloader, self._val_dataloader, bad
-        )
+        if is_main_process():
+            bad.clear()
+        model = unwrapped(self.model)
+        check_data(model, self._train_dataloader, self._val_dataloader, bad)
+        check_evaluator(model, self._val_evaluator)
         try:
             return super().train()
         finally:
@@ -130,7 +137,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         """
         if isinstance(optim_wrapper, dict):
             stock = '.mim' in Path(self.cfg.filename or '').parts
-            check_custom_keys(unwrapped(self.model), optim_wrapper, stock)
+            check_optimizer(unwrapped(self.model), optim_wrapper, stock)
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
