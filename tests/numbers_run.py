@@ -14,6 +14,8 @@ from torch import nn
 
 from mmcosub.engine import CoTrainingRunner
 
+_SGD = dict(optimizer=dict(type='SGD', lr=0.1))
+
 
 class Numbers(torch.utils.data.Dataset):
     def __init__(self, count: int) -> None:
@@ -49,19 +51,23 @@ class Noting(BaseModel):
 
 
 class Counting(BaseMetric):
-    """Number of samples."""
+    """Number of samples of a validation."""
+
+    validations = 0
+    """How many validations have ended, of all runs."""
 
     def process(self, data_batch: Any, data_samples: list) -> None:
         self.results += data_samples
 
     def compute_metrics(self, results: list) -> dict[str, float]:
+        Counting.validations += 1
         return dict(samples=len(results))
 
 
-def validation(count: int, batch: int) -> dict[str, Any]:
+def validation(count: int, batch: int, **settings: Any) -> dict[str, Any]:
     """Settings of a validation over numbers."""
     return dict(
-        val_dataloader=loader(count, batch),
+        val_dataloader=loader(count, batch, **settings),
         val_evaluator=[Counting()],
         val_cfg=dict(),
     )
@@ -89,9 +95,9 @@ def numbers_run(
         model=Noting(stop),
         work_dir=str(work_dir),
         train_dataloader=loader(count, batch),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        optim_wrapper=cfg.pop('optim_wrapper', _SGD),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        resume=any(work_dir.glob('*.pth')),
+        resume=any(Path(work_dir).glob('*.pth')),
         cfg=Config(dict(allow_changes=True)),
     )
     return CoTrainingRunner(**settings | cfg)

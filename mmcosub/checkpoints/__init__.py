@@ -20,10 +20,10 @@ from .formats import (
     plain_name,
     register_format,
 )
+from .latest import checkpoints_in
 from .overlap import check_overlap, load_for_prediction, load_to_train
 from .reading import read_checkpoint, read_weights, require_file, safe_reading
 from .weights import select_weights, state_dict
-from .writing import checkpoints_in
 
 __all__ = [
     'CarryOver',

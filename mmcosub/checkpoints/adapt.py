@@ -7,7 +7,7 @@ import re
 
 import torch
 
-from .positions import adapt_positions, count_tokens
+from .positions import adapt_positions, count_tokens, without_padding
 from .reading import State
 from .resizing import Grid, adapt_channels, by, resize_patches, resize_table, table_size
 
@@ -69,11 +69,14 @@ def adapt(
     """
     done: list[str] = []
     state = {k: v for k, v in state.items() if not is_computed(k)}
+    state = without_padding(state, source or target)
     if _has_scales(state) and not _has_scales(wanted):
         state = fold_layer_scale(state)
         done.append('LayerScale multiplied into the projections')
     elif _has_scales(wanted) and not _has_scales(state):
-        scales = {k: torch.ones_like(v) for k, v in wanted.items() if _is_scale(k)}
+        there = {_layer(name) for name in state}
+        names = [k for k in wanted if _is_scale(k) and _layer(k) in there]
+        scales = {k: torch.ones_like(wanted[k]) for k in names}
         state = {**state, **scales}
         done.append(f'{len(scales)} LayerScale gammas set to 1, as there are none')
     _fill_plain(state, wanted, done)
@@ -108,8 +111,10 @@ def adapt(
 
 def _fill_plain(state: State, wanted: State, done: list) -> None:
     """What BEiT's layers have and a plain ViT's do not, so that it changes nothing."""
-    filled = []
+    filled, there = [], {_layer(name) for name in state}
     for name, value in wanted.items():
+        if _layer(name) not in there:
+            continue
         if name not in state and re.fullmatch(r'layers\.\d+\.gamma_[12]', name):
             state[name] = torch.ones_like(value)
             filled.append(name)
@@ -148,6 +153,10 @@ def is_computed(name: str) -> bool:
             'freqs_sin',
         )
     )
+
+
+def _layer(name: str) -> str:
+    return '.'.join(name.split('.')[:2])
 
 
 def _is_scale(name: str) -> bool:

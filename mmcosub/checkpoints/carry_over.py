@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from .adapt import adapt
 from .by_names import by_names
@@ -13,8 +13,9 @@ from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
 from .matching import BY_NAMES, CarryOver, compare, some
 from .prefixes import network_in
-from .reading import State, read_checkpoint, state_dict
+from .reading import State, read_checkpoint
 from .resizing import Grid
+from .weights import select_weights
 
 # What everything else rests on: a random one is not made good by any share of the rest.
 _ESSENTIAL = re.compile(
@@ -31,6 +32,7 @@ def load_backbone(
     trust: bool = False,
     prefix: str | None = None,
     allow_unused: Sequence[str] | str = (),
+    weights: str | None = None,
 ) -> CarryOver:
     """Load a backbone from a checkpoint of a classifier, segmentor or backbone.
 
@@ -56,6 +58,8 @@ def load_backbone(
         allow_unused (Sequence[str] | str): Names in the backbone's format, with ``*``
             for any characters, of modules or weights inside the checkpoint's network
             that the backbone may lack. Defaults to none.
+        weights (str, optional): 'ema' (averaged), 'model' (trained) or the name of a
+            set of weights in the file. Defaults to None: the average if there is one.
 
     Returns:
         CarryOver: What became of the weights.
@@ -68,18 +72,17 @@ def load_backbone(
     if min_match is not None:
         check_min_match(min_match)
     checkpoint = read_checkpoint(filename, trust=trust)
-    weights = {k: _full_precision(v) for k, v in state_dict(checkpoint).items()}
-    if prefix:
-        weights = _under(prefix, weights, filename)
+    state, _ = select_weights(checkpoint, weights, filename)
+    given = _under(prefix, state, filename) if prefix else state
     own, kind = backbone.state_dict(), type(backbone).__name__
     target = detect_format(map(plain_name, own))
     if target is None:
-        state, done = by_names(backbone, weights)
+        state, done = by_names(backbone, given)
         report = CarryOver(filename, BY_NAMES, kind, done=done)
     else:
         if grid is None:
-            grid = grid_of_checkpoint(checkpoint, weights)
-        state, report = _translated(backbone, target, weights, filename, grid)
+            grid = grid_of_checkpoint(checkpoint, given)
+        state, report = _translated(backbone, target, given, filename, grid)
     allow = [allow_unused] if isinstance(allow_unused, str) else allow_unused
     info = getattr(inner_network(backbone), 'feature_info', ())
     cut = {each['module'] for each in info if isinstance(each, dict)}
@@ -100,11 +103,6 @@ def check_min_match(share: Any) -> None:
     """
     if not isinstance(share, int | float) or not 0 <= share <= 1:
         raise ValueError(f'carry_over.min_match must be in [0, 1], not {share!r}.')
-
-
-def _full_precision(value: Tensor) -> Tensor:
-    """Float32 for what is half as long or shorter, as it is resized and multiplied."""
-    return value.float() if value.is_floating_point() and value.element_size() < 4 else value
 
 
 def _under(prefix: str, weights: State, filename: str) -> State:
@@ -200,15 +198,17 @@ def _check(
             "model_name='vit_base_patch14_reg4_dinov2', features_only=True."
         )
     least = (0.9 if known else 0.5) if min_match is None else min_match
-    blocks = missing_blocks(report.missing, report.matched) if min_match is None else []
-    if report.match < least or blocks:
-        few = f'That is {report.match:.0%}, less than {least:.0%}'
-        why = few if report.match < least else f'{some(blocks)} would stay random'
+    random = [*missing_blocks(report.missing, report.matched), *report.misshapen]
+    random = random if min_match is None else []
+    if report.match < least or random:
+        why = f'That is {report.match:.0%}'
+        why += f', less than {least:.0%}' if report.match < least else ''
+        why += f', and {some(random)} would stay random' if random else ''
         if not known:
-            why += f'. The formats of {kind} are not known, so names have to be the same'
+            why += f' (the formats of {kind} are not known, so names decide)'
         raise ValueError(
-            f'{report}\n{why}: is it another size or variant of the architecture? If it '
-            'is meant, lower carry_over.min_match (--cfg-options '
+            f'{report}\n{why}: is it another size or variant of the architecture? '
+            'If it is meant, lower carry_over.min_match (--cfg-options '
             f'carry_over.min_match={0.5 if known else 0.2}).'
         )
     if report.unused:

@@ -30,6 +30,20 @@ def position_per_token(state: State) -> State:
     return {**state, 'pos_embed': torch.cat([zero, positions], dim=1)}
 
 
+def without_padding(state: State, grid: Grid | None) -> State:
+    """Take back :func:`position_per_token` where a grid shows that it was mistaken.
+
+    The positions of 3x5 patches and a token are 16, as those of 4x4 patches are.
+    """
+    positions, count = state.get('pos_embed'), count_tokens(state)
+    if positions is None or positions.ndim != 3 or not grid or not count:
+        return state
+    padded = positions.shape[1] == grid[0] * grid[1] + 2 * count
+    if not padded or torch.any(positions[:, :count]):
+        return state
+    return {**state, 'pos_embed': positions[:, count:]}
+
+
 def fold_class_position(state: State) -> State:
     """The inverse of :func:`position_per_token`: add positions of tokens to them."""
     positions, count = state.get('pos_embed'), count_tokens(state)
@@ -69,7 +83,6 @@ def adapt_positions(
     target = target or _square(length - count_tokens(wanted)) or _square(length)
     if target is None and positions.shape == goal.shape:
         return state
-    positions = _without_padding(positions, tokens, source or target)
     source, extra = _source_grid(positions, tokens, source, target, done)
     if target is None:
         raise ValueError(
@@ -94,17 +107,6 @@ def adapt_positions(
     return state
 
 
-def _without_padding(positions: Tensor, tokens: int, grid: Grid | None) -> Tensor:
-    """Take out what :func:`position_per_token` put before 3x5 patches and a token.
-
-    Their 16 positions could be those of 4x4 patches.
-    """
-    padded = tokens and not torch.any(positions[:, :tokens])
-    if padded and grid and positions.shape[1] == grid[0] * grid[1] + 2 * tokens:
-        return positions[:, tokens:]
-    return positions
-
-
 def _source_grid(
     positions: Tensor, tokens: int, grid: Grid | None, target: Grid | None, done: list
 ) -> tuple[Grid, int]:
@@ -121,14 +123,14 @@ def _source_grid(
     patches = [(length - number, number) for number in (tokens, 0)]
     same = [(target, n) for p, n in patches if target and p == target[0] * target[1]]
     square = [(_square(p), n) for p, n in patches if _square(p)]
-    if same and square and _steps(positions, square[0]) < 0.75 * _steps(
-        positions, same[0]
-    ):
-        same = []  # they are as smooth as those of a square are
+    if same and square:
+        steps = [_steps(positions, each) for each in (square[0], same[0])]
+        if steps[0] < 0.75 * steps[1]:
+            same = []  # they change as little from row to row as those of a square
     if same and same[0] not in square:
         done.append(
-            f'positions copied, as there are as many as the {by(same[0][0])} patches of '
-            'the backbone (carry_over.grid gives another grid)'
+            f'positions copied, as there are as many as {by(same[0][0])} patches have '
+            'in the backbone (carry_over.grid gives another grid)'
         )
     for known, number in same + square:
         return known, number

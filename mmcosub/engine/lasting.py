@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import (
@@ -6,19 +7,29 @@ from mmengine.dist import (
     master_only,
 )
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.hooks import EMAHook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from mmcosub.checkpoints import read_checkpoint
+from mmcosub.checkpoints.latest import damage, newest_whole, pointed_checkpoint
 from mmcosub.checkpoints.safe_objects import foreign_objects
-from mmcosub.checkpoints.writing import damage, newest_whole, whole_or_absent
+from mmcosub.checkpoints.writing import (
+    PARTIAL,
+    note_written,
+    whole_or_absent,
+    write_pointer,
+)
 from mmcosub.hooks import StopHook
 
 from .counted_run import CountedRun
 from .identity import KEY, differences, identity_in, identity_of
+from .resume_checks import check_schedules, check_state, is_built
 from .seed_hook import IterationSeedHook
 from .stopping import Stopped, StopRequest
 from .type_name import type_name
+from .work_dir import end_with_torchrun, is_in_use, locked, require_local
 
 
 class LastingRunner(CountedRun, Runner):
@@ -37,24 +48,32 @@ class LastingRunner(CountedRun, Runner):
         self._resumed: dict | None = None
         self._load_from: str | None
         self._randomness_cfg: dict[str, Any]
+        require_local(kwargs.get('work_dir') or args[1])
+        end_with_torchrun()
         super().__init__(*args, **kwargs)
 
     def train(self) -> nn.Module:
         """Train, from where the run was left if it is resumed.
 
         Raises:
-            ValueError: If what is to be resumed is damaged or of another run.
+            ValueError: If what is to be resumed is damaged or of another run, or the
+                work directory is in use.
             Stopped: If a signal has asked the run to end, when all is saved.
         """
-        if self._resume:
-            self._open_resumed()
-        with StopRequest() as request:
+        with locked(self.work_dir, self.logger.warning), StopRequest() as request:
+            if self._resume:
+                self._open_resumed()
             hook = StopHook(request, Stopped)
             self.register_hook(hook)
             try:
                 return super().train()
             finally:
                 self._hooks.remove(hook)
+
+    def dump_config(self) -> None:
+        """Write the config to the work directory, unless that is in use."""
+        if not is_in_use(self.work_dir):
+            super().dump_config()
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """Register the default hooks, with ours for MMEngine's ``CheckpointHook``.
@@ -73,7 +92,8 @@ class LastingRunner(CountedRun, Runner):
 
     def _open_resumed(self) -> None:
         """Open what is to be resumed, before anything is built that goes by it."""
-        if self._load_from is None:
+        latest = self._load_from is None
+        if latest:
             found: list[str | None] = [None]
             if is_main_process():
                 newest = newest_whole(self.work_dir, self.logger.warning)
@@ -86,16 +106,11 @@ class LastingRunner(CountedRun, Runner):
             return
         self.logger.info(f'Resuming {self._load_from}')
         checkpoint = read_checkpoint(self._load_from, 'cpu', self.trusts)
-        lacking = [
-            k for k in ('meta', 'message_hub', 'optimizer') if k not in checkpoint
-        ]
-        if lacking or not {'epoch', 'iter'} <= checkpoint['meta'].keys():
-            raise ValueError(
-                f'{self._load_from} has weights only, so there is no run to resume '
-                f'(no {", ".join(lacking) or "iteration"}). To start from its weights: '
-                f'--cfg-options load_from={self._load_from}, without --resume.'
-            )
+        check_state(checkpoint, self._load_from)
         self._compare(checkpoint)
+        pointed = pointed_checkpoint(self.work_dir)
+        if latest and is_main_process() and pointed != Path(self._load_from):
+            write_pointer(self.work_dir, self._load_from)  # a kill came before it
         seed = checkpoint['meta'].get('seed')
         if seed is not None and self._randomness_cfg.get('seed') is None:
             self._randomness_cfg = {**self._randomness_cfg, 'seed': seed}
@@ -109,6 +124,8 @@ class LastingRunner(CountedRun, Runner):
         if seed is not None:  # otherwise it will be the checkpoint's
             saved['seed'] = checkpoint['meta'].get('seed')
             now['seed'] = seed
+        saved['EMAHook'] = 'ema_state_dict' in checkpoint
+        now['EMAHook'] = any(isinstance(hook, EMAHook) for hook in self.hooks)
         different = differences(saved, now)
         if not different:
             return
@@ -118,6 +135,8 @@ class LastingRunner(CountedRun, Runner):
                 f'{said} Give what it was begun with, or, to go on with these changes, '
                 '--allow-changes.'
             )
+        if any(each.startswith('optimizer') for each in different):
+            said += ' The optimizer keeps the settings in the checkpoint.'
         self.logger.warning(f'{said} Going on with these changes.')
         if seed is not None:
             checkpoint['meta']['seed'] = seed
@@ -127,26 +146,21 @@ class LastingRunner(CountedRun, Runner):
             hub['runtime_info'].pop('co_training_plans', None)
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume; say so where the schedules are of another length than the config's.
-
-        MMEngine takes the checkpoint's, ends included. So a run that has ended, and is
-        resumed to train for longer, would go on with the last learning rate, often 0.
+        """Resume, after checking the state of the schedules.
 
         Args:
             filename (str): The checkpoint.
             *args: Further arguments of MMEngine's ``Runner.resume``.
             **kwargs: Further ones.
+
+        Raises:
+            ValueError: If it has no state of the schedules, or that of others.
         """
-        given = _ends(self.param_schedulers)
+        if self._resumed:
+            saved = self._resumed.get('param_schedulers')
+            if said := check_schedules(saved, self.param_schedulers, filename):
+                self.logger.warning(said)
         super().resume(filename, *args, **kwargs)
-        taken = _ends(self.param_schedulers)
-        if given and given != taken:
-            self.logger.warning(
-                f"The schedules of {filename} end at {taken}, this config's at "
-                f"{given}. The checkpoint's go on, and what they set stays as it is "
-                'behind their end. For a training of another length start from its '
-                f'weights: --cfg-options load_from={filename}, without --resume.'
-            )
 
     def _identity(self) -> dict[str, Any]:
         loader: Any = self._train_dataloader
@@ -156,7 +170,7 @@ class LastingRunner(CountedRun, Runner):
             self.cfg,
             batch or getattr(loader, 'batch_size', 0) or 0,
             self.world_size,
-            wrapper.get('accumulative_counts', 1),
+            wrapper,
         )
 
     # ---- saving ------------------------------------------------------------------
@@ -179,10 +193,10 @@ class LastingRunner(CountedRun, Runner):
             out_dir (str): Folder.
             filename (str): Name in it.
             file_client_args (dict, optional): As in MMEngine.
-            save_optimizer (bool): Whether to save the state of the optimizer. Defaults
-                to True.
-            save_param_scheduler (bool): Whether to save that of the schedulers.
-                Defaults to True.
+            save_optimizer (bool): Whether to save the state of the optimizer, if it is
+                built. Defaults to True.
+            save_param_scheduler (bool): Whether to save that of the schedulers, if they
+                are built. Defaults to True.
             meta (dict, optional): Further meta information. Defaults to None.
             by_epoch (bool): Whether an epoch or an iteration has just ended. Defaults
                 to True.
@@ -193,8 +207,8 @@ class LastingRunner(CountedRun, Runner):
         """
         rest: tuple[Any, ...] = (
             file_client_args,
-            save_optimizer,
-            save_param_scheduler,
+            save_optimizer and isinstance(self.optim_wrapper, OptimWrapper),
+            save_param_scheduler and is_built(self.param_schedulers),
             {**(meta or {}), KEY: self._identity()},
             by_epoch,
             backend_args,
@@ -204,8 +218,9 @@ class LastingRunner(CountedRun, Runner):
             super().save_checkpoint(out_dir, filename, *rest)
             return
         path = backend.join_path(out_dir, filename)
+        note_written(out_dir, filename)
         with whole_or_absent(path) as partial:
-            super().save_checkpoint(out_dir, partial.name, *rest)
+            super().save_checkpoint(out_dir, filename + PARTIAL, *rest)
             if wrong := damage(partial):
                 raise OSError(5, f'It does not read back as written ({wrong})', path)
             if objects := foreign_objects(str(partial)):
@@ -213,11 +228,3 @@ class LastingRunner(CountedRun, Runner):
                     f'{path} has Python objects besides weights ({objects[0]}, from a '
                     'hook or the data), so resuming it will need --trust-checkpoint.'
                 )
-
-
-def _ends(schedulers: Any) -> list[int]:
-    """Iteration or epoch at which each schedule of a run ends."""
-    groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-    return [
-        each.end for group in groups for each in group or [] if hasattr(each, 'end')
-    ]

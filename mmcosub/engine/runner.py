@@ -1,8 +1,10 @@
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
 from mmcosub.checkpoints import (
@@ -17,12 +19,14 @@ from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import RUNNERS
 
 from .co_train import accelerated_model, co_trained_model
-from .data import check_data
+from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
-from .settings import check_carry_over, check_custom_keys
+from .settings import check_carry_over, check_optimizer
+from .trial import try_validation
 from .type_name import type_name
+from .unlabelled import method_options
 
 
 @RUNNERS.register_module()
@@ -54,8 +58,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         scheme = self.cfg.get('scheme')
         if self.cfg.get('fast') and isinstance(model, dict):
             model = accelerated_model(model)
+        unlabelled = method_options(self.cfg) if self.trains else None
         if scheme and isinstance(model, dict) and self.trains and self._train_loop:
             model = co_trained_model(model, scheme)
+            if unlabelled is not None:
+                model['unlabelled'] = unlabelled
         built = super().build_model(model)
         if self.cfg.get('fast'):
             accelerate_attention(built)
@@ -79,11 +86,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         self.register_ours(ours)
 
     def _maybe_compile(self, target: str) -> None:
-        """With a scheme, compile what goes with any plan rather than the whole step.
+        """Try validation, then compile; with a scheme what goes with any plan.
+
+        MMEngine calls this when everything is built and the weights are loaded.
 
         Args:
             target (str): What MMEngine compiles without a scheme.
+
+        Raises:
+            ValueError: If validation fails on one batch, unless ``skip_checks``.
         """
+        tried = target == 'train_step' and self._val_loop is not None
+        if tried and not self.cfg.get('skip_checks'):
+            try_validation(self)
         options, model = self.cfg.get('compile'), unwrapped(self.model)
         if not isinstance(model, CoTraining):
             super()._maybe_compile(target)
@@ -101,9 +116,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         bad = BadSamples(
             self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
         )
-        check_data(
-            unwrapped(self.model), self._train_dataloader, self._val_dataloader, bad
-        )
+        if is_main_process():
+            bad.clear()
+        model = unwrapped(self.model)
+        check_data(model, self._train_dataloader, self._val_dataloader, bad)
+        check_evaluator(model, self._val_evaluator)
         try:
             return super().train()
         finally:
@@ -120,7 +137,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         """
         if isinstance(optim_wrapper, dict):
             stock = '.mim' in Path(self.cfg.filename or '').parts
-            check_custom_keys(unwrapped(self.model), optim_wrapper, stock)
+            check_optimizer(unwrapped(self.model), optim_wrapper, stock)
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:

@@ -108,7 +108,9 @@ def value_of_ones(
     value: Tensor | float = 1.0
     if reduction == 'sum':
         value = (labels() != ignored).sum() * (classes if binary else 1)
-    elif focal or (entropy and not (loss.avg_non_ignore and reduction == 'mean')):
+    elif focal or (
+        entropy and not (getattr(loss, 'avg_non_ignore', True) and reduction == 'mean')
+    ):
         value = fraction
     if weights is None:
         return value

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from mmcosub.losses import activations
-from mmcosub.schemes import Pass, Scheme
+from mmcosub.schemes import Iteration, Pass, Scheme
 
 from .co_training import CoTraining
-from .iteration import Iteration
 from .views import loss_value, weighted_losses
 
 

@@ -10,10 +10,9 @@ from mmseg.utils import SampleList, add_prefix
 from torch import Tensor
 
 from mmcosub.registry import MODELS
-from mmcosub.schemes import Pass, Scheme
+from mmcosub.schemes import Iteration, Pass, Scheme
 
 from .co_training import CoTraining
-from .iteration import Iteration
 from .segmentor_heads import Head, labelled_share, list_heads
 from .views import loss_value, split_views, weighted_losses
 
@@ -186,9 +185,12 @@ class CoTrainingEncoderDecoder(CoTrainingSegmentor, EncoderDecoder):
             with the decode head's loss.
     """
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.init_segmentor(scheme)
+        self.init_unlabelled(unlabelled)
 
 
 @MODELS.register_module()
@@ -199,6 +201,9 @@ class CoTrainingCascadeEncoderDecoder(CoTrainingSegmentor, CascadeEncoderDecoder
     errors are those of :class:`CoTrainingEncoderDecoder`.
     """
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.init_segmentor(scheme)
+        self.init_unlabelled(unlabelled)

@@ -6,10 +6,9 @@ from mmpretrain.models.classifiers import TimmClassifier
 from torch import Tensor, nn
 
 from mmcosub.registry import MODELS
-from mmcosub.schemes import Pass
+from mmcosub.schemes import Iteration, Pass
 
 from .classifiers import CoTrainingClassifier
-from .iteration import Iteration
 
 
 @MODELS.register_module()

@@ -18,7 +18,7 @@ from mmcosub.submodels.masking import (
 )
 
 from .base import SCHEMES, Context, Scheme, refuse_frozen
-from .mask_token import MaskToken
+from .extras import MaskToken
 from .teaching import Teaching
 
 MAIN, SUB = 0, 1

@@ -584,7 +584,7 @@ def test_rate_zero_is_refused_at_construction():
 def test_unknown_backbone_is_refused_at_construction():
     cfg = segmentor_config()
     cfg['backbone'] = dict(type='UNet', base_channels=4)
-    with pytest.raises(ValueError, match=r'UNet has no residual block.*Known blocks'):
+    with pytest.raises(ValueError, match=r'UNet has no residual block.*register_block'):
         build(cfg, COSUB)
 
 
