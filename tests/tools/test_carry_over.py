@@ -8,10 +8,10 @@ from types import ModuleType
 
 import pytest
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from conftest import load_tool
 from mmengine.config import Config
 from stock import write_config
+from timm.models.vision_transformer import VisionTransformer
 
 ROOT = Path(__file__).parents[2]
 COSUB = ['--co-train', 'cosub', '--cfg-options', 'scheme.drop_path_rate=0.3']
