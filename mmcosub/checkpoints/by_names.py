@@ -24,18 +24,33 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
     """
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
-    if len(names) < len(own):
-        names = {name: name for name in own}
-    candidates = [
-        {k if k in names else plain_name(k): v for k, v in under(each, weights).items()}
-        for each in ('', *prefixes_in(weights))
-    ]
-    state = max(candidates, key=lambda each: len(names.keys() & each.keys()))
+    candidates = (under(prefix, weights) for prefix in ('', *prefixes_in(weights)))
+    state = by_plain_names(
+        max(candidates, key=lambda each: len(names.keys() & {*map(plain_name, each)}))
+    )
     wanted = {plain: own[name] for plain, name in names.items()}
     done: list[str] = []
     adapt_channels(state, wanted, done)
     state = _resized_by_timm(inner_network(backbone), state, wanted, done)
     return {names.get(k, k): v for k, v in state.items()}, done
+
+
+def by_plain_names(weights: State) -> State:
+    """Return weights by their names without what wrappers put around them.
+
+    Raises:
+        ValueError: If two have the same plain name and other values.
+    """
+    plain: dict[str, str] = {}
+    for name, value in weights.items():
+        first = plain.setdefault(plain_name(name), name)
+        if first != name and not value.equal(weights[first]):
+            raise ValueError(
+                f'The checkpoint has {first} and {name}, with other values, for one '
+                'weight of the network. Say which of them: --cfg-options '
+                'model.backbone.init_cfg.prefix=PREFIX.'
+            )
+    return {name: weights[first] for name, first in plain.items()}
 
 
 def _resized_by_timm(

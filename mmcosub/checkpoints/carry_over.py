@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from .adapt import adapt
-from .by_names import by_names
+from .by_names import by_names, by_plain_names
 from .formats import Format, detect_format, known_families, plain_name
 from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
@@ -129,7 +129,7 @@ def _translated(
     """Weights of the same architecture in the backbone's names and sizes."""
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
-    given = backbone_weights(weights)
+    given = by_plain_names(network_in(weights))
     source, kind = detect_format(given), type(backbone).__name__
     if source is None or not _translates(source, target, names):
         what = 'of no known format' if source is None else f'a {source.name} checkpoint'
@@ -148,28 +148,6 @@ def _translated(
     state = target.from_our_state(state)
     report = CarryOver(filename, source.name, target.name, done=done)
     return {names.get(k, k): v for k, v in state.items()}, report
-
-
-def backbone_weights(weights: State) -> State:
-    """The weights of the backbone in those of a whole model, by their plain names.
-
-    Raises:
-        ValueError: If two of them have the same plain name and other values.
-    """
-    return _by_plain_names(network_in(weights))
-
-
-def _by_plain_names(weights: State) -> State:
-    plain: dict[str, str] = {}
-    for name, value in weights.items():
-        first = plain.setdefault(plain_name(name), name)
-        if first != name and not value.equal(weights[first]):
-            raise ValueError(
-                f'The checkpoint has {first} and {name}, with other values, for one '
-                'weight of the network. Say which of them: --cfg-options '
-                'model.backbone.init_cfg.prefix=PREFIX.'
-            )
-    return {name: weights[first] for name, first in plain.items()}
 
 
 def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:

@@ -11,6 +11,7 @@ from .reading import State
 
 _TIMM = [
     ('patch_embed.proj', 'patch_embed.projection'),
+    ('norm_pre', 'pre_norm'),
     ('blocks.{}.norm1', 'layers.{}.ln1'),
     ('blocks.{}.norm2', 'layers.{}.ln2'),
     ('blocks.{}.mlp.fc1', 'layers.{}.ffn.layers.0.0'),
