@@ -17,8 +17,11 @@ _TIMM = [
     ('blocks.{}.mlp.fc1', 'layers.{}.ffn.layers.0.0'),
     ('blocks.{}.mlp.fc2', 'layers.{}.ffn.layers.1'),
     ('blocks.{}.attn', 'layers.{}.attn'),
+    ('norm_pre', 'pre_norm'),
+    ('fc_norm', 'ln2'),
     ('norm', 'ln1'),
     ('head', 'head.layers.head'),
+    ('head_dist', 'head.layers.head_dist'),
 ]
 
 for _name, _mark in (
@@ -37,6 +40,7 @@ register_format(
             ('layers.{}.attn.attn.in_proj_weight', 'layers.{}.attn.qkv.weight'),
             ('layers.{}.attn.attn.in_proj_bias', 'layers.{}.attn.qkv.bias'),
             ('layers.{}.attn.attn.out_proj', 'layers.{}.attn.proj'),
+            ('ln_pre', 'pre_norm'),
         ],
     )
 )
