@@ -93,6 +93,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
         **kwargs: Further ones.
     """
 
+    dataloader: Any
+
     def __init__(
         self, runner: Any, dataloader: DataLoader | dict, *args: Any, **kwargs: Any
     ) -> None:
@@ -100,7 +102,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
         loader = self.dataloader
         # OpenMMLab's own mmengine begins to load in here, before a resumed run can say
         # what it need not load.
-        super().__init__(runner, Unbegun(loader), *args, **kwargs)  # type: ignore
+        unbegun: Any = Unbegun(loader)
+        super().__init__(runner, unbegun, *args, **kwargs)
         self.dataloader = loader
         self.dataloader_iterator: Any = Batches(loader)
 
