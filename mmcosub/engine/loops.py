@@ -1,5 +1,6 @@
 """Training loops that go on exactly where they were, without loading what is passed."""
 
+from numbers import Real
 from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -172,7 +173,7 @@ def resumable(loop: dict) -> dict:
         return loop
     for key in ('max_epochs', 'max_iters', 'val_interval'):
         value = loop.get(key, 1)
-        if not isinstance(value, int | float) or value < 1 or value % 1:
+        if not isinstance(value, Real) or value < 1 or value % 1:
             raise ValueError(
                 f'train_cfg.{key} must be a whole number of 1 or more, not {value!r}.'
                 + _NO_VALIDATION * (key == 'val_interval')
