@@ -106,8 +106,8 @@ def test_info_where_the_stack_is_wrong(tmp_path: Path) -> None:
     assert 'mmengine ' in done.stdout
     assert 'Wrong: mmcosub needs mmpretrain, not installed here. ' in done.stdout
     other = run('train', code=code, cwd=tmp_path)
-    assert other.returncode == 1
-    assert 'ImportError: mmcosub needs mmpretrain' in other.stderr
+    assert other.returncode == 2  # one message, no traceback
+    assert other.stderr.startswith('mmcosub needs mmpretrain')
 
 
 def test_as_a_module(tmp_path: Path) -> None:

@@ -41,8 +41,21 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--backbone',
         metavar='CHECKPOINT',
-        help="carry the backbone over from this checkpoint: a pretraining run's, or "
-        "one of timm, mmpretrain, mmseg or the architecture's authors",
+        help="load the backbone from this checkpoint: a pretraining run's, or one of "
+        "timm, mmpretrain, mmseg or the architecture's authors",
+    )
+    parser.add_argument(
+        '--backbone-weights',
+        metavar='ema|model|NAME',
+        help='with --backbone: which of several sets of weights in the checkpoint, '
+        'averaged, trained, or by its name (default: averaged if there are)',
+    )
+    parser.add_argument(
+        '--backbone-allow-unused',
+        nargs='+',
+        metavar='NAME',
+        help='with --backbone: modules inside the network of the checkpoint that the '
+        "model may lack, such as 'layer3.*'",
     )
     parser.add_argument(
         '--resume',
@@ -64,6 +77,11 @@ def make_parser() -> argparse.ArgumentParser:
         help='automatic mixed precision: float16 with loss scaling on a GPU, bfloat16 '
         'without one',
     )
+    parser.add_argument(
+        '--skip-checks',
+        action='store_true',
+        help='do not try validation on one batch before training',
+    )
     add_common_arguments(parser)
     return parser
 
@@ -83,14 +101,36 @@ def use_amp(cfg: Config) -> None:
     wrapper.setdefault('loss_scale', 'dynamic')
 
 
-def use_backbone(cfg: Config, checkpoint: str) -> None:
-    """Set the checkpoint that the backbone starts from."""
-    if 'backbone' not in cfg.model:
+def use_backbone(cfg: Config, args: argparse.Namespace) -> None:
+    """Set the checkpoint that the backbone starts from, and how."""
+    options = dict(
+        weights=args.backbone_weights, allow_unused=args.backbone_allow_unused
+    )
+    options = {key: value for key, value in options.items() if value}
+    if not args.backbone:
+        if options:
+            raise ValueError(
+                f'--backbone-{next(iter(options)).replace("_", "-")} goes with '
+                '--backbone CHECKPOINT, which is not given.'
+            )
+        return
+    whole = type_name(cfg.model) == 'TimmClassifier'  # the head is in its network
+    if 'backbone' not in cfg.model and not whole:
         raise ValueError(f'--backbone: a {cfg.model.type} has no backbone.')
-    require_file(checkpoint)
-    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
-    if cfg.model.get('pretrained'):
-        cfg.model.pretrained = None
+    require_file(args.backbone)
+    owner = cfg.model if whole else cfg.model.backbone
+    init = dict(type='Pretrained', checkpoint=args.backbone)
+    # A prefix of the config is that of another file; one of the command line is meant.
+    said = Config()
+    said.merge_from_dict(args.cfg_options or {})
+    said = said.get('model', {}) if whole else said.get('model', {}).get('backbone', {})
+    if prefix := (said.get('init_cfg') or {}).get('prefix'):
+        init['prefix'] = prefix
+    owner.init_cfg = init
+    for each in (cfg.model, owner):
+        each.pop('pretrained', None)  # another checkpoint, perhaps a download
+    if options:
+        cfg.carry_over = {**(cfg.get('carry_over') or {}), **options}
 
 
 def use_resume(cfg: Config, resume: str) -> None:
@@ -112,12 +152,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         if args.amp:
             use_amp(cfg)
-        if args.backbone:
-            use_backbone(cfg, args.backbone)
+        use_backbone(cfg, args)
         if args.resume:
             use_resume(cfg, args.resume)
         if args.allow_changes:
             cfg.allow_changes = True
+        if args.skip_checks:
+            cfg.skip_checks = True
         kind = cfg.get('runner_type', 'Runner')
         if cfg.get('strategy') and kind in ('Runner', RUNNER):
             kind = FLEXIBLE  # the only one that has strategies

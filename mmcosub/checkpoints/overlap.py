@@ -2,15 +2,15 @@
 
 import re
 
+import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from .reading import state_dict
+from .leftovers import is_head
+from .weights import State, state_dict
 
 # Parts without which a model still predicts the same.
 _NOT_FOR_PREDICTION = ('auxiliary_head.',)
-# Parts that another number of classes gives another shape.
-_HEAD = re.compile(r'(.*\.)?(\w*head\w*|conv_seg|fc|classifier)\.')
 
 
 def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
@@ -48,34 +48,33 @@ def load_to_train(
         model (nn.Module): The model.
         checkpoint (dict): The checkpoint.
         filename (str): Its name, for messages.
-        resumed (bool): Whether a run goes on, for which all shapes must be the same.
+        resumed (bool): Whether a run is resumed, which takes exactly its own weights.
             Defaults to False.
 
     Raises:
-        ValueError: If it hardly matches the model, or shapes differ other than those
-            of heads, or any where a run goes on.
+        ValueError: If it hardly matches the model, data types are not those of
+            weights, or shapes differ other than those of heads. Where a run is resumed,
+            if anything is missing or differs.
     """
     check_overlap(model, checkpoint, filename)
     carry = (
-        'If it is a backbone of another size, --backbone (or '
-        "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)) resizes it."
+        'If it is of another size, --backbone (or init_cfg=dict('
+        "type='Pretrained', checkpoint=...) of the backbone) resizes it."
     )
     weights, own = state_dict(checkpoint), model.state_dict()
-    if resumed:
-        # Here, not below: some backbones resize their tables while they load.
-        differ = [k for k in own if k in weights and weights[k].shape != own[k].shape]
-        if differ:
-            raise ValueError(
-                f'{filename} is of a run of another model: {_some(differ)} differ in '
-                'shape (another number of classes?). Resume with the config that the '
-                'run was begun with, or start a new one from its weights: '
-                f'--cfg-options load_from={filename}, without --resume.'
-            )
+    # Here, not below: some backbones resize their tables while they load.
+    differ = [k for k in own if k in weights and weights[k].shape != own[k].shape]
+    if resumed and differ:
+        raise ValueError(
+            f'{filename} is of a run of another model: {_some(differ)} differ in '
+            f'shape (another number of classes?). {_resume_or_start(filename)}'
+        )
+    check_dtypes(own, weights, filename, exactly=resumed)
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         shapes = re.findall(r'size mismatch for (\S+):', str(error))
-        others = [name for name in shapes if not _HEAD.match(name)]
+        others = [name for name in shapes if not is_head(name)]
         if others or not shapes:
             raise ValueError(
                 f'{filename} does not fit the model: '
@@ -93,9 +92,50 @@ def load_to_train(
         raise ValueError(
             f'{filename} does not fit the model: {error}. {carry}'
         ) from error
+    if resumed and (missing or unexpected):
+        raise ValueError(
+            f'{filename} is of a run of another model: '
+            + ' and '.join(
+                f'it {what} {_some(names)} ({len(names)})'
+                for what, names in (('lacks', missing), ('also has', unexpected))
+                if names
+            )
+            + f'. {_resume_or_start(filename)}'
+        )
     for what, names in (('has no', missing), ('has besides', unexpected)):
         if names:
             print_log(f'{filename} {what} {_some(names)} ({len(names)}).', 'current')
+
+
+def check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None:
+    """Check that weights are of data types that can stand for a model's.
+
+    Args:
+        own (dict[str, Tensor]): Those of the model.
+        given (dict[str, Tensor]): Those of a checkpoint.
+        filename (str): Its name, for the message.
+        exactly (bool): Whether they must be the same, rather than any floating-point
+            type with which no scale belongs (float8).
+
+    Raises:
+        ValueError: If they are not.
+    """
+
+    def fits(now: torch.dtype, wanted: torch.dtype) -> bool:
+        if exactly or not wanted.is_floating_point:
+            return now == wanted
+        return now.is_floating_point and now.itemsize > 1
+
+    wrong = [
+        f'{name} is {given[name].dtype} where the model has {tensor.dtype}'
+        for name, tensor in own.items()
+        if name in given and not fits(given[name].dtype, tensor.dtype)
+    ]
+    if wrong:
+        raise ValueError(
+            f'{filename} has weights of other data types: {_some(wrong)}. Save it anew '
+            'from the model that it was trained with.'
+        )
 
 
 def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> list[str]:
@@ -110,16 +150,16 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
         list[str]: Names in the checkpoint that have no place in the model.
 
     Raises:
-        ValueError: If weights are missing or of other shapes.
+        ValueError: If weights are missing, or of other shapes or data types.
     """
     mend = (
         'Test with the config that the checkpoint was trained with (a copy is in its '
         'work directory).'
     )
+    weights = state_dict(checkpoint)
+    check_dtypes(model.state_dict(), weights, filename, exactly=False)
     try:
-        missing, unexpected = model.load_state_dict(
-            state_dict(checkpoint), strict=False
-        )
+        missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as e:
         shapes = [line.strip() for line in str(e).splitlines() if 'mismatch' in line]
         raise ValueError(
@@ -140,6 +180,13 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
             + f'. {mend}'
         )
     return list(unexpected)
+
+
+def _resume_or_start(filename: str) -> str:
+    return (
+        'Resume with the config that the run was begun with, or start a new one from '
+        f'its weights: --cfg-options load_from={filename}, without --resume.'
+    )
 
 
 def _some(names: set[str] | list[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mmcosub
-from mmcosub.stack import ignore_known_warnings
+from mmcosub.stack import check_stack, ignore_known_warnings
 
 # Scripts whose command is not named as they are.
 _SHORT = {'browse_dataset': 'browse'}
@@ -75,6 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f'Commands: {", ".join([*known, *own])}.',
             file=sys.stderr,
         )
+        return 2
+    try:
+        check_stack()
+    except ImportError as error:
+        print(error, file=sys.stderr)
         return 2
     _run(known[name], f'mmcosub {name}', rest)
     return 0

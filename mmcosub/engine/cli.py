@@ -13,11 +13,11 @@ from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed
 from mmengine.utils import import_modules_from_strings
 
-from mmcosub.checkpoints import use_reader
-
 from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate
-from .settings import check_carry_over, check_launcher, check_options, check_scheme
+from .settings import check_carry_over, check_launcher, check_scheme
+from .unread import check_options, check_version
+from .variables import check_file
 
 
 def load_config(args: Namespace) -> Config:
@@ -34,8 +34,10 @@ def load_config(args: Namespace) -> Config:
     path = find_config(args.config)
     cfg = read_config(path)
     _drop_own_scope(cfg._cfg_dict)
+    check_version(path, cfg)
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{path} is no config to run: it has no `model=dict(...)`.')
+    check_file(path, cfg)
     # Before the options, which may be about the scheme.
     if getattr(args, 'co_train', None):
         apply_scheme(cfg, args.co_train)
@@ -51,7 +53,6 @@ def load_config(args: Namespace) -> Config:
         turn_off_scheme(cfg)
     check_carry_over(cfg.get('carry_over'))
     check_launcher(args.launcher)
-    use_reader(args.trust_checkpoint)
     if getattr(args, 'co_train', None):
         set_default_rate(cfg)
     cfg.launcher = args.launcher

@@ -3,9 +3,13 @@ from typing import Any
 
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.visualization import Visualizer
 
+from mmcosub.checkpoints import safe_reading
+
+from .batches import check_batches
 from .counted_seeds import count_batches
 from .errors import note_moment
 from .loops import resumable
@@ -21,6 +25,27 @@ class CountedRun:
     seed: int
     _hooks: list[Hook]
     _experiment_name: str
+
+    @property
+    def trusts(self) -> bool:
+        """Whether checkpoints may bring any Python object, and so run any code."""
+        cfg: Any = self.cfg  # type: ignore[attr-defined]
+        return bool(cfg.get('trust_checkpoint', False))
+
+    def train(self) -> Any:
+        """Train, with checkpoints read as this runner may read them."""
+        with safe_reading(self.trusts):
+            return super().train()  # type: ignore[misc]
+
+    def val(self) -> Any:
+        """Validate, with checkpoints read as this runner may read them."""
+        with safe_reading(self.trusts):
+            return super().val()  # type: ignore[misc]
+
+    def test(self) -> Any:
+        """Test, with checkpoints read as this runner may read them."""
+        with safe_reading(self.trusts):
+            return super().test()  # type: ignore[misc]
 
     def build_visualizer(
         self, visualizer: Visualizer | dict | None = None
@@ -48,7 +73,32 @@ class CountedRun:
         built: Any = super().build_train_loop(  # type: ignore[misc]
             resumable(loop) if isinstance(loop, dict) else loop
         )
+        check_batches(
+            built.dataloader,
+            'train_dataloader',
+            epochs=isinstance(built, EpochBasedTrainLoop),
+        )
         count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the validation loop; raise if it has nothing to validate on.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_val_loop(loop)  # type: ignore[misc]
+        check_batches(getattr(built, 'dataloader', None), 'val_dataloader')
+        return built
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the test loop; raise if it has nothing to test on.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_test_loop(loop)  # type: ignore[misc]
+        check_batches(getattr(built, 'dataloader', None), 'test_dataloader')
         return built
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

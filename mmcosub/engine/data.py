@@ -12,6 +12,7 @@ import mmcosub.datasets
 from mmcosub.datasets import BadSamples
 from mmcosub.datasets.checks import check_places
 from mmcosub.datasets.classes import check_class_count, check_class_names
+from mmcosub.losses import activations
 
 from .ignored_labels import check_metrics, check_pad_values
 
@@ -77,6 +78,8 @@ def check_split(
         check_places(config)
         dataset = DATASETS.build(config)
         check_class_count(dataset, to_classify, 'model.head.num_classes')
+        losses = getattr(getattr(model, 'head', model), 'loss_module', ())
+        check_one_output('model.head', to_classify, losses)
         mmcosub.datasets.guard(dataset, bad=bad)
         loader['dataset'] = dataset
 
@@ -150,9 +153,10 @@ def check_heads(model: nn.Module) -> None:
                 'the same.'
             )
         losses = getattr(head, 'loss_decode', ())
+        outputs = getattr(head, 'out_channels', classes)
+        check_one_output(f'model.{name}', outputs, losses)
         for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
             weights = getattr(loss, 'class_weight', None)
-            outputs = getattr(head, 'out_channels', classes)
             if isinstance(weights, list | tuple) and len(weights) not in (
                 classes,
                 outputs,
@@ -161,6 +165,31 @@ def check_heads(model: nn.Module) -> None:
                     f'model.{name}.loss_decode.class_weight has {len(weights)} '
                     f'weights, but there are {classes} classes. Give one for each.'
                 )
+
+
+def check_one_output(name: str, outputs: int | None, losses: Any) -> None:
+    """Refuse the softmax of a single output, which is 1 whatever the network does.
+
+    Args:
+        name (str): Setting of the head.
+        outputs (int, optional): Number of its outputs.
+        losses (nn.Module | Iterable[nn.Module]): Its label losses.
+
+    Raises:
+        ValueError: If there is one output under a loss by softmax.
+    """
+    if outputs != 1 or 'softmax' not in activations(losses):
+        return
+    remedy = 'num_classes=2 in the head, the data and data_preprocessor'
+    if hasattr(losses, 'loss_name') or isinstance(losses, nn.ModuleList):  # of mmseg
+        remedy = (
+            'num_classes=2 (background is a class), with out_channels=2, or with '
+            'out_channels=1 and loss_decode.use_sigmoid=True, in every head'
+        )
+    raise ValueError(
+        f'{name} has one output under a softmax loss, which is 0 whatever the network '
+        f'predicts: nothing would be learned. Set {remedy}.'
+    )
 
 
 def _heads(model: Any) -> Iterator[tuple[str, Any]]:

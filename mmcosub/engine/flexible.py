@@ -3,7 +3,6 @@ from typing import Any
 from mmengine.registry import DefaultScope
 from mmengine.runner import FlexibleRunner
 
-from mmcosub.checkpoints import use_reader
 from mmcosub.registry import RUNNERS, SCHEMES
 
 from .co_train import co_trained_model
@@ -29,7 +28,6 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
     def __init__(self, **kwargs: Any) -> None:
         cfg = kwargs.get('cfg') or {}
         self._scheme = cfg.get('scheme') if kwargs.get('train_cfg') else None
-        use_reader(bool(cfg.get('trust_checkpoint', False)))
         if self._scheme and isinstance(kwargs['model'], dict):
             if self._scheme.get('lean'):
                 raise ValueError(

@@ -10,14 +10,14 @@ KEY = 'mmcosub'
 _NO_DIFFERENCE = ('execution', 'lean', '_scope_')
 
 
-def identity_of(cfg: Any, batch: int, ranks: int, accumulation: int) -> dict[str, Any]:
+def identity_of(cfg: Any, batch: int, ranks: int, wrapper: dict) -> dict[str, Any]:
     """What must be the same for a run to go on as it was.
 
     Args:
         cfg (Config): Config of the run.
         batch (int): Images in a batch.
         ranks (int): Number of processes.
-        accumulation (int): Iterations that make a step.
+        wrapper (dict): Config of the optimizer wrapper.
     """
     scheme = cfg.get('scheme')
     return dict(
@@ -25,7 +25,11 @@ def identity_of(cfg: Any, batch: int, ranks: int, accumulation: int) -> dict[str
         scheme=_plain(scheme) if scheme else {},
         batch_size=batch,
         processes=ranks,
-        accumulative_counts=accumulation,
+        accumulative_counts=wrapper.get('accumulative_counts', 1),
+        optimizer={
+            **_plain(wrapper.get('optimizer') or {}),
+            'paramwise_cfg': _as_json(wrapper.get('paramwise_cfg') or {}),
+        },
     )
 
 
@@ -74,9 +78,15 @@ def _flat(value: dict[str, Any], prefix: str = '') -> dict[str, Any]:
     return flat
 
 
-def _plain(scheme: dict) -> dict[str, Any]:
-    """A scheme's config as JSON has it, with the name of its type alone."""
-    plain = json.loads(json.dumps(scheme, default=lambda kind: kind.__name__))
-    kept = {k: v for k, v in plain.items() if k not in _NO_DIFFERENCE}
-    kept['type'] = str(kept.get('type')).rpartition('.')[2]
+def _plain(cfg: dict) -> dict[str, Any]:
+    """A config as JSON has it, with the name of its type alone."""
+    kept = {k: v for k, v in _as_json(cfg).items() if k not in _NO_DIFFERENCE}
+    if 'type' in kept:
+        kept['type'] = str(kept['type']).rpartition('.')[2]
     return kept
+
+
+def _as_json(cfg: dict) -> dict[str, Any]:
+    return json.loads(
+        json.dumps(cfg, default=lambda value: getattr(value, '__name__', str(value)))
+    )

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import (
@@ -6,16 +7,24 @@ from mmengine.dist import (
     master_only,
 )
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from torch import nn
 
-from mmcosub.checkpoints import read_checkpoint, use_reader
-from mmcosub.checkpoints.reading import foreign_objects
-from mmcosub.checkpoints.writing import damage, newest_whole, whole_or_absent
+from mmcosub.checkpoints import read_checkpoint
+from mmcosub.checkpoints.latest import damage, newest_whole, pointed_checkpoint
+from mmcosub.checkpoints.safe_objects import foreign_objects
+from mmcosub.checkpoints.writing import (
+    PARTIAL,
+    note_written,
+    whole_or_absent,
+    write_pointer,
+)
 from mmcosub.hooks import StopHook
 
 from .counted_run import CountedRun
 from .identity import KEY, differences, identity_in, identity_of
+from .resume_checks import check_schedules, check_state
 from .seed_hook import IterationSeedHook
 from .stopping import Stopped, StopRequest
 from .type_name import type_name
@@ -34,17 +43,10 @@ class LastingRunner(CountedRun, Runner):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        cfg = kwargs.get('cfg') or {}
         self._resumed: dict | None = None
         self._load_from: str | None
         self._randomness_cfg: dict[str, Any]
-        use_reader(bool(cfg.get('trust_checkpoint', False)))
         super().__init__(*args, **kwargs)
-
-    @property
-    def trusts(self) -> bool:
-        """Whether checkpoints may bring any Python object, and so run any code."""
-        return bool(self.cfg.get('trust_checkpoint', False))
 
     def train(self) -> nn.Module:
         """Train, from where the run was left if it is resumed.
@@ -80,7 +82,8 @@ class LastingRunner(CountedRun, Runner):
 
     def _open_resumed(self) -> None:
         """Open what is to be resumed, before anything is built that goes by it."""
-        if self._load_from is None:
+        latest = self._load_from is None
+        if latest:
             found: list[str | None] = [None]
             if is_main_process():
                 newest = newest_whole(self.work_dir, self.logger.warning)
@@ -93,16 +96,11 @@ class LastingRunner(CountedRun, Runner):
             return
         self.logger.info(f'Resuming {self._load_from}')
         checkpoint = read_checkpoint(self._load_from, 'cpu', self.trusts)
-        lacking = [
-            k for k in ('meta', 'message_hub', 'optimizer') if k not in checkpoint
-        ]
-        if lacking or not {'epoch', 'iter'} <= checkpoint['meta'].keys():
-            raise ValueError(
-                f'{self._load_from} has weights only, so there is no run to resume '
-                f'(no {", ".join(lacking) or "iteration"}). To start from its weights: '
-                f'--cfg-options load_from={self._load_from}, without --resume.'
-            )
+        check_state(checkpoint, self._load_from)
         self._compare(checkpoint)
+        pointed = pointed_checkpoint(self.work_dir)
+        if latest and is_main_process() and pointed != Path(self._load_from):
+            write_pointer(self.work_dir, self._load_from)  # a kill came before it
         seed = checkpoint['meta'].get('seed')
         if seed is not None and self._randomness_cfg.get('seed') is None:
             self._randomness_cfg = {**self._randomness_cfg, 'seed': seed}
@@ -116,6 +114,8 @@ class LastingRunner(CountedRun, Runner):
         if seed is not None:  # otherwise it will be the checkpoint's
             saved['seed'] = checkpoint['meta'].get('seed')
             now['seed'] = seed
+        saved['EMAHook'] = 'ema_state_dict' in checkpoint
+        now['EMAHook'] = any(isinstance(hook, EMAHook) for hook in self.hooks)
         different = differences(saved, now)
         if not different:
             return
@@ -125,6 +125,8 @@ class LastingRunner(CountedRun, Runner):
                 f'{said} Give what it was begun with, or, to go on with these changes, '
                 '--allow-changes.'
             )
+        if any(each.startswith('optimizer') for each in different):
+            said += ' The optimizer keeps the settings in the checkpoint.'
         self.logger.warning(f'{said} Going on with these changes.')
         if seed is not None:
             checkpoint['meta']['seed'] = seed
@@ -143,8 +145,14 @@ class LastingRunner(CountedRun, Runner):
             filename (str): The checkpoint.
             *args: Further arguments of MMEngine's ``Runner.resume``.
             **kwargs: Further ones.
+
+        Raises:
+            ValueError: If it has no state of the schedules, or that of others.
         """
         given = _ends(self.param_schedulers)
+        if self._resumed:
+            saved = self._resumed.get('param_schedulers')
+            check_schedules(saved, self.param_schedulers, filename)
         super().resume(filename, *args, **kwargs)
         taken = _ends(self.param_schedulers)
         if given and given != taken:
@@ -163,7 +171,7 @@ class LastingRunner(CountedRun, Runner):
             self.cfg,
             batch or getattr(loader, 'batch_size', 0) or 0,
             self.world_size,
-            wrapper.get('accumulative_counts', 1),
+            wrapper,
         )
 
     # ---- saving ------------------------------------------------------------------
@@ -211,8 +219,9 @@ class LastingRunner(CountedRun, Runner):
             super().save_checkpoint(out_dir, filename, *rest)
             return
         path = backend.join_path(out_dir, filename)
+        note_written(out_dir, filename)
         with whole_or_absent(path) as partial:
-            super().save_checkpoint(out_dir, partial.name, *rest)
+            super().save_checkpoint(out_dir, filename + PARTIAL, *rest)
             if wrong := damage(partial):
                 raise OSError(5, f'It does not read back as written ({wrong})', path)
             if objects := foreign_objects(str(partial)):

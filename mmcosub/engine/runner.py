@@ -2,10 +2,9 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.model import (
-    BaseTTAModel,
-    is_model_wrapper,
-)
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
 from mmcosub.checkpoints import (
@@ -24,7 +23,8 @@ from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
-from .settings import check_carry_over
+from .settings import check_carry_over, check_custom_keys
+from .trial import try_validation
 from .type_name import type_name
 
 
@@ -82,11 +82,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         self.register_ours(ours)
 
     def _maybe_compile(self, target: str) -> None:
-        """With a scheme, compile what goes with any plan rather than the whole step.
+        """Try validation, then compile; with a scheme what goes with any plan.
+
+        MMEngine calls this when everything is built and the weights are loaded.
 
         Args:
             target (str): What MMEngine compiles without a scheme.
+
+        Raises:
+            ValueError: If validation fails on one batch, unless ``skip_checks``.
         """
+        tried = target == 'train_step' and self._val_loop is not None
+        if tried and not self.cfg.get('skip_checks'):
+            try_validation(self)
         options, model = self.cfg.get('compile'), unwrapped(self.model)
         if not isinstance(model, CoTraining):
             super()._maybe_compile(target)
@@ -114,6 +122,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         finally:
             if count := len(bad.names()):
                 self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
+
+    def build_optim_wrapper(
+        self, optim_wrapper: OptimWrapper | dict
+    ) -> OptimWrapper | OptimWrapperDict:
+        """Build the optimizer wrapper, unless rules of it apply to no parameter.
+
+        Args:
+            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
+        """
+        if isinstance(optim_wrapper, dict):
+            stock = '.mim' in Path(self.cfg.filename or '').parts
+            check_custom_keys(unwrapped(self.model), optim_wrapper, stock)
+        return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedules of learning rate and the like.
@@ -168,20 +189,23 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)``,
         MMEngine's loading of whatever fits is replaced by ours.
         """
-        backbone: Any = getattr(unwrapped(self.model), 'backbone', None)
-        init: Any = getattr(backbone, 'init_cfg', None)
+        model: Any = unwrapped(self.model)
+        # mmpretrain's wrapper of timm has the network's head within the network.
+        whole = isinstance(model, TimmClassifier)
+        owner: Any = model if whole else getattr(model, 'backbone', None)
+        init: Any = getattr(owner, 'init_cfg', None)
         if not is_pretrained(init):
             super()._init_model_weights()
             return
-        backbone.init_cfg = None
+        owner.init_cfg = None
         super()._init_model_weights()
-        backbone.init_cfg = init
+        owner.init_cfg = init
         if self._resume and self._load_from:
             return  # everything comes from the run that is resumed
         options = dict(self.cfg.get('carry_over') or {})
         check_carry_over(options)
         report = load_backbone(
-            backbone,
+            model.model if whole else owner,
             init['checkpoint'],
             trust=self.trusts,
             prefix=init.get('prefix'),

@@ -2,15 +2,17 @@
 
 import difflib
 import inspect
+import logging
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.logging import print_log
+from torch import nn
 
 from mmcosub.checkpoints.carry_over import check_min_match
 from mmcosub.registry import SCHEMES
@@ -22,23 +24,6 @@ _LAUNCHERS = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
 }
-# What the tools and our runners read, besides the arguments of MMEngine's.
-_READ = (
-    'allow_changes',
-    'bad_data',
-    'carry_over',
-    'compile',
-    'custom_imports',
-    'data_preprocessor',
-    'fast',
-    'find_unused_parameters',
-    'runner_type',
-    'scheme',
-    'strategy',
-    'trust_checkpoint',
-    'tta_model',
-    'tta_pipeline',
-)
 _STARTS = {
     'pytorch': 'tools/dist_train.sh CONFIG GPUS (or torchrun)',
     'slurm': 'tools/slurm_train.sh (or srun)',
@@ -62,31 +47,6 @@ def check_launcher(launcher: str) -> None:
             f'{", ".join(missing)} is not set. Start with {_STARTS[launcher]}, or '
             'leave --launcher out for one process.'
         )
-
-
-def check_options(cfg: Config, options: dict[str, Any]) -> None:
-    """Refuse settings that would be put where nothing reads them.
-
-    Args:
-        cfg (Config): The config.
-        options (dict): Values by dotted key.
-
-    Raises:
-        ValueError: If the first part of a key is new and looks like another's.
-    """
-    known = [*cfg, *inspect.signature(Runner).parameters, *_READ]
-    for key in options:
-        first = key.partition('.')[0]
-        if first == 'scheme' and not cfg.get('scheme'):
-            raise ValueError(
-                f'{key} is set, but there is no scheme: add --co-train, for instance '
-                '--co-train cosub.'
-            )
-        if first == 'launcher':
-            raise ValueError(f'{key}: the launcher is given by --launcher.')
-        close = difflib.get_close_matches(first, known, n=1)
-        if first not in known and close:
-            raise ValueError(f'Unknown setting {key!r}. Did you mean {close[0]!r}?')
 
 
 def check_scheme(scheme: Any) -> None:
@@ -142,9 +102,10 @@ def check_carry_over(options: Any) -> None:
         ValueError: If a key is unknown or ``min_match`` is no share.
     """
     options = options or {}
-    unknown = sorted(set(options) - {'min_match', 'grid'})
+    known = ['allow_unused', 'grid', 'min_match', 'weights']
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(f'carry_over has {unknown}; it may have min_match and grid.')
+        raise ValueError(f'carry_over has {unknown}; it may have {known}.')
     check_min_match(options.get('min_match', 1.0))
 
 
@@ -182,3 +143,59 @@ def _in_words(hint: Any) -> str:
              str: 'text', type(None): 'None'}  # fmt: skip
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return ' or '.join(names.get(each, str(each)) for each in options)
+
+
+# Only some variants of a network have these, so that rules without weight decay may
+# name them in vain: upstream's configs of Swin do so with `absolute_pos_embed`.
+_OPTIONAL = re.compile(
+    r'bias|bn|gamma|ln|norm|embed|feat|rel_pos|table|token|pos_block'
+)
+
+
+def check_custom_keys(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
+    """Refuse rules of ``paramwise_cfg`` that no parameter follows.
+
+    Args:
+        model (nn.Module): The model.
+        optim_wrapper (dict): Config of the optimizer wrapper.
+        stock (bool): Whether the config came with a package; it then logs a warning.
+
+    Raises:
+        ValueError: If a key of ``custom_keys`` is part of no parameter's name, or the
+            constructor reads no ``custom_keys``.
+    """
+    at = 'optim_wrapper.paramwise_cfg.custom_keys'
+    keys = (optim_wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
+    constructor = str(optim_wrapper.get('constructor', ''))
+    if keys and constructor.endswith('DecayOptimizerConstructor'):  # of mmseg
+        refuse(f'{at}: {constructor} reads no custom_keys. Leave one out.', stock)
+    names = [name for name, _ in model.named_parameters()]
+    parts = {n.rsplit('.', i)[0] for n in names for i in range(n.count('.') + 1)}
+    for key, options in keys.items():
+        # A parameter of the model itself begins with a dot for MMEngine.
+        if any(key in (name if '.' in name else f'.{name}') for name in names):
+            continue
+        if options.get('lr_mult', 1) == 1 and _OPTIONAL.search(key.split('.')[-1]):
+            print_log(f'{at}: no parameter has {key!r} in its name.', 'current')
+            continue
+        close = difflib.get_close_matches(key, parts, n=1)
+        refuse(
+            f'{at}: no parameter has {key!r} in its name. '
+            + (f'Did you mean {close[0]!r}?' if close else f'One is {names[0]!r}.'),
+            stock,
+        )
+
+
+def refuse(said: str, unless: bool) -> None:
+    """Raise, or only warn.
+
+    Args:
+        said (str): What is wrong.
+        unless (bool): Whether to log a warning instead.
+
+    Raises:
+        ValueError: Unless it only warns.
+    """
+    if not unless:
+        raise ValueError(said)
+    print_log(said, 'current', logging.WARNING)

@@ -1,57 +1,105 @@
-from collections import deque
+import re
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 from mmengine.dist import all_gather_object, is_main_process
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from mmcosub.checkpoints.writing import remove_partial, write_pointer
+from mmcosub.checkpoints.writing import remove_partial, write_pointer, written_in
 from mmcosub.registry import HOOKS
+
+_DEFAULTS = {
+    'interval': 'only the last checkpoint is saved',
+    'max_keep_ckpts': 'all are kept',
+}
+_ALL = ('max_keep_ckpts', -1)
 
 
 @HOOKS.register_module()
 class WholeCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook``, of which a kill or a full disk leaves one whole.
+    """MMEngine's ``CheckpointHook`` with an intact checkpoint at every moment.
 
-    MMEngine's own deletes the older checkpoints before it writes the new one. This one
-    deletes them after the new one is on disk, was read back and is named by
-    ``last_checkpoint``. Only then the run takes it for its last one, too.
+    MMEngine deletes older checkpoints before it writes the new one. Here they are
+    deleted after the new one is on disk, was read back and is named by
+    ``last_checkpoint``. Only what this run has written is deleted
+    (:func:`mmcosub.checkpoints.writing.written_in`), whatever a checkpoint says.
 
-    Besides it keeps the gradients of an accumulation that is not complete, and can
+    The hook also keeps the gradients of an accumulation that is not complete, and can
     save between any two iterations.
 
     Args:
         **kwargs: Arguments of ``CheckpointHook``.
 
     Raises:
-        ValueError: If it has no such argument, or a number is none.
+        ValueError: If there is no such argument, or its value is not valid.
     """
 
-    file_backend: Any
-    keep_ckpt_ids: Any
+    file_backend: Any = None
     GRADIENTS = 'accumulated_gradients'
-    _STOPPED = 'stopped_ckpt'
+    _STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if self.args:  # which saving would stumble over
             raise ValueError(f'default_hooks.checkpoint has no setting {[*self.args]}.')
-        for name in ('interval', 'max_keep_ckpts'):
-            if not isinstance(getattr(self, name), int):
+        for name, default in _DEFAULTS.items():
+            number = kwargs.get(name, 1)
+            valid = type(number) is int and (number > 0 or (name, number) == _ALL)
+            if not valid:
                 raise ValueError(
-                    f'default_hooks.checkpoint.{name} must be a whole number, not '
-                    f'{getattr(self, name)!r}.'
+                    f'default_hooks.checkpoint.{name} must be a whole number of 1 or '
+                    f'more, not {number!r}. Without it, {default}.'
                 )
+        try:
+            name = self.filename_tmpl.format(1)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            name = ''
+        if not name.strip() or '\n' in name or PurePath(name).name != name:
+            raise ValueError(
+                f'default_hooks.checkpoint.filename_tmpl={self.filename_tmpl!r} must '
+                "be the name of a file, with {} for the number, such as 'iter_{}.pth'. "
+                'The folder is default_hooks.checkpoint.out_dir.'
+            )
+        self._pending: dict[str, Any] = {}
+        self._remote: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Clear away what a killed run left half-written."""
+        """Check that there will be a checkpoint; delete what a killed run left over.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            ValueError: If the training is over before the first checkpoint.
+        """
+        total = runner.max_epochs if self.by_epoch else runner.max_iters
+        first = self.save_begin or self.interval
+        if not self.save_last and not 0 < first <= total:
+            raise ValueError(
+                f'A training of {total} {"epochs" if self.by_epoch else "iterations"} '
+                f'would leave no checkpoint (the first is due at {first}): set another '
+                'default_hooks.checkpoint.interval, or save_last=True.'
+            )
+        info = runner.message_hub.runtime_info
+        info.pop('keep_ckpt_ids', None)  # MMEngine deletes what it says
         super().before_train(runner)
-        self._pending: dict[str, Any] = {}
-        if is_main_process() and '://' not in str(self.out_dir):
+        for key in [key for key in info if key.startswith('best_ckpt')]:
+            own = self._own_path(info.pop(key))
+            if own:
+                info[key] = own
+            if key == 'best_ckpt' and hasattr(self, 'best_ckpt_path'):
+                self.best_ckpt_path = own
+            elif hasattr(self, 'best_ckpt_path_dict'):
+                self.best_ckpt_path_dict[key.removeprefix('best_ckpt_')] = own
+        if is_main_process() and self._is_local():
             remove_partial(self.out_dir)
+            resumed = PurePath(getattr(runner, '_load_from', None) or '').name
+            self._delete_outdated(resumed)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put into the file what will hold once it is written."""
@@ -80,36 +128,20 @@ class WholeCheckpointHook(CheckpointHook):
             if not self.by_epoch:
                 self._save_checkpoint_with_step(runner, runner.iter, done)
             else:
-                name = f'epoch_{runner.epoch}_iter_{runner.iter}.pth'
-                self._save(runner, name, done, {self._STOPPED: name}, [])
+                self._save(runner, f'epoch_{runner.epoch}_iter_{runner.iter}.pth', done)
         return str(self.last_ckpt)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        info: dict[str, Any] = {}
-        outdated: list[str] = []
-        if self.max_keep_ckpts > 0:
-            steps = [s for s in self.keep_ckpt_ids if s != step] + [step]
-            # In the file all of them: it is there before any is deleted, and what a
-            # kill then leaves over is deleted when the run is resumed.
-            info['keep_ckpt_ids'] = steps
-            outdated = [
-                self.filename_tmpl.format(s) for s in steps[: -self.max_keep_ckpts]
-            ]
-        self._save(runner, self.filename_tmpl.format(step), meta, info, outdated)
-        if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids = deque(steps[-self.max_keep_ckpts :])
-            runner.message_hub.update_info('keep_ckpt_ids', [*self.keep_ckpt_ids])
+        self._save(runner, self.filename_tmpl.format(step), meta)
 
-    def _save(
-        self, runner: Runner, name: str, meta: dict, info: dict, outdated: list[str]
-    ) -> None:
+    def _save(self, runner: Runner, name: str, meta: dict) -> None:
         """Write a checkpoint, then the pointer to it, then delete what is outdated."""
         path = self.file_backend.join_path(self.out_dir, name)
-        hub = runner.message_hub
-        stopped = hub.runtime_info.get(self._STOPPED)
-        if stopped and stopped != name:  # of use until there is a regular one
-            outdated = [*outdated, stopped]
-        info = {self._STOPPED: None, **info, 'last_ckpt': path}
+        info: dict[str, Any] = dict(last_ckpt=path)
+        if self.max_keep_ckpts > 0:  # MMEngine, if it is to resume this, goes by it
+            steps = [self._step(each) for each in [*self._written(), name]]
+            kept = [step for step in dict.fromkeys(steps[::-1]) if step is not None]
+            info['keep_ckpt_ids'] = kept[: self.max_keep_ckpts][::-1]
         self._pending = dict(info=info, gradients=collect_gradients(runner))
         try:
             runner.save_checkpoint(
@@ -121,52 +153,94 @@ class WholeCheckpointHook(CheckpointHook):
                 meta=meta,
                 by_epoch=self.by_epoch,
                 backend_args=self.backend_args,
-                **self.args,
             )
         finally:
             self._pending = {}
-        hub.update_info_dict(info)
+        runner.message_hub.update_info_dict(info)
         self.last_ckpt = path
         self._saved_after = meta['iter']
         if is_main_process():
             write_pointer(runner.work_dir, path)
-            for old in outdated:
-                self._delete(self.file_backend.join_path(self.out_dir, old))
+            self._remote.append(name)
+            self._delete_outdated(name)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        backend = self.file_backend
-        later = _DeleteLater(backend)
-        self.file_backend = later
+        if not self.save_best or self.file_backend is None:
+            return  # validated without having trained
+        backend, self.file_backend = self.file_backend, _NotDeleting(self.file_backend)
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
-        now = {getattr(self, 'best_ckpt_path', None)}
-        now |= {*getattr(self, 'best_ckpt_path_dict', {}).values()}
-        for path in set(later.paths) - now:
-            self._delete(path)
+        best = [getattr(self, 'best_ckpt_path', None)]
+        best += getattr(self, 'best_ckpt_path_dict', {}).values()
+        now = {PurePath(path).name for path in best if path}
+        self._remote += now
+        if is_main_process():
+            keys = tuple(f'best_{k.replace("/", "_")}_' for k in self.key_indicators)
+            for name in {*self._written()} - now:
+                if name.startswith(keys):
+                    self._delete(name)
 
-    def _delete(self, path: str) -> None:
+    def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
+        if ckpt_path:  # there is no best one by a metric that was never better
+            super()._publish_model(runner, ckpt_path)
+
+    # ---- deleting ----------------------------------------------------------------
+
+    def _is_local(self) -> bool:
+        return isinstance(self.file_backend, LocalBackend)
+
+    def _written(self) -> list[str]:
+        """Names of what may be deleted; elsewhere only what this process wrote."""
+        return written_in(self.out_dir) if self._is_local() else [*self._remote]
+
+    def _own_path(self, said: Any) -> str | None:
+        """Path of a checkpoint of this run; None if it is something else."""
+        name = PurePath(str(said)).name
+        return (
+            self.file_backend.join_path(self.out_dir, name)
+            if name in self._written()
+            else None
+        )
+
+    def _delete_outdated(self, current: str) -> None:
+        """Delete all but ``max_keep_ckpts``, and those of earlier stops by a signal."""
+        written = self._written()
+        regular = [name for name in written if self._step(name) is not None]
+        stopped = [name for name in written if self._STOPPED.fullmatch(name)]
+        outdated = regular[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        for name in {*outdated, *stopped} - {current}:
+            self._delete(name)
+
+    def _step(self, name: str) -> int | None:
+        """Epoch or iteration in the name of a regular checkpoint; None in others."""
+        for number in ['0', *re.findall(r'\d+', name)]:
+            if self.filename_tmpl.format(int(number)) == name:
+                return int(number)
+        return None
+
+    def _delete(self, name: str) -> None:
+        path = self.file_backend.join_path(self.out_dir, name)
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
-        elif self.file_backend.isdir(path):  # of DeepSpeed
-            self.file_backend.rmtree(path)
+        if name in self._remote:
+            self._remote.remove(name)
 
 
-class _DeleteLater:
-    """A file backend that only notes what it is to delete."""
+class _NotDeleting:
+    """A file backend that deletes nothing."""
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend
-        self.paths: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.backend, name)
 
-    def remove(self, path: str) -> None:
-        self.paths.append(path)
+    def isfile(self, path: str) -> bool:
+        return False
 
-    rmtree = remove
+    isdir = isfile
 
 
 def collect_gradients(runner: Runner) -> list[dict] | None:

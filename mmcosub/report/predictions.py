@@ -26,7 +26,7 @@ from mmcosub.analysis.network import backbone_of
 from mmcosub.analysis.predictions import ignored_label
 from mmcosub.analysis.spread import evenly_spread
 from mmcosub.analysis.submodel import as_submodel
-from mmcosub.checkpoints import load_for_prediction, read_checkpoint, use_reader
+from mmcosub.checkpoints import load_for_prediction, read_checkpoint
 from mmcosub.datasets.viewing import viewable
 from mmcosub.engine.prediction import loaded_image, stock_model
 from mmcosub.engine.task import classifies
@@ -83,7 +83,6 @@ class Predictions:
         submodels: int = 4,
         trust: bool = False,
     ) -> None:
-        use_reader(trust)
         self.scope: str = cfg.get('default_scope') or 'mmseg'
         self.checkpoint = checkpoint
         self.segments = not classifies(cfg)

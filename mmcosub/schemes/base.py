@@ -3,6 +3,7 @@
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``*`` positions.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,19 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmcosub.losses import weighted_mean
-from mmcosub.registry import SAMPLERS, build
-from mmcosub.submodels import EXECUTIONS, Plan, Site, spread_rates
+from mmcosub.submodels import EXECUTIONS, SAMPLERS, Plan, Site, spread_rates
+from mmcosub.submodels.class_table import ClassTable
 
 from .objective import Objective
 from .soft_loss import SoftLoss
 from .teaching import Teaching
 
 Context = Callable[[], AbstractContextManager]
+
+SCHEMES = ClassTable('scheme')
+
+_logger = logging.getLogger('mmcosub')
 
 
 class Scheme(ABC):
@@ -91,9 +95,7 @@ class Scheme(ABC):
         self.soft_loss = SoftLoss(loss, temperature, self.softmax_loss)
         self.drop_path_rate = drop_path_rate
         self.drop_path_decay = drop_path_decay
-        sampler = sampler or 'BernoulliSampler'
-        named = dict(type=sampler) if isinstance(sampler, str) else sampler
-        self.sampler = build(SAMPLERS, named)
+        self.sampler = SAMPLERS.build(sampler or 'BernoulliSampler')
         self.execution = execution
         self.auxiliary = auxiliary
         self.lean = lean
@@ -165,11 +167,10 @@ class Scheme(ABC):
             )
         never = {type(s.block) for s in sites if s.branch.drop_path is None}
         if self.drop_path_rate is None and never:
-            print_log(
+            _logger.warning(
                 f'Some branches of {[c.__module__ for c in never]} have no drop path '
                 'in the stock network and are always kept (the attention of '
-                "mmseg's ViT). Set scheme.drop_path_rate to drop them too.",
-                'current',
+                "mmseg's ViT). Set scheme.drop_path_rate to drop them too."
             )
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:

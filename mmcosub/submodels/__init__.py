@@ -5,12 +5,12 @@ from .branches import (
     Branch,
     Site,
     find_branches,
-    is_drop_path,
     known_blocks,
     register_block,
     register_fixed_batch,
 )
 from .compiling import compiled_sites
+from .drop_path_modules import is_drop_path
 from .drop_paths import (
     DropPathSite,
     always_kept,
@@ -29,6 +29,7 @@ from .exactness import (
 from .execution import run_submodels
 from .plan import Plan, plan_rows
 from .sampling import (
+    SAMPLERS,
     BernoulliSampler,
     Sampler,
     StratifiedSampler,
@@ -38,6 +39,7 @@ from .sampling import (
 
 __all__ = [
     'EXECUTIONS',
+    'SAMPLERS',
     'BernoulliSampler',
     'Branch',
     'DropPathSite',

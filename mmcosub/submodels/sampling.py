@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcosub.registry import SAMPLERS
+from .class_table import ClassTable
+
+SAMPLERS = ClassTable('sampler')
 
 
 class Sampler(Protocol):

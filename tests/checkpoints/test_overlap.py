@@ -84,6 +84,25 @@ def test_head_of_other_shapes_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(said) == 2
 
 
+class Segmentor(nn.Module):
+    """A model whose backbone has parts that are named as heads are."""
+
+    def __init__(self, part: str, width: int) -> None:
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.add_module(part, nn.Linear(2, width))
+        self.decode_head = nn.Linear(3, 4)
+
+
+@pytest.mark.parametrize(
+    'part', ['multihead_attn', 'se_fc', 'head', 'fc', 'classifier', 'conv_seg']
+)
+def test_parts_of_the_backbone_are_no_heads(part: str) -> None:
+    given = Segmentor(part, 3).state_dict()
+    with pytest.raises(ValueError, match=rf'backbone\.{part}\.bias.* differ in shape'):
+        load_to_train(Segmentor(part, 5), given, 'a.pth')
+
+
 def test_resuming_takes_no_other_shapes() -> None:
     target = model()
     before = {k: v.clone() for k, v in target.state_dict().items()}
@@ -92,6 +111,54 @@ def test_resuming_takes_no_other_shapes() -> None:
     assert all(torch.equal(v, before[k]) for k, v in target.state_dict().items())
     load_to_train(target, state(3.0), 'a.pth', resumed=True)
     assert all((v == 3.0).all() for v in target.state_dict().values())
+
+
+@pytest.mark.parametrize('part', ['backbone', 'decode_head', 'auxiliary_head'])
+def test_resuming_takes_nothing_less_or_more(part: str) -> None:
+    less = {k: v for k, v in state().items() if not k.startswith(part)}
+    said = rf'it lacks {part}\.bias, {part}\.weight \(2\)\. .*load_from=a\.pth'
+    with pytest.raises(ValueError, match=said):
+        load_to_train(model(), less, 'a.pth', resumed=True)
+    more = {**state(), f'{part}.scale': torch.ones(1)}
+    with pytest.raises(ValueError, match=rf'it also has {part}\.scale \(1\)'):
+        load_to_train(model(), more, 'a.pth', resumed=True)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'only_resuming'),
+    [
+        (torch.int64, False),
+        (torch.bool, False),
+        (torch.complex64, False),
+        (torch.float8_e4m3fn, False),
+        (torch.float16, True),
+        (torch.bfloat16, True),
+        (torch.float64, True),
+    ],
+)
+def test_other_data_types(dtype: torch.dtype, only_resuming: bool) -> None:
+    """Refused where they cannot stand for weights; a run goes on with its own only."""
+    given = state()
+    given['decode_head.bias'] = given['decode_head.bias'].to(dtype)
+    said = rf'decode_head\.bias is {dtype} where the model has torch\.float32'
+    with pytest.raises(ValueError, match=said):
+        load_to_train(model(), given, 'a.pth', resumed=True)
+    for load in (load_to_train, load_for_prediction):
+        if only_resuming:
+            target = model()
+            load(target, given, 'a.pth')
+            assert (target.decode_head.bias == 1).all()
+            continue
+        with pytest.raises(ValueError, match=said):
+            load(model(), given, 'a.pth')
+
+
+def test_counts_are_whole_numbers() -> None:
+    norm = nn.ModuleDict(dict(norm=nn.BatchNorm1d(2)))
+    given = norm.state_dict()
+    given['norm.num_batches_tracked'] = torch.tensor(3.0)
+    with pytest.raises(ValueError, match=r'tracked is torch\.float32 where'):
+        load_to_train(norm, given, 'a.pth')
 
 
 def test_not_there(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from benchmarks.fault_settings import SETTINGS, Setting, arguments, small_files
 from benchmarks.kills import broken, compare, losses, tail, unbroken
 from benchmarks.processes import finish, start
 from mmcosub.checkpoints import read_checkpoint
-from mmcosub.checkpoints.writing import checkpoints_in, damage, newest_whole
+from mmcosub.checkpoints.latest import checkpoints_in, damage, newest_whole
 from mmcosub.engine.stopping import STATUS, Stopped
 
 ALL_AT_ONCE = Setting(
@@ -176,6 +176,28 @@ def test_signal_to_one_of_two_ranks(long_run: Callable, tmp_path: Path) -> None:
     os.kill(processes[1].pid, signal.SIGUSR1)
     assert finish(processes, 120) == [STATUS, STATUS], tail(log)
     assert 'Stopped by SIGUSR1' in tail(log)
+
+
+def test_killed_worker(long_run: Callable, tmp_path: Path) -> None:
+    """As the kernel does where memory is short."""
+    (process,), log = long_run(ALL_AT_ONCE, 5000)
+    children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text()
+    for child in children.split():
+        os.kill(int(child), signal.SIGKILL)
+    assert finish([process], 120) == [1]
+    said = log.read_text()
+    assert 'Traceback' not in said
+    assert '/dev/shm' in said.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_killed_rank(long_run: Callable, tmp_path: Path) -> None:
+    processes, log = long_run(SETTINGS['two ranks'], 5000)
+    os.kill(processes[1].pid, signal.SIGKILL)
+    assert finish(processes, 120) == [1, -signal.SIGKILL]
+    said = log.read_text()
+    assert 'Traceback' not in said
+    assert 'Another process of the run is gone' in said.splitlines()[-1]
 
 
 # ---- checkpoints that are whole or absent -----------------------------------------

@@ -21,6 +21,7 @@ FLAGS = {
     '--fast',
     '--trust-checkpoint',
     '--allow-changes',
+    '--skip-checks',
     '--debug',
     '--cfg-options',
     '--launcher',

@@ -1,0 +1,169 @@
+"""Finding the newest intact checkpoint of a run, without running what files bring."""
+
+import os
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
+from .writing import POINTER, written_in
+
+# Best ones and published ones, by MMEngine's names. That of a checkpoint may be the
+# same, if filename_tmpl='iter-{:08d}.pth'.
+_OF_WEIGHTS = re.compile(r'^best_|-[0-9a-f]{8}\.pth$')
+
+
+def damage(path: str | Path) -> str | None:
+    """Check the checksums in a checkpoint file.
+
+    What it means is left to :func:`read_checkpoint`.
+
+    Args:
+        path (str | Path): The file.
+
+    Returns:
+        str, optional: What is wrong; None if it reads back as it was written.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            broken = file.testzip()
+        # PyTorch's reader goes by more of the directory than Python's.
+        get_unsafe_globals_in_checkpoint(path)
+    except Exception as error:  # a single wrong bit raises any of a dozen kinds
+        size = os.path.getsize(path) if os.path.exists(path) else None
+        return f'{error}, {size} bytes' if size is not None else 'it is not there'
+    return f'{broken} in it is damaged' if broken else None
+
+
+def saved_iteration(path: str | Path) -> int | None:
+    """Number of iterations after which a run saved a checkpoint.
+
+    Reads the plain data in the file, and runs nothing that it brings.
+
+    Args:
+        path (str | Path): The file.
+
+    Returns:
+        int, optional: The number; None if the file is damaged, or has weights only.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            name = next(n for n in file.namelist() if n.endswith('/data.pkl'))
+            with file.open(name) as content:
+                checkpoint = _PlainData(content).load()
+        if 'optimizer' in checkpoint and 'message_hub' in checkpoint:
+            return int(checkpoint['meta']['iter'])
+    except Exception:  # as in `damage`
+        pass
+    return None
+
+
+def pointed_checkpoint(work_dir: str | Path) -> Path | None:
+    """The file that ``last_checkpoint`` names, also where the folder was moved.
+
+    Args:
+        work_dir (str | Path): Work directory of the run.
+    """
+    pointer = Path(work_dir, POINTER)
+    named = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    moved = Path(work_dir, Path(named).name)
+    return next((path for path in (moved, Path(named)) if path.is_file()), None)
+
+
+def checkpoints_in(work_dir: str | Path) -> list[Path]:
+    """Checkpoints that a run can be resumed from, the newest first.
+
+    Iteration numbers in the files decide, then ``last_checkpoint``; times of files do
+    not, as copying changes them. If a run was resumed from an earlier checkpoint, those
+    of before that have a higher iteration come behind. Best and published ones have no
+    state of the optimizer and are left out; other files of weights, and unreadable
+    ones, come last.
+
+    Args:
+        work_dir (str | Path): Work directory of the run.
+    """
+    return [path for path, _ in _ranked(work_dir)]
+
+
+def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint that can be resumed from.
+
+    Args:
+        work_dir (str | Path): Work directory of the run.
+        say (Callable): Told which ones were passed over, and why.
+
+    Returns:
+        Path, optional: The file, or one of weights only if there is no other; None if
+            there is none at all.
+
+    Raises:
+        ValueError: If there are some, and all are damaged.
+    """
+    found = _ranked(work_dir)
+    newest, of_weights = None, None
+    for path, has_run in found:
+        if has_run and newest:
+            continue
+        if wrong := damage(path):
+            say(f'Skipped {path}, which is not whole ({wrong}).')
+        elif has_run:
+            newest = path
+        else:  # converted or averaged, say
+            say(f'Skipped {path}, which has weights only.')
+            of_weights = of_weights or path
+    if found and not newest and not of_weights:
+        raise ValueError(
+            f'None of the {len(found)} checkpoints in {work_dir} is whole. To start '
+            'anew, take them out of the folder or choose another --work-dir.'
+        )
+    return newest or of_weights
+
+
+def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:
+    """:func:`checkpoints_in`, and whether each has the state of a run."""
+    pointed = pointed_checkpoint(work_dir)
+    ranks: dict[Path, tuple] = {}
+    for folder in {Path(work_dir), pointed.parent if pointed else Path(work_dir)}:
+        written = written_in(folder)
+        others = {path.name for path in folder.glob('*.pth') if path.is_file()}
+        if pointed and pointed.parent == folder:
+            others.add(pointed.name)
+        lowest = inf
+        for name in reversed([*sorted(others.difference(written)), *written]):
+            path, own = folder / name, name in written
+            iteration = saved_iteration(path)
+            if iteration is not None:
+                abandoned = own and iteration > lowest
+                lowest = min(lowest, iteration) if own else lowest
+                ranks[path] = (0, abandoned, -iteration, path != pointed, len(ranks))
+            elif path == pointed or not _OF_WEIGHTS.search(name):
+                ranks[path] = (1, len(ranks))
+    return [(path, not ranks[path][0]) for path in sorted(ranks, key=ranks.__getitem__)]
+
+
+class _Inert:
+    """Stands for every object in a pickle that is no plain data."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __call__(self, *args: Any, **kwargs: Any) -> '_Inert':
+        return self
+
+    __setstate__ = __setitem__ = append = extend = add = __call__
+
+
+class _PlainData(pickle.Unpickler):
+    """Reads numbers, text, lists and dicts, with nothing in place of the rest."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return OrderedDict if name == 'OrderedDict' else _Inert
+
+    def persistent_load(self, pid: Any) -> None:
+        return None

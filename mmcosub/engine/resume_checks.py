@@ -1,0 +1,102 @@
+"""Checks that a checkpoint has all that a run needs to go on as it was."""
+
+from itertools import chain
+from typing import Any
+
+# Settings that only optimizers with a state of their own have.
+_WITH_STATE = {'betas', 'alpha', 'rho', 'lr_decay'}
+
+
+def check_state(checkpoint: dict, filename: str) -> None:
+    """Check for the iteration, the optimizer and the logs of a run.
+
+    Args:
+        checkpoint (dict): The checkpoint.
+        filename (str): Its name, for the message.
+
+    Raises:
+        ValueError: If one is missing.
+    """
+    meta, hub, optimizer = (
+        value if isinstance(value := checkpoint.get(key), dict) else {}
+        for key in ('meta', 'message_hub', 'optimizer')
+    )
+    lacking = []
+    if not meta:
+        lacking.append('meta')
+    elif any(type(meta.get(k)) is not int or meta[k] < 0 for k in ('epoch', 'iter')):
+        lacking.append('iteration')
+    if not {'log_scalars', 'runtime_info', 'resumed_keys'} <= hub.keys():
+        lacking.append('message_hub')
+    lacking += _lacking_state(optimizer, 'accumulated_gradients' in checkpoint)
+    if 'ema_state_dict' in checkpoint:
+        averaged = {k.removeprefix('module.') for k in checkpoint['ema_state_dict']}
+        lacking += sorted(checkpoint.get('state_dict', {}).keys() - averaged)[:1]
+    if lacking:
+        raise ValueError(
+            f'{filename} has weights only, so there is no run to resume '
+            f'(no {", ".join(lacking)}). {_start_anew(filename)}'
+        )
+
+
+def check_schedules(saved: Any, built: Any, filename: str) -> None:
+    """Check that a checkpoint has the state of a run's schedules.
+
+    Without it they would begin anew, from the learning rate that they had come to.
+
+    Args:
+        saved (dict | list, optional): Their state in the checkpoint.
+        built (dict | list, optional): The schedules of the run.
+        filename (str): Name of the checkpoint, for the message.
+
+    Raises:
+        ValueError: If it has not, or has that of other schedules.
+    """
+    before, now = _kinds(saved), _kinds(built)
+    if before == now:
+        return
+    if not before:
+        raise ValueError(
+            f'{filename} has no state of the schedules (param_scheduler), so the '
+            'learning rate would be wrong. It was saved with '
+            'default_hooks.checkpoint.save_param_scheduler=False, or without '
+            f'schedules. {_start_anew(filename)}'
+        )
+    raise ValueError(
+        f'{filename} has the state of {len(before)} schedules, and this config has '
+        f'{len(now)}, or others (param_scheduler). Resume with those that the run was '
+        f'begun with. {_start_anew(filename)}'
+    )
+
+
+def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
+    """What the saved state of an optimizer, or of several by name, lacks."""
+    if 'param_groups' not in optimizer:
+        parts = [each for each in optimizer.values() if isinstance(each, dict)]
+        found = [_lacking_state(part, before_first_step) for part in parts]
+        return [*chain(*found)] if parts else ['optimizer']
+    if optimizer.get('state') or before_first_step or 'loss_scaler' in optimizer:
+        return []  # a loss scaler may have skipped all steps so far
+    groups = optimizer['param_groups']
+    has_state = any(
+        _WITH_STATE & each.keys() or each.get('momentum') for each in groups
+    )
+    return ['state of the optimizer'] if has_state else []
+
+
+def _kinds(schedules: Any) -> list[tuple[str, tuple[str, ...]]]:
+    """Optimizer and names of the settings of each schedule, built or saved."""
+    if not isinstance(schedules, dict):
+        schedules = {'': schedules or []}
+    return [
+        (name, tuple(sorted(each if isinstance(each, dict) else each.state_dict())))
+        for name, group in schedules.items()
+        for each in group
+    ]
+
+
+def _start_anew(filename: str) -> str:
+    return (
+        f'To start from its weights: --cfg-options load_from={filename}, without '
+        '--resume.'
+    )

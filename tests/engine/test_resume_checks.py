@@ -1,0 +1,99 @@
+"""A checkpoint that lacks something of a run is refused, by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from numbers_run import numbers_run
+
+ADAM = dict(optimizer=dict(type='Adam', lr=0.1))
+LINEAR = dict(type='LinearLR', start_factor=0.5, begin=0, end=3)
+STEP = dict(type='StepLR', step_size=1)
+
+
+def run(work_dir: Path, epochs: int = 1, **cfg: Any) -> Any:
+    """A run by epochs; the settings that it does not resume with are given."""
+    cfg.setdefault('param_scheduler', [LINEAR])
+    cfg.setdefault('custom_hooks', [dict(type='EMAHook')])
+    return numbers_run(work_dir, 4, epochs, optim_wrapper=ADAM, **cfg)
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Callable[[Callable[[dict], Any]], Path]:
+    """Trains an epoch, and changes the checkpoint."""
+
+    def edit(change: Callable[[dict], Any]) -> Path:
+        run(tmp_path).train()
+        checkpoint = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
+        change(checkpoint)
+        torch.save(checkpoint, tmp_path / 'epoch_1.pth')
+        return tmp_path
+
+    return edit
+
+
+REFUSED: dict[str, tuple[Callable[[dict], Any], str]] = {
+    'no schedules': (lambda c: c.pop('param_schedulers'), 'no state of the schedules'),
+    'none of them': (lambda c: c['param_schedulers'].clear(), 'no state of the sch'),
+    'one more': (
+        lambda c: c['param_schedulers'].append(c['param_schedulers'][0]),
+        'state of 2 schedules, and this config has 1',
+    ),
+    'no iteration': (lambda c: c['meta'].pop('iter'), 'no iteration'),
+    'a path': (lambda c: c['meta'].update(iter='../4'), 'no iteration'),
+    'negative': (lambda c: c['meta'].update(epoch=-1), 'no iteration'),
+    'no logs': (lambda c: c['message_hub'].clear(), 'no message_hub'),
+    'empty optimizer': (lambda c: c['optimizer'].clear(), 'no optimizer'),
+    'optimizer is none': (lambda c: c.update(optimizer=None), 'no optimizer'),
+    'no moments': (lambda c: c['optimizer']['state'].clear(), 'no state of the opt'),
+    'no average': (lambda c: c.pop('ema_state_dict'), 'EMAHook was False and is True'),
+    'average of less': (
+        lambda c: c['ema_state_dict'].pop('module.weight'),
+        r'no weight\)',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_what_a_run_needs(name: str, edited: Callable) -> None:
+    change, said = REFUSED[name]
+    again = run(edited(change), 2)
+    again.cfg.allow_changes = False
+    with pytest.raises(ValueError, match=said) as error:
+        again.train()
+    assert 'load_from=' in str(error.value) or '--allow-changes' in str(error.value)
+
+
+@pytest.mark.parametrize('schedules', [[LINEAR, STEP], [STEP], None])
+def test_other_schedules(schedules: list | None, edited: Callable) -> None:
+    again = run(edited(lambda _: None), 2, param_scheduler=schedules)
+    with pytest.raises(ValueError, match='state of 1 schedules, and this config has'):
+        again.train()
+
+
+def test_another_optimizer(tmp_path: Path) -> None:
+    """Its settings are loaded with it, so those of the config would reach nothing."""
+    first, again = run(tmp_path), run(tmp_path, 2)
+    for each, optimizer in ((first, 'Adam'), (again, 'SGD')):
+        each.cfg.optim_wrapper = dict(optimizer=dict(type=optimizer, lr=0.1))
+        each.cfg.allow_changes = False
+    first.train()
+    again._resume = True
+    with pytest.raises(ValueError, match=r"optimizer\.type was 'Adam' and is 'SGD'"):
+        again.train()
+
+
+@pytest.mark.parametrize('at', [2, 3])
+def test_what_stops_before_the_first_step(at: int, tmp_path: Path) -> None:
+    """There is no state of an optimizer yet, and none is missing."""
+    adam = dict(**ADAM, accumulative_counts=4)
+    for stop, epochs in ((at, 2), (None, 2)):
+        each = numbers_run(tmp_path, 4, epochs, stop=stop, optim_wrapper=adam)
+        if stop:
+            with pytest.raises(SystemExit):
+                each.train()
+        else:
+            each.train()
+    assert each.iter == 8
