@@ -14,7 +14,6 @@ from torch import nn
 
 from mmcosub.engine import CoTrainingRunner
 
-
 _SGD = dict(optimizer=dict(type='SGD', lr=0.1))
 
 
@@ -52,12 +51,16 @@ class Noting(BaseModel):
 
 
 class Counting(BaseMetric):
-    """Number of samples."""
+    """Number of samples of a validation."""
+
+    validations = 0
+    """How many validations have ended, of all runs."""
 
     def process(self, data_batch: Any, data_samples: list) -> None:
         self.results += data_samples
 
     def compute_metrics(self, results: list) -> dict[str, float]:
+        Counting.validations += 1
         return dict(samples=len(results))
 
 
@@ -94,7 +97,7 @@ def numbers_run(
         train_dataloader=loader(count, batch),
         optim_wrapper=cfg.pop('optim_wrapper', _SGD),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        resume=any(work_dir.glob('*.pth')),
+        resume=any(Path(work_dir).glob('*.pth')),
         cfg=Config(dict(allow_changes=True)),
     )
     return CoTrainingRunner(**settings | cfg)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.checkpoints import require_file
 from mmcosub.engine import EvaluationRunner
-from mmcosub.engine.arguments import add_common_arguments
 from mmcosub.engine.cli import load_config, part_processes
 from mmcosub.engine.data import configs_of_datasets
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.engine.task import classifies
 from mmcosub.engine.type_name import type_name
 from mmcosub.stack import import_stack_quietly

@@ -3,19 +3,15 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
-from mmengine.registry import RUNNERS
+from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.names import RUNNER, list_schemes
 
-from mmcosub.checkpoints import checkpoints_in, require_file
-from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
-from mmcosub.engine.arguments import add_common_arguments
-from mmcosub.engine.cli import load_config, part_processes
-from mmcosub.engine.co_train import RUNNER, list_schemes
-from mmcosub.engine.errors import OneLineParser, explained_errors
-from mmcosub.engine.stopping import Stopped
-from mmcosub.engine.type_name import type_name
-from mmcosub.stack import import_stack_quietly
+# All else is imported when it is needed, so that --help waits for neither torch nor
+# MMEngine.
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 FLEXIBLE = 'FlexibleRunner'
 LATEST = 'latest'
@@ -37,6 +33,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='NAME_OR_FILE',
         help=f'train by this scheme: {", ".join(list_schemes())}, or a .py file of '
         'your own with `scheme = dict(type=...)`',
+    )
+    parser.add_argument(
+        '--unlabelled',
+        metavar='DIR_OR_LIST',
+        help='with --co-train: also learn from the images of this folder (or of a text '
+        'file with a path a line), which need no labels',
     )
     parser.add_argument(
         '--backbone',
@@ -86,8 +88,10 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def use_amp(cfg: Config) -> None:
+def use_amp(cfg: 'Config') -> None:
     """Make the config's optimizer wrapper one for mixed precision."""
+    from mmcosub.engine.type_name import type_name
+
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
     if kind == 'AmpOptimWrapper':
@@ -101,8 +105,13 @@ def use_amp(cfg: Config) -> None:
     wrapper.setdefault('loss_scale', 'dynamic')
 
 
-def use_backbone(cfg: Config, args: argparse.Namespace) -> None:
+def use_backbone(cfg: 'Config', args: argparse.Namespace) -> None:
     """Set the checkpoint that the backbone starts from, and how."""
+    from mmengine.config import Config
+
+    from mmcosub.checkpoints import require_file
+    from mmcosub.engine.type_name import type_name
+
     options = dict(
         weights=args.backbone_weights, allow_unused=args.backbone_allow_unused
     )
@@ -133,12 +142,15 @@ def use_backbone(cfg: Config, args: argparse.Namespace) -> None:
         cfg.carry_over = {**(cfg.get('carry_over') or {}), **options}
 
 
-def use_resume(cfg: Config, resume: str) -> None:
+def use_resume(cfg: 'Config', resume: str) -> None:
     """Set what to resume from: a file, or the newest in the work directory."""
+    from mmcosub.checkpoints import checkpoints_in, require_file
+    from mmcosub.checkpoints.latest import remote_checkpoint
+
     if resume != LATEST:
         require_file(resume)
         cfg.resume, cfg.load_from = True, resume
-    elif checkpoints_in(cfg.work_dir):
+    elif checkpoints_in(cfg.work_dir) or remote_checkpoint(cfg.work_dir):
         cfg.resume, cfg.load_from = True, None  # the runner opens the newest whole one
     else:
         # `load_from` stays what it was: weights to start from, not a run to continue.
@@ -148,6 +160,14 @@ def use_resume(cfg: Config, resume: str) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
+
+    from mmengine.registry import RUNNERS
+
+    from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
+    from mmcosub.engine.cli import load_config, part_processes
+    from mmcosub.engine.errors import explained_errors
+    from mmcosub.engine.stopping import Stopped
+
     with explained_errors(parser.prog, args.debug):
         cfg = load_config(args)
         if args.amp:
@@ -167,7 +187,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f'runner_type={kind!r} cannot train by a scheme: use {RUNNER!r}, or '
                 f'{FLEXIBLE!r} with a strategy.'
             )
-        import_stack_quietly()
         cfg.setdefault('env_cfg', {})  # which FlexibleRunner cannot do without
         # Ours for stock configs, too; one that the config names otherwise, as it is.
         ours = {

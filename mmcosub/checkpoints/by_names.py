@@ -4,11 +4,11 @@ import importlib
 
 from torch import nn
 
+from .formats import plain_name
+from .grids import inner_network
+from .prefixes import prefixes_in, under
 from .reading import State
 from .resizing import adapt_channels
-
-# Where whole models, and trainings of them, keep the network.
-_PREFIXES = ('', 'backbone.', 'model.', 'encoder.', 'teacher.', 'student.')
 
 
 def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
@@ -19,32 +19,40 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
         weights (dict[str, Tensor]): Weights of a checkpoint.
 
     Returns:
-        tuple: The weights, resized by timm where it can, and what was done, in words.
+        tuple: The weights by the backbone's names, resized by timm where it can, and
+        what was done, in words.
     """
     own = backbone.state_dict()
+    names = {plain_name(name): name for name in own}
+    if len(names) < len(own):
+        names = {name: name for name in own}
     candidates = [
-        {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
-        for start in _PREFIXES
+        {k if k in names else plain_name(k): v for k, v in under(each, weights).items()}
+        for each in ('', *prefixes_in(weights))
     ]
-    state = max(candidates, key=lambda each: len(own.keys() & each.keys()))
+    state = max(candidates, key=lambda each: len(names.keys() & each.keys()))
+    wanted = {plain: own[name] for plain, name in names.items()}
     done: list[str] = []
-    adapt_channels(state, own, done)
-    return _resized_by_timm(backbone, state, done), done
+    adapt_channels(state, wanted, done)
+    state = _resized_by_timm(inner_network(backbone), state, wanted, done)
+    return {names.get(k, k): v for k, v in state.items()}, done
 
 
-def _resized_by_timm(backbone: nn.Module, state: State, done: list[str]) -> State:
+def _resized_by_timm(
+    network: nn.Module, state: State, wanted: State, done: list[str]
+) -> State:
     """Have timm resize what its networks have for one size of images."""
-    own = backbone.state_dict()
-    differ = [k for k in own if k in state and state[k].shape != own[k].shape]
-    name = type(backbone).__module__
-    if not differ or not name.startswith('timm.models.'):
+    differ = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
+    module = type(network).__module__
+    if not differ or not module.startswith('timm.models.'):
         return state
-    resize = getattr(importlib.import_module(name), 'checkpoint_filter_fn', None)
+    resize = getattr(importlib.import_module(module), 'checkpoint_filter_fn', None)
     if resize is None:
         return state
     try:
-        resized = resize(dict(state), backbone)
-    except (RuntimeError, ValueError, KeyError, AttributeError):  # another network's
+        resized = resize(dict(state), network)
+    except (RuntimeError, ValueError, KeyError, AttributeError):  # of another network
         return state
-    done += [f'{k} resized by timm' for k in differ if k in resized]
+    fits = [k for k in differ if k in resized and resized[k].shape == wanted[k].shape]
+    done += [f'{name} resized by timm' for name in fits]
     return resized

@@ -12,6 +12,7 @@ from .formats import Format, detect_format, known_families, plain_name
 from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
 from .matching import BY_NAMES, CarryOver, compare, some
+from .prefixes import network_in
 from .reading import State, read_checkpoint
 from .resizing import Grid
 from .weights import select_weights
@@ -20,18 +21,6 @@ from .weights import select_weights
 _ESSENTIAL = re.compile(
     r'(patch_embed|stem|conv1|bn1|pos_embed|rel_pos_bias|downsample_layers\.0|'
     r'(layers|blocks|stages|transformers|xca_layers)\.0|layer1|s1)(\.|$)'
-)
-# Where a whole model, or the training of one, keeps the network: the first that gives
-# names of a known format is taken.
-_PREFIXES = (
-    'backbone.',
-    'teacher.backbone.',
-    'student.backbone.',
-    'teacher.',
-    'student.',
-    'encoder.',
-    'visual.trunk.',
-    'visual.',
 )
 
 
@@ -167,17 +156,7 @@ def backbone_weights(weights: State) -> State:
     Raises:
         ValueError: If two of them have the same plain name and other values.
     """
-    for prefix in _PREFIXES:
-        part = {
-            name.removeprefix(prefix): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
-        if part and (
-            prefix == 'backbone.' or detect_format(map(plain_name, part)) is not None
-        ):
-            return _by_plain_names(part)
-    return _by_plain_names(weights)
+    return _by_plain_names(network_in(weights))
 
 
 def _by_plain_names(weights: State) -> State:
@@ -219,16 +198,17 @@ def _check(
             "model_name='vit_base_patch14_reg4_dinov2', features_only=True."
         )
     least = (0.9 if known else 0.5) if min_match is None else min_match
-    blocks = missing_blocks(report.missing, report.matched) if min_match is None else []
-    if report.match < least or blocks:
+    random = [*missing_blocks(report.missing, report.matched), *report.misshapen]
+    random = random if min_match is None else []
+    if report.match < least or random:
         why = f'That is {report.match:.0%}'
         why += f', less than {least:.0%}' if report.match < least else ''
-        why += f', and {some(blocks)} would stay random' if blocks else ''
+        why += f', and {some(random)} would stay random' if random else ''
         if not known:
-            why += f' (the formats of {kind} are not known, so names have to be the same)'
+            why += f' (the formats of {kind} are not known, so names decide)'
         raise ValueError(
-            f'{report}\n{why}: is it another size or variant of the architecture? If it '
-            'is meant, lower carry_over.min_match (--cfg-options '
+            f'{report}\n{why}: is it another size or variant of the architecture? '
+            'If it is meant, lower carry_over.min_match (--cfg-options '
             f'carry_over.min_match={0.5 if known else 0.2}).'
         )
     if report.unused:

@@ -6,13 +6,12 @@ import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
-from math import inf
 from pathlib import Path
 from typing import Any
 
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from .writing import POINTER, written_in
+from .writing import POINTER, written_earlier, written_in
 
 # Best ones and published ones, by MMEngine's names. That of a checkpoint may be the
 # same, if filename_tmpl='iter-{:08d}.pth'.
@@ -70,19 +69,28 @@ def pointed_checkpoint(work_dir: str | Path) -> Path | None:
     Args:
         work_dir (str | Path): Work directory of the run.
     """
-    pointer = Path(work_dir, POINTER)
-    named = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    named = _pointer(work_dir)
     moved = Path(work_dir, Path(named).name)
     return next((path for path in (moved, Path(named)) if path.is_file()), None)
+
+
+def remote_checkpoint(work_dir: str | Path) -> str:
+    """The URL that ``last_checkpoint`` names; '' if it names a file.
+
+    Args:
+        work_dir (str | Path): Work directory of the run.
+    """
+    named = _pointer(work_dir)
+    return named if '://' in named else ''
 
 
 def checkpoints_in(work_dir: str | Path) -> list[Path]:
     """Checkpoints that a run can be resumed from, the newest first.
 
     Iteration numbers in the files decide, then ``last_checkpoint``; times of files do
-    not, as copying changes them. If a run was resumed from an earlier checkpoint, those
-    of before that have a higher iteration come behind. Best and published ones have no
-    state of the optimizer and are left out; other files of weights, and unreadable
+    not, as copying changes them. Those of earlier runs in the folder, or of before the
+    run was resumed from an older checkpoint, come behind. Best and published ones have
+    no state of the optimizer and are left out; other files of weights, and unreadable
     ones, come last.
 
     Args:
@@ -103,7 +111,7 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
             there is none at all.
 
     Raises:
-        ValueError: If there are some, and all are damaged.
+        ValueError: If all are damaged, or the newest is not in a local folder.
     """
     found = _ranked(work_dir)
     newest, of_weights = None, None
@@ -122,7 +130,16 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
             f'None of the {len(found)} checkpoints in {work_dir} is whole. To start '
             'anew, take them out of the folder or choose another --work-dir.'
         )
+    if not found and (url := remote_checkpoint(work_dir)):
+        raise ValueError(
+            f'The newest checkpoint of {work_dir} is {url}: --resume {url}.'
+        )
     return newest or of_weights
+
+
+def _pointer(work_dir: str | Path) -> str:
+    pointer = Path(work_dir, POINTER)
+    return pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
 
 
 def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:
@@ -130,18 +147,15 @@ def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:
     pointed = pointed_checkpoint(work_dir)
     ranks: dict[Path, tuple] = {}
     for folder in {Path(work_dir), pointed.parent if pointed else Path(work_dir)}:
-        written = written_in(folder)
+        written, earlier = written_in(folder), written_earlier(folder)
         others = {path.name for path in folder.glob('*.pth') if path.is_file()}
         if pointed and pointed.parent == folder:
             others.add(pointed.name)
-        lowest = inf
         for name in reversed([*sorted(others.difference(written)), *written]):
-            path, own = folder / name, name in written
-            iteration = saved_iteration(path)
+            path, iteration = folder / name, saved_iteration(folder / name)
             if iteration is not None:
-                abandoned = own and iteration > lowest
-                lowest = min(lowest, iteration) if own else lowest
-                ranks[path] = (0, abandoned, -iteration, path != pointed, len(ranks))
+                order = (name in earlier, -iteration, path != pointed, len(ranks))
+                ranks[path] = (0, *order)
             elif path == pointed or not _OF_WEIGHTS.search(name):
                 ranks[path] = (1, len(ranks))
     return [(path, not ranks[path][0]) for path in sorted(ranks, key=ranks.__getitem__)]

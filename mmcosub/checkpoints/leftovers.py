@@ -11,14 +11,17 @@ from itertools import accumulate
 
 # At the root of a network only: `backbone.multihead_attn` and `se.fc` are no heads.
 _HEADS = re.compile(r'((\w+_)?heads?(_\w+)?|fc|classif\w*|last_linear|logits)(\.|$)')
-# What comes behind the features: decoders of masked images, poolers, XCiT's class
-# attention, HRNet's classifier.
+# What comes behind the features: decoders of masked images, poolers, class attention of
+# XCiT and BEiT v2, SAM's neck, HRNet's classifiers.
 _BEHIND = re.compile(
-    r'(\w*decoder\w*|\w*mask_token|pooler|fc_norm|ca_layers|cls_attn_blocks|'
-    r'incre_modules|downsamp_modules|final_layer)(\.|$)'
+    r'(\w*decoder\w*|\w*mask_token|pooler|attn_pool|fc_norm|neck|ca_layers|'
+    r'cls_attn_blocks|cls_pt_layers|incre_modules|downsamp_modules|final_layer|'
+    r'last_layer)(\.|$)'
 )
 # Norms of feature maps, and tokens, the positions of which are reported by themselves.
-_ENDS = re.compile(r'((norm|ln)\d?|head\.norm)\.(weight|bias)|(cls|dist)_token')
+_ENDS = re.compile(
+    r'((norm|ln)\d?|(local_)?cls_norm|head\.norm)\.(weight|bias)|(cls|dist)_token'
+)
 # A numbered module that holds numbered ones: `stages.3`, `layer4`, but not `layers.3`
 # of a ViT.
 _STAGE = re.compile(r'([a-z_]+)\.?(\d+)(?=\.([a-z]?\d+|\w+\.\d+)\.)')
@@ -76,13 +79,13 @@ def sort_leftovers(
         behind = stage and stage[0] == part and int(stage[2]) > last.get(stage[1], 99)
         # Some networks keep what leads to a stage in the one before it.
         leads = re.fullmatch(r'([a-z_]+)\.(\d+)\.downsample', part)
+        end = all(map(is_end, weights)) or behind or part in cut
+        end = end or (leads and int(leads[2]) == last.get(leads[1]))
+        end = end or (part == 'norm_pre' and 'stages' in roots)  # the last in ConvNeXt
+        stranger = '.' in weights[0] and part.partition('.')[0] not in roots
         if _HEADS.match(part) or _BEHIND.match(part):
             heads.append(part)
-        elif all(map(is_end, weights)) or behind or part in cut:
-            ends.append(part)
-        elif leads and int(leads[2]) == last.get(leads[1]):
-            ends.append(part)
-        elif strangers and '.' in weights[0] and part.partition('.')[0] not in roots:
+        elif end or (strangers and stranger):
             ends.append(part)
         else:
             inside += weights

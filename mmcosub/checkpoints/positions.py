@@ -123,14 +123,14 @@ def _source_grid(
     patches = [(length - number, number) for number in (tokens, 0)]
     same = [(target, n) for p, n in patches if target and p == target[0] * target[1]]
     square = [(_square(p), n) for p, n in patches if _square(p)]
-    if same and square and _steps(positions, square[0]) < 0.75 * _steps(
-        positions, same[0]
-    ):
-        same = []  # they are as smooth as those of a square are
+    if same and square:
+        steps = [_steps(positions, each) for each in (square[0], same[0])]
+        if steps[0] < 0.75 * steps[1]:
+            same = []  # they change as little from row to row as those of a square
     if same and same[0] not in square:
         done.append(
-            f'positions copied, as there are as many as the {by(same[0][0])} patches of '
-            'the backbone (carry_over.grid gives another grid)'
+            f'positions copied, as there are as many as {by(same[0][0])} patches have '
+            'in the backbone (carry_over.grid gives another grid)'
         )
     for known, number in same + square:
         return known, number

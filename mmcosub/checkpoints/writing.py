@@ -1,5 +1,6 @@
 """Atomic writing of checkpoints, and the list of those that a run has written."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ PARTIAL = '.partial'
 POINTER = 'last_checkpoint'
 """MMEngine's file in the work directory with the name of the newest checkpoint."""
 
-WRITTEN = 'written_checkpoints'
-"""File in a checkpoint folder with the names of what runs wrote there, newest last."""
+WRITTEN = 'written_checkpoints.json'
+"""File in a checkpoint folder with the names of what the run wrote there, newest last,
+and of what was there before or is not part of it any more."""
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def write_pointer(work_dir: str | Path, checkpoint: str) -> None:
 
 
 def written_in(folder: str | Path) -> list[str]:
-    """Names of the checkpoints that runs wrote into a folder and that are still there.
+    """Names of the checkpoints that the run wrote into a folder and that are there.
 
     Nothing else may be deleted. Links and names with a folder are left out.
 
@@ -67,7 +69,30 @@ def written_in(folder: str | Path) -> list[str]:
     Returns:
         list[str]: In the order of writing.
     """
-    return [name for name in _listed(folder) if _is_plain(Path(folder, name))]
+    return [name for name in _listed(folder)[0] if _is_plain(Path(folder, name))]
+
+
+def written_earlier(folder: str | Path) -> set[str]:
+    """Names of checkpoints in a folder that the run does not build on.
+
+    They are of earlier runs, or of before it was resumed from an older checkpoint.
+
+    Args:
+        folder (str | Path): The folder.
+    """
+    return {*_listed(folder)[1]}
+
+
+def begin_run(folder: str | Path, resumed: str) -> None:
+    """Tell what is in a folder from what the run that begins will write.
+
+    Args:
+        folder (str | Path): The folder.
+        resumed (str): Name of the checkpoint in it that is resumed; '' if none is.
+    """
+    own, there = written_in(folder), {path.name for path in Path(folder).glob('*.pth')}
+    own = own[: own.index(resumed) + 1] if resumed in own else []
+    _list(folder, own, there - {*own, resumed})
 
 
 def note_written(folder: str | Path, name: str) -> None:
@@ -77,10 +102,8 @@ def note_written(folder: str | Path, name: str) -> None:
         folder (str | Path): The folder.
         name (str): Name of the file in it.
     """
-    names = [each for each in written_in(folder) if each != name]
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with whole_or_absent(Path(folder, WRITTEN)) as file:
-        file.write_text('\n'.join([*names, name]))
+    own = [each for each in written_in(folder) if each != name]
+    _list(folder, [*own, name], written_earlier(folder) - {name})
 
 
 def remove_partial(folder: str | Path) -> None:
@@ -89,18 +112,29 @@ def remove_partial(folder: str | Path) -> None:
     Args:
         folder (str | Path): Folder of the checkpoints.
     """
-    for name in [*_listed(folder), WRITTEN, POINTER]:
+    own, earlier = _listed(folder)
+    for name in [*own, *earlier, WRITTEN, POINTER]:
         partial = Path(folder, name + PARTIAL)
         if _is_plain(partial):
             partial.unlink()
 
 
-def _listed(folder: str | Path) -> list[str]:
+def _listed(folder: str | Path) -> tuple[list[str], list[str]]:
+    """Names that the run has written, and those of earlier ones."""
     file = Path(folder, WRITTEN)
-    if not _is_plain(file):
-        return []
-    names = file.read_text(errors='replace').splitlines()
-    return [name for name in names if name and Path(name).name == name]
+    try:
+        listed = json.loads(file.read_text()) if _is_plain(file) else {}
+        both = [[*map(str, listed.get(key, []))] for key in ('written', 'earlier')]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        both = [[], []]
+    own, earlier = ([n for n in names if Path(n).name == n != ''] for names in both)
+    return own, earlier
+
+
+def _list(folder: str | Path, own: list[str], earlier: set[str]) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with whole_or_absent(Path(folder, WRITTEN)) as file:
+        file.write_text(json.dumps(dict(written=own, earlier=sorted(earlier))))
 
 
 def _is_plain(path: Path) -> bool:

@@ -140,11 +140,30 @@ def _info(argv: list[str]) -> int:
 
 
 def _completion(argv: list[str]) -> int:
-    from .completion import SHELLS, completion
-
     parser = ArgumentParser(prog='mmcosub completion', description=_OWN['completion'])
-    parser.add_argument('shell', choices=SHELLS)
+    parser.add_argument('shell', choices=['bash', 'zsh'])
     shell = parser.parse_args(argv).shell
-    tools = {name: load(script) for name, script in scripts().items()}
-    print(completion(shell, tools, list(_OWN)))
+    try:
+        import shtab
+    except ImportError:
+        print('mmcosub completion needs shtab: pip install shtab', file=sys.stderr)
+        return 2
+    from mmcosub.names import list_schemes
+
+    whole = ArgumentParser(prog='mmcosub')
+    commands = whole.add_subparsers()
+    for name, script in scripts().items():
+        make = getattr(load(script), 'make_parser', None)
+        parents = [make()] if make else []
+        for action in [a for each in parents for a in each._actions if a.nargs != 0]:
+            if action.dest == 'co_train':
+                action.choices = list(list_schemes())
+            elif not action.choices:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+        title = _first_line(script)
+        commands.add_parser(name, parents=parents, add_help=not make, help=title)
+    commands.add_parser('info', help=_OWN['info'])
+    own = dict(parents=[parser], add_help=False, help=_OWN['completion'])
+    commands.add_parser('completion', **own)
+    print(shtab.complete(whole, shell))
     return 0

@@ -21,6 +21,7 @@ from .orientation import is_turned_alone
 
 # What reads files, as opposed to what changes images.
 _LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
+_MOST_PIXELS = 1 << 30  # OpenCV's own limit
 _DATASET: 'Inspected | None' = None
 
 
@@ -85,6 +86,11 @@ class Inspected:
         try:
             if os.path.isfile(path):
                 with opened(path) as image:
+                    if image.width * image.height > _MOST_PIXELS:
+                        raise ValueError(
+                            f'{image.width} x {image.height} pixels are more than '
+                            'OpenCV reads (2^30). Cut it into tiles.'
+                        )
                     image.load()  # unlike OpenCV it refuses a picture that is cut short
         except (OSError, SyntaxError, ValueError) as error:
             return f'{path} cannot be read: {error}'

@@ -21,12 +21,17 @@ def check_list(path: str) -> None:
             another kind, passes.
 
     Raises:
-        ValueError: If a line is blank.
+        ValueError: If a line is blank, or the first begins with a byte order mark.
     """
     if not path.endswith('.txt') or not Path(path).is_file():
         return
     lines = Path(path).read_text().split('\n')
-    if lines and not lines[-1]:
+    if lines[0].startswith('\ufeff'):
+        raise ValueError(
+            f'{path} begins with a byte order mark (BOM), which would be part of the '
+            'first name: save it as UTF-8 without BOM.'
+        )
+    if not lines[-1]:
         lines.pop()  # after the last line's end
     blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
     if blank:

@@ -15,7 +15,7 @@ from mmengine.utils import import_modules_from_strings
 
 from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate
-from .settings import check_carry_over, check_launcher, check_scheme
+from .settings import check_carry_over, check_launcher, check_scheme, check_types
 from .unread import check_options, check_version
 from .variables import check_file
 
@@ -41,12 +41,20 @@ def load_config(args: Namespace) -> Config:
     # Before the options, which may be about the scheme.
     if getattr(args, 'co_train', None):
         apply_scheme(cfg, args.co_train)
+    if getattr(args, 'unlabelled', None):
+        cfg.unlabelled = dict(cfg.get('unlabelled') or {}, data_root=args.unlabelled)
     if args.cfg_options:
         check_options(cfg, args.cfg_options)
-        cfg.merge_from_dict(args.cfg_options)
+        for key, value in args.cfg_options.items():
+            try:
+                cfg.merge_from_dict({key: value})
+            except (KeyError, TypeError) as error:
+                said = str(error.args[0]).partition(' [')[0].partition(' {')[0]
+                raise ValueError(f'--cfg-options {key}: {said}.') from error
         if any(key.startswith('custom_imports') for key in args.cfg_options):
             # MMEngine has imported what the file names, and heeds no other.
             import_modules_from_strings(**cfg.custom_imports)
+    check_types(cfg)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
     elif 'scheme' in cfg:
@@ -113,6 +121,14 @@ def read_config(path: Path) -> Config:
         return Config.fromfile(path)
     except RecursionError as error:
         raise ValueError(f'{path}: its bases go round in a circle.') from error
+    except SyntaxError as error:
+        bom = path.read_bytes()[:3] == b'\xef\xbb\xbf'
+        said = (
+            'it begins with a byte order mark (BOM): save it as UTF-8 without BOM'
+            if bom
+            else f'line {error.lineno}: {error.msg}'
+        )
+        raise ValueError(f'{path} cannot be read as a config ({said}).') from error
     except Exception as error:  # a config is a program: it can fail in any way
         raise ValueError(
             f'{path} cannot be read as a config ({type(error).__name__}: {error}).'

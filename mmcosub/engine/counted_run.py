@@ -13,6 +13,7 @@ from .batches import check_batches
 from .counted_seeds import count_batches
 from .errors import note_moment
 from .loops import resumable
+from .unlabelled import load_unlabelled
 
 
 class CountedRun:
@@ -25,6 +26,11 @@ class CountedRun:
     seed: int
     _hooks: list[Hook]
     _experiment_name: str
+    _train_dataloader: Any
+    _randomness_cfg: dict
+    build_dataloader: Any
+    cfg: Any
+    iter: int
 
     @property
     def trusts(self) -> bool:
@@ -70,6 +76,14 @@ class CountedRun:
         Args:
             loop (BaseLoop | dict): A loop or its config.
         """
+        cfg = self._train_dataloader
+        if isinstance(cfg, dict):
+            diff = self._randomness_cfg.get('diff_rank_seed', False)
+            loader = self.build_dataloader(cfg, self.seed, diff)
+            count_batches(loader, self.seed, get_rank(), lambda: self.iter)
+            if self.cfg.get('unlabelled'):
+                loader = load_unlabelled(loader, self.cfg, self.seed)
+            self._train_dataloader = loader
         built: Any = super().build_train_loop(  # type: ignore[misc]
             resumable(loop) if isinstance(loop, dict) else loop
         )
@@ -78,7 +92,10 @@ class CountedRun:
             'train_dataloader',
             epochs=isinstance(built, EpochBasedTrainLoop),
         )
-        count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+        if isinstance(cfg, dict):
+            self._train_dataloader = cfg  # as it is asked for later
+        else:
+            count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
         return built
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:

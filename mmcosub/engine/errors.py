@@ -1,6 +1,5 @@
 """What a tool says when something is wrong: one line for what the user can mend."""
 
-import argparse
 import errno
 import logging
 import os
@@ -8,17 +7,15 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
 
 import cv2
 import torch
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
-from .output import outlive_readers
+from mmcosub.arguments import STATUS
 
-STATUS = 2
-"""Exit status when the user can mend it. Python's own for all else is 1."""
+from .output import outlive_readers
+from .where import explained
 
 _ALWAYS_THE_USERS = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
 _THE_CONFIGS = (
@@ -71,63 +68,6 @@ def note_moment(name: str) -> None:
         _succeeded.add(name.split('_')[1])
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave.
-
-        Args:
-            message (str): What is wrong.
-        """
-        said = ' '.join(message.split())
-        self.exit(STATUS, f'{self.prog}: error: {said} (--help lists the arguments)\n')
-
-
-def add_debug_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that :func:`explained_errors` goes by.
-
-    Args:
-        parser (ArgumentParser): Parser to add it to.
-    """
-    parser.add_argument(
-        '--debug', action='store_true', help='show where every error is from'
-    )
-
-
-class OptionsAction(DictAction):
-    """MMEngine's ``KEY=VALUE`` arguments, with an error for what is none."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, *args: Any) -> None:
-        """Parse the arguments.
-
-        Args:
-            parser (ArgumentParser): The parser.
-            namespace (Namespace): What gets them.
-            values (list[str]): The arguments.
-            *args: The name of the option.
-        """
-        for text in values:
-            key, equals, value = text.partition('=')
-            well_formed = equals and all(key.split('.')) and key.strip() == key
-            try:
-                if not well_formed:
-                    raise ValueError(text)
-                self._parse_iterable(value)
-            except RecursionError:  # MMEngine's parser does not come to an end
-                parser.error(
-                    f'--cfg-options: {text!r} has brackets of a dict: give its keys '
-                    'each, such as a.b=1 a.c=2, or all of it in the config'
-                )
-            except (AssertionError, ValueError, SyntaxError, IndexError) as error:
-                parser.error(
-                    f'--cfg-options: {text!r} is no KEY=VALUE, such as model.type=A or '
-                    f'a="[1,2]", without spaces around = and ,'
-                    + (f' ({error})' if well_formed else '')
-                )
-        super().__call__(parser, namespace, values, *args)
-
-
 @contextmanager
 def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     """End the process with one line and status 2 at an error that a user can mend.
@@ -177,10 +117,7 @@ def in_one_line(error: BaseException) -> str:
             said += '. Make room, and go on with --resume.'
     if isinstance(error, KeyError) and len(error.args) == 1:
         said = str(error.args[0])
-    said = ' '.join(said.split())
-    if isinstance(error, ValueError | OSError | FloatingPointError) and said:
-        return said
-    return f'{kind}: {said or "no reason given"} (--debug shows where)'
+    return explained(error, ' '.join(said.split()))
 
 
 def _is_the_users(error: Exception) -> bool:

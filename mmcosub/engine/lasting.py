@@ -8,6 +8,7 @@ from mmengine.dist import (
 )
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import EMAHook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -24,10 +25,11 @@ from mmcosub.hooks import StopHook
 
 from .counted_run import CountedRun
 from .identity import KEY, differences, identity_in, identity_of
-from .resume_checks import check_schedules, check_state
+from .resume_checks import check_schedules, check_state, is_built
 from .seed_hook import IterationSeedHook
 from .stopping import Stopped, StopRequest
 from .type_name import type_name
+from .work_dir import end_with_torchrun, is_in_use, locked, require_local
 
 
 class LastingRunner(CountedRun, Runner):
@@ -46,24 +48,32 @@ class LastingRunner(CountedRun, Runner):
         self._resumed: dict | None = None
         self._load_from: str | None
         self._randomness_cfg: dict[str, Any]
+        require_local(kwargs.get('work_dir') or args[1])
+        end_with_torchrun()
         super().__init__(*args, **kwargs)
 
     def train(self) -> nn.Module:
         """Train, from where the run was left if it is resumed.
 
         Raises:
-            ValueError: If what is to be resumed is damaged or of another run.
+            ValueError: If what is to be resumed is damaged or of another run, or the
+                work directory is in use.
             Stopped: If a signal has asked the run to end, when all is saved.
         """
-        if self._resume:
-            self._open_resumed()
-        with StopRequest() as request:
+        with locked(self.work_dir, self.logger.warning), StopRequest() as request:
+            if self._resume:
+                self._open_resumed()
             hook = StopHook(request, Stopped)
             self.register_hook(hook)
             try:
                 return super().train()
             finally:
                 self._hooks.remove(hook)
+
+    def dump_config(self) -> None:
+        """Write the config to the work directory, unless that is in use."""
+        if not is_in_use(self.work_dir):
+            super().dump_config()
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """Register the default hooks, with ours for MMEngine's ``CheckpointHook``.
@@ -136,10 +146,7 @@ class LastingRunner(CountedRun, Runner):
             hub['runtime_info'].pop('co_training_plans', None)
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume; say so where the schedules are of another length than the config's.
-
-        MMEngine takes the checkpoint's, ends included. So a run that has ended, and is
-        resumed to train for longer, would go on with the last learning rate, often 0.
+        """Resume, after checking the state of the schedules.
 
         Args:
             filename (str): The checkpoint.
@@ -149,19 +156,11 @@ class LastingRunner(CountedRun, Runner):
         Raises:
             ValueError: If it has no state of the schedules, or that of others.
         """
-        given = _ends(self.param_schedulers)
         if self._resumed:
             saved = self._resumed.get('param_schedulers')
-            check_schedules(saved, self.param_schedulers, filename)
+            if said := check_schedules(saved, self.param_schedulers, filename):
+                self.logger.warning(said)
         super().resume(filename, *args, **kwargs)
-        taken = _ends(self.param_schedulers)
-        if given and given != taken:
-            self.logger.warning(
-                f"The schedules of {filename} end at {taken}, this config's at "
-                f"{given}. The checkpoint's go on, and what they set stays as it is "
-                'behind their end. For a training of another length start from its '
-                f'weights: --cfg-options load_from={filename}, without --resume.'
-            )
 
     def _identity(self) -> dict[str, Any]:
         loader: Any = self._train_dataloader
@@ -194,10 +193,10 @@ class LastingRunner(CountedRun, Runner):
             out_dir (str): Folder.
             filename (str): Name in it.
             file_client_args (dict, optional): As in MMEngine.
-            save_optimizer (bool): Whether to save the state of the optimizer. Defaults
-                to True.
-            save_param_scheduler (bool): Whether to save that of the schedulers.
-                Defaults to True.
+            save_optimizer (bool): Whether to save the state of the optimizer, if it is
+                built. Defaults to True.
+            save_param_scheduler (bool): Whether to save that of the schedulers, if they
+                are built. Defaults to True.
             meta (dict, optional): Further meta information. Defaults to None.
             by_epoch (bool): Whether an epoch or an iteration has just ended. Defaults
                 to True.
@@ -208,8 +207,8 @@ class LastingRunner(CountedRun, Runner):
         """
         rest: tuple[Any, ...] = (
             file_client_args,
-            save_optimizer,
-            save_param_scheduler,
+            save_optimizer and isinstance(self.optim_wrapper, OptimWrapper),
+            save_param_scheduler and is_built(self.param_schedulers),
             {**(meta or {}), KEY: self._identity()},
             by_epoch,
             backend_args,
@@ -229,11 +228,3 @@ class LastingRunner(CountedRun, Runner):
                     f'{path} has Python objects besides weights ({objects[0]}, from a '
                     'hook or the data), so resuming it will need --trust-checkpoint.'
                 )
-
-
-def _ends(schedulers: Any) -> list[int]:
-    """Iteration or epoch at which each schedule of a run ends."""
-    groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-    return [
-        each.end for group in groups for each in group or [] if hasattr(each, 'end')
-    ]

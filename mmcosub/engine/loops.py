@@ -12,6 +12,9 @@ from .batches import is_endless, sampler_of
 from .counted_seeds import CountedBatches
 from .type_name import type_name
 
+_VALIDATED = 'validated_after'
+"""Where it is noted, for checkpoints, after which iteration was validated last."""
+
 
 class ResumableEpochLoop(EpochBasedTrainLoop):
     """MMEngine's loop over epochs, which can also go on within one.
@@ -29,11 +32,11 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         """Train."""
         self.runner.call_hook('before_train')
         self._first = self._batches_done()
-        if self._iter and not self._first:
-            self._validate_if_due()
+        if not self._first and not _is_validated(self):
+            _validate(self, self._epoch, self._max_epochs)
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
-            self._validate_if_due()
+            _validate(self, self._epoch, self._max_epochs)
         self.runner.call_hook('after_train')
         return self.runner.model
 
@@ -80,12 +83,6 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             f'batch {done} of epoch {self._epoch + 1}.'
         )
 
-    def _validate_if_due(self) -> None:
-        self._decide_current_val_interval()
-        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
-        if self.runner.val_loop is not None and self._epoch >= self.val_begin and due:
-            self.runner.val_loop.run()
-
 
 class ResumableIterLoop(IterBasedTrainLoop):
     """MMEngine's loop over iterations, with any sampler.
@@ -112,24 +109,36 @@ class ResumableIterLoop(IterBasedTrainLoop):
         """Train."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        if self._iter:
-            # OpenMMLab's own mmengine knows no such setting.
-            if not getattr(self, 'fast_forward_on_resume', False):
-                self.dataloader_iterator.skip(self._iter)
-            self._validate_if_due()
+        # OpenMMLab's own mmengine knows no such setting.
+        if self._iter and not getattr(self, 'fast_forward_on_resume', False):
+            self.dataloader_iterator.skip(self._iter)
+        if not _is_validated(self):
+            _validate(self, self._iter, self._max_iters)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))
-            self._validate_if_due()
+            _validate(self, self._iter, self._max_iters)
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
 
-    def _validate_if_due(self) -> None:
-        self._decide_current_val_interval()
-        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
-        if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
-            self.runner.val_loop.run()
+
+def _validate(loop: Any, done: int, last: int) -> None:
+    """Validate if it is due after so many epochs or iterations."""
+    loop._decide_current_val_interval()
+    due = done % loop.val_interval == 0 or done == last
+    if loop.runner.val_loop is not None and done >= loop.val_begin and due:
+        loop.runner.val_loop.run()
+        loop.runner.message_hub.update_info(_VALIDATED, loop.iter)
+
+
+def _is_validated(loop: Any) -> bool:
+    """False if a resumed run was stopped between an iteration and its validation.
+
+    Twice would be wrong, as schedules such as ReduceOnPlateau step after validations.
+    """
+    info = loop.runner.message_hub.runtime_info
+    return loop.iter in (0, info.get(_VALIDATED))
 
 
 class _Unbegun:

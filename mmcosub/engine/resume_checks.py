@@ -39,7 +39,7 @@ def check_state(checkpoint: dict, filename: str) -> None:
         )
 
 
-def check_schedules(saved: Any, built: Any, filename: str) -> None:
+def check_schedules(saved: Any, built: Any, filename: str) -> str:
     """Check that a checkpoint has the state of a run's schedules.
 
     Without it they would begin anew, from the learning rate that they had come to.
@@ -49,12 +49,25 @@ def check_schedules(saved: Any, built: Any, filename: str) -> None:
         built (dict | list, optional): The schedules of the run.
         filename (str): Name of the checkpoint, for the message.
 
+    Returns:
+        str: A warning if schedules are of another length than the config's, ''
+            otherwise. MMEngine takes the checkpoint's, ends included, so a run that
+            has ended and is resumed to train for longer goes on with its last rate.
+
     Raises:
         ValueError: If it has not, or has that of other schedules.
     """
     before, now = _kinds(saved), _kinds(built)
     if before == now:
-        return
+        taken, given = _ends(saved), _ends(built)
+        if taken == given:
+            return ''
+        return (
+            f'The schedules of {filename} end at {taken}, those of this config at '
+            f"{given}. The checkpoint's go on, and after their end what they set stays "
+            'as it is. For a training of another length start from its weights: '
+            f'--cfg-options load_from={filename}, without --resume.'
+        )
     if not before:
         raise ValueError(
             f'{filename} has no state of the schedules (param_scheduler), so the '
@@ -67,6 +80,17 @@ def check_schedules(saved: Any, built: Any, filename: str) -> None:
         f'{len(now)}, or others (param_scheduler). Resume with those that the run was '
         f'begun with. {_start_anew(filename)}'
     )
+
+
+def is_built(schedules: Any) -> bool:
+    """Whether schedules are objects rather than configs.
+
+    Args:
+        schedules (dict | list, optional): The schedules or their configs.
+    """
+    if isinstance(schedules, dict):
+        return 'type' not in schedules and all(map(is_built, schedules.values()))
+    return not isinstance(schedules, list) or all(map(is_built, schedules))
 
 
 def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
@@ -84,15 +108,25 @@ def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
     return ['state of the optimizer'] if has_state else []
 
 
-def _kinds(schedules: Any) -> list[tuple[str, tuple[str, ...]]]:
-    """Optimizer and names of the settings of each schedule, built or saved."""
+def _states(schedules: Any) -> list[tuple[str, dict]]:
+    """Optimizer and state of each schedule, built or saved."""
     if not isinstance(schedules, dict):
         schedules = {'': schedules or []}
     return [
-        (name, tuple(sorted(each if isinstance(each, dict) else each.state_dict())))
+        (name, each if isinstance(each, dict) else each.state_dict())
         for name, group in schedules.items()
         for each in group
     ]
+
+
+def _kinds(schedules: Any) -> list[tuple[str, list[str]]]:
+    """Optimizer and names of the settings of each schedule."""
+    return [(name, sorted(state)) for name, state in _states(schedules)]
+
+
+def _ends(schedules: Any) -> list[int]:
+    """Iteration or epoch at which each schedule ends."""
+    return [state['end'] for _, state in _states(schedules) if 'end' in state]
 
 
 def _start_anew(filename: str) -> str:

@@ -23,9 +23,10 @@ from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
-from .settings import check_carry_over, check_custom_keys
+from .settings import check_carry_over, check_optimizer
 from .trial import try_validation
 from .type_name import type_name
+from .unlabelled import method_options
 
 
 @RUNNERS.register_module()
@@ -57,8 +58,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         scheme = self.cfg.get('scheme')
         if self.cfg.get('fast') and isinstance(model, dict):
             model = accelerated_model(model)
+        unlabelled = method_options(self.cfg) if self.trains else None
         if scheme and isinstance(model, dict) and self.trains and self._train_loop:
             model = co_trained_model(model, scheme)
+            if unlabelled is not None:
+                model['unlabelled'] = unlabelled
         built = super().build_model(model)
         if self.cfg.get('fast'):
             accelerate_attention(built)
@@ -133,7 +137,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         """
         if isinstance(optim_wrapper, dict):
             stock = '.mim' in Path(self.cfg.filename or '').parts
-            check_custom_keys(unwrapped(self.model), optim_wrapper, stock)
+            check_optimizer(unwrapped(self.model), optim_wrapper, stock)
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:

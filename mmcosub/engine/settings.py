@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import logging
 import math
 import os
 import re
@@ -11,12 +10,17 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from mmcosub.checkpoints.carry_over import check_min_match
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import spread_rates
+
+from .unread import refuse
+from .where import unknown_type
 
 # What each launcher tells the processes that it starts.
 _LAUNCHERS = {
@@ -31,6 +35,34 @@ _STARTS = {
 }
 
 
+_TYPES = {
+    dict: (
+        *('auto_scale_lr', 'custom_imports', 'default_hooks', 'env_cfg'),
+        *('log_processor', 'model_wrapper_cfg', 'optim_wrapper', 'randomness'),
+        *('strategy', 'visualizer'),
+        *(f'{s}_{p}' for s in ('train', 'val', 'test') for p in ('cfg', 'dataloader')),
+    ),
+    str: ('default_scope', 'experiment_name', 'load_from', 'work_dir'),
+    bool: ('fast', 'find_unused_parameters', 'resume', 'skip_checks'),
+}
+
+
+def check_types(cfg: Config) -> None:
+    """Refuse top-level settings of another type than MMEngine takes.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for kind, names in _TYPES.items():
+        for name in names:
+            value = cfg.get(name)
+            if value is not None and not isinstance(value, kind):
+                raise ValueError(f'{name} must be {_in_words(kind)}, not {value!r}.')
+
+
 def check_launcher(launcher: str) -> None:
     """Refuse a launcher that has not started this process.
 
@@ -38,9 +70,18 @@ def check_launcher(launcher: str) -> None:
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Raises:
-        ValueError: If what it would have set is not set.
+        ValueError: If what it would have set is not set, or is no number.
     """
     missing = [n for n in _LAUNCHERS.get(launcher, ()) if n not in os.environ]
+    for name in {*_LAUNCHERS.get(launcher, ()), 'LOCAL_RANK'} & {*os.environ}:
+        text = os.environ[name]
+        if name.endswith(('RANK', 'SIZE', 'PORT', 'PROCID', 'NTASKS')) and not (
+            text.isdecimal()
+        ):
+            raise ValueError(
+                f'The environment variable {name} must be a whole number, not '
+                f'{text!r}. The launcher sets it: unset it, or start anew.'
+            )
     if missing:
         raise ValueError(
             f'--launcher {launcher} is for processes that it has started, and '
@@ -140,7 +181,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _in_words(hint: Any) -> str:
     names = {int: 'a whole number', float: 'a number', bool: 'True or False',
-             str: 'text', type(None): 'None'}  # fmt: skip
+             str: 'text', type(None): 'None', dict: 'a dict'}  # fmt: skip
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return ' or '.join(names.get(each, str(each)) for each in options)
 
@@ -152,22 +193,44 @@ _OPTIONAL = re.compile(
 )
 
 
-def check_custom_keys(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
-    """Refuse rules of ``paramwise_cfg`` that no parameter follows.
+_RULES = (
+    *('bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate', 'custom_keys'),
+    *('dcn_offset_lr_mult', 'dwconv_decay_mult', 'flat_decay_mult', 'norm_decay_mult'),
+)
+
+
+def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
+    """Refuse an optimizer that is not known, and rules that no parameter follows.
 
     Args:
         model (nn.Module): The model.
         optim_wrapper (dict): Config of the optimizer wrapper.
-        stock (bool): Whether the config came with a package; it then logs a warning.
+        stock (bool): Whether the config came with a package; rules without effect are
+            then logged as a warning.
 
     Raises:
-        ValueError: If a key of ``custom_keys`` is part of no parameter's name, or the
-            constructor reads no ``custom_keys``.
+        ValueError: If a key of ``paramwise_cfg`` is not read, or one of its
+            ``custom_keys`` is part of no parameter's name.
     """
+    optimizer = optim_wrapper.get('optimizer') or {}
+    rules = optim_wrapper.get('paramwise_cfg') or {}
+    keys = rules.get('custom_keys') or {} if isinstance(rules, dict) else {}
+    parts = {'optimizer': optimizer, 'paramwise_cfg': rules}
+    for name, part in {**parts, 'paramwise_cfg.custom_keys': keys}.items():
+        if not isinstance(part, dict):
+            raise ValueError(f'optim_wrapper.{name} must be a dict, not {part!r}.')
+    kind, constructor = optimizer.get('type'), optim_wrapper.get('constructor')
+    with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+        if isinstance(kind, str) and registry.get(kind) is None:
+            place = 'optim_wrapper.optimizer.type'
+            raise ValueError(unknown_type(place, kind, registry))
+    wrong = sorted({*rules} - {*_RULES})
+    if wrong and constructor in (None, 'DefaultOptimWrapperConstructor'):
+        close = difflib.get_close_matches(wrong[0], _RULES, n=1)
+        said = f' Did you mean {close[0]!r}?' if close else ''
+        refuse(f'optim_wrapper.paramwise_cfg.{wrong[0]} is not read.{said}', stock)
     at = 'optim_wrapper.paramwise_cfg.custom_keys'
-    keys = (optim_wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    constructor = str(optim_wrapper.get('constructor', ''))
-    if keys and constructor.endswith('DecayOptimizerConstructor'):  # of mmseg
+    if keys and str(constructor).endswith('DecayOptimizerConstructor'):  # of mmseg
         refuse(f'{at}: {constructor} reads no custom_keys. Leave one out.', stock)
     names = [name for name, _ in model.named_parameters()]
     parts = {n.rsplit('.', i)[0] for n in names for i in range(n.count('.') + 1)}
@@ -184,18 +247,3 @@ def check_custom_keys(model: nn.Module, optim_wrapper: dict, stock: bool) -> Non
             + (f'Did you mean {close[0]!r}?' if close else f'One is {names[0]!r}.'),
             stock,
         )
-
-
-def refuse(said: str, unless: bool) -> None:
-    """Raise, or only warn.
-
-    Args:
-        said (str): What is wrong.
-        unless (bool): Whether to log a warning instead.
-
-    Raises:
-        ValueError: Unless it only warns.
-    """
-    if not unless:
-        raise ValueError(said)
-    print_log(said, 'current', logging.WARNING)

@@ -35,8 +35,11 @@ def try_validation(runner: Runner) -> None:
         ValueError: If validation fails, or a metric that is monitored is missing.
     """
     loop, training = runner.val_loop, runner.train_loop
+    begin = getattr(training, 'val_begin', 1)
+    if not isinstance(begin, int):
+        raise ValueError(f'train_cfg.val_begin must be a whole number, not {begin!r}.')
     whole = max(training.max_iters, training.max_epochs)
-    if not isinstance(loop, ValLoop) or getattr(training, 'val_begin', 1) > whole:
+    if not isinstance(loop, ValLoop) or begin > whole:
         return
     data: Any = loop.dataloader.dataset
     if isinstance(data, IterableDataset):
@@ -144,8 +147,8 @@ def _validate_one_batch(model: Any, loop: ValLoop) -> dict[str, Any]:
         for metric in evaluator.metrics:
             # Not `evaluate`, which collects from all processes: one may have failed.
             computed = metric.compute_metrics(metric.results)
-            prefix = f'{metric.prefix}/' if metric.prefix else ''
-            found |= {f'{prefix}{name}': value for name, value in computed.items()}
+            prefix = [metric.prefix] if metric.prefix else []
+            found |= {'/'.join([*prefix, name]): computed[name] for name in computed}
     return found
 
 

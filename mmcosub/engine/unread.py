@@ -2,14 +2,14 @@
 
 import difflib
 import inspect
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.runner import FlexibleRunner, Runner
-
-from .settings import refuse
 
 # Read from the config by MMEngine, the tools and our runners, beside the arguments of
 # MMEngine's runners.
@@ -17,6 +17,7 @@ READ = {
     *('activation_checkpointing', 'allow_changes', 'bad_data', 'carry_over', 'compile'),
     *('custom_imports', 'efficient_conv_bn_eval', 'fast', 'find_unused_parameters'),
     *('init_weights_for_test_or_val', 'model_wrapper_cfg', 'runner_type', 'scheme'),
+    'unlabelled',
     *('skip_checks', 'sync_bn', 'trust_checkpoint', 'tta_model'),
     'tta_pipeline',
     *inspect.signature(Runner).parameters,
@@ -135,7 +136,7 @@ def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
     """
     rest = sorted(READ & set(cfg) - set(_FIRST))
     order = [key for key in (*_FIRST, *rest) if key in cfg]
-    every = [entry for key in order for entry in _walk(cfg[key], key)]
+    every = [entry for key in order for entry in walk(cfg[key], key)]
     named = {at: inner for at, inner in every if at.rpartition('.')[2] == name}
     wanted = [v for v in named.values() if v and isinstance(v, dict | list | tuple)]
     if value and isinstance(value, dict | list | tuple | str):
@@ -146,15 +147,21 @@ def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
     return list(dict.fromkeys([*named, *same]))[:_SHOWN]
 
 
-def _walk(part: Any, at: str) -> Iterator[tuple[str, Any]]:
+def walk(part: Any, at: str = '') -> Iterator[tuple[str, Any]]:
+    """A part of a config and all that it consists of, with dotted keys.
+
+    Args:
+        part (Any): The part.
+        at (str): Its own key. Defaults to '', the whole config.
+    """
     yield at, part
-    if isinstance(part, dict):
+    if isinstance(part, dict | Config):
         for key, inner in part.items():
-            yield from _walk(inner, f'{at}.{key}')
+            yield from walk(inner, f'{at}.{key}' if at else str(key))
     elif isinstance(part, list | tuple):
         for i, inner in enumerate(part):
             if isinstance(inner, dict | list | tuple):
-                yield from _walk(inner, f'{at}.{i}')
+                yield from walk(inner, f'{at}.{i}')
 
 
 def value_at(cfg: Config, place: str) -> Any:
@@ -176,3 +183,18 @@ def value_at(cfg: Config, place: str) -> Any:
 def _hint(name: str) -> str:
     close = difflib.get_close_matches(name, sorted(READ), n=1)
     return f' Did you mean {close[0]!r}?' if close else ' Nothing reads it.'
+
+
+def refuse(said: str, unless: bool) -> None:
+    """Raise, or only warn.
+
+    Args:
+        said (str): What is wrong.
+        unless (bool): Whether to log a warning instead.
+
+    Raises:
+        ValueError: Unless it only warns.
+    """
+    if not unless:
+        raise ValueError(said)
+    print_log(said, 'current', logging.WARNING)

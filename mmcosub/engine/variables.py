@@ -8,8 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .settings import refuse
-from .unread import OLD, READ, find_places, value_at
+from .unread import OLD, READ, find_places, refuse, value_at
 
 
 def check_file(path: Path, cfg: Config) -> None:

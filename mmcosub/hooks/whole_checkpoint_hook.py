@@ -1,17 +1,21 @@
 import re
-from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from mmengine.dist import all_gather_object, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
-from mmcosub.checkpoints.writing import remove_partial, write_pointer, written_in
+from mmcosub.checkpoints.writing import (
+    begin_run,
+    remove_partial,
+    write_pointer,
+    written_in,
+)
 from mmcosub.registry import HOOKS
+
+from .accumulated_gradients import collect_gradients, restore_gradients
 
 _DEFAULTS = {
     'interval': 'only the last checkpoint is saved',
@@ -88,18 +92,20 @@ class WholeCheckpointHook(CheckpointHook):
         info = runner.message_hub.runtime_info
         info.pop('keep_ckpt_ids', None)  # MMEngine deletes what it says
         super().before_train(runner)
-        for key in [key for key in info if key.startswith('best_ckpt')]:
-            own = self._own_path(info.pop(key))
+        if is_main_process() and self._is_local():
+            path = PurePath(getattr(runner, '_load_from', None) or '')
+            of_run = runner._resume and path.parent == PurePath(self.out_dir)
+            remove_partial(self.out_dir)
+            begin_run(self.out_dir, path.name if of_run else '')
+            self._delete_outdated(path.name)
+        for key in [key for key in info if str(key).startswith('best_ckpt')]:
+            own = self._own_best(info.pop(key))
             if own:
                 info[key] = own
             if key == 'best_ckpt' and hasattr(self, 'best_ckpt_path'):
                 self.best_ckpt_path = own
             elif hasattr(self, 'best_ckpt_path_dict'):
                 self.best_ckpt_path_dict[key.removeprefix('best_ckpt_')] = own
-        if is_main_process() and self._is_local():
-            remove_partial(self.out_dir)
-            resumed = PurePath(getattr(runner, '_load_from', None) or '').name
-            self._delete_outdated(resumed)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put into the file what will hold once it is written."""
@@ -195,14 +201,12 @@ class WholeCheckpointHook(CheckpointHook):
         """Names of what may be deleted; elsewhere only what this process wrote."""
         return written_in(self.out_dir) if self._is_local() else [*self._remote]
 
-    def _own_path(self, said: Any) -> str | None:
-        """Path of a checkpoint of this run; None if it is something else."""
+    def _own_best(self, said: Any) -> str | None:
+        """Path of a best checkpoint of this run; None if it is something else."""
         name = PurePath(str(said)).name
-        return (
-            self.file_backend.join_path(self.out_dir, name)
-            if name in self._written()
-            else None
-        )
+        if not name.startswith('best_') or name not in self._written():
+            return None
+        return self.file_backend.join_path(self.out_dir, name)
 
     def _delete_outdated(self, current: str) -> None:
         """Delete all but ``max_keep_ckpts``, and those of earlier stops by a signal."""
@@ -241,51 +245,3 @@ class _NotDeleting:
         return False
 
     isdir = isfile
-
-
-def collect_gradients(runner: Runner) -> list[dict] | None:
-    """Gradients of an accumulation that is not complete, one dict a rank.
-
-    Every rank has its own until they are exchanged. None where there are none.
-
-    Args:
-        runner (Runner): The runner.
-    """
-    wrapper: Any = runner.optim_wrapper
-    counts = getattr(wrapper, '_accumulative_counts', 1)
-    if counts == 1 or wrapper._inner_count % counts == 0:
-        return None
-    own = {
-        name: parameter.grad.cpu()
-        for name, parameter in _parameters(runner)
-        if parameter.grad is not None
-    }
-    return all_gather_object(own)  # NCCL cannot gather objects on one rank
-
-
-def restore_gradients(runner: Runner, gradients: list[dict]) -> None:
-    """The inverse of :func:`collect_gradients`.
-
-    Args:
-        runner (Runner): The runner, its model on its device.
-        gradients (list[dict]): Of each rank. On another number of ranks each takes
-            their mean, which is what they would have exchanged.
-    """
-    if len(gradients) == runner.world_size:
-        own = gradients[runner.rank]
-    else:
-        names = {name for each in gradients for name in each}
-        zero = 0.0
-        own = {
-            name: sum((g.get(name, zero) for g in gradients), zero) / len(gradients)
-            for name in names
-        }
-    for name, parameter in _parameters(runner):
-        if name in own:
-            parameter.grad = own[name].to(parameter)
-
-
-def _parameters(runner: Runner) -> Iterator[tuple[str, nn.Parameter]]:
-    model: Any = runner.model
-    model = model.module if is_model_wrapper(model) else model
-    return model.named_parameters()

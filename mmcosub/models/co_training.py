@@ -12,6 +12,7 @@ from mmcosub.schemes.training import SubmodelTraining
 
 from .lean import lean_step
 from .recomputing import recompute_without_reentry
+from .unlabelled import UnlabelledLoss
 
 
 class CoTraining(SubmodelTraining):
@@ -22,6 +23,7 @@ class CoTraining(SubmodelTraining):
     """
 
     train: Callable
+    unlabelled: UnlabelledLoss | None = None
 
     def init_co_training(
         self, scheme: dict | Scheme, activations: set[str], where: str
@@ -35,6 +37,36 @@ class CoTraining(SubmodelTraining):
         recompute_without_reentry(model, self.backbone)
         super()._check_once(inputs)
 
+    def init_unlabelled(self, cfg: dict | None) -> None:
+        """Learn from unlabelled images, too, where batches bring some.
+
+        Args:
+            cfg (dict, optional): Arguments of
+                :class:`~mmcosub.schemes.unlabelled.Unlabelled`.
+        """
+        self.unlabelled = None if cfg is None else UnlabelledLoss(self, cfg)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list | None = None,
+        mode: str = 'tensor',
+        unlabelled: dict | None = None,
+    ) -> Any:
+        """See MMEngine's ``BaseModel``.
+
+        Args:
+            inputs (Tensor): Images of shape (B, 3, height, width).
+            data_samples (list, optional): Their labels.
+            mode (str): 'loss', 'predict' or 'tensor'. Defaults to 'tensor'.
+            unlabelled (dict, optional): Unlabelled images of the batch, with 'loss'.
+        """
+        outputs = super().forward(inputs, data_samples, mode)  # type: ignore[misc]
+        if unlabelled is not None:
+            assert self.unlabelled is not None
+            outputs.update(self.unlabelled(self, unlabelled))
+        return outputs
+
     def train_step(
         self, data: Any, optim_wrapper: OptimWrapper
     ) -> dict[str, torch.Tensor]:
@@ -44,6 +76,6 @@ class CoTraining(SubmodelTraining):
             data (dict | tuple | list): A batch of the data loader.
             optim_wrapper (OptimWrapper): Updates the parameters.
         """
-        if not self.scheme.lean:
-            return super().train_step(data, optim_wrapper)  # type: ignore[misc]
-        return lean_step(self, self, data, optim_wrapper)
+        if self.scheme.lean or 'unlabelled' in data:
+            return lean_step(self, self, data, optim_wrapper)
+        return super().train_step(data, optim_wrapper)  # type: ignore[misc]

@@ -30,7 +30,9 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
             the head's loss is not one of its logits.
     """
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_head(self.head)
         built = SCHEMES.build(scheme)
@@ -41,6 +43,7 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
                 'scheme.intermediate, scheme.representation and scheme.kernel to 0.'
             )
         self.init_classifier(built)
+        self.init_unlabelled(unlabelled)
 
     @property
     def label_loss(self) -> nn.Module:

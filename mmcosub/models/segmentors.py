@@ -185,9 +185,12 @@ class CoTrainingEncoderDecoder(CoTrainingSegmentor, EncoderDecoder):
             with the decode head's loss.
     """
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.init_segmentor(scheme)
+        self.init_unlabelled(unlabelled)
 
 
 @MODELS.register_module()
@@ -198,6 +201,9 @@ class CoTrainingCascadeEncoderDecoder(CoTrainingSegmentor, CascadeEncoderDecoder
     errors are those of :class:`CoTrainingEncoderDecoder`.
     """
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.init_segmentor(scheme)
+        self.init_unlabelled(unlabelled)

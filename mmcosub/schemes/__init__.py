@@ -11,6 +11,7 @@ from .objective import Objective, Pass
 from .stochastic_depth import StochasticDepth
 from .teaching import Teaching
 from .training import SubmodelTraining
+from .unlabelled import Unlabelled
 
 __all__ = [
     'SCHEMES',
@@ -31,4 +32,5 @@ __all__ = [
     'StochasticDepth',
     'SubmodelTraining',
     'Teaching',
+    'Unlabelled',
 ]

@@ -55,6 +55,8 @@ class Scheme(ABC):
             so that memory is that of one. The gradients are the same. Only for schemes
             whose views run one after another. Defaults to False.
         seed (int, optional): Seed of the plans. Defaults to None, the run's.
+        check_network (bool): Whether one image is run before the first step, to check
+            that a submodel of all branches is the network. Defaults to True.
 
     Raises:
         ValueError: If an argument is out of its range, naming the valid ones.
@@ -80,6 +82,7 @@ class Scheme(ABC):
         auxiliary: bool = False,
         lean: bool = False,
         seed: int | None = None,
+        check_network: bool = True,
     ) -> None:
         if lean and self.joint:
             raise ValueError(
@@ -100,6 +103,7 @@ class Scheme(ABC):
         self.auxiliary = auxiliary
         self.lean = lean
         self.seed = seed
+        self.check_network = check_network
         self.ramp = 1.0
         """Factor in [0, 1] of the co-training weight, set by CoTrainingLossHook."""
 

@@ -50,7 +50,7 @@ class Iteration:
         Args:
             views (list[int]): The views of the pass.
         """
-        return plan_generator(self.seed + 1 + views[0], self.step, get_rank())
+        return plan_generator(self.seed, self.step, get_rank(), 1 + views[0])
 
     def teach(
         self,

@@ -16,6 +16,7 @@ from mmcosub.submodels import (
     always_kept,
     are_drop_paths,
     called_drop_paths,
+    check_network,
     find_drop_paths,
     find_sites,
     inexact,
@@ -188,6 +189,8 @@ class SubmodelTraining:
         self._check_sites()
         self._checked = True
         execution = self.scheme.execution
+        if self.scheme.check_network:
+            check_network(self.backbone, inputs, self.sites, self.execution_of_plans())
         reason = None if execution == 'auto' else inexact(self.backbone, execution)
         if reason:
             _logger.warning(
@@ -221,9 +224,7 @@ class SubmodelTraining:
             inputs, settings['disturbed'] = self.scheme.disturb(
                 self, views[0], inputs, iteration.generator(views)
             )
-        execution = self.scheme.execution
-        if execution == 'auto':
-            execution = self._fastest_exact(self.backbone, self.sites)
+        execution = self.execution_of_plans()
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan = iteration.plan.of(views)
         features, work = run_submodels(
@@ -232,3 +233,9 @@ class SubmodelTraining:
         share = work * len(views) / self.scheme.views
         iteration.add('branch_work', torch.tensor(share))
         return features if taps else (features, [])
+
+    def execution_of_plans(self) -> str:
+        """The execution to run plans by, the fastest exact one for 'auto'."""
+        if self.scheme.execution == 'auto':
+            return self._fastest_exact(self.backbone, self.sites)
+        return self.scheme.execution

@@ -36,6 +36,7 @@ from .sampling import (
     plan_generator,
     spread_rates,
 )
+from .self_check import check_network
 
 __all__ = [
     'EXECUTIONS',
@@ -51,6 +52,7 @@ __all__ = [
     'always_kept',
     'are_drop_paths',
     'called_drop_paths',
+    'check_network',
     'compiled_sites',
     'evaluating',
     'fastest_exact',

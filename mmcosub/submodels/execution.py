@@ -78,8 +78,8 @@ def run_submodels(
     if share and has_fixed_batch(backbone):
         raise ValueError(
             f'Views cannot share rows in {type(backbone).__name__}: it relies on as '
-            "many rows coming out of its blocks as went in. Pass execution='kept_rows', "
-            "or set scheme.execution='auto' in a config."
+            'many rows coming out of its blocks as went in. Pass '
+            "execution='kept_rows', or set scheme.execution='auto' in a config."
         )
     rows: RowPlan | None = None
     run: Rerouting

@@ -13,7 +13,7 @@ from mmcosub.checkpoints.latest import (
     newest_whole,
     saved_iteration,
 )
-from mmcosub.checkpoints.writing import POINTER, note_written
+from mmcosub.checkpoints.writing import POINTER, begin_run, note_written
 
 WEIGHTS = {'a.weight': torch.arange(4.0)}
 RUN = dict(
@@ -108,14 +108,29 @@ def test_iterations_not_times(
 
 
 def test_after_going_back(tmp_path: Path) -> None:
-    """Checkpoints of before that are not the run's any more."""
-    for iteration in (3, 6, 9, 4):
-        path = save(tmp_path / f'iter_{iteration}.pth', run_at(iteration), 1)
-        note_written(tmp_path, path.name)
-    order = [path.name for path in checkpoints_in(tmp_path)]
-    assert order == [f'iter_{i}.pth' for i in (4, 3, 9, 6)]
+    """Checkpoints of before that, or of another run, are not the run's any more."""
+
+    def write(*iterations: int) -> None:
+        for iteration in iterations:
+            note_written(tmp_path, f'iter_{iteration}.pth')
+            save(tmp_path / f'iter_{iteration}.pth', run_at(iteration), 1)
+
+    def order() -> list[str]:
+        return [path.stem.partition('_')[2] for path in checkpoints_in(tmp_path)]
+
+    write(3, 6, 9)
+    begin_run(tmp_path, 'iter_3.pth')
+    assert order() == ['3', '9', '6']
+    write(4)
+    assert order() == ['4', '3', '9', '6']
     note_written(tmp_path, 'iter_5.pth')  # killed before it was there
-    assert checkpoints_in(tmp_path)[0].name == 'iter_4.pth'
+    assert order()[0] == '4'
+    save(tmp_path / 'iter_12.pth', run_at(12), 1)  # copied from elsewhere
+    assert order()[0] == '12'
+    begin_run(tmp_path, '')
+    assert order() == ['12', '9', '6', '4', '3']
+    write(2)
+    assert order() == ['2', '12', '9', '6', '4', '3']
 
 
 def test_names_that_look_published(tmp_path: Path) -> None:
@@ -144,3 +159,10 @@ def test_weights_beside_a_run(tmp_path: Path, pointed: bool) -> None:
     assert [str(converted) in each for each in said] == [True]
     run.unlink()  # then what is there is named, and refused by who resumes
     assert newest_whole(tmp_path, said.append) == converted
+
+
+def test_checkpoints_elsewhere(tmp_path: Path) -> None:
+    """Are not passed over without a word."""
+    (tmp_path / POINTER).write_text('s3://bucket/run/iter_4.pth')
+    with pytest.raises(ValueError, match=r'--resume s3://bucket/run/iter_4\.pth'):
+        newest_whole(tmp_path, print)

@@ -51,7 +51,8 @@ def ours(size, kind='VisionTransformer', **kwargs):
 def by_mmseg(size):
     return randomise(MODELS.build(dict(
         type='mmseg.VisionTransformer', embed_dims=16, num_layers=2, num_heads=2,
-        patch_size=8, img_size=size, out_indices=(0, 1), norm_cfg=dict(type='LN', eps=1e-6),
+        patch_size=8, img_size=size, out_indices=(0, 1),
+        norm_cfg=dict(type='LN', eps=1e-6),
     )))  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Atomic writing, and the list of the files that may be deleted."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,16 @@ def test_only_own_plain_files_are_listed(tmp_path: Path) -> None:
         (tmp_path / path).touch()
     (folder / 'link.pth').symlink_to(tmp_path / 'd.pth')
     names = ['sub/c.pth', '../d.pth', str(tmp_path / 'd.pth'), 'sub', '', '..', 'gone']
-    (folder / WRITTEN).write_text('\n'.join([*names, 'link.pth', 'b.pth', 'a.pth']))
+    names += ['link.pth', 'b.pth', 'a.pth']
+    (folder / WRITTEN).write_text(json.dumps(dict(written=names)))
     assert written_in(folder) == ['b.pth', 'a.pth']
     note_written(folder, 'b.pth')
     assert written_in(folder) == ['a.pth', 'b.pth']
 
 
-@pytest.mark.parametrize('content', [b'', b'\xff\x00/..', None])
+@pytest.mark.parametrize(
+    'content', [b'', b'\xff\x00/..', b'[1]', b'{"written": 3}', b'[' * 9999, None]
+)
 def test_any_list(content: bytes | None, tmp_path: Path) -> None:
     if content is None:
         (tmp_path / WRITTEN).mkdir()

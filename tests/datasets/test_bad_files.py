@@ -1,5 +1,7 @@
 """Data that are not what they seem: refused, or counted, listed and left out."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -257,6 +259,21 @@ def test_tool(data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) ->
     lines = (tmp_path / 'w' / 'bad_train.txt').read_text().splitlines()
     expected = ['pixels, but the image', '[257]', 'every pixel', 'truncated']
     assert all(part in line for part, line in zip(expected, lines, strict=True))
+
+
+def test_tool_with_a_picture_too_large_for_memory(
+    data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Its header says 100,000 x 100,000; nothing of it may be allocated."""
+    path = tmp_path / 'scenes/images/training/6.jpg'
+    header = struct.pack('>4sIIBBBBB', b'IHDR', 100_000, 100_000, 8, 2, 0, 0, 0)
+    png = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + header
+    data_begins = struct.pack('>II4s', zlib.crc32(header), 50, b'IDAT')
+    path.write_bytes(png + data_begins + bytes(50))
+    tool = load_tool('analysis_tools/check_dataset')
+    refused(capsys, tool.main, data, status=1)
+    (line,) = (tmp_path / 'w' / 'bad_train.txt').read_text().splitlines()
+    assert f'{path} cannot be read: 100000 x 100000 pixels are more' in line
 
 
 @pytest.mark.filterwarnings('ignore:This process .* is multi-threaded')

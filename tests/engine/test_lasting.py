@@ -200,6 +200,23 @@ def test_killed_rank(long_run: Callable, tmp_path: Path) -> None:
     assert 'Another process of the run is gone' in said.splitlines()[-1]
 
 
+def test_second_training_in_a_work_directory(
+    long_run: Callable,
+    train: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Is refused in one line; the first goes on, and its config stays."""
+    processes, log = long_run(Setting(), 5000)
+    before = [path.read_text() for path in (tmp_path / 'w').glob('*.py')]
+    argv = [*arguments(Setting(), tmp_path), '--work-dir', str(tmp_path / 'w')]
+    said = refused(capsys, train.main, argv)
+    assert f'Another training uses {tmp_path / "w"}: process {processes[0].pid}' in said
+    assert [path.read_text() for path in (tmp_path / 'w').glob('*.py')] == before
+    os.kill(processes[0].pid, signal.SIGTERM)
+    assert finish(processes, 120) == [STATUS], tail(log)
+
+
 # ---- checkpoints that are whole or absent -----------------------------------------
 
 
@@ -269,6 +286,22 @@ def test_all_damaged(
         path.write_bytes(b'')
     said = refused(capsys, resume, train, tmp_path)
     assert 'None of the 1 checkpoints' in said
+
+
+@pytest.mark.parametrize('pointed', ['iter_3.pth', 'iter_6.pth', None])
+def test_newest_by_iteration(
+    pointed: str | None, train: ModuleType, trained: Callable, tmp_path: Path
+) -> None:
+    """Whatever times files have, and where a kill came before the pointer."""
+    work_dir = trained()
+    os.utime(work_dir / 'iter_6.pth', (0, 0))
+    (work_dir / 'last_checkpoint').unlink()
+    if pointed:
+        (work_dir / 'last_checkpoint').write_text(str(work_dir / pointed))
+    resume(train, tmp_path)
+    assert 'iter_6.pth' in (work_dir / 'last_checkpoint').read_text()
+    log = max((tmp_path / 'w').glob('*/*.log')).read_text()
+    assert 'Saving checkpoint' not in log  # nothing was left to train
 
 
 def test_full_disk(
@@ -354,7 +387,7 @@ def test_schedules_of_another_length(
     changes = [f'param_scheduler.0.end={end}', f'train_cfg.max_iters={end}']
     resume(train, tmp_path, '--cfg-options', *changes)
     log = max((tmp_path / 'w').glob('*/*.log')).read_text()
-    assert ("end at [6], this config's at [9]" in log) == (end == 9)
+    assert ('end at [6], those of this config at [9]' in log) == (end == 9)
 
 
 def test_without_its_scheme(

@@ -1,13 +1,17 @@
 """What a resumed run trains on where its epochs are of other lengths than before."""
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.runner import IterBasedTrainLoop
-from numbers_run import Numbers, loader, numbers_run, validation
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+from numbers_run import Counting, Numbers, loader, numbers_run, validation
 from torch.utils.data import DataLoader, IterableDataset
 
 from mmcosub.engine.loops import ResumableEpochLoop, ResumableIterLoop, resumable
@@ -160,6 +164,33 @@ def test_resumed_after_every_iteration(
         saved = str(tmp_path / 'whole' / f'iter_{done}.pth')
         rest = run(tmp_path / 'resumed', resume=True, load_from=saved)
         assert rest == whole[done:], done
+
+
+class StoppedAfterValidation(Hook):
+    def after_val(self, runner: Runner) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.mark.parametrize('stop', range(16))
+@pytest.mark.parametrize('loop', LOOPS)
+def test_every_validation_once(loop: str, stop: int, tmp_path: Path) -> None:
+    """Wherever the run is stopped: in training, in a validation, or between."""
+    before = Counting.validations
+    for stopped in (stop, None):
+        run = numbers_run(
+            tmp_path,
+            batch=2,
+            epochs=0,
+            count=4,
+            stop=stopped,
+            custom_hooks=[StoppedAfterValidation()] if stopped == 0 else [],
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=10)),
+            train_cfg=LOOPS[loop] | dict(val_interval=1 if loop == 'epochs' else 2),
+            **validation(6, 2),
+        )
+        with suppress(Stopped):
+            run.train()
+    assert Counting.validations - before == (3 if loop == 'epochs' else 4)
 
 
 def test_loaders_that_begin_with_the_loop(

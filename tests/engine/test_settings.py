@@ -6,7 +6,7 @@ from collections import OrderedDict
 import pytest
 from torch import nn
 
-from mmcosub.engine.settings import check_custom_keys, check_scheme
+from mmcosub.engine.settings import check_optimizer, check_scheme
 from mmcosub.schemes import Cosub
 
 MODEL = nn.Sequential(OrderedDict(backbone=nn.Linear(2, 2), head=nn.BatchNorm1d(2)))
@@ -26,11 +26,11 @@ MODEL = nn.Sequential(OrderedDict(backbone=nn.Linear(2, 2), head=nn.BatchNorm1d(
 def test_rules_that_no_parameter_follows(rules: dict, said: str) -> None:
     wrapper = dict(paramwise_cfg=dict(custom_keys=rules))
     if not said:
-        check_custom_keys(MODEL, wrapper, False)
+        check_optimizer(MODEL, wrapper, False)
         return
     with pytest.raises(ValueError, match=re.escape(said)):
-        check_custom_keys(MODEL, wrapper, False)
-    check_custom_keys(MODEL, wrapper, True)  # a warning of an upstream config
+        check_optimizer(MODEL, wrapper, False)
+    check_optimizer(MODEL, wrapper, True)  # a warning of an upstream config
 
 
 def test_rules_that_a_constructor_does_not_read() -> None:
@@ -39,7 +39,7 @@ def test_rules_that_a_constructor_does_not_read() -> None:
         paramwise_cfg=dict(custom_keys={'head': dict(lr_mult=10.0)}),
     )
     with pytest.raises(ValueError, match='reads no custom_keys'):
-        check_custom_keys(MODEL, wrapper, False)
+        check_optimizer(MODEL, wrapper, False)
 
 
 class Own(Cosub):

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 from numbers_run import numbers_run
+from stock import runner_of
 
+from mmcosub.checkpoints import checkpoints_in
 from mmcosub.checkpoints.writing import written_in
 from mmcosub.hooks import WholeCheckpointHook
 
@@ -89,6 +91,16 @@ class Measured(WholeCheckpointHook):
     after_train = before_train_epoch
 
 
+def test_before_training(config: Path, tmp_path: Path) -> None:
+    """Validating saves nothing as the best; saving by hand saves."""
+    run = runner_of(config, **{'default_hooks.checkpoint.save_best': 'mIoU'})
+    assert 'mIoU' in run.val()
+    assert not [*tmp_path.rglob('*.pth')]
+    run.save_checkpoint(run.work_dir, 'sub/mine.pth')
+    saved = torch.load(Path(run.work_dir, 'sub', 'mine.pth'), weights_only=False)
+    assert saved['state_dict'].keys() == run.model.state_dict().keys()
+
+
 # ---- what is deleted, and what stays ----------------------------------------------
 
 
@@ -108,6 +120,22 @@ def test_own_checkpoints_go_after_resuming_too(template: str, tmp_path: Path) ->
         steps = [*range(epochs - keep + 1, epochs + 1)]
         assert info['runtime_info']['keep_ckpt_ids'] == steps
     assert {*written_in(tmp_path)} == {*named(tmp_path)}
+
+
+@pytest.mark.parametrize('resumed', ['epoch_1.pth', ''])
+def test_checkpoints_of_another_run_stay(resumed: str, tmp_path: Path) -> None:
+    """One that was there before, and what was trained before going back."""
+    numbers_run(tmp_path, 4, 5, default_hooks=saving()).train()
+    run = numbers_run(tmp_path, 4, 3, default_hooks=saving(max_keep_ckpts=1))
+    run._resume, run._load_from = bool(resumed), None
+    if resumed:
+        run._load_from = str(tmp_path / resumed)
+    run.train()
+    assert written_in(tmp_path) == ['epoch_3.pth']
+    others = ['epoch_4.pth', 'epoch_5.pth']
+    # Those of the same names are replaced, as always; of epoch 1 the run goes on.
+    assert named(tmp_path) == ['epoch_3.pth', *others]
+    assert checkpoints_in(tmp_path)[0].name == 'epoch_3.pth'
 
 
 @pytest.mark.parametrize('keep', [-1, 1, 2])

@@ -18,6 +18,7 @@ FLAGS = {
     '--amp',
     '--co-train',
     '--backbone',
+    '--unlabelled',
     '--fast',
     '--trust-checkpoint',
     '--allow-changes',

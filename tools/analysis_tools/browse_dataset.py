@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from rich.progress import track
 
-from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.engine.type_name import type_name
 from mmcosub.stack import import_stack_quietly
 

@@ -11,11 +11,11 @@ from typing import Any
 from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.datasets.checks import check_listing
 from mmcosub.datasets.listing import check_links, check_list
-from mmcosub.engine.arguments import add_common_arguments
 from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 FOUND = 1

@@ -5,12 +5,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.engine.errors import (
-    OneLineParser,
-    OptionsAction,
-    add_debug_argument,
-    explained_errors,
-)
+from mmcosub.arguments import OneLineParser, OptionsAction, add_debug_argument
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 

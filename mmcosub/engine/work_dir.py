@@ -1,0 +1,117 @@
+"""Work directory of a training: a local folder, used by one training at a time."""
+
+import ctypes
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.dist import broadcast_object_list, is_main_process
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = '.lock'
+"""File in a work directory that the training there keeps locked."""
+
+_PR_SET_PDEATHSIG = 1
+_PARENT = os.getppid()
+_held: set[str] = set()
+
+
+def require_local(work_dir: str | Path) -> None:
+    """Check that a work directory is a folder rather than a URL.
+
+    Args:
+        work_dir (str | Path): The work directory.
+
+    Raises:
+        ValueError: If it is a URL.
+    """
+    if '://' in str(work_dir):
+        raise ValueError(
+            f'work_dir={str(work_dir)!r} is a URL, and logs and checkpoints are '
+            'written to a local folder: choose one with --work-dir. Only checkpoints '
+            'can be elsewhere: --cfg-options default_hooks.checkpoint.out_dir=URL.'
+        )
+
+
+@contextmanager
+def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
+    """Keep other trainings out of a work directory, until this process ends at most.
+
+    All ranks of a training share it: the first one locks for all.
+
+    Args:
+        work_dir (str): The folder.
+        warn (Callable): Told if its file system has no locks.
+
+    Raises:
+        ValueError: If another process trains there.
+    """
+    handle, refused = -1, [None]
+    if is_main_process() and fcntl and work_dir not in _held:
+        # Locks of flock would be inherited by workers that outlive a killed process.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        handle = os.open(Path(work_dir, LOCK), flags, 0o644)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(handle, 0)
+            os.write(handle, f'process {os.getpid()} on {platform.node()}'.encode())
+            _held.add(work_dir)
+        except (BlockingIOError, PermissionError):
+            refused = [_in_use_by(work_dir, handle)]
+        except OSError as error:
+            warn(f'{work_dir} cannot be locked ({error}): train there one at a time.')
+    broadcast_object_list(refused)
+    try:
+        if refused[0]:
+            raise ValueError(refused[0])
+        yield
+    finally:
+        if handle >= 0:
+            os.close(handle)
+            _held.discard(work_dir)
+
+
+def is_in_use(work_dir: str) -> bool:
+    """Whether another process trains in a work directory.
+
+    Args:
+        work_dir (str): The folder.
+    """
+    if not fcntl or work_dir in _held or not Path(work_dir, LOCK).is_file():
+        return False
+    with open(Path(work_dir, LOCK), 'a') as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def end_with_torchrun() -> None:
+    """Have the system end this process as soon as the torchrun that started it is gone.
+
+    Otherwise ranks of a torchrun that was killed go on training.
+    """
+    if 'TORCHELASTIC_RUN_ID' not in os.environ or sys.platform != 'linux':
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != _PARENT:  # it was gone before that
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _in_use_by(work_dir: str, handle: int) -> str:
+    who = os.read(handle, 200).decode(errors='replace') or 'an unknown process'
+    return (
+        f'Another training uses {work_dir}: {who}. Wait until it has ended, stop it, '
+        'or choose another folder with --work-dir.'
+    )

@@ -1,0 +1,57 @@
+"""Gradients of an accumulation that is not complete, to save and to restore."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.dist import all_gather_object
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+
+def collect_gradients(runner: Runner) -> list[dict] | None:
+    """Gradients of an accumulation that is not complete, one dict a rank.
+
+    Every rank has its own until they are exchanged. None where there are none.
+
+    Args:
+        runner (Runner): The runner.
+    """
+    wrapper: Any = runner.optim_wrapper
+    counts = getattr(wrapper, '_accumulative_counts', 1)
+    if counts == 1 or wrapper._inner_count % counts == 0:
+        return None
+    own = {
+        name: parameter.grad.cpu()
+        for name, parameter in _parameters(runner)
+        if parameter.grad is not None
+    }
+    return all_gather_object(own)  # NCCL cannot gather objects on one rank
+
+
+def restore_gradients(runner: Runner, gradients: list[dict]) -> None:
+    """The inverse of :func:`collect_gradients`.
+
+    Args:
+        runner (Runner): The runner, its model on its device.
+        gradients (list[dict]): Of each rank. On another number of ranks each takes
+            their mean, which is what they would have exchanged.
+    """
+    if len(gradients) == runner.world_size:
+        own = gradients[runner.rank]
+    else:
+        names = {name for each in gradients for name in each}
+        zero = 0.0
+        own = {
+            name: sum((g.get(name, zero) for g in gradients), zero) / len(gradients)
+            for name in names
+        }
+    for name, parameter in _parameters(runner):
+        if name in own:
+            parameter.grad = own[name].to(parameter)
+
+
+def _parameters(runner: Runner) -> Iterator[tuple[str, nn.Parameter]]:
+    model: Any = runner.model
+    model = model.module if is_model_wrapper(model) else model
+    return model.named_parameters()
