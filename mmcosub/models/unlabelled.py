@@ -78,7 +78,7 @@ class UnlabelledLoss:
             batch['weak'], batch['strong'], teach, learn, rng, step, batch.get('valid')
         )
         model.telemetry.update(logs)
-        return dict(loss_unlabelled=loss)
+        return dict(loss_unlabelled=loss * _label_weight(model))
 
     def preprocess(self, model: Any, batch: dict) -> dict:
         """Normalise the images, and find what is padding.
@@ -166,6 +166,13 @@ def _statistics_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def _label_weight(model: Any) -> float:
+    """Weight of the label loss, which the weight of this loss is relative to."""
+    if hasattr(model, 'decode_head'):
+        return next(head.weight for head in list_heads(model) if head.main)
+    return getattr(model.label_loss, 'loss_weight', 1.0)
 
 
 def _logits(model: Any, features: Any, samples: list, views: int) -> list[Tensor]:

@@ -60,6 +60,16 @@ def test_labelled_losses_stay_bit_for_bit() -> None:
         assert torch.equal(without[key], with_[key]), key
 
 
+def test_the_loss_follows_the_weight_of_the_label_loss() -> None:
+    losses = []
+    for weight in (1.0, 4.0):
+        cfg = segmentor_config()
+        cfg['decode_head']['loss_decode']['loss_weight'] = weight
+        losses.append(step(build({**cfg, 'unlabelled': {}}, COSUB), batch()))
+    for name in ('loss_unlabelled', 'decode.loss_ce', 'decode.loss_co_training'):
+        assert torch.equal(4 * losses[0][name], losses[1][name]), name
+
+
 def test_the_loss_is_the_same_on_kept_rows() -> None:
     results = []
     for execution in ('plain', 'kept_rows', 'shared_prefix'):
