@@ -2,13 +2,17 @@ from typing import Any
 
 from mmengine.registry import DefaultScope
 from mmengine.runner import FlexibleRunner
+from torch import nn
 
 from mmcosub.checkpoints import use_reader
+from mmcosub.hooks import WholeCheckpointHook
+from mmcosub.hooks.deletions import forget_named_files
 from mmcosub.registry import RUNNERS, SCHEMES
 
 from .co_train import co_trained_model
 from .counted_run import CountedRun
 from .seed_hook import IterationSeedHook
+from .work_dir import end_with_torchrun, locked, require_local
 
 
 @RUNNERS.register_module()
@@ -29,6 +33,8 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
     def __init__(self, **kwargs: Any) -> None:
         cfg = kwargs.get('cfg') or {}
         self._scheme = cfg.get('scheme') if kwargs.get('train_cfg') else None
+        require_local(kwargs['work_dir'])
+        end_with_torchrun()
         use_reader(bool(cfg.get('trust_checkpoint', False)))
         if self._scheme and isinstance(kwargs['model'], dict):
             if self._scheme.get('lean'):
@@ -45,6 +51,25 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
             with DefaultScope.overwrite_default_scope(kwargs.get('default_scope')):
                 kwargs['model'] = co_trained_model(kwargs['model'], self._scheme)
         super().__init__(**kwargs)
+
+    def train(self) -> nn.Module:
+        """Train.
+
+        Raises:
+            ValueError: If the work directory is in use.
+        """
+        with locked(self.work_dir, self.logger.warning):
+            return super().train()
+
+    def resume(self, *args: Any, **kwargs: Any) -> None:
+        """Resume, without taking up what a checkpoint says is to be deleted.
+
+        Args:
+            *args: Arguments of MMEngine's ``FlexibleRunner.resume``.
+            **kwargs: Further ones.
+        """
+        super().resume(*args, **kwargs)
+        forget_named_files(self, WholeCheckpointHook)
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None

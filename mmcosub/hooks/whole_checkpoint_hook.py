@@ -16,6 +16,7 @@ from mmcosub.checkpoints.writing import (
 from mmcosub.registry import HOOKS
 
 from .accumulated_gradients import collect_gradients, restore_gradients
+from .deletions import NotDeleting
 
 _DEFAULTS = {
     'interval': 'only the last checkpoint is saved',
@@ -173,7 +174,7 @@ class WholeCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best or self.file_backend is None:
             return  # validated without having trained
-        backend, self.file_backend = self.file_backend, _NotDeleting(self.file_backend)
+        backend, self.file_backend = self.file_backend, NotDeleting(self.file_backend)
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
@@ -230,18 +231,3 @@ class WholeCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
         if name in self._remote:
             self._remote.remove(name)
-
-
-class _NotDeleting:
-    """A file backend that deletes nothing."""
-
-    def __init__(self, backend: Any) -> None:
-        self.backend = backend
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.backend, name)
-
-    def isfile(self, path: str) -> bool:
-        return False
-
-    isdir = isfile

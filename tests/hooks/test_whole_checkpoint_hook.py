@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import CheckpointHook
 from numbers_run import numbers_run
 from stock import runner_of
 
@@ -77,15 +78,43 @@ def test_nothing_that_a_checkpoint_names_is_deleted(
     assert torch.load(newest, weights_only=False)['meta']['epoch'] == 3
 
 
+@pytest.mark.parametrize('entry', ['best_ckpt', 'keep_ckpt_ids'])
+@pytest.mark.parametrize('own', [True, False])
+def test_further_hooks(own: bool, entry: str, tmp_path: Path) -> None:
+    """Among custom hooks, MMEngine's own too, and one derived from that."""
+
+    class Derived(CheckpointHook):
+        pass
+
+    outside = tmp_path / 'outside'
+    outside.mkdir()
+    numbers_run(tmp_path / 'w', 4, 1, default_hooks=saving()).train()
+    path = tmp_path / 'w' / 'epoch_1.pth'
+    checkpoint = torch.load(path, weights_only=False)
+    value = [str(outside)] * 3 if entry == 'keep_ckpt_ids' else str(outside)
+    info = dict(best_score=0.0, **{entry: value})
+    checkpoint['message_hub']['runtime_info'].update(info)
+    torch.save(checkpoint, path)
+    options = dict(save_best='acc', rule='greater', filename_tmpl='{}', interval=1)
+    options.update(max_keep_ckpts=1)
+    hook = Derived(**options) if own else dict(type='CheckpointHook', **options)
+    run = numbers_run(tmp_path / 'w', 4, 2, custom_hooks=[hook])
+    run.register_hook(Measured(), priority='LOWEST')
+    run.train()
+    assert outside.is_dir()
+    assert (tmp_path / 'w' / '2').is_file()
+
+
 class Measured(WholeCheckpointHook):
-    """Has the run's checkpoint hook see a better metric before every epoch."""
+    """Has the run's checkpoint hooks see a better metric before every epoch."""
 
     def before_train(self, runner: Any) -> None:
         pass
 
     def before_train_epoch(self, runner: Any) -> None:
-        saver = next(h for h in runner.hooks if isinstance(h, WholeCheckpointHook))
-        saver.after_val_epoch(runner, dict(acc=runner.epoch + 1.0))
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook) and hook is not self:
+                hook.after_val_epoch(runner, dict(acc=runner.epoch + 1.0))
 
     after_train_epoch = WholeCheckpointHook.before_train_epoch
     after_train = before_train_epoch
