@@ -45,6 +45,10 @@ class WholeCheckpointHook(CheckpointHook):
     """
 
     file_backend: Any = None
+    last_ckpt: str | None
+    save_optimizer: bool
+    save_param_scheduler: bool
+    _saved_after = -1
     GRADIENTS = 'accumulated_gradients'
     _STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
 
@@ -90,6 +94,12 @@ class WholeCheckpointHook(CheckpointHook):
                 f'would leave no checkpoint (the first is due at {first}): set another '
                 'default_hooks.checkpoint.interval, or save_last=True.'
             )
+        for name in ('save_optimizer', 'save_param_scheduler'):
+            if not getattr(self, name):
+                runner.logger.warning(
+                    'Checkpoints of this run cannot be resumed, except those of a stop '
+                    f'by a signal: default_hooks.checkpoint.{name}=False.'
+                )
         info = runner.message_hub.runtime_info
         info.pop('keep_ckpt_ids', None)  # MMEngine deletes what it says
         super().before_train(runner)
@@ -122,7 +132,7 @@ class WholeCheckpointHook(CheckpointHook):
             restore_gradients(runner, checkpoint[self.GRADIENTS])
 
     def save_now(self, runner: Runner) -> str:
-        """Save between two iterations, unless that has just been done.
+        """Save all that resuming needs between two iterations, if not just done.
 
         Args:
             runner (Runner): Of a training with ``runner.iter`` iterations done.
@@ -131,11 +141,17 @@ class WholeCheckpointHook(CheckpointHook):
             str: The checkpoint.
         """
         done = dict(epoch=runner.epoch, iter=runner.iter)
-        if self.last_ckpt is None or self._saved_after != runner.iter:
-            if not self.by_epoch:
-                self._save_checkpoint_with_step(runner, runner.iter, done)
-            else:
-                self._save(runner, f'epoch_{runner.epoch}_iter_{runner.iter}.pth', done)
+        settings = self.save_optimizer, self.save_param_scheduler
+        if self._saved_after == runner.iter and all(settings):
+            return str(self.last_ckpt)
+        name = self.filename_tmpl.format(runner.iter)
+        if self.by_epoch:
+            name = f'epoch_{runner.epoch}_iter_{runner.iter}.pth'
+        self.save_optimizer = self.save_param_scheduler = True
+        try:
+            self._save(runner, name, done)
+        finally:
+            self.save_optimizer, self.save_param_scheduler = settings
         return str(self.last_ckpt)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:

@@ -176,6 +176,19 @@ def test_one_name_for_all(keep: int, tmp_path: Path) -> None:
     assert meta['epoch'] == 3
 
 
+def test_checkpoint_of_a_stop_goes_on_whatever_others_lack(tmp_path: Path) -> None:
+    """After an epoch, too, of which there is one without the optimizer."""
+    lacking = saving(save_optimizer=False, save_param_scheduler=False)
+    schedule = [dict(type='LinearLR', start_factor=0.5, begin=0, end=3)]
+    cfg = dict(default_hooks=lacking, param_scheduler=schedule)
+    for stop in (3, 1):
+        with pytest.raises(SystemExit):
+            numbers_run(tmp_path, 4, 2, stop=stop, **cfg).train()
+    assert named(tmp_path) == ['epoch_1.pth', 'epoch_1_iter_4.pth']
+    numbers_run(tmp_path, 4, 2, **cfg).train()
+    assert named(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
+
+
 def test_checkpoint_of_a_stop_goes_with_the_next(tmp_path: Path) -> None:
     run = numbers_run(tmp_path, 4, 2, stop=3, default_hooks=saving())
     with pytest.raises(SystemExit):
