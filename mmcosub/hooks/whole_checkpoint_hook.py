@@ -1,5 +1,5 @@
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -104,8 +104,8 @@ class WholeCheckpointHook(CheckpointHook):
         info.pop('keep_ckpt_ids', None)  # MMEngine deletes what it says
         super().before_train(runner)
         if is_main_process() and self._is_local():
-            path = PurePath(getattr(runner, '_load_from', None) or '')
-            of_run = runner._resume and path.parent == PurePath(self.out_dir)
+            path = Path(getattr(runner, '_load_from', None) or '').resolve()
+            of_run = runner._resume and path.parent == Path(self.out_dir).resolve()
             remove_partial(self.out_dir)
             begin_run(self.out_dir, path.name if of_run else '')
             self._delete_outdated(path.name)

@@ -151,17 +151,21 @@ def test_own_checkpoints_go_after_resuming_too(template: str, tmp_path: Path) ->
     assert {*written_in(tmp_path)} == {*named(tmp_path)}
 
 
-@pytest.mark.parametrize('resumed', ['epoch_1.pth', ''])
-def test_checkpoints_of_another_run_stay(resumed: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize('resumed', ['epoch_1.pth', 'link.pth', ''])
+def test_checkpoints_of_another_run_stay(
+    resumed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that was there before, and what was trained before going back."""
     numbers_run(tmp_path, 4, 5, default_hooks=saving()).train()
     run = numbers_run(tmp_path, 4, 3, default_hooks=saving(max_keep_ckpts=1))
     run._resume, run._load_from = bool(resumed), None
     if resumed:
-        run._load_from = str(tmp_path / resumed)
+        monkeypatch.chdir(tmp_path)
+        Path('link.pth').symlink_to('epoch_1.pth')
+        run._load_from = resumed
     run.train()
     assert written_in(tmp_path) == ['epoch_3.pth']
-    others = ['epoch_4.pth', 'epoch_5.pth']
+    others = ['epoch_4.pth', 'epoch_5.pth', *(['link.pth'] if resumed else [])]
     # Those of the same names are replaced, as always; of epoch 1 the run goes on.
     assert named(tmp_path) == ['epoch_3.pth', *others]
     assert checkpoints_in(tmp_path)[0].name == 'epoch_3.pth'
