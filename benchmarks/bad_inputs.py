@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mmcosub.arguments import STATUS
 from mmcosub.engine.co_train import list_schemes
-from mmcosub.engine.errors import STATUS
 
 from .fault_settings import Setting, arguments
 from .processes import finish, start

@@ -1,45 +1,24 @@
-"""Submodel co-training for MMSegmentation and MMPretrain."""
+"""Submodel co-training for PyTorch, MMSegmentation and MMPretrain."""
 
-from .stack import (
-    asked_for_info,
-    check_stack,
-    ignore_known_warnings,
-    installed_version,
-)
+from importlib import import_module
+from typing import Any
 
 __version__ = '0.2.0'
 
+# Imported when first used, so that `import mmcosub` imports not even torch.
+_WHERE = {
+    'CoTrainingFlexibleRunner': 'mmcosub.engine',
+    'CoTrainingRunner': 'mmcosub.engine',
+}
 
-def _use_stack() -> None:
-    """Make our names known to the packages underneath."""
-    from mmengine.config.utils import MODULE2PACKAGE
-
-    from . import registry  # noqa: F401
-    from .when_imported import when_imported
-
-    # Lets a config say `_base_ = ['mmcosub::_base_/schemes/cosub.py']`.
-    MODULE2PACKAGE.setdefault('mmcosub', 'mmcosub')
-    # `mmseg::` asks pip for mmsegmentation, which OneDL publishes under another name;
-    # an import name will do as well.
-    if not installed_version('mmsegmentation'):
-        MODULE2PACKAGE['mmseg'] = 'mmseg'
-    when_imported('mmengine.runner', _heed_schemes)
-    ignore_known_warnings()  # whichever of our packages imports the stack first
+__all__ = ['__version__', *_WHERE]
 
 
-def _heed_schemes() -> None:
-    from .from_cfg import heed_schemes
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(_WHERE[name]), name)
 
-    heed_schemes()
 
-
-try:
-    # Before anything that imports the stack, so that a wrong one is named as such.
-    check_stack()
-except ImportError:
-    if not asked_for_info():  # which says it, with the rest
-        raise
-else:
-    _use_stack()
-
-__all__ = ['__version__']
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

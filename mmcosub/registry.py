@@ -1,17 +1,39 @@
-"""Registries of the toolkit.
+"""Registries, and what else MMEngine has to know of the toolkit.
 
-The first group are children of MMEngine's registries, so that everything here can be
-named from any OpenMMLab config as ``mmcosub.Name``. The second group is our own.
+The registries are children of MMEngine's, so that everything here can be named from any
+OpenMMLab config as ``mmcosub.Name``; MMEngine imports this module when it meets such a
+name. ``SCHEMES`` and ``SAMPLERS`` are the core's, which does without MMEngine.
 """
 
-from typing import Any
+import logging
 
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import Registry
+from .stack import check_stack, ignore_known_warnings, installed_version
+
+check_stack()  # before anything that imports the stack, so that a wrong one is named
+ignore_known_warnings()
+
+from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
+from mmengine.logging import print_log  # noqa: E402
+from mmengine.registry import DATASETS as MMENGINE_DATASETS  # noqa: E402
+from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
+from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
+from mmengine.registry import RUNNERS as MMENGINE_RUNNERS  # noqa: E402
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS  # noqa: E402
+from mmengine.registry import Registry  # noqa: E402
+
+from .losses import BinaryCrossEntropyLoss  # noqa: E402
+from .schemes import SCHEMES  # noqa: E402
+from .submodels import SAMPLERS  # noqa: E402
+
+__all__ = [
+    'DATASETS',
+    'HOOKS',
+    'MODELS',
+    'RUNNERS',
+    'SAMPLERS',
+    'SCHEMES',
+    'TRANSFORMS',
+]
 
 DATASETS = Registry(
     'dataset', parent=MMENGINE_DATASETS, scope='mmcosub', locations=['mmcosub.datasets']
@@ -32,15 +54,21 @@ TRANSFORMS = Registry(
     locations=['mmcosub.datasets'],
 )
 
-SCHEMES = Registry('scheme', scope='mmcosub', locations=['mmcosub.schemes'])
-SAMPLERS = Registry('sampler', scope='mmcosub', locations=['mmcosub.submodels'])
+MODELS.register_module(module=BinaryCrossEntropyLoss)
+
+# Lets a config say `_base_ = ['mmcosub::_base_/schemes/cosub.py']`.
+MODULE2PACKAGE.setdefault('mmcosub', 'mmcosub')
+# `mmseg::` asks pip for mmsegmentation, which OneDL publishes under another name; an
+# import name will do as well.
+if not installed_version('mmsegmentation'):
+    MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
-def build(registry: Registry, cfg: dict) -> Any:
-    """Build from one of our own registries, whatever the config's default scope.
+class _ToMMEngine(logging.Handler):
+    """Writes what the core logs to the log of MMEngine's current run."""
 
-    Args:
-        registry (Registry): ``SCHEMES`` or ``SAMPLERS``.
-        cfg (dict): Config with a ``type``.
-    """
-    return registry.build({**cfg, '_scope_': 'mmcosub'})
+    def emit(self, record: logging.LogRecord) -> None:
+        print_log(record.getMessage(), 'current')
+
+
+logging.getLogger('mmcosub').addHandler(_ToMMEngine())

@@ -1,13 +1,11 @@
-"""Is the stack underneath one that can work? Said once, with the mend."""
+"""Checks that the packages underneath fit together, with the commands to run."""
 
 import contextlib
 import importlib
 import importlib.metadata
 import io
-import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from packaging.requirements import Requirement
@@ -173,12 +171,6 @@ def _listed(found: dict[str, list[Installed]]) -> str:
         for group in found.values()
         for each in group
     )
-
-
-def asked_for_info() -> bool:
-    """Whether this process is ``mmcosub info``, which describes a wrong stack, too."""
-    own = Path(sys.argv[0]).stem == 'mmcosub' or sys.argv[0] == '-m'
-    return own and sys.argv[1:] == ['info']
 
 
 def import_or_explain(module: str) -> None:

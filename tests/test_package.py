@@ -1,5 +1,6 @@
 """The package: its version, its imports, the stack underneath, what is shipped."""
 
+import logging
 import re
 import subprocess
 import sys
@@ -36,40 +37,42 @@ def test_version() -> None:
 
 
 def test_import_is_cheap_and_silent() -> None:
-    code = (
-        "import sys, mmcosub; print({'torch', 'mmseg', 'mmpretrain'} & {*sys.modules})"
-    )
+    code = 'import sys; import mmcosub; print({"torch", "numpy"} & {*sys.modules})'
     assert python(code) == 'set()'
 
 
-def test_what_waits_for_a_module(tmp_path: Path) -> None:
-    (tmp_path / 'late.py').write_text('there = 1')
+CORE = ('submodels', 'schemes', 'losses')
+
+
+@pytest.mark.parametrize('first', CORE)
+def test_core_needs_torch_and_numpy_alone(first: str) -> None:
+    # None in sys.modules: an import of it fails, as where it is not installed.
     code = (
-        f'import sys; sys.path.insert(0, {str(tmp_path)!r})\n'
-        'from mmcosub.when_imported import when_imported as when\n'
-        "when('late', lambda: print(sys.modules['late'].there))\n"
-        "print('before'); import late, json; import late\n"
-        "when('late', lambda: print('at once'))"
+        'import sys\n'
+        "for name in ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'timm',"
+        " 'torchvision'): sys.modules[name] = None\n"
+        f'import mmcosub.{first}, {", ".join(f"mmcosub.{name}" for name in CORE)}\n'
+        'from torch import nn\n'
+        'from mmcosub.schemes import SCHEMES\n'
+        "print(SCHEMES.build(dict(type='mmcosub.Cosub', weight=0.3)).weight)\n"
+        'print(len(mmcosub.submodels.known_blocks()) > 50, nn.__name__)'
     )
-    assert python(code).split('\n') == ['before', '1', 'at once']
+    assert python(code).split() == ['0.3', 'True', 'torch.nn']
 
 
-def test_looking_for_a_module_is_not_importing_it(tmp_path: Path) -> None:
-    (tmp_path / 'late.py').write_text('there = 1')
+def test_importing_changes_no_finder() -> None:
     code = (
-        f'import sys; sys.path.insert(0, {str(tmp_path)!r})\n'
-        'from importlib.util import find_spec\n'
-        'from mmcosub.when_imported import when_imported as when\n'
-        "when('late', lambda: print('then')); before = len(sys.meta_path)\n"
-        "print(find_spec('late').name, find_spec('late').name); import late\n"
-        'print(before - len(sys.meta_path))'
+        'import sys; before = [*sys.meta_path]; import mmcosub.schemes;'
+        'print(sys.meta_path == before)'
     )
-    assert python(code).split('\n') == ['late late', 'then', '1']
+    assert python(code) == 'True'
 
 
-def test_runners_heed_schemes_whenever_they_are_imported() -> None:
-    code = 'import mmcosub, mmengine.runner as m; print(m.Runner.from_cfg.__wrapped__)'
-    assert 'from_cfg' in python(code)
+def test_what_the_core_logs_is_in_the_log_of_mmengine(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    logging.getLogger('mmcosub').warning('a note of the core')
+    assert ' - INFO - a note of the core' in ''.join(capsys.readouterr())
 
 
 def test_stack_is_imported_silently() -> None:
@@ -84,7 +87,7 @@ def test_packages_are_imported_silently(package: str) -> None:
 
 def test_everything_is_found_by_name() -> None:
     code = (
-        'import mmcosub; from mmcosub.stack import import_stack_quietly as quietly;'
+        'from mmcosub.stack import import_stack_quietly as quietly;'
         'quietly(); from mmengine.registry import HOOKS, MODELS, RUNNERS;'
         "print(HOOKS.get('mmcosub.NonFiniteLossHook').__name__,"
         "RUNNERS.get('mmcosub.CoTrainingRunner').__name__,"

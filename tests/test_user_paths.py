@@ -313,7 +313,7 @@ def test_python_api(scenes_made: Reader) -> None:
     assert '(1, 32, 32)' in said[-3].replace('torch.Size([', '(').replace('])', ')')
     assert 'of the branches were computed' in said[-2]
     assert 'loss_co_training' in said[-1]
-    stock = torch.load(scenes_made.folder / 'work_dirs' / 'stock.pth')
+    stock = torch.load(scenes_made.folder / 'work_dirs' / 'stock.pth')['state_dict']
     trained = scenes_made.folder / 'work_dirs' / 'api' / 'iter_2.pth'
     assert set(stock) == set(torch.load(trained, weights_only=False)['state_dict'])
 

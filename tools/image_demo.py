@@ -5,10 +5,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.arguments import add_common_arguments
 from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 
@@ -44,12 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         import_stack_quietly()
         from mmcosub.analysis.pictures import check_picture_name
-        from mmcosub.engine.prediction import draw_prediction, load_model, read_image
+        from mmcosub.engine.prediction import draw_prediction, load_model
 
         check_picture_name(args.out_file)
-        image = read_image(args.img)
         model = load_model(cfg, args.checkpoint, args.device)
-        said = draw_prediction(model, image, args.out_file, args.opacity)
+        said = draw_prediction(model, args.img, args.out_file, args.opacity)
     print(f'{said}\nWrote {args.out_file}')
 
 

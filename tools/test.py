@@ -3,18 +3,17 @@
 
 import argparse
 import copy
-import inspect
 from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import METRICS, MODELS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.checkpoints import require_file
 from mmcosub.engine import EvaluationRunner
-from mmcosub.engine.arguments import add_common_arguments
 from mmcosub.engine.cli import load_config, part_processes
 from mmcosub.engine.data import configs_of_datasets
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.engine.task import classifies
 from mmcosub.engine.type_name import type_name
 from mmcosub.stack import import_stack_quietly
@@ -96,32 +95,20 @@ def use_tta(cfg: Config) -> None:
 
 
 def save_predictions(cfg: Config, out: str) -> None:
-    """Make the evaluator write the predictions, too."""
+    """Have the predictions written, too."""
+    if not classifies(cfg):
+        hook = dict(type='mmcosub.LabelMapHook', out=out)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
+        return
+    if not out.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--out {out}: for a classifier it is a .pkl file.')
     given = cfg.test_evaluator
     # One metric, several, or an evaluator around them.
     around = given if isinstance(given, dict) and 'metrics' in given else None
     given = given if around is None else around.metrics
     metrics = list(given) if isinstance(given, list | tuple) else [given]
-    if classifies(cfg):
-        if not out.endswith(('.pkl', '.pickle')):
-            raise ValueError(f'--out {out}: for a classifier it is a .pkl file.')
-        metrics.append(dict(type='DumpResults', out_file_path=out))
-    else:
-        scope = cfg.get('default_scope')
-        writers = [m for m in metrics if writes_predictions(m['type'], scope)]
-        if not writers:
-            raise ValueError(
-                f'--out: none of the metrics {[m["type"] for m in metrics]} writes '
-                'predictions; have an IoUMetric in test_evaluator.'
-            )
-        writers[0].update(output_dir=out, keep_results=True)
+    metrics.append(dict(type='DumpResults', out_file_path=out))
     cfg.test_evaluator = metrics if around is None else {**around, 'metrics': metrics}
-
-
-def writes_predictions(kind: str | type, scope: str | None) -> bool:
-    if isinstance(kind, str):
-        kind = METRICS.get(kind if '.' in kind else f'{scope or "mmseg"}.{kind}')
-    return kind is not None and 'output_dir' in inspect.signature(kind).parameters
 
 
 def use_visualization(cfg: Config, args: argparse.Namespace) -> None:

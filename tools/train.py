@@ -3,20 +3,15 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
-from mmengine.registry import RUNNERS
+from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.names import RUNNER, list_schemes
 
-from mmcosub.checkpoints import checkpoints_in, require_file
-from mmcosub.checkpoints.latest import remote_checkpoint
-from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
-from mmcosub.engine.arguments import add_common_arguments
-from mmcosub.engine.cli import load_config, part_processes
-from mmcosub.engine.co_train import RUNNER, list_schemes
-from mmcosub.engine.errors import OneLineParser, explained_errors
-from mmcosub.engine.stopping import Stopped
-from mmcosub.engine.type_name import type_name
-from mmcosub.stack import import_stack_quietly
+# All else is imported when it is needed, so that --help waits for neither torch nor
+# MMEngine.
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 FLEXIBLE = 'FlexibleRunner'
 LATEST = 'latest'
@@ -40,10 +35,29 @@ def make_parser() -> argparse.ArgumentParser:
         'your own with `scheme = dict(type=...)`',
     )
     parser.add_argument(
+        '--unlabelled',
+        metavar='DIR_OR_LIST',
+        help='with --co-train: also learn from the images of this folder (or of a text '
+        'file with a path a line), which need no labels',
+    )
+    parser.add_argument(
         '--backbone',
         metavar='CHECKPOINT',
-        help="carry the backbone over from this checkpoint: a pretraining run's, or "
-        "one of timm, mmpretrain, mmseg or the architecture's authors",
+        help="load the backbone from this checkpoint: a pretraining run's, or one of "
+        "timm, mmpretrain, mmseg or the architecture's authors",
+    )
+    parser.add_argument(
+        '--backbone-weights',
+        metavar='ema|model|NAME',
+        help='with --backbone: which of several sets of weights in the checkpoint, '
+        'averaged, trained, or by its name (default: averaged if there are)',
+    )
+    parser.add_argument(
+        '--backbone-allow-unused',
+        nargs='+',
+        metavar='NAME',
+        help='with --backbone: modules inside the network of the checkpoint that the '
+        "model may lack, such as 'layer3.*'",
     )
     parser.add_argument(
         '--resume',
@@ -65,12 +79,19 @@ def make_parser() -> argparse.ArgumentParser:
         help='automatic mixed precision: float16 with loss scaling on a GPU, bfloat16 '
         'without one',
     )
+    parser.add_argument(
+        '--skip-checks',
+        action='store_true',
+        help='do not try validation on one batch before training',
+    )
     add_common_arguments(parser)
     return parser
 
 
-def use_amp(cfg: Config) -> None:
+def use_amp(cfg: 'Config') -> None:
     """Make the config's optimizer wrapper one for mixed precision."""
+    from mmcosub.engine.type_name import type_name
+
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
     if kind == 'AmpOptimWrapper':
@@ -84,18 +105,48 @@ def use_amp(cfg: Config) -> None:
     wrapper.setdefault('loss_scale', 'dynamic')
 
 
-def use_backbone(cfg: Config, checkpoint: str) -> None:
-    """Set the checkpoint that the backbone starts from."""
-    if 'backbone' not in cfg.model:
+def use_backbone(cfg: 'Config', args: argparse.Namespace) -> None:
+    """Set the checkpoint that the backbone starts from, and how."""
+    from mmengine.config import Config
+
+    from mmcosub.checkpoints import require_file
+    from mmcosub.engine.type_name import type_name
+
+    options = dict(
+        weights=args.backbone_weights, allow_unused=args.backbone_allow_unused
+    )
+    options = {key: value for key, value in options.items() if value}
+    if not args.backbone:
+        if options:
+            raise ValueError(
+                f'--backbone-{next(iter(options)).replace("_", "-")} goes with '
+                '--backbone CHECKPOINT, which is not given.'
+            )
+        return
+    whole = type_name(cfg.model) == 'TimmClassifier'  # the head is in its network
+    if 'backbone' not in cfg.model and not whole:
         raise ValueError(f'--backbone: a {cfg.model.type} has no backbone.')
-    require_file(checkpoint)
-    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
-    if cfg.model.get('pretrained'):
-        cfg.model.pretrained = None
+    require_file(args.backbone)
+    owner = cfg.model if whole else cfg.model.backbone
+    init = dict(type='Pretrained', checkpoint=args.backbone)
+    # A prefix of the config is that of another file; one of the command line is meant.
+    said = Config()
+    said.merge_from_dict(args.cfg_options or {})
+    said = said.get('model', {}) if whole else said.get('model', {}).get('backbone', {})
+    if prefix := (said.get('init_cfg') or {}).get('prefix'):
+        init['prefix'] = prefix
+    owner.init_cfg = init
+    for each in (cfg.model, owner):
+        each.pop('pretrained', None)  # another checkpoint, perhaps a download
+    if options:
+        cfg.carry_over = {**(cfg.get('carry_over') or {}), **options}
 
 
-def use_resume(cfg: Config, resume: str) -> None:
+def use_resume(cfg: 'Config', resume: str) -> None:
     """Set what to resume from: a file, or the newest in the work directory."""
+    from mmcosub.checkpoints import checkpoints_in, require_file
+    from mmcosub.checkpoints.latest import remote_checkpoint
+
     if resume != LATEST:
         require_file(resume)
         cfg.resume, cfg.load_from = True, resume
@@ -109,16 +160,25 @@ def use_resume(cfg: Config, resume: str) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
+
+    from mmengine.registry import RUNNERS
+
+    from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
+    from mmcosub.engine.cli import load_config, part_processes
+    from mmcosub.engine.errors import explained_errors
+    from mmcosub.engine.stopping import Stopped
+
     with explained_errors(parser.prog, args.debug):
         cfg = load_config(args)
         if args.amp:
             use_amp(cfg)
-        if args.backbone:
-            use_backbone(cfg, args.backbone)
+        use_backbone(cfg, args)
         if args.resume:
             use_resume(cfg, args.resume)
         if args.allow_changes:
             cfg.allow_changes = True
+        if args.skip_checks:
+            cfg.skip_checks = True
         kind = cfg.get('runner_type', 'Runner')
         if cfg.get('strategy') and kind in ('Runner', RUNNER):
             kind = FLEXIBLE  # the only one that has strategies
@@ -127,7 +187,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f'runner_type={kind!r} cannot train by a scheme: use {RUNNER!r}, or '
                 f'{FLEXIBLE!r} with a strategy.'
             )
-        import_stack_quietly()
         cfg.setdefault('env_cfg', {})  # which FlexibleRunner cannot do without
         # Ours for stock configs, too; one that the config names otherwise, as it is.
         ours = {

@@ -141,6 +141,8 @@ def segmentor(run: SceneRun) -> nn.Module:
     if run.scheme:
         scheme = dict(loss='ce', seed=run.seed, **run.scheme)
         model.update(type='mmcosub.CoTrainingEncoderDecoder', scheme=scheme)
+    if run.unlabelled:
+        model['unlabelled'] = run.unlabelled
     return _built(MODELS, model, run.seed)
 
 

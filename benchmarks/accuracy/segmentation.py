@@ -11,12 +11,14 @@ from pretraining import load, pretrain
 from scene_models import CLASSES, segmentor
 from scenes import COUNTS, SceneData, Scenes
 from settings import TEST_SEEDS, SceneRun
-from steps import map_samples, steps
+from steps import map_samples, steps, unlabelled_batches
 from torch import Tensor, nn
 from torch.nn import functional as F
 from training import Clock, clock_of, rounded
 
 POINTS = 6
+LABELLED = 500
+"""The first training scenes, of which some are labelled; the others are not."""
 PART = 50
 """Scenes that are predicted at a time; the calibration error is the mean over parts."""
 
@@ -63,10 +65,15 @@ def _train(
     curve, seen, seconds = [], [], 0.0
     validation = data.scenes('validation', COUNTS['validation'], run.size)
     scenes = data.scenes('training', run.scenes, run.size)
+    unlabelled = None
+    if run.unlabelled:
+        whole = data.scenes('training', LABELLED + run.unlabelled_scenes, run.size)
+        others = whole.images[LABELLED:]
+        unlabelled = unlabelled_batches(others, run.unlabelled_batch, run.seed)
     model.train()
     scheme = getattr(model, 'scheme', None)
     start = clock()
-    for step in steps(model, scenes, map_samples, run, run.seed):
+    for step in steps(model, scenes, map_samples, run, run.seed, unlabelled):
         seconds += clock() - start
         telemetry = getattr(model, 'telemetry', {})
         seen.append({k: float(v) for k, v in telemetry.items()})

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import unlabelled_stages
 from photograph_stages import (
     ALL,
     LONGER,
@@ -42,6 +43,17 @@ STAGES: dict[str, Callable[[Records], list]] = {
     'weight decays': weight_decays,
 }
 """In the order of their worth, as far as one does not need another."""
+for _count in unlabelled_stages.COUNTS:
+    STAGES |= {
+        f'unlabelled {name}, {_count}': partial(stage, count=_count)
+        for name, stage in (
+            ('rates', unlabelled_stages.rates),
+            ('main', unlabelled_stages.main),
+            ('as long', unlabelled_stages.as_long),
+            ('variants', unlabelled_stages.variants),
+        )
+    }
+STAGES['unlabelled ceiling'] = unlabelled_stages.ceiling
 for _regime in (LONGER, MORE, ALL):
     STAGES[f'rates, {_regime}'] = partial(rates, regime=_regime)
     STAGES[f'main, {_regime}'] = partial(main, regime=_regime)

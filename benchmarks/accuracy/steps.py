@@ -4,13 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from scenes import Scenes
 from torch import Tensor, nn
 from training import learning_rate
 
 
 def steps(
-    model: nn.Module, data: Scenes, samples: Any, settings: Any, seed: int
+    model: nn.Module,
+    data: Scenes,
+    samples: Any,
+    settings: Any,
+    seed: int,
+    unlabelled: Iterator[dict] | None = None,
 ) -> Iterator[int]:
     """Train, an iteration at a time; yields how many are done."""
     from mmengine.optim import build_optim_wrapper
@@ -39,8 +45,39 @@ def steps(
         images = data.images[index]
         images[flips] = images[flips].flip(-1)
         batch = dict(inputs=[*images], data_samples=samples(data.labels[index], flips))
+        if unlabelled is not None:
+            batch['unlabelled'] = next(unlabelled)
         model.train_step(batch, optim_wrapper)
         yield step + 1
+
+
+def unlabelled_batches(images: Tensor, batch: int, seed: int) -> Iterator[dict]:
+    """Batches of unlabelled scenes, weakly and strongly augmented, for ever.
+
+    The weak image is flipped at random. The strong one has another brightness, another
+    colour and noise on top, so that its pixels stay where they are.
+
+    Args:
+        images (Tensor): Of shape (N, 3, size, size), values 0 to 255.
+        batch (int): Images in a batch.
+        seed (int): Seed of order and augmentation.
+    """
+    rng = np.random.default_rng((seed, 4))
+    order = np.empty(0, np.int64)
+    while True:
+        while len(order) < batch:
+            order = np.append(order, rng.permutation(len(images)))
+        index, order = np.split(order, [batch])
+        flips = rng.random(batch) < 0.5
+        weak = images[index]
+        weak[flips] = weak[flips].flip(-1)
+        gain = rng.uniform(0.5, 1.5, (batch, 1, 1, 1))
+        shift = rng.uniform(-40, 40, (batch, 3, 1, 1))
+        noise = rng.normal(size=weak.shape) * rng.uniform(0, 20, (batch, 1, 1, 1))
+        strong = weak * torch.from_numpy(gain) + torch.from_numpy(shift + noise)
+        samples = map_samples(torch.zeros(batch, *weak.shape[2:]).long(), flips)
+        strong = strong.round().clamp(0, 255).to(weak.dtype)
+        yield dict(weak=[*weak], strong=[*strong], data_samples=samples)
 
 
 def class_samples(labels: Tensor, flips: Any) -> list:

@@ -8,9 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.dataset import Compose, pseudo_collate
 from mmengine.utils.dl_utils import is_norm
 from torch import Tensor, nn
+
+from mmcosub.engine.prediction import read_image
 
 
 class MeanLogit:
@@ -37,7 +38,7 @@ class MeanLogit:
 
 def activation_map(
     model: Any,
-    image: np.ndarray,
+    path: str,
     layer: str | None = None,
     category: int | None = None,
     method: str = 'GradCAM',
@@ -46,7 +47,7 @@ def activation_map(
 
     Args:
         model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`.
-        image (ndarray): In BGR, of shape (H, W, 3).
+        path (str): The image.
         layer (str, optional): Name of the module whose output is weighted. Defaults to
             None, the backbone's last norm but those that come after all mixing of
             tokens.
@@ -60,10 +61,12 @@ def activation_map(
 
     Raises:
         ImportError: If grad-cam is not installed.
-        ValueError: If there is no such layer, class or method.
+        ValueError: If the image cannot be read, or there is no such layer, class or
+            method.
     """
     grad_cam = _import_grad_cam()
-    inputs = _inputs(model, image)
+    image, batch = read_image(model, path)
+    inputs = model.data_preprocessor(batch, False)['inputs']
     with torch.no_grad():
         logits = model(inputs, mode='tensor')[0]
     classes = len(logits)
@@ -115,18 +118,6 @@ class _Logits(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model(images, mode='tensor')
-
-
-def _inputs(model: Any, image: np.ndarray) -> Tensor:
-    """The image as the model's test pipeline makes it, of shape (1, 3, h, w)."""
-    steps = [
-        step
-        for step in model.cfg.test_dataloader.dataset.pipeline
-        if step['type'] not in ('LoadImageFromFile', 'LoadAnnotations')
-    ]
-    shape = image.shape[:2]
-    data = Compose(steps)(dict(img=image, img_shape=shape, ori_shape=shape))
-    return model.data_preprocessor(pseudo_collate([data]), False)['inputs']
 
 
 def default_layer(model: Any) -> str:

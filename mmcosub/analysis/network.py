@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmcosub.submodels import find_branches
 
-from .steps import Shape, image_shape
+from .steps import Shape, image_shape, input_channels
 from .submodel import (
     as_submodel,
     blocks_that_can_go,
@@ -38,7 +38,7 @@ class Network:
         self.sites = find_branches(self.backbone)
         self.blocks = names_of_blocks(self.sites)
         device = next(model.parameters()).device
-        self.image = example_image(shape).to(device)
+        self.image = example_image(model, shape).to(device)
         can_go = blocks_that_can_go(self.backbone, self.sites, self.image)
         self.fixed = frozenset(range(len(self.blocks))) - frozenset(can_go)
         """Blocks that every submodel has."""
@@ -100,16 +100,18 @@ def backbone_of(model: nn.Module) -> nn.Module:
     return backbone
 
 
-def example_image(shape: Shape) -> Tensor:
+def example_image(model: nn.Module, shape: Shape) -> Tensor:
     """An image of noise, the same each time, as it is after preprocessing.
 
     Args:
+        model (nn.Module): The model that is to take it.
         shape (tuple[int, int]): Height and width.
 
     Returns:
-        Tensor: Of shape (1, 3, height, width).
+        Tensor: Of shape (1, channels, height, width).
     """
-    return torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, input_channels(model), *shape, generator=generator)
 
 
 def evaluation_shape(cfg: Any, given: Sequence[int] | None = None) -> Shape:

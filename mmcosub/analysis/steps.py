@@ -73,10 +73,10 @@ def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
         batch (int): Number of images B.
 
     Returns:
-        tuple: Images of shape (B, 3, height, width), and their samples.
+        tuple: Images of shape (B, channels, height, width), and their samples.
     """
     device = next(model.parameters()).device
-    images = torch.randn(batch, 3, *shape, device=device)
+    images = torch.randn(batch, input_channels(model), *shape, device=device)
     head: Any = getattr(model, 'decode_head', None)
     if head is None:
         return images, [_classified(model, device) for _ in range(batch)]
@@ -89,6 +89,19 @@ def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
         SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=meta)
         for label in labels
     ]
+
+
+def input_channels(model: nn.Module) -> int:
+    """Number of channels of the images that a model takes.
+
+    Args:
+        model (nn.Module): A model or backbone. One that begins without a convolution
+            takes 3.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels
+    return 3
 
 
 def _classified(model: Any, device: torch.device) -> DataSample:

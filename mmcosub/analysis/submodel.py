@@ -137,7 +137,7 @@ def blocks_that_can_go(
     Args:
         backbone (nn.Module): The backbone, in evaluation mode.
         sites (Sequence[Site]): Its branches.
-        images (Tensor): Any images, of shape (B, 3, height, width).
+        images (Tensor): Any images, of shape (B, channels, height, width).
 
     Returns:
         list[int]: Numbers of the blocks, ascending.

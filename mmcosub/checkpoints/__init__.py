@@ -1,5 +1,7 @@
 """Checkpoints: opening, judging, translating and carrying them over."""
 
+from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
+
 from . import (  # noqa: F401  (they fill the table, in the order of the marks)
     beit_formats,
     mit_formats,
@@ -20,7 +22,8 @@ from .formats import (
 )
 from .latest import checkpoints_in
 from .overlap import check_overlap, load_for_prediction, load_to_train
-from .reading import read_checkpoint, require_file, state_dict, use_reader
+from .reading import read_checkpoint, read_weights, require_file, safe_reading
+from .weights import select_weights, state_dict
 
 __all__ = [
     'CarryOver',
@@ -35,8 +38,10 @@ __all__ = [
     'load_to_train',
     'plain_name',
     'read_checkpoint',
+    'read_weights',
     'register_format',
     'require_file',
+    'safe_reading',
+    'select_weights',
     'state_dict',
-    'use_reader',
 ]

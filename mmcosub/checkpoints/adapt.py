@@ -3,14 +3,13 @@
 What concerns positions and sizes is in ``positions.py`` and ``resizing.py``.
 """
 
-import math
 import re
 
 import torch
 
-from .positions import adapt_positions, count_tokens
+from .positions import adapt_positions, count_tokens, without_padding
 from .reading import State
-from .resizing import Grid, by, resize_patches, resize_table
+from .resizing import Grid, adapt_channels, by, resize_patches, resize_table, table_size
 
 # And the projections before them; a gated MLP has another name for its own.
 _SCALES = {
@@ -59,22 +58,25 @@ def adapt(
         state (dict[str, Tensor]): Weights, in mmpretrain's names.
         wanted (dict[str, Tensor]): The network's own, in the same names, for shapes.
         source (tuple[int, int], optional): Patches by height and width that the
-            positions of ``state`` are for. None to take a square.
+            positions of ``state`` are for. None if not known.
         target (tuple[int, int], optional): The same of the network.
 
     Returns:
         tuple: The weights that fit, others as they are, and what was done, in words.
 
     Raises:
-        ValueError: If positions are of no square grid and ``source`` is not given.
+        ValueError: If positions have to be resized and their grid is not known.
     """
     done: list[str] = []
     state = {k: v for k, v in state.items() if not is_computed(k)}
+    state = without_padding(state, source or target)
     if _has_scales(state) and not _has_scales(wanted):
         state = fold_layer_scale(state)
         done.append('LayerScale multiplied into the projections')
     elif _has_scales(wanted) and not _has_scales(state):
-        scales = {k: torch.ones_like(v) for k, v in wanted.items() if _is_scale(k)}
+        there = {_layer(name) for name in state}
+        names = [k for k in wanted if _is_scale(k) and _layer(k) in there]
+        scales = {k: torch.ones_like(wanted[k]) for k in names}
         state = {**state, **scales}
         done.append(f'{len(scales)} LayerScale gammas set to 1, as there are none')
     _fill_plain(state, wanted, done)
@@ -88,6 +90,7 @@ def adapt(
         done.append("the patch projection's bias added to the positions")
     if 'pos_embed' in state and 'pos_embed' in wanted:
         state = adapt_positions(state, wanted, source, target, done)
+    adapt_channels(state, wanted, done)
     if _PATCHES in state and _PATCHES in wanted:
         patches, size = state[_PATCHES], wanted[_PATCHES].shape[-2:]
         if patches.shape[-2:] != size:
@@ -97,9 +100,10 @@ def adapt(
     for name, value in state.items():
         if name in wanted and value.shape != wanted[name].shape:
             if name.endswith(_TABLE):
-                state[name] = resize_table(value, wanted[name].shape[0])
-                before, after = (math.isqrt(t.shape[0]) for t in (value, wanted[name]))
-                done.append(f'{name} resized from {before}x{before} to {after}x{after}')
+                before = table_size(value, source)
+                after = table_size(wanted[name], target)
+                state[name] = resize_table(value, before, after)
+                done.append(f'{name} resized from {by(before)} to {by(after)}')
             elif value.squeeze().shape == wanted[name].squeeze().shape:
                 state[name] = value.view_as(wanted[name])  # 1x1 convolution, linear
     return state, done
@@ -107,8 +111,10 @@ def adapt(
 
 def _fill_plain(state: State, wanted: State, done: list) -> None:
     """What BEiT's layers have and a plain ViT's do not, so that it changes nothing."""
-    filled = []
+    filled, there = [], {_layer(name) for name in state}
     for name, value in wanted.items():
+        if _layer(name) not in there:
+            continue
         if name not in state and re.fullmatch(r'layers\.\d+\.gamma_[12]', name):
             state[name] = torch.ones_like(value)
             filled.append(name)
@@ -147,6 +153,10 @@ def is_computed(name: str) -> bool:
             'freqs_sin',
         )
     )
+
+
+def _layer(name: str) -> str:
+    return '.'.join(name.split('.')[:2])
 
 
 def _is_scale(name: str) -> bool:

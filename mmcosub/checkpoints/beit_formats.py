@@ -32,7 +32,7 @@ _GATED = [
 ]
 
 
-def _own_tables(state: State) -> State:
+def own_tables(state: State) -> State:
     """Give each layer a copy of the biases that all share while BEiT is pretrained."""
     shared = f'rel_pos_bias.{_TABLE}'
     if shared not in state:
@@ -74,7 +74,7 @@ for _name, _mark in (
     ('mmpretrain EVA', 'layers.0.attn.q_bias'),
 ):
     register_format(
-        Format(_name, 'BEiT', marks=[_mark, 'layers.0.ln1'], to_ours=_own_tables)
+        Format(_name, 'BEiT', marks=[_mark, 'layers.0.ln1'], to_ours=own_tables)
     )
 
 register_format(
@@ -119,7 +119,7 @@ for _name, *_marks in (
             'BEiT',
             marks=[*_marks, 'blocks.0.norm1'],
             names=_NAMES,
-            to_ours=_own_tables,
+            to_ours=own_tables,
         )
     )
 

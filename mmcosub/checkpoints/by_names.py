@@ -1,52 +1,58 @@
-"""Into a backbone of no known format: what has its names."""
+"""Weights for a backbone of no known format: those that have its names."""
+
+import importlib
 
 from torch import nn
 
-from .matching import CarryOver, compare, some
+from .formats import plain_name
+from .grids import inner_network
+from .prefixes import prefixes_in, under
 from .reading import State
-
-# Where whole models, and trainings of them, keep the network.
-_PREFIXES = ('', 'backbone.', 'model.', 'encoder.', 'teacher.', 'student.')
+from .resizing import adapt_channels
 
 
-def load_by_names(
-    backbone: nn.Module,
-    filename: str,
-    weights: State,
-    min_match: float | None = None,
-) -> CarryOver:
-    """Load the weights that have a backbone's names, behind the prefix that fits best.
+def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
+    """Return the weights behind the prefix that fits a backbone's names best.
 
     Args:
-        backbone (nn.Module): The backbone, changed in place.
-        filename (str): The checkpoint file, for messages.
-        weights (dict[str, Tensor]): Its weights.
-        min_match (float, optional): Share of the backbone's weights in [0, 1] that
-            must get a value. Defaults to None: 0.5, as pretrained networks lack parts
-            of some segmentation backbones.
+        backbone (nn.Module): The backbone.
+        weights (dict[str, Tensor]): Weights of a checkpoint.
 
     Returns:
-        CarryOver: What became of the weights.
-
-    Raises:
-        ValueError: If fewer weights match. The backbone is then unchanged.
+        tuple: The weights by the backbone's names, resized by timm where it can, and
+        what was done, in words.
     """
-    min_match = 0.5 if min_match is None else min_match
-    own, kind = backbone.state_dict(), type(backbone).__name__
-    parts = [
-        {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
-        for start in _PREFIXES
+    own = backbone.state_dict()
+    names = {plain_name(name): name for name in own}
+    if len(names) < len(own):
+        names = {name: name for name in own}
+    candidates = [
+        {k if k in names else plain_name(k): v for k, v in under(each, weights).items()}
+        for each in ('', *prefixes_in(weights))
     ]
-    state = max(parts, key=lambda part: len(own.keys() & part.keys()))
-    report = CarryOver(filename, 'by names', kind)
-    compare(report, state, own)
-    if report.match < min_match:
-        raise ValueError(
-            f'{report}\nThat is {report.match:.0%}, less than {min_match:.0%}. The '
-            f'formats of {kind} are not known, so names have to be the same: the '
-            f'checkpoint has {some(sorted(state)[:4])}, the backbone '
-            f'{some(sorted(own)[:4])}. Convert it, or lower carry_over.min_match '
-            '(--cfg-options carry_over.min_match=0.2) if it is meant.'
-        )
-    backbone.load_state_dict({k: state[k] for k in report.matched}, strict=False)
-    return report
+    state = max(candidates, key=lambda each: len(names.keys() & each.keys()))
+    wanted = {plain: own[name] for plain, name in names.items()}
+    done: list[str] = []
+    adapt_channels(state, wanted, done)
+    state = _resized_by_timm(inner_network(backbone), state, wanted, done)
+    return {names.get(k, k): v for k, v in state.items()}, done
+
+
+def _resized_by_timm(
+    network: nn.Module, state: State, wanted: State, done: list[str]
+) -> State:
+    """Have timm resize what its networks have for one size of images."""
+    differ = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
+    module = type(network).__module__
+    if not differ or not module.startswith('timm.models.'):
+        return state
+    resize = getattr(importlib.import_module(module), 'checkpoint_filter_fn', None)
+    if resize is None:
+        return state
+    try:
+        resized = resize(dict(state), network)
+    except (RuntimeError, ValueError, KeyError, AttributeError):  # of another network
+        return state
+    fits = [k for k in differ if k in resized and resized[k].shape == wanted[k].shape]
+    done += [f'{name} resized by timm' for name in fits]
+    return resized

@@ -1,35 +1,26 @@
-"""From a pretraining run into the backbone of another model."""
+"""Pretrained weights into the backbone of another model."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
 
 from .adapt import adapt
-from .by_names import load_by_names
+from .by_names import by_names
 from .formats import Format, detect_format, known_families, plain_name
-from .grids import grid_of, grid_of_config
-from .matching import CarryOver, compare, some
-from .reading import State, read_checkpoint, state_dict
+from .grids import grid_of, grid_of_checkpoint, inner_network
+from .leftovers import as_patterns, missing_blocks, parts
+from .matching import BY_NAMES, CarryOver, compare, some
+from .prefixes import network_in
+from .reading import State, read_checkpoint
 from .resizing import Grid
+from .weights import select_weights
 
 # What everything else rests on: a random one is not made good by any share of the rest.
 _ESSENTIAL = re.compile(
     r'(patch_embed|stem|conv1|bn1|pos_embed|rel_pos_bias|downsample_layers\.0|'
     r'(layers|blocks|stages|transformers|xca_layers)\.0|layer1|s1)(\.|$)'
-)
-# Where a whole model, or the training of one, keeps the network: the first that gives
-# names of a known format is taken.
-_PREFIXES = (
-    'backbone.',
-    'teacher.backbone.',
-    'student.backbone.',
-    'teacher.',
-    'student.',
-    'encoder.',
-    'visual.trunk.',
-    'visual.',
 )
 
 
@@ -40,6 +31,8 @@ def load_backbone(
     grid: Grid | None = None,
     trust: bool = False,
     prefix: str | None = None,
+    allow_unused: Sequence[str] | str = (),
+    weights: str | None = None,
 ) -> CarryOver:
     """Load a backbone from a checkpoint of a classifier, segmentor or backbone.
 
@@ -51,66 +44,51 @@ def load_backbone(
     Args:
         backbone (nn.Module): The backbone, changed in place.
         filename (str): Checkpoint file or URL.
-        min_match (float, optional): Share of the backbone's weights in [0, 1] that
+        min_match (float, optional): Fraction of the backbone's weights in [0, 1] that
             must get a value. Defaults to None: 0.9, or 0.5 where the backbone is of
-            no known format and names alone decide.
+            no known format and names alone decide, and no block may lack its weights.
         grid (tuple[int, int], optional): Patches by height and width that the
-            checkpoint's position embedding is for. Defaults to None: the one of the
-            config in the checkpoint, else a square.
+            checkpoint's position embedding is for. Defaults to None: the one that the
+            checkpoint records, else the backbone's if it has as many patches, else a
+            square.
         trust (bool): Whether the file may bring any Python object, and so run any
             code. Defaults to False.
         prefix (str, optional): What the names of the network begin with in the
             checkpoint, if it has several. Defaults to None: that is found out.
+        allow_unused (Sequence[str] | str): Names in the backbone's format, with ``*``
+            for any characters, of modules or weights inside the checkpoint's network
+            that the backbone may lack. Defaults to none.
+        weights (str, optional): 'ema' (averaged), 'model' (trained) or the name of a
+            set of weights in the file. Defaults to None: the average if there is one.
 
     Returns:
         CarryOver: What became of the weights.
 
     Raises:
         ValueError: If the file cannot be read, has nothing under ``prefix``, is of
-            another architecture, or fewer weights match. The backbone is then
-            unchanged.
+            another architecture, has weights inside the network that the backbone
+            lacks, or fewer weights match. The backbone is then unchanged.
     """
     if min_match is not None:
         check_min_match(min_match)
     checkpoint = read_checkpoint(filename, trust=trust)
-    weights = state_dict(checkpoint)
-    if prefix:
-        weights = _under(prefix, weights, filename)
-    target = detect_format(map(plain_name, backbone.state_dict()))
+    state, _ = select_weights(checkpoint, weights, filename)
+    given = _under(prefix, state, filename) if prefix else state
+    own, kind = backbone.state_dict(), type(backbone).__name__
+    target = detect_format(map(plain_name, own))
     if target is None:
-        return load_by_names(backbone, filename, weights, min_match)
-    min_match = 0.9 if min_match is None else min_match
-    given = backbone_weights(weights)
-    own = backbone.state_dict()
-    names = {plain_name(name): name for name in own}
-    source, kind = detect_format(given), type(backbone).__name__
-    if source is None or not _translates(source, target, names):
-        what = 'of no known format' if source is None else f'a {source.name} checkpoint'
-        raise ValueError(
-            f'{filename} is {what}, but the backbone is a {target.family} ({kind}). It '
-            f'has {some(sorted(given)[:4])}; the backbone has '
-            f'{some(sorted(names)[:4])}. Give a checkpoint of the same architecture. '
-            f'Those that can be read: {known_families()}.'
-        )
-    state = source.to_our_state(given)
-    wanted = {target.to_our_name(plain): own[name] for plain, name in names.items()}
-    grid = grid_of_config(checkpoint) if grid is None else (grid[0], grid[1])
-    try:
-        state, done = adapt(state, wanted, grid, grid_of(backbone))
-    except ValueError as error:
-        raise ValueError(f'{filename}: {error}') from error
-    state = target.from_our_state(state)
-    report = CarryOver(filename, source.name, target.name, done=done)
-    compare(report, {names.get(k, k): v for k, v in state.items()}, own)
-    _check_essential(report, kind)
-    if report.match < min_match:
-        raise ValueError(
-            f'{report}\nThat is {report.match:.0%}, less than {min_match:.0%}: is it '
-            'another size or variant of the architecture? If it is meant, lower '
-            'carry_over.min_match (--cfg-options carry_over.min_match=0.5).'
-        )
-    found = {name: state[plain] for plain, name in names.items() if plain in state}
-    backbone.load_state_dict({k: found[k] for k in report.matched}, strict=False)
+        state, done = by_names(backbone, given)
+        report = CarryOver(filename, BY_NAMES, kind, done=done)
+    else:
+        if grid is None:
+            grid = grid_of_checkpoint(checkpoint, given)
+        state, report = _translated(backbone, target, given, filename, grid)
+    allow = [allow_unused] if isinstance(allow_unused, str) else allow_unused
+    info = getattr(inner_network(backbone), 'feature_info', ())
+    cut = {each['module'] for each in info if isinstance(each, dict)}
+    compare(report, state, own, allow, cut)
+    _check(report, kind, own, min_match)
+    backbone.load_state_dict({k: state[k] for k in report.matched}, strict=False)
     return report
 
 
@@ -141,17 +119,57 @@ def _under(prefix: str, weights: State, filename: str) -> State:
     return part
 
 
+def _translated(
+    backbone: nn.Module,
+    target: Format,
+    weights: State,
+    filename: str,
+    grid: Grid | None,
+) -> tuple[State, CarryOver]:
+    """Weights of the same architecture in the backbone's names and sizes."""
+    own = backbone.state_dict()
+    names = {plain_name(name): name for name in own}
+    given = backbone_weights(weights)
+    source, kind = detect_format(given), type(backbone).__name__
+    if source is None or not _translates(source, target, names):
+        what = 'of no known format' if source is None else f'a {source.name} checkpoint'
+        raise ValueError(
+            f'{filename} is {what}, but the backbone is a {target.family} ({kind}). It '
+            f'has {some(sorted(given)[:4])}; the backbone has '
+            f'{some(sorted(names)[:4])}. Give a checkpoint of the same architecture. '
+            f'Those that can be read: {known_families()}.'
+        )
+    state = source.to_our_state(given)
+    wanted = {target.to_our_name(plain): own[name] for plain, name in names.items()}
+    try:
+        state, done = adapt(state, wanted, grid, grid_of(backbone))
+    except ValueError as error:
+        raise ValueError(f'{filename}: {error}') from error
+    state = target.from_our_state(state)
+    report = CarryOver(filename, source.name, target.name, done=done)
+    return {names.get(k, k): v for k, v in state.items()}, report
+
+
 def backbone_weights(weights: State) -> State:
-    """The weights of the backbone in those of a whole model, by their plain names."""
-    for prefix in _PREFIXES:
-        part = {
-            plain_name(name.removeprefix(prefix)): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
-        if part and (prefix == 'backbone.' or detect_format(part)):
-            return part
-    return {plain_name(name): value for name, value in weights.items()}
+    """The weights of the backbone in those of a whole model, by their plain names.
+
+    Raises:
+        ValueError: If two of them have the same plain name and other values.
+    """
+    return _by_plain_names(network_in(weights))
+
+
+def _by_plain_names(weights: State) -> State:
+    plain: dict[str, str] = {}
+    for name, value in weights.items():
+        first = plain.setdefault(plain_name(name), name)
+        if first != name and not value.equal(weights[first]):
+            raise ValueError(
+                f'The checkpoint has {first} and {name}, with other values, for one '
+                'weight of the network. Say which of them: --cfg-options '
+                'model.backbone.init_cfg.prefix=PREFIX.'
+            )
+    return {name: weights[first] for name, first in plain.items()}
 
 
 def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
@@ -161,18 +179,44 @@ def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
     return (source.family, target.family) == ('ViT', 'BEiT') and 'pos_embed' in names
 
 
-def _check_essential(report: CarryOver, kind: str) -> None:
-    lost = [n for n in report.missing if _ESSENTIAL.match(plain_name(n))]
-    lost += [n for n in report.misshapen if _ESSENTIAL.match(plain_name(n))]
-    if lost:
+def _check(
+    report: CarryOver, kind: str, own: Iterable[str], min_match: float | None
+) -> None:
+    """Refuse weights after which the backbone is not the checkpoint's network."""
+    known = report.source != BY_NAMES
+    lost = [*report.missing, *(name.split()[0] for name in report.misshapen)]
+    essential = [n for n in lost if known and _ESSENTIAL.match(plain_name(n))]
+    if essential:
         raise ValueError(
-            f'{report}\nThe beginning of the network would stay random: {some(lost)}. '
-            'It is another size or variant of the architecture.'
+            f'{report}\nThe beginning of the network would stay random: '
+            f'{some(essential)}. It is another size or variant of the architecture.'
         )
-    registers = [name for name in report.unused if name.endswith('reg_token')]
-    if registers:
+    if any(name.endswith('reg_token') for name in report.unused):
         raise ValueError(
             f'{report}\nThe checkpoint has register tokens, for which {kind} has no '
             "place. One that has is timm's: type='mmpretrain.TIMMBackbone', "
             "model_name='vit_base_patch14_reg4_dinov2', features_only=True."
+        )
+    least = (0.9 if known else 0.5) if min_match is None else min_match
+    random = [*missing_blocks(report.missing, report.matched), *report.misshapen]
+    random = random if min_match is None else []
+    if report.match < least or random:
+        why = f'That is {report.match:.0%}'
+        why += f', less than {least:.0%}' if report.match < least else ''
+        why += f', and {some(random)} would stay random' if random else ''
+        if not known:
+            why += f' (the formats of {kind} are not known, so names decide)'
+        raise ValueError(
+            f'{report}\n{why}: is it another size or variant of the architecture? '
+            'If it is meant, lower carry_over.min_match (--cfg-options '
+            f'carry_over.min_match={0.5 if known else 0.2}).'
+        )
+    if report.unused:
+        inside = parts(report.unused, map(plain_name, own))
+        raise ValueError(
+            f'{report}\nThe checkpoint has parts inside the network that {kind} lacks: '
+            f'{some(inside)}. Without them the features are not those of the '
+            "checkpoint. Give the backbone the checkpoint's size and settings, or, if "
+            'it is meant, allow them: --backbone-allow-unused '
+            f'{" ".join(map(repr, as_patterns(inside)))}.'
         )

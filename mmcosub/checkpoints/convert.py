@@ -4,7 +4,8 @@ import re
 
 from .adapt import fold_layer_scale, fold_patch_bias
 from .formats import Format, detect_format, find_format, plain_name
-from .reading import State, read_checkpoint, state_dict
+from .prefixes import network_in
+from .reading import State, read_weights
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
 """Code bases to convert to; 'official' is that of the architecture's authors."""
@@ -19,7 +20,7 @@ _WITHOUT = {
 
 
 def convert_checkpoint(
-    filename: str, target: str, trust: bool = False
+    filename: str, target: str, trust: bool = False, which: str | None = None
 ) -> tuple[State, str, str]:
     """Translate a checkpoint's weights, the format of which is found out.
 
@@ -29,6 +30,8 @@ def convert_checkpoint(
             backbone of a segmentor), 'timm' and 'official'.
         trust (bool): Whether the file may bring any Python object, and so run any
             code. Defaults to False.
+        which (str, optional): 'ema' (averaged), 'model' (trained) or the name of a set
+            of weights in the file. Defaults to None: the average if there is one.
 
     Returns:
         tuple: The weights, and the names of the formats before and after.
@@ -37,7 +40,8 @@ def convert_checkpoint(
         ValueError: If the file cannot be read, its format is not known, or its
             architecture does not exist in the target's, or not with all its parts.
     """
-    weights = state_dict(read_checkpoint(filename, trust=trust))
+    weights, _ = read_weights(filename, which, trust, option='--weights')
+    weights = network_in(weights, with_head=True)
     if any(name.startswith('backbone.') for name in weights):
         # A classifier of mmpretrain or a segmentor, of which only this part has names.
         weights = {

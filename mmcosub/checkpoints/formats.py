@@ -102,6 +102,10 @@ def detect_format(names: Iterable[str]) -> Format | None:
     return None
 
 
+# What Transformers calls the network under a head.
+_IN_TRANSFORMERS = r'vit|deit|beit|dinov[23]\w*|swin|convnext(v2)?|resnet|segformer'
+
+
 def plain_name(name: str) -> str:
     """A name without what wrappers put around it.
 
@@ -110,7 +114,7 @@ def plain_name(name: str) -> str:
     network that Transformers names.
     """
     name = re.sub(r'^(backbone\.)?(timm_model\.)?(model\.|body\.)?', '', name)
-    name = re.sub(r'^(vit|dinov2\w*|dinov3\w*|segformer)\.', '', name)
+    name = re.sub(rf'^({_IN_TRANSFORMERS})\.', '', name)
     name = re.sub(r'^(layers|stages|stem|s)_(\d+)\.', r'\1.\2.', name)
     # PiT's authors keep a stage's pooling beside the stages.
     return re.sub(

@@ -3,13 +3,19 @@
 import ast
 from typing import Any
 
+from .reading import State
 from .resizing import Grid
+
+
+def inner_network(backbone: Any) -> Any:
+    """The network in mmpretrain's wrapper of timm and in timm's feature extractors."""
+    inner = getattr(backbone, 'timm_model', backbone)
+    return getattr(inner, 'model', inner)
 
 
 def grid_of(backbone: Any) -> Grid | None:
     """Patches by height and width that a backbone's position embedding is for."""
-    inner = getattr(backbone, 'timm_model', backbone)
-    inner = getattr(inner, 'model', inner)
+    inner = inner_network(backbone)
     grid = getattr(inner, 'patch_resolution', None)
     grid = grid or getattr(getattr(inner, 'patch_embed', None), 'grid_size', None)
     if grid is None and hasattr(inner, 'img_size') and hasattr(inner, 'patch_size'):
@@ -19,23 +25,38 @@ def grid_of(backbone: Any) -> Grid | None:
     return (int(grid[0]), int(grid[1])) if grid else None
 
 
-def grid_of_config(checkpoint: dict) -> Grid | None:
-    """That of the config that MMEngine keeps in a checkpoint as text, if any."""
-    meta = checkpoint.get('meta')
+def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
+    """The grid of the training that a checkpoint records, if any.
+
+    MMEngine keeps the config as text, timm the arguments of its training script.
+
+    Args:
+        checkpoint (dict): The checkpoint.
+        weights (dict[str, Tensor]): Its weights, for the size of a patch.
+    """
+    meta, args = checkpoint.get('meta'), checkpoint.get('args')
     text = meta.get('cfg') if isinstance(meta, dict) else None
-    if not isinstance(text, str):
-        return None
-    try:  # parsed, never run: the file may be anyone's
-        values = _keywords(_assigned(ast.parse(text), 'model'), 'backbone')
-        size = ast.literal_eval(values['img_size'])
-        patch = ast.literal_eval(values.get('patch_size', ast.Constant(16)))
-    except (SyntaxError, ValueError, KeyError):  # not a config of such a network
-        return None
+    projections = [v for k, v in weights.items() if 'patch_embed' in k and v.ndim == 4]
+    patch: Any = projections[0].shape[-1] if projections else 16
+    size: Any = getattr(args, 'input_size', None) or getattr(args, 'img_size', None)
+    if isinstance(text, str):
+        try:  # parsed, never run: the file may be anyone's
+            values = _keywords(_assigned(ast.parse(text), 'model'), 'backbone')
+            size = ast.literal_eval(values['img_size'])
+            patch = ast.literal_eval(values.get('patch_size', ast.Constant(patch)))
+        except (SyntaxError, ValueError, KeyError):  # not a config of such a network
+            return None
+    size = (size, size) if isinstance(size, int) else size
     if not isinstance(size, tuple | list) or not isinstance(patch, int):
         return None
-    if size[0] % patch or size[1] % patch:  # more or fewer by how they are padded
+    height, width = size[-2:]
+    if height % patch or width % patch:  # more or fewer by how they are padded
         return None
-    return size[0] // patch, size[1] // patch
+    grid = height // patch, width // patch
+    # Positions may be of another size than the images that they were resized for.
+    counts = {v.shape[1] for k, v in weights.items() if 'pos' in k and v.ndim == 3}
+    fits = any(count - grid[0] * grid[1] in (0, 1, 2) for count in counts)
+    return grid if fits or not counts else None
 
 
 def _assigned(module: ast.Module, name: str) -> ast.expr:

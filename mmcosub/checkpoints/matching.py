@@ -1,23 +1,15 @@
 """What became of the weights of a checkpoint and of those of a backbone."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from .adapt import is_computed
 from .formats import plain_name
+from .leftovers import is_allowed, is_end, is_head, sort_leftovers
 from .reading import State
 
-# What a network may have more than the pretrained one, without anything being wrong:
-# norms of the feature maps that it puts out, tokens that were added.
-_EXPECTED = re.compile(
-    r'norm\d?\.(weight|bias)|ln1\.(weight|bias)|cls_token|dist_token|.*num_batches_tracked'
-)
-# And less: what comes behind the features.
-_BEHIND = re.compile(
-    r'(head|head_dist|fc|fc_norm|pooler|mask_token|dist_token|cls_token)(\.|$)|'
-    r'(norm\d?|ln\d|head\.norm)\.(weight|bias)$|ca_layers|cls_attn_blocks'
-)
+BY_NAMES = 'by names'
+"""Source of weights for a backbone of no known format."""
 
 
 @dataclass
@@ -33,7 +25,10 @@ class CarryOver:
         expected (list[str]): Names that got none, as is to be expected.
         missing (list[str]): Names that got none and should have.
         misshapen (list[str]): Names whose shapes differ, with both shapes.
-        unused (list[str]): Names in the checkpoint that have no place.
+        heads (list[str]): Parts of the checkpoint behind the features.
+        ends (list[str]): Parts that the backbone lacks at its ends.
+        allowed (list[str]): Weights inside the network that may stay unused.
+        unused (list[str]): Weights inside the network that may not.
     """
 
     checkpoint: str
@@ -44,11 +39,14 @@ class CarryOver:
     expected: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
 
     @property
     def match(self) -> float:
-        """Share of the weights that should have got their values and did."""
+        """Fraction of the weights that should have got their values and did."""
         lost = len(self.missing) + len(self.misshapen)
         return len(self.matched) / max(len(self.matched) + lost, 1)
 
@@ -63,33 +61,62 @@ class CarryOver:
             ('Missing', self.missing),
             ('Of another shape', self.misshapen),
             ('New here, as expected', self.expected),
-            ('Not used', self.unused),
+            ('Heads, not used', self.heads),
+            ('At the ends of the network, not used', self.ends),
+            ('Inside the network, not used but allowed', self.allowed),
+            ('Inside the network, not used', self.unused),
         ):
             if names:
                 lines.append(f'  {what}: {some(names)}')
         return '\n'.join(lines)
 
 
-def compare(report: CarryOver, state: State, own: State) -> None:
+def compare(
+    report: CarryOver,
+    state: State,
+    own: State,
+    allow_unused: Iterable[str] = (),
+    cut: Collection[str] = (),
+) -> None:
     """Note in a report which of a backbone's weights there are.
 
     Args:
         report (CarryOver): The report.
         state (dict[str, Tensor]): What there is, by the backbone's names.
         own (dict[str, Tensor]): The backbone's weights.
+        allow_unused (Iterable[str]): Patterns of names inside the network that may
+            stay unused.
+        cut (Collection[str]): Modules that the backbone has taken out behind its last
+            feature map.
     """
     for name, value in own.items():
+        given, plain = state.get(name), plain_name(name)
         if is_computed(name):
             continue
-        if name not in state:
-            expected = _EXPECTED.fullmatch(plain_name(name))
-            (report.expected if expected else report.missing).append(name)
-        elif state[name].shape != value.shape:
-            shapes = f'{tuple(state[name].shape)}, not {tuple(value.shape)}'
+        if given is None:
+            new = is_end(plain) or is_head(plain) or plain.endswith('batches_tracked')
+            (report.expected if new else report.missing).append(name)
+        elif given.shape != value.shape and is_head(plain):
+            report.expected.append(name)
+        elif given.shape != value.shape:
+            shapes = f'{tuple(given.shape)}, not {tuple(value.shape)}'
             report.misshapen.append(f'{name} {shapes}')
+        elif given.is_floating_point() != value.is_floating_point():
+            report.misshapen.append(f'{name} {given.dtype}, not {value.dtype}')
         else:
             report.matched.append(name)
-    report.unused = [k for k in state if k not in own and not _BEHIND.match(k)]
+    # One tensor under two names, of which a .safetensors file has only one.
+    tied = {own[name].data_ptr() for name in report.matched if own[name].numel() > 1}
+    report.missing = [n for n in report.missing if own[n].data_ptr() not in tied]
+    rest = {plain_name(k): k for k in state if k not in own and not is_computed(k)}
+    plain_names = {plain_name(name) for name in own}
+    report.heads, report.ends, inside = sort_leftovers(
+        rest, plain_names, cut, strangers=report.source == BY_NAMES
+    )
+    allow_unused = list(allow_unused)
+    for name in inside:
+        allowed = is_allowed(name, allow_unused)
+        (report.allowed if allowed else report.unused).append(name)
 
 
 def some(names: Iterable[str]) -> str:

@@ -82,39 +82,59 @@ register_format(
     )
 )
 
-_THEIRS = 'encoder.block.{}.{}'
-_OURS = 'layers.{}.1.{}'
-register_format(
-    Format(
-        'Transformers SegFormer',
-        'MiT',
-        marks=[
-            'encoder.block.0.0.attention.self.query',
-            'encoder.block.0.0.mlp.dwconv',
-        ],
-        names=[
-            ('encoder.patch_embeddings.{}.proj', 'layers.{}.0.projection'),
-            ('encoder.patch_embeddings.{}.layer_norm', 'layers.{}.0.norm'),
-            ('encoder.layer_norm.{}', 'layers.{}.2'),
-            (f'{_THEIRS}.layer_norm_1', f'{_OURS}.norm1'),
-            (f'{_THEIRS}.layer_norm_2', f'{_OURS}.norm2'),
-            *(
-                (f'{_THEIRS}.attention.self.{theirs}', f'{_OURS}.attn.{ours}')
-                for theirs, ours in (
-                    ('query', 'q'),
-                    ('key', 'k'),
-                    ('value', 'v'),
-                    ('sr', 'sr'),
-                    ('layer_norm', 'norm'),
-                )
-            ),
-            (f'{_THEIRS}.attention.output.dense', f'{_OURS}.attn.attn.out_proj'),
-            *(
-                (f'{_THEIRS}.mlp.{theirs}', f'{_OURS}.ffn.layers.{j}')
-                for theirs, j in (('dense1', 0), ('dwconv.dwconv', 1), ('dense2', 4))
-            ),
-        ],
-        to_ours=_to_ours,
-        from_ours=partial(_from_ours, parts={'q': 1, 'k': 1, 'v': 1}),
+_PARTS = {'query': 'q', 'key': 'k', 'value': 'v'}
+_ENCODER = {
+    'encoder.patch_embeddings.{}.proj': 'layers.{}.0.projection',
+    'encoder.patch_embeddings.{}.layer_norm': 'layers.{}.0.norm',
+    'encoder.layer_norm.{}': 'layers.{}.2',
+}
+_STAGE = {
+    'stages.{}.patch_embeddings.proj': 'layers.{}.0.projection',
+    'stages.{}.patch_embeddings.layer_norm': 'layers.{}.0.norm',
+    'stages.{}.layer_norm': 'layers.{}.2',
+}
+_HUB = {
+    'layer_norm_1': 'norm1',
+    'layer_norm_2': 'norm2',
+    **{f'attention.self.{theirs}': f'attn.{ours}' for theirs, ours in _PARTS.items()},
+    'attention.self.sr': 'attn.sr',
+    'attention.self.layer_norm': 'attn.norm',
+    'attention.output.dense': 'attn.attn.out_proj',
+    'mlp.dense1': 'ffn.layers.0',
+    'mlp.dwconv.dwconv': 'ffn.layers.1',
+    'mlp.dense2': 'ffn.layers.4',
+}
+_IN_MEMORY = {  # of version 5
+    'layernorm_before': 'norm1',
+    'layernorm_after': 'norm2',
+    **{f'attention.{each}_proj': f'attn.{each}' for each in _PARTS.values()},
+    'attention.sequence_reduction.sequence_reduction': 'attn.sr',
+    'attention.sequence_reduction.layer_norm': 'attn.norm',
+    'attention.o_proj': 'attn.attn.out_proj',
+    'mlp.fc1': 'ffn.layers.0',
+    'mlp.dwconv.dwconv': 'ffn.layers.1',
+    'mlp.fc2': 'ffn.layers.4',
+}
+for _name, _block, _outer, _inner in (
+    ('Transformers SegFormer', 'encoder.block.{}.{}', _ENCODER, _HUB),
+    ('Transformers SegFormer, in memory', 'stages.{}.blocks.{}', _STAGE, _IN_MEMORY),
+):
+    register_format(
+        Format(
+            _name,
+            'MiT',
+            marks=[
+                f'{_block.format(0, 0)}.{next(iter(_inner))}',
+                f'{_block.format(0, 0)}.mlp.dwconv',
+            ],
+            names=[
+                *_outer.items(),
+                *(
+                    (f'{_block}.{theirs}', f'layers.{{}}.1.{{}}.{ours}')
+                    for theirs, ours in _inner.items()
+                ),
+            ],
+            to_ours=_to_ours,
+            from_ours=partial(_from_ours, parts={'q': 1, 'k': 1, 'v': 1}),
+        )
     )
-)

@@ -5,11 +5,11 @@ from .reading import State
 
 
 def _pointwise_as_linear(state: State) -> State:
-    """1x1 convolutions as linear layers, and GRN's vectors without dimensions of 1."""
+    """1x1 convolutions as linear layers, and vectors without dimensions of 1."""
     return {
         name: value.flatten(1)
         if 'pointwise_conv' in name and value.ndim == 4
-        else (value.flatten() if '.grn.' in name else value)
+        else (value.flatten() if name.endswith(('gamma', 'beta')) else value)
         for name, value in state.items()
     }
 
@@ -49,6 +49,60 @@ register_format(
             ('stages.{}.{}.pwconv2', f'{_CONVNEXT}.pointwise_conv2'),
             ('norm', 'norm3'),
             ('head', 'head.fc'),
+        ],
+        to_ours=_pointwise_as_linear,
+    )
+)
+
+register_format(
+    Format(
+        'torchvision ConvNeXt',
+        'ConvNeXt',
+        marks=['features.1.0.block.0', 'features.1.0.layer_scale'],
+        names=[
+            ('features.0', 'downsample_layers.0'),
+            *(
+                names
+                for i in range(4)
+                for names in (
+                    *(
+                        (f'features.{2 * i + 1}.{{}}.{a}', f'stages.{i}.{{}}.{b}')
+                        for a, b in (
+                            ('block.0', 'depthwise_conv'),
+                            ('block.2', 'norm'),
+                            ('block.3', 'pointwise_conv1'),
+                            ('block.5', 'pointwise_conv2'),
+                            ('layer_scale', 'gamma'),
+                        )
+                    ),
+                    (f'features.{2 * i + 2}', f'downsample_layers.{i + 1}'),
+                )
+            ),
+            ('classifier.0', 'norm3'),
+            ('classifier.2', 'head.fc'),
+        ],
+        to_ours=_pointwise_as_linear,
+    )
+)
+_LAYER = 'encoder.stages.{}.layers.{}'
+register_format(
+    Format(
+        'Transformers ConvNeXt',
+        'ConvNeXt',
+        marks=['encoder.stages.0.layers.0.dwconv'],
+        names=[
+            ('embeddings.patch_embeddings', 'downsample_layers.0.0'),
+            ('embeddings.layernorm', 'downsample_layers.0.1'),
+            ('encoder.stages.{}.downsampling_layer', 'downsample_layers.{}'),
+            (f'{_LAYER}.dwconv', f'{_CONVNEXT}.depthwise_conv'),
+            (f'{_LAYER}.layernorm', f'{_CONVNEXT}.norm'),
+            (f'{_LAYER}.pwconv1', f'{_CONVNEXT}.pointwise_conv1'),
+            (f'{_LAYER}.pwconv2', f'{_CONVNEXT}.pointwise_conv2'),
+            (f'{_LAYER}.layer_scale_parameter', f'{_CONVNEXT}.gamma'),
+            (f'{_LAYER}.grn.weight', f'{_CONVNEXT}.grn.gamma'),
+            (f'{_LAYER}.grn.bias', f'{_CONVNEXT}.grn.beta'),
+            ('layernorm', 'norm3'),
+            ('classifier', 'head.fc'),
         ],
         to_ours=_pointwise_as_linear,
     )

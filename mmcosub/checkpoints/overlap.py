@@ -6,12 +6,11 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from .reading import State, state_dict
+from .leftovers import is_head
+from .weights import State, state_dict
 
 # Parts without which a model still predicts the same.
 _NOT_FOR_PREDICTION = ('auxiliary_head.',)
-# Parts that another number of classes gives another shape.
-_HEAD = re.compile(r'(.*\.)?(\w*head\w*|conv_seg|fc|classifier)\.')
 
 
 def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
@@ -59,8 +58,8 @@ def load_to_train(
     """
     check_overlap(model, checkpoint, filename)
     carry = (
-        'If it is a backbone of another size, --backbone (or '
-        "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)) resizes it."
+        'If it is of another size, --backbone (or init_cfg=dict('
+        "type='Pretrained', checkpoint=...) of the backbone) resizes it."
     )
     weights, own = state_dict(checkpoint), model.state_dict()
     # Here, not below: some backbones resize their tables while they load.
@@ -75,7 +74,7 @@ def load_to_train(
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         shapes = re.findall(r'size mismatch for (\S+):', str(error))
-        others = [name for name in shapes if not _HEAD.match(name)]
+        others = [name for name in shapes if not is_head(name)]
         if others or not shapes:
             raise ValueError(
                 f'{filename} does not fit the model: '

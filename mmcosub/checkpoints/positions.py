@@ -8,6 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor
 
 from .reading import State
 from .resizing import Grid, by
@@ -27,6 +28,20 @@ def position_per_token(state: State) -> State:
         return state
     zero = positions.new_zeros(1, count_tokens(state), positions.shape[2])
     return {**state, 'pos_embed': torch.cat([zero, positions], dim=1)}
+
+
+def without_padding(state: State, grid: Grid | None) -> State:
+    """Take back :func:`position_per_token` where a grid shows that it was mistaken.
+
+    The positions of 3x5 patches and a token are 16, as those of 4x4 patches are.
+    """
+    positions, count = state.get('pos_embed'), count_tokens(state)
+    if positions is None or positions.ndim != 3 or not grid or not count:
+        return state
+    padded = positions.shape[1] == grid[0] * grid[1] + 2 * count
+    if not padded or torch.any(positions[:, :count]):
+        return state
+    return {**state, 'pos_embed': positions[:, count:]}
 
 
 def fold_class_position(state: State) -> State:
@@ -49,12 +64,13 @@ def adapt_positions(
         state (dict[str, Tensor]): Weights with positions, in mmpretrain's names.
         wanted (dict[str, Tensor]): The network's own, in the same names, for shapes.
         source (tuple[int, int], optional): Patches by height and width that the
-            positions of ``state`` are for. None to take a square.
+            positions of ``state`` are for. None if not known: the network's if it has
+            as many, else a square.
         target (tuple[int, int], optional): The same of the network.
         done (list[str]): Gets what was done, in words.
 
     Raises:
-        ValueError: If positions are of no square grid and ``source`` is not given.
+        ValueError: If positions have to be resized and their grid is not known.
     """
     positions, goal = state['pos_embed'], wanted['pos_embed']
     if positions.ndim == 4:  # PiT's are a map
@@ -63,9 +79,16 @@ def adapt_positions(
             state['pos_embed'] = F.interpolate(positions, size, mode='bicubic')
             done.append(f'positions resized from {by(positions)} to {by(goal)}')
         return state
-    length = goal.shape[1]
-    target = target or _square(length, count_tokens(wanted)) or (length, 1)
-    source, extra = _source_grid(positions.shape[1], count_tokens(state), source)
+    length, tokens = goal.shape[1], count_tokens(state)
+    target = target or _square(length - count_tokens(wanted)) or _square(length)
+    if target is None and positions.shape == goal.shape:
+        return state
+    source, extra = _source_grid(positions, tokens, source, target, done)
+    if target is None:
+        raise ValueError(
+            f'positions of {by(source)} patches cannot be resized: the grid of the '
+            f"backbone's {length} positions is not known."
+        )
     positions = resize_pos_embed(positions, source, target, 'bicubic', extra)
     if source != target:
         done.append(f'positions resized from {by(source)} to {by(target)}')
@@ -79,13 +102,16 @@ def adapt_positions(
     elif keep > extra:
         done.append(f'{keep - extra} token(s) added, at a position of 0')
     zeros = positions.new_zeros(1, max(keep - extra, 0), positions.shape[2])
-    tokens = torch.cat([positions[:, : min(extra, keep)], zeros], dim=1)
-    state['pos_embed'] = torch.cat([tokens, positions[:, extra:]], dim=1)
+    tokens_first = torch.cat([positions[:, : min(extra, keep)], zeros], dim=1)
+    state['pos_embed'] = torch.cat([tokens_first, positions[:, extra:]], dim=1)
     return state
 
 
-def _source_grid(length: int, tokens: int, grid: Grid | None) -> tuple[Grid, int]:
+def _source_grid(
+    positions: Tensor, tokens: int, grid: Grid | None, target: Grid | None, done: list
+) -> tuple[Grid, int]:
     """Grid of positions and how many of them are tokens'."""
+    length = positions.shape[1]
     if grid is not None:
         extra = length - grid[0] * grid[1]
         if extra not in (0, tokens):
@@ -94,20 +120,36 @@ def _source_grid(length: int, tokens: int, grid: Grid | None) -> tuple[Grid, int
                 f'there are {length}, {tokens} of them of tokens.'
             )
         return grid, extra
-    for extra in (tokens, 0):
-        square = _square(length, extra)
-        if square is not None:
-            return square, extra
+    patches = [(length - number, number) for number in (tokens, 0)]
+    same = [(target, n) for p, n in patches if target and p == target[0] * target[1]]
+    square = [(_square(p), n) for p, n in patches if _square(p)]
+    if same and square:
+        steps = [_steps(positions, each) for each in (square[0], same[0])]
+        if steps[0] < 0.75 * steps[1]:
+            same = []  # they change as little from row to row as those of a square
+    if same and same[0] not in square:
+        done.append(
+            f'positions copied, as there are as many as {by(same[0][0])} patches have '
+            'in the backbone (carry_over.grid gives another grid)'
+        )
+    for known, number in same + square:
+        return known, number
     raise ValueError(
         f'{length} positions, {tokens} of them of tokens, are of no square grid of '
-        'patches. Say which grid, height and width: --cfg-options '
-        "carry_over.grid='(32,64)'."
+        'patches, nor as many as the backbone has. Give the height and width of the '
+        "checkpoint's grid: --cfg-options carry_over.grid='(32,64)'."
     )
 
 
-def _square(length: int, extra: int) -> Grid | None:
-    side = math.isqrt(max(length - extra, 0))
-    return (side, side) if side and side * side == length - extra else None
+def _steps(positions: Tensor, grid: tuple[Grid, int]) -> float:
+    """Mean square of the steps from row to row: small for the grid of training."""
+    rows = positions[0, grid[1] :].unflatten(0, grid[0])
+    return rows.diff(dim=0).square().mean().item()
+
+
+def _square(length: int) -> Grid | None:
+    side = math.isqrt(max(length, 0))
+    return (side, side) if side and side**2 == length else None
 
 
 def count_tokens(state: State) -> int:

@@ -1,46 +1,53 @@
 """Opening checkpoint files without running code that they bring."""
 
-import argparse
-import hashlib
-import importlib
-import pickle
-import re
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 from mmengine.dist import barrier, get_rank
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as mmengine_checkpoint
-from torch import Tensor
 
-State = dict[str, Tensor]
+from .downloads import download, is_url
+from .odd_files import why_unreadable
+from .safe_objects import known_objects
+from .weights import State, select_weights, sets_of_weights, state_dict
 
-# Where the weights are in the files that people have, most specific first.
-_WEIGHTS = ('state_dict', 'model', 'module')
+__all__ = ['State', 'read_checkpoint', 'read_weights', 'safe_reading', 'state_dict']
+
+_INDEX = '.index.json'
+# In folders of Hugging Face.
+_IN_FOLDERS = [
+    name + end
+    for name in ('model.safetensors', 'pytorch_model.bin')
+    for end in ('', _INDEX)
+]
 
 
 def require_file(filename: str) -> None:
     """Check that a checkpoint that is no URL is there.
 
     Args:
-        filename (str): A file or URL.
+        filename (str): A file, a folder of Hugging Face, or a URL.
 
     Raises:
         ValueError: If there is no such file.
     """
-    if '://' not in filename and not Path(filename).is_file():
-        folder = Path(filename) if Path(filename).is_dir() else Path(filename).parent
-        there = sorted(path.name for path in folder.glob('*.pth'))
-        raise ValueError(
-            f'No checkpoint file {filename}. '
-            + (f'In {folder} there are {there}.' if there else 'Check the path.')
-        )
+    path = Path(filename)
+    if '://' in filename or path.is_file() or _in_folder(path):
+        return
+    folder = path if path.is_dir() else path.parent
+    there = sorted(
+        each.name
+        for each in folder.glob('*')
+        if each.suffix in ('.pth', '.pt', '.bin', '.ckpt', '.safetensors')
+    )
+    raise ValueError(
+        f'No checkpoint file {filename}. '
+        + (f'In {folder} there are {there}.' if there else 'Check the path.')
+    )
 
 
 def read_checkpoint(
@@ -49,7 +56,8 @@ def read_checkpoint(
     """Read a checkpoint, MMEngine's included, without running code that it brings.
 
     Args:
-        filename (str): A file (``.safetensors`` too) or URL.
+        filename (str): A file (``.safetensors`` too), the index of a sharded one, a
+            folder of Hugging Face that has one of these, or a URL.
         map_location (str): Device of its tensors. Defaults to 'cpu'.
         trust (bool): Whether the file may bring any Python object, and so run any
             code. Defaults to False.
@@ -59,15 +67,50 @@ def read_checkpoint(
             although it is not trusted.
     """
     require_file(filename)
-    with _explained(filename, trust):
-        checkpoint = _read(filename, map_location, trust)
-    if not isinstance(checkpoint, dict) or not state_dict(checkpoint):
-        raise ValueError(f'{filename} has no weights (no `state_dict`).')
+    checkpoint = _read(filename, map_location, trust)
+    if isinstance(checkpoint, torch.nn.Module):
+        checkpoint = checkpoint.state_dict()
+    if not isinstance(checkpoint, dict) or not sets_of_weights(checkpoint):
+        there = (
+            ', '.join(map(str, list(checkpoint)[:6]))
+            if (isinstance(checkpoint, dict))
+            else f'a {type(checkpoint).__name__}'
+        )
+        raise ValueError(
+            f'{filename} has no weights (no `state_dict`), but {there or "nothing"}.'
+        )
     return _without_code(checkpoint)
 
 
-def use_reader(trust: bool = False) -> None:
-    """Have MMEngine open every checkpoint file in this way, too.
+def read_weights(
+    filename: str,
+    which: str | None = None,
+    trust: bool = False,
+    option: str = '--backbone-weights',
+) -> tuple[State, str]:
+    """Read one set of weights of a checkpoint, in full precision.
+
+    Args:
+        filename (str): A file or URL.
+        which (str, optional): As of :func:`select_weights`: 'ema', 'model', the name
+            of a set. Defaults to None: the average if there is one.
+        trust (bool): Whether the file may bring any Python object, and so run any
+            code. Defaults to False.
+        option (str): Name of the user's option for ``which``, for messages.
+
+    Returns:
+        tuple: The weights, and the name of the set in the file.
+
+    Raises:
+        ValueError: If the file cannot be read, or has no such weights.
+    """
+    checkpoint = read_checkpoint(filename, trust=trust)
+    return select_weights(checkpoint, which, filename, option)
+
+
+@contextmanager
+def safe_reading(trust: bool = False) -> Iterator[None]:
+    """Have MMEngine open checkpoint files in this way, too, within a context.
 
     It opens files by itself for ``init_cfg=dict(type='Pretrained', ...)``, for
     ``load_from`` of its ``FlexibleRunner`` and for published checkpoints, and falls
@@ -80,76 +123,75 @@ def use_reader(trust: bool = False) -> None:
 
     def open_file(file: str | BinaryIO, map_location: Any = None, _: Any = None) -> Any:
         name = file if isinstance(file, str) else 'The checkpoint'
-        with _explained(name, trust):
-            return _without_code(_open(file, map_location, trust))
+        return _without_code(_open(file, name, map_location, trust))
 
     def open_url(url: str, *_: Any, map_location: Any = None, **__: Any) -> Any:
-        with _explained(url, trust):
-            return _without_code(_open(_download(url), map_location, trust))
+        return _without_code(_open(download(url), url, map_location, trust))
 
     # The two functions that all of its loaders end in.
-    mmengine_checkpoint._safe_torch_load = open_file
-    mmengine_checkpoint.load_url = open_url
-
-
-def state_dict(checkpoint: dict) -> State:
-    """The weights in a checkpoint, without the prefix of DistributedDataParallel."""
-    weights: Any = checkpoint
-    for key in _WEIGHTS:
-        if isinstance(weights.get(key), dict):
-            weights = weights[key]
-            break
-    return {
-        re.sub(r'^module\.', '', key): value
-        for key, value in weights.items()
-        if isinstance(value, Tensor)
-    }
+    ours = dict(_safe_torch_load=open_file, load_url=open_url)
+    theirs = {name: getattr(mmengine_checkpoint, name, None) for name in ours}
+    try:
+        for name, function in ours.items():
+            setattr(mmengine_checkpoint, name, function)
+        yield
+    finally:
+        for name, function in theirs.items():
+            setattr(mmengine_checkpoint, name, function)
 
 
 def _read(filename: str, map_location: str, trust: bool) -> Any:
-    if _is_url(filename):
+    filename = _in_folder(Path(filename)) or filename
+    file = filename
+    if is_url(filename):
         if get_rank() == 0:  # one process downloads for all
-            _download(filename)
+            download(filename)
         barrier()
-        return _open(_download(filename), map_location, trust)
-    if '://' in filename:  # MMEngine's own names of zoo models
-        use_reader(trust)
-        return mmengine_checkpoint._load_checkpoint(filename, map_location=map_location)
-    return _open(filename, map_location, trust)
+        file = download(filename)
+    if filename.endswith(_INDEX):
+        return _read_shards(filename, file, map_location, trust)
+    if '://' in file:  # MMEngine's own names of zoo models
+        with safe_reading(trust):
+            return mmengine_checkpoint._load_checkpoint(file, map_location=map_location)
+    return _open(file, filename, map_location, trust)
 
 
-def _open(file: str | BinaryIO, map_location: Any, trust: bool) -> Any:
-    if isinstance(file, str) and file.endswith('.safetensors'):
-        from safetensors.torch import load_file
-
-        return load_file(file, device=str(map_location or 'cpu'))
-    with _known_objects():
-        return torch.load(file, map_location=map_location, weights_only=not trust)
+def _in_folder(path: Path) -> str | None:
+    """The checkpoint in a folder of Hugging Face."""
+    found = [path / name for name in _IN_FOLDERS if (path / name).is_file()]
+    return str(found[0]) if found else None
 
 
-def _is_url(filename: str) -> bool:
-    return filename.startswith(('http://', 'https://'))
+def _read_shards(index: str, file: str, map_location: str, trust: bool) -> State:
+    try:
+        names = sorted(set(json.loads(Path(file).read_text())['weight_map'].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f'{index} is no index of a sharded checkpoint (no `weight_map`).'
+        ) from error
+    weights: State = {}
+    for name in names:
+        if Path(name).name != name or name.endswith(_INDEX):
+            raise ValueError(f'{index} names {name!r}, which is not a file beside it.')
+        shard = index.rpartition('/')[0] + f'/{name}' if '/' in index else name
+        require_file(shard)
+        weights.update(_read(shard, map_location, trust))
+    return weights
 
 
-def _cached(url: str) -> Path:
-    """Where a download is kept: in the cache of torch's hub, under a name of its own.
+def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> Any:
+    """Open a file, or say what is wrong with the one of this name."""
+    try:
+        if isinstance(file, str) and file.endswith('.safetensors'):
+            from safetensors.torch import load_file
 
-    There the file's name alone is taken, and every file on Hugging Face is called
-    ``model.safetensors``. A name with a hash of the content (``vit-0676ba61.pth``; one
-    of digits only may be a date) stays as it is: what others have downloaded is found.
-    """
-    name = Path(urlsplit(url).path).name
-    if not re.search(r'-(?=\d*[a-f])[0-9a-f]{8,}\.', name):
-        name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}'
-    return Path(torch.hub.get_dir(), 'checkpoints', name)
-
-
-def _download(url: str) -> str:
-    file = _cached(url)
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(file))
-    return str(file)
+            return load_file(file, device=str(map_location or 'cpu'))
+        with known_objects():
+            return torch.load(file, map_location=map_location, weights_only=not trust)
+    except (OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a file may hold anything
+        raise ValueError(why_unreadable(name, trust, error)) from error
 
 
 def _without_code(checkpoint: Any) -> Any:
@@ -161,89 +203,3 @@ def _without_code(checkpoint: Any) -> Any:
     if isinstance(meta, dict):
         meta.pop('config', None)
     return checkpoint
-
-
-@contextmanager
-def _explained(filename: str, trust: bool) -> Iterator[None]:
-    """Say of a file that cannot be opened why, and what to do."""
-    try:
-        yield
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        RuntimeError,
-        BadZipFile,
-        KeyError,
-        AttributeError,
-        _safetensors_error(),
-    ) as e:
-        file = str(_cached(filename)) if _is_url(filename) else filename
-        objects = [] if trust else foreign_objects(file)
-        if objects:
-            raise ValueError(
-                f'{filename} brings Python objects besides weights ({_some(objects)}), '
-                'and opening it could run any code. If you trust where it is from, '
-                'say so: --trust-checkpoint.'
-            ) from e
-        kept = f', kept in {file},' if _is_url(filename) else ''
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
-        raise ValueError(
-            f'{filename}{kept} cannot be read as a checkpoint ({reason}). It may be '
-            'cut short or something else: compare its size, or fetch or save it again.'
-        ) from e
-
-
-@contextmanager
-def _known_objects() -> Iterator[None]:
-    """Let in the harmless objects that checkpoints of this field contain.
-
-    The logged scalars of MMEngine's runs and the command line of the DeiT family's.
-    """
-    numpy: Any = importlib.import_module('numpy._core.multiarray')
-    known: list[Any] = [
-        HistoryBuffer,
-        (_method_of_history, 'builtins.getattr'),
-        argparse.Namespace,
-        np.ndarray,
-        np.dtype,
-        *{type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdg'},
-    ]
-    for function in (numpy._reconstruct, numpy.scalar):  # by their names of all times
-        for module in ('numpy._core.multiarray', 'numpy.core.multiarray'):
-            known.append((function, f'{module}.{function.__name__}'))
-    with torch.serialization.safe_globals(known):
-        yield
-
-
-def _method_of_history(owner: Any, name: str) -> Any:
-    """All of ``getattr`` that MMEngine's logged scalars need."""
-    if owner is not HistoryBuffer:
-        raise pickle.UnpicklingError(f'getattr of {owner!r} is not allowed.')
-    return getattr(owner, name)
-
-
-def foreign_objects(filename: str) -> list[str]:
-    """Names of the objects, other than the known ones, that a file brings.
-
-    Args:
-        filename (str): The file.
-    """
-    try:
-        with _known_objects():
-            found = torch.serialization.get_unsafe_globals_in_checkpoint(filename)
-    except Exception:  # no readable file of torch's at all
-        return []
-    known = ('builtins.getattr', 'numpy.core.multiarray')
-    return sorted(name for name in found if not name.startswith(known))
-
-
-def _safetensors_error() -> type[Exception]:
-    try:
-        from safetensors import SafetensorError
-    except ImportError:
-        return EOFError
-    return SafetensorError
-
-
-def _some(names: list[str]) -> str:
-    return ', '.join(names[:4]) + (', ...' if len(names) > 4 else '')

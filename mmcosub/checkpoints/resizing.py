@@ -9,26 +9,84 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .reading import State
+
 Grid = tuple[int, int]
 
 
-def resize_table(table: Tensor, size: int) -> Tensor:
+def table_size(table: Tensor, window: Grid | None = None) -> Grid:
+    """Return height and width of a table of relative position biases.
+
+    Args:
+        table (Tensor): Of shape ((2h - 1)(2w - 1), H) for a window of h x w; BEiT's has
+            three entries more, those of the class token.
+        window (tuple[int, int], optional): The window, if known. Defaults to None: a
+            square.
+
+    Raises:
+        ValueError: If the table is of neither.
+    """
+    length = table.shape[0]
+    for extra in (0, 3):
+        if window:
+            height, width = 2 * window[0] - 1, 2 * window[1] - 1
+            if height * width + extra == length:
+                return height, width
+    for extra in (0, 3):
+        side = math.isqrt(max(length - extra, 0))
+        if side**2 + extra == length and side % 2:
+            return side, side
+    raise ValueError(
+        f'relative positions of {length} entries are of no square window. Give the '
+        "height and width in patches: --cfg-options carry_over.grid='(4,16)'."
+    )
+
+
+def resize_table(table: Tensor, before: Grid, after: Grid) -> Tensor:
     """Resize a table of relative position biases, bicubically.
 
     Args:
-        table (Tensor): Of shape ((2w - 1)^2, H) for a window of w x w; BEiT's has three
-            entries more, those of the class token.
-        size (int): The wanted first dimension.
+        table (Tensor): Of shape (height * width, H) and entries of the class token.
+        before (tuple[int, int]): Its height and width.
+        after (tuple[int, int]): The wanted ones.
 
     Returns:
-        Tensor: Of shape (size, H).
+        Tensor: The resized table, with the same entries of the class token.
     """
-    before, after = math.isqrt(table.shape[0]), math.isqrt(size)
-    cells, tokens = table[: before**2], table[before**2 :]
-    grid = cells.float().T.reshape(1, -1, before, before)
-    grid = F.interpolate(grid, (after, after), mode='bicubic', align_corners=False)
-    cells = grid.reshape(-1, after**2).T.to(table.dtype)
-    return torch.cat([cells, tokens])
+    size = before[0] * before[1]
+    cells, tokens = table[:size], table[size:]
+    grid = cells.T.reshape(1, -1, *before)
+    grid = F.interpolate(grid, after, mode='bicubic', align_corners=False)
+    return torch.cat([grid.flatten(2)[0].T, tokens])
+
+
+def adapt_channels(state: State, wanted: State, done: list[str]) -> None:
+    """Fit the first convolution to another number of input channels, as timm does.
+
+    One channel gets the sum, so that a grey image has the features that it has in
+    colour; more get the weights in turn, scaled to keep the sum over channels.
+
+    Args:
+        state (dict[str, Tensor]): Weights, changed in place.
+        wanted (dict[str, Tensor]): The network's own, of the same names, in order.
+        done (list[str]): Gets what was done, in words.
+    """
+    name = next(
+        (k for k, v in wanted.items() if v.ndim == 4 and k.endswith('.weight')), ''
+    )
+    weight = state.get(name)
+    if weight is None or weight.ndim != 4 or len(weight) != len(wanted[name]):
+        return
+    given, channels = weight.shape[1], wanted[name].shape[1]
+    if given == channels:
+        return
+    if channels == 1:
+        state[name] = weight.sum(1, keepdim=True)
+    else:
+        repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
+        state[name] = repeated * (given / channels)
+    how = 'summed' if channels == 1 else 'repeated, cut and rescaled'
+    done.append(f'{name}: input channels {how} from {given} to {channels}')
 
 
 def resize_patches(weight: Tensor, size: Grid) -> Tensor:

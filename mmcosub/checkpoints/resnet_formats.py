@@ -63,3 +63,30 @@ register_format(
     )
 )
 register_format(Format('ResNet', 'ResNet', marks=['layer1.0.conv1']))
+_UNITS = (
+    ('convolution', 'conv', 'downsample.0'),
+    ('normalization', 'bn', 'downsample.1'),
+)
+register_format(
+    Format(
+        'Transformers ResNet',
+        'ResNet',
+        marks=['embedder.embedder.convolution', 'encoder.stages.0.layers.0.layer.0'],
+        names=[
+            *(
+                (f'embedder.embedder.{theirs}', f'{ours}1')
+                for theirs, ours, _ in _UNITS
+            ),
+            *(
+                (f'encoder.stages.{i}.layers.{{}}.{a}', f'layer{i + 1}.{{}}.{b}')
+                for i in range(4)
+                for theirs, ours, shortcut in _UNITS
+                for a, b in (
+                    (f'shortcut.{theirs}', shortcut),
+                    *((f'layer.{j}.{theirs}', f'{ours}{j + 1}') for j in range(3)),
+                )
+            ),
+            ('classifier.1', 'head.fc'),
+        ],
+    )
+)

@@ -8,6 +8,7 @@ from torch import Tensor
 from .adapt import is_computed
 from .formats import Format, register_format
 from .reading import State
+from .transformers_formats import fused
 
 _TABLE_NAME = 'relative_position_bias_table'
 _ORDER = [0, 2, 1, 3]
@@ -32,7 +33,9 @@ def _is_merging(name: str) -> bool:
 
 
 def _to_ours(state: State) -> State:
-    state = {k: _reorder(v, True) if _is_merging(k) else v for k, v in state.items()}
+    state = {
+        k: _reorder(v, True) if _is_merging(k) else v for k, v in fused(state).items()
+    }
     for name, table in list(state.items()):
         if name.endswith(_TABLE_NAME):
             # A buffer in mmpretrain's checkpoints, without which none loads strictly.
@@ -98,3 +101,92 @@ register_format(
         from_ours=_from_ours,
     )
 )
+register_format(
+    Format(
+        'torchvision Swin',
+        'Swin',
+        marks=[f'features.1.0.attn.{_TABLE_NAME}'],
+        names=[
+            ('features.0.0', 'patch_embed.projection'),
+            ('features.0.2', 'patch_embed.norm'),
+            # Stages and the merging after each, in turn.
+            *(
+                names
+                for i in range(4)
+                for names in (
+                    *(
+                        (
+                            f'features.{2 * i + 1}.{{}}.{a}',
+                            f'stages.{i}.blocks.{{}}.{b}',
+                        )
+                        for a, b in (
+                            ('attn', 'attn.w_msa'),
+                            ('mlp.0', 'ffn.layers.0.0'),
+                            ('mlp.3', 'ffn.layers.1'),
+                        )
+                    ),
+                    (f'features.{2 * i + 1}', f'stages.{i}.blocks'),
+                    (f'features.{2 * i + 2}', f'stages.{i}.downsample'),
+                )
+            ),
+            ('norm', 'norm3'),
+            ('head', 'head.fc'),
+        ],
+        to_ours=_to_ours,
+        from_ours=_from_ours,
+    )
+)
+_BLOCK = 'encoder.layers.{}.blocks.{}'
+for _name, _mark, _parts in (
+    (
+        'Transformers Swin',
+        f'attention.self.{_TABLE_NAME}',
+        {
+            **{
+                f'attention.self.{p}': f'attn.w_msa.{p}'
+                for p in ('query', 'key', 'value')
+            },
+            f'attention.self.{_TABLE_NAME}': f'attn.w_msa.{_TABLE_NAME}',
+            'attention.output.dense': 'attn.w_msa.proj',
+            'intermediate.dense': 'ffn.layers.0.0',
+            'output.dense': 'ffn.layers.1',
+        },
+    ),
+    (
+        'Transformers Swin, in memory',
+        'attention.relative_position_bias',
+        {
+            **{
+                f'attention.{p[0]}_proj': f'attn.w_msa.{p}'
+                for p in ('query', 'key', 'value')
+            },
+            'attention.o_proj': 'attn.w_msa.proj',
+            'attention.relative_position_bias': 'attn.w_msa',
+            'mlp.fc1': 'ffn.layers.0.0',
+            'mlp.fc2': 'ffn.layers.1',
+        },
+    ),
+):
+    register_format(
+        Format(
+            _name,
+            'Swin',
+            marks=[f'{_BLOCK.format(0, 0)}.{_mark}'],
+            names=[
+                ('embeddings.patch_embeddings.projection', 'patch_embed.projection'),
+                ('embeddings.norm', 'patch_embed.norm'),
+                *(
+                    (f'{_BLOCK}.{theirs}', f'stages.{{}}.blocks.{{}}.{ours}')
+                    for theirs, ours in {
+                        **_parts,
+                        'layernorm_before': 'norm1',
+                        'layernorm_after': 'norm2',
+                    }.items()
+                ),
+                ('encoder.layers.{}.downsample', 'stages.{}.downsample'),
+                ('layernorm', 'norm3'),
+                ('classifier', 'head.fc'),
+            ],
+            to_ours=_to_ours,
+        )
+    )

@@ -115,3 +115,32 @@ register_format(
         to_ours=_timm_to_ours,
     )
 )
+_TORCHVISION = 'encoder.layers.encoder_layer_{}'
+register_format(
+    Format(
+        'torchvision ViT',
+        'ViT',
+        marks=['conv_proj', 'encoder.layers.encoder_layer_0.ln_1'],
+        names=[
+            ('class_token', 'cls_token'),
+            ('conv_proj', 'patch_embed.projection'),
+            ('encoder.pos_embedding', 'pos_embed'),
+            *(
+                (f'{_TORCHVISION}.{theirs}', f'layers.{{}}.{ours}')
+                for theirs, ours in (
+                    ('ln_1', 'ln1'),
+                    ('self_attention.in_proj_weight', 'attn.qkv.weight'),
+                    ('self_attention.in_proj_bias', 'attn.qkv.bias'),
+                    ('self_attention.out_proj', 'attn.proj'),
+                    ('ln_2', 'ln2'),
+                    ('mlp.0', 'ffn.layers.0.0'),
+                    ('mlp.3', 'ffn.layers.1'),
+                    ('mlp.linear_1', 'ffn.layers.0.0'),  # of its first files
+                    ('mlp.linear_2', 'ffn.layers.1'),
+                )
+            ),
+            ('encoder.ln', 'ln1'),
+            ('heads.head', 'head.layers.head'),
+        ],
+    )
+)

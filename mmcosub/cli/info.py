@@ -28,10 +28,9 @@ def describe() -> tuple[str, bool]:
         return '\n'.join([*_installed(), '', f'Wrong: {error}']), False
     lines = [*_installed(), '', *_devices(), '', *_known()]
     wrong = _wrong()
-    lines += [
-        '',
-        *(f'Wrong: {each}' for each in wrong or ['nothing known.']),
-    ]
+    lines += ['', *(f'Wrong: {each}' for each in wrong)]
+    if not wrong:
+        lines.append('No problems found.')
     return '\n'.join(lines), not wrong
 
 
@@ -66,7 +65,7 @@ def _devices() -> list[str]:
 
 
 def _known() -> list[str]:
-    from mmcosub.engine.co_train import WRAPPERS, list_schemes
+    from mmcosub.names import WRAPPERS, list_schemes
     from mmcosub.submodels import known_blocks
 
     packages = Counter(name.partition('.')[0] for name in known_blocks())

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mmcosub
-from mmcosub.stack import ignore_known_warnings
+from mmcosub.stack import check_stack, ignore_known_warnings
 
 # Scripts whose command is not named as they are.
 _SHORT = {'browse_dataset': 'browse'}
@@ -76,6 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    try:
+        check_stack()
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        return 2
     _run(known[name], f'mmcosub {name}', rest)
     return 0
 
@@ -135,11 +140,30 @@ def _info(argv: list[str]) -> int:
 
 
 def _completion(argv: list[str]) -> int:
-    from .completion import SHELLS, completion
-
     parser = ArgumentParser(prog='mmcosub completion', description=_OWN['completion'])
-    parser.add_argument('shell', choices=SHELLS)
+    parser.add_argument('shell', choices=['bash', 'zsh'])
     shell = parser.parse_args(argv).shell
-    tools = {name: load(script) for name, script in scripts().items()}
-    print(completion(shell, tools, list(_OWN)))
+    try:
+        import shtab
+    except ImportError:
+        print('mmcosub completion needs shtab: pip install shtab', file=sys.stderr)
+        return 2
+    from mmcosub.names import list_schemes
+
+    whole = ArgumentParser(prog='mmcosub')
+    commands = whole.add_subparsers()
+    for name, script in scripts().items():
+        make = getattr(load(script), 'make_parser', None)
+        parents = [make()] if make else []
+        for action in [a for each in parents for a in each._actions if a.nargs != 0]:
+            if action.dest == 'co_train':
+                action.choices = list(list_schemes())
+            elif not action.choices:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+        title = _first_line(script)
+        commands.add_parser(name, parents=parents, add_help=not make, help=title)
+    commands.add_parser('info', help=_OWN['info'])
+    own = dict(parents=[parser], add_help=False, help=_OWN['completion'])
+    commands.add_parser('completion', **own)
+    print(shtab.complete(whole, shell))
     return 0

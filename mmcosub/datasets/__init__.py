@@ -1,9 +1,10 @@
 """Datasets, and what mmseg's lack."""
 
+from .bad_samples import BadSamples
 from .checks import check_segmentation_data
 from .digit_scenes import DigitScenesDataset, make_digit, make_scene, split_digits
 from .fashion_scenes import FashionScenesDataset
-from .guard import BadSamples, GuardedPipeline, guard
+from .guard import GuardedPipeline, guard
 from .image_folder import ImageFolder
 
 __all__ = [

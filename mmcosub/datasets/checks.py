@@ -5,20 +5,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
+from .bad_samples import BadSamples
 from .classes import check_class_count
-from .label_maps import check_depth, check_size, is_stock, label_values_out_of_range
+from .label_checks import check_labels
 from .listing import check_files, check_found, check_links, check_list
-from .opening import opened
-
-_ORIENTATION = 0x0112  # of EXIF: from 5 on, height and width change places
 
 
 def check_segmentation_data(
-    config: dict, num_classes: int, ignore_index: int = 255, samples: int = 32
+    config: dict,
+    num_classes: int,
+    ignore_index: int = 255,
+    samples: int = 32,
+    bad: BadSamples | None = None,
+    trains: bool = True,
 ) -> None:
     """Refuse a dataset that cannot be what the model expects.
 
@@ -33,6 +35,10 @@ def check_segmentation_data(
         num_classes (int): Number of classes of the decode head.
         ignore_index (int): Label of pixels to leave out. Defaults to 255.
         samples (int): How many label maps to read. Defaults to 32.
+        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
+            error.
+        trains (bool): To train on the data rather than to evaluate, which needs labels
+            only if the pipeline loads them. Defaults to True.
 
     Raises:
         FileNotFoundError: If a folder is missing or empty, or an image or its label
@@ -43,9 +49,20 @@ def check_segmentation_data(
     for dataset in _datasets(config):
         setting = 'num_classes of model.decode_head (and auxiliary_head)'
         check_class_count(dataset, num_classes, setting)
-        check_found(dataset)
-        check_files(dataset)
-        _check_labels(dataset, num_classes, ignore_index, samples)
+        labelled = trains or loads_labels(dataset)
+        check_found(dataset, labelled)
+        check_files(dataset, labelled, bad)
+        check_labels(dataset, num_classes, ignore_index, samples, bad, trains)
+
+
+def loads_labels(dataset: BaseSegDataset) -> bool:
+    """Whether the pipeline of a dataset loads label maps, as far as its names tell.
+
+    Args:
+        dataset (BaseSegDataset): The dataset.
+    """
+    transforms = dataset.pipeline.transforms
+    return any('Annotation' in type(each).__name__ for each in transforms)
 
 
 def check_listing(config: dict) -> None:
@@ -133,67 +150,3 @@ def check_places(config: dict) -> None:
             both = isinstance(root, str) and isinstance(place, str)
             if both and (root or place):
                 check(str(Path(root, place)))
-
-
-def _check_labels(
-    dataset: BaseSegDataset, num_classes: int, ignore_index: int, samples: int
-) -> None:
-    transforms = dataset.pipeline.transforms
-    loaders = [t for t in transforms if type(t).__name__ == 'LoadAnnotations']
-    if not loaders:
-        return
-    asked = getattr(loaders[0], 'reduce_zero_label', None)
-    if asked is not None and asked != dataset.reduce_zero_label:
-        raise ValueError(
-            f'LoadAnnotations has reduce_zero_label={asked}, but '
-            f'{type(dataset).__name__} has {dataset.reduce_zero_label}. Set the same '
-            'in both, or in the dataset only.'
-        )
-    if not all(map(is_stock, transforms)):
-        return  # one of a user's may make others of the labels: seen as they are loaded
-    count = min(samples, len(dataset))
-    ignored = 0
-    for i in np.linspace(0, len(dataset) - 1, count).astype(int):
-        info = dataset.get_data_info(int(i))
-        try:
-            loaded = loaders[0](dict(info))
-        except Exception as error:
-            raise ValueError(
-                f'The label {info["seg_map_path"]} cannot be read: {error}'
-            ) from error
-        labels = loaded['gt_seg_map']
-        if labels.ndim != 2:
-            raise ValueError(
-                f'The label {info["seg_map_path"]} has {labels.shape[2]} channels. A '
-                'label map has one, the number of the class: convert colours to that.'
-            )
-        wrong = label_values_out_of_range(labels, num_classes, ignore_index)
-        if wrong:
-            raise ValueError(
-                f'The label {info["seg_map_path"]} has the values {wrong}, but the '
-                f'model has classes 0 to {num_classes - 1} (and {ignore_index} to '
-                'ignore). Mend the file, or set num_classes; if 0 means "no class" '
-                'in these labels, set reduce_zero_label=True.'
-            )
-        check_depth(info['seg_map_path'])
-        size = _size_of_image(info.get('img_path'))
-        if size:
-            check_size({**loaded, 'ori_shape': size})
-        ignored += bool((labels == ignore_index).all())
-    if ignored == count:
-        raise ValueError(
-            f'All {count} label maps that were looked at have nothing but '
-            f'{ignore_index}, which is ignored: there would be nothing to learn. If '
-            '0 is a class in these labels, set reduce_zero_label=False.'
-        )
-
-
-def _size_of_image(path: str | None) -> tuple[int, int] | None:
-    """Height and width of an image as it is loaded; None if it cannot be opened."""
-    try:
-        with opened(path or '') as image:
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
-            width, height = image.size
-    except OSError:  # said when it is loaded
-        return None
-    return (width, height) if turned else (height, width)

@@ -1,53 +1,17 @@
 """Errors of a dataset's pipeline that name the file."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
 
+from .bad_samples import BadSampleError, BadSamples, files_of
 from .label_maps import check_depth, check_size, is_stock, label_values_out_of_range
 
-
-class BadSamples:
-    """What becomes of bad samples, and a list of them that all workers write to.
-
-    Args:
-        policy (str): 'raise' to end the run at one, 'skip' to take another sample in
-            its place.
-        listed (Path): File of the list, a line each.
-
-    Raises:
-        ValueError: If the policy is neither.
-    """
-
-    def __init__(self, policy: str, listed: Path) -> None:
-        if policy not in ('raise', 'skip'):
-            raise ValueError(
-                f"bad_data={policy!r} must be 'raise', to end the run at a bad sample, "
-                "or 'skip', to count and list it and to take another."
-            )
-        self.skip = policy == 'skip'
-        self.listed = listed
-
-    def note(self, names: str, reason: str) -> None:
-        """Note a sample, once.
-
-        Args:
-            names (str): Its files.
-            reason (str): What is wrong with it.
-        """
-        if names not in self.names():
-            with self.listed.open('a') as file:
-                file.write(f'{names}\t{" ".join(reason.split())}\n')
-
-    def names(self) -> list[str]:
-        """Files of the samples that were noted so far, by any process."""
-        if not self.listed.is_file():
-            return []
-        return [line.split('\t')[0] for line in self.listed.read_text().splitlines()]
+# What a program raises that is wrong, whatever the file.
+_OF_PROGRAMS = (TypeError, AttributeError, NameError, ImportError, LookupError)
 
 
 class GuardedPipeline:
@@ -96,11 +60,10 @@ class GuardedPipeline:
             ValueError: If it fails, or the label map is wrong, naming the sample's
                 files.
         """
-        files = [results.get(key) for key in ('img_path', 'seg_map_path')]
-        names = ' and '.join(str(file) for file in files if file)
+        names = files_of(results)
         try:
             return self._run(results, names)
-        except ValueError as error:
+        except BadSampleError as error:
             if self.bad is None or not self.bad.skip:
                 raise
             self.bad.note(names, str(error))
@@ -113,12 +76,16 @@ class GuardedPipeline:
         for transform in transforms:
             try:
                 sample = transform(sample)
-            except Exception as error:
+            except _OF_PROGRAMS as error:
+                if loads(transform):
+                    raise BadSampleError(_unreadable(names, error)) from error
                 raise ValueError(
-                    f'{names} could not be loaded or transformed '
-                    f'({type(error).__name__}: {error}). If a file is broken, replace '
-                    'it or take both out of their folders.'
+                    f'{type(transform).__name__} fails at {names} '
+                    f'({type(error).__name__}: {error}), by a fault of its own rather '
+                    'than of the files. Mend the transform.'
                 ) from error
+            except Exception as error:
+                raise BadSampleError(_unreadable(names, error)) from error
             if sample is None:
                 return None
             if not looked and isinstance(sample, dict) and 'gt_seg_map' in sample:
@@ -141,11 +108,27 @@ class GuardedPipeline:
         assert self.num_classes is not None
         wrong = label_values_out_of_range(labels, self.num_classes, self.ignore_index)
         if wrong:
-            raise ValueError(
+            raise BadSampleError(
                 f'The label of {names} has the values {wrong}, but the model has '
                 f'classes 0 to {self.num_classes - 1} (and {self.ignore_index} to '
                 'ignore). Mend the file, num_classes or reduce_zero_label.'
             )
+
+
+def loads(transform: object) -> bool:
+    """Whether a transform is a stock one that reads files: it fails at broken ones.
+
+    Args:
+        transform (object): The transform.
+    """
+    return is_stock(transform) and type(transform).__name__.startswith('Load')
+
+
+def _unreadable(names: str, error: Exception) -> str:
+    return (
+        f'{names} could not be loaded or transformed ({type(error).__name__}: '
+        f'{error}). If a file is broken, replace it or take both out of their folders.'
+    )
 
 
 def _labels(sample: Any) -> np.ndarray | None:

@@ -1,19 +1,44 @@
-"""Looking at every sample of a dataset."""
+"""Looking at every sample of a dataset.
+
+Shapes: ``C`` classes.
+"""
 
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from mmengine.dataset import BaseDataset, Compose
 from mmseg.datasets import BaseSegDataset
+from numpy.typing import NDArray
 
 from .guard import GuardedPipeline
+from .label_counts import count_labels
 from .opening import opened
+from .orientation import is_turned_alone
 
 # What reads files, as opposed to what changes images.
 _LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
+_MOST_PIXELS = 1 << 30  # OpenCV's own limit
 _DATASET: 'Inspected | None' = None
+
+
+@dataclass
+class Found:
+    """What there is to say of a sample.
+
+    Args:
+        problem (str, optional): What is wrong with it; None if nothing is.
+        counts (ndarray): Pixels of each class and of ignored ones, of shape (C + 1,).
+        turned (str, optional): Its image, if the loader turns it by its EXIF
+            orientation, which the size of the label does not confirm.
+    """
+
+    problem: str | None
+    counts: NDArray[np.int64]
+    turned: str | None
 
 
 class Inspected:
@@ -32,23 +57,40 @@ class Inspected:
             for transform in getattr(dataset.pipeline, 'transforms', [])
             if type(transform).__name__ in _LOADERS
         ]
-        classes = len((dataset.metainfo or {}).get('classes') or ()) or None
+        self.classes = [str(c) for c in (dataset.metainfo or {}).get('classes') or ()]
         maps = isinstance(dataset, BaseSegDataset) and len(loaders) > 1
         self.load = GuardedPipeline(
-            Compose(loaders), classes if maps else None, ignore_index
+            Compose(loaders),
+            (len(self.classes) or None) if maps else None,
+            ignore_index,
         )
+        images = [t for t in loaders if type(t).__name__ == 'LoadImageFromFile']
+        self.image_loader = images[0] if images and maps else None
 
-    def problem(self, number: int) -> str | None:
-        """What is wrong with a sample; None if nothing is.
+    def look(self, number: int) -> 'Found':
+        """Look at a sample.
 
         Args:
             number (int): Number of the sample.
         """
+        counts: NDArray[np.int64] = np.zeros(len(self.classes) + 1, dtype=np.int64)
+        problem = self._problem(number, counts)
+        path = self.dataset.get_data_info(number).get('img_path')
+        turned = not problem and is_turned_alone(path, self.image_loader)
+        return Found(problem, counts, path if turned else None)
+
+    def _problem(self, number: int, counts: NDArray[np.int64]) -> str | None:
+        """What is wrong with a sample; its labels are added to the counts."""
         info = self.dataset.get_data_info(number)
         path = str(info.get('img_path', ''))
         try:
             if os.path.isfile(path):
                 with opened(path) as image:
+                    if image.width * image.height > _MOST_PIXELS:
+                        raise ValueError(
+                            f'{image.width} x {image.height} pixels are more than '
+                            'OpenCV reads (2^30). Cut it into tiles.'
+                        )
                     image.load()  # unlike OpenCV it refuses a picture that is cut short
         except (OSError, SyntaxError, ValueError) as error:
             return f'{path} cannot be read: {error}'
@@ -57,12 +99,15 @@ class Inspected:
         except ValueError as error:
             return str(error)
         labels = sample.get('gt_seg_map') if isinstance(sample, dict) else None
-        if labels is not None and (labels == self.ignore_index).all():
+        if labels is None:
+            return None
+        counts += count_labels(labels, len(self.classes), self.ignore_index)
+        if (labels == self.ignore_index).all():
             return f'{info["seg_map_path"]}: every pixel of the label map is ignored'
         return None
 
 
-def inspect(inspected: Inspected, processes: int) -> Iterator[tuple[int, str | None]]:
+def inspect(inspected: Inspected, processes: int) -> Iterator['Found']:
     """Look at every sample, in parallel.
 
     Args:
@@ -70,13 +115,13 @@ def inspect(inspected: Inspected, processes: int) -> Iterator[tuple[int, str | N
         processes (int): How many look at the same time.
 
     Yields:
-        tuple: Number of a sample, in order, and what is wrong with it.
+        Found: Of each sample, in order.
     """
     numbers = range(len(inspected.dataset))
     pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(inspected,))
     with pool:
         chunk = max(len(numbers) // (processes * 50), 1)
-        yield from enumerate(pool.map(_problem, numbers, chunksize=min(chunk, 64)))
+        yield from pool.map(_look, numbers, chunksize=min(chunk, 64))
 
 
 def _begin(inspected: Inspected) -> None:
@@ -84,6 +129,6 @@ def _begin(inspected: Inspected) -> None:
     _DATASET = inspected
 
 
-def _problem(number: int) -> str | None:
+def _look(number: int) -> Found:
     assert _DATASET is not None
-    return _DATASET.problem(number)
+    return _DATASET.look(number)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .bad_samples import BadSampleError
 from .opening import opened
+from .orientation import orientation_of
 
 # Modes of Pillow with more than 8 bits in a channel.
 _WIDE = ('I', 'F')
@@ -47,7 +49,7 @@ def check_depth(path: str) -> None:
         path (str): The file. One that Pillow cannot open passes.
 
     Raises:
-        ValueError: If values are above 255, below 0 or no whole numbers.
+        BadSampleError: If values are above 255, below 0 or no whole numbers.
     """
     if not Path(path).is_file():
         return
@@ -60,7 +62,7 @@ def check_depth(path: str) -> None:
         return
     odd = values[(values < 0) | (values > 255) | (values != np.floor(values))]
     if odd.size:
-        raise ValueError(
+        raise BadSampleError(
             f'The label {path} has the values {np.unique(odd)[:5].tolist()}, but label '
             'maps are read as whole numbers of 8 bits, 0 to 255. Save it anew with '
             'such.'
@@ -74,13 +76,20 @@ def check_size(results: dict) -> None:
         results (dict): What a pipeline knows of a sample when both are loaded.
 
     Raises:
-        ValueError: If height or width differ.
+        BadSampleError: If height or width differ.
     """
     image, labels = results.get('ori_shape'), results['gt_seg_map'].shape
     if image is not None and tuple(image[:2]) != labels[:2]:
         size = 'x'.join(str(side) for side in labels[:2])
-        raise ValueError(
+        hint, orientation = '', orientation_of(results.get('img_path'))
+        if orientation >= 5 and tuple(image[1::-1]) == labels[:2]:
+            hint = (
+                f' The image has EXIF orientation {orientation}: LoadImageFromFile '
+                "turns it with color_type='color', and not with "
+                "'color_ignore_orientation'."
+            )
+        raise BadSampleError(
             f'The label {results.get("seg_map_path")} is of {size} pixels, but the '
             f'image {results.get("img_path")} of {image[0]}x{image[1]}. Mend either, '
-            'or take both out.'
+            f'or take both out.{hint}'
         )

@@ -1,10 +1,16 @@
 """Checks of the folders and files that datasets name."""
 
+import logging
 import os
 from collections import Counter
 from pathlib import Path
 
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
+
+from .bad_samples import BadSamples, files_of
+
+_PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def check_list(path: str) -> None:
@@ -15,12 +21,17 @@ def check_list(path: str) -> None:
             another kind, passes.
 
     Raises:
-        ValueError: If a line is blank.
+        ValueError: If a line is blank, or the first begins with a byte order mark.
     """
     if not path.endswith('.txt') or not Path(path).is_file():
         return
     lines = Path(path).read_text().split('\n')
-    if lines and not lines[-1]:
+    if lines[0].startswith('\ufeff'):
+        raise ValueError(
+            f'{path} begins with a byte order mark (BOM), which would be part of the '
+            'first name: save it as UTF-8 without BOM.'
+        )
+    if not lines[-1]:
         lines.pop()  # after the last line's end
     blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
     if blank:
@@ -51,7 +62,7 @@ def check_links(folder: str) -> None:
                     )
 
 
-def _check_folders(dataset: BaseSegDataset) -> None:
+def _check_folders(dataset: BaseSegDataset, labelled: bool) -> None:
     listed = dataset.ann_file
     if listed and not Path(listed).exists():
         raise FileNotFoundError(
@@ -61,7 +72,7 @@ def _check_folders(dataset: BaseSegDataset) -> None:
     for what, key in (('img_path', 'img_suffix'), ('seg_map_path', 'seg_map_suffix')):
         suffix = getattr(dataset, key)
         folder = dataset.data_prefix.get(what)
-        if not folder:
+        if not folder or (what == 'seg_map_path' and not labelled):
             continue
         mend = (
             f'Set data_root (now {dataset.data_root!r}) and data_prefix.{what}, or '
@@ -71,18 +82,42 @@ def _check_folders(dataset: BaseSegDataset) -> None:
             raise FileNotFoundError(f'There is no folder {folder}. {mend}')
         check_links(folder)
         # Into links, as mmseg looks. Path.rglob follows none.
-        files = (names for _, _, names in os.walk(folder, followlinks=True))
-        if not any(name.endswith(suffix) for names in files for name in names):
-            other = _usual_ending(folder)
+        walked = os.walk(folder, followlinks=True)
+        files = [name for _, _, names in walked for name in names]
+        others = [name for name in files if not name.endswith(suffix)]
+        if len(others) == len(files):
+            other = _usual_ending(files)
             there = f', but *{other}, for {key}={other!r}' if other else ''
             raise FileNotFoundError(f'{folder} has no file *{suffix}{there}. {mend}')
+        beside = folder == dataset.data_prefix.get('seg_map_path')
+        if what == 'img_path' and not listed and not beside:
+            _check_left_out(folder, others, suffix, len(files))
 
 
-def _usual_ending(folder: str) -> str:
-    """Ending of most files in a folder, '' if there are none."""
-    files = (names for _, _, names in os.walk(folder, followlinks=True))
-    endings = Counter(Path(name).suffix for names in files for name in names)
+def _usual_ending(files: list[str]) -> str:
+    """Ending of most files, '' if there are none."""
+    endings = Counter(Path(name).suffix for name in files)
     return max(endings, key=lambda ending: endings[ending], default='')
+
+
+def _check_left_out(folder: str, others: list[str], suffix: str, total: int) -> None:
+    """Refuse images that only the case of their suffix leaves out; report others."""
+    same = [name for name in others if name.lower().endswith(suffix.lower())]
+    if same:
+        raise ValueError(
+            f'{len(same)} of {total} files in {folder} are left out, as {same[0]}, '
+            f'because img_suffix is {suffix!r}. Rename them to end in {suffix}.'
+        )
+    images = [name for name in others if Path(name).suffix.lower() in _PICTURES]
+    endings = {Path(name).suffix for name in images} - {Path(suffix).suffix}
+    images = [name for name in images if Path(name).suffix in endings]
+    if images:
+        print_log(
+            f'{len(images)} of {total} files in {folder} are left out: they end in '
+            f'{", ".join(sorted(endings))}, and img_suffix is {suffix!r}.',
+            'current',
+            logging.WARNING,
+        )
 
 
 def _lists_folders(dataset: BaseSegDataset) -> bool:
@@ -90,20 +125,22 @@ def _lists_folders(dataset: BaseSegDataset) -> bool:
     return type(dataset).load_data_list is BaseSegDataset.load_data_list
 
 
-def check_found(dataset: BaseSegDataset) -> None:
+def check_found(dataset: BaseSegDataset, labelled: bool = True) -> None:
     """Refuse a dataset that finds no image, and list those that it finds.
 
     Args:
         dataset (BaseSegDataset): The dataset, not yet listed if it can be.
+        labelled (bool): Require the folder of label maps, too. Defaults to True.
 
     Raises:
         FileNotFoundError: If a folder is missing or empty.
-        ValueError: If the dataset is empty, or its list has blank lines.
+        ValueError: If the dataset is empty, its list has blank lines, or images are
+            left out by the case of their suffix.
     """
     if _lists_folders(dataset):
         if dataset.ann_file:
             check_list(dataset.ann_file)
-        _check_folders(dataset)
+        _check_folders(dataset, labelled)
     if not dataset._fully_initialized:
         dataset.serialize_data = False  # it cannot serialize an empty list
         dataset.full_init()
@@ -115,26 +152,35 @@ def check_found(dataset: BaseSegDataset) -> None:
         )
 
 
-def check_files(dataset: BaseSegDataset) -> None:
+def check_files(
+    dataset: BaseSegDataset, labelled: bool = True, bad: BadSamples | None = None
+) -> None:
     """Refuse a dataset of which an image or a label is missing.
 
     Args:
         dataset (BaseSegDataset): The dataset, listed. One that lists its samples in a
             way of its own passes: they may lie in an archive.
+        labelled (bool): Require label maps, too. Defaults to True.
+        bad (BadSamples, optional): What becomes of samples that lack a file. Defaults
+            to None, an error.
 
     Raises:
-        FileNotFoundError: If a file is missing.
+        FileNotFoundError: If a file is missing, of all samples if bad ones are skipped.
     """
     if not _lists_folders(dataset):
         return
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     # Images that were found in the folder are there; those of a list may not be.
     kinds = [('img_path', 'image')] if dataset.ann_file else []
-    for key, what in (*kinds, ('seg_map_path', 'label')):
-        paths = (info.get(key) for info in infos)
-        missing = [path for path in paths if path and not Path(path).is_file()]
-        if missing:
+    kinds += [('seg_map_path', 'label')] if labelled else []
+    for key, what in kinds:
+        lacking = [i for i in infos if i.get(key) and not Path(i[key]).is_file()]
+        if bad and bad.skip and len(lacking) < len(infos):
+            for info in lacking:
+                bad.note(files_of(info), f'there is no {what} {info[key]}')
+        elif lacking:
             raise FileNotFoundError(
-                f'{len(missing)} of {len(dataset)} samples have no {what}; the first '
-                f'to be missing is {missing[0]}. Add the files or take the samples out.'
+                f'{len(lacking)} of {len(dataset)} samples have no {what}; the first '
+                f'to be missing is {lacking[0][key]}. Add the files or take the '
+                'samples out.'
             )

@@ -8,6 +8,7 @@ from .co_train import apply_scheme, list_schemes  # noqa: E402
 from .default_rate import set_default_rate  # noqa: E402
 from .evaluation import EvaluationRunner  # noqa: E402
 from .flexible import CoTrainingFlexibleRunner  # noqa: E402
+from .from_cfg import respect_schemes  # noqa: E402
 from .runner import CoTrainingRunner  # noqa: E402
 
 __all__ = [
@@ -18,3 +19,5 @@ __all__ = [
     'list_schemes',
     'set_default_rate',
 ]
+
+respect_schemes()

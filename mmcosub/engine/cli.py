@@ -13,11 +13,11 @@ from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed
 from mmengine.utils import import_modules_from_strings
 
-from mmcosub.checkpoints import use_reader
-
 from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate
-from .settings import check_carry_over, check_launcher, check_options, check_scheme
+from .settings import check_carry_over, check_launcher, check_scheme, check_types
+from .unread import check_options, check_version
+from .variables import check_file
 from .work_dir import require_local
 
 
@@ -36,24 +36,33 @@ def load_config(args: Namespace) -> Config:
     path = find_config(args.config)
     cfg = read_config(path)
     _drop_own_scope(cfg._cfg_dict)
+    check_version(path, cfg)
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{path} is no config to run: it has no `model=dict(...)`.')
+    check_file(path, cfg)
     # Before the options, which may be about the scheme.
     if getattr(args, 'co_train', None):
         apply_scheme(cfg, args.co_train)
+    if getattr(args, 'unlabelled', None):
+        cfg.unlabelled = dict(cfg.get('unlabelled') or {}, data_root=args.unlabelled)
     if args.cfg_options:
         check_options(cfg, args.cfg_options)
-        cfg.merge_from_dict(args.cfg_options)
+        for key, value in args.cfg_options.items():
+            try:
+                cfg.merge_from_dict({key: value})
+            except (KeyError, TypeError) as error:
+                said = str(error.args[0]).partition(' [')[0].partition(' {')[0]
+                raise ValueError(f'--cfg-options {key}: {said}.') from error
         if any(key.startswith('custom_imports') for key in args.cfg_options):
             # MMEngine has imported what the file names, and heeds no other.
             import_modules_from_strings(**cfg.custom_imports)
+    check_types(cfg)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
     elif 'scheme' in cfg:
         turn_off_scheme(cfg)
     check_carry_over(cfg.get('carry_over'))
     check_launcher(args.launcher)
-    use_reader(args.trust_checkpoint)
     if getattr(args, 'co_train', None):
         set_default_rate(cfg)
     cfg.launcher = args.launcher
@@ -115,6 +124,14 @@ def read_config(path: Path) -> Config:
         return Config.fromfile(path)
     except RecursionError as error:
         raise ValueError(f'{path}: its bases go round in a circle.') from error
+    except SyntaxError as error:
+        bom = path.read_bytes()[:3] == b'\xef\xbb\xbf'
+        said = (
+            'it begins with a byte order mark (BOM): save it as UTF-8 without BOM'
+            if bom
+            else f'line {error.lineno}: {error.msg}'
+        )
+        raise ValueError(f'{path} cannot be read as a config ({said}).') from error
     except Exception as error:  # a config is a program: it can fail in any way
         raise ValueError(
             f'{path} cannot be read as a config ({type(error).__name__}: {error}).'

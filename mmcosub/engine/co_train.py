@@ -8,11 +8,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-import mmcosub
+from mmcosub.names import RUNNER, WRAPPERS, list_schemes
+from mmcosub.names import packaged_configs as packaged_configs
 
 from .type_name import type_name
-
-RUNNER = 'mmcosub.CoTrainingRunner'
 
 # A fragment may bring the module that registers a scheme of the user's own.
 _FRAGMENT_KEYS = ('scheme', 'runner_type', 'custom_hooks', 'custom_imports')
@@ -24,27 +23,6 @@ FAST = {
     'UPerHead': 'mmcosub.FastUPerHead',
 }
 """Faster class for each stock class, with the same weights and outputs."""
-
-WRAPPERS = {
-    'EncoderDecoder': 'mmcosub.CoTrainingEncoderDecoder',
-    'CascadeEncoderDecoder': 'mmcosub.CoTrainingCascadeEncoderDecoder',
-    'ImageClassifier': 'mmcosub.CoTrainingImageClassifier',
-    'TimmClassifier': 'mmcosub.CoTrainingTimmClassifier',
-}
-
-
-def packaged_configs() -> Path:
-    """Folder of the configs that come with the package."""
-    package = Path(mmcosub.__file__).parent
-    shipped = package / '.mim' / 'configs'
-    # A checkout made without symbolic links has them only beside the package.
-    return shipped if shipped.is_dir() else package.parent / 'configs'
-
-
-def list_schemes() -> dict[str, Path]:
-    """The schemes that come with the package: config fragment by name."""
-    folder = packaged_configs() / '_base_' / 'schemes'
-    return {path.stem: path for path in sorted(folder.glob('*.py'))}
 
 
 def find_scheme(name_or_file: str) -> Path:

@@ -3,12 +3,17 @@ from typing import Any
 
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.visualization import Visualizer
 
+from mmcosub.checkpoints import safe_reading
+
+from .batches import check_batches
 from .counted_seeds import count_batches
 from .errors import note_moment
 from .loops import resumable
+from .unlabelled import load_unlabelled
 
 
 class CountedRun:
@@ -21,6 +26,32 @@ class CountedRun:
     seed: int
     _hooks: list[Hook]
     _experiment_name: str
+    _train_dataloader: Any
+    _randomness_cfg: dict
+    build_dataloader: Any
+    cfg: Any
+    iter: int
+
+    @property
+    def trusts(self) -> bool:
+        """Whether checkpoints may bring any Python object, and so run any code."""
+        cfg: Any = self.cfg  # type: ignore[attr-defined]
+        return bool(cfg.get('trust_checkpoint', False))
+
+    def train(self) -> Any:
+        """Train, with checkpoints read as this runner may read them."""
+        with safe_reading(self.trusts):
+            return super().train()  # type: ignore[misc]
+
+    def val(self) -> Any:
+        """Validate, with checkpoints read as this runner may read them."""
+        with safe_reading(self.trusts):
+            return super().val()  # type: ignore[misc]
+
+    def test(self) -> Any:
+        """Test, with checkpoints read as this runner may read them."""
+        with safe_reading(self.trusts):
+            return super().test()  # type: ignore[misc]
 
     def build_visualizer(
         self, visualizer: Visualizer | dict | None = None
@@ -45,10 +76,46 @@ class CountedRun:
         Args:
             loop (BaseLoop | dict): A loop or its config.
         """
+        cfg = self._train_dataloader
+        if isinstance(cfg, dict):
+            diff = self._randomness_cfg.get('diff_rank_seed', False)
+            loader = self.build_dataloader(cfg, self.seed, diff)
+            count_batches(loader, self.seed, get_rank(), lambda: self.iter)
+            if self.cfg.get('unlabelled'):
+                loader = load_unlabelled(loader, self.cfg, self.seed)
+            self._train_dataloader = loader
         built: Any = super().build_train_loop(  # type: ignore[misc]
             resumable(loop) if isinstance(loop, dict) else loop
         )
-        count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+        check_batches(
+            built.dataloader,
+            'train_dataloader',
+            epochs=isinstance(built, EpochBasedTrainLoop),
+        )
+        if isinstance(cfg, dict):
+            self._train_dataloader = cfg  # as it is asked for later
+        else:
+            count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the validation loop; raise if it has nothing to validate on.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_val_loop(loop)  # type: ignore[misc]
+        check_batches(getattr(built, 'dataloader', None), 'val_dataloader')
+        return built
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the test loop; raise if it has nothing to test on.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_test_loop(loop)  # type: ignore[misc]
+        check_batches(getattr(built, 'dataloader', None), 'test_dataloader')
         return built
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

@@ -106,6 +106,8 @@ class CountedBatches:
         return len(self.batches)
 
     def __getattr__(self, name: str) -> Any:
+        if name == 'batches':  # a copy asks before it has any
+            raise AttributeError(name)
         return getattr(self.batches, name)
 
 
@@ -157,7 +159,7 @@ class QuietWorker:
         Args:
             worker (int): Its number.
         """
-        for name in (signal.SIGINT, signal.SIGUSR1):
+        for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
             signal.signal(name, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         threading.Thread(

@@ -12,6 +12,9 @@ import mmcosub.datasets
 from mmcosub.datasets import BadSamples
 from mmcosub.datasets.checks import check_places
 from mmcosub.datasets.classes import check_class_count, check_class_names
+from mmcosub.losses import activations
+
+from .ignored_labels import check_metrics, check_pad_values
 
 
 def check_data(
@@ -32,27 +35,67 @@ def check_data(
         FileNotFoundError: If files are missing.
     """
     check_rates(model)
-    for loader, policy in ((training, bad), (validation, None)):
-        if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
-            continue
-        config = loader['dataset']
-        scenes, to_classify = classes_of(model), _classes_of_classifier(model)
-        if scenes:
-            check_heads(model)
-            if is_main_process():
-                mmcosub.datasets.check_segmentation_data(config, *scenes)
-            loader['dataset'] = DATASETS.build(config)
-            # In place, before the loader's workers get their copies.
-            mmcosub.datasets.guard(loader['dataset'], *scenes, policy)
-        elif to_classify:
-            check_places(config)
-            dataset = DATASETS.build(config)
-            check_class_count(dataset, to_classify, 'model.head.num_classes')
-            mmcosub.datasets.guard(dataset, bad=policy)
-            loader['dataset'] = dataset
+    check_split(model, training, bad, trains=True)
+    check_split(model, validation)
     both = [each['dataset'] for each in (training, validation) if _is_config(each)]
     if len(both) == 2:
         check_class_names(*both)
+
+
+def check_split(
+    model: nn.Module, loader: Any, bad: BadSamples | None = None, trains: bool = False
+) -> None:
+    """Check the data of a loader, and have its dataset name what is bad.
+
+    Args:
+        model (nn.Module): Segmentor or classifier; the data of another are taken as
+            they are.
+        loader (dict | DataLoader, optional): The loader. In the config of one the
+            dataset is put in place of its config.
+        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
+            error.
+        trains (bool): To train on the data rather than to evaluate. Defaults to False.
+
+    Raises:
+        ValueError: If data and model do not fit.
+        FileNotFoundError: If files are missing.
+    """
+    if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
+        return
+    config = loader['dataset']
+    scenes, to_classify = classes_of(model), _classes_of_classifier(model)
+    if scenes:
+        check_heads(model)
+        check_pad_values(getattr(model, 'data_preprocessor', None), config, *scenes)
+        if is_main_process():
+            mmcosub.datasets.check_segmentation_data(
+                config, *scenes, bad=bad, trains=trains
+            )
+        loader['dataset'] = DATASETS.build(config)
+        # In place, before the loader's workers get their copies.
+        mmcosub.datasets.guard(loader['dataset'], *scenes, bad)
+    elif to_classify:
+        check_places(config)
+        dataset = DATASETS.build(config)
+        check_class_count(dataset, to_classify, 'model.head.num_classes')
+        check_one_output(
+            'model.head',
+            to_classify,
+            getattr(getattr(model, 'head', model), 'loss_module', ()),
+        )
+        mmcosub.datasets.guard(dataset, bad=bad)
+        loader['dataset'] = dataset
+
+
+def check_evaluator(model: nn.Module, evaluator: Any) -> None:
+    """Report metrics of a segmentor that ignore another label than its heads.
+
+    Args:
+        model (nn.Module): The model.
+        evaluator (Evaluator | dict | list, optional): The evaluator or its config.
+    """
+    if scenes := classes_of(model):
+        check_metrics(evaluator, scenes[1])
 
 
 def check_rates(model: nn.Module) -> None:
@@ -98,7 +141,7 @@ def check_heads(model: nn.Module) -> None:
         ValueError: If an auxiliary head has other classes than the main one, or a loss
             has weights for another number of them.
     """
-    wanted, _ = classes_of(model) or (None, None)
+    wanted, ignored = classes_of(model) or (None, None)
     for name, head in _heads(model):
         classes = getattr(head, 'num_classes', wanted)
         if classes != wanted:
@@ -106,10 +149,17 @@ def check_heads(model: nn.Module) -> None:
                 f'model.{name}.num_classes is {classes}, but that of the last decode '
                 f'head {wanted}. They see the same labels: set both to the same.'
             )
+        if getattr(head, 'ignore_index', ignored) != ignored:
+            raise ValueError(
+                f'model.{name}.ignore_index is {head.ignore_index}, but that of the '
+                f'last decode head {ignored}. They see the same labels: set both to '
+                'the same.'
+            )
         losses = getattr(head, 'loss_decode', ())
+        outputs = getattr(head, 'out_channels', classes)
+        check_one_output(f'model.{name}', outputs, losses)
         for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
             weights = getattr(loss, 'class_weight', None)
-            outputs = getattr(head, 'out_channels', classes)
             if isinstance(weights, list | tuple) and len(weights) not in (
                 classes,
                 outputs,
@@ -118,6 +168,31 @@ def check_heads(model: nn.Module) -> None:
                     f'model.{name}.loss_decode.class_weight has {len(weights)} '
                     f'weights, but there are {classes} classes. Give one for each.'
                 )
+
+
+def check_one_output(name: str, outputs: int | None, losses: Any) -> None:
+    """Refuse the softmax of a single output, which is 1 whatever the network does.
+
+    Args:
+        name (str): Setting of the head.
+        outputs (int, optional): Number of its outputs.
+        losses (nn.Module | Iterable[nn.Module]): Its label losses.
+
+    Raises:
+        ValueError: If there is one output under a loss by softmax.
+    """
+    if outputs != 1 or 'softmax' not in activations(losses):
+        return
+    remedy = 'num_classes=2 in the head, the data and data_preprocessor'
+    if hasattr(losses, 'loss_name') or isinstance(losses, nn.ModuleList):  # of mmseg
+        remedy = (
+            'num_classes=2 (background is a class), with out_channels=2, or with '
+            'out_channels=1 and loss_decode.use_sigmoid=True, in every head'
+        )
+    raise ValueError(
+        f'{name} has one output under a softmax loss, which is 0 whatever the network '
+        f'predicts: nothing would be learned. Set {remedy}.'
+    )
 
 
 def _heads(model: Any) -> Iterator[tuple[str, Any]]:

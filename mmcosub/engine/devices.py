@@ -1,11 +1,16 @@
+from pathlib import Path
+from typing import Any
+
 import torch
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
+from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.models.lean import CoTrainingDistributedDataParallel
 
@@ -45,6 +50,40 @@ class AnyDeviceRunner(Runner):
         if on_cpu and not is_distributed():
             torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
+
+    def build_evaluator(self, evaluator: dict | list | Evaluator) -> Evaluator:
+        """Build the evaluator; its processes meet in the work directory.
+
+        MMEngine's own leave a folder ``.dist_test`` wherever the run was started.
+
+        Args:
+            evaluator (dict | list | Evaluator): Metrics or their configs.
+        """
+        built = super().build_evaluator(evaluator)
+        for metric in built.metrics:
+            if metric.collect_device == 'cpu' and metric.collect_dir is None:
+                metric.collect_dir = str(Path(self.work_dir, 'collected.tmp'))
+        return built
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume; say so where processes had BatchNorm statistics of their own.
+
+        Args:
+            filename (str): The checkpoint.
+            *args: Further arguments of MMEngine's ``Runner.resume``.
+            **kwargs: Further ones.
+        """
+        super().resume(filename, *args, **kwargs)
+        own = any(
+            isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm)
+            for m in self.model.modules()
+        )
+        if self.distributed and own:
+            self.logger.warning(
+                'BatchNorm statistics go on from those of process 0 in all processes, '
+                'which had their own before: weights are not affected, but the next '
+                'validations may be. SyncBN (norm_cfg.type) keeps them equal on GPUs.'
+            )
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes; without a GPU, without SyncBN.

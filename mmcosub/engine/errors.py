@@ -1,21 +1,21 @@
 """What a tool says when something is wrong: one line for what the user can mend."""
 
-import argparse
+import errno
 import logging
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
 
 import cv2
 import torch
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
-STATUS = 2
-"""Exit status when the user can mend it. Python's own for all else is 1."""
+from mmcosub.arguments import STATUS
+
+from .output import outlive_readers
+from .where import explained
 
 _ALWAYS_THE_USERS = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
 _THE_CONFIGS = (
@@ -31,6 +31,23 @@ _THE_CONFIGS = (
     cv2.error,
 )
 
+
+# What is said where memory or another process is gone, and what to do.
+_LOST = {
+    r'DataLoader worker .*(killed|exited)|shared memory|Bus error': (
+        'A process that loads data was ended, most often for lack of memory or of room '
+        'in /dev/shm: look at `dmesg` and `df -h /dev/shm`, then lower num_workers or '
+        'batch_size of the data loader, or give the container more (--shm-size).'
+    ),
+    r'(closed|reset) by (peer|remote)|Broken pipe|[Tt]ime(d ?)?out|NCCL error': (
+        'Another process of the run is gone or cannot be reached. If it has not said '
+        'why, it may have been ended for lack of memory: look at `dmesg` there.'
+    ),
+    "MemoryError|can't allocate memory": (
+        'There is too little memory: lower batch_size, num_workers or the size of '
+        'images.'
+    ),
+}
 
 _BEGINNINGS = ('before_train_iter', 'before_val_iter', 'before_test_iter')
 _ENDS = ('after_train_iter', 'after_val_epoch', 'after_test_epoch')
@@ -51,63 +68,6 @@ def note_moment(name: str) -> None:
         _succeeded.add(name.split('_')[1])
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave.
-
-        Args:
-            message (str): What is wrong.
-        """
-        said = ' '.join(message.split())
-        self.exit(STATUS, f'{self.prog}: error: {said} (--help lists the arguments)\n')
-
-
-def add_debug_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that :func:`explained_errors` goes by.
-
-    Args:
-        parser (ArgumentParser): Parser to add it to.
-    """
-    parser.add_argument(
-        '--debug', action='store_true', help='show where every error is from'
-    )
-
-
-class OptionsAction(DictAction):
-    """MMEngine's ``KEY=VALUE`` arguments, with an error for what is none."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, *args: Any) -> None:
-        """Parse the arguments.
-
-        Args:
-            parser (ArgumentParser): The parser.
-            namespace (Namespace): What gets them.
-            values (list[str]): The arguments.
-            *args: The name of the option.
-        """
-        for text in values:
-            key, equals, value = text.partition('=')
-            well_formed = equals and all(key.split('.')) and key.strip() == key
-            try:
-                if not well_formed:
-                    raise ValueError(text)
-                self._parse_iterable(value)
-            except RecursionError:  # MMEngine's parser does not come to an end
-                parser.error(
-                    f'--cfg-options: {text!r} has brackets of a dict: give its keys '
-                    'each, such as a.b=1 a.c=2, or all of it in the config'
-                )
-            except (AssertionError, ValueError, SyntaxError, IndexError) as error:
-                parser.error(
-                    f'--cfg-options: {text!r} is no KEY=VALUE, such as model.type=A or '
-                    f'a="[1,2]", without spaces around = and ,'
-                    + (f' ({error})' if well_formed else '')
-                )
-        super().__call__(parser, namespace, values, *args)
-
-
 @contextmanager
 def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     """End the process with one line and status 2 at an error that a user can mend.
@@ -115,8 +75,9 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     That is every error before the first iteration and the first validation have
     succeeded, as it shows then whether the config is one to run; and from then on those
     that say so by their type: ``ValueError``, ``OSError`` (a full disk), a loss that is
-    not finite, too little memory on the device. All others are faults of programs, and
-    show where. The log file has that of all.
+    not finite, too little memory on the device. A process that the run has lost is one
+    line and status 1. All others are faults of programs, and show where. The log file
+    has that of all.
 
     Args:
         prog (str): Name of the tool.
@@ -125,17 +86,20 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     global _stage
     _stage = ''
     _succeeded.clear()
+    outlive_readers()
     try:
         yield
     except Exception as error:
-        if debug or not _is_the_users(error):
+        users, lost = _is_the_users(error), _loss(error)
+        if debug or not (users or lost):
             raise
         _log_traceback(error)
         rank = os.environ.get('RANK', '0')
         where = '' if rank == '0' else f' (rank {rank})'
-        print(f'{prog}: error{where}: {in_one_line(error)}', file=sys.stderr)
+        said = f'{in_one_line(error)} {lost}'.rstrip()
+        print(f'{prog}: error{where}: {said}', file=sys.stderr)
         sys.stderr.flush()
-        sys.exit(STATUS)
+        sys.exit(STATUS if users else 1)
 
 
 def in_one_line(error: BaseException) -> str:
@@ -147,22 +111,28 @@ def in_one_line(error: BaseException) -> str:
     said, kind = str(error), type(error).__name__
     if 'Original Traceback' in said:  # torch puts a worker's in the message
         said = re.split(rf'\n(?:[\w.]+\.)?{kind}: ', said)[-1]
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        said = f'{error.filename}: {error.strerror}'
-        if error.errno == 28:
+    if isinstance(error, OSError) and error.strerror:
+        said = f'{error.filename}: {error.strerror}' if error.filename else said
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             said += '. Make room, and go on with --resume.'
     if isinstance(error, KeyError) and len(error.args) == 1:
         said = str(error.args[0])
-    said = ' '.join(said.split())
-    if isinstance(error, ValueError | OSError | FloatingPointError) and said:
-        return said
-    return f'{kind}: {said or "no reason given"} (--debug shows where)'
+    return explained(error, ' '.join(said.split()))
 
 
 def _is_the_users(error: Exception) -> bool:
     if isinstance(error, _ALWAYS_THE_USERS):
         return True
     return isinstance(error, _THE_CONFIGS) and _stage not in _succeeded
+
+
+def _loss(error: Exception) -> str:
+    """What to do where memory or another process was lost; empty for other errors."""
+    of_device = isinstance(error, torch.OutOfMemoryError)
+    if of_device or not isinstance(error, RuntimeError | MemoryError):
+        return ''
+    said = f'{type(error).__name__}: {error}'
+    return next((advice for k, advice in _LOST.items() if re.search(k, said)), '')
 
 
 def _log_traceback(error: Exception) -> None:

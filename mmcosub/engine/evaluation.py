@@ -9,6 +9,7 @@ from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
 from mmcosub.models import fold_norms
 from mmcosub.registry import RUNNERS
 
+from .data import check_evaluator, check_split, classes_of
 from .model_settings import without_pretrained
 from .runner import CoTrainingRunner, unwrapped
 
@@ -25,6 +26,18 @@ class EvaluationRunner(CoTrainingRunner):
 
     def dump_config(self) -> None:
         """Leave the work directory's config alone: it is that of training."""
+
+    def test(self) -> dict[str, float]:
+        """Check the data, then test.
+
+        Raises:
+            ValueError: If the data cannot be what the config says.
+        """
+        model = unwrapped(self.model)
+        if classes_of(model):
+            check_split(model, self._test_dataloader)
+            check_evaluator(model, self._test_evaluator)
+        return super().test()
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model, and fetch no weights that the checkpoint's replace.

@@ -4,7 +4,6 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import FlexibleRunner
 from torch import nn
 
-from mmcosub.checkpoints import use_reader
 from mmcosub.hooks import WholeCheckpointHook
 from mmcosub.hooks.deletions import forget_named_files
 from mmcosub.registry import RUNNERS, SCHEMES
@@ -35,7 +34,6 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
         self._scheme = cfg.get('scheme') if kwargs.get('train_cfg') else None
         require_local(kwargs['work_dir'])
         end_with_torchrun()
-        use_reader(bool(cfg.get('trust_checkpoint', False)))
         if self._scheme and isinstance(kwargs['model'], dict):
             if self._scheme.get('lean'):
                 raise ValueError(

@@ -25,6 +25,11 @@ def identity_of(cfg: Any, batch: int, ranks: int, wrapper: dict) -> dict[str, An
         scheme=_plain(scheme) if scheme else {},
         batch_size=batch,
         processes=ranks,
+        unlabelled={
+            key: value
+            for key, value in (cfg.get('unlabelled') or {}).items()
+            if key not in ('data_root', 'pipeline', 'strong')
+        },
         accumulative_counts=wrapper.get('accumulative_counts', 1),
         optimizer={
             **_plain(wrapper.get('optimizer') or {}),

@@ -12,9 +12,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from mmcosub.checkpoints import read_checkpoint, use_reader
+from mmcosub.checkpoints import read_checkpoint
 from mmcosub.checkpoints.latest import damage, newest_whole, pointed_checkpoint
-from mmcosub.checkpoints.reading import foreign_objects
+from mmcosub.checkpoints.safe_objects import foreign_objects
 from mmcosub.checkpoints.writing import (
     PARTIAL,
     note_written,
@@ -46,19 +46,12 @@ class LastingRunner(CountedRun, Runner):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        cfg = kwargs.get('cfg') or {}
         self._resumed: dict | None = None
         self._load_from: str | None
         self._randomness_cfg: dict[str, Any]
         require_local(kwargs.get('work_dir') or args[1])
         end_with_torchrun()
-        use_reader(bool(cfg.get('trust_checkpoint', False)))
         super().__init__(*args, **kwargs)
-
-    @property
-    def trusts(self) -> bool:
-        """Whether checkpoints may bring any Python object, and so run any code."""
-        return bool(self.cfg.get('trust_checkpoint', False))
 
     def train(self) -> nn.Module:
         """Train, from where the run was left if it is resumed.

@@ -1,12 +1,19 @@
 """Training loops that go on exactly where they were, without loading what is passed."""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
-from mmengine.runner.loops import _InfiniteDataloaderIterator
+from mmengine.runner.base_loop import BaseLoop
+from torch.utils.data import DataLoader
 
+from .batches import is_endless, sampler_of
 from .counted_seeds import CountedBatches
 from .type_name import type_name
+
+_VALIDATED = 'validated_after'
+"""Where it is noted, for checkpoints, after which iteration was validated last."""
 
 
 class ResumableEpochLoop(EpochBasedTrainLoop):
@@ -25,11 +32,11 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         """Train."""
         self.runner.call_hook('before_train')
         self._first = self._batches_done()
-        if self._iter and not self._first:
-            self._validate_if_due()
+        if not self._first and not _is_validated(self):
+            _validate(self, self._epoch, self._max_epochs)
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
-            self._validate_if_due()
+            _validate(self, self._epoch, self._max_epochs)
         self.runner.call_hook('after_train')
         return self.runner.model
 
@@ -42,11 +49,9 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.message_hub.update_info(self._BEGUN, begun)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        batches = getattr(self.dataloader, 'batch_sampler', None)
-        if first and isinstance(batches, CountedBatches):
-            batches.skip(first)
+        # A complete epoch must not arm the skip: the next one would use it.
         if first < len(self.dataloader):
-            for idx, data_batch in enumerate(self.dataloader, first):
+            for idx, data_batch in enumerate(_without(self.dataloader, first), first):
                 self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
@@ -78,12 +83,6 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             f'batch {done} of epoch {self._epoch + 1}.'
         )
 
-    def _validate_if_due(self) -> None:
-        self._decide_current_val_interval()
-        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
-        if self.runner.val_loop is not None and self._epoch >= self.val_begin and due:
-            self.runner.val_loop.run()
-
 
 class ResumableIterLoop(IterBasedTrainLoop):
     """MMEngine's loop over iterations, with any sampler.
@@ -95,61 +94,131 @@ class ResumableIterLoop(IterBasedTrainLoop):
         **kwargs: Further ones.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # This one, and not another beside it: in OpenMMLab's own mmengine it loads
-        # already, and the endless sampler would end with the first of two.
-        self.dataloader_iterator.__class__ = _Batches
+    def __init__(
+        self, runner: Any, dataloader: DataLoader | dict, *args: Any, **kwargs: Any
+    ) -> None:
+        BaseLoop.__init__(self, runner, dataloader)
+        loader = self.dataloader
+        # OpenMMLab's own mmengine begins to load in here, before a resumed run can say
+        # what it need not load.
+        super().__init__(runner, _Unbegun(loader), *args, **kwargs)  # type: ignore
+        self.dataloader = loader
+        self.dataloader_iterator: Any = _Batches(loader)
 
     def run(self) -> Any:
         """Train."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        if self._iter:
-            # OpenMMLab's own mmengine knows no such setting.
-            if not getattr(self, 'fast_forward_on_resume', False):
-                self.dataloader_iterator.skip_iter(self._iter)
-            self._validate_if_due()
+        # OpenMMLab's own mmengine knows no such setting.
+        if self._iter and not getattr(self, 'fast_forward_on_resume', False):
+            self.dataloader_iterator.skip(self._iter)
+        if not _is_validated(self):
+            _validate(self, self._iter, self._max_iters)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))
-            self._validate_if_due()
+            _validate(self, self._iter, self._max_iters)
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
 
-    def _validate_if_due(self) -> None:
-        self._decide_current_val_interval()
-        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
-        if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
-            self.runner.val_loop.run()
+
+def _validate(loop: Any, done: int, last: int) -> None:
+    """Validate if it is due after so many epochs or iterations."""
+    loop._decide_current_val_interval()
+    due = done % loop.val_interval == 0 or done == last
+    if loop.runner.val_loop is not None and done >= loop.val_begin and due:
+        loop.runner.val_loop.run()
+        loop.runner.message_hub.update_info(_VALIDATED, loop.iter)
 
 
-class _Batches(_InfiniteDataloaderIterator):
-    """Goes round a finite loader; skipping costs no data with any sampler.
+def _is_validated(loop: Any) -> bool:
+    """False if a resumed run was stopped between an iteration and its validation.
 
-    MMEngine's own loads what it skips, unless the sampler is its endless one.
+    Twice would be wrong, as schedules such as ReduceOnPlateau step after validations.
+    """
+    info = loop.runner.message_hub.runtime_info
+    return loop.iter in (0, info.get(_VALIDATED))
+
+
+class _Unbegun:
+    """Stands for a data loader while MMEngine's loop is built."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.dataset = loader.dataset
+
+    def __iter__(self) -> Iterator:
+        return iter(())
+
+
+class _Batches:
+    """Endless batches of a loader, which is gone round as often as needed.
+
+    MMEngine's own loads what it skips, unless the sampler is its endless one, and waits
+    for two seconds at the end of each round.
     """
 
-    def skip_iter(self, num_iters: int) -> None:
-        batches = getattr(self._dataloader, 'batch_sampler', None)
+    def __init__(self, loader: DataLoader) -> None:
+        self._loader = loader
+        self._round = 0
+        self._batches: Iterator | None = None
+
+    def __iter__(self) -> '_Batches':
+        return self
+
+    def __next__(self) -> Any:
+        if self._batches is None:
+            self._batches = iter(self._loader)
+        try:
+            return next(self._batches)
+        except StopIteration:
+            self._begin(self._round + 1)
+            return next(self._batches)
+
+    def skip(self, count: int) -> None:
+        """Leave out the first batches; without loading them, unless they are streamed.
+
+        Args:
+            count (int): How many.
+        """
+        batches: Any = self._loader.batch_sampler
         if not isinstance(batches, CountedBatches):
-            super().skip_iter(num_iters)
-            return
-        sampler = getattr(batches, 'sampler', self._dataloader.sampler)
-        if hasattr(sampler, 'skip'):  # it is endless
-            batches.skip(num_iters)
-            return
-        self._epoch, within = divmod(num_iters, len(self._dataloader))
+            for _ in range(count):
+                next(self)
+        elif is_endless(self._loader):
+            batches.skip(count)
+        else:
+            number, first = divmod(count, len(self._loader))
+            batches.skip(first)
+            self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        self._round = number
+        sampler = sampler_of(self._loader)
         if hasattr(sampler, 'set_epoch'):
-            sampler.set_epoch(self._epoch)
-        batches.skip(within)
+            sampler.set_epoch(number)
+        self._batches = iter(self._loader)
+
+
+def _without(loader: DataLoader, count: int) -> Iterable:
+    """The batches of an epoch without the first ones, which are not loaded."""
+    batches = loader.batch_sampler
+    if isinstance(batches, CountedBatches):
+        batches.skip(count)
+        return loader
+    return islice(loader, count, None)  # a stream
 
 
 _RESUMABLE = {
     'EpochBasedTrainLoop': ResumableEpochLoop,
     'IterBasedTrainLoop': ResumableIterLoop,
 }
+
+
+_NO_VALIDATION = (
+    ' To train without validation: val_cfg=None, val_dataloader=None, '
+    'val_evaluator=None.'
+)
 
 
 def resumable(loop: dict) -> dict:
@@ -159,7 +228,7 @@ def resumable(loop: dict) -> dict:
         loop (dict): Config of a training loop.
 
     Raises:
-        ValueError: If one of MMEngine's is to validate every so many that are none.
+        ValueError: If one of MMEngine's is to train or to validate after no step.
     """
     loop = dict(loop)
     name = type_name(loop)
@@ -167,11 +236,11 @@ def resumable(loop: dict) -> dict:
         name = 'EpochBasedTrainLoop' if loop.pop('by_epoch') else 'IterBasedTrainLoop'
     if name not in _RESUMABLE:
         return loop
-    interval = loop.get('val_interval', 1)
-    if not isinstance(interval, int) or interval < 1:
-        raise ValueError(
-            f'train_cfg.val_interval must be a whole number of 1 or more, not '
-            f'{interval!r}. To train without validation: val_cfg=None, '
-            'val_dataloader=None, val_evaluator=None.'
-        )
+    for key in ('max_epochs', 'max_iters', 'val_interval'):
+        value = loop.get(key, 1)
+        if not isinstance(value, int | float) or value < 1 or value % 1:
+            raise ValueError(
+                f'train_cfg.{key} must be a whole number of 1 or more, not {value!r}.'
+                + _NO_VALIDATION * (key == 'val_interval')
+            )
     return {**loop, 'type': _RESUMABLE[name]}

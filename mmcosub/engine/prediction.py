@@ -1,26 +1,28 @@
 """A stock model with its weights, ready to predict."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import DATASETS, init_default_scope
-from mmpretrain.apis import ImageClassificationInferencer
+from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from mmpretrain.visualization import UniversalVisualizer
-from mmseg.apis import inference_model
 from mmseg.visualization import SegLocalVisualizer
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
+from mmcosub.datasets.viewing import viewable
 from mmcosub.registry import MODELS
 
+from .data import configs_of_datasets
 from .model_settings import model_settings
+from .type_name import type_name
 
 
 def load_model(
@@ -51,8 +53,8 @@ def load_model(
     cfg = copy.deepcopy(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model = stock_model(cfg).to(device)
-    if cfg.get('test_dataloader'):  # not every config names its pipeline
-        cfg.setdefault('test_pipeline', cfg.test_dataloader.dataset.pipeline)
+    if cfg.get('test_dataloader'):  # what mmseg's and mmpretrain's functions go by
+        cfg.test_pipeline = _pipeline_of(cfg)
     model.cfg = model._config = cfg
     model.dataset_meta = model._dataset_meta = _dataset_meta(cfg)
     if checkpoint is not None:
@@ -96,7 +98,8 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     """Names and colours of the classes, as far as the config tells."""
     loader = cfg.get('test_dataloader') or cfg.get('train_dataloader') or {}
     dataset = loader.get('dataset') or {}
-    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
+    kind = dataset.get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
     heads = cfg.model.get('decode_head')
     if heads and not meta.get('palette'):
@@ -108,34 +111,75 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     return meta
 
 
-def read_image(path: str) -> np.ndarray:
-    """Read an image.
+def _pipeline_of(cfg: Config) -> list[dict]:
+    """The steps of the test data's pipeline, that of the first of several datasets."""
+    return next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
+
+
+def loaded_image(transforms: Sequence[Any], info: dict) -> np.ndarray:
+    """Load an image as a pipeline does, without what else the pipeline does.
 
     Args:
+        transforms (Sequence): The pipeline's transforms.
+        info (dict): What the dataset knows of the image.
+
+    Returns:
+        ndarray: Of shape (H, W, channels).
+
+    Raises:
+        ValueError: If no transform loads an image.
+    """
+    sample = dict(info)
+    for transform in transforms:
+        sample = transform(sample)
+        if 'img' in sample:
+            return sample['img']
+    raise ValueError('No transform of the pipeline of test_dataloader loads an image.')
+
+
+def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
+    """Read an image and transform it as ``test_dataloader`` does.
+
+    Args:
+        model (nn.Module): Of :func:`load_model`.
         path (str): The file.
 
     Returns:
-        ndarray: In BGR, of shape (H, W, 3).
+        tuple: A picture of it in BGR, of shape (H, W, 3), and a batch of the image
+        alone.
 
     Raises:
-        ValueError: If there is no such file or it is no image.
+        ValueError: If there is no such file or it cannot be read.
     """
     if not Path(path).is_file():
         raise ValueError(f'There is no image {path}.')
-    image = cv2.imread(path)
-    if image is None:
-        raise ValueError(f'{path} cannot be read as an image.')
-    return image
+    if not model.cfg.get('test_dataloader'):
+        raise ValueError('The config has no test_dataloader, which says how to read.')
+    steps = [
+        step
+        for step in _pipeline_of(model.cfg)
+        if 'Annotation' not in type_name(step, TRANSFORMS)
+    ]
+    pipeline = Compose(steps)
+    info = dict(img_path=path, seg_fields=[], reduce_zero_label=False)
+    try:
+        image = loaded_image(pipeline.transforms, info)
+        batch = pseudo_collate([pipeline(info)])
+    except Exception as error:  # of a loader of any kind
+        said = f'({type(error).__name__}: {error})'
+        raise ValueError(
+            f'{path} cannot be read and transformed by the pipeline of test_dataloader '
+            f'{said}.'
+        ) from error
+    return viewable(image), batch
 
 
-def draw_prediction(
-    model: Any, image: np.ndarray, out: Path, opacity: float = 0.5
-) -> str:
+def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> str:
     """Predict an image, draw the prediction and say it.
 
     Args:
         model (nn.Module): Of :func:`load_model`.
-        image (ndarray): In BGR, of shape (H, W, 3).
+        path (str): The image.
         out (Path): The picture to write.
         opacity (float): Of a segmentor's classes over the image, in (0, 1]. Defaults
             to 0.5.
@@ -143,12 +187,16 @@ def draw_prediction(
     Returns:
         str: Of a segmentor, the share of each class that is there, the largest first;
         of a classifier, the class and its probability, or all that it predicts.
+
+    Raises:
+        ValueError: If the image cannot be read.
     """
+    image, batch = read_image(model, path)
     out.parent.mkdir(parents=True, exist_ok=True)
     names = model.dataset_meta.get('classes')
+    with torch.no_grad():
+        (found,) = model.test_step(batch)
     if not hasattr(model, 'decode_head'):
-        tool = ImageClassificationInferencer(model)
-        (found,) = tool.forward(next(tool.preprocess([image])))
         UniversalVisualizer().visualize_cls(
             image[..., ::-1], found, classes=names, out_file=str(out)
         )
@@ -157,7 +205,6 @@ def draw_prediction(
             for number in found.pred_label.tolist()
         ]
         return ', '.join(said) or 'no class'
-    found = inference_model(model, image)
     visualizer = SegLocalVisualizer(alpha=opacity)
     visualizer.dataset_meta = model.dataset_meta
     visualizer.add_datasample(

@@ -11,6 +11,8 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
+from .output import log_without_tracebacks, outlive_readers
+
 # Hundreds of lines before the first that is news.
 _LISTS = ('System environment', 'Config:', 'Hooks will be executed')
 # In nearly every run, and of the packages' own doing.
@@ -34,7 +36,9 @@ class QuietStart(Runner):
             *args: Arguments of MMEngine's ``Runner.build_logger``.
             **kwargs: Further ones.
         """
+        outlive_readers()
         logger = super().build_logger(*args, **kwargs)
+        log_without_tracebacks(logger)
         for screen in _screens(logger):
             screen.addFilter(_is_news)
         return logger

@@ -1,10 +1,10 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.model import (
-    BaseTTAModel,
-    is_model_wrapper,
-)
+from mmengine.dist import is_main_process
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
 from mmcosub.checkpoints import (
@@ -19,12 +19,14 @@ from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import RUNNERS
 
 from .co_train import accelerated_model, co_trained_model
-from .data import check_data
+from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
 from .lasting import LastingRunner
 from .quiet import QuietStart
-from .settings import check_carry_over
+from .settings import check_carry_over, check_optimizer
+from .trial import try_validation
 from .type_name import type_name
+from .unlabelled import method_options
 
 
 @RUNNERS.register_module()
@@ -56,8 +58,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         scheme = self.cfg.get('scheme')
         if self.cfg.get('fast') and isinstance(model, dict):
             model = accelerated_model(model)
+        unlabelled = method_options(self.cfg) if self.trains else None
         if scheme and isinstance(model, dict) and self.trains and self._train_loop:
             model = co_trained_model(model, scheme)
+            if unlabelled is not None:
+                model['unlabelled'] = unlabelled
         built = super().build_model(model)
         if self.cfg.get('fast'):
             accelerate_attention(built)
@@ -81,11 +86,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         self.register_ours(ours)
 
     def _maybe_compile(self, target: str) -> None:
-        """With a scheme, compile what goes with any plan rather than the whole step.
+        """Try validation, then compile; with a scheme what goes with any plan.
+
+        MMEngine calls this when everything is built and the weights are loaded.
 
         Args:
             target (str): What MMEngine compiles without a scheme.
+
+        Raises:
+            ValueError: If validation fails on one batch, unless ``skip_checks``.
         """
+        tried = target == 'train_step' and self._val_loop is not None
+        if tried and not self.cfg.get('skip_checks'):
+            try_validation(self)
         options, model = self.cfg.get('compile'), unwrapped(self.model)
         if not isinstance(model, CoTraining):
             super()._maybe_compile(target)
@@ -103,14 +116,29 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         bad = BadSamples(
             self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
         )
-        check_data(
-            unwrapped(self.model), self._train_dataloader, self._val_dataloader, bad
-        )
+        if is_main_process():
+            bad.clear()
+        model = unwrapped(self.model)
+        check_data(model, self._train_dataloader, self._val_dataloader, bad)
+        check_evaluator(model, self._val_evaluator)
         try:
             return super().train()
         finally:
             if count := len(bad.names()):
                 self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
+
+    def build_optim_wrapper(
+        self, optim_wrapper: OptimWrapper | dict
+    ) -> OptimWrapper | OptimWrapperDict:
+        """Build the optimizer wrapper, unless rules of it apply to no parameter.
+
+        Args:
+            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
+        """
+        if isinstance(optim_wrapper, dict):
+            stock = '.mim' in Path(self.cfg.filename or '').parts
+            check_optimizer(unwrapped(self.model), optim_wrapper, stock)
+        return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedules of learning rate and the like.
@@ -165,20 +193,23 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)``,
         MMEngine's loading of whatever fits is replaced by ours.
         """
-        backbone: Any = getattr(unwrapped(self.model), 'backbone', None)
-        init: Any = getattr(backbone, 'init_cfg', None)
+        model: Any = unwrapped(self.model)
+        # mmpretrain's wrapper of timm has the network's head within the network.
+        whole = isinstance(model, TimmClassifier)
+        owner: Any = model if whole else getattr(model, 'backbone', None)
+        init: Any = getattr(owner, 'init_cfg', None)
         if not is_pretrained(init):
             super()._init_model_weights()
             return
-        backbone.init_cfg = None
+        owner.init_cfg = None
         super()._init_model_weights()
-        backbone.init_cfg = init
+        owner.init_cfg = init
         if self._resume and self._load_from:
             return  # everything comes from the run that is resumed
         options = dict(self.cfg.get('carry_over') or {})
         check_carry_over(options)
         report = load_backbone(
-            backbone,
+            model.model if whole else owner,
             init['checkpoint'],
             trust=self.trusts,
             prefix=init.get('prefix'),

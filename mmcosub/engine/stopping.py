@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -18,7 +19,8 @@ LOST = 128
 """What is added to a signal's number for the status where nothing was saved, as shells
 do for what a signal has ended."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# SIGHUP is what a dropped connection sends.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Stopped(SystemExit):
@@ -57,6 +59,11 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():
             self._process = os.getpid()
             for number in SIGNALS:
+                if (
+                    number == signal.SIGHUP
+                    and signal.getsignal(number) == signal.SIG_IGN
+                ):
+                    continue  # nohup
                 self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -72,11 +79,13 @@ class StopRequest:
         if not self.received:
             self.received, self._since = number, now
             name = signal.Signals(number).name
-            print(
-                f'{name}: finishing this iteration, then saving. Once more ends the '
-                'run at once.',
-                flush=True,
-            )
+            # It may have come while something else was printed, or nobody reads.
+            with suppress(OSError, RuntimeError):
+                print(
+                    f'{name}: finishing this iteration, then saving. Once more ends '
+                    'the run at once.',
+                    flush=True,
+                )
         elif 'TORCHELASTIC_RUN_ID' not in os.environ or now - self._since > self._ECHO:
             signal.signal(number, signal.SIG_DFL)
             os.kill(self._process, number)

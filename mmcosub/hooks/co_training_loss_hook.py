@@ -118,6 +118,6 @@ def _model(runner: Runner) -> CoTraining:
         raise ValueError(
             'CoTrainingLossHook needs a model trained by a scheme, not '
             f'{type(model).__name__}: add one, for instance with --co-train cosub. In '
-            'Python, `import mmcosub` before Runner.from_cfg(cfg).'
+            'Python, `import mmcosub.engine` before Runner.from_cfg(cfg).'
         )
     return model

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -16,13 +17,15 @@ import mmcosub
 from mmcosub.registry import HOOKS
 from mmcosub.stack import find_stack
 
+from .setting_changes import against_base, flat_settings
+
 
 @HOOKS.register_module()
 class RunFactsHook(Hook):
     """Writes down how a run was started: ``facts.json`` beside its log.
 
-    The command, the config file, versions, devices, seed, and the commit of the folder
-    that it was started in, all of which MMEngine's own log leaves out or scatters.
+    The command, the config file and what the run sets beyond its ``_base_`` files,
+    versions, devices, seed, and the commit of the folder that it was started in.
     """
 
     FILE = 'facts.json'
@@ -48,6 +51,7 @@ def _facts(runner: Runner) -> dict[str, Any]:
     return dict(
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         config=str(Path(config).resolve()) if config else None,
+        changes=_changes(runner.cfg),
         folder=str(Path.cwd()),
         git=git_state(Path.cwd()),
         seed=runner.seed,
@@ -60,6 +64,20 @@ def _facts(runner: Runner) -> dict[str, Any]:
         ),
         platform=platform.platform(),
     )
+
+
+def _changes(cfg: Config) -> list[tuple[str, tuple[str, ...], str]] | None:
+    """Key, value of the base and of the run, and source of each changed setting.
+
+    They are kept as data, so that no reader of the run has to run its config.
+    """
+    if not cfg.filename:
+        return None
+    try:
+        found = against_base(flat_settings(cfg), Path(cfg.filename))
+    except Exception:  # a config is a program, whose files may have changed since
+        return None
+    return [(each.key, each.values, each.source) for each in found]
 
 
 def _installed() -> list[Any]:

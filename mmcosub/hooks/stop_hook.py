@@ -1,4 +1,5 @@
 import signal
+from functools import partial
 from typing import Any
 
 from mmengine.hooks import EMAHook, Hook
@@ -25,6 +26,24 @@ class StopHook(Hook):
     def __init__(self, request: Any, stopped: type[BaseException]) -> None:
         self.request = request
         self.stopped = stopped
+        self._swapped: list[EMAHook] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Follow which EMA hooks have the averaged weights in the model.
+
+        Whether a validation is on averaged weights is up to each hook: MMEngine's
+        always is, mmpretrain's goes by its settings and may validate twice.
+        """
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                vars(hook)['_swap_ema_parameters'] = partial(self._swap, hook)
+
+    def _swap(self, hook: EMAHook) -> None:
+        type(hook)._swap_ema_parameters(hook)
+        if hook in self._swapped:
+            self._swapped.remove(hook)
+        else:
+            self._swapped.append(hook)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
@@ -49,9 +68,6 @@ class StopHook(Hook):
         sampler = getattr(getattr(runner, 'val_dataloader', None), 'sampler', None)
         even = getattr(sampler, 'round_up', False)
         if (even or not runner.distributed) and self.request.agreed():
-            for hook in runner.hooks:
-                if isinstance(hook, EMAHook):  # averaged weights are in the model
-                    hook._swap_ema_parameters()
             self._look(runner)
 
     def _look(self, runner: Runner) -> None:
@@ -68,6 +84,8 @@ class StopHook(Hook):
             )
         if not runner.iter:
             raise self.stopped(f'Stopped by {name} before the first iteration.')
+        for hook in reversed([*self._swapped]):  # save the trained weights as such
+            hook._swap_ema_parameters()
         path = savers[0].save_now(runner)
         raise self.stopped(
             f'Stopped by {name} after {runner.iter} iterations, saved in {path}. To go '

@@ -1,7 +1,7 @@
 """Losses that mmseg and mmpretrain lack."""
 
 from .binary_cross_entropy import BinaryCrossEntropyLoss
-from .label_loss import activations, averages_all_pixels
+from .label_loss import activations, value_of_ones, weighted_terms
 from .soft_label import (
     SOFT_LOSSES,
     soft_binary_cross_entropy,
@@ -14,9 +14,10 @@ __all__ = [
     'SOFT_LOSSES',
     'BinaryCrossEntropyLoss',
     'activations',
-    'averages_all_pixels',
     'soft_binary_cross_entropy',
     'soft_cross_entropy',
     'soft_kl_divergence',
+    'value_of_ones',
     'weighted_mean',
+    'weighted_terms',
 ]

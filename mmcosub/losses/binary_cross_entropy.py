@@ -3,10 +3,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcosub.registry import MODELS
 
-
-@MODELS.register_module()
 class BinaryCrossEntropyLoss(nn.Module):
     r"""Mean over images and classes of the binary cross-entropy of logits.
 

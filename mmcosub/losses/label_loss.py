@@ -1,9 +1,12 @@
-"""What a label loss takes logits for, and what it averages over."""
+"""Softmax or sigmoid, weight and average of a label loss.
 
-from collections.abc import Iterable
+Shapes: ``B`` images, ``H, W`` of the label map.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 _BY_SETTING = {'AsymmetricLoss', 'CrossEntropyLoss', 'DiceLoss'}  # use_sigmoid
 _SIGMOID = {'BinaryCrossEntropyLoss', 'FocalLoss'}
@@ -45,18 +48,75 @@ def _activation(loss: Any) -> str | None:
     return 'softmax' if name in _SOFTMAX else None
 
 
-def averages_all_pixels(losses: nn.Module | Iterable[nn.Module]) -> bool:
-    """Whether a decode head's label loss divides by all pixels, ignored ones too.
+_PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
 
-    mmseg's cross-entropy does so unless ``avg_non_ignore=True``, and its focal loss
-    always does. Of several losses the first one counts.
+
+def _names(loss: Any) -> set[str]:
+    return {cls.__name__ for cls in type(loss).__mro__}
+
+
+def weighted_terms(losses: Sequence[Any]) -> list[tuple[float, Any]]:
+    """Label losses of a decode head that a co-training loss is weighted by.
+
+    They are the pixel-wise ones, as the co-training loss is. Where there is none (Dice,
+    Lovasz or Tversky alone), they are all. Losses without 'loss' in their name are
+    logged and not learned from, and do not count.
 
     Args:
-        losses (Module | Iterable[Module]): The head's ``loss_decode``.
+        losses (Sequence[Module]): The losses of one output of a decode head.
+
+    Returns:
+        list[tuple[float, Module]]: Pairs of ``loss_weight`` and loss.
     """
-    if isinstance(losses, nn.Module) and not isinstance(losses, nn.ModuleList):
-        losses = [losses]
-    first: Any = next(iter(losses))
-    if type(first).__name__ == 'FocalLoss':
-        return True
-    return not getattr(first, 'avg_non_ignore', True)
+    learned = [x for x in losses if 'loss' in getattr(x, 'loss_name', 'loss')]
+    pixelwise = [x for x in learned if not _PIXELWISE.isdisjoint(_names(x))]
+    return [(getattr(x, 'loss_weight', 1.0), x) for x in pixelwise or learned]
+
+
+def value_of_ones(
+    loss: Any,
+    fraction: Tensor,
+    labels: Callable[[], Tensor],
+    ignored: int,
+    classes: int,
+) -> Tensor | float:
+    """Value of a label loss that is 1 at every labelled pixel, without ``loss_weight``.
+
+    A mean over labelled pixels times this is averaged as the label loss is. mmseg's
+    cross-entropy divides by all pixels, ignored ones included, unless
+    ``avg_non_ignore=True``; with class weights it divides by those of the labelled
+    pixels. Its focal loss divides by all pixels, its ``OhemCrossEntropy`` by those it
+    chooses. Losses of regions (Dice, Lovasz, Tversky) are made of labelled pixels.
+
+    Args:
+        loss (Module): The loss.
+        fraction (Tensor): Labelled fraction of the pixels.
+        labels (Callable): Returns the label maps, of shape (B, 1, H, W).
+        ignored (int): Label of the pixels without a label.
+        classes (int): Number of the head's output channels.
+    """
+    names = _names(loss)
+    if _PIXELWISE.isdisjoint(names):
+        return 1.0
+    binary = getattr(loss, 'use_sigmoid', False)
+    weights = getattr(loss, 'class_weight', None)
+    reduction = getattr(loss, 'reduction', 'mean')
+    focal = 'FocalLoss' in names
+    entropy = 'CrossEntropyLoss' in names
+    if entropy and weights is not None and reduction == 'mean' and not binary:
+        return 1.0  # it divides by the weights
+    value: Tensor | float = 1.0
+    if reduction == 'sum':
+        value = (labels() != ignored).sum() * (classes if binary else 1)
+    elif focal or (
+        entropy and not (getattr(loss, 'avg_non_ignore', True) and reduction == 'mean')
+    ):
+        value = fraction
+    if weights is None:
+        return value
+    table = fraction.new_tensor([*([1.0] if binary and classes == 1 else []), *weights])
+    if focal:  # weights of output channels, whatever the label
+        return value * table.mean()
+    valid = labels() != ignored
+    of_pixels = table[labels().where(valid, 0)] * valid
+    return value * of_pixels.sum() / valid.sum().clamp(min=1)

@@ -1,5 +1,7 @@
 """Model wrappers."""
 
+from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
+
 from . import heads  # noqa: F401  (registers them)
 from .compiling import compile_parts
 from .fold_norms import fold_norms

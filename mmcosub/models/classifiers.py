@@ -4,23 +4,25 @@ Shapes: ``V`` views, ``B`` images, ``C`` classes, ``K`` logits an image and clas
 a head has several.
 """
 
+import math
 from abc import abstractmethod
 from typing import Any
 
-from mmengine.logging import print_log
+import torch
 from torch import Tensor, nn
 
 from mmcosub.losses import activations
-from mmcosub.schemes import Pass, Scheme
+from mmcosub.schemes import Iteration, Pass, Scheme
 
 from .co_training import CoTraining
-from .iteration import Iteration
 from .views import loss_value, weighted_losses
 
 
 class CoTrainingClassifier(CoTraining):
     """What the wrappers of classifiers share: the losses of logits."""
 
+    sums_classes = True
+    """Whether a binary label loss is summed over classes, as mmpretrain's heads do."""
     _activations: set[str]
     """By what the label loss turns logits into probabilities, as the scheme knows."""
 
@@ -38,12 +40,6 @@ class CoTrainingClassifier(CoTraining):
         self._activations = activations(self.label_loss)
         name = type(self.label_loss).__name__
         self.init_co_training(scheme, self._activations, f'the label loss {name}')
-        if name == 'CrossEntropyLoss' and self._activations == {'sigmoid'}:
-            print_log(
-                f'{name} sums over classes, while the loss between views is a mean and '
-                'so hardly counts. Use mmcosub.BinaryCrossEntropyLoss for the labels.',
-                'current',
-            )
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses of all views, by the label loss as it is by now.
@@ -111,7 +107,8 @@ class CoTrainingClassifier(CoTraining):
         losses = weighted_losses(list(terms.values()), [weights[v] for v in terms])
         for v, term in terms.items():
             iteration.add(f'label_view{v}', _total(term))
-        loss = iteration.teach('head', views, of_views)
+        done.scale = self._scale(of_views[0], data_samples, label_loss)
+        loss = iteration.teach('head', views, of_views) * done.scale
         loss = loss * logits.shape[2:].numel()  # from their mean to their sum
         iteration.add('co_training', loss)
         iteration.note_agreement('head')
@@ -122,6 +119,35 @@ class CoTrainingClassifier(CoTraining):
         for objective in self.scheme.objectives:
             losses.update(objective.losses(done))
         return losses
+
+    @torch.no_grad()
+    def _scale(
+        self, logits: Tensor, data_samples: list, label_loss: Any
+    ) -> Tensor | float:
+        """Value of a label loss that is 1 for every image: factor of the soft loss.
+
+        A binary loss that is summed over classes counts 1 for every class. Of a
+        cross-entropy that weighs classes it is found with logits of 0, where the loss
+        is log C (binary: log 2) whatever the label.
+        """
+        loss: Any = self.label_loss
+        binary = self._activations == {'sigmoid'}
+        inner = getattr(loss, 'ce', loss)  # of label smoothing
+        names = ('class_weight', 'pos_weight')
+        if any(getattr(inner, name, None) is not None for name in names):
+            dtype = torch.promote_types(logits.dtype, torch.float32)
+            value = _total(
+                label_loss(torch.zeros_like(logits, dtype=dtype), data_samples)
+            )
+            unit = math.log(2 if binary else logits.shape[1])
+            return value / (unit * logits.shape[2:].numel())
+        scale = getattr(loss, 'loss_weight', 1.0)
+        reduction = getattr(inner, 'reduction', None)
+        if binary and (
+            reduction == 'sum' or (reduction == 'mean' and self.sums_classes)
+        ):
+            scale *= logits.shape[1]
+        return scale * len(logits) if reduction == 'sum' else scale
 
 
 def _total(terms: dict[str, Any]) -> Tensor:

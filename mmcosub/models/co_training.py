@@ -1,248 +1,71 @@
-"""What all co-training models share.
+"""What all co-training models of MMEngine share."""
 
-Shapes: ``V`` views, ``B`` samples, ``*`` positions.
-"""
-
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
-from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from mmcosub.registry import SCHEMES, build
 from mmcosub.schemes import Scheme
-from mmcosub.schemes.refusals import refuse_rates, refuse_unasked
-from mmcosub.submodels import (
-    FastestExact,
-    Site,
-    always_kept,
-    are_drop_paths,
-    called_drop_paths,
-    find_drop_paths,
-    find_sites,
-    inexact,
-    plan_generator,
-    run_submodels,
-)
+from mmcosub.schemes.training import SubmodelTraining
 
-from .extras import Extras
-from .iteration import Iteration
 from .lean import lean_step
 from .recomputing import recompute_without_reentry
+from .unlabelled import UnlabelledLoss
 
 
-class CoTraining:
-    """Mixin that runs a model's backbone as the submodels of a scheme.
+class CoTraining(SubmodelTraining):
+    """Mixin that runs a model's backbone as the submodels of a scheme, in MMEngine.
 
-    It adds no parameter, buffer or submodule to checkpoints, so that they are the stock
-    model's. To be called last in ``__init__``: :meth:`init_co_training`. A subclass
-    says in :meth:`pass_loss` what the losses of some views are.
+    It adds no parameter, buffer or submodule to checkpoints, so that they are those of
+    the unmodified model. To be called last in ``__init__``: :meth:`init_co_training`.
     """
 
-    scheme: Scheme
     train: Callable
-    training: bool
-    backbone: torch.nn.Module
-    plans_drawn: int
-    """Number of plans drawn so far, on each rank."""
-    telemetry: dict[str, Tensor]
-    """What the last iteration's views did, for CoTrainingLossHook to log."""
-    lean_views: list[int] | None
-    """The views that a lean step is at."""
-    lean_iteration: Iteration | None
-    """The iteration that a lean step is at."""
+    unlabelled: UnlabelledLoss | None = None
 
     def init_co_training(
         self, scheme: dict | Scheme, activations: set[str], where: str
     ) -> None:
-        """Build the scheme and find the backbone's branches.
-
-        Args:
-            scheme (dict | Scheme): The scheme or its config.
-            activations (set[str]): By what the label loss turns logits into
-                probabilities, see :func:`mmcosub.losses.activations`.
-            where (str): Setting that says so.
-
-        Raises:
-            ValueError: If the backbone has no known block, every rate is 0 or one is 1
-                or more, the scheme does not go with the label loss, or part of it would
-                never be asked for.
-        """
-        self.scheme = scheme if isinstance(scheme, Scheme) else build(SCHEMES, scheme)
-        self.scheme.soft_loss.fit(activations, where)
-        self.sites = self._find_sites()
+        """See :class:`SubmodelTraining`."""
         self.train()  # frozen stages leave the training mode here
-        self._check_sites()
-        modules = dict(self.scheme.prepare(self))
-        refuse_unasked(self.scheme)
-        for objective in self.scheme.objectives:
-            modules.update(objective.prepare(self))
-        self.extras = Extras(modules)
-        self.plans_drawn = 0
-        self.telemetry = {}
-        self.lean_views = self.lean_iteration = None
-        self._checked = False
-        self._fastest_exact = FastestExact()
-
-    def _find_sites(self) -> list[Site]:
-        """Branches by the scheme's execution; drop paths, each once, until they run."""
-        if self.scheme.execution == 'drop_path':
-            sites: list[Site] = [*find_drop_paths(self.backbone)]
-            if not sites:
-                raise ValueError(
-                    f"scheme.execution='drop_path' needs drop paths, and "
-                    f'{type(self.backbone).__name__} has none. Set '
-                    'model.backbone.drop_path_rate, or leave the execution out.'
-                )
-        else:
-            sites = find_sites(self.backbone)
-        kept = always_kept(self.backbone, sites) if are_drop_paths(sites) else []
-        if kept:
-            print_log(
-                f'{type(self.backbone).__name__} has no drop path in '
-                f'{", ".join(kept)} (timm leaves out one of rate 0), always kept '
-                'therefore, under rates of the scheme too. docs/add_a_block.md shows '
-                'how to make a block known.',
-                'current',
-            )
-        if self.scheme.execution == 'auto' and are_drop_paths(sites):
-            print_log(
-                f'Not all blocks of {type(self.backbone).__name__} are known, so its '
-                'submodels run by its own drop paths, all views as one batch: the '
-                'same computation, but nothing is saved. docs/add_a_block.md shows '
-                'how to make a block known.',
-                'current',
-            )
-        return sites
-
-    @property
-    def plan_seed(self) -> int:
-        """Seed of the plans: the scheme's, or else the run's."""
-        if self.scheme.seed is None:
-            self.scheme.seed = torch.initial_seed() % 2**63
-        return self.scheme.seed
-
-    # ---- one iteration -----------------------------------------------------------
-
-    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Losses of all views and of what they teach each other.
-
-        Args:
-            inputs (Tensor): Images of shape (B, 3, height, width).
-            data_samples (list): Their labels.
-
-        Returns:
-            dict[str, Tensor]: The stock model's losses, combined over views, and
-            co-training losses. Of some views only, in a lean step.
-        """
-        if self.lean_views is None:
-            iteration, passes = self._begin(inputs), self.scheme.passes
-        else:
-            if self.lean_iteration is None:
-                self.lean_iteration = self._begin(inputs)
-            iteration, passes = self.lean_iteration, [self.lean_views]
-        losses: dict[str, Tensor] = {}
-        for views in passes:
-            terms = self.pass_loss(iteration, inputs, data_samples, views)
-            iteration.end_pass()
-            for key, value in terms.items():
-                if key not in losses:
-                    losses[key] = value
-                elif 'loss' in key:  # accuracies are the first views'
-                    losses[key] = losses[key] + value
-        return losses
-
-    @abstractmethod
-    def pass_loss(
-        self,
-        iteration: Iteration,
-        inputs: Tensor,
-        data_samples: list,
-        views: list[int],
-    ) -> dict[str, Tensor]:
-        """Losses of some views, weighted.
-
-        Args:
-            iteration (Iteration): The iteration; views of earlier passes have run.
-            inputs (Tensor): Images of shape (B, 3, height, width).
-            data_samples (list): Their labels.
-            views (list[int]): The views.
-        """
-
-    @torch.compiler.disable
-    def _begin(self, inputs: Tensor) -> Iteration:
-        """Draw the plan of the next iteration."""
-        if not self._checked:
-            self._check_once(inputs)
-        step = self.plans_drawn
-        self.plans_drawn += 1
-        rng = plan_generator(self.plan_seed, step, get_rank())
-        plan = self.scheme.draw(self.sites, len(inputs), rng)
-        iteration = Iteration(self.scheme, plan, self.plan_seed, step)
-        self.telemetry = iteration.telemetry
-        return iteration
+        super().init_co_training(scheme, activations, where)
 
     def _check_once(self, inputs: Tensor) -> None:
-        """Check the model as it trains; hooks may have frozen parts of it since."""
-        recompute_without_reentry(self, self.backbone)  # type: ignore[arg-type]
-        if are_drop_paths(self.sites):
-            self.sites = [*called_drop_paths(self.backbone, inputs)]
-        if not self.training:
-            return  # the loss of a validation, in which all views are the network
-        self._check_sites()
-        self._checked = True
-        execution = self.scheme.execution
-        reason = None if execution == 'auto' else inexact(self.backbone, execution)
-        if reason:
-            print_log(
-                f'scheme.execution={execution!r} does not compute what the plain '
-                f'execution does: {reason}. It was asked for by name, so it runs; '
-                "'auto' takes the fastest exact one.",
-                'current',
-            )
+        model: Any = self
+        recompute_without_reentry(model, self.backbone)
+        super()._check_once(inputs)
 
-    def _check_sites(self) -> None:
-        refuse_rates(self.scheme, self.sites)  # whatever a scheme's own check is
-        self.scheme.check(self.sites)
-
-    # Every iteration has its own rows: compiled, it would be compiled again each time.
-    @torch.compiler.disable
-    def run_backbone(
-        self, iteration: Iteration, inputs: Tensor, views: list[int]
-    ) -> tuple[Any, list[Any]]:
-        """Run the backbone as the submodels of some views.
+    def init_unlabelled(self, cfg: dict | None) -> None:
+        """Learn from unlabelled images, too, where batches bring some.
 
         Args:
-            iteration (Iteration): The iteration.
-            inputs (Tensor): Images of shape (B, ...).
-            views (list[int]): The views, V of them.
-
-        Returns:
-            tuple: The backbone's outputs, and those of the blocks that objectives tap,
-            with V * B rows each, views outermost.
+            cfg (dict, optional): Arguments of
+                :class:`~mmcosub.schemes.unlabelled.Unlabelled`.
         """
-        settings: dict[str, Any] = {}
-        if len(views) == 1:
-            inputs, settings['disturbed'] = self.scheme.disturb(
-                self, views[0], inputs, iteration.generator(views)
-            )
-        execution = self.scheme.execution
-        if execution == 'auto':
-            execution = self._fastest_exact(self.backbone, self.sites)
-        taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
-        plan = iteration.plan.of(views)
-        features, work = run_submodels(
-            self.backbone, inputs, plan, self.sites, execution, taps, **settings
-        )
-        share = work * len(views) / self.scheme.views
-        iteration.add('branch_work', torch.tensor(share))
-        return features if taps else (features, [])
+        self.unlabelled = None if cfg is None else UnlabelledLoss(self, cfg)
 
-    # ---- one optimizer step ------------------------------------------------------
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list | None = None,
+        mode: str = 'tensor',
+        unlabelled: dict | None = None,
+    ) -> Any:
+        """See MMEngine's ``BaseModel``.
+
+        Args:
+            inputs (Tensor): Images of shape (B, 3, height, width).
+            data_samples (list, optional): Their labels.
+            mode (str): 'loss', 'predict' or 'tensor'. Defaults to 'tensor'.
+            unlabelled (dict, optional): Unlabelled images of the batch, with 'loss'.
+        """
+        outputs = super().forward(inputs, data_samples, mode)  # type: ignore[misc]
+        if unlabelled is not None:
+            assert self.unlabelled is not None
+            outputs.update(self.unlabelled(self, unlabelled))
+        return outputs
 
     def train_step(
         self, data: Any, optim_wrapper: OptimWrapper
@@ -253,6 +76,6 @@ class CoTraining:
             data (dict | tuple | list): A batch of the data loader.
             optim_wrapper (OptimWrapper): Updates the parameters.
         """
-        if not self.scheme.lean:
-            return super().train_step(data, optim_wrapper)  # type: ignore[misc]
-        return lean_step(self, self, data, optim_wrapper)
+        if self.scheme.lean or 'unlabelled' in data:
+            return lean_step(self, self, data, optim_wrapper)
+        return super().train_step(data, optim_wrapper)  # type: ignore[misc]

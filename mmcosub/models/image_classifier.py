@@ -8,11 +8,10 @@ from mmpretrain.models.heads import ClsHead, ConformerHead, EfficientFormerClsHe
 from mmpretrain.models.heads.multi_label_cls_head import MultiLabelClsHead
 from torch import Tensor, nn
 
-from mmcosub.registry import MODELS, SCHEMES, build
-from mmcosub.schemes import Pass
+from mmcosub.registry import MODELS, SCHEMES
+from mmcosub.schemes import Iteration, Pass
 
 from .classifiers import CoTrainingClassifier
-from .iteration import Iteration
 
 
 @MODELS.register_module()
@@ -31,10 +30,12 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
             the head's loss is not one of its logits.
     """
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_head(self.head)
-        built = build(SCHEMES, scheme)
+        built = SCHEMES.build(scheme)
         if built.objectives and isinstance(self.head, ConformerHead):
             raise ValueError(
                 'ConformerHead has two logits for every image and class, so further '
@@ -42,6 +43,7 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
                 'scheme.intermediate, scheme.representation and scheme.kernel to 0.'
             )
         self.init_classifier(built)
+        self.init_unlabelled(unlabelled)
 
     @property
     def label_loss(self) -> nn.Module:

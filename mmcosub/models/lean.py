@@ -25,13 +25,16 @@ def lean_step(
     Returns:
         dict[str, Tensor]: Values to log, of all passes.
     """
-    passes = model.scheme.passes
+    passes: list = model.scheme.passes if model.scheme.lean else [None]
     logs: dict[str, torch.Tensor] = {}
+    unlabelled = data.pop('unlabelled', None)
     data = model.data_preprocessor(data, True)
     try:
         for views in passes:
             model.lean_views = views
             last = views is passes[-1]
+            if last and unlabelled is not None:
+                data['unlabelled'] = model.unlabelled.preprocess(model, unlabelled)
             with ExitStack() as stack:
                 stack.enter_context(optim_wrapper.optim_context(runs))
                 if not last and hasattr(runs, 'no_sync'):
@@ -57,6 +60,8 @@ def lean_step(
                 logs[key] = logs[key] + value if added else logs.get(key, value)
     finally:
         model.lean_views = model.lean_iteration = None
+    if unlabelled is not None:
+        model.unlabelled.after_step(model)
     return logs
 
 
@@ -74,6 +79,6 @@ class CoTrainingDistributedDataParallel(MMDistributedDataParallel):
             optim_wrapper (OptimWrapper): Updates the parameters.
         """
         scheme = getattr(self.module, 'scheme', None)
-        if scheme is None or not scheme.lean:
+        if scheme is None or not (scheme.lean or 'unlabelled' in data):
             return super().train_step(data, optim_wrapper)
         return lean_step(self.module, self, data, optim_wrapper)

@@ -4,6 +4,7 @@ Shapes: ``V`` views, ``B`` images, ``C`` classes, ``H, W`` a head's own resoluti
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,13 +14,14 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from mmcosub.losses import activations, averages_all_pixels
+from mmcosub.losses import activations, value_of_ones, weighted_terms
 
 from .mask_classification import MaskClassification
 
-# Where the logits that a head predicts with are among its training outputs, for heads
-# with several. Not listed: a tuple's first, a list's (successive refinements') last.
-_PREDICTION = {'PIDHead': 1}
+# Heads with several training outputs: position of the logits that they predict with,
+# and positions of the losses of these in ``loss_decode``. Not listed: the first of a
+# tuple, the last of a list (successive refinements), and all losses.
+_PREDICTION = {'PIDHead': (1, (1, 3)), 'DDRHead': (0, (0,))}
 
 
 @dataclass(frozen=True)
@@ -65,23 +67,46 @@ class Head:
         return activations(self.label_loss)
 
     @property
-    def averages_all_pixels(self) -> bool:
-        """Whether its label loss divides by all pixels, ignored ones too."""
-        if self.classifies_masks:
-            return False
-        return averages_all_pixels(self.label_loss)
-
-    @property
     def label_loss(self) -> list[Any]:
-        """Its label losses; of a head that holds heads (K-Net's), the first one's."""
+        """Label losses of the logits that it predicts with.
+
+        Of a head that holds heads (K-Net's), the first one's.
+        """
         holders = [m for m in self.module.modules() if hasattr(m, 'loss_decode')]
         losses: Any = holders[0].loss_decode if holders else None
-        return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
+        if not isinstance(losses, nn.ModuleList):
+            return [losses]
+        listed = _listed(self.module)
+        return [losses[i] for i in listed[1]] if listed else list(losses)
 
     @property
     def weight(self) -> float:
-        """Weight that its co-training loss inherits from its label loss."""
-        return getattr(self.label_loss[0], 'loss_weight', 1.0)
+        """Weight of its label loss, and so a factor of its co-training loss."""
+        if self.classifies_masks:
+            loss = getattr(self.module, 'loss_cls', None)
+            return getattr(loss, 'loss_weight', 1.0)
+        return sum(weight for weight, _ in weighted_terms(self.label_loss))
+
+    def averaging(self, share: Tensor, data_samples: SampleList) -> Tensor | float:
+        """Factor of a mean over labelled pixels that averages as its label loss does.
+
+        Args:
+            share (Tensor): Labelled share of each pixel, of shape (B, H, W).
+            data_samples (list[SegDataSample]): Labels of the B images.
+        """
+        total = self.weight
+        if self.classifies_masks or not total:
+            return 1.0
+        head, fraction = self.module, share.mean()
+        labels = cache(lambda: _labels(data_samples))
+        return sum(
+            weight
+            / total
+            * value_of_ones(
+                loss, fraction, labels, head.ignore_index, head.out_channels
+            )
+            for weight, loss in weighted_terms(self.label_loss)
+        )
 
     def run(
         self, features: Any, previous: Any, data_samples: SampleList, views: int
@@ -187,9 +212,14 @@ def prediction_logits(head: Any, outputs: Any) -> Tensor:
     if not isinstance(outputs, tuple | list):
         return outputs
     default = -1 if isinstance(outputs, list) else 0
-    bases = (cls.__name__ for cls in type(head).__mro__)
-    listed = (_PREDICTION[name] for name in bases if name in _PREDICTION)
-    return outputs[next(listed, default)]
+    listed = _listed(head)
+    return outputs[listed[0] if listed else default]
+
+
+def _listed(head: Any) -> tuple[int, tuple[int, ...]] | None:
+    """Entry of a head's class, or of what it inherits from, in the table."""
+    names = (cls.__name__ for cls in type(head).__mro__)
+    return next((_PREDICTION[name] for name in names if name in _PREDICTION), None)
 
 
 def labelled_share(head: Any, data_samples: SampleList, logits: Tensor) -> Tensor:
@@ -203,8 +233,12 @@ def labelled_share(head: Any, data_samples: SampleList, logits: Tensor) -> Tenso
     Returns:
         Tensor: In [0, 1], of shape (B, H, W).
     """
-    labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
     dtype = torch.promote_types(logits.dtype, torch.float32)
-    valid = (labels != head.ignore_index).to(dtype)
+    valid = (_labels(data_samples) != head.ignore_index).to(dtype)
     height, width = logits.shape[-2:]
     return F.adaptive_avg_pool2d(valid, (height, width)).squeeze(1)
+
+
+def _labels(data_samples: SampleList) -> Tensor:
+    """Label maps of B images, of shape (B, 1, H, W)."""
+    return torch.stack([sample.gt_sem_seg.data for sample in data_samples])

@@ -10,10 +10,9 @@ from mmseg.utils import SampleList, add_prefix
 from torch import Tensor
 
 from mmcosub.registry import MODELS
-from mmcosub.schemes import Pass, Scheme
+from mmcosub.schemes import Iteration, Pass, Scheme
 
 from .co_training import CoTraining
-from .iteration import Iteration
 from .segmentor_heads import Head, labelled_share, list_heads
 from .views import loss_value, split_views, weighted_losses
 
@@ -94,6 +93,7 @@ class CoTrainingSegmentor(CoTraining):
         labelled = any(self.scheme.label_weights[v] for v in views)
         every = labelled or self.scheme.auxiliary
         heads = [head for head in list_heads(self) if every or not head.auxiliary]
+        done.scale = next(head.weight for head in heads if head.main)
 
         losses: dict[str, Tensor] = {}
         previous: Any = None
@@ -152,18 +152,17 @@ class CoTrainingSegmentor(CoTraining):
         share = iteration.labelled[key]
         done.logits[head.name] = logits
         done.weights[head.name] = share
-        if head.averages_all_pixels:
-            # So that the two losses keep their balance, whatever has no label.
-            done.factors[head.name] = share.mean()
+        # So that the two losses keep their balance, whatever has no label.
+        done.factors[head.name] = head.averaging(share, data_samples)
 
     def _taught(self, iteration: Iteration, head: Head, done: Pass) -> Tensor:
         """Co-training loss of a head."""
         weight = done.weights[head.name]
         logits = done.logits[head.name]
         loss = iteration.teach(head.name, done.views, logits, weight)
-        loss = loss * done.factors.get(head.name, 1.0)
+        loss = loss * done.factors[head.name] * head.weight
         if not head.main:
-            return loss * head.weight
+            return loss
         iteration.add('co_training', loss)
         threshold = getattr(head.module, 'threshold', None) or 0.5
         iteration.note_agreement(head.name, weight, threshold)
@@ -186,9 +185,12 @@ class CoTrainingEncoderDecoder(CoTrainingSegmentor, EncoderDecoder):
             with the decode head's loss.
     """
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.init_segmentor(scheme)
+        self.init_unlabelled(unlabelled)
 
 
 @MODELS.register_module()
@@ -199,6 +201,9 @@ class CoTrainingCascadeEncoderDecoder(CoTrainingSegmentor, CascadeEncoderDecoder
     errors are those of :class:`CoTrainingEncoderDecoder`.
     """
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.init_segmentor(scheme)
+        self.init_unlabelled(unlabelled)

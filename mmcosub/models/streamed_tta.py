@@ -17,8 +17,9 @@ class StreamedSegTTAModel(SegTTAModel):
     The stock model keeps the logits of all versions, at the size of the original image,
     until the last is computed: for a photograph of 2 megapixels, 150 classes and the
     12 versions of six scales and flips, 14 GiB. This one adds each version's
-    probabilities to a running sum and lets its logits go. Takes the same arguments and
-    predicts the same.
+    probabilities to a running sum and lets its logits go. It takes the same arguments,
+    and predicts the same but for heads with one output channel: their ``seg_logits``
+    are probabilities already, of which the stock model takes the sigmoid again.
     """
 
     def test_step(self, data: dict[str, list]) -> list[SegDataSample]:
@@ -38,11 +39,14 @@ class StreamedSegTTAModel(SegTTAModel):
             for i, sample in enumerate(samples):
                 logits = sample.seg_logits.data
                 if count == 1:
-                    sums.append(torch.zeros_like(logits))
+                    dtype = torch.promote_types(logits.dtype, torch.float32)
+                    sums.append(torch.zeros_like(logits, dtype=dtype))
                 self._add_probabilities(sums[i], logits)
                 del sample.seg_logits, logits
             if count == 1:
                 first = samples
+        if count == 1:  # softmax may make neighbouring numbers equal
+            return first
         return [
             self._prediction(sample, total.div_(count))
             for sample, total in zip(first, sums, strict=True)
@@ -53,13 +57,13 @@ class StreamedSegTTAModel(SegTTAModel):
         rows = max(_CHUNK // logits[:, :1].numel(), 1)
         parts = zip(total.split(rows, 1), logits.split(rows, 1), strict=True)
         for part, own in parts:
-            part += own.softmax(0) if self.module.out_channels > 1 else own.sigmoid()
+            part += own.to(part).softmax(0) if self.module.out_channels > 1 else own
 
     def _prediction(self, first: SegDataSample, mean: Tensor) -> SegDataSample:
         if self.module.out_channels > 1:
             predicted = mean.argmax(0)
         else:
             threshold = self.module.decode_head.threshold
-            predicted = (mean > threshold).to(mean).squeeze(1)
+            predicted = (mean > threshold).to(mean)
         first.pred_sem_seg = PixelData(data=predicted)
         return first

@@ -6,10 +6,9 @@ from mmpretrain.models.classifiers import TimmClassifier
 from torch import Tensor, nn
 
 from mmcosub.registry import MODELS
-from mmcosub.schemes import Pass
+from mmcosub.schemes import Iteration, Pass
 
 from .classifiers import CoTrainingClassifier
-from .iteration import Iteration
 
 
 @MODELS.register_module()
@@ -24,6 +23,8 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
         ValueError: If the model has no known block, every drop-path rate is 0, or it
             is to recompute activations, which timm does around several blocks at once.
     """
+
+    sums_classes = False
 
     def __init__(self, scheme: dict, **kwargs: Any) -> None:
         super().__init__(**kwargs)

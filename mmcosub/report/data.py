@@ -28,7 +28,7 @@ def validation_data(dataset: Any) -> Any:
             'The validation data are not where the config has them '
             f'(data_root={dataset.get("data_root")!r}: {reason}). Say where: '
             '--cfg-options val_dataloader.dataset.data_root=FOLDER, or leave '
-            'predictions out: --no-predictions.'
+            'out --run-config.'
         )
     return built
 
@@ -50,7 +50,7 @@ def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> No
         raise ValueError(
             'The validation data do not say what their classes are, so predictions '
             'cannot be shown by class. Set val_dataloader.dataset.metainfo, or leave '
-            'predictions out: --no-predictions.'
+            'out --run-config.'
         )
     if trained and trained != list(classes):
         other = sorted({*trained} ^ {*classes})
@@ -58,5 +58,5 @@ def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> No
             f'{checkpoint} was trained on other classes than the validation data have '
             f'({other[:4] or "the same in another order"}). Set '
             'val_dataloader.dataset to data of the same classes with --cfg-options, or '
-            'leave predictions out: --no-predictions.'
+            'leave out --run-config.'
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmcosub.engine.task import classifies
+from mmcosub.hooks.setting_changes import Change, compare
 
 from .by_class import ByClass, measure_classes
 from .confusion import Confusion, show_confusion
@@ -13,7 +14,6 @@ from .gallery import Gallery, make_galleries
 from .predictions import Predicted
 from .run import Run
 from .seeds import Seeds, compare_trainings
-from .settings import Change, compare
 from .summary import summarize
 
 Task = tuple[bool, int | None, str]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.utils import import_modules_from_strings
+
 from .page import Page
 from .predictions import Predicted, Predictions
 from .run import Run, read_run
@@ -13,7 +15,7 @@ def make_report(
     work_dirs: Sequence[Path],
     out: Path,
     *,
-    predict: bool = True,
+    run_config: bool = False,
     checkpoint: str = 'best',
     images: int | None = None,
     options: dict[str, Any] | None = None,
@@ -25,8 +27,9 @@ def make_report(
         work_dirs (Sequence[Path]): Their work directories, as MMEngine's runner writes
             them.
         out (Path): The HTML file to write.
-        predict (bool): Whether to evaluate checkpoints on the validation data, for the
-            confusion matrix, the measures by class and the images. Defaults to True.
+        run_config (bool): Build models and data as the configs say, which can run any
+            code, and evaluate checkpoints on the validation data, for the confusion
+            matrix, the measures by class and the images. Defaults to False.
         checkpoint (str): Which one of a run, 'best' (the last one, where none was saved
             as the best) or 'last'. Defaults to 'best'.
         images (int, optional): How many images to evaluate, evenly spread. Defaults to
@@ -45,7 +48,7 @@ def make_report(
     runs = [read_run(Path(folder), options) for folder in work_dirs]
     _name_apart(runs)
     predicted = {}
-    if predict:
+    if run_config:
         for number, run in enumerate(runs):
             predicted[number] = _predict(run, checkpoint, images, trust)
     title = f'Run {runs[0].name}' if len(runs) == 1 else f'{len(runs)} runs compared'
@@ -57,8 +60,10 @@ def _predict(run: Run, which: str, images: int | None, trust: bool) -> Predicted
     if path is None:
         raise ValueError(
             f'{run.work_dir} has no checkpoint (*.pth) to predict with. Put one there, '
-            'or leave predictions out: --no-predictions.'
+            'or leave out --run-config.'
         )
+    if run.cfg.get('custom_imports'):
+        import_modules_from_strings(**run.cfg.custom_imports)
     try:
         predictions = Predictions(run.cfg, path, images, trust=trust)
         return predictions.evaluate()

@@ -42,7 +42,7 @@ def confusion(
         raise ValueError(
             f'The model predicts class {highest} (from 0), and the data have {classes} '
             'classes: set val_dataloader.dataset to data of the classes that it was '
-            'trained on with --cfg-options, or leave predictions out: --no-predictions.'
+            'trained on with --cfg-options, or leave out --run-config.'
         )
     known = (label >= 0) & (label < classes) & (label != ignored)
     pair = (torch.from_numpy(each[known]) for each in (prediction, label))

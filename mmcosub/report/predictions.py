@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -27,8 +26,9 @@ from mmcosub.analysis.network import backbone_of
 from mmcosub.analysis.predictions import ignored_label
 from mmcosub.analysis.spread import evenly_spread
 from mmcosub.analysis.submodel import as_submodel
-from mmcosub.checkpoints import load_for_prediction, read_checkpoint, use_reader
-from mmcosub.engine.prediction import stock_model
+from mmcosub.checkpoints import load_for_prediction, read_checkpoint
+from mmcosub.datasets.viewing import viewable
+from mmcosub.engine.prediction import loaded_image, stock_model
 from mmcosub.engine.task import classifies
 
 from .data import compare_classes, validation_data
@@ -83,7 +83,6 @@ class Predictions:
         submodels: int = 4,
         trust: bool = False,
     ) -> None:
-        use_reader(trust)
         self.scope: str = cfg.get('default_scope') or 'mmseg'
         self.checkpoint = checkpoint
         self.segments = not classifies(cfg)
@@ -91,7 +90,7 @@ class Predictions:
         if not loader:
             raise ValueError(
                 'The config has neither val_dataloader nor test_dataloader, so there '
-                'are no images to predict: --no-predictions leaves them out.'
+                'are no images to predict: leave out --run-config.'
             )
         with DefaultScope.overwrite_default_scope(self.scope):
             self.dataset: Any = validation_data(loader['dataset'])
@@ -165,7 +164,12 @@ class Predictions:
         name = path.stem if self.segments else '/'.join(path.parts[-2:])
         return Sample(
             name=name or str(self.indices[number]),
-            image=_image(path, data['inputs'][0], self.model.data_preprocessor),
+            image=_image(
+                self.dataset,
+                self.indices[number],
+                data['inputs'][0],
+                self.model.data_preprocessor,
+            ),
             label=label,
             prediction=prediction,
             disagreement=np.mean(others, axis=0) if others else None,
@@ -194,13 +198,13 @@ class Predictions:
             raise ValueError(
                 f'The validation samples have no label (gt_{kind}), so predictions '
                 'cannot be compared with one. Have LoadAnnotations in the pipeline of '
-                'val_dataloader, or leave them out: --no-predictions.'
+                'val_dataloader, or leave out --run-config.'
             )
         found = [result.get(f'gt_{kind}'), result.get(f'pred_{kind}')]
         if not self.segments and len(found[0]) != 1:
             raise ValueError(
                 'The validation images have several labels each, of which there is no '
-                'confusion matrix. Leave it out: --no-predictions.'
+                'confusion matrix. Leave out --run-config.'
             )
         found = [each.data[0] if self.segments else each[0] for each in found]
         label, prediction = (np.asarray(each.cpu(), dtype=np.int64) for each in found)
@@ -231,15 +235,15 @@ def _files_of(result: Any) -> tuple[str, str]:
     return image and os.path.abspath(image), label and os.path.abspath(label)
 
 
-def _image(path: Path, inputs: Any, preprocessor: Any) -> NDArray[np.uint8]:
-    """An image in RGB: its file, or what went into the model where it has none."""
-    if path.is_file():
-        return mmcv.imread(path, channel_order='rgb')
-    image = inputs.permute(1, 2, 0).cpu().numpy()
+def _image(
+    dataset: Any, number: int, inputs: Any, preprocessor: Any
+) -> NDArray[np.uint8]:
+    """An image in RGB as it is loaded, or what goes into the model without a file."""
+    info = dataset.get_data_info(number)
+    if Path(str(info.get('img_path') or '')).is_file():
+        return viewable(loaded_image(dataset.pipeline.transforms, info))[..., ::-1]
+    image = viewable(inputs.permute(1, 2, 0).cpu().numpy())
     turned = ('channel_conversion', '_channel_conversion', 'to_rgb')
     if any(getattr(preprocessor, name, False) for name in turned):
         image = image[..., ::-1]
-    if image.dtype != np.uint8:
-        low, high = float(image.min()), float(image.max())
-        image = ((image - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
-    return np.ascontiguousarray(image)
+    return image

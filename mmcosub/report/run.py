@@ -1,8 +1,8 @@
 """One run: its config, what it has logged, its checkpoint, and how it came about."""
 
+import copy
 import json
 import re
-from argparse import Namespace
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +11,16 @@ from typing import Any
 from mmengine.config import Config
 
 from mmcosub.checkpoints import checkpoints_in
-from mmcosub.engine.cli import load_config
+from mmcosub.engine.unread import check_options
 from mmcosub.hooks import RunFactsHook
+from mmcosub.hooks.setting_changes import Change, flat_settings
 
 from .curves import main_metric
+from .dumped import read_settings
 from .records import Records, Start, read_records
-from .settings import Change, against_base, find_file, flat_settings
 
-_FACTS = ('command', 'config', 'folder', 'git', 'seed', 'processes', 'devices',
-          'versions', 'platform')  # fmt: skip
+_FACTS = ('command', 'config', 'changes', 'folder', 'git', 'seed', 'processes',
+          'devices', 'versions', 'platform')  # fmt: skip
 # Lines of MMEngine's log that name a version, or how the run was seeded.
 _IN_LOG = {
     'Python': r'^ +Python: (\S+)',
@@ -44,9 +45,7 @@ class Run:
         facts (dict): How its last start came about, as ``RunFactsHook`` writes it, or
             what MMEngine's log tells of that.
         changes (list[Change], optional): Its config against that of its bases; None if
-            the file that it was started with is not known or cannot be read any more.
-        base (str): Name of that file; '' if not known.
-        unread (str): Why it cannot be read; '' if it can or is not known.
+            the run has not recorded it.
     """
 
     name: str
@@ -56,8 +55,6 @@ class Run:
     records: Records
     facts: dict[str, Any]
     changes: list[Change] | None
-    base: str
-    unread: str
 
     @cached_property
     def settings(self) -> dict[str, str]:
@@ -106,7 +103,7 @@ class Run:
 
 
 def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
-    """Read a run.
+    """Read a run. No code in its folder is run.
 
     Args:
         work_dir (Path): Its work directory, as MMEngine's runner writes it.
@@ -119,22 +116,23 @@ def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
     if not work_dir.is_dir():
         raise ValueError(f'There is no work directory {work_dir}. Check the path.')
     file = _config_file(work_dir)
-    trained = _load(file, None)
+    trained = read_settings(file)
     logger = (trained.get('default_hooks') or {}).get('logger') or {}
     records = read_records(work_dir, logger.get('log_metric_by_epoch', True))
     facts = read_facts(records.starts[-1])
-    base = _started_with(facts, file, work_dir)
-    changes, unread = _changes(trained, base)
+    changes = facts['changes']
+    cfg = copy.deepcopy(trained)
+    if options:
+        check_options(cfg, options)
+        cfg.merge_from_dict(options)
     return Run(
         name=work_dir.resolve().name,
         work_dir=work_dir,
-        cfg=_load(file, options) if options else trained,
+        cfg=cfg,
         config_file=file,
         records=records,
         facts=facts,
-        changes=changes,
-        base=str(base) if base else '',
-        unread=unread,
+        changes=changes and [Change(key, tuple(v), by) for key, v, by in changes],
     )
 
 
@@ -177,35 +175,3 @@ def _config_file(work_dir: Path) -> Path:
             'starts: give the work directory of a training, not one of its folders.'
         )
     return found[-1]
-
-
-def _load(file: Path, options: dict[str, Any] | None) -> Config:
-    return load_config(
-        Namespace(
-            config=str(file),
-            cfg_options=options,
-            work_dir=None,
-            launcher='none',
-            local_rank=0,
-            fast=False,
-            trust_checkpoint=False,
-        )
-    )
-
-
-def _changes(trained: Config, base: Path | None) -> tuple[list[Change] | None, str]:
-    """A config against the bases of the file it was started with, or why not."""
-    if base is None:
-        return None, ''
-    try:
-        return against_base(flat_settings(trained), base), ''
-    except Exception as error:  # a config is a program, and may have changed since
-        return None, f'{type(error).__name__}: {error}'
-
-
-def _started_with(facts: dict[str, Any], file: Path, work_dir: Path) -> Path | None:
-    """The config file that a run was started with, if it is still there."""
-    if facts['config'] and Path(facts['config']).is_file():
-        return Path(facts['config'])
-    dumped = [path.name for path in work_dir.glob('*.py')] or [file.name]
-    return next((path for name in dumped if (path := find_file(name))), None)

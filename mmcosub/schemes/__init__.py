@@ -1,15 +1,20 @@
 """The methods: which submodels there are and who teaches whom."""
 
 from .augsub import AugDrop, AugMask, AugPath, AugSub
-from .base import Scheme
+from .base import SCHEMES, Scheme
 from .collaboration import Collaboration
 from .cosub import Cosub
+from .extras import Extras
 from .group_knowledge import DepthScheme, GroupKnowledge, Stimulative
+from .iteration import Iteration
 from .objective import Objective, Pass
 from .stochastic_depth import StochasticDepth
 from .teaching import Teaching
+from .training import SubmodelTraining
+from .unlabelled import Unlabelled
 
 __all__ = [
+    'SCHEMES',
     'AugDrop',
     'AugMask',
     'AugPath',
@@ -17,11 +22,15 @@ __all__ = [
     'Collaboration',
     'Cosub',
     'DepthScheme',
+    'Extras',
     'GroupKnowledge',
+    'Iteration',
     'Objective',
     'Pass',
     'Scheme',
     'Stimulative',
     'StochasticDepth',
+    'SubmodelTraining',
     'Teaching',
+    'Unlabelled',
 ]

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Site, are_drop_paths, find_sites
 from mmcosub.submodels.masking import (
     MaskedPatches,
@@ -18,8 +17,8 @@ from mmcosub.submodels.masking import (
     masking_kind,
 )
 
-from .base import Context, Scheme, refuse_frozen
-from .mask_token import MaskToken
+from .base import SCHEMES, Context, Scheme, refuse_frozen
+from .extras import MaskToken
 from .teaching import Teaching
 
 MAIN, SUB = 0, 1

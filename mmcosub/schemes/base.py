@@ -3,6 +3,7 @@
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``*`` positions.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,19 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmcosub.losses import weighted_mean
-from mmcosub.registry import SAMPLERS, build
-from mmcosub.submodels import EXECUTIONS, Plan, Site, spread_rates
+from mmcosub.submodels import EXECUTIONS, SAMPLERS, Plan, Site, spread_rates
+from mmcosub.submodels.class_table import ClassTable
 
 from .objective import Objective
 from .soft_loss import SoftLoss
 from .teaching import Teaching
 
 Context = Callable[[], AbstractContextManager]
+
+SCHEMES = ClassTable('scheme')
+
+_logger = logging.getLogger('mmcosub')
 
 
 class Scheme(ABC):
@@ -51,6 +55,8 @@ class Scheme(ABC):
             so that memory is that of one. The gradients are the same. Only for schemes
             whose views run one after another. Defaults to False.
         seed (int, optional): Seed of the plans. Defaults to None, the run's.
+        check_network (bool): Whether one image is run before the first step, to check
+            that a submodel of all branches is the network. Defaults to True.
 
     Raises:
         ValueError: If an argument is out of its range, naming the valid ones.
@@ -76,6 +82,7 @@ class Scheme(ABC):
         auxiliary: bool = False,
         lean: bool = False,
         seed: int | None = None,
+        check_network: bool = True,
     ) -> None:
         if lean and self.joint:
             raise ValueError(
@@ -91,13 +98,12 @@ class Scheme(ABC):
         self.soft_loss = SoftLoss(loss, temperature, self.softmax_loss)
         self.drop_path_rate = drop_path_rate
         self.drop_path_decay = drop_path_decay
-        sampler = sampler or 'BernoulliSampler'
-        named = dict(type=sampler) if isinstance(sampler, str) else sampler
-        self.sampler = build(SAMPLERS, named)
+        self.sampler = SAMPLERS.build(sampler or 'BernoulliSampler')
         self.execution = execution
         self.auxiliary = auxiliary
         self.lean = lean
         self.seed = seed
+        self.check_network = check_network
         self.ramp = 1.0
         """Factor in [0, 1] of the co-training weight, set by CoTrainingLossHook."""
 
@@ -165,11 +171,10 @@ class Scheme(ABC):
             )
         never = {type(s.block) for s in sites if s.branch.drop_path is None}
         if self.drop_path_rate is None and never:
-            print_log(
+            _logger.warning(
                 f'Some branches of {[c.__module__ for c in never]} have no drop path '
                 'in the stock network and are always kept (the attention of '
-                "mmseg's ViT). Set scheme.drop_path_rate to drop them too.",
-                'current',
+                "mmseg's ViT). Set scheme.drop_path_rate to drop them too."
             )
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Site
 
-from .base import Scheme, refuse_frozen
+from .base import SCHEMES, Scheme, refuse_frozen
 from .intermediate import IntermediateConsistency
 from .objective import Objective
 from .redundancy import KernelRedundancy, RepresentationRedundancy

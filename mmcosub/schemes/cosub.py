@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Plan, Site
 
-from .base import Scheme
+from .base import SCHEMES, Scheme
 from .teaching import Teaching
 
 
@@ -38,7 +37,9 @@ class Cosub(Scheme):
     saved by the shared-prefix execution alone.
 
     Args:
-        weight (float): Co-training weight :math:`w` in [0, 1). Defaults to 0.5.
+        weight (float): Co-training weight :math:`w` in [0, 1). Defaults to 0.5. The
+            soft loss takes on the ``loss_weight`` and the average of the label loss, so
+            :math:`w` means the same whatever their settings.
         coupled (float): Share in [0, 1) of the branches in which both views are the
             same, rounded to whole branches. Defaults to 0, independent views.
         **kwargs: Arguments of :class:`Scheme`.

@@ -7,7 +7,6 @@ import numpy as np
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcosub.registry import SCHEMES
 from mmcosub.submodels import Plan, Site
 from mmcosub.submodels.depths import (
     Depths,
@@ -17,7 +16,7 @@ from mmcosub.submodels.depths import (
     stage_depths,
 )
 
-from .base import Scheme, refuse_frozen
+from .base import SCHEMES, Scheme, refuse_frozen
 from .teaching import Teaching
 
 FULL = 0

@@ -28,6 +28,8 @@ class Pass:
             (B, *). All alike where there is none.
         factors (dict[str, Tensor]): By head, factor of a weighted mean over
             positions that makes it an average over what the label loss averages over.
+        scale (Tensor | float): Factor of the co-training loss that follows the
+            label loss of the head that predicts. Defaults to 1.
         label_loss (Callable, optional): Label loss of logits of shape (B, C), of a
             classifier.
     """
@@ -38,18 +40,19 @@ class Pass:
     tapped: Sequence[Tensor] = ()
     logits: dict[str, Sequence[Tensor]] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
-    factors: dict[str, Tensor] = field(default_factory=dict)
+    factors: dict[str, Tensor | float] = field(default_factory=dict)
+    scale: Tensor | float = 1.0
     label_loss: Callable[[Tensor], Tensor] | None = None
 
     def mean(self, head: str, values: Tensor) -> Tensor:
-        """Average over a head's positions, as its label loss averages.
+        """Average over a head's positions, as its label loss averages, and scaled.
 
         Args:
             head (str): Name of the head.
             values (Tensor): Of shape (B, *).
         """
         mean = weighted_mean(values, self.weights.get(head))
-        return mean * self.factors.get(head, 1.0)
+        return mean * self.factors.get(head, 1.0) * self.scale
 
 
 class Objective:

@@ -1,8 +1,6 @@
 from collections.abc import Sequence
 
-from mmcosub.registry import SCHEMES
-
-from .base import Scheme
+from .base import SCHEMES, Scheme
 from .teaching import Teaching
 
 

@@ -5,12 +5,12 @@ from .branches import (
     Branch,
     Site,
     find_branches,
-    is_drop_path,
     known_blocks,
     register_block,
     register_fixed_batch,
 )
 from .compiling import compiled_sites
+from .drop_path_modules import is_drop_path
 from .drop_paths import (
     DropPathSite,
     always_kept,
@@ -29,15 +29,18 @@ from .exactness import (
 from .execution import run_submodels
 from .plan import Plan, plan_rows
 from .sampling import (
+    SAMPLERS,
     BernoulliSampler,
     Sampler,
     StratifiedSampler,
     plan_generator,
     spread_rates,
 )
+from .self_check import check_network
 
 __all__ = [
     'EXECUTIONS',
+    'SAMPLERS',
     'BernoulliSampler',
     'Branch',
     'DropPathSite',
@@ -49,6 +52,7 @@ __all__ = [
     'always_kept',
     'are_drop_paths',
     'called_drop_paths',
+    'check_network',
     'compiled_sites',
     'evaluating',
     'fastest_exact',

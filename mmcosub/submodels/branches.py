@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .drop_path_modules import drop_path_rate, is_drop_path
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -164,28 +166,6 @@ class UnknownBlockError(ValueError):
     """A backbone has blocks, or drop paths outside of blocks, that are not known."""
 
 
-def is_drop_path(module: nn.Module) -> bool:
-    """Whether a module is a drop path of mmcv, timm or torchvision.
-
-    Args:
-        module (nn.Module): The module.
-    """
-    # The classes share names, and nothing else.
-    return type(module).__name__ in ('DropPath', 'StochasticDepth')
-
-
-def drop_path_rate(module: Any) -> float:
-    """Rate of a drop-path module of mmcv, timm or torchvision; 0 for anything else.
-
-    Args:
-        module (nn.Module, optional): The module.
-    """
-    rate = getattr(module, 'drop_prob', None)
-    if not rate and is_drop_path(module):
-        rate = getattr(module, 'p', None)  # torchvision's
-    return float(rate or 0.0)
-
-
 def find_branches(backbone: nn.Module) -> list[Site]:
     """All branches of a backbone, in the order in which they run.
 
@@ -215,8 +195,8 @@ def find_branches(backbone: nn.Module) -> list[Site]:
         depth += bool(present)
 
     remedy = (
-        f'Known blocks: {known_blocks()}. docs/add_a_block.md shows how to add one '
-        'with mmcosub.submodels.register_block.'
+        'Register it with mmcosub.submodels.register_block (docs/add_a_block.md), or '
+        'take a network whose blocks `mmcosub info` lists.'
     )
     kind = f'{type(backbone).__module__}.{type(backbone).__name__}'
     if not sites:

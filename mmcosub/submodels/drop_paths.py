@@ -17,7 +17,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .branches import Branch, Site, UnknownBlockError, find_branches, is_drop_path
+from .branches import Branch, Site, UnknownBlockError, find_branches
+from .drop_path_modules import is_drop_path
 from .evaluating import evaluating
 from .rerouting import Rerouting
 from .rows import scaled

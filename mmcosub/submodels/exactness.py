@@ -87,6 +87,15 @@ def _name_of_rate(module: nn.Module) -> str:
     return _DROPOUTS.get(type(module).__name__, '')
 
 
+def is_dropout(module: nn.Module) -> bool:
+    """Whether a module is dropout of PyTorch or timm, of elements, patches or areas.
+
+    Args:
+        module (nn.Module): The module.
+    """
+    return bool(_name_of_rate(module))
+
+
 def are_drop_paths(sites: Sequence[Site]) -> bool:
     """Whether branches are those of drop-path modules, their blocks not being known.
 

@@ -68,16 +68,18 @@ def run_submodels(
             f'Unknown execution {execution!r}. Valid ones are {list(EXECUTIONS)}.'
         )
     if (execution == 'drop_path') != are_drop_paths(sites):
+        fits = 'drop_path' if are_drop_paths(sites) else 'shared_prefix'
         raise ValueError(
             f'The execution {execution!r} cannot run {type(backbone).__name__}, whose '
-            f'branches are of {type(sites[0]).__name__}s. Set '
-            "scheme.execution='auto'."
+            f'branches are of {type(sites[0]).__name__}s. Pass execution={fits!r}, or '
+            "set scheme.execution='auto' in a config."
         )
     share = execution == 'shared_prefix'
     if share and has_fixed_batch(backbone):
         raise ValueError(
             f'Views cannot share rows in {type(backbone).__name__}: it relies on as '
-            "many rows coming out of its blocks as went in. Use 'kept_rows', or 'auto'."
+            'many rows coming out of its blocks as went in. Pass '
+            "execution='kept_rows', or set scheme.execution='auto' in a config."
         )
     rows: RowPlan | None = None
     run: Rerouting

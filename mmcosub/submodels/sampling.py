@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcosub.registry import SAMPLERS
+from .class_table import ClassTable
+
+SAMPLERS = ClassTable('sampler')
 
 
 class Sampler(Protocol):
@@ -56,13 +58,14 @@ class StratifiedSampler:
     and to whole samples is biased at small batches.
 
     Args:
-        fixed (bool): Whether the number is the same in every iteration: rounded to the
-            nearest, and to 1 at least. With ``execution='kept_rows'`` all shapes are
-            constant then, for what is made for shapes (``cudnn_benchmark``, CUDA
-            graphs) and for equal work on all ranks. **Biased** unless ``B(1 - rate)``
-            is whole: a branch is kept with a probability up to ``1 / (2B)`` off
-            ``1 - rate`` and scaled by ``1 / (1 - rate)`` all the same. Defaults to
-            False.
+        fixed (bool): Whether the number is the same in every iteration. With
+            ``execution='kept_rows'`` all shapes are constant then, for what is made
+            for shapes (``cudnn_benchmark``, CUDA graphs) and for equal work on all
+            ranks. Only where ``B(1 - rate)`` is whole for every branch, as rounding
+            would be biased. Defaults to False.
+
+    Raises:
+        ValueError: When it draws, if ``fixed`` and the batch do not go together.
     """
 
     def __init__(self, fixed: bool = False) -> None:
@@ -74,27 +77,40 @@ class StratifiedSampler:
         """See :class:`Sampler`."""
         expected = batch * (1 - rates)
         if self.fixed:
-            kept = np.maximum(np.rint(expected), 1)
+            kept = np.rint(expected)
+            odd = ~np.isclose(kept, expected)
+            if odd.any():
+                raise ValueError(
+                    f'StratifiedSampler(fixed=True) cannot keep a branch of rate '
+                    f'{rates[odd][0]:g} for {expected[odd][0]:g} of {batch} samples: '
+                    'batch size times (1 - rate) must be whole for every branch. '
+                    'Change the batch size, the rate or decay, set drop_last=True if '
+                    'it is the last batch, or use fixed=False.'
+                )
         else:
             kept = np.floor(expected + rng.random(len(rates)))
         rank = rng.random((len(rates), batch)).argsort(axis=1).argsort(axis=1)
         return rank < kept[:, None]
 
 
-def plan_generator(seed: int, iteration: int, rank: int = 0) -> np.random.Generator:
+def plan_generator(
+    seed: int, iteration: int, rank: int = 0, stream: int = 0
+) -> np.random.Generator:
     """Random numbers of one iteration on one rank.
 
-    A counter-based generator: its state is the three arguments, so a run resumed at
-    any iteration, on any number of ranks, draws what an unbroken one would have.
+    They are a function of the arguments: a run resumed at any iteration, on any number
+    of ranks, draws what an unbroken one would have. ``SeedSequence`` keeps generators
+    of any other arguments apart.
 
     Args:
         seed (int): Seed of the run.
         iteration (int): Number of plans drawn before this one.
         rank (int): Rank of the process. Defaults to 0.
+        stream (int): What they are for: 0 for plans, others for further draws of the
+            iteration. Defaults to 0.
     """
-    # The two low words of the counter are left to the draws of this iteration.
-    counter = np.array([0, 0, iteration, rank], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=seed % 2**64, counter=counter))
+    key = (rank, iteration, stream)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def spread_rates(

@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+import timm
 import torch
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
@@ -58,12 +59,31 @@ def test_what_hardly_matches_is_refused_and_nothing_is_changed(tmp_path):
     state = source.state_dict()
     part = dict(list(state.items())[: len(state) // 4])
     torch.save(part, tmp_path / 'a.pth')
-    with pytest.raises(
-        ValueError, match=r'less than 50%. The formats of MSCAN are not'
-    ):
+    with pytest.raises(ValueError, match=r'less than 50%.*formats of MSCAN are not'):
         load_backbone(backbone, str(tmp_path / 'a.pth'))
     assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
     report = load_backbone(backbone, str(tmp_path / 'a.pth'), min_match=0.1)
     assert 0.1 < report.match < 0.5
     name = next(iter(part))
     assert torch.equal(backbone.state_dict()[name], part[name])
+
+
+@pytest.mark.parametrize('name', ['tnt_s_legacy_patch16_224', 'efficientnet_b0'])
+@pytest.mark.parametrize('features_only', [False, True])
+def test_networks_of_timm(name, features_only, tmp_path):
+    resized = name.startswith('tnt')
+    if resized and features_only:
+        pytest.skip('timm gives no features of it')
+    source = timm.create_model(name)
+    torch.save(source.state_dict(), tmp_path / 'a.pth')
+    init_default_scope('mmseg')
+    cfg = dict(type='mmpretrain.TIMMBackbone', features_only=features_only)
+    size = dict(img_size=128) if resized else {}
+    backbone = MODELS.build(dict(cfg, model_name=name, **size))
+    report = load_backbone(backbone, str(tmp_path / 'a.pth'))
+    assert report.match == 1
+    assert not report.unused
+    assert any('resized by timm' in line for line in report.done) == resized
+    given = list(source.parameters())
+    own = [p for k, p in backbone.named_parameters() if 'pos' not in k]
+    assert all(any(torch.equal(p, q) for q in given) for p in own)

@@ -84,6 +84,25 @@ def test_head_of_other_shapes_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(said) == 2
 
 
+class Segmentor(nn.Module):
+    """A model whose backbone has parts that are named as heads are."""
+
+    def __init__(self, part: str, width: int) -> None:
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.add_module(part, nn.Linear(2, width))
+        self.decode_head = nn.Linear(3, 4)
+
+
+@pytest.mark.parametrize(
+    'part', ['multihead_attn', 'se_fc', 'head', 'fc', 'classifier', 'conv_seg']
+)
+def test_parts_of_the_backbone_are_no_heads(part: str) -> None:
+    given = Segmentor(part, 3).state_dict()
+    with pytest.raises(ValueError, match=rf'backbone\.{part}\.bias.* differ in shape'):
+        load_to_train(Segmentor(part, 5), given, 'a.pth')
+
+
 def test_resuming_takes_no_other_shapes() -> None:
     target = model()
     before = {k: v.clone() for k, v in target.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Files of Transformers' ViT, MAE, DINOv2 and DINOv3 compute here what they did there.
+"""Files of Transformers compute here what they computed there.
 
 timm's implementations stand for Transformers', under the names of the hub's files.
 """
@@ -19,24 +19,39 @@ COMMON = [
     ('^reg_token', 'embeddings.register_tokens'),
     ('^pos_embed', 'embeddings.position_embeddings'),
 ]
-ENCODER = [
+STEM = [
     *COMMON,
     (r'^patch_embed\.proj', 'embeddings.patch_embeddings.projection'),
     (r'^norm\.', 'layernorm.'),
-    ('^blocks', 'encoder.layer'),
+]
+HUB = [
     (r'attn\.proj', 'attention.output.dense'),
     (r'attn\.(query|key|value)', r'attention.attention.\1'),
 ]
-VIT = [
-    *ENCODER,
-    ('norm1', 'layernorm_before'),
-    ('norm2', 'layernorm_after'),
-    (r'mlp\.fc1', 'intermediate.dense'),
-    (r'mlp\.fc2', 'output.dense'),
+IN_MEMORY = [  # of version 5
+    (r'attn\.proj', 'attention.o_proj'),
+    (r'attn\.(q|k|v)(uery|ey|alue)', r'attention.\1_proj'),
 ]
+NORMS = [('norm1', 'layernorm_before'), ('norm2', 'layernorm_after')]
+MLP = [(r'mlp\.fc1', 'intermediate.dense'), (r'mlp\.fc2', 'output.dense')]
+VIT = {
+    'hub': [*STEM, *HUB, *NORMS, *MLP, ('^blocks', 'encoder.layer')],
+    'memory': [*STEM, *IN_MEMORY, *NORMS, ('^blocks', 'layers')],
+}
 LAYER_SCALE = [(r'(?:ls|gamma_)([12])(\.gamma)?$', r'layer_scale\1.lambda1')]
-DINOV2 = [*ENCODER, *LAYER_SCALE]
-GIANT = [*DINOV2, (r'mlp\.fc1', 'mlp.weights_in'), (r'mlp\.fc2', 'mlp.weights_out')]
+DINOV2 = {
+    kind: [*STEM, *names, *LAYER_SCALE, ('^blocks', 'encoder.layer')]
+    for kind, names in (('hub', HUB), ('memory', IN_MEMORY))
+}
+GIANT = {
+    'hub': [(r'mlp\.fc1', 'mlp.weights_in'), (r'mlp\.fc2', 'mlp.weights_out')],
+    'memory': [(r'mlp\.fc2', 'mlp.down_proj')],
+}
+BEIT = [
+    (r'gamma_(\d)', r'lambda_\1'),
+    (r'attn\.relative_position_bias', 'relative_position_bias.relative_position_bias'),
+    ('^fc_norm', 'pooler.layernorm'),
+]
 DINOV3 = [
     *COMMON,
     *LAYER_SCALE,
@@ -63,11 +78,12 @@ def apart(state: dict) -> dict:
     return result
 
 
+@pytest.mark.parametrize('kind', VIT)
 @pytest.mark.parametrize('prefix', ['', 'vit.'])
-def test_vit_and_mae(prefix, tmp_path):
+def test_vit_and_mae(prefix, kind, tmp_path):
     model = theirs('vit_base_patch16_224', patch=16)
     state = {k: v for k, v in model.state_dict().items() if not k.startswith('head')}
-    state = renamed(apart(state), *VIT)
+    state = renamed(apart(state), *VIT[kind])
     state['pooler.dense.weight'] = torch.zeros(32, 32)
     state = {prefix + name: value for name, value in state.items()}
     backbone = vit(patch=16)
@@ -78,9 +94,26 @@ def test_vit_and_mae(prefix, tmp_path):
     assert_same_features(model, backbone, 64)
 
 
-def test_dinov2(tmp_path):
+@pytest.mark.parametrize('kind', VIT)
+def test_deit(kind, tmp_path):
+    model = theirs('deit_tiny_distilled_patch16_224', patch=16)
+    state = renamed(apart(model.state_dict()), *VIT[kind])
+    state = {f'deit.{k}': v for k, v in state.items() if not k.startswith('head')}
+    state['deit.embeddings.distillation_token'] = state.pop('deit.dist_token')
+    state['cls_classifier.weight'] = torch.zeros(2, 32)
+    state['distillation_classifier.weight'] = torch.zeros(2, 32)
+    backbone = vit(patch=16)
+    report = carry(backbone, state, tmp_path)
+    assert report.match == 1
+    assert torch.equal(
+        backbone.layers[1].attn.qkv.weight, model.blocks[1].attn.qkv.weight
+    )
+
+
+@pytest.mark.parametrize('kind', DINOV2)
+def test_dinov2(kind, tmp_path):
     model = theirs('vit_small_patch14_dinov2')
-    state = renamed(apart(model.state_dict()), *DINOV2)
+    state = renamed(apart(model.state_dict()), *DINOV2[kind])
     state['embeddings.mask_token'] = torch.zeros(1, 32)
     backbone = vit(layer_scale_init_value=1e-5)
     report = carry(backbone, state, tmp_path)
@@ -89,10 +122,14 @@ def test_dinov2(tmp_path):
     assert_same_features(model, backbone)
 
 
-def test_dinov2_giant(tmp_path):
+@pytest.mark.parametrize('kind', GIANT)
+def test_dinov2_giant(kind, tmp_path):
     name = 'vit_giant_patch14_dinov2'
     model = theirs(name, mlp_ratio=4)
-    state = renamed(apart(model.state_dict()), *GIANT)
+    state = renamed(apart(model.state_dict()), *DINOV2[kind], *GIANT[kind])
+    for key in [key for key in state if kind == 'memory' and 'mlp.fc1' in key]:
+        for part, value in zip(('gate', 'up'), state.pop(key).chunk(2), strict=True):
+            state[key.replace('fc1', f'{part}_proj')] = value
     backbone = by_timm(name, mlp_ratio=4)
     assert carry(backbone, state, tmp_path).match == 1
     assert_same_features(model, backbone)
@@ -120,4 +157,29 @@ def test_dinov3(kind, bias, tmp_path):
     report = carry(backbone, state, tmp_path)
     assert report.match == 1
     assert not report.unused
+    assert_same_features(model, backbone, 64)
+
+
+@pytest.mark.parametrize('kind', VIT)
+def test_beit(kind, tmp_path):
+    """It has the names of a ViT, and is none."""
+    model = theirs('beit_base_patch16_224', patch=16)
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith('head')}
+    state = {
+        k.replace('q_bias', 'query.bias').replace('v_bias', 'value.bias'): v
+        for k, v in apart(state).items()
+        if not k.endswith('relative_position_index')
+    }
+    state = {f'beit.{k}': v for k, v in renamed(state, *BEIT, *VIT[kind]).items()}
+    if kind == 'hub':
+        state = {
+            k.replace('relative_', 'attention.attention.relative_', 1): v
+            for k, v in state.items()
+        }
+    backbone = by_timm('beit_base_patch16_224', patch=16)
+    report = carry(backbone, state, tmp_path)
+    assert report.match == 1
+    assert f'Transformers BEiT{", in memory" if kind == "memory" else ""}' in str(
+        report
+    )
     assert_same_features(model, backbone, 64)

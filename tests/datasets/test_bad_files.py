@@ -1,5 +1,7 @@
 """Data that are not what they seem: refused, or counted, listed and left out."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +13,7 @@ from conftest import load_tool
 from PIL import Image
 
 from benchmarks.fault_settings import Setting, arguments
+from mmcosub.datasets import BadSamples, GuardedPipeline
 
 LABEL = 'scenes/annotations/training/3.png'
 
@@ -80,34 +83,81 @@ def test_wrong_label_maps(
     """Before training, or where it was not looked at before, when it is loaded."""
     spoil(tmp_path / LABEL)
     if not sampled:
-        monkeypatch.setattr('mmcosub.datasets.check_segmentation_data', lambda *a: None)
+        monkeypatch.setattr(
+            'mmcosub.datasets.check_segmentation_data', lambda *a, **k: None
+        )
     line = refused(capsys, train.main, data)
     assert said in line
     assert LABEL in line
 
 
 def test_skipped_counted_and_listed(
-    data: list[str],
-    tmp_path: Path,
-    train: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
+    data: list[str], tmp_path: Path, train: ModuleType
 ) -> None:
     """Another sample takes the place; a map with nothing to learn is only listed."""
-    monkeypatch.setattr('mmcosub.datasets.check_segmentation_data', lambda *a: None)
     other_size(tmp_path / LABEL)
     all_ignored(tmp_path / LABEL.replace('3', '5'))
     (tmp_path / 'scenes/images/training/6.jpg').write_bytes(b'no picture')
+    (tmp_path / LABEL.replace('3', '7')).unlink()
     options = ['bad_data=skip', 'train_cfg.max_iters=12']
     options += ['train_dataloader.num_workers=2']
     train.main([*data, '--cfg-options', *options])
     lines = (tmp_path / 'w' / 'bad_data.txt').read_text().splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     found = {line.split('.jpg')[0][-1]: line for line in lines}
     assert 'pixels, but the image' in found['3']
     assert 'every pixel of the label map is ignored' in found['5']
     assert 'could not be loaded' in found['6']
+    assert 'there is no label' in found['7']
     log = next((tmp_path / 'w').glob('*/*.log')).read_text()
-    assert '3 bad samples are listed in' in log
+    assert '4 bad samples are listed in' in log
+
+
+def test_the_list_is_of_one_start(
+    data: list[str], tmp_path: Path, train: ModuleType
+) -> None:
+    good = (tmp_path / LABEL).read_bytes()
+    other_size(tmp_path / LABEL)
+    train.main([*data, '--cfg-options', 'bad_data=skip'])
+    assert LABEL in (tmp_path / 'w' / 'bad_data.txt').read_text()
+    (tmp_path / LABEL).write_bytes(good)
+    train.main([*data, '--cfg-options', 'bad_data=skip'])
+    assert not (tmp_path / 'w' / 'bad_data.txt').exists()
+
+
+@pytest.mark.parametrize('policy', ['raise', 'skip'])
+@pytest.mark.parametrize('error', [TypeError, AttributeError, KeyError, IndexError])
+def test_a_fault_of_a_transform_is_none_of_the_files(
+    error: type[Exception], policy: str, tmp_path: Path
+) -> None:
+    def transform(sample: dict) -> dict:
+        raise error('of the program')
+
+    bad = BadSamples(policy, tmp_path / 'bad_data.txt')
+    pipeline = GuardedPipeline(transform, None, 255, bad)
+    said = r'function fails at a\.jpg .*by a fault of its own'
+    with pytest.raises(ValueError, match=said):
+        pipeline(dict(img_path='a.jpg'))
+    assert bad.names() == []
+
+
+def test_many_notes_of_several_processes(tmp_path: Path) -> None:
+    both = [BadSamples('skip', tmp_path / 'bad_data.txt') for _ in range(2)]
+    for bad in both * 2:
+        for name in ('a', 'b'):
+            bad.note(name, 'why')
+    both[0].note('c', 'why')
+    both[1].note('c', 'why')
+    assert both[0].names() == both[1].names() == ['a', 'b', 'c']
+
+
+def test_no_label_at_all(
+    data: list[str], tmp_path: Path, train: ModuleType, capsys: pytest.CaptureFixture
+) -> None:
+    for path in (tmp_path / LABEL).parent.iterdir():
+        path.rename(path.with_name(f'x{path.name}'))
+    said = refused(capsys, train.main, [*data, '--cfg-options', 'bad_data=skip'])
+    assert '8 of 8 samples have no label' in said
 
 
 def test_nothing_to_learn(
@@ -172,6 +222,7 @@ def test_blank_lines(
 @pytest.mark.parametrize(
     ('option', 'said'),
     [
+        ('model.auxiliary_head.ignore_index=7', 'auxiliary_head.ignore_index is 7'),
         ('model.auxiliary_head.num_classes=7', 'auxiliary_head.num_classes is 7'),
         (
             'model.decode_head.loss_decode.class_weight=[1.0,2.0]',
@@ -194,7 +245,9 @@ def test_tool(data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) ->
     """Every sample is looked at; pictures that OpenCV reads although cut short, too."""
     tool = load_tool('analysis_tools/check_dataset')
     tool.main([*data, '--processes', '2'])
-    assert 'train: 8 samples, none is bad' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'train: 8 samples, none is bad' in said
+    assert 'in 8 label maps every class occurs; 0.0% of pixels are ignored' in said
     other_size(tmp_path / LABEL)
     sixteen_bits(tmp_path / LABEL.replace('3', '4'))
     all_ignored(tmp_path / LABEL.replace('3', '5'))
@@ -206,6 +259,38 @@ def test_tool(data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) ->
     lines = (tmp_path / 'w' / 'bad_train.txt').read_text().splitlines()
     expected = ['pixels, but the image', '[257]', 'every pixel', 'truncated']
     assert all(part in line for part, line in zip(expected, lines, strict=True))
+
+
+def test_tool_with_a_picture_too_large_for_memory(
+    data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Its header says 100,000 x 100,000; nothing of it may be allocated."""
+    path = tmp_path / 'scenes/images/training/6.jpg'
+    header = struct.pack('>4sIIBBBBB', b'IHDR', 100_000, 100_000, 8, 2, 0, 0, 0)
+    png = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + header
+    data_begins = struct.pack('>II4s', zlib.crc32(header), 50, b'IDAT')
+    path.write_bytes(png + data_begins + bytes(50))
+    tool = load_tool('analysis_tools/check_dataset')
+    refused(capsys, tool.main, data, status=1)
+    (line,) = (tmp_path / 'w' / 'bad_train.txt').read_text().splitlines()
+    assert f'{path} cannot be read: 100000 x 100000 pixels are more' in line
+
+
+@pytest.mark.filterwarnings('ignore:This process .* is multi-threaded')
+def test_tool_with_masks_of_0_and_255(
+    data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'w').mkdir()
+    (tmp_path / 'w' / 'bad_train.txt').write_text('of an earlier look')
+    for path in (tmp_path / LABEL).parent.iterdir():
+        mask = np.where(cv2.imread(str(path), 0) > 2, 255, 1).astype(np.uint8)
+        cv2.imwrite(str(path), mask)
+    tool = load_tool('analysis_tools/check_dataset')
+    said = refused(capsys, tool.main, [*data, '--processes', '2'], status=1)
+    assert 'train: all label maps have class 0 only, of 5, and 255' in said
+    assert 'set reduce_zero_label=False' in said
+    assert 'none is bad' not in said.replace('val: 4 samples, none is bad', '')
+    assert not (tmp_path / 'w' / 'bad_train.txt').exists()
 
 
 def test_tool_without_images(

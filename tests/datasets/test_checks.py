@@ -43,6 +43,16 @@ def label(root, i, values):
     cv2.imwrite(str(root / 'labels' / f'{i}.png'), array)
 
 
+@pytest.fixture
+def logged(monkeypatch):
+    """Lines that the checks log."""
+    lines = []
+    for module in ('label_checks', 'listing'):
+        name = f'mmcosub.datasets.{module}.print_log'
+        monkeypatch.setattr(name, lambda line, *_: lines.append(line))
+    return lines
+
+
 @pytest.mark.parametrize(
     'wrap',
     [
@@ -112,6 +122,110 @@ def test_coloured_label(data, tmp_path):
         check_segmentation_data(data, 3)
 
 
+def test_left_out_by_suffix(data, tmp_path, logged):
+    """Suffixes in capitals are refused; other pictures are reported, but no labels."""
+    images = tmp_path / 'images'
+    (images / '1.jpg').rename(images / '1.JPG')
+    said = r"1 of 3 files in .*images are left out, as 1\.JPG, because img_suffix is '"
+    with pytest.raises(ValueError, match=said):
+        check_segmentation_data(data, 3)
+    (images / '1.JPG').rename(images / '1.png')
+    check_segmentation_data(data, 3)
+    left_out, _ = logged
+    assert left_out.startswith('1 of 3 files in')
+    assert "left out: they end in .png, and img_suffix is '.jpg'" in left_out
+    logged.clear()
+    (images / '1.png').rename(images / '1.jpg')
+    for path in (tmp_path / 'labels').iterdir():
+        path.rename(images / path.name)
+    data['data_prefix']['seg_map_path'] = 'images'
+    check_segmentation_data(data, 3)
+    assert 'left out' not in ''.join(logged)
+
+
+# ---- classes that never occur ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('values', 'settings', 'said'),
+    [
+        ([0, 255], {}, r'class 0 only, of 3, and 255.*\(50\.0% of .*masks anew'),
+        ([255, 255], {}, r'nothing but 255, which is ignored.*save the masks'),
+        ([2, 2], {}, r'class 2 only, of 3\. Check data_prefix'),
+        (
+            [0, 1],
+            {'reduce_zero_label': True},
+            'class 0 only.*reduce_zero_label=False',
+        ),
+        (
+            [0, 255],
+            {'reduce_zero_label': True},
+            'but 255.*reduce_zero_label=False',
+        ),
+    ],
+)
+def test_nothing_to_tell_apart(data, tmp_path, values, settings, said, logged):
+    for i in range(3):
+        label(tmp_path, i, [values])
+    data |= settings
+    with pytest.raises(
+        ValueError, match=f'All 3 label maps of BaseSegDataset have .*{said}'
+    ):
+        check_segmentation_data(data, 3)
+    if 'class' in said:  # one, of which there is something to measure
+        check_segmentation_data(data, 3, trains=False)
+        assert 'All 3 label maps' in logged[0]
+
+
+def test_a_second_class_in_one_map_that_is_not_sampled(data, tmp_path):
+    for i in range(3):
+        label(tmp_path, i, [[0, 255]])
+    label(tmp_path, 1, [[0, 2]])
+    check_segmentation_data(data, 3, samples=2)
+
+
+def test_classes_and_ignored_pixels_are_reported(data, tmp_path, logged):
+    label(tmp_path, 2, [[0, 0]])
+    check_segmentation_data(data, 3)
+    assert logged == [
+        'BaseSegDataset: in 3 of 3 label maps 1 of 3 classes never occur (c); '
+        '33.3% of pixels are ignored.'
+    ]
+
+
+# ---- EXIF orientation ------------------------------------------------------------
+
+
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+@pytest.mark.parametrize('flag', ['color', 'color_ignore_orientation', 'unchanged'])
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('turned', [False, True])
+def test_orientation(data, tmp_path, logged, backend, flag, orientation, turned):
+    """What passes is what the loader gives, and what it turns in silence is said."""
+    if backend == 'pillow' and flag == 'color_ignore_orientation':
+        pytest.skip('MMCV has no such mode')
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    shape = (4, 8) if turned and orientation >= 5 else (8, 4)
+    for i in range(3):
+        path = tmp_path / 'images' / f'{i}.jpg'
+        Image.fromarray(np.zeros((8, 4, 3), np.uint8)).save(path, exif=exif)
+        values = np.arange(32, dtype=np.uint8).reshape(shape) % 3
+        cv2.imwrite(str(tmp_path / 'labels' / f'{i}.png'), values)
+    data['pipeline'][0].update(color_type=flag, imdecode_backend=backend)
+    loaded = DATASETS.build(data)[0]['data_samples'].ori_shape
+    if loaded == shape:
+        check_segmentation_data(data, 3)
+    else:
+        with pytest.raises(ValueError, match=f'has EXIF orientation {orientation}'):
+            check_segmentation_data(data, 3)
+    alone = flag == 'color' and orientation in (2, 3, 4)
+    assert ('3 of 3 images have an EXIF orientation' in ''.join(logged)) == alone
+    found = Inspected(DATASETS.build(data)).look(0)
+    assert bool(found.problem) == (loaded != shape)
+    assert bool(found.turned) == alone
+
+
 @pytest.mark.filterwarnings('ignore:.*will be deprecated')
 def test_two_opinions_on_zero(data):
     data['pipeline'][1]['reduce_zero_label'] = True
@@ -169,7 +283,7 @@ def test_pictures_above_the_limit_of_pillow(data, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 20)
     check_segmentation_data(data, 3)
     dataset = DATASETS.build(data)
-    assert Inspected(dataset).problem(0) is None
+    assert Inspected(dataset).look(0).problem is None
     guard(dataset, 3)
     assert dataset[0]['inputs'].shape == (3, 8, 8)
 

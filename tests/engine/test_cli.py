@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.arguments import add_common_arguments
 from mmcosub.engine.cli import find_config, load_config
 
 

@@ -178,6 +178,28 @@ def test_signal_to_one_of_two_ranks(long_run: Callable, tmp_path: Path) -> None:
     assert 'Stopped by SIGUSR1' in tail(log)
 
 
+def test_killed_worker(long_run: Callable, tmp_path: Path) -> None:
+    """As the kernel does where memory is short."""
+    (process,), log = long_run(ALL_AT_ONCE, 5000)
+    children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text()
+    for child in children.split():
+        os.kill(int(child), signal.SIGKILL)
+    assert finish([process], 120) == [1]
+    said = log.read_text()
+    assert 'Traceback' not in said
+    assert '/dev/shm' in said.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_killed_rank(long_run: Callable, tmp_path: Path) -> None:
+    processes, log = long_run(SETTINGS['two ranks'], 5000)
+    os.kill(processes[1].pid, signal.SIGKILL)
+    assert finish(processes, 120) == [1, -signal.SIGKILL]
+    said = log.read_text()
+    assert 'Traceback' not in said
+    assert 'Another process of the run is gone' in said.splitlines()[-1]
+
+
 def test_second_training_in_a_work_directory(
     long_run: Callable,
     train: ModuleType,

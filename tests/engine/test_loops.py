@@ -1,10 +1,18 @@
 """What a resumed run trains on where its epochs are of other lengths than before."""
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
-from numbers_run import numbers_run
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+from numbers_run import Counting, Numbers, loader, numbers_run, validation
+from torch.utils.data import DataLoader, IterableDataset
 
 from mmcosub.engine.loops import ResumableEpochLoop, ResumableIterLoop, resumable
 from mmcosub.engine.stopping import Stopped
@@ -88,3 +96,163 @@ def test_loops_of_others_are_left_alone() -> None:
     """What their arguments mean is theirs."""
     given = dict(type='theirs.IterBasedTrainLoop', val_interval='each 3')
     assert resumable(given) == given
+
+
+class Stream(IterableDataset):
+    """Numbers, without a way to ask for one of them."""
+
+    def __iter__(self) -> Iterator[dict]:
+        return iter([Numbers(5)[i] for i in range(5)])
+
+    def __len__(self) -> int:
+        return 5
+
+
+LOADERS = {
+    'in order': dict(),
+    'shuffled': dict(sampler=dict(type='DefaultSampler', shuffle=True)),
+    'without the last': dict(drop_last=True),
+    'endless': dict(sampler=dict(type='InfiniteSampler', shuffle=True)),
+    'workers': dict(
+        sampler=dict(type='InfiniteSampler', shuffle=True),
+        num_workers=1,
+        persistent_workers=True,
+    ),
+}
+LOOPS = {
+    'epochs': dict(by_epoch=True, max_epochs=3),
+    'iterations': dict(by_epoch=False, max_iters=8),
+}
+
+
+@pytest.mark.parametrize(
+    ('loop', 'batch', 'data'),
+    [
+        (loop, batch, data)
+        for loop in LOOPS
+        for data in (*LOADERS, 'stream')
+        for batch in ([2] if data == 'workers' else [1, 2, 5])
+        if loop == 'iterations' or data not in ('endless', 'workers')
+    ],
+)
+def test_resumed_after_every_iteration(
+    loop: str, batch: int, data: str, tmp_path: Path
+) -> None:
+    """On the last batch of an epoch, within one, with any sampler."""
+
+    def run(work_dir: Path, **settings: object) -> list[list[int]]:
+        train = loader(5, batch, **LOADERS.get(data, {}))
+        if data == 'stream':
+            train = DataLoader(Stream(), batch, collate_fn=pseudo_collate)
+        settings |= dict(train_dataloader=train, train_cfg=LOOPS[loop])
+        runner = numbers_run(
+            work_dir,
+            batch,
+            epochs=0,
+            randomness=dict(seed=0),
+            default_hooks=dict(
+                checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)
+            ),
+            **settings,
+        )
+        runner.train()
+        return runner.model.seen
+
+    whole = run(tmp_path / 'whole')
+    assert len(whole) > 2
+    for done in range(1, len(whole)):
+        saved = str(tmp_path / 'whole' / f'iter_{done}.pth')
+        rest = run(tmp_path / 'resumed', resume=True, load_from=saved)
+        assert rest == whole[done:], done
+
+
+class StoppedAfterValidation(Hook):
+    def after_val(self, runner: Runner) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.mark.parametrize('stop', range(16))
+@pytest.mark.parametrize('loop', LOOPS)
+def test_every_validation_once(loop: str, stop: int, tmp_path: Path) -> None:
+    """Wherever the run is stopped: in training, in a validation, or between."""
+    before = Counting.validations
+    for stopped in (stop, None):
+        run = numbers_run(
+            tmp_path,
+            batch=2,
+            epochs=0,
+            count=4,
+            stop=stopped,
+            custom_hooks=[StoppedAfterValidation()] if stopped == 0 else [],
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=10)),
+            train_cfg=LOOPS[loop] | dict(val_interval=1 if loop == 'epochs' else 2),
+            **validation(6, 2),
+        )
+        with suppress(Stopped):
+            run.train()
+    assert Counting.validations - before == (3 if loop == 'epochs' else 4)
+
+
+def test_loaders_that_begin_with_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenMMLab's own mmengine has one; no image may be drawn twice or left out."""
+
+    def begin(self: IterBasedTrainLoop, runner: object, loader: object, **_: object):
+        self.dataloader, self.begun = loader, iter(loader)
+        build(self, runner, loader, **_)
+
+    build = IterBasedTrainLoop.__init__
+    monkeypatch.setattr(IterBasedTrainLoop, '__init__', begin)
+    for data in ('shuffled', 'endless'):
+        test_resumed_after_every_iteration('iterations', 2, data, tmp_path / data)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'said'),
+    [
+        (
+            dict(train_dataloader=loader(4, 2, sampler=dict(type='InfiniteSampler'))),
+            r'train_dataloader.sampler.type=InfiniteSampler never ends.*'
+            'EpochBasedTrainLoop.*DefaultSampler, or .*IterBasedTrainLoop',
+        ),
+        (
+            dict(train_dataloader=loader(3, 4, drop_last=True)),
+            'train_dataloader has no batches.* 3 images .* batch_size=4',
+        ),
+        (
+            dict(
+                train_dataloader=loader(3, 4, drop_last=True),
+                train_cfg=LOOPS['iterations'],
+            ),
+            r'Set train_dataloader.drop_last=False or a smaller',
+        ),
+        (dict(train_dataloader=loader(0, 4)), r'train_dataloader.dataset has no'),
+        (dict(train_cfg=dict(by_epoch=True, max_epochs=0)), 'max_epochs must be .* 0'),
+        (dict(train_cfg=dict(by_epoch=False, max_iters=0)), 'max_iters must be .* 0'),
+        (validation(0, 2), 'val_dataloader.dataset has no images'),
+        (
+            validation(2, 4, drop_last=True),
+            'val_dataloader has no batches.* 2 images .* batch_size=4',
+        ),
+        (
+            validation(2, 4, sampler=dict(type='InfiniteSampler')),
+            'val_dataloader.sampler.type=InfiniteSampler never ends',
+        ),
+    ],
+)
+def test_loops_without_a_step_or_an_end(
+    settings: dict, said: str, tmp_path: Path
+) -> None:
+    run = numbers_run(tmp_path, batch=2, epochs=1, **settings)
+    with pytest.raises(ValueError, match=said):
+        run.train()
+    assert not run.model.seen
+
+
+def test_endless_sampler_of_fewer_images_than_a_batch(tmp_path: Path) -> None:
+    """It fills its batches all the same."""
+    data = loader(3, 4, drop_last=True, sampler=dict(type='InfiniteSampler'))
+    loop = dict(by_epoch=False, max_iters=2)
+    seen = trained(tmp_path, 4, 1, train_dataloader=data, train_cfg=loop)
+    assert [len(batch) for batch in seen] == [4, 4]

@@ -26,7 +26,7 @@ from mmcosub.submodels.plan import RowPlan
 
 pytestmark = pytest.mark.gpu
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-BATCH = 4
+BATCH = 5  # of which 1 - rate is a whole number
 
 
 def captured(step: Callable[[], list[Tensor]]) -> Callable[[], list[Tensor]]:

@@ -195,15 +195,73 @@ def test_soft_loss_goes_with_the_label_loss(loss, fitting):
         build(config(loss=loss), {**COSUB, 'loss': other})
 
 
-def test_a_loss_of_another_size_is_said(monkeypatch):
-    logged = []
-    monkeypatch.setattr(
-        'mmcosub.models.classifiers.print_log', lambda text, _: logged.append(text)
-    )
-    build(config(loss=dict(type='mmcosub.BinaryCrossEntropyLoss')), COSUB)
-    assert not logged
-    build(config(loss=dict(type='CrossEntropyLoss', use_sigmoid=True)), COSUB)
-    assert 'sums over classes' in logged[0]
+CE, BCE = dict(type='CrossEntropyLoss'), dict(type='mmcosub.BinaryCrossEntropyLoss')
+WEIGHTS = [1.0, 2.0, 0.5, 3.0, 10.0]
+SMOOTH = dict(type='LabelSmoothLoss', label_smooth_val=0.1)
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [{}, dict(loss_weight=10.0), dict(class_weight=WEIGHTS),
+     dict(class_weight=[7.0] * 5, loss_weight=0.1), dict(reduction='none')],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize(
+    'loss',
+    [CE, dict(CE, use_soft=True), dict(CE, use_sigmoid=True), dict(SMOOTH), BCE,
+     dict(CE, use_sigmoid=True, pos_weight=WEIGHTS),
+     dict(SMOOTH, mode='multi_label', use_sigmoid=True)],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize('kind', ['linear', 'multi-label', 'timm', 'two logits'])
+def test_weight_means_the_same_under_every_label_loss(kind, loss, settings):
+    # With logits of 0 a cross-entropy is log C (binary: log 2) whatever its target, so
+    # the two terms are as w to 1 - w.
+    loss = {**loss, **settings}
+    soft = loss.get('use_soft') or loss['type'] == 'LabelSmoothLoss'
+    binary = loss['type'] == BCE['type'] or loss.get('use_sigmoid')
+    if loss['type'] == BCE['type'] and not settings.keys() <= {'loss_weight'}:
+        return  # it has no such setting
+    if kind == 'multi-label' and not binary:
+        return
+    scheme = dict(type='Cosub', drop_path_rate=0.4, weight=0.8)
+    cfg = {'timm': timm_config, 'two logits': lambda x: conformer_config(loss=x)}
+    cfg = cfg.get(kind, lambda x: config(loss=x))(loss)
+    if kind == 'multi-label':
+        cfg['head']['type'] = 'MultiLabelLinearClsHead'
+    model = build(cfg, scheme).double()
+    classifiers = [m for m in model.modules() if getattr(m, 'out_features', 0) == 5]
+    assert classifiers
+    for linear in classifiers:
+        nn.init.zeros_(linear.weight), nn.init.zeros_(linear.bias)
+    images, samples, _ = mixed_batch()
+    if kind != 'multi-label' and not (soft or binary):
+        samples = [DataSample().set_gt_label(i) for i in (0, 2, 3)]
+    logged = model.parse_losses(model.loss(images.double(), samples))[1]
+    ratio = logged['loss_co_training'] / logged['loss_label']
+    assert ratio.item() == pytest.approx(4.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'settings', 'scale'),
+    [('linear', {}, 5), ('linear', dict(loss_weight=3.0), 15), ('timm', {}, 1),
+     ('linear', dict(reduction='none'), 1), ('timm', dict(reduction='sum'), 3 * 5)],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize('loss', ['FocalLoss', 'AsymmetricLoss'])
+def test_sums_over_classes_are_followed(loss, kind, settings, scale):
+    loss = dict(type=loss, **settings)
+    cfg = timm_config(loss) if kind == 'timm' else config(loss=loss)
+    model = build(cfg, COSUB).double()
+    images, samples, _ = mixed_batch()
+    seen = []
+    module = model.model if kind == 'timm' else model.head
+    module.register_forward_hook(lambda *args: seen.append(args[-1]))
+    got = model.loss(images.double(), samples)['loss_co_training']
+    z1, z2 = seen[0].chunk(2)
+    bce = F.binary_cross_entropy_with_logits
+    soft = bce(z1, z2.sigmoid()) + bce(z2, z1.sigmoid())
+    torch.testing.assert_close(got, scale * soft / 4)
 
 
 def test_timm_classifier_checkpoint_is_timms():

@@ -89,8 +89,12 @@ def build(cfg, scheme=None):
     return model.double()
 
 
-def test_formula():
+@pytest.mark.parametrize('loss_weight', [None, 2.0])
+def test_formula(loss_weight):
     model = build(config(), COSUB)
+    if loss_weight:  # of the classes of queries, as in Mask2Former's config
+        loss = dict(type='CrossEntropyLoss', loss_weight=loss_weight)
+        model.decode_head.loss_cls = MODELS.build(loss)
     images, samples = labelled_images(batch=3)
     seen, forward = [], model.decode_head.forward
     model.decode_head.forward = lambda *args: seen.append(forward(*args)) or seen[-1]
@@ -106,6 +110,7 @@ def test_formula():
         for i in range(2)
     )
     got = losses['decode.loss_co_training']
+    taught *= loss_weight or 1.0
     torch.testing.assert_close(got, 0.3 * taught)
     instances, metas = model.decode_head._seg_data_to_instance_data(samples)
     for name, value in losses.items():

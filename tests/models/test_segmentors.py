@@ -584,7 +584,7 @@ def test_rate_zero_is_refused_at_construction():
 def test_unknown_backbone_is_refused_at_construction():
     cfg = segmentor_config()
     cfg['backbone'] = dict(type='UNet', base_channels=4)
-    with pytest.raises(ValueError, match=r'UNet has no residual block.*Known blocks'):
+    with pytest.raises(ValueError, match=r'UNet has no residual block.*register_block'):
         build(cfg, COSUB)
 
 
@@ -636,7 +636,7 @@ def test_knet_takes_the_loss_of_its_first_head():
     model = build(cfg, COSUB)
     head = list_heads(model)[0]
     assert head.activations == {'softmax'}
-    assert head.averages_all_pixels
+    assert head.weight == 1
     losses = model.loss(*labelled_images())
     assert losses['decode.loss_co_training'] > 0
     assert 'decode.loss_ce.s1' in losses

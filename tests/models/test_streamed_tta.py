@@ -1,6 +1,9 @@
 """Test-time augmentation version by version predicts what mmseg's does."""
 
+import copy
 import weakref
+from argparse import Namespace
+from typing import Any
 
 import pytest
 import torch
@@ -34,20 +37,13 @@ def batch(shapes: list[tuple[int, int]]) -> dict[str, list]:
     return dict(inputs=inputs, data_samples=samples)
 
 
-@pytest.mark.parametrize('classes', [1, 3])
-@pytest.mark.parametrize('shapes', [[(37, 51)], [(20, 33), (64, 41)]])
-def test_equals_stock(
-    classes: int, shapes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streamed_tta, '_CHUNK', 500)  # several parts of each image
+def build(classes: int, sigmoid: bool) -> Any:
+    """A tiny segmentor whose head has this loss, and one output channel for 1 class."""
     init_default_scope('mmseg')
     cfg = ConfigDict(segmentor_config())
     for part in ('decode_head', 'auxiliary_head'):
         cfg[part].update(num_classes=classes, out_channels=classes, threshold=0.4)
-        if classes == 1:
-            cfg[part].update(
-                loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True)
-            )
+        cfg[part].loss_decode = dict(type='CrossEntropyLoss', use_sigmoid=sigmoid)
     cfg['data_preprocessor'] = dict(
         type='SegDataPreProcessor',
         mean=[99.0] * 3,
@@ -55,7 +51,15 @@ def test_equals_stock(
         test_cfg=dict(size_divisor=32),
     )
     torch.manual_seed(1)
-    model = MODELS.build(cfg).eval()
+    return MODELS.build(cfg).eval()
+
+
+@pytest.mark.parametrize('shapes', [[(37, 51)], [(20, 33), (64, 41)]])
+def test_equals_stock(
+    shapes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamed_tta, '_CHUNK', 500)  # several parts of each image
+    model = build(3, sigmoid=False)
     stock = MODELS.build(dict(type='SegTTAModel', module=model))
     ours = MODELS.build(dict(type='mmcosub.StreamedSegTTAModel', module=model))
     with torch.no_grad():
@@ -67,7 +71,37 @@ def test_equals_stock(
         assert torch.equal(one.gt_sem_seg.data, other.gt_sem_seg.data)
         assert one.img_path == f'{i}.jpg'
         assert one.ori_shape == shapes[i]
-        assert 'seg_logits' not in one
+
+
+@pytest.mark.parametrize('times', [1, 2, 3])
+@pytest.mark.parametrize(('classes', 'sigmoid'), [(3, False), (3, True), (1, True)])
+def test_identity_views_change_nothing(classes: int, sigmoid: bool, times: int) -> None:
+    model = build(classes, sigmoid)
+    ours = MODELS.build(dict(type='mmcosub.StreamedSegTTAModel', module=model))
+    one = {key: views[:1] for key, views in batch([(37, 51), (20, 33)]).items()}
+    same = {key: copy.deepcopy(views * times) for key, views in one.items()}
+    with torch.no_grad():
+        plain = model.test_step({key: views[0] for key, views in one.items()})
+        found = ours.test_step(same)
+    for expected, sample in zip(plain, found, strict=True):
+        assert len(expected.pred_sem_seg.data.unique()) > 1
+        assert torch.equal(sample.pred_sem_seg.data, expected.pred_sem_seg.data)
+
+
+def test_views_of_a_binary_head_are_averaged_as_probabilities() -> None:
+    views = [torch.tensor([[[0.1, 0.3, 0.9]]]), torch.tensor([[[0.5, 0.6, 0.2]]])]
+
+    class Model(torch.nn.Module):
+        out_channels = 1
+        decode_head = Namespace(threshold=0.4)
+
+        def test_step(self, data: dict) -> list[SegDataSample]:
+            return [SegDataSample(seg_logits=PixelData(data=views[data['inputs']]))]
+
+    found = streamed_tta.StreamedSegTTAModel(module=Model()).test_step(
+        dict(inputs=[0, 1])
+    )
+    assert found[0].pred_sem_seg.data.tolist() == [[[0.0, 1.0, 1.0]]]
 
 
 def test_one_version_at_a_time() -> None:

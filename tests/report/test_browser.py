@@ -59,7 +59,7 @@ def page(
     folder = tmp_path_factory.mktemp('page')
     again = folder / 'another-seed'
     again.symlink_to(plain_run)
-    make_report([plain_run, cosub_run, again], folder / 'report.html')
+    make_report([plain_run, cosub_run, again], folder / 'report.html', run_config=True)
     return folder / 'report.html'
 
 

@@ -13,6 +13,6 @@ def test_names_are_as_long_as_tells_runs_apart(plain_run: Path, tmp_path: Path) 
         ignored = shutil.ignore_patterns('*.pth')
         shutil.copytree(plain_run, tmp_path / name, ignore=ignored)
     page = tmp_path / 'page.html'
-    make_report([tmp_path / name for name in folders], page, predict=False)
+    make_report([tmp_path / name for name in folders], page)
     found = re.findall(r'Config of ([^"]*)"', page.read_text())
     assert found == ['exp1/seed0/cosub', 'exp2/seed0/cosub', 'seed1/cosub', 'plain']

@@ -1,6 +1,5 @@
 """One run, as its work directory has it."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def test_what_it_says(cosub_run: Path) -> None:
     assert run.config_file.parent.name == 'vis_data'  # that of the last start
     assert run.cfg.train_cfg.max_iters == 6
     assert run.facts['seed'] == 0
-    assert run.facts['config'] == run.base
+    assert run.facts['config'] == str(cosub_run.parent / 'tiny.py')
     changes = {change.key: change for change in run.changes or []}
     assert changes['train_cfg.max_iters'].values == ('4', '6')
     assert changes['scheme.type'].source == 'command line'
@@ -46,22 +45,8 @@ def test_a_run_without_our_hook(copied: Path) -> None:
     assert run.facts['seed'] == 0
     assert {'Python', 'torch', 'mmengine'} <= run.facts['versions'].keys()
     assert run.facts['git'] is run.facts['command'] is None
-    assert (run.changes, run.base) == (None, '')
-
-
-def test_a_base_that_is_gone(copied: Path, tmp_path: Path) -> None:
-    """It only takes the comparison away, and the page says why."""
-    config = tmp_path / 'later.py'
-    config.write_text("_base_ = './gone.py'\n")
-    for file in copied.glob('*/facts.json'):
-        facts = json.loads(file.read_text())
-        file.write_text(json.dumps({**facts, 'config': str(config)}))
-    run = read_run(copied)
-    assert (run.changes, run.base) == (None, str(config))
-    assert 'gone.py' in run.unread
-    page = Page([run], {}, 'one').render()
-    assert f'There is no comparison: <code>{config}</code>' in page
-    assert 'gone.py' in page
+    assert run.changes is None
+    assert 'Not recorded' in Page([run], {}, 'one').render()
 
 
 def test_checkpoints(copied: Path) -> None:

@@ -25,8 +25,6 @@ def run(seed: int | None, *scores: float, **settings: Any) -> Run:
         records=Records(val=[(at, dict(mIoU=s)) for at, s in enumerate(scores)]),
         facts=dict(seed=seed),
         changes=None,
-        base='',
-        unread='',
     )
 
 
@@ -107,11 +105,11 @@ def test_the_page_has_them(plain_run: Path, cosub_run: Path, tmp_path: Path) -> 
     other = tmp_path / 'again'
     other.symlink_to(plain_run)
     page = tmp_path / 'page.html'
-    make_report([plain_run, other, cosub_run], page, predict=False)
+    make_report([plain_run, other, cosub_run], page)
     text = page.read_text()
     assert 'Over seeds' in text
     assert text.count('<tr><th scope="row">plain</th><td>2</td>') == 1
     score = read_run(plain_run).records.series('mIoU')[-1][1]
     assert f'<td>{score:.2f} ± 0.00</td>' in text
-    make_report([plain_run, cosub_run], page, predict=False)
+    make_report([plain_run, cosub_run], page)
     assert 'Over seeds' not in page.read_text()

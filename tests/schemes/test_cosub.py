@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from tiny import BACKBONES, backbone
 
-from mmcosub.registry import SCHEMES, build
+from mmcosub.registry import SCHEMES
 from mmcosub.schemes import Cosub
 from mmcosub.submodels import (
     find_branches,
@@ -112,7 +112,7 @@ def test_a_sampler_may_be_named():
 @pytest.mark.parametrize('sampler', ['BernoulliSampler', 'StratifiedSampler'])
 def test_views_are_drawn_independently_from_the_rates(name, sampler):
     sites = find_branches(backbone(name))
-    scheme = build(SCHEMES, dict(type='Cosub', sampler=dict(type=sampler)))
+    scheme = SCHEMES.build(dict(type='Cosub', sampler=dict(type=sampler)))
     rng = plan_generator(0, 0)
     plans = [scheme.draw(sites, 2, rng).multipliers for _ in range(4000)]
     kept = np.stack(plans) > 0
@@ -127,7 +127,7 @@ def coupled_plans(name, coupled, sampler='BernoulliSampler', draws=4000, batch=2
     """Rates, number of coupled branches, and the factors of many draws."""
     sites = find_branches(backbone(name))
     cfg = dict(type='Cosub', sampler=dict(type=sampler), coupled=coupled)
-    scheme = build(SCHEMES, dict(cfg, drop_path_rate=0.4, drop_path_decay='linear'))
+    scheme = SCHEMES.build(dict(cfg, drop_path_rate=0.4, drop_path_decay='linear'))
     rng = plan_generator(0, 0)
     plans = [scheme.draw(sites, batch, rng).multipliers for _ in range(draws)]
     return scheme.rates(sites), round(coupled * len(sites)), np.stack(plans)

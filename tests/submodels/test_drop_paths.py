@@ -234,32 +234,24 @@ def unknown_segmentor():
     return cfg
 
 
-def test_blocks_without_a_drop_path_are_named(monkeypatch):
-    said = []
-    monkeypatch.setattr(
-        'mmcosub.models.co_training.print_log', lambda text, _: said.append(text)
-    )
+def test_blocks_without_a_drop_path_are_named(caplog):
     init_default_scope('mmseg')
     cfg = unknown_segmentor()
     model = MODELS.build(co_trained_model(cfg, dict(type='AugPath')))
-    assert len(said) == 1  # about blocks that are not known
+    assert len(caplog.messages) == 1  # about blocks that are not known
     model.backbone.blocks[0].drop = nn.Identity()  # as timm builds it for a rate of 0
     assert always_kept(model.backbone, find_sites(model.backbone)) == ['blocks.0']
     model._find_sites()
-    assert said[1].startswith('UnknownNetwork has no drop path in blocks.0 (timm')
+    assert caplog.messages[1].startswith('UnknownNetwork has no drop path in blocks.0 (timm')
 
 
-def test_auto_takes_it_where_blocks_are_unknown(monkeypatch):
-    said = []
-    monkeypatch.setattr(
-        'mmcosub.models.co_training.print_log', lambda text, _: said.append(text)
-    )
+def test_auto_takes_it_where_blocks_are_unknown(caplog):
     init_default_scope('mmseg')
     cfg = unknown_segmentor()
     stock = MODELS.build(copy.deepcopy(cfg))
     model = MODELS.build(co_trained_model(cfg, dict(type='Cosub')))
-    assert len(said) == 1
-    assert 'Not all blocks of UnknownNetwork are known' in said[0]
+    assert len(caplog.messages) == 1
+    assert 'Not all blocks of UnknownNetwork are known' in caplog.messages[0]
     inputs, samples = labelled_images()
     losses = model.loss(inputs, samples)
     assert losses['decode.loss_co_training'] > 0
@@ -341,5 +333,5 @@ def test_what_cannot_be_told_apart_is_refused(kind, message):
 def test_executions_of_the_wrong_kind():
     model = UnknownNetwork().double()
     sites = called_drop_paths(model, images())
-    with pytest.raises(ValueError, match=r"'plain' cannot run UnknownNetwork.*'auto'"):
+    with pytest.raises(ValueError, match=r"'plain' cannot run.*execution='drop_path'"):
         run_submodels(model, images(), draw(6), sites, 'plain')

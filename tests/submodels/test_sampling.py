@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -49,14 +51,25 @@ def test_stratified_counts_are_as_near_as_can_be(batch):
 
 
 def test_fixed_counts():
-    """Constant, uniform over samples, and unbiased where whole numbers allow."""
+    """Constant, uniform over samples, and unbiased."""
+    rates = np.array([0, 0.25, 0.5, 0.75])
     sampler, rng = StratifiedSampler(fixed=True), plan_generator(0, 0)
-    draws = np.stack([sampler(RATES, 4, rng) for _ in range(4000)])
-    counts = draws.sum(axis=2)
-    assert (counts == counts[0]).all()
-    assert counts[0].tolist() == [4, 4, 4, 3, 2, 1]  # 4, 3.8, 3.6, 2.8, 2 and 0.4
+    draws = np.stack([sampler(rates, 4, rng) for _ in range(4000)])
+    assert (draws.sum(axis=2) == [4, 3, 2, 1]).all()
     error = 5 * np.sqrt(0.25 / 4000)
-    assert (abs(draws.mean(axis=0) - counts[0][:, None] / 4) <= error).all()
+    assert (abs(draws.mean(axis=0) - (1 - rates)[:, None]) <= error).all()
+
+
+@pytest.mark.parametrize('batch', range(1, 12))
+@pytest.mark.parametrize('rate', [0.1, 0.25, 0.3, 0.5, 0.7, 0.99])
+def test_fixed_counts_are_unbiased_or_refused(batch, rate):
+    sampler, rates = StratifiedSampler(fixed=True), np.array([0, rate])
+    if batch * (100 - round(100 * rate)) % 100:
+        with pytest.raises(ValueError, match=rf'rate {rate} for .* of {batch} samples'):
+            sampler(rates, batch, plan_generator(0, 0))
+    else:
+        kept = sampler(rates, batch, plan_generator(0, 0)).sum(axis=1)
+        assert kept / batch == pytest.approx(1 - rates)
 
 
 def test_fixed_counts_make_shapes_constant():
@@ -75,7 +88,9 @@ def test_plans_depend_on_seed_iteration_and_rank_alone():
         return BernoulliSampler()(np.full(40, 0.5), 4, plan_generator(*key)).tobytes()
 
     assert draw(1, 2, 3) == draw(1, 2, 3)
-    keys = [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (1, 3, 2), (2**63 - 1, 0, 0)]
+    # Neighbours, swapped ones and large ones, each of each: no two streams overlap.
+    values = (0, 1, 2, 2**32, 2**63 - 1)
+    keys = [*itertools.product(values, values, (0, 1, 2), (0, 1, 2))]
     assert len({draw(*key) for key in keys}) == len(keys)
 
 

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from mmcosub.schemes import Cosub
 from mmcosub.submodels import find_branches, plan_generator, plan_rows, run_submodels
 
-BATCH = 5  # no multiple of 1 - rate, so that counts are rounded
+BATCH = 10  # of which 1 - rate is a whole number
 
 
 class Launched(TorchDispatchMode):
@@ -77,6 +77,6 @@ def test_numbers_of_rows() -> None:
             counts.add(tuple(len(s.kept) if s.kept is not None else -1 for s in steps))
             factors.add(tuple(s.scale for s in steps))
             assert all(s.split is None for s in steps)
-    # 0.7 of 5 images is 3.5, rounded to the even number, of each of two views.
-    assert counts == {(8,) * len(sites)}
+    # 0.7 of 10 images, of each of two views.
+    assert counts == {(14,) * len(sites)}
     assert len(factors) == 1

@@ -84,6 +84,113 @@ def test_errors(
     assert re.search('Missing: .*less than 100%', said(*args, *options))
 
 
+def test_prefix_of_the_command_line_is_kept(
+    train: ModuleType, config: Path, pretrained: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    state = torch.load(pretrained, weights_only=False)['state_dict']
+    scaled = {f'momentum.{k}': v * 2 for k, v in state.items()}
+    torch.save(dict(state_dict={**state, **scaled}), tmp_path / 'two.pth')
+    args = [str(config), '--backbone', str(tmp_path / 'two.pth'), '--cfg-options']
+    prefix = 'model.backbone.init_cfg.prefix='
+    train.main([*args, f'{prefix}momentum.backbone', *FROZEN])
+    name = 'backbone.stages.0.blocks.0.norm1.weight'
+    got = backbone(tmp_path / 'w' / 'iter_4.pth')[name]
+    assert torch.equal(got, state[name] * 2)
+    with pytest.raises(SystemExit):
+        train.main([*args, f'{prefix}nothing'])
+    assert "no weights under prefix='nothing'" in capsys.readouterr().err
+    # One that the config has is for the config's own file.
+    cfg = Config.fromfile(config).to_dict()
+    init = dict(type='Pretrained', checkpoint='a.pth', prefix='nothing')
+    cfg['model']['backbone']['init_cfg'] = init
+    write_config(config, cfg)
+    train.main([*args, *FROZEN])
+    assert torch.equal(backbone(tmp_path / 'w' / 'iter_4.pth')[name], state[name])
+
+
+def test_averaged_or_trained_weights(
+    train: ModuleType, config: Path, pretrained: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    state = torch.load(pretrained, weights_only=False)['state_dict']
+    double = {name: value * 2 for name, value in state.items()}
+    file = tmp_path / 'two.pth'
+    torch.save(dict(state_dict=state, state_dict_ema=double), file)
+    name = 'backbone.stages.0.blocks.0.norm1.weight'
+    args = [str(config), '--backbone', str(file), '--cfg-options', *FROZEN]
+    for which, factor in ((None, 2), ('ema', 2), ('model', 1)):
+        train.main([*args, *(['--backbone-weights', which] if which else [])])
+        got = backbone(tmp_path / 'w' / 'iter_4.pth')[name]
+        assert torch.equal(got, state[name] * factor)
+        said = 'Taken: state_dict_ema; --backbone-weights' in logged(tmp_path / 'w')
+        assert said == (which is None)
+    with pytest.raises(SystemExit):
+        train.main([str(config), '--backbone-weights', 'ema'])
+    assert '--backbone-weights goes with --backbone' in capsys.readouterr().err
+
+
+def test_parts_inside_the_network_are_refused_unless_allowed(
+    train: ModuleType, config: Path, pretrained: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    state = torch.load(pretrained, weights_only=False)['state_dict']
+    name = 'backbone.stages.0.blocks.0.adapter.weight'
+    torch.save(dict(state_dict={**state, name: torch.ones(2)}), tmp_path / 'a.pth')
+    args = [str(config), '--backbone', str(tmp_path / 'a.pth')]
+    with pytest.raises(SystemExit):
+        train.main(args)
+    said = capsys.readouterr().err
+    allowed = re.search(r"--backbone-allow-unused '(.+)'\.$", said.strip())
+    assert allowed
+    assert 'stages.0.blocks.0.adapter' in said
+    train.main([*args, '--backbone-allow-unused', allowed[1]])
+    assert 'not used but allowed: stages.0.blocks.0.a' in logged(tmp_path / 'w')
+
+
+def timm_classifier(config: Path, size: int) -> list[str]:
+    """Arguments that make a classifier's config one of timm's ViT."""
+    model = dict(
+        type='TimmClassifier', model_name='vit_tiny_patch16_224', img_size=size,
+        patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=2,
+        data_preprocessor=dict(num_classes=2),
+    )  # fmt: skip
+    cfg = Config.fromfile(config).to_dict()
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        cfg[loader]['dataset']['pipeline'][1]['scale'] = (size, size)
+    write_config(config, {**cfg, 'model': model})
+    return [str(config), '--cfg-options', *FROZEN]
+
+
+@pytest.mark.parametrize('co_train', [[], ['--co-train', 'cosub']])
+def test_timm_classifier_at_another_size(
+    train: ModuleType, classification_config: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture, co_train: list[str],
+) -> None:  # fmt: skip
+    train.main(timm_classifier(classification_config, 32))
+    newest = tmp_path / 'w' / 'epoch_1.pth'
+    source = newest.rename(tmp_path / 'pretrained.pth')
+    args = timm_classifier(classification_config, 48)
+    with pytest.raises(SystemExit):
+        train.main([*args, f'load_from={source}'])
+    said = capsys.readouterr().err
+    assert 'pos_embed differ in shape' in said
+    assert '--backbone' in said
+    train.main([*args, '--backbone', str(source), *co_train])
+    assert 'positions resized from 4x4 to 6x6' in logged(tmp_path / 'w')
+    before, after = (
+        torch.load(f, weights_only=False)['state_dict'] for f in (source, newest)
+    )
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert name == 'pos_embed' or torch.equal(value, after[name]), name
+    # A head of other classes starts afresh.
+    before |= {'head.weight': torch.ones(3, 16), 'head.bias': torch.ones(3)}
+    torch.save(before, source)
+    train.main([*args, '--backbone', str(source)])
+    assert 'New here, as expected: head.weight, head.bias' in logged(tmp_path / 'w')
+
+
 def test_head_of_other_classes_starts_afresh(
     train: ModuleType,
     classification_config: Path,

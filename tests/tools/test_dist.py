@@ -19,13 +19,26 @@ without_gpu = pytest.mark.skipif(
 
 
 @without_gpu
-def test_train_in_two_processes(config: Path, tmp_path: Path) -> None:
+def test_train_in_two_processes(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written but in the work directory."""
+    here = tmp_path / 'here'
+    here.mkdir()
+    monkeypatch.chdir(here)
     options = ['train_cfg.max_iters=2', 'model.decode_head.norm_cfg.type=SyncBN']
     argv = [config, 2, '--co-train', 'cosub', '--cfg-options', *options]
     done = run('dist_train.sh', *argv, PORT=free_port())
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
     assert 'Environment of 2 processes' in done.stdout
     assert (tmp_path / 'w' / 'iter_2.pth').is_file()
+    assert 'mIoU' in done.stdout
+    assert not [*here.iterdir()]
+    assert not (tmp_path / 'w' / 'collected.tmp').exists()
+    options[0] = 'train_cfg.max_iters=3'
+    done = run('dist_train.sh', *argv[:-2], *options, '--resume', PORT=free_port())
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
+    assert 'BatchNorm statistics go on from those of process 0' in done.stdout
 
 
 @without_gpu

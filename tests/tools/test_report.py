@@ -14,7 +14,7 @@ from stock import segmentation_config, write_config
 FLAGS = {
     '--help',
     '--out',
-    '--no-predictions',
+    '--run-config',
     '--checkpoint',
     '--images',
     '--cfg-options',
@@ -69,7 +69,7 @@ def test_flags() -> None:
 
 def test_one_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / 'new' / 'page.html'
-    html = report(run, '--out', out)
+    html = report(run, '--run-config', '--out', out)
     assert f'Wrote {out}, 0.' in capsys.readouterr().out
     log = next(run.glob('*/vis_data/scalars.json')).read_text().splitlines()
     (miou,) = (r['mIoU'] for r in map(json.loads, log) if 'mIoU' in r)
@@ -101,7 +101,7 @@ def test_several_runs_without_predictions(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, other, ignore=shutil.ignore_patterns('*.pth'))
     log = next(other.glob('*/vis_data/config.py'))
     log.write_text(log.read_text().replace('lr=0.001', 'lr=0.5'))
-    html = report(run, other, '--no-predictions', '--out', tmp_path / 'a.html')
+    html = report(run, other, '--out', tmp_path / 'a.html')
     text = words(html)
     assert text.startswith('2 runs compared ')
     assert 'b/<run>' in text
@@ -115,7 +115,7 @@ def test_a_classifier(
     train: ModuleType, classification_config: Path, tmp_path: Path
 ) -> None:
     train.main([str(classification_config), '--work-dir', str(tmp_path / 'w')])
-    text = words(report(tmp_path / 'w', '--out', tmp_path / 'a.html'))
+    text = words(report(tmp_path / 'w', '--run-config', '--out', tmp_path / 'a.html'))
     assert 'Classification, 2 classes' in text
     assert re.search(r'accuracy/top1, best \d+\.00 at 1 epochs', text)
     assert 'Share found, by class' in text
@@ -138,9 +138,9 @@ def test_no_checkpoint(
     copy = tmp_path / 'copy'
     ignored = shutil.ignore_patterns('*.pth', 'last_checkpoint')
     shutil.copytree(run, copy, ignore=ignored)
-    said = refused(capsys, copy)
+    said = refused(capsys, copy, '--run-config')
     assert f'{copy} has no checkpoint (*.pth)' in said
-    assert '--no-predictions' in said
+    assert 'leave out --run-config' in said
 
 
 def test_checkpoint_of_another_config(
@@ -152,11 +152,13 @@ def test_checkpoint_of_another_config(
     text = config.read_text()
     assert 'num_classes=5' in text
     config.write_text(text.replace('channels=8', 'channels=4'))
-    said = refused(capsys, copy, '--out', tmp_path / 'a.html')
+    said = refused(capsys, copy, '--run-config', '--out', tmp_path / 'a.html')
     assert f'{copy}: {copy}/iter_4.pth does not fit the model' in said
     assert 'Test with the config that the checkpoint was trained with' in said
     assert not (tmp_path / 'a.html').exists()
 
 
 def test_no_images(run: Path, capsys: pytest.CaptureFixture) -> None:
-    assert '--images 0 must be 1 or more' in refused(capsys, run, '--images', '0')
+    said = refused(capsys, run, '--run-config', '--images', '0')
+    assert '--images 0 must be 1 or more' in said
+    assert 'add --run-config' in refused(capsys, run, '--images', '2')

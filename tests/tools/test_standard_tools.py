@@ -86,7 +86,7 @@ def test_demo_of_a_classifier(classifier, tmp_path, capsys):
 def test_demo_refuses(run, tmp_path, capsys):
     name, rest = 'image_demo', (run['config'], run['checkpoint'])
     assert 'no image nowhere.jpg' in refusal(name, capsys, 'nowhere.jpg', *rest)
-    assert 'as an image' in refusal(name, capsys, run['config'], *rest)
+    assert 'failed to load image' in refusal(name, capsys, run['config'], *rest)
     assert '--opacity 2' in refusal(name, capsys, run['image'], *rest, '--opacity', '2')
     said = refusal(name, capsys, run['image'], *rest, '--out-file', 'prediction')
     assert 'prediction has not the ending of a picture' in said

@@ -3,22 +3,25 @@
 import copy
 import pickle
 import re
+import shutil
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import load_tool
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import HOOKS, METRICS, MODELS, VISUALIZERS, Registry
-from mmseg.evaluation import IoUMetric
+from mmengine.registry import HOOKS, MODELS, VISUALIZERS, Registry
 from mmseg.visualization import SegLocalVisualizer
 from stock import segmentation_config, write_config
 
 from mmcosub.engine.data import configs_of_datasets
+from mmcosub.hooks import LabelMapHook
 
 FLAGS = {
     '--help',
@@ -221,8 +224,10 @@ def test_other_number_of_classes(
     capsys: pytest.CaptureFixture,
 ) -> None:
     argv = [*trained, '--work-dir', tmp_path, '--cfg-options']
-    said = refused(test_tool, capsys, *argv, 'model.decode_head.num_classes=7')
+    said = refused(test_tool, capsys, *argv, 'model.decode_head.channels=4')
     assert 'does not fit the model: size mismatch' in said
+    argv += ['model.decode_head.num_classes=7', 'model.auxiliary_head.num_classes=7']
+    assert 'has 5 classes, but the model 7' in refused(test_tool, capsys, *argv)
 
 
 def test_other_model(
@@ -295,33 +300,75 @@ def test_tta_model_goes_by_the_model(
         assert cfg.test_dataloader.dataset.pipeline == pipeline
 
 
-def test_metrics_of_another_scope_write_predictions(
-    test_tool: ModuleType, registry_of_theirs: Callable[..., Registry]
-) -> None:
-    theirs = registry_of_theirs(METRICS)
-    theirs.register_module(name='Theirs', module=type('Theirs', (IoUMetric,), {}))
-    cfg = Config(dict(default_scope='theirs', test_evaluator=dict(type='Theirs')))
-    cfg.model = dict(type='theirs.Segmentor', decode_head=dict(type='A'))
-    test_tool.save_predictions(cfg, 'maps')
-    assert cfg.test_evaluator[0].output_dir == 'maps'
-    del cfg.model['decode_head']
-    test_tool.save_predictions(cfg, 'all.pkl')
-    assert cfg.test_evaluator[-1].type == 'DumpResults'
-
-
 def test_predictions_of_an_evaluator_around_metrics(test_tool: ModuleType) -> None:
     """MMEngine takes one, too, with a type or without."""
-    model = dict(decode_head=dict(type='A'))
     for kind in ({}, dict(type='Evaluator')):
-        cfg = Config(dict(default_scope='mmseg', model=model))
-        cfg.test_evaluator = dict(metrics=[dict(type='IoUMetric')], **kind)
-        test_tool.save_predictions(cfg, 'maps')
-        assert cfg.test_evaluator.metrics[0].output_dir == 'maps'
-        assert cfg.test_evaluator.get('type') == kind.get('type')
-        cfg.merge_from_dict(dict(default_scope='mmpretrain'))
-        cfg.model = dict(head=dict(type='A'))
+        cfg = Config(dict(default_scope='mmpretrain', model=dict(head=dict(type='A'))))
+        cfg.test_evaluator = dict(metrics=[dict(type='Accuracy')], **kind)
         test_tool.save_predictions(cfg, 'all.pkl')
         assert cfg.test_evaluator.metrics[-1].type == 'DumpResults'
+        assert cfg.test_evaluator.get('type') == kind.get('type')
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_images_of_the_same_name_in_subfolders(
+    wrapped: bool,
+    test_tool: ModuleType,
+    trained: tuple[Path, Path],
+    scenes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Also of two data sets; a name with two endings is refused before testing."""
+    cfg = segmentation_config(scenes)
+    dataset = cfg['test_dataloader']['dataset']
+    for root in ('one', 'two'):
+        for kind in ('images', 'annotations'):
+            for folder in 'abc':
+                target = tmp_path / root / kind / 'validation' / folder
+                shutil.copytree(scenes / kind / 'validation', target)
+                for path in target.glob('[123].*'):
+                    path.unlink()
+    one, two = (
+        dict(copy.deepcopy(dataset), data_root=str(tmp_path / root))
+        for root in ('one', 'two')
+    )
+    both = dict(type='ConcatDataset', datasets=[one, two])
+    cfg['test_dataloader']['dataset'] = both if wrapped else one
+    path = write_config(tmp_path / 'a.py', cfg)
+    argv = [path, trained[1], '--work-dir', tmp_path / 'w', '--out', tmp_path / 'out']
+    test_tool.main([str(each) for each in argv])
+    found = {
+        str(p.relative_to(tmp_path / 'out')) for p in tmp_path.glob('out/**/*.png')
+    }
+    places = [f'{root}/images/validation/' for root in ('one', 'two')]
+    names = {f'{place}{f}/0.png' for place in places for f in 'abc'}
+    assert found == (names if wrapped else {f'{folder}/0.png' for folder in 'abc'})
+    if wrapped:
+        hook = LabelMapHook(str(tmp_path))
+        paths = [dict(img_path=f'{tmp_path}/x/0.{end}') for end in ('jpg', 'png')]
+        dataset = Namespace(get_data_info=paths.__getitem__)
+        dataset.__class__ = type('Two', (Namespace,), dict(__len__=lambda self: 2))
+        runner: Any = Namespace(test_dataloader=Namespace(dataset=dataset))
+        with pytest.raises(ValueError, match=r'x/0.png and .*x/0.jpg would both'):
+            hook.before_test(runner)
+
+
+@pytest.mark.parametrize('tool', ['test', 'analysis_tools/confusion_matrix'])
+def test_labels_that_no_class_has(
+    tool: str,
+    trained: tuple[Path, Path],
+    scenes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    shutil.copytree(scenes, tmp_path / 'scenes')
+    for path in (tmp_path / 'scenes/annotations/validation').iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path), -1) * 50)
+    place = f'test_dataloader.dataset.data_root={tmp_path / "scenes"}'
+    argv = [*trained, '--work-dir', tmp_path / 'w', '--cfg-options', place]
+    said = refused(load_tool(tool), capsys, *argv)
+    assert 'annotations/validation/0.png has the values [49, 99' in said
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from mmengine.utils import get_installed_path
 
 from mmcosub.cli.main import load
 from mmcosub.engine.errors import explained_errors
-from mmcosub.report.run import read_run
+from mmcosub.report.records import read_records
 
 
 def read_log(path: str, load_json_log: Callable[[str], dict]) -> dict:
@@ -37,7 +37,7 @@ def read_log(path: str, load_json_log: Callable[[str], dict]) -> dict:
         )
     if len(logs) == 1:
         return load_json_log(str(logs[0]))
-    joined = read_run(Path(path)).records
+    joined = read_records(Path(path), metric_by_epoch=True)  # as MMEngine's default
     return {
         'train': [record for _, record in joined.train],
         'val': [record for _, record in joined.val],

@@ -8,12 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from rich.progress import track
 
-from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
+from mmcosub.engine.type_name import type_name
 from mmcosub.stack import import_stack_quietly
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -46,6 +47,7 @@ def build(cfg: Config, split: str, original: bool) -> object:
     from mmcosub.datasets.checks import check_listing
     from mmcosub.engine.data import configs_of_datasets
 
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
     loader = cfg.get(f'{split}_dataloader')
     if not loader:
         raise ValueError(f'The config has no {split}_dataloader.')
@@ -53,15 +55,18 @@ def build(cfg: Config, split: str, original: bool) -> object:
     while 'dataset' in config and 'pipeline' not in config:
         config = config.dataset  # RepeatDataset and the like; others mix images
     if original:
-        steps = ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')
         for each in configs_of_datasets(config):
-            each.pipeline = [t for t in each.pipeline if t['type'] in steps]
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+            each.pipeline = [t for t in each.pipeline if loads_or_packs(t)]
     check_listing(config)
     dataset = DATASETS.build(config)
     if 'palette' not in dataset.metainfo:
         raise ValueError(f'{type(dataset).__name__} is no segmentation dataset.')
     return dataset
+
+
+def loads_or_packs(transform: dict) -> bool:
+    name = type_name(transform, TRANSFORMS).rpartition('.')[2]
+    return name.startswith(('Load', 'Pack'))
 
 
 def draw(
@@ -106,6 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f'--number {args.number} must be 1 or more.')
         import_stack_quietly()
         from mmcosub.analysis.pictures import write_picture
+        from mmcosub.datasets.viewing import viewable
 
         dataset = build(load_config(args), args.split, args.original)
         classes = dataset.metainfo['classes']
@@ -113,11 +119,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         number = min(args.number, len(dataset))
         for i in track(np.linspace(0, len(dataset) - 1, number).astype(int)):
             sample = dataset[int(i)]
-            image = np.ascontiguousarray(sample['inputs'].permute(1, 2, 0).numpy())
+            image = viewable(sample['inputs'].permute(1, 2, 0).numpy())
             label = sample['data_samples'].gt_sem_seg.data[0].numpy().astype(np.uint8)
             # Behind a Resize, as in mmseg's test pipelines, the label keeps its size.
             image = cv2.resize(image, label.shape[::-1])
-            picture = draw(image.astype(np.uint8), label, classes, palette)
+            picture = draw(image, label, classes, palette)
             # The number, as images of several folders may have one name.
             name = f'{i:05d}_{Path(sample["data_samples"].img_path).stem}.png'
             write_picture(args.out / name, picture)

@@ -11,11 +11,11 @@ from typing import Any
 from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.datasets.checks import check_listing
 from mmcosub.datasets.listing import check_links, check_list
-from mmcosub.engine.arguments import add_common_arguments
 from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 FOUND = 1
@@ -26,7 +26,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         description='Read every image and label map of a dataset, as training would: '
         'pictures that are cut short, label maps of another size than their image, of '
-        'more than 8 bits, with values that no class has, or with nothing to learn.'
+        'more than 8 bits, with values that no class has, or with nothing to '
+        'learn. Report which classes never occur.'
     )
     parser.add_argument('config', help='config file, or PACKAGE::FILE')
     parser.add_argument(
@@ -76,6 +77,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
     """Look at one split; the number of its bad samples."""
     from mmcosub.datasets.inspection import Inspected, inspect
+    from mmcosub.datasets.label_counts import (
+        describe_labels,
+        explain_few_classes,
+        few_classes,
+    )
+    from mmcosub.datasets.orientation import explain_turned
 
     loader = cfg.get(f'{split}_dataloader')
     if not loader:
@@ -87,14 +94,26 @@ def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
             path = str(Path(loader.dataset.get('data_root') or '', place))
             (check_list if key == 'ann_file' else check_links)(path)
     check_listing(loader.dataset)
-    problems = []
-    count = 0
+    problems: list[str] = []
+    count = unusable = 0
     for dataset in leaves(DATASETS.build(loader.dataset)):
         dataset.full_init()
-        looked = inspect(Inspected(dataset, ignore_index), processes)
-        shown = track(looked, total=len(dataset), description=split)
-        problems += [problem for _, problem in shown if problem]
+        inspected = Inspected(dataset, ignore_index)
+        looked = inspect(inspected, processes)
+        found = [*track(looked, total=len(dataset), description=split)]
+        problems += [each.problem for each in found if each.problem]
         count += len(dataset)
+        counts = sum(each.counts for each in found)
+        if counts.any() and few_classes(counts):
+            reduced = getattr(dataset, 'reduce_zero_label', False)
+            said = explain_few_classes(counts, ignore_index, reduced)
+            print(f'{split}: all label maps {said}')
+            unusable += split == 'train'
+        elif counts.any():
+            said = describe_labels(counts, inspected.classes, ignore_index)
+            print(f'{split}: in {len(dataset)} label maps {said}')
+        if turned := [each.turned for each in found if each.turned]:
+            print(f'{split}: {explain_turned(turned, len(dataset))}')
     listed = Path(cfg.work_dir, f'bad_{split}.txt')
     if problems:
         listed.parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +124,10 @@ def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
         for problem in problems[:5]:
             print(f'  {" ".join(problem.split())}')
     else:
-        print(f'{split}: {count} samples, none is bad')
-    return len(problems)
+        listed.unlink(missing_ok=True)  # of an earlier look
+        if not unusable:
+            print(f'{split}: {count} samples, none is bad')
+    return len(problems) + unusable
 
 
 if __name__ == '__main__':

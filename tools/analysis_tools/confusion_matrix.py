@@ -5,10 +5,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.arguments import add_common_arguments
 from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 

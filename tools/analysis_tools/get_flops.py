@@ -4,14 +4,15 @@
 import argparse
 from collections.abc import Sequence
 
-from mmcosub.engine.arguments import (
+from mmcosub.arguments import (
+    OneLineParser,
     add_common_arguments,
     add_shape_argument,
     require_positive,
 )
 from mmcosub.engine.cli import load_config
 from mmcosub.engine.co_train import list_schemes
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 

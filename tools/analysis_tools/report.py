@@ -5,20 +5,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.engine.errors import (
-    OneLineParser,
-    OptionsAction,
-    add_debug_argument,
-    explained_errors,
-)
+from mmcosub.arguments import OneLineParser, OptionsAction, add_debug_argument
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         description='Write one self-contained HTML page about runs: what they logged, '
-        'what their checkpoints predict on the validation data, and how they came '
-        'about. Several runs are laid over one another.'
+        'how they came about and, with --run-config, what their checkpoints predict on '
+        'the validation data. Several runs are laid over one another.'
     )
     parser.add_argument(
         'work_dirs',
@@ -33,10 +29,10 @@ def make_parser() -> argparse.ArgumentParser:
         help='the page (default: report.html in the first work directory)',
     )
     parser.add_argument(
-        '--no-predictions',
+        '--run-config',
         action='store_true',
-        help='run no model: leave out confusion matrix and images, and what is not '
-        'logged by class',
+        help='build models and data as the configs of the runs say, which can run any '
+        'code, and add what the checkpoints predict: confusion matrix and images',
     )
     parser.add_argument(
         '--checkpoint',
@@ -71,6 +67,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
+    if not args.run_config and (args.images is not None or args.cfg_options):
+        parser.error('--images and --cfg-options are for predictions: add --run-config')
     with explained_errors(parser.prog, args.debug):
         import_stack_quietly()
         from mmcosub.report import make_report
@@ -79,13 +77,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_report(
             args.work_dirs,
             out,
-            predict=not args.no_predictions,
+            run_config=args.run_config,
             checkpoint=args.checkpoint,
             images=args.images,
             options=args.cfg_options,
             trust=args.trust_checkpoint,
         )
         print(f'Wrote {out}, {out.stat().st_size / 2**20:.1f} MiB.')
+        if not args.run_config:
+            print('Without predictions: --run-config adds them, of runs you trust.')
 
 
 if __name__ == '__main__':

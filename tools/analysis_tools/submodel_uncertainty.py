@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcosub.analysis.disagreement import SCORES
+from mmcosub.arguments import OneLineParser, add_config_arguments, add_work_dir_argument
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.arguments import add_config_arguments, add_work_dir_argument
 from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 

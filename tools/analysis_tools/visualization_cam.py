@@ -5,10 +5,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.arguments import add_common_arguments
 from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 
@@ -49,13 +49,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         import_stack_quietly()
         from mmcosub.analysis.cam import activation_map
         from mmcosub.analysis.pictures import check_picture_name, write_picture
-        from mmcosub.engine.prediction import load_model, read_image
+        from mmcosub.engine.prediction import load_model
 
         check_picture_name(args.cam_file)
-        image = read_image(args.img)
         model = load_model(cfg, args.checkpoint, args.device)
         picture, layer, number = activation_map(
-            model, image, args.target_layer, args.category_index, args.method
+            model, args.img, args.target_layer, args.category_index, args.method
         )
         write_picture(args.cam_file, picture)
     names = model.dataset_meta.get('classes')

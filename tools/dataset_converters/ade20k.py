@@ -24,7 +24,8 @@ from rich.progress import (
     track,
 )
 
-from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
+from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.engine.errors import explained_errors
 
 URL = 'http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'
 ROOT = 'ADEChallengeData2016'

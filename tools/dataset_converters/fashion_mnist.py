@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
+from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
+from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 SMALLEST = 16  # pixels of an article's height

@@ -4,9 +4,9 @@
 import argparse
 from collections.abc import Sequence
 
-from mmcosub.engine.arguments import add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import OneLineParser, explained_errors
+from mmcosub.engine.errors import explained_errors
 
 
 def make_parser() -> argparse.ArgumentParser:

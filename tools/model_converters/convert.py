@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
+from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')

@@ -4,8 +4,9 @@
 import argparse
 from collections.abc import Sequence
 
+from mmcosub.arguments import OneLineParser, add_debug_argument
 from mmcosub.checkpoints.publishing import publish
-from mmcosub.engine.errors import OneLineParser, add_debug_argument, explained_errors
+from mmcosub.engine.errors import explained_errors
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -6,5 +6,5 @@
 scheme = dict(type='mmcosub.Cosub', weight=0.5, temperature=1.0)
 runner_type = 'mmcosub.CoTrainingRunner'
 
-# So that MMEngine's Runner.from_cfg(cfg) heeds the scheme, too.
-__import__('mmcosub')
+# So that MMEngine's Runner.from_cfg(cfg) respects the scheme, too.
+__import__('mmcosub.engine')

@@ -2,5 +2,5 @@
 scheme = dict(type='mmcosub.Stimulative')
 runner_type = 'mmcosub.CoTrainingRunner'
 
-# So that MMEngine's Runner.from_cfg(cfg) heeds the scheme, too.
-__import__('mmcosub')
+# So that MMEngine's Runner.from_cfg(cfg) respects the scheme, too.
+__import__('mmcosub.engine')

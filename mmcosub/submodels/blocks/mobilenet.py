@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from mmcv.cnn import ConvModule
 from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
@@ -66,6 +65,8 @@ register_block(
 
 
 def _enhanced_conv(block: Any, x: Tensor, **kwargs: Any) -> Tensor:
+    from mmcv.cnn import ConvModule  # there if such a block is
+
     return ConvModule.forward(block, x, **kwargs)
 
 

@@ -1,5 +1,6 @@
 """A scheme is not lost on the usual way to train in Python."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,11 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
-import mmcosub  # noqa: F401
 from mmcosub.engine import CoTrainingRunner, apply_scheme, list_schemes
 from mmcosub.models import CoTrainingEncoderDecoder
 
 
-def test_runner_from_cfg_heeds_the_scheme(config: Path) -> None:
+def test_runner_from_cfg_respects_the_scheme(config: Path) -> None:
     cfg = Config.fromfile(config)
     assert type(Runner.from_cfg(cfg)) is Runner
     apply_scheme(cfg, 'cosub')
@@ -69,3 +69,18 @@ def test_a_runner_of_ones_own_says_that_it_does_not(
         runner = kind.from_cfg(cfg)
         assert ('Own trains without it' in ''.join(capsys.readouterr())) == said
         assert isinstance(runner.model, CoTrainingEncoderDecoder) == (kind is Derived)
+
+
+def test_wrapped_by_somebody_else_too(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = Runner.from_cfg.__func__
+
+    @functools.wraps(stock)
+    def theirs(cls: type, cfg: Config) -> Runner:
+        return stock(cls, cfg)
+
+    monkeypatch.setattr(Runner, 'from_cfg', classmethod(theirs))
+    cfg = Config.fromfile(config)
+    apply_scheme(cfg, 'cosub')
+    assert type(Runner.from_cfg(cfg)) is CoTrainingRunner

@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank
 from torch import Tensor
 
 from mmcosub.losses import weighted_mean
-from mmcosub.schemes import Scheme
 from mmcosub.submodels import Plan, plan_generator
+
+from .base import Scheme
+
+
+def get_rank() -> int:
+    """Rank of this process, 0 where there is one alone."""
+    distributed = torch.distributed
+    started = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_rank() if started else 0
 
 
 class Iteration:
@@ -43,7 +50,7 @@ class Iteration:
         Args:
             views (list[int]): The views of the pass.
         """
-        return plan_generator(self.seed + 1 + views[0], self.step, get_rank())
+        return plan_generator(self.seed, self.step, get_rank(), 1 + views[0])
 
     def teach(
         self,

@@ -1,3 +1,5 @@
+"""Modules that a scheme adds to a model and that no checkpoint of the model holds."""
+
 from typing import Any
 
 import torch
@@ -51,6 +53,19 @@ class Extras(nn.ModuleDict):
             )
         for name, tensor in own.items():
             tensor.copy_(state[name])
+
+
+class MaskToken(nn.Module):
+    """A learned token that stands for what is masked.
+
+    Args:
+        channels (int): Number of channels C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(channels))
+        nn.init.trunc_normal_(self.value, std=0.02)
 
 
 def _load_nothing(*args: Any, **kwargs: Any) -> None:

@@ -1,10 +1,9 @@
-"""A run's config against the files that it was made from."""
+"""Settings of runs, flattened, compared with each other and with their base files."""
 
 import ast
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,11 @@ from mmengine.config import Config
 from mmengine.fileio import load
 from mmengine.runner import Runner
 
-from mmcosub.engine.co_train import packaged_configs
-
 _OURS = ('scheme', 'fast', 'bad_data', 'carry_over', 'allow_changes')
 # What says nothing of the training itself.
 _SKIPPED = ('cfg', 'work_dir', 'launcher', 'experiment_name', 'visualizer')
 # How data are brought, not which; the tools set it as the machine allows.
 _OF_THE_MACHINE = ('.persistent_workers', '.pin_memory', '.collate_fn.type')
-_PACKAGES = ('mmseg', 'mmpretrain')
 ABSENT = '–'
 """What stands for a setting that is not there."""
 
@@ -71,6 +67,8 @@ def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
 def against_base(run: dict[str, str], file: Path) -> list[Change]:
     """Settings of a run that its config's ``_base_`` files do not have.
 
+    This runs the config file and its bases.
+
     Args:
         run (dict): The run's, of :func:`flat_settings`.
         file (Path): The config file that it was started with.
@@ -94,24 +92,6 @@ def against_base(run: dict[str, str], file: Path) -> list[Change]:
 def _source(own: str, change: Change) -> str:
     """What has set a value, given that of the config file itself."""
     return 'config' if own == change.values[1] else 'command line'
-
-
-def find_file(name: str) -> Path | None:
-    """The config file of a name among those that come with the packages.
-
-    Args:
-        name (str): Name of the file, such as ``segformer_mit-b0.py``.
-    """
-    folders = [packaged_configs()]
-    for package in _PACKAGES:
-        spec = find_spec(package)
-        if spec and spec.submodule_search_locations:
-            folders.append(Path(spec.submodule_search_locations[0], '.mim/configs'))
-    for folder in folders:
-        for path in sorted(folder.rglob(name)):
-            if '_base_' not in path.parts:  # these are parts of configs
-                return path
-    return None
 
 
 def _bases(file: Path) -> list[str]:

@@ -1,8 +1,79 @@
-"""Arguments that the command-line tools share."""
+"""Arguments that the command-line tools share. Imports neither torch nor MMEngine."""
 
-from argparse import ArgumentParser, Namespace
+import difflib
+import re
+from argparse import Action, ArgumentParser, Namespace
+from typing import Any, NoReturn
 
-from .errors import OptionsAction, add_debug_argument
+STATUS = 2
+"""Exit status when the user can mend it. Python's own for all else is 1."""
+
+
+class OneLineParser(ArgumentParser):
+    """An argument parser whose errors are one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave.
+
+        Args:
+            message (str): What is wrong.
+        """
+        said = ' '.join(message.split())
+        if said.startswith('unrecognized'):
+            for word in re.findall(r'--[\w-]+', said):
+                close = difflib.get_close_matches(word, self._option_string_actions, 1)
+                said += f'. Did you mean {close[0]!r}?' if close else ''
+        self.exit(STATUS, f'{self.prog}: error: {said} (--help lists the arguments)\n')
+
+
+def add_debug_argument(parser: ArgumentParser) -> None:
+    """Add the argument that ``explained_errors`` of the engine goes by.
+
+    Args:
+        parser (ArgumentParser): Parser to add it to.
+    """
+    parser.add_argument(
+        '--debug', action='store_true', help='show where every error is from'
+    )
+
+
+class OptionsAction(Action):
+    """MMEngine's ``KEY=VALUE`` arguments, with an error for what is none.
+
+    MMEngine is imported when there are some, so that ``--help`` is there at once.
+    """
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, *args: Any) -> None:
+        """Parse the arguments.
+
+        Args:
+            parser (ArgumentParser): The parser.
+            namespace (Namespace): What gets them.
+            values (list[str]): The arguments.
+            *args: The name of the option.
+        """
+        from mmengine.config import DictAction
+
+        action = DictAction(self.option_strings, self.dest, nargs=self.nargs)
+        for text in values:
+            key, equals, value = text.partition('=')
+            well_formed = equals and all(key.split('.')) and key.strip() == key
+            try:
+                if not well_formed:
+                    raise ValueError(text)
+                action._parse_iterable(value)
+            except RecursionError:  # MMEngine's parser does not come to an end
+                parser.error(
+                    f'--cfg-options: {text!r} has brackets of a dict: give its keys '
+                    'each, such as a.b=1 a.c=2, or all of it in the config'
+                )
+            except (AssertionError, ValueError, SyntaxError, IndexError) as error:
+                parser.error(
+                    f'--cfg-options: {text!r} is no KEY=VALUE, such as model.type=A or '
+                    f'a="[1,2]", without spaces around = and ,'
+                    + (f' ({error})' if well_formed else '')
+                )
+        action(parser, namespace, values, *args)
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
@@ -84,7 +155,8 @@ def require_positive(args: Namespace, *names: str) -> None:
 def add_config_arguments(parser: ArgumentParser) -> None:
     """Add the arguments on the config and on what is let in.
 
-    :func:`.cli.load_config` needs no more, in one process and without faster parts.
+    ``load_config`` of the engine needs no more, in one process and without faster
+    parts.
 
     Args:
         parser (ArgumentParser): Parser to add them to.

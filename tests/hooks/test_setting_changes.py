@@ -1,14 +1,14 @@
-"""A run's config against the files that it was made from."""
+"""Settings of runs, flattened and compared."""
 
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmcosub.report.settings import (
+from mmcosub.engine.cli import find_config
+from mmcosub.hooks.setting_changes import (
     Change,
     against_base,
     compare,
-    find_file,
     flat_settings,
 )
 
@@ -89,11 +89,8 @@ def test_a_file_of_another_format(tmp_path: Path) -> None:
 
 
 def test_bases_inside_packages() -> None:
-    name = 'segformer_mit-b0_8xb2-160k_ade20k-512x512.py'
-    file = find_file(name)
-    assert file is not None
-    assert file.name == name
+    name = 'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py'
+    file = find_config(name)
     changes = against_base(flat_settings(Config.fromfile(file)), file)
     assert changes
     assert {change.source for change in changes} == {'config'}
-    assert find_file('none_of_this_name.py') is None

@@ -1,0 +1,133 @@
+"""The stages with unlabelled scenes: which runs each has, from what earlier ones chose.
+
+Labels of the first 60 to 500 training scenes, 4,000 further scenes without labels, a
+Swin pretrained without cosub. Learning rate, length and batch are those of the other
+stages on scenes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from choices import COSUB, PLAIN, TUNING, as_long_as, over_seeds, tuned
+from records import Records
+from settings import SceneRun
+
+COUNTS = (60, 125, 250, 500)
+SEEDS = range(5)
+RATES = (0.1, 0.2, 0.4)
+DEPTH = dict(type='StochasticDepth')
+RAMP = dict(ramp_iters=450)
+"""The first 30 % of a training."""
+
+LABELS_ONLY: dict[str, dict] = {
+    'baseline': dict(scheme=PLAIN),
+    'cosub': dict(scheme=COSUB),
+}
+WITH_UNLABELLED: dict[str, dict] = {
+    'full student': dict(scheme=DEPTH, unlabelled=dict(students='full', **RAMP)),
+    'two submodels': dict(scheme=COSUB, unlabelled=RAMP),
+    'complementary submodels': dict(
+        scheme=COSUB, unlabelled=dict(students='complementary', **RAMP)
+    ),
+}
+VARIANTS: dict[str, dict] = {
+    'full student, hard targets': dict(
+        scheme=DEPTH, unlabelled=dict(students='full', threshold=0.9, **RAMP)
+    ),
+    'two submodels, current weights teach': dict(
+        scheme=COSUB, unlabelled=dict(teacher='current', **RAMP)
+    ),
+    'two submodels, no CutMix': dict(
+        scheme=COSUB, unlabelled=dict(cutmix=False, **RAMP)
+    ),
+}
+ARMS = LABELS_ONLY | WITH_UNLABELLED | VARIANTS
+
+
+def candidates(arm: str, count: int) -> list[SceneRun]:
+    """An arm at each drop-path rate.
+
+    Args:
+        arm (str): One of ARMS.
+        count (int): Labelled scenes.
+    """
+    start = SceneRun(
+        'unlabelled tuning', TUNING[0], pretrained='plain', scenes=count, **ARMS[arm]
+    )
+    rates = RATES if start.scheme == COSUB else (0.0, *RATES)
+    return [replace(start, rate=rate) for rate in rates]
+
+
+def chosen(records: Records, arm: str, count: int) -> SceneRun:
+    """An arm at the rate with the highest mIoU on the validation split.
+
+    Args:
+        records (Records): Results of the tuning.
+        arm (str): One of ARMS; a variant has the rate of the arm that it varies.
+        count (int): Labelled scenes.
+    """
+    basis = arm.partition(', ')[0]
+    run = tuned(records, candidates(basis, count), TUNING, 'miou')
+    return replace(run, **ARMS[arm])
+
+
+def rates(records: Records, count: int) -> list[SceneRun]:
+    """Every arm at each rate, with a seed for tuning.
+
+    Args:
+        records (Records): Results of earlier stages.
+        count (int): Labelled scenes.
+    """
+    arms = (*LABELS_ONLY, *WITH_UNLABELLED)
+    return [run for arm in arms for run in candidates(arm, count)]
+
+
+def main(records: Records, count: int) -> list[SceneRun]:
+    """All arms at their rates.
+
+    Args:
+        records (Records): Results of earlier stages.
+        count (int): Labelled scenes.
+    """
+    return _over_seeds(records, (*LABELS_ONLY, *WITH_UNLABELLED), count)
+
+
+def variants(records: Records, count: int) -> list[SceneRun]:
+    """One choice of the method changed at a time.
+
+    Args:
+        records (Records): Results of earlier stages.
+        count (int): Labelled scenes.
+    """
+    return _over_seeds(records, VARIANTS, count)
+
+
+def as_long(records: Records, count: int) -> list[SceneRun]:
+    """Labels only, and a full student, for as long as two submodels take.
+
+    Args:
+        records (Records): Results of earlier stages.
+        count (int): Labelled scenes.
+    """
+    longest = chosen(records, 'two submodels', count)
+    seeds = [seed for seed in SEEDS if replace(longest, seed=seed) in records]
+    arms = (*LABELS_ONLY, 'full student')
+    cells = [
+        as_long_as(records, chosen(records, arm, count), longest, seeds) for arm in arms
+    ]
+    return over_seeds('unlabelled', cells, SEEDS)
+
+
+def ceiling(records: Records) -> list[SceneRun]:
+    """Labels for all scenes.
+
+    Args:
+        records (Records): Results of earlier stages.
+    """
+    cells = [chosen(records, arm, 500) for arm in LABELS_ONLY]
+    return over_seeds('unlabelled', [replace(c, scenes=4500) for c in cells], SEEDS)
+
+
+def _over_seeds(records: Records, arms: Iterable[str], count: int) -> list[SceneRun]:
+    runs = [chosen(records, arm, count) for arm in arms]
+    return over_seeds('unlabelled', runs, SEEDS)

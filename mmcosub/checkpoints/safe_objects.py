@@ -1,0 +1,173 @@
+"""Objects in checkpoints that are data: they may be built, and nothing else.
+
+PyTorch lets a file set any state of an object whose class is allowed. That of a NumPy
+data type says what its arrays are in memory, so a file could pass bytes off as
+addresses of objects. Data types are therefore built here from their text alone.
+"""
+
+import argparse
+import datetime
+import importlib
+import io
+import pickle
+import pickletools
+import re
+import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path, PureWindowsPath
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import _weights_only_unpickler
+
+_numpy: Any = importlib.import_module('numpy._core.multiarray')
+NO_DATA = 'not plain data'
+_DTYPE = re.compile(r'[<>|=]?(\?|[bBhHiIlLqQefdgFDGO]|[biufcSUOmM]\d+)(\[\d*\w+\])?')
+
+
+class _DataType:
+    """A NumPy data type in a file: its name, and of its state the order of bytes."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        if not isinstance(name, str) or not _DTYPE.fullmatch(name):
+            raise pickle.UnpicklingError(f'{NO_DATA}: a NumPy data type {name!r}')
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: tuple) -> None:
+        byte_order, unit = state[1], state[8] if len(state) > 8 else None
+        if self.dtype.kind in 'mM' and unit:
+            (name, count, *_) = unit[1]
+            name = name.decode() if isinstance(name, bytes) else name
+            if not re.fullmatch(r'\w+', name):
+                raise pickle.UnpicklingError(
+                    f'{NO_DATA}: NumPy data in units of {name!r}'
+                )
+            generic = name == 'generic'
+            self.dtype = np.dtype(
+                f'{self.dtype.kind}8' + ('' if generic else f'[{int(count)}{name}]')
+            )
+        if byte_order in ('<', '>'):
+            self.dtype = self.dtype.newbyteorder(byte_order)
+
+    def __reduce__(self) -> Any:
+        return self.dtype.__reduce__()
+
+
+class _Array(np.ndarray):
+    """A NumPy array in a file, which is pickled as any other."""
+
+    def __setstate__(self, state: tuple) -> None:
+        version, shape, kind, fortran, data = state
+        if not isinstance(kind, _DataType):
+            raise pickle.UnpicklingError(f'{NO_DATA}: a NumPy array of type {kind!r}')
+        super().__setstate__((version, shape, kind.dtype, fortran, data))
+
+    def __reduce__(self) -> Any:
+        return self.view(np.ndarray).__reduce__()
+
+
+def _new_array(*_: Any) -> _Array:
+    return np.empty(0).view(_Array)
+
+
+def _scalar(kind: _DataType, data: bytes) -> Any:
+    if kind.dtype.hasobject:
+        raise pickle.UnpicklingError(f'{NO_DATA}: a NumPy scalar that is an object')
+    return _numpy.scalar(kind.dtype, data)
+
+
+def _method_of_history(owner: Any, name: str) -> Any:
+    """All of ``getattr`` that MMEngine's logged scalars need."""
+    if owner is not HistoryBuffer:
+        raise pickle.UnpicklingError(f'{NO_DATA}: getattr of {owner!r}')
+    return getattr(owner, name)
+
+
+_KNOWN: list[Any] = [
+    _DataType,
+    _Array,
+    HistoryBuffer,
+    (_method_of_history, 'builtins.getattr'),
+    argparse.Namespace,
+    datetime.date,
+    datetime.datetime,
+    datetime.time,
+    datetime.timedelta,
+    datetime.timezone,
+    *(complex, set, frozenset, slice, range, bytearray),
+    (_DataType, 'numpy.dtype'),
+    (_new_array, 'numpy.ndarray'),
+]  # fmt: skip
+for _module in ('numpy._core.multiarray', 'numpy.core.multiarray'):  # of all times
+    _KNOWN += [(_new_array, f'{_module}._reconstruct'), (_scalar, f'{_module}.scalar')]
+for _module in ('pathlib', 'pathlib._local'):
+    for _name in (
+        'Path',
+        'PosixPath',
+        'PurePosixPath',
+        'WindowsPath',
+        'PureWindowsPath',
+    ):
+        _kind = PureWindowsPath if 'Windows' in _name else Path
+        _KNOWN.append((_kind, f'{_module}.{_name}'))
+
+
+def known_objects() -> AbstractContextManager:
+    """Let PyTorch build the known objects within a context."""
+    return torch.serialization.safe_globals(_KNOWN)
+
+
+def foreign_objects(filename: str) -> list[str]:
+    """Name the classes and functions, other than the known ones, that a file brings.
+
+    Args:
+        filename (str): The file.
+
+    Returns:
+        list[str]: Sorted; empty where it is no pickle.
+    """
+    known = set(_weights_only_unpickler._get_allowed_globals())
+    known |= {
+        each[1] if isinstance(each, tuple) else f'{each.__module__}.{each.__qualname__}'
+        for each in _KNOWN
+    }
+    found: set[str] = set()
+    with suppress(Exception), _pickles(filename) as file:  # it may be anything
+        for name in _names(file):
+            found.add(name)
+    return sorted(found - known)
+
+
+def _pickles(filename: str) -> BinaryIO:
+    """Open what is pickled in a file of PyTorch's, old or new."""
+    if not zipfile.is_zipfile(filename):
+        return open(filename, 'rb')
+    with zipfile.ZipFile(filename) as archive:
+        name = next(n for n in archive.namelist() if n.endswith('data.pkl'))
+        return io.BytesIO(archive.read(name))
+
+
+def _names(file: BinaryIO) -> Iterator[str]:
+    """Name all classes and functions in a file of pickles, by today's modules."""
+    for _ in range(5):  # old files begin with a number, a version and a platform
+        texts: list[str] = []
+        memo: list[str] = []
+        for code, value, _ in pickletools.genops(file):
+            if code.name == 'GLOBAL':
+                module, name = value.split(' ')
+            elif code.name == 'STACK_GLOBAL':
+                module, name = texts[-2:]
+            else:
+                if code.name == 'MEMOIZE':
+                    memo.append(texts[-1] if texts else '')
+                elif code.name in ('BINGET', 'LONG_BINGET') and value < len(memo):
+                    texts.append(memo[value])
+                elif isinstance(value, str):
+                    texts.append(value)
+                continue
+            module, name = NAME_MAPPING.get((module, name), (module, name))
+            yield f'{IMPORT_MAPPING.get(module, module)}.{name}'

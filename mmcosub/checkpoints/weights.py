@@ -1,0 +1,176 @@
+"""Finding the sets of weights in a checkpoint, and choosing one."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+# Keys under which files keep averaged and trained weights, the usual ones first.
+_KEYS = {
+    'ema': (
+        'state_dict_ema', 'model_ema', 'ema_state_dict', 'model_ema_state_dict', 'ema',
+        'ema_model', 'module_ema', 'params_ema', 'teacher',
+    ),
+    'model': (
+        'state_dict', 'model', 'module', 'model_state_dict', 'net', 'network',
+        'params', 'weights', 'student',
+    ),
+}  # fmt: skip
+_ALL_KEYS = sum(_KEYS.values(), ())
+_NO_WEIGHTS = ('optimizer', 'message_hub', 'param_schedulers', 'meta')
+# What torch.compile, DDP, FSDP and activation checkpointing put into names.
+_INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
+_WRAPPERS = re.compile(rf'^((module|_forward_module|{_INNER})\.)+|(?<=\.)({_INNER})\.')
+
+
+def sets_of_weights(checkpoint: Any) -> dict[str, State]:
+    """Find all sets of weights in a checkpoint.
+
+    Args:
+        checkpoint (Any): What the file contains.
+
+    Returns:
+        dict[str, dict]: Weights, without what wrappers put into their names, by the
+        keys that lead to them (``'model.state_dict'``; ``''`` where the file is
+        the weights).
+    """
+    found: dict[str, State] = {}
+    _collect(checkpoint, (), found)
+    return found
+
+
+def select_weights(
+    checkpoint: Any,
+    which: str | None = None,
+    filename: str = 'The checkpoint',
+    option: str = '--backbone-weights',
+) -> tuple[State, str]:
+    """Choose the weights of a checkpoint to start from.
+
+    Where a file has averaged and trained ones, the average is taken, as in timm, and
+    the log says so.
+
+    Args:
+        checkpoint (Any): What the file contains.
+        which (str, optional): 'ema' (averaged), 'model' (trained) or the name of a set
+            in the file. Defaults to None: the average if there is one.
+        filename (str): Name of the file, for messages.
+        option (str): Name of the user's option for ``which``, for messages.
+
+    Returns:
+        tuple: The weights, those of half precision in float32, and the name of the
+        set in the file.
+
+    Raises:
+        ValueError: If there are none, or not those asked for, naming what is there.
+    """
+    found = sets_of_weights(checkpoint)
+    name = _choose(found, which, filename, option)
+    if which is None and len(found) > 1:
+        roles = _roles(found)
+        names = ', '.join(_described(each, roles[each]) for each in found)
+        print_log(
+            f'{filename} has {len(found)} sets of weights: {names}. Taken: {name}; '
+            f'{option} chooses another (ema, model or its name).',
+            'current',
+        )
+    return {key: _full(value) for key, value in _values(found, name).items()}, name
+
+
+def state_dict(checkpoint: Any) -> State:
+    """Return the weights in a checkpoint, without what wrappers put into names.
+
+    Args:
+        checkpoint (Any): What the file contains. Where it has an average, that is
+            taken.
+
+    Raises:
+        ValueError: If it has several sets of which none is the usual one.
+    """
+    found = sets_of_weights(checkpoint)
+    return _values(found, _choose(found, None, 'The checkpoint', '')) if found else {}
+
+
+def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
+    if isinstance(node, nn.Module):  # of a trusted file
+        node = node.state_dict()
+    if not isinstance(node, Mapping) or len(path) > 3:
+        return
+    for key, value in node.items():
+        if isinstance(key, str) and key not in _NO_WEIGHTS:
+            _collect(value, (*path, key), found)
+    weights = {
+        _WRAPPERS.sub('', name): value
+        for name, value in node.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    known = path[-1] in _ALL_KEYS if path else not found
+    if any('.' in name for name in weights) or (weights and known):
+        found['.'.join(path)] = weights
+
+
+def _roles(found: dict[str, State]) -> dict[str, str | None]:
+    """What each set is: 'ema', 'model' or, if its keys are no usual ones, None."""
+    roles = {
+        name: next(
+            (role for role, keys in _KEYS.items() if {*name.split('.')} & {*keys}),
+            None if name else 'model',
+        )
+        for name in found
+    }
+    if _swapped(found):
+        roles.update(state_dict='ema', ema_state_dict='model')
+    trained = {name for name, role in roles.items() if role == 'model'}
+    if 'teacher' in found and trained - {'student'}:
+        roles['teacher'] = None  # of a distillation, not the student's average
+    return roles
+
+
+def _swapped(found: dict[str, State]) -> bool:
+    """Whether MMEngine has exchanged the two sets; its averages have a counter."""
+    return 'state_dict' in found and 'steps' in found.get('ema_state_dict', {})
+
+
+def _values(found: dict[str, State], name: str) -> State:
+    if name == 'ema_state_dict' and _swapped(found):
+        trained = {k: v for k, v in found[name].items() if k != 'steps'}
+        return {**found['state_dict'], **trained}
+    return found[name]
+
+
+def _choose(
+    found: dict[str, State], which: str | None, filename: str, option: str
+) -> str:
+    if which in found:
+        return str(which)
+    roles = _roles(found)
+    for role in _KEYS if which is None else (which,):
+        named = [name for name in found if roles[name] == role]
+        if named:
+            return min(named, key=_rank)
+    unusual = [name for name in found if roles[name] is None]
+    if len(unusual) == 1 and which in (None, 'model'):
+        return unusual[0]
+    there = ', '.join(_described(name, roles[name]) for name in found) or 'none'
+    raise ValueError(
+        f'{filename} has no weights {which or "under a usual key"}; there are: {there}.'
+        + (f' Choose with {option}.' if found and option else '')
+    )
+
+
+def _rank(name: str) -> int:
+    return min(
+        (_ALL_KEYS.index(p) for p in name.split('.') if p in _ALL_KEYS), default=0
+    )
+
+
+def _described(name: str, role: str | None) -> str:
+    return (name or 'those without a key') + (' (averaged)' if role == 'ema' else '')
+
+
+def _full(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() and value.itemsize < 4 else value

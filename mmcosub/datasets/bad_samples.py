@@ -1,0 +1,67 @@
+"""Samples that cannot be used: what becomes of them, and a list of them."""
+
+from pathlib import Path
+
+
+class BadSampleError(ValueError):
+    """A sample whose files cannot be used."""
+
+
+class BadSamples:
+    """What becomes of bad samples, and a list of them that all workers write to.
+
+    Args:
+        policy (str): 'raise' to end the run at one, 'skip' to take another sample in
+            its place.
+        listed (Path): File of the list, a line each.
+
+    Raises:
+        ValueError: If the policy is neither.
+    """
+
+    def __init__(self, policy: str, listed: Path) -> None:
+        if policy not in ('raise', 'skip'):
+            raise ValueError(
+                f"bad_data={policy!r} must be 'raise', to end the run at a bad sample, "
+                "or 'skip', to count and list it and to take another."
+            )
+        self.skip = policy == 'skip'
+        self.listed = listed
+        self._read = (-1, set[str]())  # size of the list when its names were read
+
+    def clear(self) -> None:
+        """Delete the list of an earlier start."""
+        self.listed.unlink(missing_ok=True)
+
+    def note(self, names: str, reason: str) -> None:
+        """Note a sample, once.
+
+        Args:
+            names (str): Its files.
+            reason (str): What is wrong with it.
+        """
+        size, known = self._read
+        if not self.listed.is_file() or self.listed.stat().st_size != size:
+            known = {*self.names()}  # other processes write, too
+        if names not in known:
+            self.listed.parent.mkdir(parents=True, exist_ok=True)
+            with self.listed.open('a') as file:
+                file.write(f'{names}\t{" ".join(reason.split())}\n')
+            known.add(names)
+        self._read = self.listed.stat().st_size, known
+
+    def names(self) -> list[str]:
+        """Files of the samples that were noted so far, by any process."""
+        if not self.listed.is_file():
+            return []
+        return [line.split('\t')[0] for line in self.listed.read_text().splitlines()]
+
+
+def files_of(info: dict) -> str:
+    """Image and label map of a sample, in words.
+
+    Args:
+        info (dict): What the dataset knows of the sample.
+    """
+    files = [info.get(key) for key in ('img_path', 'seg_map_path')]
+    return ' and '.join(str(file) for file in files if file)

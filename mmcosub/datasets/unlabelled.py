@@ -1,0 +1,210 @@
+"""Images without labels, and their weak and strong views."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform, Compose
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from torch.utils.data import Dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from mmcosub.registry import DATASETS, TRANSFORMS
+
+PHOTOMETRIC = (
+    'Albu',
+    'AutoContrast',
+    'Brightness',
+    'ColorJitter',
+    'ColorTransform',
+    'Contrast',
+    'Equalize',
+    'GaussianBlur',
+    'Invert',
+    'Lighting',
+    'PhotoMetricDistortion',
+    'Posterize',
+    'RandomErasing',
+    'RandomGrayscale',
+    'Sharpness',
+    'Solarize',
+    'SolarizeAdd',
+)
+"""Transforms of a training pipeline that the weak view leaves out."""
+
+MIXTURES = ('AutoAugment', 'RandAugment', 'RandomApply', 'RandomChoice')
+"""Likewise, for classifiers only, as they may move pixels, too."""
+
+STRONG = (
+    dict(
+        type='mmpretrain.ColorJitter',
+        brightness=0.5,
+        contrast=0.5,
+        saturation=0.5,
+        hue=0.25,
+        backend='cv2',
+    ),
+    dict(type='mmpretrain.RandomGrayscale', prob=0.2, keep_channels=True),
+    dict(type='mmpretrain.GaussianBlur', magnitude_range=(0.1, 2.0), prob=0.5),
+)
+"""The default strong view, after FixMatch for segmentation (UniMatch, 2208.09910)."""
+
+
+@TRANSFORMS.register_module()
+class NoLabel(BaseTransform):
+    """Stands in for ``LoadAnnotations``: a label map that tells padding from image.
+
+    It is 0 wherever there is an image. What pads images pads it by the ignored label.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Add the map.
+
+        Args:
+            results (dict): With the image in ``img``.
+        """
+        results['gt_seg_map'] = np.zeros(results['img'].shape[:2], np.uint8)
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackWeakAndStrong(BaseTransform):
+    """Packs an image as it is and once more after further transforms.
+
+    Args:
+        strong (Sequence[dict]): The further transforms. They may not move pixels of an
+            image that has a label map.
+        pack (dict): Config of what packs one image.
+
+    Raises:
+        ValueError: If the strong transforms move pixels, naming them.
+    """
+
+    def __init__(self, strong: Sequence[dict], pack: dict) -> None:
+        self.strong = Compose([MMENGINE_TRANSFORMS.build(t) for t in strong])
+        self.pack = MMENGINE_TRANSFORMS.build(pack)
+        self.names = [str(t['type']) for t in strong]
+
+    def transform(self, results: dict) -> dict:
+        """Pack both.
+
+        Args:
+            results (dict): The weak image and, perhaps, its label map.
+        """
+        other = copy.deepcopy(results)
+        probe = other.get('gt_seg_map')
+        if probe is not None:
+            # Numbers that no movement of pixels leaves where they are.
+            probe = np.arange(probe.size, dtype=np.int64).reshape(probe.shape)
+            other['gt_seg_map'] = probe.copy()
+        other = self.strong(other)
+        if probe is not None and not np.array_equal(other['gt_seg_map'], probe):
+            raise ValueError(
+                f'unlabelled.strong={self.names} moves pixels, so that the teacher and '
+                'the students would see different places. Leave out what crops, flips '
+                'or warps; the training pipeline does that for both.'
+            )
+        packed = self.pack(results)
+        other['gt_seg_map'] = results.get('gt_seg_map')
+        return dict(packed, strong=self.pack(other)['inputs'])
+
+
+def weak_and_strong(pipeline: Sequence[dict], strong: Sequence[dict]) -> list[dict]:
+    """The pipeline of unlabelled images, from that of labelled ones.
+
+    Args:
+        pipeline (Sequence[dict]): The training pipeline.
+        strong (Sequence[dict]): What makes the strong view of the weak one.
+
+    Raises:
+        ValueError: If the pipeline does not end by packing.
+    """
+    *steps, pack = pipeline
+    if not _name(pack).startswith('Pack'):
+        raise ValueError(
+            f'The training pipeline ends with {_name(pack)}, and unlabelled images '
+            'need one that ends with PackSegInputs or PackInputs. Set '
+            'unlabelled.pipeline.'
+        )
+    segments = any(_name(step) == 'LoadAnnotations' for step in steps)
+    left_out = PHOTOMETRIC if segments else (*PHOTOMETRIC, *MIXTURES)
+    weak = [
+        dict(type='mmcosub.NoLabel') if _name(step) == 'LoadAnnotations' else step
+        for step in steps
+        if _name(step) not in left_out
+    ]
+    last = dict(type='mmcosub.PackWeakAndStrong', strong=[*strong], pack=pack)
+    return [*weak, last]
+
+
+def _name(step: dict) -> str:
+    return getattr(step['type'], '__name__', str(step['type']).rpartition('.')[2])
+
+
+@DATASETS.register_module()
+class UnlabelledImages(Dataset):
+    """Images of a folder, those of folders inside it included, or of a list.
+
+    Args:
+        data_root (str): The folder, or a text file with the path of an image a line,
+            absolute or from the file's own folder.
+        pipeline (Sequence[dict]): The transforms.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file, or a listed image.
+        ValueError: If there is no image.
+    """
+
+    def __init__(self, data_root: str, pipeline: Sequence[dict]) -> None:
+        self.files = find_images(data_root)
+        self.pipeline = Compose([MMENGINE_TRANSFORMS.build(t) for t in pipeline])
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Any:
+        file = str(self.files[index])
+        try:
+            return self.pipeline(
+                dict(img_path=file, seg_fields=[], reduce_zero_label=False)
+            )
+        except Exception as error:
+            raise ValueError(f'The unlabelled image {file}: {error}') from error
+
+
+def find_images(place: str) -> list[Path]:
+    """Image files, sorted, of a folder or of a list.
+
+    Args:
+        place (str): The folder or text file.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file, or a listed image.
+        ValueError: If there is no image.
+    """
+    path = Path(place)
+    if path.is_dir():
+        files = sorted(
+            file for file in path.rglob('*') if file.suffix.lower() in IMG_EXTENSIONS
+        )
+    elif path.is_file():
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+        files = [path.parent / line.strip() for line in lines if line.strip()]
+        if missing := [file for file in files if not file.is_file()]:
+            raise FileNotFoundError(
+                f'{path} lists {len(missing)} files that are not there, the first '
+                f'{missing[0]}.'
+            )
+    else:
+        raise FileNotFoundError(
+            f'unlabelled.data_root: there is no folder or list {place}.'
+        )
+    if not files:
+        raise ValueError(
+            f'unlabelled.data_root: {place} has no image '
+            f'({", ".join(sorted(IMG_EXTENSIONS))}).'
+        )
+    return files

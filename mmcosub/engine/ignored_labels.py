@@ -1,0 +1,88 @@
+"""Labels to ignore: heads, padding and metrics have to agree on them."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
+from mmengine.registry import METRICS, TRANSFORMS
+
+from .type_name import type_name
+
+_DEFAULT = 255  # of MMCV's and MMSegmentation's classes
+_WARNING = logging.WARNING
+_PAD = ('RandomRotate', 'RandomMosaic')
+
+
+def check_pad_values(
+    preprocessor: Any, dataset: Any, num_classes: int, ignore_index: int
+) -> None:
+    """Refuse padding of label maps with a value that is no class and not ignored.
+
+    Padding with a class is reported: the network learns it there.
+
+    Args:
+        preprocessor (nn.Module, optional): The model's data preprocessor.
+        dataset (dict): Config of the dataset.
+        num_classes (int): Number of classes of the heads.
+        ignore_index (int): Label that the heads ignore.
+
+    Raises:
+        ValueError: If there is such a value.
+    """
+    pads = [*_pad_values(dataset)]
+    if any(getattr(preprocessor, key, None) for key in ('size', 'size_divisor')):
+        value = getattr(preprocessor, 'seg_pad_val', ignore_index)
+        pads.append(('model.data_preprocessor.seg_pad_val', value))
+    for where, value in pads:
+        if value == ignore_index:
+            continue
+        said = f'{where} is {value}, but the heads have ignore_index={ignore_index}'
+        if not 0 <= value < num_classes:
+            raise ValueError(f'{said}. Set both to the same.')
+        print_log(f'{said}: padding is learned as class {value}.', 'current', _WARNING)
+
+
+def check_metrics(evaluator: Any, ignore_index: int) -> None:
+    """Report metrics that ignore another label than the heads.
+
+    Args:
+        evaluator (Evaluator | dict | list, optional): The evaluator or its config.
+        ignore_index (int): Label that the heads ignore.
+    """
+    if isinstance(evaluator, Evaluator):
+        evaluator = evaluator.metrics
+    elif isinstance(evaluator, dict):
+        evaluator = evaluator.get('metrics', evaluator)
+    metrics = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
+    for metric in metrics:
+        name, value = type(metric).__name__, getattr(metric, 'ignore_index', None)
+        if isinstance(metric, dict):
+            name = type_name(metric, METRICS)
+            default = _DEFAULT if name == 'IoUMetric' else None
+            value = metric.get('ignore_index', default)
+        if value not in (None, ignore_index):
+            print_log(
+                f'{name} has ignore_index={value}, but the heads ignore '
+                f'{ignore_index}: the metric counts pixels that they do not learn, or '
+                'the other way round. Set both to the same.',
+                'current',
+                _WARNING,
+            )
+
+
+def _pad_values(config: Any) -> Iterator[tuple[str, int]]:
+    """Names and values of what transforms of a config pad label maps with."""
+    if isinstance(config, dict):
+        name = type_name(config, TRANSFORMS) if 'type' in config else ''
+        if name in _PAD or 'seg_pad_val' in config:
+            yield f'{name}.seg_pad_val', config.get('seg_pad_val', _DEFAULT)
+        elif name == 'Pad':
+            value = config.get('pad_val')
+            seg = value.get('seg', _DEFAULT) if isinstance(value, dict) else _DEFAULT
+            yield "Pad.pad_val['seg']", seg
+    if isinstance(config, dict | list | tuple):
+        inner = config.values() if isinstance(config, dict) else config
+        for each in inner:
+            yield from _pad_values(each)

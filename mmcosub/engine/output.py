@@ -1,0 +1,72 @@
+"""Output that nobody reads, or that finds no room, does not end a run."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+
+def outlive_readers() -> None:
+    """Let the process go on when what it prints cannot be written.
+
+    As behind ``| head``, after a ``tee`` has died or an ssh connection has dropped.
+    What is printed from then on is lost; files of the log have it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(getattr(stream, 'write', None), _Forgiving) or stream is None:
+            continue
+        for name in ('write', 'flush'):
+            setattr(stream, name, _Forgiving(stream, getattr(stream, name)))
+
+
+class _Forgiving:
+    """A stream's method that sends the output nowhere once it cannot be written."""
+
+    def __init__(self, stream: TextIO, method: Callable) -> None:
+        self.stream = stream
+        self.method = method
+
+    def __call__(self, *text: str) -> Any:
+        try:
+            return self.method(*text)
+        except BlockingIOError:
+            pass  # a slow reader loses this text only
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())  # what is buffered goes there, too
+            os.close(nowhere)
+        return sum(map(len, text))
+
+
+def log_without_tracebacks(logger: logging.Logger) -> None:
+    """Have the log files of a logger say once, in one line, that they have no room.
+
+    Python's own logging prints a traceback for each record.
+
+    Args:
+        logger (Logger): The logger.
+    """
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            vars(handler)['handleError'] = _Once(handler)
+
+
+class _Once:
+    """A ``handleError`` of a file's handler that prints its first error."""
+
+    def __init__(self, handler: logging.FileHandler) -> None:
+        self.handler = handler
+        self.told = False
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            logging.FileHandler.handleError(self.handler, record)
+        elif not self.told:
+            self.told = True
+            print(
+                f'warning: {self.handler.baseFilename}: {error.strerror}. The run goes '
+                'on, and lines of its log are lost until there is room.',
+                file=sys.stderr,
+            )

@@ -1,0 +1,169 @@
+"""A trial of validation on one batch before training, which leaves no traces."""
+
+import contextlib
+import copy
+import difflib
+import io
+import logging
+import random
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.evaluator import DumpResults
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner, ValLoop, autocast
+from torch import nn
+from torch.utils.data import IterableDataset
+
+from .errors import in_one_line
+
+
+def try_validation(runner: Runner) -> None:
+    """Validate on one batch, and look for the metrics that others wait for.
+
+    What only validation uses would otherwise fail after thousands of iterations.
+
+    Args:
+        runner (Runner): The runner, its model initialised and its loops built.
+
+    Raises:
+        ValueError: If validation fails, or a metric that is monitored is missing.
+    """
+    loop, training = runner.val_loop, runner.train_loop
+    begin = getattr(training, 'val_begin', 1)
+    if not isinstance(begin, int):
+        raise ValueError(f'train_cfg.val_begin must be a whole number, not {begin!r}.')
+    whole = max(training.max_iters, training.max_epochs)
+    if not isinstance(loop, ValLoop) or begin > whole:
+        return
+    data: Any = loop.dataloader.dataset
+    if isinstance(data, IterableDataset):
+        return
+    check_windows(runner.model)
+    try:
+        with leaving_no_traces(runner.model), torch.no_grad():
+            metrics = _validate_one_batch(runner.model, loop)
+    except Exception as error:
+        raise ValueError(
+            f'The first batch of validation fails: {in_one_line(error)}. To train '
+            'without this trial: --skip-checks.'
+        ) from error
+    for setting, name in _monitored(runner):
+        if name not in metrics:
+            close = difflib.get_close_matches(name, metrics, n=1, cutoff=0.4)
+            raise ValueError(
+                f'{setting}={name!r} is not among the results of validation. '
+                + (f'Did you mean {close[0]!r}? ' if close else '')
+                + f'There are {sorted(metrics)}.'
+            )
+
+
+def check_windows(model: nn.Module) -> None:
+    """Refuse windows of sliding inference that leave pixels out.
+
+    Args:
+        model (nn.Module): A segmentor; others pass.
+
+    Raises:
+        ValueError: If a stride or size is below 1, or a stride above the size.
+    """
+    model = getattr(model, 'module', model)
+    settings = getattr(model, 'test_cfg', None) or {}
+    if settings.get('mode') != 'slide':
+        return
+    crop, stride = settings.get('crop_size'), settings.get('stride')
+    pairs = [list(v) if isinstance(v, list | tuple) else [] for v in (crop, stride)]
+    whole = all(isinstance(n, int) and n > 0 for pair in pairs for n in pair)
+    if not whole or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            'model.test_cfg of mode "slide" needs crop_size and stride of two whole '
+            f'numbers above 0, not crop_size={crop} and stride={stride}.'
+        )
+    if any(step > size for size, step in zip(*pairs, strict=True)):
+        raise ValueError(
+            f'model.test_cfg.stride={stride} is above crop_size={crop}, so that pixels '
+            'between the windows get no prediction. Set a stride of at most crop_size.'
+        )
+
+
+@contextlib.contextmanager
+def leaving_no_traces(model: nn.Module) -> Iterator[None]:
+    """Keep random state, modes of modules, logs, output and warnings as they were.
+
+    Args:
+        model (nn.Module): The model. In the context it is in evaluation mode.
+    """
+    states = random.getstate(), np.random.get_state()
+    modes = {module: module.training for module in model.modules()}
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    logger = MMLogger.get_current_instance()
+    disabled = logger.disabled, logging.root.manager.disable
+    try:
+        logger.disabled = True
+        logging.disable(logging.CRITICAL)
+        with (
+            torch.random.fork_rng(devices),
+            warnings.catch_warnings(),
+            np.errstate(all='ignore'),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.disabled = disabled[0]
+        logging.disable(disabled[1])
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        for module, mode in modes.items():
+            module.training = mode
+        for device in devices:  # the logs have the peak of training
+            torch.cuda.reset_peak_memory_stats(device)
+
+
+def _validate_one_batch(model: Any, loop: ValLoop) -> dict[str, Any]:
+    """Metrics of the first batch, computed by copies."""
+    # Of the loader nothing is used up; what a pipeline opens stays open in its copy.
+    dataset: Any = copy.copy(loop.dataloader.dataset)
+    if hasattr(dataset, 'pipeline'):
+        dataset.pipeline = copy.deepcopy(dataset.pipeline)
+    count = min(loop.dataloader.batch_size or 1, len(dataset))
+    batch = loop.dataloader.collate_fn([dataset[i] for i in range(count)])
+    model.eval()
+    with autocast(enabled=loop.fp16):
+        outputs = model.val_step(batch)
+    evaluator: Any = copy.deepcopy(loop.evaluator)
+    evaluator.metrics = [m for m in evaluator.metrics if not isinstance(m, DumpResults)]
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for metric in evaluator.metrics:
+            if getattr(metric, 'output_dir', None):
+                metric.output_dir = folder
+        evaluator.process(data_samples=outputs, data_batch=batch)
+        for metric in evaluator.metrics:
+            # Not `evaluate`, which collects from all processes: one may have failed.
+            computed = metric.compute_metrics(metric.results)
+            prefix = [metric.prefix] if metric.prefix else []
+            found |= {'/'.join([*prefix, name]): computed[name] for name in computed}
+    return found
+
+
+def _monitored(runner: Runner) -> Iterator[tuple[str, str]]:
+    """Metrics that hooks and schedules wait for, each with its setting."""
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and hook.save_best:
+            for name in hook.key_indicators:
+                if name != 'auto':
+                    yield 'default_hooks.checkpoint.save_best', name
+        elif isinstance(hook, EarlyStoppingHook):
+            yield 'monitor of EarlyStoppingHook', hook.monitor
+    schedules: Any = runner.param_schedulers or []
+    if isinstance(schedules, dict):
+        schedules = [each for several in schedules.values() for each in several]
+    for schedule in schedules:
+        if getattr(schedule, 'need_val_args', False):
+            yield f'monitor of {type(schedule).__name__}', schedule.monitor

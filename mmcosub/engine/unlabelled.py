@@ -1,0 +1,245 @@
+"""Batches of labelled and unlabelled images together."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import print_log
+from torch.utils.data import DataLoader, Dataset
+
+from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_strong
+
+from .counted_seeds import Counted, CountedBatches, SeededFetch
+from .data import configs_of_datasets
+
+LOADING = ('data_root', 'batch_size', 'pipeline', 'strong')
+"""Keys of the config's ``unlabelled`` that are about data; the others are the method's,
+see :class:`mmcosub.schemes.Unlabelled`."""
+
+
+def method_options(cfg: Any) -> dict | None:
+    """The method's part of a config's ``unlabelled``, None without one.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        ValueError: If images are missing, or nothing co-trains.
+    """
+    options = cfg.get('unlabelled')
+    if not options:
+        return None
+    if not cfg.get('scheme'):
+        raise ValueError(
+            'Unlabelled images are learned by submodels, and the config has no scheme. '
+            'Add --co-train cosub, or leave --unlabelled out.'
+        )
+    if 'data_root' not in options:
+        raise ValueError('unlabelled.data_root is missing: the folder of the images.')
+    return {key: value for key, value in options.items() if key not in LOADING}
+
+
+def unlabelled_dataset(cfg: Any) -> UnlabelledImages:
+    """The unlabelled images of a config, augmented as its training pipeline says.
+
+    Args:
+        cfg (Config): The config, with ``unlabelled``.
+    """
+    options = cfg.unlabelled
+    pipeline = options.get('pipeline')
+    if pipeline is None:
+        training = next(configs_of_datasets(cfg.train_dataloader.dataset)).pipeline
+        pipeline = weak_and_strong(training, options.get('strong') or STRONG)
+    return UnlabelledImages(options.data_root, pipeline)
+
+
+def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
+    """Return the training loader, with unlabelled images in its batches.
+
+    Args:
+        loader (DataLoader): Loader of labelled images.
+        cfg (Config): The config, with ``unlabelled``.
+        seed (int): Seed of the run.
+
+    Raises:
+        ValueError: If the batch size is no number above 0.
+    """
+    dataset = unlabelled_dataset(cfg)
+    batch = cfg.unlabelled.get('batch_size', cfg.train_dataloader.get('batch_size', 1))
+    if not isinstance(batch, int) or batch < 1:
+        raise ValueError(
+            f'unlabelled.batch_size={batch!r} must be a whole number above 0; leave '
+            '`unlabelled` out to train without unlabelled images.'
+        )
+    print_log(
+        f'{len(dataset)} unlabelled images, {batch} in each iteration of a process; '
+        f'{_shared_images(loader.dataset, dataset)}',
+        'current',
+    )
+    return with_unlabelled(loader, dataset, batch, seed, get_rank(), get_world_size())
+
+
+def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
+    """Say how many unlabelled images are labelled ones."""
+    known: Any = getattr(labelled, 'get_data_info', None)
+    if known is None:
+        return 'whether some are labelled, too, is not known.'
+    paths = {Path(known(i)['img_path']).resolve() for i in range(len(labelled))}
+    both = sum(file.resolve() in paths for file in unlabelled.files)
+    return f'{both} of them are labelled, too.' if both else 'none is labelled.'
+
+
+def with_unlabelled(
+    loader: DataLoader,
+    dataset: Dataset,
+    batch: int,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
+) -> DataLoader:
+    """Return a loader whose batches have unlabelled images, too.
+
+    Args:
+        loader (DataLoader): Loader of labelled images; its batches know for which
+            iteration they are (:class:`~mmcosub.engine.counted_seeds.Counted`).
+        dataset (Dataset): The unlabelled images.
+        batch (int): How many of them in a batch.
+        seed (int): Seed of their order and augmentation.
+        rank (int): Rank of the process. Defaults to 0.
+        world (int): Number of processes. Defaults to 1.
+    """
+    both = WithUnlabelled(loader.dataset, dataset, seed, rank)
+    counted: Any = loader.batch_sampler
+    order = UnlabelledOrder(len(dataset), batch, seed, rank, world)  # type: ignore
+    return DataLoader(
+        both,
+        batch_sampler=_Batches(counted, order, len(both)),
+        num_workers=loader.num_workers,
+        collate_fn=CollateWithUnlabelled(loader.collate_fn),
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        prefetch_factor=loader.prefetch_factor,
+        persistent_workers=loader.persistent_workers,
+    )
+
+
+class WithUnlabelled(Dataset):
+    """Labelled samples, and behind them, by number, unlabelled ones.
+
+    Its length is that of the labelled ones, so that epochs are theirs.
+
+    Args:
+        labelled (Dataset): The labelled samples.
+        unlabelled (Dataset): The unlabelled ones.
+        seed (int): Seed of the run.
+        rank (int): Rank of the process.
+    """
+
+    def __init__(
+        self, labelled: Any, unlabelled: Dataset, seed: int, rank: int
+    ) -> None:
+        self.labelled = labelled
+        self.unlabelled = unlabelled
+        self._fetch = SeededFetch(self, seed, rank)
+
+    @property
+    def metainfo(self) -> dict:
+        """That of the labelled samples."""
+        return self.labelled.metainfo
+
+    def __len__(self) -> int:
+        return len(self.labelled)
+
+    def __getitem__(self, index: int) -> Any:
+        beyond = index - len(self.labelled)
+        return self.labelled[index] if beyond < 0 else self.unlabelled[beyond]
+
+    def __getitems__(self, indices: list) -> list:
+        return self._fetch(indices)
+
+
+class UnlabelledOrder:
+    """Which unlabelled images an iteration takes: a function of its number alone.
+
+    Every image comes once before any comes again, over all processes together. The
+    labelled images' epochs do not matter, nor how often the run was resumed.
+
+    Args:
+        count (int): Number of images.
+        batch (int): Images in an iteration of one process.
+        seed (int): Seed of the order.
+        rank (int): Rank of the process. Defaults to 0.
+        world (int): Number of processes. Defaults to 1.
+    """
+
+    def __init__(
+        self, count: int, batch: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.count = count
+        self.batch = batch
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+
+    def __call__(self, iteration: int) -> list[int]:
+        """Numbers of the images.
+
+        Args:
+            iteration (int): Number of iterations before.
+        """
+        first = (iteration * self.world + self.rank) * self.batch
+        places = [divmod(first + i, self.count) for i in range(self.batch)]
+        orders = {
+            epoch: np.random.default_rng((self.seed, epoch)).permutation(self.count)
+            for epoch in {epoch for epoch, _ in places}
+        }
+        return [int(orders[epoch][place]) for epoch, place in places]
+
+
+class CollateWithUnlabelled:
+    """Collates both kinds of samples of a batch apart.
+
+    Args:
+        collate (Callable): What collates labelled samples.
+    """
+
+    def __init__(self, collate: Callable[[list], Any]) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: list[dict]) -> dict:
+        """Return the labelled batch with the other one under ``unlabelled``.
+
+        Args:
+            samples (list[dict]): Samples of both kinds.
+        """
+        others = [sample for sample in samples if 'strong' in sample]
+        batch = self.collate([s for s in samples if 'strong' not in s])
+        batch['unlabelled'] = dict(
+            weak=[sample['inputs'] for sample in others],
+            strong=[sample['strong'] for sample in others],
+            data_samples=[sample['data_samples'] for sample in others],
+        )
+        return batch
+
+
+class _Batches(CountedBatches):
+    """Batches of indices with those of unlabelled samples behind the labelled ones."""
+
+    def __init__(
+        self, counted: CountedBatches, order: UnlabelledOrder, labelled: int
+    ) -> None:
+        super().__init__(counted.batches, counted.done)
+        self.order = order
+        self.labelled = labelled
+
+    def __iter__(self) -> Iterator[list]:
+        for batch in super().__iter__():
+            iteration = batch[0].iteration
+            yield batch + [
+                Counted(self.labelled + number, iteration, len(batch) + place)
+                for place, number in enumerate(self.order(iteration))
+            ]

@@ -1,0 +1,200 @@
+"""Checks for settings that nothing reads, and the settings to use instead."""
+
+import difflib
+import inspect
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import FlexibleRunner, Runner
+
+# Read from the config by MMEngine, the tools and our runners, beside the arguments of
+# MMEngine's runners.
+READ = {
+    *('activation_checkpointing', 'allow_changes', 'bad_data', 'carry_over', 'compile'),
+    *('custom_imports', 'efficient_conv_bn_eval', 'fast', 'find_unused_parameters'),
+    *('init_weights_for_test_or_val', 'model_wrapper_cfg', 'runner_type', 'scheme'),
+    'unlabelled',
+    *('skip_checks', 'sync_bn', 'trust_checkpoint', 'tta_model'),
+    'tta_pipeline',
+    *inspect.signature(Runner).parameters,
+    *inspect.signature(FlexibleRunner).parameters,
+} - {'cfg'}  # fmt: skip
+
+OLD = {
+    'checkpoint_config': 'default_hooks.checkpoint',
+    'cudnn_benchmark': 'env_cfg.cudnn_benchmark',
+    'data': 'train_dataloader, val_dataloader and test_dataloader',
+    'deterministic': 'randomness.deterministic',
+    'dist_params': 'env_cfg.dist_cfg',
+    'epochs': 'train_cfg.max_epochs',
+    'evaluation': 'val_evaluator and train_cfg.val_interval',
+    'fp16': '--amp',
+    'gpu_ids': '--launcher',
+    'gpus': '--launcher',
+    'batch_size': 'train_dataloader.batch_size',
+    'iters': 'train_cfg.max_iters',
+    'log_config': 'default_hooks.logger and visualizer',
+    'lr': 'optim_wrapper.optimizer.lr',
+    'lr_config': 'param_scheduler',
+    'max_epochs': 'train_cfg.max_epochs',
+    'max_iters': 'train_cfg.max_iters',
+    'optimizer': 'optim_wrapper.optimizer',
+    'optimizer_config': 'optim_wrapper',
+    'resume_from': '--resume',
+    'runner': 'train_cfg',
+    'samples_per_gpu': 'train_dataloader.batch_size',
+    'seed': 'randomness.seed',
+    'total_epochs': 'train_cfg.max_epochs',
+    'total_iters': 'train_cfg.max_iters',
+    'workers_per_gpu': 'train_dataloader.num_workers',
+    'workflow': 'train_cfg',
+}
+"""Settings of MMSegmentation 0.x and other trainers, and what replaces them."""
+
+_OF_VERSION_0 = {
+    *('checkpoint_config', 'data', 'evaluation', 'log_config', 'lr_config'),
+    *('optimizer_config', 'runner', 'workflow'),
+}
+# Where a setting is looked for first.
+_FIRST = ('train_dataloader', 'model', 'optim_wrapper', 'train_cfg')
+_SHOWN = 4
+
+
+def check_version(path: Path, cfg: Config) -> None:
+    """Refuse a config of MMSegmentation 0.x.
+
+    Args:
+        path (Path): Its file.
+        cfg (Config): The config.
+
+    Raises:
+        ValueError: If it has no ``train_dataloader`` and two or more settings of 0.x.
+    """
+    old = [name for name in OLD if cfg.get(name) is not None]
+    if len(_OF_VERSION_0.intersection(old)) > 1 and not (
+        cfg.get('train_dataloader') or cfg.get('optim_wrapper')
+    ):
+        said = '; '.join(f'{name} is now {OLD[name]}' for name in old)
+        raise ValueError(
+            f'{path} is a config of MMSegmentation 0.x, which MMEngine does not read: '
+            f'{said}. Start from the config of the same name in mmseg:: of today.'
+        )
+
+
+def check_options(cfg: Config, options: dict[str, Any]) -> None:
+    """Refuse settings that would be put where nothing reads them.
+
+    Args:
+        cfg (Config): The config.
+        options (dict): Values by dotted key.
+
+    Raises:
+        ValueError: If the first part of a key is not read, naming what is.
+    """
+    for key in options:
+        first, dot, rest = key.partition('.')
+        if first == 'data_preprocessor' and cfg.model.get(first):
+            raise ValueError(
+                f'{key} is not read, as the model has its own data_preprocessor. Set '
+                f'model.{key}.'
+            )
+        if first == 'launcher':
+            raise ValueError(f'{key}: the launcher is given by --launcher.')
+        if first == 'scheme' and not cfg.get('scheme'):
+            raise ValueError(
+                f'{key} is set, but there is no scheme: add --co-train, for instance '
+                '--co-train cosub.'
+            )
+        if first in READ:
+            continue
+        places = find_places(cfg, first, cfg.get(first))
+        if places:
+            used = ', as the config has used its own value' if first in cfg else ''
+            at = ', '.join(place + dot + rest for place in places)
+            said = f'{key} is not read{used}. Set {at} instead.'
+        else:
+            said = f'Unknown setting {key!r}.' + _hint(first)
+        # A user's own code may read it.
+        refuse(said, unless=bool(cfg.get('custom_imports')) and first in cfg)
+
+
+def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
+    """Find the settings that a variable may have been meant for.
+
+    Args:
+        cfg (Config): The config.
+        name (str): Name of the variable.
+        value (Any, optional): Its value, where it is known. Defaults to None.
+
+    Returns:
+        list[str]: Dotted keys, at most four: those that end in the name, and those of
+        the same value.
+    """
+    rest = sorted(READ & set(cfg) - set(_FIRST))
+    order = [key for key in (*_FIRST, *rest) if key in cfg]
+    every = [entry for key in order for entry in walk(cfg[key], key)]
+    named = {at: inner for at, inner in every if at.rpartition('.')[2] == name}
+    wanted = [v for v in named.values() if v and isinstance(v, dict | list | tuple)]
+    if value and isinstance(value, dict | list | tuple | str):
+        wanted.append(value)
+    same = [at for at, inner in every if inner in wanted]
+    if not named and name in OLD and not same:
+        return [OLD[name]]
+    return list(dict.fromkeys([*named, *same]))[:_SHOWN]
+
+
+def walk(part: Any, at: str = '') -> Iterator[tuple[str, Any]]:
+    """A part of a config and all that it consists of, with dotted keys.
+
+    Args:
+        part (Any): The part.
+        at (str): Its own key. Defaults to '', the whole config.
+    """
+    yield at, part
+    if isinstance(part, dict | Config):
+        for key, inner in part.items():
+            yield from walk(inner, f'{at}.{key}' if at else str(key))
+    elif isinstance(part, list | tuple):
+        for i, inner in enumerate(part):
+            if isinstance(inner, dict | list | tuple):
+                yield from walk(inner, f'{at}.{i}')
+
+
+def value_at(cfg: Config, place: str) -> Any:
+    """Value at a dotted key; None where there is none.
+
+    Args:
+        cfg (Config): The config.
+        place (str): The key.
+    """
+    part: Any = cfg
+    for key in place.split('.'):
+        if isinstance(part, list | tuple):
+            part = part[int(key)]
+        else:
+            part = part.get(key) if hasattr(part, 'get') else None
+    return part
+
+
+def _hint(name: str) -> str:
+    close = difflib.get_close_matches(name, sorted(READ), n=1)
+    return f' Did you mean {close[0]!r}?' if close else ' Nothing reads it.'
+
+
+def refuse(said: str, unless: bool) -> None:
+    """Raise, or only warn.
+
+    Args:
+        said (str): What is wrong.
+        unless (bool): Whether to log a warning instead.
+
+    Raises:
+        ValueError: Unless it only warns.
+    """
+    if not unless:
+        raise ValueError(said)
+    print_log(said, 'current', logging.WARNING)

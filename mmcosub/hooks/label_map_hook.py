@@ -1,0 +1,91 @@
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image
+
+from mmcosub.registry import HOOKS
+
+
+@HOOKS.register_module()
+class LabelMapHook(Hook):
+    """Writes predicted label maps as files, in the subfolders that the images have.
+
+    MMSegmentation's metrics write all into one folder, where images of the same name
+    overwrite each other. Values are those of the label files: with
+    ``reduce_zero_label`` one more than the class.
+
+    Args:
+        out (str): Folder to write to.
+    """
+
+    def __init__(self, out: str) -> None:
+        self.out = Path(out)
+
+    def before_test(self, runner: Runner) -> None:
+        """Give every image of the dataset a file.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            ValueError: If two images would have the same one.
+        """
+        dataset: Any = runner.test_dataloader.dataset
+        infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+        images = {str(info['img_path']) for info in infos}
+        folders = {*_image_folders(dataset)} or {*map(os.path.dirname, images)}
+        self.root = os.path.commonpath([os.path.abspath(each) for each in folders])
+        taken: dict[Path, str] = {}
+        for image in sorted(images):
+            other = taken.setdefault(self._place(image), image)
+            if other != image:
+                raise ValueError(
+                    f'--out: {image} and {other} would both be written to '
+                    f'{self._place(image)}. Rename one of them.'
+                )
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence | None = None,
+    ) -> None:
+        """Write the predictions of a batch.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Number of the batch.
+            data_batch (Any): Not used.
+            outputs (Sequence[SegDataSample], optional): Predictions.
+
+        Raises:
+            ValueError: If the model predicts no label maps.
+        """
+        for sample in outputs or ():
+            if 'pred_sem_seg' not in sample:
+                raise ValueError('--out: the model predicts no label maps to save.')
+            labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.int64)
+            labels += bool(sample.get('reduce_zero_label', False))
+            path = self._place(sample.img_path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wide = labels.max() > np.iinfo(np.uint8).max
+            Image.fromarray(labels.astype(np.uint16 if wide else np.uint8)).save(path)
+
+    def _place(self, image: str) -> Path:
+        return self.out / Path(os.path.relpath(image, self.root)).with_suffix('.png')
+
+
+def _image_folders(dataset: Any) -> Iterator[str]:
+    """Folders of images that a dataset, or those inside a wrapper, are given."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    for each in filter(None, inner):
+        yield from _image_folders(each)
+    prefix = getattr(dataset, 'data_prefix', None) or {}
+    if prefix.get('img_path'):
+        yield prefix['img_path']

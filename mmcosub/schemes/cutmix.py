@@ -1,0 +1,66 @@
+"""CutMix for label maps and what is at their pixels.
+
+Shapes: ``U`` images, ``H, W`` any resolution.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CutMix:
+    """Boxes of half an image's area, pasted from the next image of a batch.
+
+    French et al. (arXiv 1906.01916), section 3.3: the box has half of the area, its
+    height is log-uniform and its place uniform. Edges are moved to those of a grid, so
+    that images and coarser maps are cut at the same places.
+
+    Args:
+        boxes (ndarray): Top, bottom, left, right as fractions, of shape (U, 4).
+        shift (int): Image i gets a box of image i - shift.
+    """
+
+    boxes: NDArray[np.float64]
+    shift: int
+
+    @classmethod
+    def draw(
+        cls, batch: int, grid: Sequence[int], rng: np.random.Generator
+    ) -> 'CutMix':
+        """Draw boxes.
+
+        Args:
+            batch (int): Number of images U, 2 or more.
+            grid (Sequence[int]): Height and width of the grid.
+            rng (Generator): Source of all randomness.
+        """
+        height = np.exp(rng.uniform(np.log(0.5), 0, batch))
+        sizes = np.stack([height, 0.5 / height], axis=1)  # (U, 2)
+        starts = rng.uniform(0, 1, (batch, 2)) * (1 - sizes)
+        cells = np.array(grid)
+        edges = np.rint(np.stack([starts, starts + sizes], axis=2) * cells[:, None])
+        boxes = (edges / cells[:, None]).reshape(batch, 4)
+        return cls(boxes, int(rng.integers(1, batch)))
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Paste the boxes.
+
+        Args:
+            maps (Tensor): Of shape (U, ..., H, W).
+        """
+        height, width = maps.shape[-2:]
+        edges = np.rint(self.boxes * [height, height, width, width])
+        top, bottom, left, right = (
+            torch.from_numpy(edge).to(maps.device)[:, None] for edge in edges.T
+        )
+        y = torch.arange(height, device=maps.device)
+        x = torch.arange(width, device=maps.device)
+        rows, columns = (y >= top) & (y < bottom), (x >= left) & (x < right)
+        inside = rows[:, :, None] & columns[:, None, :]  # (U, H, W)
+        inside = inside.view(len(maps), *[1] * (maps.ndim - 3), height, width)
+        return torch.where(inside, maps.roll(self.shift, dims=0), maps)

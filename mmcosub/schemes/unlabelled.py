@@ -1,0 +1,240 @@
+"""Consistency of submodels on images without labels.
+
+Shapes: ``L`` branches, ``V`` students, ``U`` unlabelled images, ``C`` classes, ``*``
+positions: none for an image's class, (H, W) for a label map.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmcosub.losses import weighted_mean
+from mmcosub.submodels import BernoulliSampler, Plan, Site, spread_rates
+
+from .cutmix import CutMix
+from .soft_loss import SoftLoss
+
+STUDENTS = ('submodels', 'complementary', 'full')
+TEACHERS = ('average', 'current')
+
+
+class Unlabelled:
+    r"""Submodels learn from the full network's predictions on unlabelled images.
+
+    The full network, in evaluation mode, predicts a weakly augmented image. Its
+    submodels see the same image strongly augmented and learn that prediction. With
+    :math:`z_v` the logits of student v and :math:`t` those of the teacher:
+
+    .. math::
+        \frac{w}{V} \sum_v \ell_{soft}(z_v, t)
+
+    **Our extension.** Weak and strong images are FixMatch's (arXiv 2001.07685), CutMix
+    for segmentation French et al.'s (arXiv 1906.01916), the moving average Mean
+    Teacher's (arXiv 1703.01780). Two random submodels as students, and complementary
+    ones, are not in the cosub paper.
+
+    Args:
+        weight (float): Weight w, above 0. Defaults to 1.
+        ramp_iters (int): Iterations over which the weight rises linearly from 0.
+            Defaults to 0, full weight from the start.
+        teacher (str): 'average', a moving average of the weights, or 'current', the
+            weights themselves. Defaults to 'average'.
+        momentum (float): Fraction in (0, 1] of the current weights in each update of
+            the average. Defaults to 0.01.
+        students (str): 'submodels', two independent draws of drop path;
+            'complementary', two at rate 0.5 of which the second keeps exactly the
+            branches that the first drops, so that both cost one backbone pass (they
+            are dependent then); 'full', the full network. Defaults to 'submodels'.
+        drop_path_rate (float, optional): Drop-path rate in (0, 1) of 'submodels',
+            constant over depth. Defaults to None, the backbone's own rates.
+        temperature (float): Divides the logits of teacher and students in the soft
+            loss. Defaults to 1.
+        threshold (float, optional): Confidence in (0, 1) from which the teacher's
+            class is learned as a hard label; less confident positions are left out
+            (FixMatch). Defaults to None, soft targets everywhere.
+        cutmix (bool): Whether half of each strong image is replaced by another's, the
+            targets along with it. For label maps only. Defaults to True.
+
+    Raises:
+        ValueError: If an argument is out of its range, naming the valid ones.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        ramp_iters: int = 0,
+        teacher: str = 'average',
+        momentum: float = 0.01,
+        students: str = 'submodels',
+        drop_path_rate: float | None = None,
+        temperature: float = 1.0,
+        threshold: float | None = None,
+        cutmix: bool = True,
+    ) -> None:
+        _check_choice('teacher', teacher, TEACHERS)
+        _check_choice('students', students, STUDENTS)
+        for name, value, valid in (
+            ('weight', weight, weight > 0),
+            ('ramp_iters', ramp_iters, ramp_iters >= 0),
+            ('momentum', momentum, 0 < momentum <= 1),
+            ('threshold', threshold, threshold is None or 0 < threshold < 1),
+            (
+                'drop_path_rate',
+                drop_path_rate,
+                drop_path_rate is None or 0 < drop_path_rate < 1,
+            ),
+        ):
+            if not valid:
+                raise ValueError(f'unlabelled.{name}={value} is out of its range.')
+        if drop_path_rate is not None and students != 'submodels':
+            raise ValueError(
+                f'unlabelled.students={students!r} has a rate of its own. Leave '
+                'unlabelled.drop_path_rate out.'
+            )
+        self.weight = weight
+        self.ramp_iters = ramp_iters
+        self.teacher = teacher
+        self.momentum = momentum
+        self.students = students
+        self.drop_path_rate = drop_path_rate
+        self.threshold = threshold
+        self.cutmix = cutmix
+        self.soft_loss = SoftLoss('auto', temperature)
+
+    def rates(self, sites: Sequence[Site]) -> NDArray[np.float64]:
+        """Drop-path rate of each branch, of shape (L, ); 0 in a frozen block.
+
+        Args:
+            sites (Sequence[Site]): The backbone's branches.
+
+        Raises:
+            ValueError: If every rate is 0, so that no student would be a submodel.
+        """
+        if self.students == 'submodels':
+            if self.drop_path_rate is None:
+                rates = np.array([site.rate for site in sites])
+            else:
+                rates = spread_rates(self.drop_path_rate, [s.depth for s in sites])
+        else:
+            rates = np.full(len(sites), 0.5 * (self.students == 'complementary'))
+        rates = rates * [site.block.training for site in sites]
+        if self.students != 'full' and not rates.any():
+            raise ValueError(
+                'Every drop-path rate is 0, so the students on unlabelled images would '
+                'be the full network. Set unlabelled.drop_path_rate, for instance to '
+                "0.2, or unlabelled.students='full'."
+            )
+        return rates
+
+    def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
+        """Draw the students of one iteration.
+
+        Args:
+            sites (Sequence[Site]): The backbone's branches.
+            batch (int): Number of images U.
+            rng (Generator): Source of all randomness.
+        """
+        rates = self.rates(sites)
+        if self.students == 'full':
+            return Plan(np.ones((len(sites), 1, batch)))
+        first = BernoulliSampler()(rates, batch, rng)  # (L, U)
+        if self.students == 'complementary':
+            second = ~first | (rates == 0)[:, None]
+        else:
+            second = BernoulliSampler()(rates, batch, rng)
+        return Plan.from_keep(np.stack([first, second], axis=1), rates)
+
+    def loss(
+        self,
+        weak: Any,
+        strong: Tensor,
+        teach: Callable[[Any], Tensor],
+        learn: Callable[[Tensor], Sequence[Tensor]],
+        rng: np.random.Generator,
+        step: int,
+        valid: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted loss of one batch of unlabelled images.
+
+        Args:
+            weak (Any): Weakly augmented images, as ``teach`` takes them.
+            strong (Tensor): The same images strongly augmented, of shape (U, ...).
+            teach (Callable): Logits of the full network, of shape (U, C, *).
+            learn (Callable): Logits of each student, of shape (U, C, *).
+            rng (Generator): Source of all randomness.
+            step (int): Number of iterations done.
+            valid (Tensor, optional): False where an image is padding, of the shape
+                (U, height, width) of the images. Defaults to None, nowhere.
+
+        Returns:
+            tuple: The loss, and numbers to log.
+        """
+        with torch.no_grad():
+            target = teach(weak)
+        weight = None if valid is None else valid.to(target.dtype)
+        if self.cutmix and target.ndim == 4 and len(target) > 1:
+            mix = CutMix.draw(len(target), target.shape[2:], rng)
+            target, strong = mix(target), mix(strong)
+            weight = weight if weight is None else mix(weight)
+        if weight is not None:
+            weight = F.adaptive_avg_pool2d(weight[:, None], target.shape[2:])[:, 0]
+        confidence, label = self._predict(target)
+        if self.threshold is not None:
+            sure = (confidence >= self.threshold).to(target.dtype)
+        terms, agreement = [], []
+        for logits in learn(strong):
+            loss = self._term(logits, target, label)
+            if self.threshold is not None:
+                # As FixMatch, over all positions, those that are left out included.
+                loss = loss * sure
+            terms.append(weighted_mean(loss, weight))
+            same = (self._predict(logits.detach())[1] == label).to(target.dtype)
+            agreement.append(weighted_mean(same, weight))
+        total = self.weight * self.ramp(step) * torch.stack(terms).mean()
+        logs = dict(
+            unlabelled_confidence=weighted_mean(confidence, weight),
+            unlabelled_agreement=torch.stack(agreement).mean(),
+        )
+        if self.threshold is not None:
+            logs['unlabelled_used'] = weighted_mean(sure, weight)
+        return total, logs
+
+    def ramp(self, step: int) -> float:
+        """Factor in [0, 1] of the weight.
+
+        Args:
+            step (int): Number of iterations done.
+        """
+        return min(1.0, (step + 1) / self.ramp_iters) if self.ramp_iters else 1.0
+
+    def _predict(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Confidence and class, of shape (U, *)."""
+        if logits.shape[1] == 1:
+            probability = logits[:, 0].sigmoid()
+            return torch.maximum(probability, 1 - probability), probability > 0.5
+        if self.soft_loss.activation == 'sigmoid':
+            return logits.sigmoid().max(dim=1)
+        return logits.softmax(dim=1).max(dim=1)
+
+    def _term(self, logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
+        """Loss of one student at every position, of shape (U, *)."""
+        if self.threshold is None:
+            return self.soft_loss(logits, target)
+        if self.soft_loss.activation == 'softmax' and logits.shape[1] > 1:
+            return F.cross_entropy(logits, label, reduction='none')
+        hard = (target > 0).to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(logits, hard, reduction='none').mean(
+            1
+        )
+
+
+def _check_choice(name: str, value: str, valid: Sequence[str]) -> None:
+    if value not in valid:
+        raise ValueError(
+            f'Unknown unlabelled.{name} {value!r}. Valid ones: {list(valid)}.'
+        )

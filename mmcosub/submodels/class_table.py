@@ -1,0 +1,65 @@
+"""Classes by name, to build objects from configs."""
+
+import pkgutil
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_Class = TypeVar('_Class', bound=type)
+
+
+class ClassTable:
+    """Classes by name, built from configs such as ``dict(type='Cosub', weight=0.5)``.
+
+    The part of MMEngine's ``Registry`` that the core needs, without MMEngine. A type is
+    a name (with ``mmcosub.`` before it, or not), a full dotted name, or a class.
+
+    Args:
+        subject (str): What the classes are, for error messages.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.module_dict: dict[str, type] = {}
+
+    def register_module(self) -> Callable[[_Class], _Class]:
+        """Return a decorator that adds a class under its name."""
+
+        def register(cls: _Class) -> _Class:
+            self.module_dict[cls.__name__] = cls
+            return cls
+
+        return register
+
+    def get(self, name: str) -> type | None:
+        """Class of a name, or None if there is none.
+
+        Args:
+            name (str): Its name.
+        """
+        found = self.module_dict.get(name.removeprefix('mmcosub.'))
+        if found is None and '.' in name:
+            try:
+                found = pkgutil.resolve_name(name)
+            except (ImportError, AttributeError):
+                return None
+        return found
+
+    def build(self, cfg: Any) -> Any:
+        """Build an object.
+
+        Args:
+            cfg (dict | str): A type and its arguments, or a name alone.
+
+        Raises:
+            ValueError: If there is no such class.
+        """
+        arguments = dict(type=cfg) if isinstance(cfg, str) else dict(cfg)
+        arguments.pop('_scope_', None)  # MMEngine's, in configs of `mmcosub::`
+        name = arguments.pop('type', None)
+        cls = self.get(name) if isinstance(name, str) else name
+        if cls is None:
+            raise ValueError(
+                f'Unknown {self.subject} {name!r}. Valid types: '
+                f'{sorted(self.module_dict)}.'
+            )
+        return cls(**arguments)

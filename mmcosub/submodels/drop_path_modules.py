@@ -1,0 +1,66 @@
+"""Drop-path modules of any library, recognised by what they do."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+# Where libraries keep the rate: timm, mmcv and transformers; torchvision; others.
+_RATES = ('drop_prob', 'p', 'drop_path_prob', 'drop_path_rate', 'drop_rate', 'prob',
+          'rate')  # fmt: skip
+_KNOWN: dict[type, bool] = {}
+
+
+def is_drop_path(module: nn.Module) -> bool:
+    """Whether a module is drop path (stochastic depth), of whatever name.
+
+    It has no parameters and no submodules, drops whole rows in training, scales the
+    others by 1 / (1 - rate) or leaves them, and does nothing in evaluation. This is
+    tried on a copy, once a class.
+
+    Args:
+        module (nn.Module): The module.
+    """
+    kind = type(module)
+    if kind not in _KNOWN:
+        _KNOWN[kind] = _rate_name(module) is not None and _drops_rows(module)
+    return _KNOWN[kind]
+
+
+def drop_path_rate(module: Any) -> float:
+    """Rate of a drop-path module; 0 for anything else.
+
+    Args:
+        module (nn.Module, optional): The module.
+    """
+    rate = getattr(module, 'drop_prob', None)
+    if not rate and isinstance(module, nn.Module) and is_drop_path(module):
+        rate = getattr(module, str(_rate_name(module)))
+    return float(rate or 0.0)
+
+
+def _rate_name(module: nn.Module) -> str | None:
+    own = vars(module)
+    if own['_modules'] or own['_parameters']:
+        return None
+    return next((name for name in _RATES if name in own), None)
+
+
+def _drops_rows(module: nn.Module) -> bool:
+    probe: Any = copy.copy(module)
+    setattr(probe, str(_rate_name(module)), 0.5)
+    ones = torch.ones(64, 2, 2, 2, device='cpu')
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)
+            probe.training = True
+            rows = probe(ones.clone()).flatten(1)
+            probe.training = False
+            unchanged = torch.equal(probe(ones.clone()), ones)
+    except Exception:  # whatever a module raises that is handed something else
+        return False
+    found = set(rows[:, 0].tolist())
+    # All rows alike: torchvision's mode 'batch'.
+    dropped = found in ({0.0, 2.0}, {0.0, 1.0}, {0.0}, {2.0})
+    return unchanged and dropped and bool((rows == rows[:, :1]).all())

@@ -1,0 +1,109 @@
+"""Contexts in which a network runs without leaving a trace, or without noise."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.overrides import TorchFunctionMode
+
+from .drop_path_modules import is_drop_path
+from .exactness import is_dropout
+
+# Whose hooks make a module work (sharding, reparametrisation). Those of others look on.
+_NEEDED = ('torch', 'deepspeed', 'accelerate', 'fairscale')
+
+
+@contextmanager
+def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
+    """Put back what passes without gradients change; make every branch count meanwhile.
+
+    Random state and buffers are put back, and hooks of others are not called. Layer
+    scales of 1e-6 and normalisation weights of 0, as at the start of training, would
+    hide what branches compute. They are 0.5 meanwhile.
+
+    Args:
+        network (nn.Module): The network.
+        image (Tensor): Image on its device.
+    """
+    small = [p.data for n, p in network.named_parameters() if _hides_branch(n, p)]
+    kept = [(t, t.clone()) for t in (*small, *(b.data for b in network.buffers()))]
+    hooks = [(m, m._forward_hooks.copy()) for m in network.modules()]
+    devices = [image.device] if image.is_cuda else []
+    states = random.getstate(), np.random.get_state()
+    try:
+        for module, found in hooks:
+            for key in [k for k, hook in found.items() if not _is_needed(hook)]:
+                del module._forward_hooks[key]
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            for p in small:
+                p.fill_(0.5)
+            yield
+    finally:
+        for module, found in hooks:
+            module._forward_hooks.clear()
+            module._forward_hooks.update(found)
+        for tensor, value in kept:
+            tensor.copy_(value)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _hides_branch(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is a vector of tiny factors."""
+    vector = 0 < parameter.numel() == max(parameter.shape, default=0)
+    if not vector or name.endswith('bias') or not parameter.is_floating_point():
+        return False
+    return bool(parameter.detach().abs().max() <= 0.01)
+
+
+def _is_needed(hook: Any) -> bool:
+    hook = getattr(hook, 'func', hook)
+    module = getattr(hook, '__module__', None) or type(hook).__module__
+    return module.partition('.')[0] in _NEEDED
+
+
+@contextmanager
+def without_noise(network: nn.Module) -> Iterator[None]:
+    """Run without gradients in training mode, but without dropout and drop path.
+
+    Normalisation takes the statistics of evaluation. What stays random, such as a drop
+    path that is not recognised, is not known.
+
+    Args:
+        network (nn.Module): The network.
+    """
+    kinds = (is_dropout, is_drop_path, lambda m: isinstance(m, _NormBase))
+    off = [m for m in network.modules() if any(kind(m) for kind in kinds)]
+    modes = [m.training for m in off]
+    try:
+        for module in off:
+            module.training = False
+        with torch.no_grad(), _NoDropout():
+            yield
+    finally:
+        for module, mode in zip(off, modes, strict=True):
+            module.training = mode
+
+
+class _NoDropout(TorchFunctionMode):
+    """Dropout leaves everything as it is, whoever calls it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Run a function of PyTorch without its dropout."""
+        kwargs = dict(kwargs or {})
+        if 'dropout' in getattr(func, '__name__', ''):
+            return args[0] if args else kwargs['input']
+        if func is F.multi_head_attention_forward:
+            kwargs['training'] = False
+        elif func is F.scaled_dot_product_attention:
+            args, later = args[:4], args[5:]
+            kwargs.update(zip(('is_causal',), later, strict=False), dropout_p=0.0)
+        return func(*args, **kwargs)

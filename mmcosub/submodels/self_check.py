@@ -1,0 +1,199 @@
+"""Check before the first step: a submodel of all branches computes the whole network.
+
+It finds blocks that are known by name and have changed upstream, drop paths that were
+not recognised, and wrappers that run something else in a block's place.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+from .branches import Site
+from .drop_path_modules import is_drop_path
+from .evaluating import evaluating
+from .exactness import are_drop_paths
+from .execution import run_submodels
+from .isolation import untouched, without_noise
+from .plan import Plan
+from .rerouting import Rerouting
+
+_DRAWS = 8  # passes that tell drop path, of few outcomes, from other noise
+
+_Run = Callable[[], Any]
+_Mode = Callable[[nn.Module], AbstractContextManager]
+
+
+def check_network(
+    backbone: nn.Module, images: Tensor, sites: Sequence[Site], execution: str
+) -> None:
+    """Raise if a submodel of all branches is not the network.
+
+    One image is run without gradients: by the network itself, then as a submodel that
+    keeps every branch, in evaluation and in training. In training, dropout and batch
+    statistics are off, so that only drop path could differ. Random state, buffers and
+    parameters stay what they are, and hooks are not called.
+
+    Args:
+        backbone (nn.Module): The backbone, in training mode.
+        images (Tensor): Of shape (B, ...).
+        sites (Sequence[Site]): Its branches.
+        execution (str): The execution that will run.
+
+    Raises:
+        ValueError: If outputs differ, naming the first module where they do.
+    """
+    if images.is_meta:
+        return
+    image, plan = images[:1], Plan(np.ones((len(sites), 1, 1)))
+    plain = Rerouting(backbone, {}, nullcontext, None)
+
+    def network(mode: _Mode) -> Any:
+        with mode(backbone), plain.entered():
+            return backbone(image)
+
+    def submodel(mode: _Mode) -> Any:
+        with mode(backbone):
+            return run_submodels(backbone, image, plan, sites, execution)[0]
+
+    with untouched(backbone, image):
+        reference: _Mode = evaluating
+        try:
+            expected = network(reference)
+        except Exception:  # LeViT prepares evaluation in `train`, which is not called
+            reference = without_noise
+            expected = _tried(backbone, partial(network, reference))
+        for mode in (evaluating, without_noise):
+            if expected is None or (mode, reference) == (evaluating, without_noise):
+                continue
+            got = [submodel(mode)]
+            if mode is not reference and not _alike(got[0], expected):
+                reference = mode  # some put out more in training
+                expected = network(mode)
+                # What is random there may happen to be the same once.
+                got += [submodel(mode) for _ in range(_DRAWS)]
+            if any(_differ(each, expected) for each in got):
+                runs = partial(network, reference), partial(submodel, mode)
+                _refuse(backbone, sites, *runs, in_training=mode is without_noise)
+
+
+def _tried(backbone: nn.Module, run: _Run) -> Any:
+    try:
+        return run()
+    except Exception as error:  # whatever a backbone raises at a single image
+        warnings.warn(
+            f'{type(backbone).__name__} is not checked before the first step, as it '
+            f'does not run on one image: {error}',
+            stacklevel=3,
+        )
+
+
+def _refuse(
+    backbone: nn.Module,
+    sites: Sequence[Site],
+    network: _Run,
+    submodel: _Run,
+    in_training: bool,
+) -> None:
+    """Raise for the first module that differs, unless it is noise in training."""
+    name = _first_difference(backbone, sites, network, submodel)
+    module = backbone.get_submodule(name)
+    if in_training and _outcomes(module, submodel) > _DRAWS // 2:
+        return  # such as noise added to features
+    drops = any(is_drop_path(m) for m in backbone.modules())
+    by_modules = drops and not (are_drop_paths(sites) or in_training)
+    raise ValueError(
+        f'{name or "The backbone"} ({type(module).__module__}.'
+        f'{type(module).__qualname__}) computes something else in '
+        f'{"training, with every branch kept," if in_training else "a submodel"} '
+        'than in the network by itself'
+        + (
+            ', so it may drop paths in a way that mmcosub does not recognise'
+            if in_training
+            else ' although all branches are kept, so its code is another version or '
+            'something wraps it'
+        )
+        + '. '
+        + "Set scheme.execution='drop_path', or register" * by_modules
+        + 'Register' * (not by_modules)
+        + ' the block as it is (docs/add_a_block.md). scheme.check_network=False '
+        'trains without this check.'
+    )
+
+
+def _alike(got: Any, expected: Any) -> bool:
+    """Whether outputs have the same structure and shapes."""
+    (ours, spec), (theirs, expected_spec) = tree_flatten(got), tree_flatten(expected)
+    shapes = [[getattr(x, 'shape', None) for x in found] for found in (ours, theirs)]
+    return spec == expected_spec and shapes[0] == shapes[1]
+
+
+def _differ(got: Any, expected: Any, tolerance: float = 1e-4) -> bool:
+    """Whether outputs differ by more than rounding.
+
+    Args:
+        got (Any): Outputs.
+        expected (Any): Other outputs.
+        tolerance (float): Relative to the largest value, in float32. Defaults to 1e-4.
+    """
+    if not _alike(got, expected):
+        return True
+    pairs = zip(tree_flatten(got)[0], tree_flatten(expected)[0], strict=True)
+    tensors = [(a, b) for a, b in pairs if isinstance(a, Tensor) and a.numel()]
+    return any(_far(a, b, tolerance) for a, b in tensors)
+
+
+def _far(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    low = a.dtype in (torch.float16, torch.bfloat16)
+    if low or torch.is_autocast_enabled(a.device.type):
+        tolerance *= 500
+    # Not so where values are not finite: then nothing can be said.
+    return bool((a - b).abs().max() > tolerance * b.abs().max())
+
+
+def _first_difference(
+    backbone: nn.Module, sites: Sequence[Site], first: _Run, second: _Run
+) -> str:
+    """Name of the first module to put out something else; empty for the backbone."""
+    if are_drop_paths(sites):
+        inside = {m for m in backbone.modules() if is_drop_path(m)}
+    else:  # inside of known blocks other modules may run
+        inside = {m for site in sites for m in site.block.modules()}
+        inside -= {site.block for site in sites}
+    watched = {m: n for n, m in backbone.named_modules() if m not in inside}
+    pairs = zip(_outputs(watched, first), _outputs(watched, second), strict=False)
+    for (name, expected), (other, got) in pairs:
+        if name != other or _differ(got, expected, 1e-5):
+            return name
+    return ''
+
+
+def _outcomes(module: nn.Module, run: _Run) -> int:
+    """Number of different outputs that a module has in some passes."""
+    seen: list[Any] = []
+    for _ in range(_DRAWS):
+        output = _outputs({module: ''}, run)[0][1]
+        if all(_differ(output, other) for other in seen):
+            seen.append(output)
+    return len(seen)
+
+
+def _outputs(watched: dict[nn.Module, str], run: _Run) -> list[tuple[str, Any]]:
+    """Names and outputs of modules, in the order in which they finish."""
+    outputs: list[tuple[str, Any]] = []
+
+    def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
+        outputs.append((name, output))
+
+    with ExitStack() as stack:
+        for module, name in watched.items():
+            handle = module.register_forward_hook(partial(note, name))
+            stack.callback(handle.remove)
+        run()
+    return outputs

@@ -1,0 +1,59 @@
+"""Checks of model and data against each other."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stock import runner_of
+from torch import nn
+
+from mmcosub.engine.data import check_one_output
+
+ONE = {'num_classes': 1, 'threshold': 0.3}
+BINARY = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.3}
+BOTH = ('decode_head', 'auxiliary_head')
+
+
+def of(heads: tuple[str, ...], **settings: Any) -> dict[str, Any]:
+    """Settings of some heads of the model, by dotted key."""
+    return {f'model.{h}.{k}': v for h in heads for k, v in settings.items()}
+
+
+@pytest.mark.parametrize(
+    ('changes', 'named'),
+    [
+        (of(BOTH, **ONE), 'model.decode_head'),
+        (of(BOTH, **BINARY), 'model.decode_head'),
+        (
+            of(BOTH, **BINARY) | {'model.decode_head.loss_decode.use_sigmoid': True},
+            'model.auxiliary_head',
+        ),
+        (
+            of(BOTH, **BINARY)
+            | of(BOTH, loss_decode=dict(type='DiceLoss', use_sigmoid=False)),
+            'model.decode_head',
+        ),
+        (
+            of(BOTH, **BINARY) | of(BOTH, loss_decode=[dict(type='CrossEntropyLoss')]),
+            '',
+        ),
+    ],
+)
+def test_one_output_under_softmax(config: Path, changes: dict, named: str) -> None:
+    changes['train_dataloader.dataset.metainfo'] = None
+    runner = runner_of(config, co_train=False, **changes)
+    with pytest.raises(ValueError, match='one output under a softmax loss') as error:
+        runner.train()
+    assert named in str(error.value)
+    assert 'loss_decode.use_sigmoid=True' in str(error.value)
+
+
+def test_one_output_of_a_classifier(classification_config: Path) -> None:
+    from mmpretrain.models.losses import CrossEntropyLoss
+
+    with pytest.raises(ValueError, match=re.escape('model.head has one output')):
+        check_one_output('model.head', 1, CrossEntropyLoss())
+    check_one_output('model.head', 1, CrossEntropyLoss(use_sigmoid=True))
+    check_one_output('model.head', 2, CrossEntropyLoss())
+    check_one_output('model.head', 1, nn.ModuleList())

@@ -1,0 +1,144 @@
+"""Unlabelled images in a segmentor's and a classifier's step."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.optim import OptimWrapper
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from tiny import labelled_images, segmentor_config
+
+from mmcosub.models.unlabelled import Average
+
+COSUB = dict(type='Cosub', drop_path_rate=0.3, seed=1)
+
+
+def build(cfg: dict, scheme: dict | None = None) -> Any:
+    """An upstream segmentor, or the same under a scheme."""
+    init_default_scope('mmseg')
+    cfg = ConfigDict(copy.deepcopy(cfg))
+    if scheme is not None:
+        cfg.update(type=f'mmcosub.CoTraining{cfg["type"]}', scheme=scheme)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model.train() or model
+
+
+def segmentor(name: str = 'mmpretrain Swin', **unlabelled: Any) -> Any:
+    cfg = segmentor_config(name)
+    return build({**cfg, 'unlabelled': unlabelled}, COSUB)
+
+
+def batch(unlabelled: int | None = 3) -> dict:
+    images, samples = labelled_images()
+    data = dict(inputs=[*images], data_samples=samples)
+    if unlabelled:
+        weak, maps = labelled_images(unlabelled, classes=1, seed=1)
+        strong = weak + 0.1 * torch.randn(
+            weak.shape, generator=torch.Generator().manual_seed(2)
+        )
+        data['unlabelled'] = dict(weak=[*weak], strong=[*strong], data_samples=maps)
+    return data
+
+
+def step(model: Any, data: dict, lr: float = 0.0) -> dict:
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=lr))
+    return model.train_step(data, wrapper)
+
+
+def test_labelled_losses_stay_bit_for_bit() -> None:
+    without = step(build(segmentor_config(), COSUB), batch(None))
+    with_ = step(segmentor(), batch())
+    assert 'loss_unlabelled' in with_
+    for key in set(without) - {'loss'}:
+        assert torch.equal(without[key], with_[key]), key
+
+
+def test_the_loss_is_the_same_on_kept_rows() -> None:
+    results = []
+    for execution in ('plain', 'kept_rows', 'shared_prefix'):
+        model = segmentor()
+        model.scheme.execution = execution
+        results.append(step(model, batch())['loss_unlabelled'])
+    torch.testing.assert_close(results[0], results[1])
+    torch.testing.assert_close(results[0], results[2])
+
+
+def test_the_teacher_is_the_full_network_on_the_weak_image() -> None:
+    model = segmentor(cutmix=False)
+    data = batch()
+    images = torch.stack(data['unlabelled']['weak'])
+    maps = torch.stack(
+        [s.gt_sem_seg.data[0] for s in data['unlabelled']['data_samples']]
+    )
+    teacher = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        logits = teacher.decode_head(teacher.backbone(images))
+    image = torch.nn.functional.adaptive_avg_pool2d(
+        (maps == 0).float()[:, None], logits.shape[2:]
+    )[:, 0]
+    confidence = (logits.softmax(1).amax(1) * image).sum() / image.sum()
+    step(model, data)
+    # The averaged weights begin as the weights, statistics included.
+    torch.testing.assert_close(model.telemetry['unlabelled_confidence'], confidence)
+
+
+def test_the_strong_pass_leaves_statistics_alone() -> None:
+    """They are those of a training without unlabelled images."""
+    without, with_ = build(segmentor_config(), COSUB), segmentor()
+    step(without, batch(None))
+    step(with_, batch())
+    own = dict(with_.named_buffers())
+    for name, buffer in without.named_buffers():
+        if 'running' in name:
+            assert torch.equal(buffer, own[name]), name
+
+
+def test_the_teacher_gets_no_gradient_and_follows() -> None:
+    model = segmentor(momentum=0.25)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    step(model, batch(), lr=0.1)
+    average = model.extras['average']
+    assert isinstance(average, Average)
+    assert all(p.grad is None for p in average.parameters())
+    after = model.state_dict()
+    key = 'decode_head.conv_seg.weight'
+    # The first update copies, the second is the mean of both.
+    expected = (before[key] + after[key]) / 2
+    torch.testing.assert_close(average.network.state_dict()[key], expected)
+    assert set(after) == set(build(segmentor_config()).state_dict())
+
+
+def test_complementary_students_cost_one_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mmcosub.models import unlabelled
+
+    work = []
+    run = unlabelled.run_submodels
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        outputs, share = run(*args, **kwargs)
+        work.append(share)
+        return outputs, share
+
+    model = segmentor(students='complementary')
+    monkeypatch.setattr(unlabelled, 'run_submodels', noting)
+    step(model, batch())
+    assert work == [0.5]
+
+
+@pytest.mark.parametrize('teacher', ['average', 'current'])
+def test_copies_train_alike(teacher: str) -> None:
+    model = segmentor(teacher=teacher)
+    other = copy.deepcopy(model)
+    first = [step(model, batch(), lr=0.1) for _ in range(2)]
+    again = [step(other, batch(), lr=0.1) for _ in range(2)]
+    assert torch.equal(first[1]['loss'], again[1]['loss'])
+    assert not torch.equal(first[0]['loss'], first[1]['loss'])
