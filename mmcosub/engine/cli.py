@@ -18,6 +18,7 @@ from .default_rate import set_default_rate
 from .settings import check_carry_over, check_launcher, check_scheme, check_types
 from .unread import check_options, check_version
 from .variables import check_file
+from .work_dir import require_local
 
 
 def load_config(args: Namespace) -> Config:
@@ -28,7 +29,8 @@ def load_config(args: Namespace) -> Config:
             and, for training, ``co_train``.
 
     Raises:
-        ValueError: If there is no such config or scheme.
+        ValueError: If there is no such config or scheme, or the work directory is a
+            URL.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = find_config(args.config)
@@ -74,6 +76,7 @@ def load_config(args: Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif not cfg.get('work_dir'):
         cfg.work_dir = str(Path('work_dirs', path.stem))
+    require_local(cfg.work_dir)
     return cfg
 
 
