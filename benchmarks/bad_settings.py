@@ -20,12 +20,12 @@ NAMED = {
     # The class has no such setting: its own that is close.
     'train_cfg.max_iter=4': "train_cfg.max_iter: .*'max_iters'",
     'train_cfg.type=EpochBasedTrainLoop': "train_cfg.max_iters: .*'max_epochs'",
-    'train_dataloader.dataset.pipeline.2.crop_siz=(8,8)': "pipeline.2.*'crop_size'",
+    'train_dataloader.dataset.pipeline.3.crop_siz=(8,8)': "pipeline.3.*'crop_size'",
     'model.backbone.typ=Swin': 'model.backbone.typ: SwinTransformer',
     'optim_wrapper.loss_scale=dynamic': 'optim_wrapper.loss_scale: OptimWrapper',
     'optim_wrapper.paramwise_cfg.norm_decay=0': "'norm_decay_mult'",
     # The class refuses a value: the setting, and the values given.
-    'train_dataloader.dataset.pipeline.2.crop_size=(0,0)': 'requires crop_size.*> 0',
+    'train_dataloader.dataset.pipeline.3.crop_size=(0,0)': 'requires crop_size.*> 0',
     'model.backbone.window_size=-3': 'model.backbone: .*window_size=-3',
     'model.decode_head.channels=-1': 'model.decode_head: .*channels=-1',
     'model.decode_head.in_index=5': 'model.decode_head: .*in_index=5',
@@ -84,6 +84,6 @@ NAMED = {
     'val_evaluator.prefix=3': 'The first batch of validation fails: .*str instance',
     'val_dataloader.dataset.pipeline=[]': 'The first batch of validation fails',
     'model.test_cfg.mode=slide': 'model.test_cfg of mode "slide"',
-    'default_hooks.checkpoint.save_best=mDice': "Did you mean 'mIoU'",
+    'default_hooks.checkpoint.save_best=mDice': "There are .*'mIoU'",
 }
 """What the line about each bad setting says, as a regular expression."""
