@@ -39,6 +39,7 @@ def load_config(args: Namespace) -> Config:
     check_version(path, cfg)
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{path} is no config to run: it has no `model=dict(...)`.')
+    check_types(cfg)
     check_file(path, cfg)
     # Before the options, which may be about the scheme.
     if getattr(args, 'co_train', None):
@@ -53,10 +54,10 @@ def load_config(args: Namespace) -> Config:
             except (KeyError, TypeError) as error:
                 said = str(error.args[0]).partition(' [')[0].partition(' {')[0]
                 raise ValueError(f'--cfg-options {key}: {said}.') from error
+        check_types(cfg)
         if any(key.startswith('custom_imports') for key in args.cfg_options):
             # MMEngine has imported what the file names, and heeds no other.
             import_modules_from_strings(**cfg.custom_imports)
-    check_types(cfg)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
     elif 'scheme' in cfg:

@@ -140,6 +140,8 @@ def _loss(error: Exception) -> str:
 
 def _log_traceback(error: Exception) -> None:
     """Write where an error is from into the log files, if there are any yet."""
+    if not MMLogger._instance_dict:
+        return
     about = (type(error), error, error.__traceback__)
     record = logging.LogRecord(
         'mmengine', logging.ERROR, __file__, 0, 'The run ended.', None, about
