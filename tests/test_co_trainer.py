@@ -13,6 +13,7 @@ import pytest
 import timm.loss
 import torch
 import torch.nn.functional as F
+from documented import blocks, section
 from launch import free_port
 from plain_models import (
     LABELS,
@@ -37,6 +38,17 @@ from mmcosub.submodels import (
 )
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
+
+
+def test_block_of_the_docs(tmp_path: Path) -> None:
+    """It runs where no package of OpenMMLab is installed."""
+    (code,) = blocks(section('docs/python_api.md', '## Any PyTorch model'), 'python')
+    hidden = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain')
+    before = f'import sys\nsys.modules.update(dict.fromkeys({hidden}))\n'
+    subprocess.run([sys.executable, '-c', before + code], cwd=tmp_path, check=True)
+    model = timm.create_model('vit_tiny_patch16_224', num_classes=10)
+    model.load_state_dict(torch.load(tmp_path / 'model.pth'), strict=True)
+
 
 # ---- against the wrappers of mmpretrain and mmseg --------------------------------
 
