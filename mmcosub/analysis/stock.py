@@ -7,9 +7,9 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS
+from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
-from mmcosub.datasets import ImageFolder
 from mmcosub.registry import MODELS
 
 _OURS = 'mmcosub'
@@ -139,7 +139,6 @@ def _stock_dataset(cfg: Any) -> Any:
         metainfo = {**kind.METAINFO, **cfg.get('metainfo', {})}
         new = {**defaults, **cfg, 'metainfo': metainfo}
         return ConfigDict({**new, 'type': 'BaseSegDataset'})
-    if issubclass(kind, ImageFolder):
-        cfg.pop('index_file', None)
+    if kind is CustomDataset:  # by the name that it has in earlier configs
         cfg['type'] = 'CustomDataset'
     return cfg

@@ -22,6 +22,31 @@ def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
         )
 
 
+def check_class_folders(dataset: Any) -> None:
+    """Refuse names of classes that belong to other folders than they are given to.
+
+    MMPretrain's ``CustomDataset`` numbers class folders in the order of their names and
+    compares only how many there are.
+
+    Args:
+        dataset (BaseDataset): The dataset; one without class folders passes.
+
+    Raises:
+        ValueError: If the names are the folders' in another order, or some of them are.
+    """
+    folders = list(getattr(dataset, 'folder_to_idx', ()))
+    classes = [str(name) for name in getattr(dataset, 'CLASSES', None) or ()]
+    if not {*folders} & {*classes} or classes == folders:
+        return  # all are of another kind, such as 'goldfish' for n01443537
+    unnamed = [name for name in folders if name not in {*classes}]
+    lacking = [name for name in classes if name not in {*folders}]
+    raise ValueError(
+        f'classes of {type(dataset).__name__} are not its folders in the order of '
+        f'their names: no folder for {lacking[:4]}, no name for {unnamed[:4]}. Sort '
+        "or mend them, or leave classes out to take the folders' names."
+    )
+
+
 def check_class_names(training: Any, validation: Any) -> None:
     """Refuse data whose classes are others in validation than in training.
 

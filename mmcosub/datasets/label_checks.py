@@ -54,8 +54,15 @@ def check_labels(
             f'{type(dataset).__name__} has {dataset.reduce_zero_label}. Set the same '
             'in both, or in the dataset only.'
         )
-    if not all(map(is_stock, transforms)):
-        return  # one of a user's may make others of the labels: seen as they are loaded
+    if theirs := [type(t).__name__ for t in transforms if not is_stock(t)]:
+        # They may give labels other numbers.
+        print_log(
+            f'Labels of {type(dataset).__name__} are checked as they are loaded, and '
+            f'not before, as {", ".join(theirs)} may change them.',
+            'current',
+            logging.INFO,
+        )
+        return
     images = [t for t in transforms if type(t).__name__ == 'LoadImageFromFile']
     spread = np.linspace(0, len(dataset) - 1, min(samples, len(dataset))).astype(int)
     order = [*spread, *np.setdiff1d(np.arange(len(dataset)), spread)]

@@ -11,7 +11,11 @@ from torch import nn
 import mmcosub.datasets
 from mmcosub.datasets import BadSamples
 from mmcosub.datasets.checks import check_places
-from mmcosub.datasets.classes import check_class_count, check_class_names
+from mmcosub.datasets.classes import (
+    check_class_count,
+    check_class_folders,
+    check_class_names,
+)
 from mmcosub.losses import activations
 
 from .ignored_labels import check_metrics, check_pad_values
@@ -77,12 +81,10 @@ def check_split(
     elif to_classify:
         check_places(config)
         dataset = DATASETS.build(config)
+        check_class_folders(dataset)
         check_class_count(dataset, to_classify, 'model.head.num_classes')
-        check_one_output(
-            'model.head',
-            to_classify,
-            getattr(getattr(model, 'head', model), 'loss_module', ()),
-        )
+        losses = getattr(getattr(model, 'head', model), 'loss_module', ())
+        check_one_output('model.head', to_classify, losses)
         mmcosub.datasets.guard(dataset, bad=bad)
         loader['dataset'] = dataset
 

@@ -77,7 +77,7 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
         label_loss = self.head._get_loss
         if isinstance(self.head, ConformerHead):
             # One of convolutions and one of tokens, whose label losses are added up. So
-            # each learns from its counterpart in the other view; these are added up too.
+            # each learns from its counterpart in the other view; both are added up.
             logits = torch.stack(logits, dim=2)
             label_loss = self._sum_of_label_losses
         return self.logit_losses(iteration, done, logits, data_samples, label_loss)

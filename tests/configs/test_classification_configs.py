@@ -248,7 +248,7 @@ def test_pipelines_run(name, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (90, 150, 3), np.uint8)
     assert cv2.imwrite(str(tmp_path / 'made.png'), image)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        assert loader.dataset.type == 'mmcosub.ImageFolder'
+        assert loader.dataset.type == 'CustomDataset'
         pipeline = Compose(copy.deepcopy(loader.dataset.pipeline))
         for _ in range(4):
             made = dict(img_path=str(tmp_path / 'made.png'), gt_label=3)

@@ -168,6 +168,17 @@ def test_nothing_to_learn(
     assert 'have nothing but 255' in refused(capsys, train.main, data)
 
 
+def test_masks_of_0_and_255(
+    data: list[str], tmp_path: Path, train: ModuleType, capsys: pytest.CaptureFixture
+) -> None:
+    for path in (tmp_path / LABEL).parent.iterdir():
+        mask = np.where(cv2.imread(str(path), -1) > 2, 255, 1).astype(np.uint8)
+        cv2.imwrite(str(path), mask)
+    said = refused(capsys, train.main, data)
+    assert 'have class 0 only, of 5, and 255, which is ignored' in said
+    assert 'set reduce_zero_label=False' in said
+
+
 def test_unknown_policy(
     data: list[str], train: ModuleType, capsys: pytest.CaptureFixture
 ) -> None:

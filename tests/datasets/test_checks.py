@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmcosub.datasets import GuardedPipeline, check_segmentation_data, guard
 from mmcosub.datasets.checks import check_places
+from mmcosub.datasets.classes import check_class_folders
 from mmcosub.datasets.inspection import Inspected
 
 CLASSES = ('a', 'b', 'c')
@@ -386,6 +387,21 @@ def test_labels_of_16_bits_read_as_such(data, tmp_path):
     dataset = DATASETS.build(data)
     guard(dataset, 3)
     assert dataset[1]['data_samples'].gt_sem_seg.data.unique().tolist() == [2]
+
+
+def test_names_of_class_folders(tmp_path):
+    for name in ('a', 'b'):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / '0.png'), np.zeros((4, 4), np.uint8))
+    init_default_scope('mmpretrain')
+    for classes in (None, ['a', 'b'], ['goldfish', 'shark']):
+        config = dict(type='CustomDataset', data_root=str(tmp_path), classes=classes)
+        check_class_folders(DATASETS.build(config))
+    for classes in (['b', 'a'], ['a', 'c']):
+        config = dict(type='mmcosub.ImageFolder', data_root=str(tmp_path))
+        dataset = DATASETS.build({**config, 'classes': classes})
+        with pytest.raises(ValueError, match='not its folders in the order'):
+            check_class_folders(dataset)
 
 
 def test_places_of_a_classifiers_data(tmp_path, monkeypatch):

@@ -107,10 +107,13 @@ def test_data_are_checked_and_guarded(
 ) -> None:
     checked, guarded = [], []
     monkeypatch.setattr(
-        mmcosub.datasets, 'check_segmentation_data', lambda *a: checked.append(a)
+        mmcosub.datasets, 'check_segmentation_data', lambda *a, **_: checked.append(a)
     )
     monkeypatch.setattr(mmcosub.datasets, 'guard', lambda *a: guarded.append(a))
-    changes = {'train_cfg.max_iters': 1, 'model.decode_head.ignore_index': 254}
+    changes = {'train_cfg.max_iters': 1}
+    changes |= {
+        f'model.{h}.ignore_index': 254 for h in ('decode_head', 'auxiliary_head')
+    }
     runner_of(config, **changes).train()
     folders = [data['data_prefix']['img_path'] for data, *_ in checked]
     assert folders == ['images/training', 'images/validation']
@@ -131,7 +134,7 @@ def test_classes_are_those_of_the_last_head() -> None:
 def test_a_check_that_fails_comes_before_training(
     config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def check(*args: Any) -> None:
+    def check(*args: Any, **options: Any) -> None:
         raise ValueError('label out of range')
 
     monkeypatch.setattr(mmcosub.datasets, 'check_segmentation_data', check)

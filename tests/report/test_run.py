@@ -1,5 +1,6 @@
 """One run, as its work directory has it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def test_checkpoints(copied: Path) -> None:
         path.unlink()
     (copied / 'last_checkpoint').unlink()
     assert run.checkpoint('best') is None
+
+
+def test_the_last_checkpoint_is_that_of_most_iterations(copied: Path) -> None:
+    """Copying changes the times of files."""
+    (copied / 'last_checkpoint').unlink()
+    os.utime(copied / 'iter_6.pth', (0, 0))
+    os.utime(copied / 'iter_2.pth')
+    assert read_run(copied).checkpoint('last') == copied / 'iter_6.pth'
 
 
 def test_the_dumped_config_where_no_start_has_one(copied: Path) -> None:

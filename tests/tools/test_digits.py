@@ -3,8 +3,9 @@ import json
 import cv2
 import pytest
 from conftest import load_tool
+from mmpretrain.datasets import CustomDataset
 
-from mmcosub.datasets import ImageFolder, split_digits
+from mmcosub.datasets import split_digits
 
 tool = load_tool('dataset_converters/digits')
 
@@ -40,7 +41,7 @@ def test_layout(make, tmp_path):
     )
     image = cv2.imread(str(files['training/7/00005.png']))
     assert image.shape == (24, 24, 3)
-    dataset = ImageFolder(str(tmp_path / 'digits'), 'training')
+    dataset = CustomDataset(str(tmp_path / 'digits'), 'training')
     assert ''.join(dataset.CLASSES) == '0123456789'
     assert len(dataset) == 60
 

@@ -2,8 +2,7 @@ import cv2
 import pytest
 from conftest import load_tool
 from datasets.fashion import write_fashion
-
-from mmcosub.datasets import ImageFolder
+from mmpretrain.datasets import CustomDataset
 
 tool = load_tool('dataset_converters/fashion_mnist')
 
@@ -25,7 +24,7 @@ def test_layout(make, tmp_path):
     counts = dict(training=4, validation=2, test=2)
     assert len(files) == 10 * sum(counts.values())
     for part, count in counts.items():
-        dataset = ImageFolder(str(tmp_path / 'out'), part)
+        dataset = CustomDataset(str(tmp_path / 'out'), part)
         assert len(dataset) == 10 * count
         assert {'trouser', 'ankle_boot'} < {*dataset.CLASSES}
     picture = cv2.imread(str(files['validation/trouser/00001.png']), -1)

@@ -161,4 +161,10 @@ def test_checkpoint_of_another_config(
 def test_no_images(run: Path, capsys: pytest.CaptureFixture) -> None:
     said = refused(capsys, run, '--run-config', '--images', '0')
     assert '--images 0 must be 1 or more' in said
-    assert 'add --run-config' in refused(capsys, run, '--images', '2')
+    for option in (
+        ['--images', '2'],
+        ['--checkpoint', 'last'],
+        ['--trust-checkpoint'],
+        ['--cfg-options', 'val_dataloader.batch_size=1'],
+    ):
+        assert 'add --run-config' in refused(capsys, run, *option)

@@ -67,8 +67,12 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
-    if not args.run_config and (args.images is not None or args.cfg_options):
-        parser.error('--images and --cfg-options are for predictions: add --run-config')
+    given = (args.images, args.cfg_options, args.trust_checkpoint or None)
+    if not args.run_config and (given != (None,) * 3 or args.checkpoint != 'best'):
+        parser.error(
+            '--images, --cfg-options, --checkpoint and --trust-checkpoint are for '
+            'predictions: add --run-config'
+        )
     with explained_errors(parser.prog, args.debug):
         import_stack_quietly()
         from mmcosub.report import make_report

@@ -21,7 +21,7 @@ train_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='mmcosub.ImageFolder',
+        type='CustomDataset',
         data_root='data/digits',
         data_prefix='training',
         pipeline=train_pipeline,
@@ -32,7 +32,7 @@ val_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='mmcosub.ImageFolder',
+        type='CustomDataset',
         data_root='data/digits',
         data_prefix='validation',
         pipeline=test_pipeline,

@@ -1,7 +1,7 @@
 # ImageNet-1k at 224 pixels, 256 images a GPU, 3-Augment and repeated augmentation.
 #
 # Published (DeiT III): all that changes what is trained on or how it is evaluated.
-dataset_type = 'mmcosub.ImageFolder'
+dataset_type = 'CustomDataset'
 data_root = 'data/imagenet'
 data_preprocessor = dict(
     num_classes=1000,
