@@ -7,6 +7,7 @@ __version__ = '0.2.0'
 
 # Imported when first used, so that `import mmcosub` imports not even torch.
 _WHERE = {
+    'CoTrainer': 'mmcosub.co_trainer',
     'CoTrainingFlexibleRunner': 'mmcosub.engine',
     'CoTrainingRunner': 'mmcosub.engine',
 }

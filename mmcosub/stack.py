@@ -224,6 +224,8 @@ def ignore_known_warnings() -> None:
         'Unnecessary conv bias before batch/instance norm',
     ):
         warnings.filterwarnings('ignore', message=message)
+    # It is the same of each loader.
+    warnings.filterwarnings('once', message='This DataLoader will create')
 
 
 def _looks_mismatched(torch: str, torchvision: str) -> bool:

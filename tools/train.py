@@ -82,7 +82,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--skip-checks',
         action='store_true',
-        help='do not try validation on one batch before training',
+        help='do not try validation on one batch before training, nor compare a '
+        'submodel of all branches with the network',
     )
     add_common_arguments(parser)
     return parser

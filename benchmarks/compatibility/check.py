@@ -12,7 +12,7 @@ from torch import nn
 
 from mmcosub.engine.co_train import FAST, co_trained_model
 from mmcosub.engine.default_rate import set_default_rate
-from mmcosub.engine.without_memory import without_memory
+from mmcosub.ops.without_memory import without_memory
 from mmcosub.registry import MODELS
 
 from .step import make_batch, native_size, sized, step

@@ -4,8 +4,12 @@ One family, as timm's class of EVA is that of DINOv3, and EVA is BEiT with absol
 positions. Imported before ViT's, some of whose marks are here as well.
 """
 
+import math
 import re
 
+from mmpretrain.models.utils import BEiTAttention
+
+from .adapt import is_computed
 from .formats import Format, register_format
 from .reading import State
 
@@ -20,7 +24,7 @@ _NAMES = [
     ('blocks', 'layers'),
     ('fc_norm', 'ln2'),
     ('norm', 'ln1'),
-    ('head', 'head.layers.head'),
+    ('head', 'head.fc'),
 ]
 _GATED = [
     ('blocks.{}.mlp.w1', 'layers.{}.mlp.fc1_g'),
@@ -34,13 +38,25 @@ _GATED = [
 
 def own_tables(state: State) -> State:
     """Give each layer a copy of the biases that all share while BEiT is pretrained."""
-    shared = f'rel_pos_bias.{_TABLE}'
-    if shared not in state:
-        return state
     state = dict(state)
-    table = state.pop(shared)
-    layers = {k.split('.')[1] for k in state if k.startswith('layers.')}
-    return state | {f'layers.{i}.attn.{_TABLE}': table.clone() for i in layers}
+    table = state.pop(f'rel_pos_bias.{_TABLE}', None)
+    if table is not None:
+        layers = {k.split('.')[1] for k in state if k.startswith('layers.')}
+        state |= {f'layers.{i}.attn.{_TABLE}': table.clone() for i in layers}
+    for name, value in list(state.items()):
+        if name.endswith(f'attn.{_TABLE}'):
+            # A buffer in mmpretrain's checkpoints, without which none loads strictly.
+            width, heads = (math.isqrt(len(value) - 3) + 1) // 2, value.shape[1]
+            attention = BEiTAttention(
+                heads, heads, (width, width), use_rel_pos_bias=True
+            )
+            index = name.replace(_TABLE, 'relative_position_index')
+            state[index] = attention.relative_position_index
+    return state
+
+
+def _without_computed(state: State) -> State:
+    return {name: value for name, value in state.items() if not is_computed(name)}
 
 
 def _split_bias(state: State) -> State:
@@ -120,6 +136,7 @@ for _name, *_marks in (
             marks=[*_marks, 'blocks.0.norm1'],
             names=_NAMES,
             to_ours=own_tables,
+            from_ours=_without_computed,
         )
     )
 

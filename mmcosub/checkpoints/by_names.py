@@ -23,19 +23,40 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
         what was done, in words.
     """
     own = backbone.state_dict()
-    names = {plain_name(name): name for name in own}
-    if len(names) < len(own):
-        names = {name: name for name in own}
-    candidates = [
-        {k if k in names else plain_name(k): v for k, v in under(each, weights).items()}
-        for each in ('', *prefixes_in(weights))
-    ]
-    state = max(candidates, key=lambda each: len(names.keys() & each.keys()))
-    wanted = {plain: own[name] for plain, name in names.items()}
+    names = {_dotted(name): name for name in own}
+    candidates = (under(prefix, weights) for prefix in ('', *prefixes_in(weights)))
+    state = by_plain_names(
+        max(candidates, key=lambda each: len(names.keys() & {*map(_dotted, each)}))
+    )
     done: list[str] = []
+    theirs = {_dotted(name): name for name in state}
+    wanted = {theirs[k]: own[name] for k, name in names.items() if k in theirs}
     adapt_channels(state, wanted, done)
     state = _resized_by_timm(inner_network(backbone), state, wanted, done)
-    return {names.get(k, k): v for k, v in state.items()}, done
+    return {names.get(_dotted(k), k): v for k, v in state.items()}, done
+
+
+def _dotted(name: str) -> str:
+    """A name by which ``stem_conv`` of timm's feature extractors is ``stem.conv``."""
+    return plain_name(name).replace('_', '.')
+
+
+def by_plain_names(weights: State) -> State:
+    """Return weights by their names without what wrappers put around them.
+
+    Raises:
+        ValueError: If two have the same plain name and other values.
+    """
+    plain: dict[str, str] = {}
+    for name, value in weights.items():
+        first = plain.setdefault(plain_name(name), name)
+        if first != name and not value.equal(weights[first]):
+            raise ValueError(
+                f'The checkpoint has {first} and {name}, with other values, for one '
+                'weight of the network. Say which of them: --cfg-options '
+                'model.backbone.init_cfg.prefix=PREFIX.'
+            )
+    return {name: weights[first] for name, first in plain.items()}
 
 
 def _resized_by_timm(

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from .adapt import adapt
-from .by_names import by_names
+from .by_names import by_names, by_plain_names
 from .formats import Format, detect_format, known_families, plain_name
 from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
@@ -129,7 +129,7 @@ def _translated(
     """Weights of the same architecture in the backbone's names and sizes."""
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
-    given = backbone_weights(weights)
+    given = by_plain_names(network_in(weights))
     source, kind = detect_format(given), type(backbone).__name__
     if source is None or not _translates(source, target, names):
         what = 'of no known format' if source is None else f'a {source.name} checkpoint'
@@ -150,28 +150,6 @@ def _translated(
     return {names.get(k, k): v for k, v in state.items()}, report
 
 
-def backbone_weights(weights: State) -> State:
-    """The weights of the backbone in those of a whole model, by their plain names.
-
-    Raises:
-        ValueError: If two of them have the same plain name and other values.
-    """
-    return _by_plain_names(network_in(weights))
-
-
-def _by_plain_names(weights: State) -> State:
-    plain: dict[str, str] = {}
-    for name, value in weights.items():
-        first = plain.setdefault(plain_name(name), name)
-        if first != name and not value.equal(weights[first]):
-            raise ValueError(
-                f'The checkpoint has {first} and {name}, with other values, for one '
-                'weight of the network. Say which of them: --cfg-options '
-                'model.backbone.init_cfg.prefix=PREFIX.'
-            )
-    return {name: weights[first] for name, first in plain.items()}
-
-
 def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
     if source.family == target.family:
         return True
@@ -179,9 +157,7 @@ def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
     return (source.family, target.family) == ('ViT', 'BEiT') and 'pos_embed' in names
 
 
-def _check(
-    report: CarryOver, kind: str, own: Iterable[str], min_match: float | None
-) -> None:
+def _check(report: CarryOver, kind: str, own: State, min_match: float | None) -> None:
     """Refuse weights after which the backbone is not the checkpoint's network."""
     known = report.source != BY_NAMES
     lost = [*report.missing, *(name.split()[0] for name in report.misshapen)]
@@ -198,7 +174,9 @@ def _check(
             "model_name='vit_base_patch14_reg4_dinov2', features_only=True."
         )
     least = (0.9 if known else 0.5) if min_match is None else min_match
-    random = [*missing_blocks(report.missing, report.matched), *report.misshapen]
+    first = next((name for name, value in own.items() if value.ndim > 1), '')
+    random = [first] if first in report.missing else []
+    random += [*missing_blocks(report.missing, report.matched), *report.misshapen]
     random = random if min_match is None else []
     if report.match < least or random:
         why = f'That is {report.match:.0%}'

@@ -2,10 +2,14 @@
 
 import re
 
+import torch
+
 from .adapt import fold_layer_scale, fold_patch_bias
-from .formats import Format, detect_format, find_format, plain_name
+from .formats import Format, detect_format, find_format, known_formats, plain_name
+from .matching import some
 from .prefixes import network_in
 from .reading import State, read_weights
+from .target_networks import target_network
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
 """Code bases to convert to; 'official' is that of the architecture's authors."""
@@ -57,19 +61,104 @@ def convert_checkpoint(
             f'{", ".join(sorted(weights)[:4])}, ...'
         )
     state = source.to_our_state(weights)
+    state = _with_head(state, source.family, target)
     if source.family == 'ViT' and target in _WITHOUT:
         _check_places(state, target, filename)
     if target == 'mmseg':
-        return _for_mmseg(state, source), source.name, f'mmseg {source.family}'
-    known = _format_of(source, target)
-    state = known.from_our_state(state)
-    if target == 'mmpretrain':
-        inner = 'timm_model.' if known.name.startswith('timm') else ''
-        state = {
-            name if name.startswith('head.') else f'backbone.{inner}{name}': value
-            for name, value in state.items()
+        state = _of_backbone(state, source.family)
+    known = _format_of(source, target, state)
+    product = known.from_our_state(state) if known else state
+    if target in ('mmpretrain', 'mmseg'):
+        product = {
+            name if name.startswith('head.') else f'backbone.{name}': value
+            for name, value in product.items()
         }
-    return state, source.name, known.name
+    if ' ' not in source.family:
+        _check_product(state, product, known, source.family, target, filename)
+    return product, source.name, known.name if known else f'{target} {source.family}'
+
+
+def _with_head(state: State, family: str, target: str) -> State:
+    """Rename a linear head to the one of the target's classifier."""
+    averaged = 'ln2.weight' in state and 'ln1.weight' not in state
+    ours = ('head.fc', 'head.layers.head')
+    if family == 'ViT' and not (target == 'mmpretrain' and averaged):
+        ours = ours[::-1]
+    return {
+        re.sub(rf'^{re.escape(ours[1])}(?=\.)', ours[0], name): value
+        for name, value in state.items()
+    }
+
+
+def _of_backbone(state: State, family: str) -> State:
+    """The backbone alone, as mmseg's class has it."""
+    behind = re.compile(r'head|fc\.|mask_token|decoder|pooler')
+    state = {k: v for k, v in state.items() if not behind.match(k)}
+    if family == 'ViT':  # mmseg's has neither of the two
+        state = fold_patch_bias(fold_layer_scale(state))
+    if family in ('ViT', 'BEiT'):  # of averaged patches
+        state = {k: v for k, v in state.items() if not k.startswith('ln2.')}
+    return state
+
+
+def _format_of(source: Format, target: str, state: State) -> Format | None:
+    """The format to write; None for mmpretrain's names, which are ours."""
+    family, deep = source.family, 'stem.0.conv.weight' in state
+    if family.startswith(f'{target} '):  # exists in one format only
+        return source
+    name = {
+        ('official', 'ViT'): 'DeiT III',
+        ('timm', 'ResNet'): 'timm ResNet, deep stem' if deep else 'ResNet',
+        ('official', 'ResNet'): '' if deep else 'ResNet',
+        ('mmseg', 'ResNet'): 'mmseg ResNet, deep stem' if deep else '',
+    }.get((target, family), f'{target} {family}')
+    if name in known_formats():
+        return find_format(name)
+    if target in ('mmpretrain', 'mmseg') and ' ' not in family:
+        return None
+    raise ValueError(
+        f'{target} has no {family} that this could be converted to. To train from it '
+        'no conversion is needed: tools/train.py CONFIG --backbone FILE.'
+    )
+
+
+def _check_product(
+    state: State,
+    product: State,
+    known: Format | None,
+    family: str,
+    target: str,
+    filename: str,
+) -> None:
+    """Load converted weights into the target's network, strictly."""
+    library = target
+    if target == 'official' and known:  # the authors' networks are in timm
+        library, back = 'timm', known.to_our_state(product)
+        product = _format_of(known, library, state).from_our_state(back)
+    network = target_network(state, family, library)
+    if network is None:
+        raise ValueError(
+            f'{library} has no {family} of the form that {filename} is of.'
+        )
+    wanted = {k: v.shape for k, v in network.state_dict().items()}
+    for name in wanted.keys() - product.keys():
+        if name.endswith('num_batches_tracked'):  # not in older files
+            product[name] = torch.tensor(0)
+    differ = [k for k, v in product.items() if k in wanted and v.shape != wanted[k]]
+    wrong = [
+        f'{what} {some(sorted(names))}'
+        for what, names in (
+            ('has no place for', product.keys() - wanted.keys()),
+            ('lacks', wanted.keys() - product.keys()),
+            ('has other shapes of', differ),
+        )
+        if names
+    ]
+    if wrong:
+        raise ValueError(
+            f'{filename} does not convert to {library}: its {family} '
+            f'{"; ".join(wrong).replace("lacks", "would lack")}. Nothing was written.'
+        )
 
 
 def _check_places(state: State, target: str, filename: str) -> None:
@@ -83,22 +172,3 @@ def _check_places(state: State, target: str, filename: str) -> None:
             'Convert it with --to timm, or train from it as it is: tools/train.py '
             f'CONFIG --backbone {filename}, with a TIMMBackbone.'
         )
-
-
-def _for_mmseg(state: State, source: Format) -> State:
-    """The backbone alone, in the names of mmseg's class or of the one that it uses."""
-    state = {k: v for k, v in state.items() if not k.startswith('head')}
-    if source.family == 'ViT':  # mmseg's has neither of the two
-        state = fold_patch_bias(fold_layer_scale(state))
-        state = find_format('mmseg ViT').from_our_state(state)
-    inner = 'timm_model.' if source.family.startswith('timm') else ''
-    return {f'backbone.{inner}{name}': value for name, value in state.items()}
-
-
-def _format_of(source: Format, target: str) -> Format:
-    if source.family == source.name:  # exists in one format only
-        return source
-    name = f'{target} {source.family}'
-    if name == 'official ViT':
-        name = 'DeiT III'
-    return find_format(name)

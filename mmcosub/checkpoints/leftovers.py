@@ -79,9 +79,13 @@ def sort_leftovers(
         behind = stage and stage[0] == part and int(stage[2]) > last.get(stage[1], 99)
         # Some networks keep what leads to a stage in the one before it.
         leads = re.fullmatch(r'([a-z_]+)\.(\d+)\.downsample', part)
-        end = all(map(is_end, weights)) or behind or part in cut
-        end = end or (leads and int(leads[2]) == last.get(leads[1]))
-        end = end or (part == 'norm_pre' and 'stages' in roots)  # the last in ConvNeXt
+        end = (
+            all(map(is_end, weights))
+            or behind
+            or part in cut
+            or (leads and int(leads[2]) == last.get(leads[1]))
+            or (part == 'norm_pre' and 'stages' in roots)  # ConvNeXt's last norm
+        )
         stranger = '.' in weights[0] and part.partition('.')[0] not in roots
         if _HEADS.match(part) or _BEHIND.match(part):
             heads.append(part)

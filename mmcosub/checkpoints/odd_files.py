@@ -81,7 +81,7 @@ def _in_zip(file: str) -> list[str]:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.namelist()
-    except zipfile.BadZipFile:
+    except Exception:  # no zip archive, or one with wrong bytes
         return []
 
 
@@ -105,4 +105,4 @@ def _reason(error: BaseException) -> str:
     line = (said.splitlines() or [''])[0].strip()
     if isinstance(error, json.JSONDecodeError) or 'weights_only' in line or not line:
         return type(error).__name__
-    return line
+    return ''.join(c if c.isprintable() else '?' for c in line[:200])

@@ -122,7 +122,7 @@ def _source_grid(
         return grid, extra
     patches = [(length - number, number) for number in (tokens, 0)]
     same = [(target, n) for p, n in patches if target and p == target[0] * target[1]]
-    square = [(_square(p), n) for p, n in patches if _square(p)]
+    square = [(side, n) for p, n in patches if (side := _square(p))]
     if same and square:
         steps = [_steps(positions, each) for each in (square[0], same[0])]
         if steps[0] < 0.75 * steps[1]:

@@ -182,7 +182,7 @@ def _read_shards(index: str, file: str, map_location: str, trust: bool) -> State
 def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> Any:
     """Open a file, or say what is wrong with the one of this name."""
     try:
-        if isinstance(file, str) and file.endswith('.safetensors'):
+        if isinstance(file, str) and _is_safetensors(file):
             from safetensors.torch import load_file
 
             return load_file(file, device=str(map_location or 'cpu'))
@@ -192,6 +192,14 @@ def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> An
         raise
     except Exception as error:  # a file may hold anything
         raise ValueError(why_unreadable(name, trust, error)) from error
+
+
+def _is_safetensors(file: str) -> bool:
+    """Tell by the ending, or by the first bytes: a length and the beginning of JSON."""
+    if file.endswith('.safetensors'):
+        return True
+    with open(file, 'rb') as opened:
+        return opened.read(10)[7:] == b'\0{"'
 
 
 def _without_code(checkpoint: Any) -> Any:

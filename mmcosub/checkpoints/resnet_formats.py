@@ -34,6 +34,7 @@ def _moved(name: str, by: int) -> str:
 register_format(Format('HRNet', 'HRNet', marks=['stage2.0.branches.0.0.conv1']))
 
 _STEM = ('stem.0.conv', 'stem.0.bn', 'stem.1.conv', 'stem.1.bn', 'stem.2.conv')
+_HEAD = ('fc', 'head.fc')
 _PLACES = (0, 1, 3, 4, 6)
 
 register_format(
@@ -57,12 +58,13 @@ register_format(
         names=[
             *((f'conv1.{i}', ours) for i, ours in zip(_PLACES, _STEM, strict=True)),
             ('bn1', 'stem.2.bn'),
+            _HEAD,
         ],
         to_ours=_without_pooling,
         from_ours=_with_pooling,
     )
 )
-register_format(Format('ResNet', 'ResNet', marks=['layer1.0.conv1']))
+register_format(Format('ResNet', 'ResNet', marks=['layer1.0.conv1'], names=[_HEAD]))
 _UNITS = (
     ('convolution', 'conv', 'downsample.0'),
     ('normalization', 'bn', 'downsample.1'),

@@ -139,7 +139,7 @@ def foreign_objects(filename: str) -> list[str]:
     with suppress(Exception), _pickles(filename) as file:  # it may be anything
         for name in _names(file):
             found.add(name)
-    return sorted(found - known)
+    return sorted(name for name in found - known if name.isprintable())
 
 
 def _pickles(filename: str) -> BinaryIO:

@@ -11,13 +11,17 @@ from .reading import State
 
 _TIMM = [
     ('patch_embed.proj', 'patch_embed.projection'),
+    ('norm_pre', 'pre_norm'),
     ('blocks.{}.norm1', 'layers.{}.ln1'),
     ('blocks.{}.norm2', 'layers.{}.ln2'),
     ('blocks.{}.mlp.fc1', 'layers.{}.ffn.layers.0.0'),
     ('blocks.{}.mlp.fc2', 'layers.{}.ffn.layers.1'),
     ('blocks.{}.attn', 'layers.{}.attn'),
+    ('norm_pre', 'pre_norm'),
+    ('fc_norm', 'ln2'),
     ('norm', 'ln1'),
     ('head', 'head.layers.head'),
+    ('head_dist', 'head.layers.head_dist'),
 ]
 
 for _name, _mark in (
@@ -36,6 +40,7 @@ register_format(
             ('layers.{}.attn.attn.in_proj_weight', 'layers.{}.attn.qkv.weight'),
             ('layers.{}.attn.attn.in_proj_bias', 'layers.{}.attn.qkv.bias'),
             ('layers.{}.attn.attn.out_proj', 'layers.{}.attn.proj'),
+            ('ln_pre', 'pre_norm'),
         ],
     )
 )

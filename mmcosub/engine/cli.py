@@ -18,6 +18,7 @@ from .default_rate import set_default_rate
 from .settings import check_carry_over, check_launcher, check_scheme, check_types
 from .unread import check_options, check_version
 from .variables import check_file
+from .work_dir import require_local
 
 
 def load_config(args: Namespace) -> Config:
@@ -28,7 +29,8 @@ def load_config(args: Namespace) -> Config:
             and, for training, ``co_train``.
 
     Raises:
-        ValueError: If there is no such config or scheme.
+        ValueError: If there is no such config or scheme, or the work directory is a
+            URL.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = find_config(args.config)
@@ -37,6 +39,7 @@ def load_config(args: Namespace) -> Config:
     check_version(path, cfg)
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{path} is no config to run: it has no `model=dict(...)`.')
+    check_types(cfg)
     check_file(path, cfg)
     # Before the options, which may be about the scheme.
     if getattr(args, 'co_train', None):
@@ -51,10 +54,10 @@ def load_config(args: Namespace) -> Config:
             except (KeyError, TypeError) as error:
                 said = str(error.args[0]).partition(' [')[0].partition(' {')[0]
                 raise ValueError(f'--cfg-options {key}: {said}.') from error
+        check_types(cfg)
         if any(key.startswith('custom_imports') for key in args.cfg_options):
             # MMEngine has imported what the file names, and heeds no other.
             import_modules_from_strings(**cfg.custom_imports)
-    check_types(cfg)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
     elif 'scheme' in cfg:
@@ -74,6 +77,7 @@ def load_config(args: Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif not cfg.get('work_dir'):
         cfg.work_dir = str(Path('work_dirs', path.stem))
+    require_local(cfg.work_dir)
     return cfg
 
 

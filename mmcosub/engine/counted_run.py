@@ -3,7 +3,7 @@ from typing import Any
 
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, TestLoop, ValLoop
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.visualization import Visualizer
 
@@ -105,7 +105,10 @@ class CountedRun:
             loop (BaseLoop | dict): A loop or its config.
         """
         built: Any = super().build_val_loop(loop)  # type: ignore[misc]
-        check_batches(getattr(built, 'dataloader', None), 'val_dataloader')
+        stock = type(built).run is ValLoop.run  # one of a user's may end by itself
+        check_batches(
+            getattr(built, 'dataloader', None), 'val_dataloader', epochs=stock
+        )
         return built
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -115,7 +118,10 @@ class CountedRun:
             loop (BaseLoop | dict): A loop or its config.
         """
         built: Any = super().build_test_loop(loop)  # type: ignore[misc]
-        check_batches(getattr(built, 'dataloader', None), 'test_dataloader')
+        stock = type(built).run is TestLoop.run  # one of a user's may end by itself
+        check_batches(
+            getattr(built, 'dataloader', None), 'test_dataloader', epochs=stock
+        )
         return built
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

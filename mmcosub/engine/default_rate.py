@@ -12,7 +12,7 @@ from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import Site, find_branches
 
 from .type_name import type_name
-from .without_memory import without_memory
+from mmcosub.ops.without_memory import without_memory
 
 RATE = 0.1
 """Drop-path rate of the last block. Ours: what ConvNeXt-T is pretrained with

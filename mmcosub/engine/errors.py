@@ -34,7 +34,10 @@ _THE_CONFIGS = (
 
 # What is said where memory or another process is gone, and what to do.
 _LOST = {
-    r'DataLoader worker .*(killed|exited)|shared memory|Bus error': (
+    'Too many open files|ancdata': (
+        'Raise the limit of open files (`ulimit -n 65535`) or lower num_workers.'
+    ),
+    r'DataLoader worker .*(killed|exited)|</torch_|Bus error': (
         'A process that loads data was ended, most often for lack of memory or of room '
         'in /dev/shm: look at `dmesg` and `df -h /dev/shm`, then lower num_workers or '
         'batch_size of the data loader, or give the container more (--shm-size).'
@@ -137,6 +140,8 @@ def _loss(error: Exception) -> str:
 
 def _log_traceback(error: Exception) -> None:
     """Write where an error is from into the log files, if there are any yet."""
+    if not MMLogger._instance_dict:
+        return
     about = (type(error), error, error.__traceback__)
     record = logging.LogRecord(
         'mmengine', logging.ERROR, __file__, 0, 'The run ended.', None, about

@@ -2,12 +2,16 @@ from typing import Any
 
 from mmengine.registry import DefaultScope
 from mmengine.runner import FlexibleRunner
+from torch import nn
 
+from mmcosub.hooks import WholeCheckpointHook
+from mmcosub.hooks.deletions import forget_named_files
 from mmcosub.registry import RUNNERS, SCHEMES
 
 from .co_train import co_trained_model
 from .counted_run import CountedRun
 from .seed_hook import IterationSeedHook
+from .work_dir import end_with_torchrun, locked, require_local
 
 
 @RUNNERS.register_module()
@@ -28,6 +32,8 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
     def __init__(self, **kwargs: Any) -> None:
         cfg = kwargs.get('cfg') or {}
         self._scheme = cfg.get('scheme') if kwargs.get('train_cfg') else None
+        require_local(kwargs['work_dir'])
+        end_with_torchrun()
         if self._scheme and isinstance(kwargs['model'], dict):
             if self._scheme.get('lean'):
                 raise ValueError(
@@ -43,6 +49,25 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
             with DefaultScope.overwrite_default_scope(kwargs.get('default_scope')):
                 kwargs['model'] = co_trained_model(kwargs['model'], self._scheme)
         super().__init__(**kwargs)
+
+    def train(self) -> nn.Module:
+        """Train.
+
+        Raises:
+            ValueError: If the work directory is in use.
+        """
+        with locked(self.work_dir, self.logger.warning):
+            return super().train()
+
+    def resume(self, *args: Any, **kwargs: Any) -> None:
+        """Resume, without taking up what a checkpoint says is to be deleted.
+
+        Args:
+            *args: Arguments of MMEngine's ``FlexibleRunner.resume``.
+            **kwargs: Further ones.
+        """
+        super().resume(*args, **kwargs)
+        forget_named_files(self, WholeCheckpointHook)
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None

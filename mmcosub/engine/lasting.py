@@ -7,7 +7,7 @@ from mmengine.dist import (
     master_only,
 )
 from mmengine.fileio import LocalBackend, get_file_backend
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
@@ -21,7 +21,8 @@ from mmcosub.checkpoints.writing import (
     whole_or_absent,
     write_pointer,
 )
-from mmcosub.hooks import StopHook
+from mmcosub.hooks import StopHook, WholeCheckpointHook
+from mmcosub.hooks.deletions import forget_named_files
 
 from .counted_run import CountedRun
 from .identity import KEY, differences, identity_in, identity_of
@@ -75,16 +76,24 @@ class LastingRunner(CountedRun, Runner):
         if not is_in_use(self.work_dir):
             super().dump_config()
 
+    def register_hook(self, hook: Hook | dict, *args: Any, **kwargs: Any) -> None:
+        """Register a hook, ours in place of MMEngine's ``CheckpointHook``.
+
+        Args:
+            hook (Hook | dict): A hook or its config.
+            *args: Further arguments of MMEngine's ``Runner.register_hook``.
+            **kwargs: Further ones.
+        """
+        if isinstance(hook, dict) and type_name(hook) == 'CheckpointHook':
+            hook = {**hook, 'type': 'mmcosub.WholeCheckpointHook'}
+        super().register_hook(hook, *args, **kwargs)
+
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """Register the default hooks, with ours for MMEngine's ``CheckpointHook``.
+        """Register the default hooks and the one that seeds every iteration.
 
         Args:
             hooks (dict, optional): Config of default hooks.
         """
-        hooks = dict(hooks or {})
-        given = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
-        if type_name(given) == 'CheckpointHook':
-            hooks['checkpoint'] = {**given, 'type': 'mmcosub.WholeCheckpointHook'}
         super().register_default_hooks(hooks)
         self.register_hook(IterationSeedHook())
 
@@ -161,6 +170,7 @@ class LastingRunner(CountedRun, Runner):
             if said := check_schedules(saved, self.param_schedulers, filename):
                 self.logger.warning(said)
         super().resume(filename, *args, **kwargs)
+        forget_named_files(self, WholeCheckpointHook)
 
     def _identity(self) -> dict[str, Any]:
         loader: Any = self._train_dataloader

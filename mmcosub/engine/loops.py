@@ -1,15 +1,13 @@
 """Training loops that go on exactly where they were, without loading what is passed."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from numbers import Real
 from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
 from torch.utils.data import DataLoader
 
-from .batches import is_endless, sampler_of
-from .counted_seeds import CountedBatches
+from .batches import Batches, Unbegun, without_first
 from .type_name import type_name
 
 _VALIDATED = 'validated_after'
@@ -51,7 +49,9 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         # A complete epoch must not arm the skip: the next one would use it.
         if first < len(self.dataloader):
-            for idx, data_batch in enumerate(_without(self.dataloader, first), first):
+            for idx, data_batch in enumerate(
+                without_first(self.dataloader, first), first
+            ):
                 self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
@@ -94,6 +94,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
         **kwargs: Further ones.
     """
 
+    dataloader: Any
+
     def __init__(
         self, runner: Any, dataloader: DataLoader | dict, *args: Any, **kwargs: Any
     ) -> None:
@@ -101,9 +103,10 @@ class ResumableIterLoop(IterBasedTrainLoop):
         loader = self.dataloader
         # OpenMMLab's own mmengine begins to load in here, before a resumed run can say
         # what it need not load.
-        super().__init__(runner, _Unbegun(loader), *args, **kwargs)  # type: ignore
+        unbegun: Any = Unbegun(loader)
+        super().__init__(runner, unbegun, *args, **kwargs)
         self.dataloader = loader
-        self.dataloader_iterator: Any = _Batches(loader)
+        self.dataloader_iterator: Any = Batches(loader)
 
     def run(self) -> Any:
         """Train."""
@@ -141,74 +144,6 @@ def _is_validated(loop: Any) -> bool:
     return loop.iter in (0, info.get(_VALIDATED))
 
 
-class _Unbegun:
-    """Stands for a data loader while MMEngine's loop is built."""
-
-    def __init__(self, loader: DataLoader) -> None:
-        self.dataset = loader.dataset
-
-    def __iter__(self) -> Iterator:
-        return iter(())
-
-
-class _Batches:
-    """Endless batches of a loader, which is gone round as often as needed.
-
-    MMEngine's own loads what it skips, unless the sampler is its endless one, and waits
-    for two seconds at the end of each round.
-    """
-
-    def __init__(self, loader: DataLoader) -> None:
-        self._loader = loader
-        self._round = 0
-        self._batches: Iterator | None = None
-
-    def __iter__(self) -> '_Batches':
-        return self
-
-    def __next__(self) -> Any:
-        if self._batches is None:
-            self._batches = iter(self._loader)
-        try:
-            return next(self._batches)
-        except StopIteration:
-            self._begin(self._round + 1)
-            return next(self._batches)
-
-    def skip(self, count: int) -> None:
-        """Leave out the first batches; without loading them, unless they are streamed.
-
-        Args:
-            count (int): How many.
-        """
-        batches: Any = self._loader.batch_sampler
-        if not isinstance(batches, CountedBatches):
-            for _ in range(count):
-                next(self)
-        elif is_endless(self._loader):
-            batches.skip(count)
-        else:
-            number, first = divmod(count, len(self._loader))
-            batches.skip(first)
-            self._begin(number)
-
-    def _begin(self, number: int) -> None:
-        self._round = number
-        sampler = sampler_of(self._loader)
-        if hasattr(sampler, 'set_epoch'):
-            sampler.set_epoch(number)
-        self._batches = iter(self._loader)
-
-
-def _without(loader: DataLoader, count: int) -> Iterable:
-    """The batches of an epoch without the first ones, which are not loaded."""
-    batches = loader.batch_sampler
-    if isinstance(batches, CountedBatches):
-        batches.skip(count)
-        return loader
-    return islice(loader, count, None)  # a stream
-
-
 _RESUMABLE = {
     'EpochBasedTrainLoop': ResumableEpochLoop,
     'IterBasedTrainLoop': ResumableIterLoop,
@@ -238,7 +173,7 @@ def resumable(loop: dict) -> dict:
         return loop
     for key in ('max_epochs', 'max_iters', 'val_interval'):
         value = loop.get(key, 1)
-        if not isinstance(value, int | float) or value < 1 or value % 1:
+        if not isinstance(value, Real) or value < 1 or value % 1:
             raise ValueError(
                 f'train_cfg.{key} must be a whole number of 1 or more, not {value!r}.'
                 + _NO_VALIDATION * (key == 'val_interval')

@@ -100,6 +100,8 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         if tried and not self.cfg.get('skip_checks'):
             try_validation(self)
         options, model = self.cfg.get('compile'), unwrapped(self.model)
+        if self.cfg.get('skip_checks') and isinstance(model, CoTraining):
+            model.scheme.check_network = False
         if not isinstance(model, CoTraining):
             super()._maybe_compile(target)
         elif options is not None and options is not False:

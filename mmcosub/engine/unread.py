@@ -138,7 +138,9 @@ def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
     order = [key for key in (*_FIRST, *rest) if key in cfg]
     every = [entry for key in order for entry in walk(cfg[key], key)]
     named = {at: inner for at, inner in every if at.rpartition('.')[2] == name}
-    wanted = [v for v in named.values() if v and isinstance(v, dict | list | tuple)]
+    wanted: list[Any] = [
+        v for v in named.values() if v and isinstance(v, dict | list | tuple)
+    ]
     if value and isinstance(value, dict | list | tuple | str):
         wanted.append(value)
     same = [at for at, inner in every if inner in wanted]

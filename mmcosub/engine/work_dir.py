@@ -54,7 +54,8 @@ def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
     Raises:
         ValueError: If another process trains there.
     """
-    handle, refused = -1, [None]
+    refused: list[str | None] = [None]
+    handle = -1
     if is_main_process() and fcntl and work_dir not in _held:
         # Locks of flock would be inherited by workers that outlive a killed process.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW

@@ -36,7 +36,7 @@ class CoTrainingLossHook(Hook):
     priority = 'NORMAL'
     _INFO = 'co_training_plans'
     _EXTRAS = 'co_training_extras'
-    _MEANS = r'(label_view\d+|co_training|agreement|branch_work)$'
+    _MEANS = r'(label_view\d+|co_training|agreement|branch_work|unlabelled_\w+)$'
 
     def __init__(self, ramp: int = 0, begin: int = 0, by_epoch: bool = False) -> None:
         if ramp < 0 or begin < 0:

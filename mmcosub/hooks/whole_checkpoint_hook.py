@@ -1,5 +1,5 @@
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -16,6 +16,7 @@ from mmcosub.checkpoints.writing import (
 from mmcosub.registry import HOOKS
 
 from .accumulated_gradients import collect_gradients, restore_gradients
+from .deletions import NotDeleting
 
 _DEFAULTS = {
     'interval': 'only the last checkpoint is saved',
@@ -44,6 +45,10 @@ class WholeCheckpointHook(CheckpointHook):
     """
 
     file_backend: Any = None
+    last_ckpt: str | None
+    save_optimizer: bool
+    save_param_scheduler: bool
+    _saved_after = -1
     GRADIENTS = 'accumulated_gradients'
     _STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
 
@@ -89,12 +94,18 @@ class WholeCheckpointHook(CheckpointHook):
                 f'would leave no checkpoint (the first is due at {first}): set another '
                 'default_hooks.checkpoint.interval, or save_last=True.'
             )
+        for name in ('save_optimizer', 'save_param_scheduler'):
+            if not getattr(self, name):
+                runner.logger.warning(
+                    'Checkpoints of this run cannot be resumed, except those of a stop '
+                    f'by a signal: default_hooks.checkpoint.{name}=False.'
+                )
         info = runner.message_hub.runtime_info
         info.pop('keep_ckpt_ids', None)  # MMEngine deletes what it says
         super().before_train(runner)
         if is_main_process() and self._is_local():
-            path = PurePath(getattr(runner, '_load_from', None) or '')
-            of_run = runner._resume and path.parent == PurePath(self.out_dir)
+            path = Path(getattr(runner, '_load_from', None) or '').resolve()
+            of_run = runner._resume and path.parent == Path(self.out_dir).resolve()
             remove_partial(self.out_dir)
             begin_run(self.out_dir, path.name if of_run else '')
             self._delete_outdated(path.name)
@@ -121,7 +132,7 @@ class WholeCheckpointHook(CheckpointHook):
             restore_gradients(runner, checkpoint[self.GRADIENTS])
 
     def save_now(self, runner: Runner) -> str:
-        """Save between two iterations, unless that has just been done.
+        """Save all that resuming needs between two iterations, if not just done.
 
         Args:
             runner (Runner): Of a training with ``runner.iter`` iterations done.
@@ -130,11 +141,17 @@ class WholeCheckpointHook(CheckpointHook):
             str: The checkpoint.
         """
         done = dict(epoch=runner.epoch, iter=runner.iter)
-        if self.last_ckpt is None or self._saved_after != runner.iter:
-            if not self.by_epoch:
-                self._save_checkpoint_with_step(runner, runner.iter, done)
-            else:
-                self._save(runner, f'epoch_{runner.epoch}_iter_{runner.iter}.pth', done)
+        settings = self.save_optimizer, self.save_param_scheduler
+        if self._saved_after == runner.iter and all(settings):
+            return str(self.last_ckpt)
+        name = self.filename_tmpl.format(runner.iter)
+        if self.by_epoch:
+            name = f'epoch_{runner.epoch}_iter_{runner.iter}.pth'
+        self.save_optimizer = self.save_param_scheduler = True
+        try:
+            self._save(runner, name, done)
+        finally:
+            self.save_optimizer, self.save_param_scheduler = settings
         return str(self.last_ckpt)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -173,7 +190,7 @@ class WholeCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best or self.file_backend is None:
             return  # validated without having trained
-        backend, self.file_backend = self.file_backend, _NotDeleting(self.file_backend)
+        backend, self.file_backend = self.file_backend, NotDeleting(self.file_backend)
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
@@ -230,18 +247,3 @@ class WholeCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
         if name in self._remote:
             self._remote.remove(name)
-
-
-class _NotDeleting:
-    """A file backend that deletes nothing."""
-
-    def __init__(self, backend: Any) -> None:
-        self.backend = backend
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.backend, name)
-
-    def isfile(self, path: str) -> bool:
-        return False
-
-    isdir = isfile

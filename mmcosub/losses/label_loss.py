@@ -9,21 +9,31 @@ from typing import Any
 from torch import Tensor, nn
 
 _BY_SETTING = {'AsymmetricLoss', 'CrossEntropyLoss', 'DiceLoss'}  # use_sigmoid
-_SIGMOID = {'BinaryCrossEntropyLoss', 'FocalLoss'}
+_SIGMOID = {
+    'BCEWithLogitsLoss',
+    'BinaryCrossEntropy',  # timm's
+    'BinaryCrossEntropyLoss',
+    'FocalLoss',
+    'binary_cross_entropy_with_logits',
+}
 _SOFTMAX = {
     'BoundaryLoss',
     'HuasdorffDisstanceLoss',
+    'LabelSmoothingCrossEntropy',  # timm's
     'OhemCrossEntropy',
     'SeesawLoss',
+    'SoftTargetCrossEntropy',  # timm's
     'TverskyLoss',
+    'cross_entropy',
 }
 
 
-def activations(losses: nn.Module | Iterable[nn.Module]) -> set[str]:
-    """By which functions label losses turn logits into probabilities.
+def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
+    """Return the functions that turn the logits of label losses into probabilities.
 
     Args:
-        losses (Module | Iterable[Module]): Losses of mmseg, mmpretrain or mmcosub.
+        losses (Module | Iterable): Losses of mmseg, mmpretrain, PyTorch, timm or
+            mmcosub: modules, functions or a ``functools.partial`` of one.
 
     Returns:
         set[str]: 'softmax', 'sigmoid', both or, for losses that are not known, neither.
@@ -35,9 +45,11 @@ def activations(losses: nn.Module | Iterable[nn.Module]) -> set[str]:
 
 
 def _activation(loss: Any) -> str | None:
-    name = type(loss).__name__
+    function = getattr(loss, 'func', loss)  # of a functools.partial
+    name = getattr(function, '__name__', type(loss).__name__)
     if name in _BY_SETTING:
-        return 'sigmoid' if loss.use_sigmoid else 'softmax'
+        sigmoid = getattr(loss, 'use_sigmoid', False)
+        return 'sigmoid' if sigmoid else 'softmax'
     if name == 'LabelSmoothLoss':
         return 'sigmoid' if loss.mode == 'multi_label' else 'softmax'
     if name == 'LovaszLoss':

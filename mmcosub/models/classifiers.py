@@ -1,4 +1,4 @@
-"""What the co-training wrappers of mmpretrain's classifiers share.
+"""Base of the co-training wrappers of mmpretrain's classifiers.
 
 Shapes: ``V`` views, ``B`` images, ``C`` classes, ``K`` logits an image and class, where
 a head has several.
@@ -19,12 +19,12 @@ from .views import loss_value, weighted_losses
 
 
 class CoTrainingClassifier(CoTraining):
-    """What the wrappers of classifiers share: the losses of logits."""
+    """Base class of the wrappers of classifiers: losses of their logits."""
 
     sums_classes = True
     """Whether a binary label loss is summed over classes, as mmpretrain's heads do."""
     _activations: set[str]
-    """By what the label loss turns logits into probabilities, as the scheme knows."""
+    """Activations of the label loss that the scheme's soft loss was chosen by."""
 
     @property
     @abstractmethod
@@ -32,7 +32,7 @@ class CoTrainingClassifier(CoTraining):
         """Loss of logits and labels."""
 
     def init_classifier(self, scheme: dict | Scheme) -> None:
-        """Compare the losses and begin co-training.
+        """Compare the losses and set up co-training.
 
         Args:
             scheme (dict | Scheme): The scheme or its config.
@@ -42,9 +42,9 @@ class CoTrainingClassifier(CoTraining):
         self.init_co_training(scheme, self._activations, f'the label loss {name}')
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Losses of all views, by the label loss as it is by now.
+        """Return the losses of all views, by the current label loss.
 
-        MMPretrain's ``SwitchRecipeHook`` gives the model another one on the way.
+        MMPretrain's ``SwitchRecipeHook`` replaces it during training.
 
         Args:
             inputs (Tensor): Images of shape (B, 3, height, width).
@@ -83,17 +83,17 @@ class CoTrainingClassifier(CoTraining):
         data_samples: list,
         label_loss: Any,
     ) -> dict[str, Tensor]:
-        """Losses of some views, weighted.
+        """Return the weighted losses of some views.
 
         Args:
             iteration (Iteration): The iteration.
             done (Pass): What the pass of the V views has computed.
             logits (Tensor): Logits of shape (V * B, C) or (V * B, C, K).
             data_samples (list[DataSample]): Labels of the B images, hard or soft.
-            label_loss (Callable): The stock ``label_loss(logits, data_samples)``.
+            label_loss (Callable): Upstream's ``label_loss(logits, data_samples)``.
 
         Returns:
-            dict[str, Tensor]: The stock losses, combined over views,
+            dict[str, Tensor]: The upstream losses, combined over views,
             ``loss_co_training``, and those of further objectives.
         """
         views = done.views
@@ -151,5 +151,5 @@ class CoTrainingClassifier(CoTraining):
 
 
 def _total(terms: dict[str, Any]) -> Tensor:
-    """The sum of a head's losses, of which it may have several."""
+    """Return the sum of a head's losses."""
     return sum(loss_value(term) for key, term in terms.items() if 'loss' in key)

@@ -19,7 +19,7 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
     """mmpretrain's ``ImageClassifier``, trained by a scheme.
 
     All views share the image, its mixup or cutmix included, and the label. Parameter
-    names, evaluation and inference are the stock model's.
+    names, evaluation and inference are the upstream model's.
 
     Args:
         scheme (dict): Config of the scheme, such as ``dict(type='Cosub')``.
@@ -57,7 +57,7 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
         data_samples: list,
         views: list[int],
     ) -> dict[str, Tensor]:
-        """Losses of some views, weighted.
+        """Return the weighted losses of some views.
 
         Args:
             iteration (Iteration): The iteration; views of earlier passes have run.
@@ -77,18 +77,18 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
         label_loss = self.head._get_loss
         if isinstance(self.head, ConformerHead):
             # One of convolutions and one of tokens, whose label losses are added up. So
-            # each learns from its like of the other views, and that is added up, too.
+            # each learns from its counterpart in the other view; both are added up.
             logits = torch.stack(logits, dim=2)
             label_loss = self._sum_of_label_losses
         return self.logit_losses(iteration, done, logits, data_samples, label_loss)
 
     def _sum_of_label_losses(self, logits: Tensor, data_samples: list) -> dict:
-        """The stock losses of logits of shape (B, C, K)."""
+        """Return the upstream losses of logits of shape (B, C, K)."""
         return self.head._get_loss(logits.unbind(dim=2), data_samples)
 
 
 def check_head(head: Any) -> None:
-    """Refuse a head of mmpretrain's without a loss of class logits.
+    """Raise if a head of mmpretrain has no loss of class logits.
 
     Args:
         head (nn.Module, optional): The classifier's head.

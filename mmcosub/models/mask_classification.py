@@ -13,10 +13,10 @@ _HEADS = {'MaskFormerHead', 'Mask2FormerHead'}
 
 
 class MaskClassification:
-    r"""How a head that classifies masks is run, learns and is taught.
+    r"""Forward, label loss and logits of a head that classifies masks.
 
-    It learns from the label by its own matched losses, view by view. What views teach
-    each other (**ours**) is what the head predicts with: each pixel's score of a class,
+    It learns from the label by its own matched losses, view by view. Distillation is
+    of its predictions (**not in the paper**): each pixel's score of a class,
 
     .. math:: s_c = \sum_q softmax(z_q)_c \, sigmoid(m_q),
 
@@ -27,7 +27,7 @@ class MaskClassification:
 
     @staticmethod
     def is_head(module: nn.Module) -> bool:
-        """Whether a head is one of mmseg's that classify masks.
+        """Return True for mmseg's heads that classify masks.
 
         Args:
             module (nn.Module): A decode head.
@@ -36,7 +36,7 @@ class MaskClassification:
 
     @staticmethod
     def run(module: Any, features: Any, data_samples: SampleList, views: int) -> Any:
-        """Class scores and masks of every decoder layer.
+        """Return class scores and masks of every decoder layer.
 
         Args:
             module (nn.Module): The head.
@@ -54,7 +54,7 @@ class MaskClassification:
     def label_losses(
         module: Any, output: Any, data_samples: SampleList
     ) -> dict[str, Tensor]:
-        """The head's matched losses of one view.
+        """Return the head's matched losses of one view.
 
         Args:
             module (nn.Module): The head.
@@ -66,7 +66,7 @@ class MaskClassification:
 
     @staticmethod
     def logits(output: Any) -> Tensor:
-        """Logarithms of the scores of each pixel, of shape (B, C, H, W).
+        """Return logarithms of the scores of each pixel, of shape (B, C, H, W).
 
         Args:
             output (tuple): Class scores and masks of one view, by decoder layer.

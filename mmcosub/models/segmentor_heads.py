@@ -31,10 +31,10 @@ class Head:
     Args:
         name (str): Prefix of its losses, as in the stock model.
         module (nn.Module): The head.
-        main (bool): Whether it is the one to predict with.
-        auxiliary (bool): Whether it is one of ``auxiliary_head``.
-        train_cfg (dict, optional): How the segmentor is trained; a PointHead's points
-            are drawn by it. Defaults to None.
+        main (bool): True for the head that predicts.
+        auxiliary (bool): True for a head of ``auxiliary_head``.
+        train_cfg (dict, optional): The segmentor's ``train_cfg``; a PointHead draws its
+            points by it. Defaults to None.
     """
 
     name: str
@@ -45,21 +45,21 @@ class Head:
 
     @property
     def refines_points(self) -> bool:
-        """Whether it refines single points of the head before it (PointRend).
+        """True if it refines single points of the head before it (PointRend).
 
-        Every view draws points of its own. So views teach each other what comes before,
-        and this head learns from the label alone, as in the stock model (ours).
+        Every view draws its own points. So distillation takes place at the head before,
+        and this head learns from the label alone, as upstream (not in the paper).
         """
         return _is_point_head(self.module)
 
     @property
     def classifies_masks(self) -> bool:
-        """Whether it classifies masks (MaskFormer) rather than pixels."""
+        """True if it classifies masks (MaskFormer) rather than pixels."""
         return MaskClassification.is_head(self.module)
 
     @property
     def activations(self) -> set[str]:
-        """By which functions it turns logits into probabilities."""
+        """Functions that turn its logits into probabilities: softmax, sigmoid."""
         if self.module.out_channels == 1:
             return {'sigmoid'}  # a softmax over one class is 1 whatever the logit
         if self.classifies_masks:
@@ -91,7 +91,7 @@ class Head:
         """Factor of a mean over labelled pixels that averages as its label loss does.
 
         Args:
-            share (Tensor): Labelled share of each pixel, of shape (B, H, W).
+            share (Tensor): Labelled fraction of each pixel, of shape (B, H, W).
             data_samples (list[SegDataSample]): Labels of the B images.
         """
         total = self.weight
@@ -115,7 +115,7 @@ class Head:
 
         Args:
             features (tuple[Tensor]): Feature maps with V * B rows.
-            previous (Any): What the head before it in a cascade put out.
+            previous (Any): Output of the head before it in a cascade.
             data_samples (list[SegDataSample]): Labels of the B images.
             views (int): Number of views V.
         """
@@ -128,7 +128,7 @@ class Head:
         return self.module.forward(features)
 
     def label_losses(self, output: Any, data_samples: SampleList) -> dict[str, Tensor]:
-        """The stock losses of one view.
+        """Return the upstream losses of one view.
 
         Args:
             output (Any): The head's training outputs for the view.
@@ -165,7 +165,7 @@ def _is_point_head(module: nn.Module) -> bool:
 
 
 def list_heads(model: Any) -> list[Head]:
-    """All heads of a segmentor, in the order in which they run.
+    """Return all heads of a segmentor, in the order in which they run.
 
     Args:
         model (EncoderDecoder): The segmentor.
@@ -203,7 +203,7 @@ def list_heads(model: Any) -> list[Head]:
 
 
 def prediction_logits(head: Any, outputs: Any) -> Tensor:
-    """The logits a head predicts with, among all that it returns in training.
+    """Return the logits a head predicts with, among its training outputs.
 
     Args:
         head (nn.Module): A decode head.
@@ -223,7 +223,7 @@ def _listed(head: Any) -> tuple[int, tuple[int, ...]] | None:
 
 
 def labelled_share(head: Any, data_samples: SampleList, logits: Tensor) -> Tensor:
-    """How much of each of the head's pixels has a label (ours).
+    """Return the labelled fraction of each of the head's pixels (not in the paper).
 
     Args:
         head (nn.Module): The head, for its ``ignore_index``.

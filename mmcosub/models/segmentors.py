@@ -18,7 +18,7 @@ from .views import loss_value, split_views, weighted_losses
 
 
 class CoTrainingSegmentor(CoTraining):
-    """The loss of a co-trained segmentor; evaluation is the stock model's."""
+    """Loss of a co-trained segmentor; evaluation is the upstream model's."""
 
     decode_head: Any
     with_neck: bool
@@ -26,7 +26,7 @@ class CoTrainingSegmentor(CoTraining):
     neck: Any
 
     def init_segmentor(self, scheme: dict | Scheme) -> None:
-        """Check the heads and begin co-training.
+        """Check the heads and set up co-training.
 
         Args:
             scheme (dict | Scheme): The scheme or its config.
@@ -41,9 +41,9 @@ class CoTrainingSegmentor(CoTraining):
             self._refuse_other_losses(heads, 'auxiliary=False')
 
     def heads_alike(self) -> list[str]:
-        """Names of the heads whose logits are of the same classes at every pixel.
+        """Return names of the heads that predict the main head's classes per pixel.
 
-        Of the same as the main head's, which is among them.
+        The main head is among them.
 
         Raises:
             ValueError: If the scheme's soft loss does not go with one of them.
@@ -55,7 +55,7 @@ class CoTrainingSegmentor(CoTraining):
         return [head.name for head in alike]
 
     def _refuse_other_losses(self, heads: list[Head], instead: str) -> None:
-        """Refuse to teach heads by a soft loss that is not of their label loss."""
+        """Raise if the soft loss does not fit the label loss of one of the heads."""
         needed = self.scheme.soft_loss.activation
         for head in heads:
             kinds = head.activations
@@ -74,7 +74,7 @@ class CoTrainingSegmentor(CoTraining):
         data_samples: SampleList,
         views: list[int],
     ) -> dict[str, Tensor]:
-        """Losses of some views, weighted.
+        """Return the weighted losses of some views.
 
         Args:
             iteration (Iteration): The iteration; views of earlier passes have run.
@@ -83,7 +83,7 @@ class CoTrainingSegmentor(CoTraining):
             views (list[int]): The views.
 
         Returns:
-            dict[str, Tensor]: The stock model's losses, combined over views, one
+            dict[str, Tensor]: The upstream losses, combined over views, one
             co-training loss a co-trained head, and those of further objectives.
         """
         features, tapped = self.run_backbone(iteration, inputs, views)
@@ -104,7 +104,7 @@ class CoTrainingSegmentor(CoTraining):
             losses.update(add_prefix(terms, head.name))
             taught = head.main or self.scheme.auxiliary
             if head.refines_points or not (taught or self.scheme.objectives):
-                continue  # what it puts out besides its losses is its own affair
+                continue  # its other outputs are not used
             self._note_logits(done, iteration, head, outputs, data_samples)
             if taught:
                 loss = self._taught(iteration, head, done)
@@ -121,7 +121,7 @@ class CoTrainingSegmentor(CoTraining):
         data_samples: SampleList,
         views: list[int],
     ) -> dict[str, Tensor]:
-        """A head's stock losses, combined over the views that see labels."""
+        """Return a head's upstream losses, combined over the views that see labels."""
         weights = {v: self.scheme.label_weights[v] for v in views}
         losses = {
             v: head.label_losses(output, data_samples)
@@ -143,7 +143,7 @@ class CoTrainingSegmentor(CoTraining):
         outputs: list[Any],
         data_samples: SampleList,
     ) -> None:
-        """Note a head's logits, and how its pixels count."""
+        """Record a head's logits, and weight and average of its pixels."""
         logits = [head.logits(output) for output in outputs]
         key = (head.module.ignore_index, *logits[0].shape[2:])
         if key not in iteration.labelled:
@@ -156,7 +156,7 @@ class CoTrainingSegmentor(CoTraining):
         done.factors[head.name] = head.averaging(share, data_samples)
 
     def _taught(self, iteration: Iteration, head: Head, done: Pass) -> Tensor:
-        """Co-training loss of a head."""
+        """Return the co-training loss of a head."""
         weight = done.weights[head.name]
         logits = done.logits[head.name]
         loss = iteration.teach(head.name, done.views, logits, weight)
@@ -173,7 +173,7 @@ class CoTrainingSegmentor(CoTraining):
 class CoTrainingEncoderDecoder(CoTrainingSegmentor, EncoderDecoder):
     """mmseg's ``EncoderDecoder``, trained by a scheme.
 
-    Parameter names, evaluation and inference are the stock model's.
+    Parameter names, evaluation and inference are the upstream model's.
 
     Args:
         scheme (dict): Config of the scheme, such as ``dict(type='Cosub')``.
@@ -197,7 +197,7 @@ class CoTrainingEncoderDecoder(CoTrainingSegmentor, EncoderDecoder):
 class CoTrainingCascadeEncoderDecoder(CoTrainingSegmentor, CascadeEncoderDecoder):
     """mmseg's ``CascadeEncoderDecoder``, trained by a scheme.
 
-    Each head runs once (the stock model runs all but the last twice). Arguments and
+    Each head runs once (the upstream model runs all but the last twice). Arguments and
     errors are those of :class:`CoTrainingEncoderDecoder`.
     """
 

@@ -52,7 +52,7 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
         data_samples: list,
         views: list[int],
     ) -> dict[str, Tensor]:
-        """Losses of some views, weighted.
+        """Return the weighted losses of some views.
 
         Args:
             iteration (Iteration): The iteration; views of earlier passes have run.

@@ -4,12 +4,14 @@ Shapes: ``V`` students, ``U`` unlabelled images, ``C`` classes.
 """
 
 import copy
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -20,6 +22,9 @@ from mmcosub.submodels import evaluating, run_submodels
 
 from .segmentor_heads import list_heads
 from .views import split_views
+
+PATIENCE = 500
+"""Iterations without a confident prediction after which there is a warning."""
 
 _STREAM = 3
 """Tells the random numbers of unlabelled images from those of plans and of data."""
@@ -37,6 +42,14 @@ class UnlabelledLoss:
         self.method = Unlabelled(**cfg)
         self.method.soft_loss.function = model.scheme.soft_loss.function
         self.method.rates(model.sites)  # refuses rates of 0
+        self._used: Tensor | None = None
+        if not any(teaching.weight for teaching in model.scheme.teachings):
+            print_log(
+                f'{type(model.scheme).__name__} has no distillation between views: '
+                'labelled images are learned from their labels alone, unlabelled ones '
+                'from the full network.',
+                'current',
+            )
         if self.method.teacher == 'average':
             average = Average(model, self.method.momentum)
             model.extras = Extras({**model.extras, 'average': average})
@@ -78,7 +91,24 @@ class UnlabelledLoss:
             batch['weak'], batch['strong'], teach, learn, rng, step, batch.get('valid')
         )
         model.telemetry.update(logs)
-        return dict(loss_unlabelled=loss)
+        self._report_use(step, logs.get('unlabelled_used'))
+        return dict(loss_unlabelled=loss * _label_weight(model))
+
+    def _report_use(self, step: int, used: Tensor | None) -> None:
+        """Warn where no prediction of many iterations reached the threshold."""
+        if used is None:
+            return
+        self._used = used if self._used is None else self._used + used
+        if (step + 1) % PATIENCE == 0:
+            if not float(self._used):
+                print_log(
+                    f'No prediction on unlabelled images reached unlabelled.threshold='
+                    f'{self.method.threshold} in {PATIENCE} iterations, so nothing is '
+                    'learned from them. Lower it, or leave it out for soft targets.',
+                    'current',
+                    logging.WARNING,
+                )
+            self._used = None
 
     def preprocess(self, model: Any, batch: dict) -> dict:
         """Normalise the images, and find what is padding.
@@ -101,7 +131,7 @@ class UnlabelledLoss:
             done['valid'] = maps == 0
         return dict(done, data_samples=samples)
 
-    def after_step(self, model: nn.Module) -> None:
+    def after_step(self, model: Any) -> None:
         """Move the average towards the weights.
 
         Args:
@@ -121,6 +151,8 @@ class Average(nn.Module):
         model (nn.Module): The model.
         momentum (float): Fraction of the current weights in an update.
     """
+
+    updates: torch.Tensor
 
     def __init__(self, model: nn.Module, momentum: float) -> None:
         super().__init__()
@@ -166,6 +198,13 @@ def _statistics_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def _label_weight(model: Any) -> float:
+    """Weight of the label loss, which the weight of this loss is relative to."""
+    if hasattr(model, 'decode_head'):
+        return next(head.weight for head in list_heads(model) if head.main)
+    return getattr(model.label_loss, 'loss_weight', 1.0)
 
 
 def _logits(model: Any, features: Any, samples: list, views: int) -> list[Tensor]:

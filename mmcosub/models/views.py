@@ -15,7 +15,7 @@ def split_views(outputs: Any, views: int) -> list[Any]:
 
     Args:
         outputs (Any): Tensor of shape (V * B, ...), or a list, tuple or dict of such.
-            What is no tensor (None, say) is every view's.
+            Other leaves, such as None, go to every view.
         views (int): Number of views V.
 
     Raises:
@@ -60,7 +60,7 @@ def weighted_losses(
 
 
 def loss_value(loss: Any) -> Any:
-    """A loss as MMEngine adds it up: its mean, or the sum of the means of several.
+    """Return a loss as MMEngine adds it up: its mean, or the sum of several means.
 
     Args:
         loss (Tensor | Sequence[Tensor]): Of any shape, as with ``reduction='none'``.

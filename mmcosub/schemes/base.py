@@ -167,7 +167,8 @@ class Scheme(ABC):
                 f'Every drop-path rate is 0, so all views of {type(self).__name__} '
                 'would be the same network and teach each other nothing. Set '
                 'model.backbone.drop_path_rate or scheme.drop_path_rate, for instance '
-                'with --cfg-options scheme.drop_path_rate=0.1.'
+                'with --cfg-options scheme.drop_path_rate=0.1, or with '
+                'CoTrainer(model, drop_path_rate=0.1).'
             )
         never = {type(s.block) for s in sites if s.branch.drop_path is None}
         if self.drop_path_rate is None and never:

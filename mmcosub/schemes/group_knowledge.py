@@ -112,7 +112,7 @@ class Stimulative(DepthScheme):
         return [draw_depths(full, rng)]
 
 
-@SCHEMES.register_module()
+@SCHEMES.register_module('gkt')
 class GroupKnowledge(DepthScheme):
     r"""Group knowledge: nested subnets, each group taught by the one above it.
 

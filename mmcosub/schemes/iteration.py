@@ -16,11 +16,16 @@ from mmcosub.submodels import Plan, plan_generator
 from .base import Scheme
 
 
-def get_rank() -> int:
-    """Rank of this process, 0 where there is one alone."""
+def count_processes() -> int:
+    """Number of processes that train together."""
     distributed = torch.distributed
     started = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_rank() if started else 0
+    return distributed.get_world_size() if started else 1
+
+
+def get_rank() -> int:
+    """Rank of this process, 0 where there is one alone."""
+    return torch.distributed.get_rank() if count_processes() > 1 else 0
 
 
 class Iteration:

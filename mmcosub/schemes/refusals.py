@@ -1,10 +1,21 @@
 """What no scheme can train by, those of one's own included."""
 
+import logging
 from collections.abc import Sequence
 
-from mmcosub.submodels import Site
+from torch import nn
+
+from mmcosub.submodels import (
+    Site,
+    always_kept,
+    are_drop_paths,
+    find_drop_paths,
+    find_sites,
+)
 
 from .base import Scheme
+
+_logger = logging.getLogger('mmcosub')
 
 
 def refuse_rates(scheme: Scheme, sites: Sequence[Site]) -> None:
@@ -54,3 +65,41 @@ def refuse_unasked(scheme: Scheme) -> None:
 
 def _overrides(scheme: Scheme, name: str) -> bool:
     return getattr(type(scheme), name) is not getattr(Scheme, name)
+
+
+def find_scheme_sites(scheme: Scheme, backbone: nn.Module) -> list[Site]:
+    """Return a backbone's branches: of known blocks, or its drop paths, each once.
+
+    Args:
+        scheme (Scheme): The scheme.
+        backbone (nn.Module): The backbone.
+
+    Raises:
+        ValueError: If it has none that the scheme's execution can run.
+    """
+    if scheme.execution == 'drop_path':
+        sites: list[Site] = [*find_drop_paths(backbone)]
+        if not sites:
+            raise ValueError(
+                f"scheme.execution='drop_path' needs drop paths, and "
+                f'{type(backbone).__name__} has none. Set '
+                'model.backbone.drop_path_rate, or leave the execution out.'
+            )
+    else:
+        sites = find_sites(backbone)
+    kept = always_kept(backbone, sites) if are_drop_paths(sites) else []
+    if kept:
+        _logger.warning(
+            f'{type(backbone).__name__} has no drop path in '
+            f'{", ".join(kept)} (timm leaves out one of rate 0), always kept '
+            'therefore, under rates of the scheme too. docs/add_a_block.md shows '
+            'how to make a block known.'
+        )
+    if scheme.execution == 'auto' and are_drop_paths(sites):
+        _logger.warning(
+            f'Not all blocks of {type(backbone).__name__} are known, so its '
+            'submodels run by its own drop paths, all views as one batch: the '
+            'same computation, but nothing is saved. docs/add_a_block.md shows '
+            'how to make a block known.'
+        )
+    return sites

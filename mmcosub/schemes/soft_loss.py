@@ -4,15 +4,15 @@ from mmcosub.losses import SOFT_LOSSES
 
 
 class SoftLoss:
-    """What a view loses by differing from its teacher.
+    """Distillation loss of a view against its teacher.
 
     Args:
-        name (str): 'ce' (softmax), 'kl' (the same less the teacher's entropy), 'bce'
-            (sigmoid), or 'auto' for the one that goes with the model's label loss.
-            Defaults to 'auto'.
-        temperature (float): By what logits are divided, above 0. Defaults to 1.
-        softmax (str): What 'auto' takes where the label loss is of a softmax, 'ce' or
-            'kl'. Defaults to 'ce'.
+        name (str): 'ce' (softmax), 'kl' (the same gradients, 0 where views agree),
+            'bce' (sigmoid), or 'auto' to choose by the model's label loss. Defaults to
+            'auto'.
+        temperature (float): Divisor of logits, above 0. Defaults to 1.
+        softmax (str): Loss that 'auto' chooses for a softmax, 'ce' or 'kl'. Defaults to
+            'ce'.
 
     Raises:
         ValueError: If an argument is out of its range, naming the valid ones.
@@ -34,19 +34,19 @@ class SoftLoss:
 
     @property
     def activation(self) -> str:
-        """By which function it turns logits into probabilities."""
+        """Function that turns logits into probabilities, 'softmax' or 'sigmoid'."""
         return 'sigmoid' if self.function is SOFT_LOSSES['bce'] else 'softmax'
 
     def fit(self, activations: set[str], where: str) -> None:
-        """Go with the label loss, or refuse it.
+        """Choose the loss by the label loss, or raise if the chosen one does not fit.
 
         Args:
-            activations (set[str]): 'softmax', 'sigmoid', both or neither: by what the
-                label loss turns logits into probabilities.
-            where (str): Setting that says so, for the error.
+            activations (set[str]): 'softmax', 'sigmoid', both or neither: activations
+                of the label loss.
+            where (str): Setting that they come from, for the error.
 
         Raises:
-            ValueError: If the soft loss that was asked for is of the other kind.
+            ValueError: If the named soft loss has the other activation.
         """
         if self.name == 'auto':
             binary = activations == {'sigmoid'}
@@ -65,7 +65,7 @@ class SoftLoss:
     def __call__(
         self, student: Tensor, teacher: Tensor, temperature: float | None = None
     ) -> Tensor:
-        """Loss at every position.
+        """Return the loss at every position.
 
         Args:
             student (Tensor): Logits of shape (B, C, *).

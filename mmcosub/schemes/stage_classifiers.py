@@ -64,6 +64,11 @@ class StageClassifiers(nn.ModuleList):
                 'and columns. Set scheme.intermediate=0.'
             )
         head: Any = model.head if hasattr(model, 'head') else model.model
+        if not hasattr(head, 'num_classes'):
+            raise ValueError(
+                f'{name} does not say how many classes it has (num_classes). Set '
+                'scheme.intermediate=0.'
+            )
         widths = [s[0] if f else s[-1] for s, f in zip(shapes, first, strict=True)]
         return cls(widths, [bool(f) for f in first], head.num_classes)
 

@@ -12,13 +12,10 @@ from torch import Tensor
 
 from mmcosub.submodels import (
     FastestExact,
-    Site,
-    always_kept,
     are_drop_paths,
     called_drop_paths,
+    can_share_rows,
     check_network,
-    find_drop_paths,
-    find_sites,
     inexact,
     plan_generator,
     run_submodels,
@@ -27,7 +24,7 @@ from mmcosub.submodels import (
 from .base import SCHEMES, Scheme
 from .extras import Extras
 from .iteration import Iteration, get_rank
-from .refusals import refuse_rates, refuse_unasked
+from .refusals import find_scheme_sites, refuse_rates, refuse_unasked
 
 _logger = logging.getLogger('mmcosub')
 
@@ -43,6 +40,7 @@ class SubmodelTraining:
     scheme: Scheme
     training: bool
     backbone: torch.nn.Module
+    """The network that has the branches."""
     plans_drawn: int
     """Number of plans drawn so far, on each rank."""
     telemetry: dict[str, Tensor]
@@ -70,7 +68,7 @@ class SubmodelTraining:
         """
         self.scheme = scheme if isinstance(scheme, Scheme) else SCHEMES.build(scheme)
         self.scheme.soft_loss.fit(activations, where)
-        self.sites = self._find_sites()
+        self.sites = find_scheme_sites(self.scheme, self.backbone)
         if self.training:
             self._check_sites()
         modules = dict(self.scheme.prepare(self))
@@ -83,35 +81,11 @@ class SubmodelTraining:
         self.lean_views = self.lean_iteration = None
         self._checked = False
         self._fastest_exact = FastestExact()
+        self._shares_rows = True
 
-    def _find_sites(self) -> list[Site]:
-        """Branches by the scheme's execution; drop paths, each once, until they run."""
-        if self.scheme.execution == 'drop_path':
-            sites: list[Site] = [*find_drop_paths(self.backbone)]
-            if not sites:
-                raise ValueError(
-                    f"scheme.execution='drop_path' needs drop paths, and "
-                    f'{type(self.backbone).__name__} has none. Set '
-                    'model.backbone.drop_path_rate, or leave the execution out.'
-                )
-        else:
-            sites = find_sites(self.backbone)
-        kept = always_kept(self.backbone, sites) if are_drop_paths(sites) else []
-        if kept:
-            _logger.warning(
-                f'{type(self.backbone).__name__} has no drop path in '
-                f'{", ".join(kept)} (timm leaves out one of rate 0), always kept '
-                'therefore, under rates of the scheme too. docs/add_a_block.md shows '
-                'how to make a block known.'
-            )
-        if self.scheme.execution == 'auto' and are_drop_paths(sites):
-            _logger.warning(
-                f'Not all blocks of {type(self.backbone).__name__} are known, so its '
-                'submodels run by its own drop paths, all views as one batch: the '
-                'same computation, but nothing is saved. docs/add_a_block.md shows '
-                'how to make a block known.'
-            )
-        return sites
+    def caller(self) -> torch.nn.Module:
+        """Module to call for the backbone's outputs, such as a DDP around it."""
+        return self.backbone
 
     @property
     def plan_seed(self) -> int:
@@ -122,12 +96,12 @@ class SubmodelTraining:
 
     # ---- one iteration -----------------------------------------------------------
 
-    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """Losses of all views and of what they teach each other.
 
         Args:
             inputs (Tensor): Images of shape (B, 3, height, width).
-            data_samples (list): Their labels.
+            data_samples (Any): Their labels, as :meth:`pass_loss` takes them.
 
         Returns:
             dict[str, Tensor]: The stock model's losses, combined over views, and
@@ -191,6 +165,7 @@ class SubmodelTraining:
         execution = self.scheme.execution
         if self.scheme.check_network:
             check_network(self.backbone, inputs, self.sites, self.execution_of_plans())
+            self._check_sharing(inputs)
         reason = None if execution == 'auto' else inexact(self.backbone, execution)
         if reason:
             _logger.warning(
@@ -228,7 +203,7 @@ class SubmodelTraining:
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan = iteration.plan.of(views)
         features, work = run_submodels(
-            self.backbone, inputs, plan, self.sites, execution, taps, **settings
+            self.caller(), inputs, plan, self.sites, execution, taps, **settings
         )
         share = work * len(views) / self.scheme.views
         iteration.add('branch_work', torch.tensor(share))
@@ -236,6 +211,26 @@ class SubmodelTraining:
 
     def execution_of_plans(self) -> str:
         """The execution to run plans by, the fastest exact one for 'auto'."""
-        if self.scheme.execution == 'auto':
-            return self._fastest_exact(self.backbone, self.sites)
-        return self.scheme.execution
+        if self.scheme.execution != 'auto':
+            return self.scheme.execution
+        fastest = self._fastest_exact(self.backbone, self.sites)
+        shares = fastest == 'shared_prefix'
+        return 'kept_rows' if shares and not self._shares_rows else fastest
+
+    def _check_sharing(self, inputs: Tensor) -> None:
+        """Find out whether views can share rows in this very network."""
+        if self.execution_of_plans() != 'shared_prefix':
+            return
+        if can_share_rows(self.backbone, inputs, self.sites):
+            return
+        name = type(self.backbone).__name__
+        if self.scheme.execution != 'auto':
+            raise ValueError(
+                f'Views cannot share rows in {name}, which counts on as many rows as '
+                "images. Set scheme.execution='kept_rows', or leave it out."
+            )
+        self._shares_rows = False
+        _logger.warning(
+            f'{name} counts on as many rows as images, so views share none '
+            "(execution='kept_rows')."
+        )

@@ -182,7 +182,9 @@ class Unlabelled:
             target, strong = mix(target), mix(strong)
             weight = weight if weight is None else mix(weight)
         if weight is not None:
-            weight = F.adaptive_avg_pool2d(weight[:, None], target.shape[2:])[:, 0]
+            weight = F.adaptive_avg_pool2d(weight[:, None], tuple(target.shape[2:]))[
+                :, 0
+            ]
         confidence, label = self._predict(target)
         if self.threshold is not None:
             sure = (confidence >= self.threshold).to(target.dtype)

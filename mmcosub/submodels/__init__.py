@@ -36,7 +36,7 @@ from .sampling import (
     plan_generator,
     spread_rates,
 )
-from .self_check import check_network
+from .self_check import can_share_rows, check_network
 
 __all__ = [
     'EXECUTIONS',
@@ -52,6 +52,7 @@ __all__ = [
     'always_kept',
     'are_drop_paths',
     'called_drop_paths',
+    'can_share_rows',
     'check_network',
     'compiled_sites',
     'evaluating',

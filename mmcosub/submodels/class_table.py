@@ -11,7 +11,8 @@ class ClassTable:
     """Classes by name, built from configs such as ``dict(type='Cosub', weight=0.5)``.
 
     The part of MMEngine's ``Registry`` that the core needs, without MMEngine. A type is
-    a name (with ``mmcosub.`` before it, or not), a full dotted name, or a class.
+    a class, its full dotted name, or its name: ``'mmcosub.AugPath'``, ``'AugPath'`` or
+    ``'augpath'``; underscores do not count.
 
     Args:
         subject (str): What the classes are, for error messages.
@@ -20,12 +21,19 @@ class ClassTable:
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.module_dict: dict[str, type] = {}
+        self._by_plain_name: dict[str, type] = {}
 
-    def register_module(self) -> Callable[[_Class], _Class]:
-        """Return a decorator that adds a class under its name."""
+    def register_module(self, *others: str) -> Callable[[_Class], _Class]:
+        """Return a decorator that adds a class under its name.
+
+        Args:
+            *others (str): Further names, in lower case.
+        """
 
         def register(cls: _Class) -> _Class:
             self.module_dict[cls.__name__] = cls
+            for name in (cls.__name__.lower(), *others):
+                self._by_plain_name[name] = cls
             return cls
 
         return register
@@ -36,7 +44,8 @@ class ClassTable:
         Args:
             name (str): Its name.
         """
-        found = self.module_dict.get(name.removeprefix('mmcosub.'))
+        plain = name.removeprefix('mmcosub.').replace('_', '').lower()
+        found = self._by_plain_name.get(plain)
         if found is None and '.' in name:
             try:
                 found = pkgutil.resolve_name(name)

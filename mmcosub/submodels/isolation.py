@@ -50,6 +50,7 @@ def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
             module._forward_hooks.update(found)
         for tensor, value in kept:
             tensor.copy_(value)
+        torch.clear_autocast_cache()  # older PyTorch keeps casts of what was changed
         random.setstate(states[0])
         np.random.set_state(states[1])
 

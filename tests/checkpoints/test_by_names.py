@@ -68,7 +68,9 @@ def test_what_hardly_matches_is_refused_and_nothing_is_changed(tmp_path):
     assert torch.equal(backbone.state_dict()[name], part[name])
 
 
-@pytest.mark.parametrize('name', ['tnt_s_legacy_patch16_224', 'efficientnet_b0'])
+@pytest.mark.parametrize(
+    'name', ['tnt_s_legacy_patch16_224', 'efficientnet_b0', 'resnetv2_18']
+)
 @pytest.mark.parametrize('features_only', [False, True])
 def test_networks_of_timm(name, features_only, tmp_path):
     resized = name.startswith('tnt')
@@ -87,3 +89,12 @@ def test_networks_of_timm(name, features_only, tmp_path):
     given = list(source.parameters())
     own = [p for k, p in backbone.named_parameters() if 'pos' not in k]
     assert all(any(torch.equal(p, q) for q in given) for p in own)
+
+
+def test_what_begins_the_network_has_to_be_there(tmp_path):
+    state = mscan(0).state_dict()
+    first = next(iter(state))
+    state[f'other.{first}'] = state.pop(first)
+    torch.save(state, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=rf'99%, and {first} would stay random'):
+        load_backbone(mscan(1), str(tmp_path / 'a.pth'))

@@ -3,6 +3,7 @@
 import gzip
 import io
 import pickle
+import random
 import tarfile
 import warnings
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from mmcosub.checkpoints import read_checkpoint
@@ -92,3 +94,41 @@ def test_trusted_module(tmp_path: Path) -> None:
         torch.save(content, tmp_path / 'a.pt')
         read = read_checkpoint(str(tmp_path / 'a.pt'), trust=True)
         assert read.keys() == {'0.weight', '0.bias'} or read['model'] is not None
+
+
+@pytest.mark.parametrize('kind', ['new', 'old', 'safetensors'])
+def test_wrong_bytes(kind: str, tmp_path: Path) -> None:
+    """A file with wrong bytes is read or refused in one line that names it."""
+    weights = {'a.weight': torch.ones(4, 4), 'b.bias': torch.zeros(3)}
+    file = tmp_path / ('a.safetensors' if kind == 'safetensors' else 'a.pth')
+    if kind == 'safetensors':
+        save_file(weights, file)
+    else:
+        extra = dict(names=np.array(['a']), meta=dict(epoch=3))
+        torch.save(
+            dict(state_dict=weights, **extra),
+            file,
+            _use_new_zipfile_serialization=kind == 'new',
+        )
+    content, generator = file.read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(200):
+        wrong = bytearray(content)
+        for _ in range(generator.choice([1, 3, 10])):
+            wrong[generator.randrange(len(wrong))] = generator.randrange(256)
+        file.write_bytes(wrong)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                read_checkpoint(str(file))
+        except ValueError as error:
+            said = str(error)
+            refused += 1
+            if not said.startswith(str(file)) or not said.isprintable():
+                raise
+    assert refused > 50
+
+
+def test_safetensors_of_another_name(tmp_path: Path) -> None:
+    save_file({'a.weight': torch.ones(2)}, tmp_path / 'a.bin')
+    assert read_checkpoint(str(tmp_path / 'a.bin')).keys() == {'a.weight'}

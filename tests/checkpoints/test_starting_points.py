@@ -210,6 +210,16 @@ def test_mae(tmp_path):
     assert_same_features(model, backbone, 64)
 
 
+def test_clip(tmp_path):
+    model = theirs('vit_base_patch16_clip_224', patch=16)
+    backbone = vit(patch=16, pre_norm=True, norm_cfg=dict(type='LN', eps=1e-5))
+    assert carry(backbone, model.state_dict(), tmp_path).match == 1
+    assert_same_features(model, backbone, 64)
+    # Without a norm before the blocks it computes something else.
+    with pytest.raises(ValueError, match=r'VisionTransformer lacks: pre_norm'):
+        carry(vit(patch=16), model.state_dict(), tmp_path)
+
+
 def mmseg_beit(kind, **kwargs):
     size = dict(img_size=64, patch_size=16, mlp_ratio=4, norm_cfg=LN)
     return ours(type=f'mmseg.{kind}', **OURS, **size, out_indices=(0, 1), **kwargs)

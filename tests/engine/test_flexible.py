@@ -51,6 +51,30 @@ def test_same_as_the_runner(train: ModuleType, tmp_path: Path, scheme: str) -> N
     model.load_state_dict(state_dict(read_checkpoint(str(saved))), strict=True)
 
 
+@pytest.mark.filterwarnings('ignore::FutureWarning', 'ignore:Detected call of')
+@pytest.mark.parametrize('entry', ['best_ckpt', 'keep_ckpt_ids'])
+def test_nothing_that_a_checkpoint_names_is_deleted(
+    entry: str, train: ModuleType, tmp_path: Path
+) -> None:
+    """MMEngine's own hook, which strategies go with, would delete the folder."""
+    (tmp_path / 'outside').mkdir()
+    hook = 'default_hooks.checkpoint.'
+    saving = {f'{hook}save_best': 'mIoU', f'{hook}max_keep_ckpts': 1}
+    base = arguments(Setting(options={**STRATEGY, **saving}), tmp_path, 6)
+    argv = [*base, '--work-dir', str(tmp_path / 'w')]
+    train.main([*argv, '--cfg-options', 'train_cfg.max_iters=3'])
+    path = tmp_path / 'w' / 'iter_3.pth'
+    checkpoint = torch.load(path, weights_only=False)
+    said = str(tmp_path / 'outside')
+    info = checkpoint['message_hub']['runtime_info']
+    info.update({entry: [said] * 3 if entry == 'keep_ckpt_ids' else said})
+    info.update(best_score=-1.0)
+    torch.save(checkpoint, path)
+    train.main([*argv, '--resume', '--cfg-options', f'{hook}filename_tmpl={{}}'])
+    assert (tmp_path / 'outside').is_dir()
+    assert (tmp_path / 'w' / '6').is_file()
+
+
 @pytest.mark.parametrize(
     ('option', 'message'),
     [

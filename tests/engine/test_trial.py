@@ -98,6 +98,7 @@ def test_no_traces(tmp_path: Path, scenes: Path) -> None:
         Draws.noted = []
         runner = runner_of(path, skip_checks=skipped)
         runner.train()
+        assert runner.model.scheme.check_network is not skipped
         noted.append(Draws.noted)
         lines = next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines()
         rows = [json.loads(line) for line in lines]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import CheckpointHook
 from numbers_run import numbers_run
 from stock import runner_of
 
@@ -77,15 +78,43 @@ def test_nothing_that_a_checkpoint_names_is_deleted(
     assert torch.load(newest, weights_only=False)['meta']['epoch'] == 3
 
 
+@pytest.mark.parametrize('entry', ['best_ckpt', 'keep_ckpt_ids'])
+@pytest.mark.parametrize('own', [True, False])
+def test_further_hooks(own: bool, entry: str, tmp_path: Path) -> None:
+    """Among custom hooks, MMEngine's own too, and one derived from that."""
+
+    class Derived(CheckpointHook):
+        pass
+
+    outside = tmp_path / 'outside'
+    outside.mkdir()
+    numbers_run(tmp_path / 'w', 4, 1, default_hooks=saving()).train()
+    path = tmp_path / 'w' / 'epoch_1.pth'
+    checkpoint = torch.load(path, weights_only=False)
+    value = [str(outside)] * 3 if entry == 'keep_ckpt_ids' else str(outside)
+    info = dict(best_score=0.0, **{entry: value})
+    checkpoint['message_hub']['runtime_info'].update(info)
+    torch.save(checkpoint, path)
+    options = dict(save_best='acc', rule='greater', filename_tmpl='{}', interval=1)
+    options.update(max_keep_ckpts=1)
+    hook = Derived(**options) if own else dict(type='CheckpointHook', **options)
+    run = numbers_run(tmp_path / 'w', 4, 2, custom_hooks=[hook])
+    run.register_hook(Measured(), priority='LOWEST')
+    run.train()
+    assert outside.is_dir()
+    assert (tmp_path / 'w' / '2').is_file()
+
+
 class Measured(WholeCheckpointHook):
-    """Has the run's checkpoint hook see a better metric before every epoch."""
+    """Has the run's checkpoint hooks see a better metric before every epoch."""
 
     def before_train(self, runner: Any) -> None:
         pass
 
     def before_train_epoch(self, runner: Any) -> None:
-        saver = next(h for h in runner.hooks if isinstance(h, WholeCheckpointHook))
-        saver.after_val_epoch(runner, dict(acc=runner.epoch + 1.0))
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook) and hook is not self:
+                hook.after_val_epoch(runner, dict(acc=runner.epoch + 1.0))
 
     after_train_epoch = WholeCheckpointHook.before_train_epoch
     after_train = before_train_epoch
@@ -122,17 +151,21 @@ def test_own_checkpoints_go_after_resuming_too(template: str, tmp_path: Path) ->
     assert {*written_in(tmp_path)} == {*named(tmp_path)}
 
 
-@pytest.mark.parametrize('resumed', ['epoch_1.pth', ''])
-def test_checkpoints_of_another_run_stay(resumed: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize('resumed', ['epoch_1.pth', 'link.pth', ''])
+def test_checkpoints_of_another_run_stay(
+    resumed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that was there before, and what was trained before going back."""
     numbers_run(tmp_path, 4, 5, default_hooks=saving()).train()
     run = numbers_run(tmp_path, 4, 3, default_hooks=saving(max_keep_ckpts=1))
     run._resume, run._load_from = bool(resumed), None
     if resumed:
-        run._load_from = str(tmp_path / resumed)
+        monkeypatch.chdir(tmp_path)
+        Path('link.pth').symlink_to('epoch_1.pth')
+        run._load_from = resumed
     run.train()
     assert written_in(tmp_path) == ['epoch_3.pth']
-    others = ['epoch_4.pth', 'epoch_5.pth']
+    others = ['epoch_4.pth', 'epoch_5.pth', *(['link.pth'] if resumed else [])]
     # Those of the same names are replaced, as always; of epoch 1 the run goes on.
     assert named(tmp_path) == ['epoch_3.pth', *others]
     assert checkpoints_in(tmp_path)[0].name == 'epoch_3.pth'
@@ -145,6 +178,19 @@ def test_one_name_for_all(keep: int, tmp_path: Path) -> None:
     assert named(tmp_path) == ['latest.pth']
     meta = torch.load(tmp_path / 'latest.pth', weights_only=False)['meta']
     assert meta['epoch'] == 3
+
+
+def test_checkpoint_of_a_stop_goes_on_whatever_others_lack(tmp_path: Path) -> None:
+    """After an epoch, too, of which there is one without the optimizer."""
+    lacking = saving(save_optimizer=False, save_param_scheduler=False)
+    schedule = [dict(type='LinearLR', start_factor=0.5, begin=0, end=3)]
+    cfg = dict(default_hooks=lacking, param_scheduler=schedule)
+    for stop in (3, 1):
+        with pytest.raises(SystemExit):
+            numbers_run(tmp_path, 4, 2, stop=stop, **cfg).train()
+    assert named(tmp_path) == ['epoch_1.pth', 'epoch_1_iter_4.pth']
+    numbers_run(tmp_path, 4, 2, **cfg).train()
+    assert named(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
 
 
 def test_checkpoint_of_a_stop_goes_with_the_next(tmp_path: Path) -> None:

@@ -60,6 +60,16 @@ def test_labelled_losses_stay_bit_for_bit() -> None:
         assert torch.equal(without[key], with_[key]), key
 
 
+def test_the_loss_follows_the_weight_of_the_label_loss() -> None:
+    losses = []
+    for weight in (1.0, 4.0):
+        cfg = segmentor_config()
+        cfg['decode_head']['loss_decode']['loss_weight'] = weight
+        losses.append(step(build({**cfg, 'unlabelled': {}}, COSUB), batch()))
+    for name in ('loss_unlabelled', 'decode.loss_ce', 'decode.loss_co_training'):
+        assert torch.equal(4 * losses[0][name], losses[1][name]), name
+
+
 def test_the_loss_is_the_same_on_kept_rows() -> None:
     results = []
     for execution in ('plain', 'kept_rows', 'shared_prefix'):
@@ -142,3 +152,18 @@ def test_copies_train_alike(teacher: str) -> None:
     again = [step(other, batch(), lr=0.1) for _ in range(2)]
     assert torch.equal(first[1]['loss'], again[1]['loss'])
     assert not torch.equal(first[0]['loss'], first[1]['loss'])
+
+
+def test_a_threshold_that_nothing_reaches_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mmcosub.models import unlabelled
+
+    said: list[str] = []
+    monkeypatch.setattr(unlabelled, 'PATIENCE', 2)
+    monkeypatch.setattr(unlabelled, 'print_log', lambda text, *_: said.append(text))
+    model = segmentor(threshold=0.999999)
+    losses = [step(model, batch()) for _ in range(4)]
+    assert all(each['loss_unlabelled'].item() == 0 for each in losses)
+    assert len(said) == 2
+    assert 'unlabelled.threshold=0.999999 in 2 iterations' in said[0]

@@ -88,7 +88,8 @@ def test_cutmix_moves_images_and_coarser_maps_alike() -> None:
     torch.testing.assert_close(F.avg_pool2d(mix(images), 4), mix(coarse))
     pasted = (mix(images) != images).any(1).double().mean((1, 2))
     # Half of the area, up to the grid.
-    assert (pasted > 0.25).all() and (pasted < 0.75).all()
+    assert (pasted > 0.25).all()
+    assert (pasted < 0.75).all()
     others = images.roll(mix.shift, 0)
     assert ((mix(images) == images) | (mix(images) == others)).all()
 
@@ -150,5 +151,5 @@ def test_rates_of_zero() -> None:
     from tiny import backbone
 
     sites = find_branches(backbone('mmpretrain Swin', drop_path_rate=0.0))
-    with pytest.raises(ValueError, match='unlabelled.drop_path_rate'):
+    with pytest.raises(ValueError, match=r'unlabelled\.drop_path_rate'):
         Unlabelled().rates(sites)

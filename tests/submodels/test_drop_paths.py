@@ -17,6 +17,7 @@ from torchvision.ops import StochasticDepth
 
 from mmcosub.engine.co_train import co_trained_model
 from mmcosub.registry import MODELS as OURS
+from mmcosub.schemes.refusals import find_scheme_sites
 from mmcosub.submodels import (
     Plan,
     always_kept,
@@ -241,8 +242,10 @@ def test_blocks_without_a_drop_path_are_named(caplog):
     assert len(caplog.messages) == 1  # about blocks that are not known
     model.backbone.blocks[0].drop = nn.Identity()  # as timm builds it for a rate of 0
     assert always_kept(model.backbone, find_sites(model.backbone)) == ['blocks.0']
-    model._find_sites()
-    assert caplog.messages[1].startswith('UnknownNetwork has no drop path in blocks.0 (timm')
+    find_scheme_sites(model.scheme, model.backbone)
+    assert caplog.messages[1].startswith(
+        'UnknownNetwork has no drop path in blocks.0 (timm'
+    )
 
 
 def test_auto_takes_it_where_blocks_are_unknown(caplog):

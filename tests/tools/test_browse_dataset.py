@@ -20,6 +20,22 @@ def test_pictures(config, tmp_path, capsys, options):
     assert 'Wrote 3 pictures' in capsys.readouterr().out
 
 
+def test_unlabelled(config, scenes, tmp_path, capsys):
+    out = tmp_path / 'pictures'
+    images = scenes / 'images'
+    tool.main(
+        [str(config), '--unlabelled', str(images), '--number', '3', '--out', str(out)]
+    )
+    pictures = [cv2.imread(str(path)) for path in sorted(out.glob('*.png'))]
+    assert len(pictures) == 3
+    for picture in pictures:
+        weak, strong, mixed = np.split(picture, 3, axis=1)
+        assert (weak != strong).any()
+        other = (strong != mixed).any(2).mean()
+        assert 0.3 < other < 0.6  # a box of half of the image
+    assert 'of 3 unlabelled images' in capsys.readouterr().out
+
+
 def test_drawing():
     image = np.full((64, 64, 3), 100, np.uint8)
     label = np.zeros((64, 64), np.uint8)

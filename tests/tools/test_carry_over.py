@@ -11,6 +11,7 @@ import torch
 from conftest import load_tool
 from mmengine.config import Config
 from stock import write_config
+from timm.models.vision_transformer import VisionTransformer
 
 ROOT = Path(__file__).parents[2]
 COSUB = ['--co-train', 'cosub', '--cfg-options', 'scheme.drop_path_rate=0.3']
@@ -259,6 +260,11 @@ def test_converter_refuses(
     assert 'the checkpoint to write, .pth, not' in ending
     assert 'no folder' in said(pretrained, tmp_path / 'no' / 'a.pth')
     assert 'No checkpoint file' in said('nowhere.pth', tmp_path / 'a.pth')
+    odd, out = tmp_path / 'odd.pth', tmp_path / 'out.pth'
+    size = dict(img_size=32, depth=1, embed_dim=24, num_heads=2)
+    torch.save(VisionTransformer(**size, qk_norm=True).state_dict(), odd)
+    assert 'no place for backbone.layers.0.attn.k_norm' in said(odd, out)
+    assert not out.exists()
     (tmp_path / 'folder.pth').mkdir()
     line = said(pretrained, tmp_path / 'folder.pth', '--overwrite')
     assert 'folder.pth: Is a directory' in line

@@ -24,6 +24,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(description=__doc__)
     parser.add_argument('config', help='config file, or PACKAGE::FILE')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
+    parser.add_argument(
+        '--unlabelled',
+        metavar='DIR_OR_LIST',
+        help='show these unlabelled images instead: weak view, strong view, and the '
+        'strong one with CutMix',
+    )
     parser.add_argument('--number', type=int, default=20, help='how many (default: 20)')
     parser.add_argument(
         '--original',
@@ -62,6 +68,27 @@ def build(cfg: Config, split: str, original: bool) -> object:
     if 'palette' not in dataset.metainfo:
         raise ValueError(f'{type(dataset).__name__} is no segmentation dataset.')
     return dataset
+
+
+def draw_unlabelled(samples: list[dict], rng: np.random.Generator) -> list[np.ndarray]:
+    """Weak view, strong view and strong view with CutMix of each image.
+
+    Args:
+        samples (list[dict]): From ``mmcosub.datasets.unlabelled.UnlabelledImages``.
+        rng (Generator): Source of the boxes.
+    """
+    import torch
+
+    from mmcosub.datasets.viewing import viewable
+    from mmcosub.schemes.cutmix import CutMix
+
+    views = [[s['inputs'] for s in samples], [s['strong'] for s in samples]]
+    images = torch.stack(views[1])
+    if len(samples) > 1:
+        mix = CutMix.draw(len(images), images.shape[2:], rng)
+        views.append([*mix(images)])
+    shown = [[viewable(v.permute(1, 2, 0).numpy()) for v in view] for view in views]
+    return [np.hstack(row) for row in zip(*shown, strict=True)]
 
 
 def loads_or_packs(transform: dict) -> bool:
@@ -103,6 +130,21 @@ def draw(
     return np.hstack([*panels, legend])
 
 
+def browse_unlabelled(cfg: Config, args: argparse.Namespace) -> int:
+    from mmcosub.analysis.pictures import write_picture
+    from mmcosub.engine.unlabelled import unlabelled_dataset
+
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    dataset = unlabelled_dataset(cfg)
+    number = min(args.number, len(dataset))
+    chosen = np.linspace(0, len(dataset) - 1, number).astype(int)
+    samples = [dataset[int(i)] for i in track(chosen)]
+    pictures = draw_unlabelled(samples, np.random.default_rng(0))
+    for i, picture in zip(chosen, pictures, strict=True):
+        write_picture(args.out / f'{i:05d}_{dataset.files[i].stem}.png', picture)
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
@@ -113,7 +155,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         from mmcosub.analysis.pictures import write_picture
         from mmcosub.datasets.viewing import viewable
 
-        dataset = build(load_config(args), args.split, args.original)
+        cfg = load_config(args)
+        if cfg.get('unlabelled'):
+            number = browse_unlabelled(cfg, args)
+            print(f'Wrote pictures of {number} unlabelled images to {args.out}.')
+            return
+        dataset = build(cfg, args.split, args.original)
         classes = dataset.metainfo['classes']
         palette = np.array(dataset.metainfo['palette'], np.uint8)
         number = min(args.number, len(dataset))

@@ -12,8 +12,6 @@ from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 
 from mmcosub.arguments import OneLineParser, add_common_arguments
-from mmcosub.datasets.checks import check_listing
-from mmcosub.datasets.listing import check_links, check_list
 from mmcosub.engine.cli import load_config
 from mmcosub.engine.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
@@ -76,12 +74,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
     """Look at one split; the number of its bad samples."""
+    from mmcosub.datasets.checks import check_listing
     from mmcosub.datasets.inspection import Inspected, inspect
     from mmcosub.datasets.label_counts import (
         describe_labels,
         explain_few_classes,
         few_classes,
     )
+    from mmcosub.datasets.listing import check_links, check_list
     from mmcosub.datasets.orientation import explain_turned
 
     loader = cfg.get(f'{split}_dataloader')

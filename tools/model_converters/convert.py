@@ -31,6 +31,12 @@ def make_parser() -> argparse.ArgumentParser:
         help='mmpretrain: a classifier; mmseg: the backbone of a segmentor; timm; '
         "official: the architecture's authors (default: mmpretrain)",
     )
+    parser.add_argument(
+        '--weights',
+        metavar='SET',
+        help='which weights of a file with several: ema (averaged), model (trained) '
+        'or the name of a set in the file (default: the average if there is one)',
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace OUT')
     parser.add_argument(
         '--trust-checkpoint',
@@ -67,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from mmcosub.checkpoints.writing import whole_or_absent
 
         state, source, target = convert_checkpoint(
-            args.checkpoint, args.to, args.trust_checkpoint
+            args.checkpoint, args.to, args.trust_checkpoint, args.weights
         )
         # As each code base has it in its own files.
         content: dict = state

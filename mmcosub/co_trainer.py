@@ -1,0 +1,248 @@
+"""Co-training of any PyTorch model in a plain loop.
+
+Shapes: ``V`` views, ``B`` images, ``C`` classes, ``*`` positions.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmcosub.losses import activations
+from mmcosub.schemes import Iteration, Pass, Scheme, SubmodelTraining
+from mmcosub.schemes.any_model import (
+    Key,
+    find_logits,
+    labelled_positions,
+    setting,
+    unwrapped,
+)
+from mmcosub.schemes.iteration import count_processes
+from mmcosub.submodels import are_drop_paths, compiled_sites
+
+_logger = logging.getLogger('mmcosub')
+
+_Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class CoTrainer(SubmodelTraining):
+    """Losses of a model that is co-trained by a scheme, for a plain PyTorch loop.
+
+    The model stays as it is: its ``state_dict`` and its evaluation are its own.
+
+    Args:
+        model (nn.Module): A classifier, or a segmentor with logits at every pixel. Its
+            drop paths or known residual blocks are the branches. Wrap it in
+            ``DistributedDataParallel`` first where there are several processes.
+        scheme (str | dict | Scheme): Name or config of the scheme: 'cosub', 'augdrop',
+            'augmask', 'augpath', 'collaboration', 'gkt', 'stimulative' or
+            'stochastic_depth'. Defaults to 'cosub'.
+        drop_path_rate (float, optional): Drop-path rate of the submodels. Defaults to
+            None, the model's own rates.
+        key (str | int | Callable, optional): Where the logits are in the model's
+            output, or a function that returns them. Defaults to None: the output
+            itself, ``logits`` or ``out`` of a dict, the first of a tuple.
+        auxiliary (Mapping, optional): Weights of further label losses, by the keys of
+            auxiliary logits. Defaults to None, no auxiliary losses.
+        ignore_index (int, optional): Label of positions without a label. Defaults to
+            None, the criterion's.
+        **options: Arguments of the scheme, such as ``weight``, ``loss`` or ``seed``.
+
+    Raises:
+        ValueError: If the scheme cannot train the model: it has neither known blocks
+            nor drop paths, all rates are 0, or it is a ``DataParallel``.
+
+    Examples:
+        >>> model = timm.create_model('vit_tiny_patch16_224', drop_path_rate=0.1)
+        >>> cosub = CoTrainer(model)
+        >>> loss = cosub.loss(images, labels, nn.CrossEntropyLoss())
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        scheme: str | dict | Scheme = 'cosub',
+        *,
+        drop_path_rate: float | None = None,
+        key: Key = None,
+        auxiliary: Mapping[str | int, float] | None = None,
+        ignore_index: int | None = None,
+        **options: Any,
+    ) -> None:
+        self._caller: nn.Module = getattr(model, '_orig_mod', model)  # torch.compile's
+        self.backbone = self.model = unwrapped(self._caller)
+        self.key = key
+        others: Mapping[Any, float] = auxiliary or {}
+        self.head_weights: dict[Key, float] = {key: 1.0, **others}
+        self.ignore_index = ignore_index
+        self._activations: set[str] | None = None
+        if drop_path_rate is not None:
+            options['drop_path_rate'] = drop_path_rate
+        if isinstance(scheme, str):
+            scheme = dict(type=scheme)
+        if isinstance(scheme, dict):
+            scheme, options = {**scheme, **options}, {}
+        if options:
+            raise ValueError(f'Give {[*options]} to the scheme that you have built.')
+        self.init_co_training(scheme, set(), '')
+        if self.scheme.lean:
+            raise ValueError(
+                'CoTrainer returns one loss of all views, so lean=True cannot run '
+                'backward between them. Leave it out.'
+            )
+        if self._caller is not model:
+            self._compile()
+        norms = [m for m in self.backbone.modules() if isinstance(m, _BatchNorm)]
+        if norms and self.scheme.changes_statistics:
+            _logger.warning(
+                f'{type(self.scheme).__name__} changes BatchNorm statistics. Before '
+                'evaluation: torch.optim.swa_utils.update_bn(loader, model).'
+            )
+
+    @property
+    def training(self) -> bool:  # type: ignore[override]
+        """Whether the model is in training mode."""
+        return self.backbone.training
+
+    def loss(  # type: ignore[override]
+        self, images: Tensor, labels: Tensor, criterion: _Criterion
+    ) -> Tensor:
+        """Loss of all views: of the labels, and of what the views teach each other.
+
+        Args:
+            images (Tensor): Of shape (B, ...).
+            labels (Tensor): Whatever the criterion takes: (B, ), (B, H, W) or soft.
+            criterion (Callable): ``criterion(logits, labels)``, a mean over images (and
+                positions). The distillation loss is matched to it.
+
+        Raises:
+            ValueError: If the model is in evaluation mode, the logits cannot be found,
+                or the distillation loss cannot be matched to the criterion.
+        """
+        if not self.training:
+            raise ValueError(
+                'The model is in evaluation mode, where no branch is dropped. Call '
+                'model.train() before CoTrainer.loss.'
+            )
+        self._match(criterion)
+        self.extras.to(next(self.model.parameters()))
+        losses = super().loss(images, (labels, criterion))
+        first, *others = losses.values()
+        return sum(others, start=first)
+
+    def pass_loss(
+        self, iteration: Iteration, inputs: Tensor, data_samples: Any, views: list[int]
+    ) -> dict[str, Tensor]:
+        """See :class:`~mmcosub.schemes.SubmodelTraining`."""
+        labels, criterion = data_samples
+        outputs, tapped = self.run_backbone(iteration, inputs, views)
+        rows = len(views) * len(inputs)
+        weights = self.scheme.label_weights
+        of_heads: dict[Key, Sequence[Tensor]] = {}
+        losses: dict[str, Tensor] = {}
+        for key, factor in self.head_weights.items():
+            of_heads[key] = find_logits(outputs, key, rows).chunk(len(views))
+            for v, z in zip(views, of_heads[key], strict=True):
+                if weights[v]:
+                    loss = criterion(z, labels)
+                    losses[f'loss_{key}_view{v}'] = factor * weights[v] * loss
+                    if key == self.key:
+                        iteration.add(f'label_view{v}', loss)
+        logits = of_heads[self.key]
+        ignored = self.ignore_index
+        if ignored is None:
+            ignored = setting(criterion, 'ignore_index', None)
+        weight = labelled_positions(labels, logits[0], ignored)
+        done = Pass(self, views, outputs, tapped, {'head': logits})
+        done.label_loss = lambda z: criterion(z, labels)
+        if weight is not None:
+            done.weights['head'] = weight
+        taught = iteration.teach('head', views, logits, weight)
+        iteration.add('co_training', taught)
+        iteration.note_agreement('head', weight)
+        losses['loss_co_training'] = taught
+        for objective in self.scheme.objectives:
+            losses.update(objective.losses(done))
+        return losses
+
+    @property
+    def logs(self) -> dict[str, float]:
+        """Values of the last step: agreement, label loss of each view, branch work."""
+        return {name: float(value) for name, value in self.telemetry.items()}
+
+    def caller(self) -> nn.Module:
+        """See :class:`~mmcosub.schemes.SubmodelTraining`."""
+        return self._caller
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Modules of the model."""
+        return self.model.modules()
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters to optimize: the model's, and the scheme's own if it has any."""
+        yield from self.model.parameters()
+        yield from self.extras.parameters()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State to resume from: the seed, the step and the scheme's own modules."""
+        return dict(
+            seed=self.plan_seed, step=self.plans_drawn, extras=self.extras.own_state()
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state.
+
+        Args:
+            state (dict): From :meth:`state_dict`.
+        """
+        self.scheme.seed, self.plans_drawn = state['seed'], state['step']
+        self.extras.load_own_state(state['extras'])
+
+    # ---- checks ------------------------------------------------------------------
+
+    def _check_once(self, inputs: Tensor) -> None:
+        super()._check_once(inputs)
+        if count_processes() > 1 and self._caller is self.backbone:
+            _logger.warning(
+                'CoTrainer has the model itself, so the gradients of the processes are '
+                'not averaged. Give it the DistributedDataParallel around the model.'
+            )
+        if count_processes() > 1 and [*self.extras.parameters()]:
+            raise ValueError(
+                f'{type(self.scheme).__name__} has parameters of its own here, whose '
+                'gradients DistributedDataParallel does not average. Use one process, '
+                'or another scheme.'
+            )
+
+    def _compile(self) -> None:
+        """Compile the residual functions instead of the model, as its rows vary."""
+        found = 'nothing, as its blocks are not known'
+        if not are_drop_paths(self.sites):
+            self.sites = compiled_sites(self.sites)
+            found = f'the residual functions of {len(self.sites)} branches'
+        _logger.warning(
+            f'Of the compiled {type(self.backbone).__name__}, CoTrainer compiles '
+            f'{found}: the whole would be compiled again for every plan.'
+        )
+
+    def _match(self, criterion: Any) -> None:
+        """Match the soft loss to the criterion."""
+        name = getattr(criterion, '__name__', type(criterion).__name__)
+        reduction = setting(criterion, 'reduction', 'mean')
+        if reduction != 'mean':
+            raise ValueError(
+                f'The criterion {name} has reduction={reduction!r}, and the loss '
+                "between views is a mean. Set reduction='mean'."
+            )
+        found = activations([criterion])
+        if found == self._activations:
+            return
+        if not found and self.scheme.soft_loss.name == 'auto' and self.scheme.views > 1:
+            raise ValueError(
+                f'CoTrainer cannot tell whether the criterion {name} takes logits of a '
+                "softmax or of a sigmoid. Give it loss='ce' or loss='bce'."
+            )
+        self.scheme.soft_loss.fit(found, f'the criterion {name}')
+        self._activations = found

@@ -1,0 +1,52 @@
+"""Keeping MMEngine from deleting what a checkpoint names."""
+
+from typing import Any
+
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import FlexibleRunner, Runner
+
+
+def forget_named_files(
+    runner: Runner | FlexibleRunner, ours: type[CheckpointHook]
+) -> None:
+    """Take out of a resumed run what hooks other than ours would delete.
+
+    MMEngine deletes the best checkpoint and outdated ones under the names that are in
+    the checkpoint, folders and absolute paths included. Without them it deletes what it
+    has written since.
+
+    Args:
+        runner (Runner | FlexibleRunner): A runner that has just resumed.
+        ours (type): Class of hooks that delete nothing by such names.
+    """
+    savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    if all(isinstance(hook, ours) for hook in savers):
+        return
+    info = runner.message_hub.runtime_info
+    for key in [*info]:
+        if str(key).startswith(('best_ckpt', 'keep_ckpt_ids')):
+            del info[key]
+
+
+class NotDeleting:
+    """A file backend that deletes nothing.
+
+    Args:
+        backend (Any): The backend that does all else.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def isfile(self, path: str) -> bool:
+        """Say that there is nothing to delete.
+
+        Args:
+            path (str): A file or folder.
+        """
+        return False
+
+    isdir = isfile

@@ -1,0 +1,46 @@
+"""One of two processes that co-train together; prints what it found as JSON."""
+
+import copy
+import json
+import logging
+import sys
+from typing import Any
+
+import torch
+from plain_models import LABELS, gradients, images, timm_model
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mmcosub import CoTrainer
+
+said: list[str] = []
+handler = logging.Handler()
+handler.emit = lambda record: said.append(record.getMessage())  # type: ignore
+logging.getLogger('mmcosub').addHandler(handler)
+
+
+def compare(scheme: str) -> dict[str, Any]:
+    """Compare gradients of both processes with those of each alone."""
+    said.clear()
+    model = timm_model()
+    alone = CoTrainer(copy.deepcopy(model), scheme, seed=3)
+    x, criterion = images(), nn.CrossEntropyLoss()
+    loss = alone.loss(x, LABELS, criterion)
+    local = gradients(alone.backbone, loss)
+    trainer = CoTrainer(DistributedDataParallel(model), scheme, seed=3)
+    for _ in range(2):
+        trainer.plans_drawn = 0
+        shared = gradients(model, trainer.loss(x, LABELS, criterion))
+    for grad in local:
+        torch.distributed.all_reduce(grad)
+    same = all(torch.allclose(a / 2, b) for a, b in zip(local, shared, strict=True))
+    return dict(same=same, said=[*said], loss=loss.item())
+
+
+if __name__ == '__main__':
+    rank, port = int(sys.argv[1]), sys.argv[2]
+    address = f'tcp://127.0.0.1:{port}'
+    torch.distributed.init_process_group('gloo', address, world_size=2, rank=rank)
+    print(json.dumps({name: compare(name) for name in ('cosub', 'augpath')}))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()

@@ -1,0 +1,498 @@
+"""Co-training of any model in a plain PyTorch loop."""
+
+import copy
+import json
+import subprocess
+import sys
+from collections import OrderedDict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm.loss
+import torch
+import torch.nn.functional as F
+from documented import blocks, section
+from launch import free_port
+from plain_models import (
+    LABELS,
+    TIMM,
+    TORCHVISION,
+    gradients,
+    images,
+    timm_model,
+    torchvision_model,
+)
+from stock_settings import SCHEMES, build, classifier, segmentor
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel
+
+from mmcosub import CoTrainer
+from mmcosub.schemes import Cosub
+from mmcosub.submodels import (
+    are_drop_paths,
+    is_drop_path,
+    plan_generator,
+    run_submodels,
+)
+
+pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
+
+
+def test_block_of_the_docs(tmp_path: Path) -> None:
+    """It runs where no package of OpenMMLab is installed."""
+    (code,) = blocks(section('docs/python_api.md', '## Any PyTorch model'), 'python')
+    hidden = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain')
+    before = f'import sys\nsys.modules.update(dict.fromkeys({hidden}))\n'
+    subprocess.run([sys.executable, '-c', before + code], cwd=tmp_path, check=True)
+    model = timm.create_model('vit_tiny_patch16_224', num_classes=10)
+    model.load_state_dict(torch.load(tmp_path / 'model.pth'), strict=True)
+
+
+# ---- against the wrappers of mmpretrain and mmseg --------------------------------
+
+
+class Plain(nn.Module):
+    """A model of mmpretrain or mmseg as any other: images in, logits out."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.backbone = model.backbone
+        self.neck = model.neck if model.with_neck else nn.Identity()
+        self.heads = nn.ModuleDict()
+        if hasattr(model, 'decode_head'):
+            self.heads['out'] = model.decode_head
+            self.heads['aux'] = model.auxiliary_head
+        else:
+            self.heads['logits'] = model.head
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features = self.neck(self.backbone(x))
+        return {name: head(features) for name, head in self.heads.items()}
+
+
+def resized_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    logits = F.interpolate(logits, labels.shape[1:], mode='bilinear')
+    total = F.cross_entropy(logits, labels, ignore_index=255, reduction='sum')
+    # mmseg adds it to the number of pixels, in float64 too.
+    return total / ((labels != 255).sum().item() + torch.finfo(torch.float32).eps)
+
+
+@pytest.mark.parametrize('scheme', [s for s in SCHEMES if s != 'augmask'])
+@pytest.mark.parametrize('make', [classifier, segmentor], ids=lambda f: f.__name__)
+def test_same_loss_as_the_wrappers(scheme: str, make: Any) -> None:
+    from stock_settings import batch
+
+    settings = {'seed': 7, **SCHEMES[scheme]}
+    if scheme == 'augdrop':  # so that dropout is of the same rows
+        settings['execution'] = 'plain'
+    cfg = make()
+    extra: dict[str, Any] = {}
+    if make is segmentor:
+        for name in ('decode_head', 'auxiliary_head'):
+            weight = 0.4 if name == 'auxiliary_head' else 1.0
+            cfg[name]['loss_decode'] = dict(
+                type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=weight
+            )
+        kind = 'kl' if scheme in ('gkt', 'stimulative') else 'ce'
+        extra = dict(auxiliary={'aux': 0.4}, ignore_index=255, loss=kind)
+    wrapped = build(cfg, settings)
+    model = Plain(copy.deepcopy(wrapped)).train()
+    data = batch(wrapped)
+    samples = data['data_samples']
+    criterion: Any = nn.CrossEntropyLoss()
+    if make is segmentor:
+        labels = torch.cat([sample.gt_sem_seg.data for sample in samples])
+        criterion = resized_cross_entropy
+    else:
+        labels = torch.cat([sample.gt_label for sample in samples])
+    ours = CoTrainer(model, settings, **extra)
+    for _ in range(2):
+        torch.manual_seed(3)
+        total, _ = wrapped.parse_losses(wrapped.loss(**data))
+        torch.manual_seed(3)
+        loss = ours.loss(data['inputs'], labels, criterion)
+        torch.testing.assert_close(loss, total, rtol=1e-12, atol=1e-12)
+        for name in ('agreement', 'label_view0', 'co_training'):
+            if name in wrapped.telemetry:
+                expected = float(wrapped.telemetry[name])
+                assert ours.logs[name] == pytest.approx(expected, abs=1e-9)
+    expected_grads = gradients(wrapped, total)
+    for a, b in zip(gradients(model, loss), expected_grads, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+# ---- against a reference ---------------------------------------------------------
+
+
+def reference(model: nn.Module, trainer: CoTrainer, weight: float) -> Tensor:
+    """Cosub's loss, view by view, by the factors of every call of a drop path."""
+    x, step = images(), trainer.plans_drawn
+    plan = trainer.scheme.draw(trainer.sites, len(x), plan_generator(3, step))
+    logits = []
+    for v in range(2):
+        factors: dict[nn.Module, list[Tensor]] = {}
+        for site, drawn in zip(trainer.sites, plan.multipliers[:, v], strict=True):
+            factors.setdefault(site.drop_path, []).append(torch.from_numpy(drawn))
+        for module, of_calls in factors.items():
+            left = iter(of_calls)
+            module.forward = lambda y, left=left: (
+                y * next(left).view(-1, *[1] * (y.ndim - 1))
+            )
+        logits.append(model(x))
+        for module in factors:
+            del module.forward
+    total = torch.zeros((), dtype=torch.float64)
+    for z, other in (logits, logits[::-1]):
+        soft = -(other.detach().softmax(1) * z.log_softmax(1)).sum(1).mean()
+        total = total + (1 - weight) * F.cross_entropy(z, LABELS) + weight * soft
+    return total / 2
+
+
+@pytest.mark.parametrize('name', ['ViT', 'ConvNeXt'])
+def test_against_a_reference_in_timm(name: str) -> None:
+    model = timm_model(name)
+    for site in CoTrainer(model).sites:
+        if not is_drop_path(site.drop_path):  # none in timm where the rate is 0
+            owner, _, leaf = str(site.branch.drop_path).rpartition('.')
+            setattr(site.block.get_submodule(owner), leaf, timm.layers.DropPath(0.4))
+    compare_with_reference(model, CoTrainer(model, weight=0.3, seed=3))
+
+
+@pytest.mark.parametrize('name', TORCHVISION)
+def test_against_a_reference_in_torchvision(name: str) -> None:
+    model = torchvision_model(name)
+    trainer = CoTrainer(model, weight=0.3, seed=3)
+    trainer.loss(images(), LABELS, nn.CrossEntropyLoss())  # the sites are called
+    assert are_drop_paths(trainer.sites)
+    compare_with_reference(model, trainer)
+
+
+def compare_with_reference(model: nn.Module, trainer: CoTrainer) -> None:
+    expected = reference(model, trainer, 0.3)
+    expected_grads = gradients(model, expected)
+    loss = trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    for a, b in zip(gradients(model, loss), expected_grads, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize('name', TIMM)
+@pytest.mark.parametrize('scheme', sorted({*SCHEMES} - {'coupled', 'augdrop'}))
+def test_every_scheme_by_every_execution(name: str, scheme: str) -> None:
+    """The fastest execution computes what the plain one does, and only some learn."""
+    settings = {'seed': 6, **SCHEMES[scheme]}
+    done = []
+    for execution in ('auto', 'plain'):
+        model = timm_model(name)
+        trainer = CoTrainer(model, settings, execution=execution)
+        torch.manual_seed(3)
+        loss = trainer.loss(images(size=64 if name != 'ViT' else 32), LABELS,
+                            nn.CrossEntropyLoss())  # fmt: skip
+        done.append([loss.detach(), *gradients(model, loss)])
+        assert ('agreement' in trainer.logs) == (trainer.scheme.views > 1)
+        assert timm_model(name).state_dict().keys() == model.state_dict().keys()
+    for a, b in zip(*done, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+# ---- outputs and labels ----------------------------------------------------------
+
+
+class ModelOutput(OrderedDict):
+    """As that of Transformers: keys are attributes, too."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+torch.utils._pytree.register_pytree_node(
+    ModelOutput,
+    lambda x: ([*x.values()], [*x]),
+    lambda values, names: ModelOutput(zip(names, values, strict=True)),
+    serialized_type_name='tests.ModelOutput',
+)
+
+
+class Wrapped(nn.Module):
+    """A model whose output is changed by a function."""
+
+    def __init__(self, change: Any) -> None:
+        super().__init__()
+        self.model = timm_model()
+        self.change = change
+
+    def forward(self, x: Tensor) -> Any:
+        return self.change(self.model(x))
+
+
+@pytest.mark.parametrize(
+    ('change', 'key'),
+    [
+        (lambda z: {'logits': z, 'features': z * 2}, None),
+        (lambda z: {'out': z, 'aux': z * 2}, None),
+        (lambda z: {'other': z}, None),
+        (lambda z: {'a': z * 2, 'b': z}, 'b'),
+        (lambda z: (z, z * 2), None),
+        (lambda z: (z * 2, z), 1),
+        (lambda z: [z * 2, {'z': z}], lambda out: out[1]['z']),
+        (lambda z: ModelOutput(hidden=z * 2, logits=z), None),
+        (lambda z: ModelOutput(hidden=z * 2, scores=z), 'scores'),
+    ],
+)
+def test_outputs(change: Any, key: Any) -> None:
+    plain = CoTrainer(Wrapped(lambda z: z), seed=3)
+    expected = plain.loss(images(), LABELS, nn.CrossEntropyLoss())
+    trainer = CoTrainer(Wrapped(change), seed=3, key=key)
+    loss = trainer.loss(images(), LABELS, F.cross_entropy)
+    torch.testing.assert_close(loss, expected, rtol=0, atol=0)
+
+
+class CountsImages(nn.Module):
+    """A head that goes by the number of images that came in."""
+
+    def __init__(self, fails: bool) -> None:
+        super().__init__()
+        self.model = timm_model()
+        self.fails = fails
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.model(x)
+        if self.fails:
+            return z.view(len(x), 5)
+        return z.reshape(len(x), -1, 5).mean(1) if len(z) % len(x) == 0 else z
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_rows_are_not_shared_where_images_are_counted(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = CoTrainer(timm_model(), seed=3)
+    expected = plain.loss(images(), LABELS, nn.CrossEntropyLoss())
+    assert plain.execution_of_plans() == 'shared_prefix'
+    assert not caplog.messages
+    trainer = CoTrainer(CountsImages(fails), seed=3)
+    loss = trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    assert 'views share none' in caplog.text
+    trainer = CoTrainer(CountsImages(fails), execution='shared_prefix')
+    with pytest.raises(ValueError, match=r'cannot share rows in CountsImages'):
+        trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+
+
+@pytest.mark.parametrize(
+    'change',
+    [lambda z: {'a': z, 'b': z}, lambda z: 'text', lambda z: z[0], lambda z: z[:1]],
+)
+def test_logits_that_are_not_found(change: Any) -> None:
+    trainer = CoTrainer(Wrapped(change))
+    with pytest.raises(ValueError, match=r'Logits of shape .*Set key=|puts out . rows'):
+        trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+
+
+def dense(z: Tensor) -> Tensor:
+    """Logits of 4 by 4 places, of an image's."""
+    return z[..., None, None] * torch.linspace(0.5, 2, 16).view(4, 4).to(z)
+
+
+def test_dense_labels_and_ignored_positions() -> None:
+    labels = torch.randint(0, 5, (4, 4, 4), generator=torch.Generator().manual_seed(0))
+    labels[:, 1:] = 255
+    labels[2] = 255
+    criterion = nn.CrossEntropyLoss(ignore_index=255)
+    trainer = CoTrainer(Wrapped(dense), seed=3, weight=0.4)
+    loss = trainer.loss(images(), labels, criterion)
+
+    class OnlyLabelled(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            z = dense(z)[:, :, 0]  # (rows, C, 4)
+            rows = torch.arange(len(z)) % 4 != 2
+            return z[rows].transpose(1, 2).flatten(0, 1)
+
+    # All labelled positions as if each was an image.
+    alone = CoTrainer(Wrapped(lambda z: z), seed=3, weight=0.4)
+    picked = OnlyLabelled()
+    alone.key = lambda z: z
+    plan = alone.scheme.draw(alone.sites, 4, plan_generator(3, 0))
+
+    z, _ = run_submodels(alone.model, images(), plan, alone.sites, 'plain')
+    one, two = (picked(part) for part in z.chunk(2))
+    targets = labels[[0, 1, 3], 0].flatten()
+    expected = sum(
+        0.6 * F.cross_entropy(a, targets)
+        - 0.4 * (b.detach().softmax(1) * a.log_softmax(1)).sum(1).mean()
+        for a, b in ((one, two), (two, one))
+    )
+    torch.testing.assert_close(loss, expected / 2, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ('criterion', 'labels', 'activation'),
+    [
+        (nn.CrossEntropyLoss(label_smoothing=0.1), LABELS, 'softmax'),
+        (nn.CrossEntropyLoss(), F.one_hot(LABELS, 5).double(), 'softmax'),
+        (partial(F.cross_entropy, label_smoothing=0.1), LABELS, 'softmax'),
+        (timm.loss.LabelSmoothingCrossEntropy(), LABELS, 'softmax'),
+        (timm.loss.SoftTargetCrossEntropy(), F.one_hot(LABELS, 5).double(), 'softmax'),
+        (nn.BCEWithLogitsLoss(), F.one_hot(LABELS, 5).double(), 'sigmoid'),
+        (F.binary_cross_entropy_with_logits, F.one_hot(LABELS, 5).double(), 'sigmoid'),
+        (timm.loss.BinaryCrossEntropy(), LABELS, 'sigmoid'),
+    ],
+)
+def test_distillation_matches_the_criterion(
+    criterion: Any, labels: Tensor, activation: str
+) -> None:
+    trainer = CoTrainer(timm_model(), seed=3)
+    loss = trainer.loss(images(), labels, criterion)
+    assert torch.isfinite(loss)
+    assert trainer.scheme.soft_loss.activation == activation
+
+
+# ---- what bad input gets ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        (
+            lambda: CoTrainer(timm_model('ResNet'), 'augdrop'),
+            r'no dropout behind a projection',
+        ),
+        (lambda: CoTrainer(nn.Linear(2, 2)), r'no residual block that mmcosub knows'),
+        (lambda: CoTrainer(timm_model(rate=0.0)), r'rate is 0.*CoTrainer\(model, drop'),
+        (lambda: CoTrainer(timm_model(), 'cosubb'), r"scheme 'cosubb'.*'Cosub'"),
+        (lambda: CoTrainer(timm_model(), weight=1.0), r'weight must be in \[0, 1\)'),
+        (lambda: CoTrainer(timm_model(), 'augpath', lean=True), r'lean=True cannot'),
+        (lambda: CoTrainer(timm_model(), Cosub(), weight=0.3), r"Give \['weight'\]"),
+        (lambda: CoTrainer(DataParallel(timm_model())), r'DistributedDataParallel'),
+        (
+            lambda: CoTrainer(timm_model(), 'collaboration', representation=0.1),
+            r'puts out logits, not features',
+        ),
+    ],
+)
+def test_refused_when_built(change: Any, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        change()
+
+
+@pytest.mark.parametrize(
+    ('criterion', 'settings', 'expected'),
+    [
+        (lambda z, y: z.mean(), {}, r"Give it loss='ce' or loss='bce'"),
+        (nn.CrossEntropyLoss(reduction='sum'), {}, r"reduction='sum'.*mean"),
+        (partial(F.cross_entropy, reduction='none'), {}, r"reduction='none'.*mean"),
+        (nn.CrossEntropyLoss(), dict(loss='bce'), r"scheme\.loss='ce'"),
+    ],
+)
+def test_refused_criteria(criterion: Any, settings: dict, expected: str) -> None:
+    trainer = CoTrainer(timm_model(), **settings)
+    with pytest.raises(ValueError, match=expected):
+        trainer.loss(images(), LABELS, criterion)
+
+
+def test_evaluation_mode_is_refused() -> None:
+    trainer = CoTrainer(timm_model().eval())  # built in it is no error
+    with pytest.raises(ValueError, match=r'model.train\(\)'):
+        trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+
+
+# ---- in a loop -------------------------------------------------------------------
+
+
+def losses(trainer: CoTrainer, steps: int) -> list[float]:
+    criterion = nn.CrossEntropyLoss()
+    done = [trainer.loss(images(), LABELS, criterion) for _ in range(steps)]
+    return [loss.item() for loss in done]
+
+
+@pytest.mark.parametrize('scheme', ['cosub', 'collaboration'])
+def test_state(scheme: str) -> None:
+    options = dict(intermediate=0.5) if scheme == 'collaboration' else {}
+    first = CoTrainer(timm_model(), scheme, **options)
+    losses(first, 2)
+    state = copy.deepcopy(first.state_dict())
+    torch.manual_seed(99)
+    second = CoTrainer(timm_model(), scheme, **options)
+    second.load_state_dict(state)
+    assert losses(second, 2) == losses(first, 2)
+    assert len([*first.parameters()]) >= len([*first.model.parameters()])
+
+
+def test_seeded_by_step_not_by_torch() -> None:
+    one = CoTrainer(timm_model(), Cosub(seed=5))
+    two = CoTrainer(timm_model(), seed=5)
+    first = losses(one, 2)
+    torch.manual_seed(77)
+    assert losses(two, 2) == first
+    assert first[0] != first[1]
+
+
+@pytest.mark.parametrize('name', ['ViT', 'ConvNeXt'])
+def test_activation_checkpointing(name: str) -> None:
+    done = []
+    for on in (False, True):
+        model = timm_model(name)
+        model.set_grad_checkpointing(on)
+        trainer = CoTrainer(model, 'augpath', seed=3)  # two passes, one backward
+        loss = trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+        done.append(gradients(model, loss))
+    for a, b in zip(*done, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_autocast_scaler_and_accumulation() -> None:
+    model = timm_model().float()
+    trainer = CoTrainer(model, seed=3)
+    optimizer = torch.optim.SGD(trainer.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler('cpu')
+    before = copy.deepcopy(model.state_dict())
+    for _ in range(2):
+        with torch.autocast('cpu', torch.bfloat16):
+            loss = trainer.loss(images().float(), LABELS, nn.CrossEntropyLoss())
+        assert loss.dtype == torch.float32
+        scaler.scale(loss / 2).backward()
+    scaler.step(optimizer)
+    changed = [not torch.equal(before[k], v) for k, v in model.state_dict().items()]
+    assert all(changed)
+
+
+@pytest.mark.filterwarnings('ignore')  # of the compiler's own
+def test_compiled(caplog: pytest.LogCaptureFixture) -> None:
+    torch.compiler.reset()
+    model = timm_model()
+    plain = gradients(
+        model,
+        CoTrainer(model, seed=3).loss(images(), LABELS, nn.CrossEntropyLoss()),
+    )
+    trainer = CoTrainer(torch.compile(model, backend='eager'), seed=3)
+    assert 'compiles the residual functions of 6 branches' in caplog.text
+    loss = trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+    for a, b in zip(gradients(model, loss), plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+    model.compile(backend='eager')
+    with pytest.raises(ValueError, match=r'by torch.compile\(model\)'):
+        CoTrainer(model)
+
+
+def test_distributed() -> None:
+    script = Path(__file__).with_name('co_trainer_rank.py')
+    port = str(free_port())
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, '-W', 'ignore', str(script), str(rank), port],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [rank.communicate(timeout=120)[0] for rank in ranks]
+    done = [json.loads(text.splitlines()[-1]) for text in outputs]
+    for scheme in ('cosub', 'augpath'):
+        one, two = (each[scheme] for each in done)
+        assert one['same']
+        assert two['same']
+        assert one['loss'] != two['loss']  # other plans on each rank
+        # About the model alone, not about the wrapped one.
+        assert sum('not averaged' in text for text in one['said']) == 1
