@@ -89,7 +89,8 @@ def _swin(state: State, target: str) -> dict:
             **common,
         )  # fmt: skip
     arch = dict(embed_dims=dim, depths=depths, num_heads=heads)
-    return dict(type='SwinTransformer', arch=arch, **common)
+    outputs = (stages - 1,)
+    return dict(type='SwinTransformer', arch=arch, out_indices=outputs, **common)
 
 
 def _convnext(state: State, target: str) -> dict:
