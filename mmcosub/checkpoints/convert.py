@@ -134,7 +134,8 @@ def _check_product(
     library = target
     if target == 'official' and known:  # the authors' networks are in timm
         library, back = 'timm', known.to_our_state(product)
-        product = _format_of(known, library, state).from_our_state(back)
+        in_timm = _format_of(known, library, state)
+        product = in_timm.from_our_state(back) if in_timm else back
     try:
         network = target_network(state, family, library)
     except Exception:  # of settings that its constructor does not have

@@ -12,7 +12,9 @@ from mmcosub.ops.without_memory import without_memory
 from .target_transformers import beit_settings, count, vit_settings
 from .weights import State
 
-_DEPTHS = {  # of ResNet: its blocks, and whether they are bottlenecks
+_DEPTHS: dict[
+    tuple[tuple[int, ...], bool], int
+] = {  # of ResNet: its blocks, and whether they are bottlenecks
     ((2, 2, 2, 2), False): 18,
     ((3, 4, 6, 3), False): 34,
     ((3, 4, 6, 3), True): 50,
