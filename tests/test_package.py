@@ -50,7 +50,7 @@ def test_core_needs_torch_and_numpy_alone() -> None:
         'import sys\n'
         "for name in ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'timm',"
         " 'torchvision'): sys.modules[name] = None\n"
-        'import mmcosub.losses, mmcosub.submodels, mmcosub.schemes, mmcosub.co_trainer\n'
+        'import mmcosub.losses, mmcosub.submodels, mmcosub.co_trainer\n'
         'from torch import nn\n'
         'from mmcosub.schemes import SCHEMES\n'
         "print(SCHEMES.build(dict(type='mmcosub.Cosub', weight=0.3)).weight)\n"

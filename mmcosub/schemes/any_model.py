@@ -85,7 +85,8 @@ def labelled_positions(
     valid = (labels != ignored).to(torch.promote_types(logits.dtype, torch.float32))
     if valid.shape[1:] == logits.shape[2:]:
         return valid
-    return F.adaptive_avg_pool2d(valid, logits.shape[2:])
+    height, width = logits.shape[2:]
+    return F.adaptive_avg_pool2d(valid, (height, width))
 
 
 def setting(criterion: Any, name: str, default: Any) -> Any:
