@@ -20,6 +20,7 @@ from mmcosub.schemes.any_model import (
     unwrapped,
 )
 from mmcosub.schemes.iteration import count_processes
+from mmcosub.schemes.unlabelled_loss import UnlabelledLoss
 from mmcosub.submodels import are_drop_paths, compiled_sites
 
 _logger = logging.getLogger('mmcosub')
@@ -48,6 +49,9 @@ class CoTrainer(SubmodelTraining):
             auxiliary logits. Defaults to None, no auxiliary losses.
         ignore_index (int, optional): Label of positions without a label. Defaults to
             None, the criterion's.
+        unlabelled (dict, optional): Arguments of :class:`~mmcosub.schemes.Unlabelled`,
+            to learn from unlabelled images, too. Defaults to None: the defaults there,
+            from the first batch that has such images.
         **options: Arguments of the scheme, such as ``weight``, ``loss`` or ``seed``.
 
     Raises:
@@ -69,6 +73,7 @@ class CoTrainer(SubmodelTraining):
         key: Key = None,
         auxiliary: Mapping[str | int, float] | None = None,
         ignore_index: int | None = None,
+        unlabelled: dict | None = None,
         **options: Any,
     ) -> None:
         self._caller: nn.Module = getattr(model, '_orig_mod', model)  # torch.compile's
@@ -94,6 +99,9 @@ class CoTrainer(SubmodelTraining):
             )
         if self._caller is not model:
             self._compile()
+        self._unlabelled: UnlabelledLoss | None = None
+        if unlabelled is not None:
+            self._learn_unlabelled(unlabelled)
         norms = [m for m in self.backbone.modules() if isinstance(m, _BatchNorm)]
         if norms and self.scheme.changes_statistics:
             _logger.warning(
@@ -107,7 +115,11 @@ class CoTrainer(SubmodelTraining):
         return self.backbone.training
 
     def loss(  # type: ignore[override]
-        self, images: Tensor, labels: Tensor, criterion: _Criterion
+        self,
+        images: Tensor,
+        labels: Tensor,
+        criterion: _Criterion,
+        unlabelled: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Loss of all views: of the labels, and of what the views teach each other.
 
@@ -116,6 +128,9 @@ class CoTrainer(SubmodelTraining):
             labels (Tensor): Whatever the criterion takes: (B, ), (B, H, W) or soft.
             criterion (Callable): ``criterion(logits, labels)``, a mean over images (and
                 positions). The distillation loss is matched to it.
+            unlabelled (tuple, optional): Unlabelled images of shape (U, ...), weakly
+                and strongly augmented, with their pixels at the same places. Defaults
+                to None.
 
         Raises:
             ValueError: If the model is in evaluation mode, the logits cannot be found,
@@ -129,8 +144,31 @@ class CoTrainer(SubmodelTraining):
         self._match(criterion)
         self.extras.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
+        if unlabelled is not None and len(unlabelled[0]):
+            losses['unlabelled'] = self._unlabelled_loss(*unlabelled)
         first, *others = losses.values()
         return sum(others, start=first)
+
+    def _unlabelled_loss(self, weak: Tensor, strong: Tensor) -> Tensor:
+        first = self._unlabelled is None
+        learned = self._unlabelled or self._learn_unlabelled({})
+        if not first:
+            # What the optimizer did since the last call is known only now.
+            learned.after_step(self, self.model)
+        return learned(
+            self,
+            self.model,
+            weak,
+            strong,
+            lambda network, x: find_logits(network(x), self.key, len(x)),
+            lambda outputs, views: find_logits(
+                outputs, self.key, views * len(strong)
+            ).chunk(views),
+        )
+
+    def _learn_unlabelled(self, cfg: dict) -> UnlabelledLoss:
+        self._unlabelled = UnlabelledLoss(self, self.model, cfg)
+        return self._unlabelled
 
     def pass_loss(
         self, iteration: Iteration, inputs: Tensor, data_samples: Any, views: list[int]
@@ -183,7 +221,7 @@ class CoTrainer(SubmodelTraining):
     def parameters(self) -> Iterator[nn.Parameter]:
         """Parameters to optimize: the model's, and the scheme's own if it has any."""
         yield from self.model.parameters()
-        yield from self.extras.parameters()
+        yield from (p for p in self.extras.parameters() if p.requires_grad)
 
     def state_dict(self) -> dict[str, Any]:
         """State to resume from: the seed, the step and the scheme's own modules."""
@@ -209,7 +247,9 @@ class CoTrainer(SubmodelTraining):
                 'CoTrainer has the model itself, so the gradients of the processes are '
                 'not averaged. Give it the DistributedDataParallel around the model.'
             )
-        if count_processes() > 1 and [*self.extras.parameters()]:
+        if count_processes() > 1 and any(
+            p.requires_grad for p in self.extras.parameters()
+        ):
             raise ValueError(
                 f'{type(self.scheme).__name__} has parameters of its own here, whose '
                 'gradients DistributedDataParallel does not average. Use one process, '

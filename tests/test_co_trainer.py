@@ -496,3 +496,47 @@ def test_distributed() -> None:
         assert one['loss'] != two['loss']  # other plans on each rank
         # About the model alone, not about the wrapped one.
         assert sum('not averaged' in text for text in one['said']) == 1
+
+
+# ---- unlabelled images ------------------------------------------------------------
+
+
+@pytest.mark.parametrize('students', ['submodels', 'complementary', 'full'])
+def test_unlabelled_images(students: str) -> None:
+    """The loss is that of the formula, on masked students; without images it is 0."""
+    model = timm_model()
+    weak, strong = images(3), images(3).roll(1, 0) * 0.8
+    labelled = images(), LABELS, nn.CrossEntropyLoss()
+    settings = dict(students=students, weight=0.7)
+
+    def trainer() -> CoTrainer:
+        own = copy.deepcopy(model)
+        return CoTrainer(own, drop_path_rate=0.3, seed=5, unlabelled=settings)
+
+    alone = trainer().loss(*labelled)
+    assert torch.equal(alone, trainer().loss(*labelled, (weak[:0], strong[:0])))
+    cosub = trainer()
+    total = cosub.loss(*labelled, (weak, strong))
+    assert cosub._unlabelled is not None
+    plan = cosub._unlabelled.method.draw(cosub.sites, 3, plan_generator(5, 0, 0, 2**16))
+    plain, _ = run_submodels(cosub.model, strong, plan, cosub.sites, 'plain')
+    target = copy.deepcopy(model).eval()(weak).detach().softmax(1)
+    expected = [
+        -(target * z.log_softmax(1)).sum(1).mean() for z in plain.chunk(plan.views)
+    ]
+    torch.testing.assert_close(total - alone, 0.7 * sum(expected) / len(expected))
+    before = {name: p.detach().clone() for name, p in cosub.model.named_parameters()}
+    assert all(p.requires_grad for p in cosub.parameters())
+    total.backward()
+    optimizer = torch.optim.SGD(cosub.parameters(), lr=0.1)
+    optimizer.step()
+    cosub.loss(*labelled, (weak, strong))
+    average = cosub.extras['average'].network
+    for name, after in cosub.model.named_parameters():
+        mean = dict(average.named_parameters())[name]
+        torch.testing.assert_close(mean, (before[name] + after) / 2)
+    other = trainer()
+    other.load_state_dict(cosub.state_dict())
+    other.model.load_state_dict(cosub.model.state_dict())
+    again = [each.loss(*labelled, (weak, strong)) for each in (cosub, other)]
+    assert torch.equal(*again)

@@ -309,8 +309,8 @@ def test_python_api(scenes_made: Reader) -> None:
         assert old in whole
         whole = whole.replace(old, new)
     (scenes_made.folder / 'program.py').write_text(whole)
-    said = scenes_made.runs(Command('', 'python program.py')).splitlines()
-    said = [line for line in said if not line.startswith('Loads checkpoint')]
+    printed = scenes_made.runs(Command('', 'python program.py')).splitlines()
+    said = [line for line in printed if not line.startswith('Loads checkpoint')]
     assert '(1, 32, 32)' in said[-3].replace('torch.Size([', '(').replace('])', ')')
     assert 'of the branches were computed' in said[-2]
     assert 'loss_co_training' in said[-1]

@@ -134,8 +134,12 @@ def _check_product(
     library = target
     if target == 'official' and known:  # the authors' networks are in timm
         library, back = 'timm', known.to_our_state(product)
-        product = _format_of(known, library, state).from_our_state(back)
-    network = target_network(state, family, library)
+        in_timm = _format_of(known, library, state)
+        product = in_timm.from_our_state(back) if in_timm else back
+    try:
+        network = target_network(state, family, library)
+    except Exception:  # of settings that its constructor does not have
+        network = None
     if network is None:
         raise ValueError(
             f'{library} has no {family} of the form that {filename} is of.'

@@ -129,7 +129,7 @@ def safe_reading(trust: bool = False) -> Iterator[None]:
         return _without_code(_open(download(url), url, map_location, trust))
 
     # The two functions that all of its loaders end in.
-    ours = dict(_safe_torch_load=open_file, load_url=open_url)
+    ours: dict[str, Any] = dict(_safe_torch_load=open_file, load_url=open_url)
     theirs = {name: getattr(mmengine_checkpoint, name, None) for name in ours}
     try:
         for name, function in ours.items():

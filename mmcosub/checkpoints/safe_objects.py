@@ -156,6 +156,7 @@ def _names(file: BinaryIO) -> Iterator[str]:
     for _ in range(5):  # old files begin with a number, a version and a platform
         texts: list[str] = []
         memo: list[str] = []
+        value: Any
         for code, value, _ in pickletools.genops(file):
             if code.name == 'GLOBAL':
                 module, name = value.split(' ')

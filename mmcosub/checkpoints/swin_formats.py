@@ -36,6 +36,7 @@ def _to_ours(state: State) -> State:
     state = {
         k: _reorder(v, True) if _is_merging(k) else v for k, v in fused(state).items()
     }
+    state = _with_last_norm(state, True)
     for name, table in list(state.items()):
         if name.endswith(_TABLE_NAME):
             # A buffer in mmpretrain's checkpoints, without which none loads strictly.
@@ -46,7 +47,18 @@ def _to_ours(state: State) -> State:
     return state
 
 
+def _with_last_norm(state: State, to_ours: bool) -> State:
+    """Name the last norm by the number of stages, which is 4 in tables of names."""
+    last = len({name.split('.')[1] for name in state if name.startswith('stages.')}) - 1
+    before, after = ('norm3.', f'norm{last}.')[:: 1 if to_ours else -1]
+    return {
+        after + name.removeprefix(before) if name.startswith(before) else name: value
+        for name, value in state.items()
+    }
+
+
 def _from_ours(state: State) -> State:
+    state = _with_last_norm(state, False)
     return {
         name: _reorder(value, False) if _is_merging(name) else value
         for name, value in state.items()

@@ -12,7 +12,9 @@ from mmcosub.ops.without_memory import without_memory
 from .target_transformers import beit_settings, count, vit_settings
 from .weights import State
 
-_DEPTHS = {  # of ResNet: its blocks, and whether they are bottlenecks
+_DEPTHS: dict[
+    tuple[tuple[int, ...], bool], int
+] = {  # of ResNet: its blocks, and whether they are bottlenecks
     ((2, 2, 2, 2), False): 18,
     ((3, 4, 6, 3), False): 34,
     ((3, 4, 6, 3), True): 50,
@@ -89,7 +91,8 @@ def _swin(state: State, target: str) -> dict:
             **common,
         )  # fmt: skip
     arch = dict(embed_dims=dim, depths=depths, num_heads=heads)
-    return dict(type='SwinTransformer', arch=arch, **common)
+    outputs = (stages - 1,)
+    return dict(type='SwinTransformer', arch=arch, out_indices=outputs, **common)
 
 
 def _convnext(state: State, target: str) -> dict:

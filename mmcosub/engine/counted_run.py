@@ -35,7 +35,7 @@ class CountedRun:
     @property
     def trusts(self) -> bool:
         """Whether checkpoints may bring any Python object, and so run any code."""
-        cfg: Any = self.cfg  # type: ignore[attr-defined]
+        cfg: Any = self.cfg
         return bool(cfg.get('trust_checkpoint', False))
 
     def train(self) -> Any:

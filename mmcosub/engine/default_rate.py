@@ -7,12 +7,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 
+from mmcosub.ops.without_memory import without_memory
 from mmcosub.registry import MODELS
 from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import Site, find_branches
 
 from .type_name import type_name
-from mmcosub.ops.without_memory import without_memory
 
 RATE = 0.1
 """Drop-path rate of the last block. Ours: what ConvNeXt-T is pretrained with

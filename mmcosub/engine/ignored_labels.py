@@ -18,9 +18,10 @@ _PAD = ('RandomRotate', 'RandomMosaic')
 def check_pad_values(
     preprocessor: Any, dataset: Any, num_classes: int, ignore_index: int
 ) -> None:
-    """Refuse padding of label maps with a value that is no class and not ignored.
+    """Refuse transforms that pad label maps with a value no class has.
 
-    Padding with a class is reported: the network learns it there.
+    Padding with a class is reported, as the network learns it there, and so is a value
+    of the preprocessor that no class has: it pads smaller images only.
 
     Args:
         preprocessor (nn.Module, optional): The model's data preprocessor.
@@ -32,6 +33,7 @@ def check_pad_values(
         ValueError: If there is such a value.
     """
     pads = [*_pad_values(dataset)]
+    transforms = {where for where, _ in pads}
     if any(getattr(preprocessor, key, None) for key in ('size', 'size_divisor')):
         value = getattr(preprocessor, 'seg_pad_val', ignore_index)
         pads.append(('model.data_preprocessor.seg_pad_val', value))
@@ -39,9 +41,13 @@ def check_pad_values(
         if value == ignore_index:
             continue
         said = f'{where} is {value}, but the heads have ignore_index={ignore_index}'
-        if not 0 <= value < num_classes:
+        if 0 <= value < num_classes:
+            said = f'{said}: padding is learned as class {value}.'
+        elif where in transforms:
             raise ValueError(f'{said}. Set both to the same.')
-        print_log(f'{said}: padding is learned as class {value}.', 'current', _WARNING)
+        else:
+            said = f'{said}: the loss fails at images that are padded.'
+        print_log(said, 'current', _WARNING)
 
 
 def check_metrics(evaluator: Any, ignore_index: int) -> None:

@@ -215,8 +215,8 @@ def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
     optimizer = optim_wrapper.get('optimizer') or {}
     rules = optim_wrapper.get('paramwise_cfg') or {}
     keys = rules.get('custom_keys') or {} if isinstance(rules, dict) else {}
-    parts = {'optimizer': optimizer, 'paramwise_cfg': rules}
-    for name, part in {**parts, 'paramwise_cfg.custom_keys': keys}.items():
+    dicts = {'optimizer': optimizer, 'paramwise_cfg': rules}
+    for name, part in {**dicts, 'paramwise_cfg.custom_keys': keys}.items():
         if not isinstance(part, dict):
             raise ValueError(f'optim_wrapper.{name} must be a dict, not {part!r}.')
     kind, constructor = optimizer.get('type'), optim_wrapper.get('constructor')

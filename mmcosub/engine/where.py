@@ -184,8 +184,8 @@ def _used(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:
 
 def _part_of_model(frames: list[FrameType]) -> str:
     """Name of the innermost module that ran, such as ``model.backbone.stages.0``."""
-    modules = [f.f_locals.get('self') for f in frames]
-    modules = [m for m in modules if isinstance(m, nn.Module)]
+    owners = [f.f_locals.get('self') for f in frames]
+    modules = [m for m in owners if isinstance(m, nn.Module)]
     if not modules:
         return ''
     names = {module: name for name, module in modules[0].named_modules()}

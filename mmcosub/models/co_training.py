@@ -12,7 +12,7 @@ from mmcosub.schemes.training import SubmodelTraining
 
 from .lean import lean_step
 from .recomputing import recompute_without_reentry
-from .unlabelled import UnlabelledLoss
+from .unlabelled import UnlabelledBatch
 
 
 class CoTraining(SubmodelTraining):
@@ -23,7 +23,7 @@ class CoTraining(SubmodelTraining):
     """
 
     train: Callable
-    unlabelled: UnlabelledLoss | None = None
+    unlabelled: UnlabelledBatch | None = None
 
     def init_co_training(
         self, scheme: dict | Scheme, activations: set[str], where: str
@@ -44,7 +44,7 @@ class CoTraining(SubmodelTraining):
             cfg (dict, optional): Arguments of
                 :class:`~mmcosub.schemes.unlabelled.Unlabelled`.
         """
-        self.unlabelled = None if cfg is None else UnlabelledLoss(self, cfg)
+        self.unlabelled = None if cfg is None else UnlabelledBatch(self, cfg)
 
     def forward(
         self,
@@ -64,7 +64,7 @@ class CoTraining(SubmodelTraining):
         outputs = super().forward(inputs, data_samples, mode)  # type: ignore[misc]
         if unlabelled is not None:
             assert self.unlabelled is not None
-            outputs.update(self.unlabelled(self, unlabelled))
+            outputs['loss_unlabelled'] = self.unlabelled.loss(self, unlabelled)
         return outputs
 
     def train_step(

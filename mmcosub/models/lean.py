@@ -61,7 +61,7 @@ def lean_step(
     finally:
         model.lean_views = model.lean_iteration = None
     if unlabelled is not None:
-        model.unlabelled.after_step(model)
+        model.unlabelled.after_step(model, model)
     return logs
 
 

@@ -101,6 +101,23 @@ PAIRS: dict[str, tuple] = {
         ),
         head(64),
     ),
+    'Swin of two stages': (
+        lambda **n: SwinTransformer(
+            32, 2, embed_dim=8, depths=[1, 2], num_heads=[1, 2], window_size=2, **n
+        ),
+        lambda head: ours(
+            dict(
+                type='SwinTransformer',
+                arch=dict(embed_dims=8, depths=[1, 2], num_heads=[1, 2]),
+                patch_size=2,
+                window_size=2,
+                out_indices=(1,),
+            ),
+            head,
+            POOLED,
+        ),
+        head(16),
+    ),
     'ConvNeXt': (
         lambda **n: ConvNeXt(depths=DEPTHS, dims=WIDTHS, **n),
         lambda head: ours(

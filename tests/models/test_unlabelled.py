@@ -11,7 +11,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from tiny import labelled_images, segmentor_config
 
-from mmcosub.models.unlabelled import Average
+from mmcosub.schemes import unlabelled_loss
+from mmcosub.schemes.unlabelled_loss import Average
 
 COSUB = dict(type='Cosub', drop_path_rate=0.3, seed=1)
 
@@ -128,10 +129,8 @@ def test_the_teacher_gets_no_gradient_and_follows() -> None:
 def test_complementary_students_cost_one_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mmcosub.models import unlabelled
-
     work = []
-    run = unlabelled.run_submodels
+    run = unlabelled_loss.run_submodels
 
     def noting(*args: Any, **kwargs: Any) -> Any:
         outputs, share = run(*args, **kwargs)
@@ -139,7 +138,7 @@ def test_complementary_students_cost_one_pass(
         return outputs, share
 
     model = segmentor(students='complementary')
-    monkeypatch.setattr(unlabelled, 'run_submodels', noting)
+    monkeypatch.setattr(unlabelled_loss, 'run_submodels', noting)
     step(model, batch())
     assert work == [0.5]
 
@@ -155,15 +154,12 @@ def test_copies_train_alike(teacher: str) -> None:
 
 
 def test_a_threshold_that_nothing_reaches_is_reported(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from mmcosub.models import unlabelled
-
-    said: list[str] = []
-    monkeypatch.setattr(unlabelled, 'PATIENCE', 2)
-    monkeypatch.setattr(unlabelled, 'print_log', lambda text, *_: said.append(text))
+    monkeypatch.setattr(unlabelled_loss, 'PATIENCE', 2)
     model = segmentor(threshold=0.999999)
     losses = [step(model, batch()) for _ in range(4)]
     assert all(each['loss_unlabelled'].item() == 0 for each in losses)
+    said = [text for text in caplog.messages if 'threshold' in text]
     assert len(said) == 2
     assert 'unlabelled.threshold=0.999999 in 2 iterations' in said[0]

@@ -1,0 +1,192 @@
+"""A training's loss on unlabelled images, and the teacher that it keeps.
+
+Shapes: ``V`` students, ``U`` unlabelled images, ``C`` classes, ``*`` positions.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmcosub.submodels import evaluating, plan_generator, run_submodels
+
+from .extras import Extras
+from .iteration import get_rank
+from .unlabelled import Unlabelled
+
+_logger = logging.getLogger('mmcosub')
+
+PATIENCE = 500
+"""Iterations without a confident prediction after which there is a warning."""
+
+_STREAM = 2**16
+"""Tells these random numbers from those of plans and passes."""
+
+
+class UnlabelledLoss:
+    """Loss of a co-trained model on the unlabelled images of a batch.
+
+    Args:
+        training (SubmodelTraining): The training; its branches are known already.
+        network (nn.Module): The network, which the average is of.
+        cfg (dict): Arguments of :class:`~mmcosub.schemes.Unlabelled`.
+    """
+
+    def __init__(self, training: Any, network: nn.Module, cfg: dict) -> None:
+        self.method = Unlabelled(**cfg)
+        self.method.rates(training.sites)  # refuses rates of 0
+        self._used: Tensor | None = None
+        if not any(teaching.weight for teaching in training.scheme.teachings):
+            _logger.warning(
+                f'{type(training.scheme).__name__} has no distillation between views: '
+                'labelled images are learned from their labels alone, unlabelled ones '
+                'from the full network.'
+            )
+        if self.method.teacher == 'average':
+            average = Average(network, self.method.momentum)
+            training.extras = Extras({**training.extras, 'average': average})
+
+    def __call__(
+        self,
+        training: Any,
+        network: nn.Module,
+        weak: Any,
+        strong: Tensor,
+        predict: Callable[[Any, Any], Tensor],
+        read: Callable[[Any, int], Sequence[Tensor]],
+        valid: Tensor | None = None,
+    ) -> Tensor:
+        """Weighted loss; what else there is to log joins the training's telemetry.
+
+        Args:
+            training (SubmodelTraining): The training.
+            network (nn.Module): The network.
+            weak (Any): Weakly augmented images.
+            strong (Tensor): The same images strongly augmented, of shape (U, ...).
+            predict (Callable): ``predict(network, weak)``, logits of shape (U, C, *).
+            read (Callable): ``read(outputs, V)``, logits of each student from the
+                backbone's outputs.
+            valid (Tensor, optional): False where an image is padding, of shape
+                (U, height, width). Defaults to None, nowhere.
+        """
+        self.method.soft_loss.function = training.scheme.soft_loss.function
+        step = training.plans_drawn - 1
+        rng = plan_generator(training.plan_seed, step, get_rank(), _STREAM)
+        plan = self.method.draw(training.sites, len(strong), rng)
+        teacher = self._teacher(training, network)
+
+        def teach(images: Any) -> Tensor:
+            with evaluating(teacher):
+                return predict(teacher, images)
+
+        def learn(images: Tensor) -> Sequence[Tensor]:
+            with _statistics_kept(network):
+                outputs, _ = run_submodels(
+                    training.caller(),
+                    images,
+                    plan,
+                    training.sites,
+                    training.execution_of_plans(),
+                )
+                return read(outputs, plan.views)
+
+        loss, logs = self.method.loss(weak, strong, teach, learn, rng, step, valid)
+        training.telemetry.update(logs)
+        self._report_use(step, logs.get('unlabelled_used'))
+        return loss
+
+    def _teacher(self, training: Any, network: nn.Module) -> nn.Module:
+        if self.method.teacher == 'current':
+            return network
+        average = training.extras['average']
+        if not average.updates:
+            average.update(network)  # to begin with the weights as they are
+        return average.network
+
+    def after_step(self, training: Any, network: nn.Module) -> None:
+        """Move the average towards the weights.
+
+        Args:
+            training (SubmodelTraining): The training.
+            network (nn.Module): The network, after the optimizer's step.
+        """
+        if self.method.teacher == 'average':
+            training.extras['average'].update(network)
+
+    def _report_use(self, step: int, used: Tensor | None) -> None:
+        """Warn where no prediction of many iterations reached the threshold."""
+        if used is None:
+            return
+        self._used = used if self._used is None else self._used + used
+        if (step + 1) % PATIENCE == 0:
+            if not float(self._used):
+                _logger.warning(
+                    f'No prediction on unlabelled images reached unlabelled.threshold='
+                    f'{self.method.threshold} in {PATIENCE} iterations, so nothing is '
+                    'learned from them. Lower it, or leave it out for soft targets.'
+                )
+            self._used = None
+
+
+class Average(nn.Module):
+    """Moving average of a model's weights and statistics.
+
+    It begins as their mean (the momentum is 1 / (t + 1) as long as that is larger), as
+    Mean Teacher's (arXiv 1703.01780) does.
+
+    Args:
+        model (nn.Module): The model.
+        momentum (float): Fraction of the current weights in an update.
+    """
+
+    updates: torch.Tensor
+
+    def __init__(self, model: nn.Module, momentum: float) -> None:
+        super().__init__()
+        shell = copy.copy(model)
+        shell._modules = {
+            name: part
+            for name, part in model._modules.items()
+            if name not in ('data_preprocessor', 'extras')
+        }
+        self.network = copy.deepcopy(shell).requires_grad_(False)
+        self.momentum = momentum
+        self.register_buffer('updates', torch.tensor(0))
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the weights.
+
+        Args:
+            model (nn.Module): The model.
+        """
+        momentum = max(self.momentum, 1 / (int(self.updates) + 1))
+        current = model.state_dict()
+        for name, mean in self.network.state_dict().items():
+            if mean.is_floating_point():
+                mean.lerp_(current[name], momentum)
+            else:
+                mean.copy_(current[name])
+        self.updates += 1
+
+
+@contextmanager
+def _statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Have BatchNorm use a batch's statistics without noting them.
+
+    They are those of strongly augmented images, which the model never predicts.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
