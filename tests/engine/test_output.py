@@ -16,7 +16,7 @@ from numbers_run import numbers_run
 from benchmarks.fault_settings import Setting, arguments, small_files
 from benchmarks.kills import losses
 from benchmarks.processes import finish, start
-from mmcosub.checkpoints.writing import checkpoints_in
+from mmcosub.checkpoints import checkpoints_in
 from mmcosub.engine.stopping import STATUS
 
 
