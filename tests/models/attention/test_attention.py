@@ -13,11 +13,11 @@ from mmseg.models.backbones.mit import EfficientMultiheadAttention
 from tiny import backbone
 from torch import nn
 
+import mmcosub.fast.attention.shift_window as shift_window
 import mmcosub.log_once as logging_once
-import mmcosub.models.attention.shift_window as shift_window
-from mmcosub.models.attention import accelerate_attention
-from mmcosub.ops import window_layout
-from mmcosub.ops.window_attention import _by_kernel
+from mmcosub.fast.attention import accelerate_attention
+from mmcosub.fast.window_attention import _by_kernel
+from mmcosub.fast.window_layout import window_layout
 from mmcosub.submodels import (
     BernoulliSampler,
     Plan,

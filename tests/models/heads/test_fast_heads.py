@@ -14,9 +14,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmcosub.fast.fused_conv import fused_conv
+from mmcosub.fast.winograd import winograd_conv
 from mmcosub.log_once import log_once
-from mmcosub.ops import fused_conv
-from mmcosub.ops.winograd import winograd_conv
 
 CHANNELS = (4, 6, 8, 10)
 CLASSES = 4
