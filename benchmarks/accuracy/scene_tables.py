@@ -11,7 +11,7 @@ from records import Records
 from scene_results import (
     AS_LONG,
     AT_RATE,
-    NO_TEACHING,
+    NO_DISTILLATION,
     STUDIED,
     TRAININGS,
     Cells,
@@ -33,7 +33,7 @@ Pair = tuple[tuple[str, str], tuple[str, str]]
 DRAWN = (
     ('scratch', 'plain'),
     ('plain', 'plain'),
-    ('plain', NO_TEACHING),
+    ('plain', NO_DISTILLATION),
     ('plain', 'cosub'),
     ('cosub', 'cosub'),
 )
@@ -71,10 +71,10 @@ def differences(cells: Cells, shown: Digits = SCORES) -> str:
         ('pretraining by cosub, mean of these', [*of_start.values()]),
         ('both by cosub', [(both, plain)]),
         ('pretraining at all, plain', [(plain, ('scratch', 'plain'))]),
-        ('teaching itself, plain', [(cosub, ('plain', NO_TEACHING))]),
+        ('distillation itself, plain', [(cosub, ('plain', NO_DISTILLATION))]),
         ("over plain at cosub's rate", [(cosub, ('plain', AT_RATE))]),
         ("over plain of cosub's compute", [(cosub, ('plain', AS_LONG))]),
-        ('both, over two views, no teaching', [(both, ('plain', NO_TEACHING))]),
+        ('both, over two views, no distillation', [(both, ('plain', NO_DISTILLATION))]),
         ("both, over plain of cosub's compute", [(both, ('plain', AS_LONG))]),
     ]
     found = [

@@ -7,7 +7,7 @@ from intervals import cell, gain, mean_of, rows_of
 from photograph_results import compared, name_of
 from photograph_stages import FEW, LONGER, MORE, as_long, chosen
 from records import Records
-from scene_results import AS_LONG, AT_RATE, NO_TEACHING
+from scene_results import AS_LONG, AT_RATE, NO_DISTILLATION
 from scene_results import compared as compared_scenes
 
 BASELINE, MATCHED = 'baseline', 'compute-matched baseline'
@@ -108,5 +108,5 @@ def _of_photographs(records: Records, regime: str = FEW) -> dict[str, dict[int, 
 
 def _of_scenes(records: Records, network: str) -> dict[str, dict[int, dict]]:
     results = compared_scenes(records, network)
-    ways = ('plain', AT_RATE, NO_TEACHING, AS_LONG, 'cosub')
+    ways = ('plain', AT_RATE, NO_DISTILLATION, AS_LONG, 'cosub')
     return {k: results['plain', way] for k, way in zip(TRAININGS, ways, strict=True)}
