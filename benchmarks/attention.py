@@ -18,8 +18,8 @@ from mmengine.registry import MODELS, init_default_scope
 from timing import compare, report
 from torch import nn
 
-from mmcosub.engine.cli import find_config
-from mmcosub.models.attention import accelerate_attention
+from mmcosub.config.loading import find_config
+from mmcosub.fast.attention import accelerate_attention
 from mmcosub.stack import import_stack_quietly
 
 CONFIGS = {

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from mmcosub.arguments import STATUS
-from mmcosub.engine.co_train import list_schemes
+from mmcosub.config.co_train import list_schemes
 
 from .fault_settings import Setting, arguments
 from .processes import finish, start

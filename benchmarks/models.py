@@ -13,9 +13,9 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmcosub.engine.co_train import accelerated_model, co_trained_model
+from mmcosub.config.co_train import accelerated_model, co_trained_model
+from mmcosub.fast.attention import accelerate_attention
 from mmcosub.models import compile_parts
-from mmcosub.models.attention import accelerate_attention
 from mmcosub.registry import MODELS
 from mmcosub.stack import import_stack_quietly
 
@@ -170,7 +170,7 @@ class Bench:
         Args:
             fast (bool): As ``tools/test.py --fast``. Defaults to False.
         """
-        from mmcosub.models import fold_norms
+        from mmcosub.fast.fold_norms import fold_norms
 
         model: Any = self.build(fast).eval()
         if fast:

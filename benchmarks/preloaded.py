@@ -7,8 +7,6 @@ os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 import torch
 
-import mmcosub.engine
-import mmcosub.engine.cli  # noqa: F401
 from mmcosub.stack import import_stack_quietly
 
 torch.set_num_threads(1)

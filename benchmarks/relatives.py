@@ -16,7 +16,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from timing import add_timing_arguments, clock_of, compare, report
 
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.stack import import_stack_quietly
 
 SCHEMES = {

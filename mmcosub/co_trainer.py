@@ -10,8 +10,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcosub.losses import activations
-from mmcosub.schemes import Iteration, Pass, Scheme, SubmodelTraining
 from mmcosub.schemes.any_model import (
     Key,
     find_logits,
@@ -21,7 +19,10 @@ from mmcosub.schemes.any_model import (
 )
 from mmcosub.schemes.iteration import count_processes
 from mmcosub.schemes.unlabelled_loss import UnlabelledLoss
-from mmcosub.submodels import are_drop_paths, compiled_sites
+
+from .losses import activations
+from .schemes import Iteration, Pass, Scheme, SubmodelTraining
+from .submodels import are_drop_paths, compiled_sites
 
 _logger = logging.getLogger('mmcosub')
 

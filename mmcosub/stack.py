@@ -208,7 +208,8 @@ def import_stack_quietly() -> None:
     mmseg and mmpretrain print a line each about an optional dataset service, and mmcv
     warns about a compiled operator; both are as expected, and neither concerns us.
     """
-    ignore_known_warnings()
+    from mmcosub import registry  # noqa: F401  (checks the stack, names us to MMEngine)
+
     with contextlib.redirect_stdout(io.StringIO()):
         for module in _DATA_AND_MODELS:
             import_or_explain(module)

@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 from tiny import BACKBONES, labelled_images, segmentor_config
 from torch import Tensor, nn
 
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 
 RATE = 0.4
 

@@ -12,8 +12,8 @@ import pytest
 from documented import PAGES, ROOT, Command, blocks, commands
 
 from mmcosub.cli.main import scripts
-from mmcosub.engine.cli import find_config, load_config
-from mmcosub.engine.co_train import list_schemes
+from mmcosub.config.co_train import list_schemes
+from mmcosub.config.loading import find_config, load_config
 
 # What stands for a name of the reader's.
 PLACEHOLDER = re.compile(r'[A-Z_]{2,}(\.\w+)?|work_dirs/.*')

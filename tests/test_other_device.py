@@ -17,8 +17,8 @@ from stock import runner_of
 from stock_settings import KINDS, SCHEMES, batch, build, train
 from torch import Tensor
 
-from mmcosub.engine.co_train import accelerated_model
-from mmcosub.models.attention import accelerate_attention
+from mmcosub.config.co_train import accelerated_model
+from mmcosub.fast.attention import accelerate_attention
 
 FAST = ['cosub', 'augpath', 'collaboration', 'stochastic_depth']
 CASES = [

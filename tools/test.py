@@ -10,12 +10,12 @@ from mmengine.registry import MODELS, DefaultScope
 
 from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.checkpoints import require_file
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config, part_processes
+from mmcosub.config.task import classifies
+from mmcosub.config.type_name import type_name
 from mmcosub.engine import EvaluationRunner
-from mmcosub.engine.cli import load_config, part_processes
 from mmcosub.engine.data import configs_of_datasets
-from mmcosub.engine.errors import explained_errors
-from mmcosub.engine.task import classifies
-from mmcosub.engine.type_name import type_name
 from mmcosub.stack import import_stack_quietly
 
 # What draws, for configs that do not say: visualizer and hook.

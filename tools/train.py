@@ -91,7 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def use_amp(cfg: 'Config') -> None:
     """Make the config's optimizer wrapper one for mixed precision."""
-    from mmcosub.engine.type_name import type_name
+    from mmcosub.config.type_name import type_name
 
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
@@ -111,7 +111,7 @@ def use_backbone(cfg: 'Config', args: argparse.Namespace) -> None:
     from mmengine.config import Config
 
     from mmcosub.checkpoints import require_file
-    from mmcosub.engine.type_name import type_name
+    from mmcosub.config.type_name import type_name
 
     options = dict(
         weights=args.backbone_weights, allow_unused=args.backbone_allow_unused
@@ -164,10 +164,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from mmengine.registry import RUNNERS
 
+    from mmcosub.config.errors import explained_errors
+    from mmcosub.config.loading import load_config, part_processes
     from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
-    from mmcosub.engine.cli import load_config, part_processes
-    from mmcosub.engine.errors import explained_errors
-    from mmcosub.engine.stopping import Stopped
+    from mmcosub.resuming.stopping import Stopped
 
     with explained_errors(parser.prog, args.debug):
         cfg = load_config(args)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmcosub.datasets.fashion_mnist import SOURCE, read_fashion_mnist
+from mmcosub.datasets.synthetic.fashion_mnist import SOURCE, read_fashion_mnist
 
 VALIDATION = 300
 """Validation images of each class, the last of the official training images."""

@@ -8,9 +8,13 @@ import torch
 from fashion import VALIDATION
 from torch import Tensor
 
-from mmcosub.datasets.fashion_mnist import SOURCE, by_class, read_fashion_mnist
-from mmcosub.datasets.fashion_scenes import make_scene
-from mmcosub.datasets.scenes import Layout
+from mmcosub.datasets.synthetic.fashion_mnist import (
+    SOURCE,
+    by_class,
+    read_fashion_mnist,
+)
+from mmcosub.datasets.synthetic.fashion_scenes import make_scene
+from mmcosub.datasets.synthetic.scenes import Layout
 
 SCENE = Layout(items=(1, 2), scale=(0.6, 0.95), angle=20, overlap=0.25)
 PICTURE = Layout(items=(1, 1), scale=(0.6, 0.95), angle=20)

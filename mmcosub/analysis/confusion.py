@@ -12,9 +12,9 @@ from mmengine.evaluator import BaseMetric
 from mmpretrain.evaluation import ConfusionMatrix
 from torch import Tensor
 
+from mmcosub.config.task import classifies
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.runner import unwrapped
-from mmcosub.engine.task import classifies
 
 from .predictions import is_multi_label
 

@@ -14,9 +14,9 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmcosub.engine.co_train import accelerated_model, co_trained_model
-from mmcosub.engine.model_settings import model_settings
-from mmcosub.models.attention import accelerate_attention
+from mmcosub.config.co_train import accelerated_model, co_trained_model
+from mmcosub.config.model_settings import model_settings
+from mmcosub.fast.attention import accelerate_attention
 
 Batch = tuple[Tensor, list]
 Shape = tuple[int, int]

@@ -5,9 +5,8 @@ from typing import Any
 
 import torch
 
-from mmcosub.checkpoints.writing import whole_or_absent
-
-from .extraction import Extracted
+from mmcosub.export.extraction import Extracted
+from mmcosub.files import whole_or_absent
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

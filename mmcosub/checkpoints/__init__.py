@@ -1,25 +1,17 @@
 """Checkpoints: opening, judging, translating and carrying them over."""
 
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
-
-from . import (  # noqa: F401  (they fill the table, in the order of the marks)
-    beit_formats,
-    mit_formats,
-    other_formats,
-    resnet_formats,
-    swin_formats,
-    transformers_formats,
-    vit_formats,
-)
-from .carry_over import CarryOver, load_backbone
-from .convert import convert_checkpoint
-from .formats import (
+from mmcosub.checkpoints.formats.table import (
     Format,
     detect_format,
     known_formats,
     plain_name,
     register_format,
 )
+
+from . import formats  # noqa: F401  (fills the table of formats)
+from .carry_over import CarryOver, load_backbone
+from .convert import convert_checkpoint
 from .latest import checkpoints_in
 from .overlap import check_overlap, load_for_prediction, load_to_train
 from .reading import read_checkpoint, read_weights, require_file, safe_reading

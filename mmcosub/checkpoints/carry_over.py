@@ -6,9 +6,15 @@ from typing import Any
 
 from torch import nn
 
+from mmcosub.checkpoints.formats.by_names import by_names, by_plain_names
+from mmcosub.checkpoints.formats.table import (
+    Format,
+    detect_format,
+    known_families,
+    plain_name,
+)
+
 from .adapt import adapt
-from .by_names import by_names, by_plain_names
-from .formats import Format, detect_format, known_families, plain_name
 from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
 from .matching import BY_NAMES, CarryOver, compare, some

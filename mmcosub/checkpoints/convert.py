@@ -4,12 +4,19 @@ import re
 
 import torch
 
+from mmcosub.checkpoints.formats.table import (
+    Format,
+    detect_format,
+    find_format,
+    known_formats,
+    plain_name,
+)
+from mmcosub.checkpoints.formats.target_networks import target_network
+
 from .adapt import fold_layer_scale, fold_patch_bias
-from .formats import Format, detect_format, find_format, known_formats, plain_name
 from .matching import some
 from .prefixes import network_in
 from .reading import State, read_weights
-from .target_networks import target_network
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
 """Code bases to convert to; 'official' is that of the architecture's authors."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from .writing import POINTER, written_earlier, written_in
+from mmcosub.files import POINTER, written_earlier, written_in
 
 # Best ones and published ones, by MMEngine's names. That of a checkpoint may be the
 # same, if filename_tmpl='iter-{:08d}.pth'.

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from mmcosub.checkpoints.formats.table import plain_name
+
 from .adapt import is_computed
-from .formats import plain_name
 from .leftovers import is_allowed, is_end, is_head, sort_leftovers
 from .reading import State
 

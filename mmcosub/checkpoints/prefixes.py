@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from .formats import detect_format, plain_name
+from mmcosub.checkpoints.formats.table import detect_format, plain_name
+
 from .weights import State
 
 # Where whole models, and trainings of them, keep the network: the first that gives

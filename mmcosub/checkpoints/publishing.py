@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from mmcosub.files import whole_or_absent
+
 from .reading import read_checkpoint, state_dict
-from .writing import whole_or_absent
 
 _EMA = 'module.'
 

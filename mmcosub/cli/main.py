@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import mmcosub
 from mmcosub.stack import check_stack, ignore_known_warnings
@@ -159,11 +160,11 @@ def _completion(argv: list[str]) -> int:
             if action.dest == 'co_train':
                 action.choices = list(list_schemes())
             elif not action.choices:
-                action.complete = shtab.FILE  # type: ignore[attr-defined]
+                action.complete = shtab.FILE
         title = _first_line(script)
         commands.add_parser(name, parents=parents, add_help=not make, help=title)
     commands.add_parser('info', help=_OWN['info'])
-    own = dict(parents=[parser], add_help=False, help=_OWN['completion'])
-    commands.add_parser('completion', **own)
+    own: dict[str, Any] = dict(parents=[parser], add_help=False)
+    commands.add_parser('completion', help=_OWN['completion'], **own)
     print(shtab.complete(whole, shell))
     return 0

@@ -2,12 +2,17 @@
 
 from mmpretrain.datasets import CustomDataset
 
+from mmcosub.datasets.synthetic.digit_scenes import (
+    DigitScenesDataset,
+    make_digit,
+    make_scene,
+    split_digits,
+)
+from mmcosub.datasets.synthetic.fashion_scenes import FashionScenesDataset
 from mmcosub.registry import DATASETS
 
 from .bad_samples import BadSamples
 from .checks import check_segmentation_data
-from .digit_scenes import DigitScenesDataset, make_digit, make_scene, split_digits
-from .fashion_scenes import FashionScenesDataset
 from .guard import GuardedPipeline, guard
 
 # Configs and checkpoints of earlier versions name it so.

@@ -14,9 +14,10 @@ from mmengine.dataset import BaseDataset, Compose
 from mmseg.datasets import BaseSegDataset
 from numpy.typing import NDArray
 
+from mmcosub.datasets.synthetic.opening import opened
+
 from .guard import GuardedPipeline
 from .label_counts import count_labels
-from .opening import opened
 from .orientation import is_turned_alone
 
 # What reads files, as opposed to what changes images.

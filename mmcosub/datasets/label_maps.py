@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mmcosub.datasets.synthetic.opening import opened
+
 from .bad_samples import BadSampleError
-from .opening import opened
 from .orientation import orientation_of
 
 # Modes of Pillow with more than 8 bits in a channel.

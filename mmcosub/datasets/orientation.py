@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .opening import opened
+from mmcosub.datasets.synthetic.opening import opened
 
 _TAG = 0x0112
 

@@ -12,10 +12,10 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcosub.config.type_name import type_name
 from mmcosub.models.lean import CoTrainingDistributedDataParallel
 
 from .cpu_amp import CPUAmpOptimWrapper
-from .type_name import type_name
 
 
 class AnyDeviceRunner(Runner):

@@ -6,11 +6,11 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
-from mmcosub.models import fold_norms
+from mmcosub.config.model_settings import without_pretrained
+from mmcosub.fast.fold_norms import fold_norms
 from mmcosub.registry import RUNNERS
 
 from .data import check_evaluator, check_split, classes_of
-from .model_settings import without_pretrained
 from .runner import CoTrainingRunner, unwrapped
 
 

@@ -4,14 +4,13 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import FlexibleRunner
 from torch import nn
 
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.hooks import WholeCheckpointHook
-from mmcosub.hooks.deletions import forget_named_files
 from mmcosub.registry import RUNNERS, SCHEMES
-
-from .co_train import co_trained_model
-from .counted_run import CountedRun
-from .seed_hook import IterationSeedHook
-from .work_dir import end_with_torchrun, locked, require_local
+from mmcosub.resuming.deletions import forget_named_files
+from mmcosub.resuming.seed_hook import IterationSeedHook
+from mmcosub.resuming.seeded_runner import CountedRun
+from mmcosub.resuming.work_dir import end_with_torchrun, locked, require_local
 
 
 @RUNNERS.register_module()

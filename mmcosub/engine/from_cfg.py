@@ -7,7 +7,8 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.runner import FlexibleRunner, Runner
 
-from .counted_run import CountedRun
+from mmcosub.resuming.seeded_runner import CountedRun
+
 from .flexible import CoTrainingFlexibleRunner
 from .runner import CoTrainingRunner
 

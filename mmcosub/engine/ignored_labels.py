@@ -8,7 +8,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.registry import METRICS, TRANSFORMS
 
-from .type_name import type_name
+from mmcosub.config.type_name import type_name
 
 _DEFAULT = 255  # of MMCV's and MMSegmentation's classes
 _WARNING = logging.WARNING

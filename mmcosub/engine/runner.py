@@ -12,20 +12,20 @@ from mmcosub.checkpoints import (
     load_to_train,
     read_checkpoint,
 )
+from mmcosub.config.co_train import accelerated_model, co_trained_model
+from mmcosub.config.settings import check_carry_over, check_optimizer
+from mmcosub.config.type_name import type_name
 from mmcosub.datasets.guard import BadSamples
+from mmcosub.fast.attention import accelerate_attention
 from mmcosub.models import compile_parts
-from mmcosub.models.attention import accelerate_attention
 from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import RUNNERS
+from mmcosub.resuming.resumable_runner import LastingRunner
 
-from .co_train import accelerated_model, co_trained_model
 from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
-from .lasting import LastingRunner
 from .quiet import QuietStart
-from .settings import check_carry_over, check_optimizer
 from .trial import try_validation
-from .type_name import type_name
 from .unlabelled import method_options
 
 

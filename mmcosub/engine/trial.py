@@ -20,7 +20,7 @@ from mmengine.runner import Runner, ValLoop, autocast
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from .errors import in_one_line
+from mmcosub.config.errors import in_one_line
 
 
 def try_validation(runner: Runner) -> None:

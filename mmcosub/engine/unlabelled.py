@@ -10,8 +10,8 @@ from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset
 
 from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_strong
+from mmcosub.resuming.seeding import Counted, CountedBatches, SeededFetch
 
-from .counted_seeds import Counted, CountedBatches, SeededFetch
 from .data import configs_of_datasets
 
 LOADING = ('data_root', 'batch_size', 'pipeline', 'strong')
@@ -103,7 +103,7 @@ def with_unlabelled(
 
     Args:
         loader (DataLoader): Loader of labelled images; its batches know for which
-            iteration they are (:class:`~mmcosub.engine.counted_seeds.Counted`).
+            iteration they are (:class:`~mmcosub.resuming.seeding.Counted`).
         dataset (Dataset): The unlabelled images.
         batch (int): How many of them in a batch.
         seed (int): Seed of their order and augmentation.

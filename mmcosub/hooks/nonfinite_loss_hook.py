@@ -10,7 +10,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmcosub.checkpoints.writing import whole_or_absent
+from mmcosub.files import whole_or_absent
 from mmcosub.registry import HOOKS
 
 

@@ -3,8 +3,8 @@
 Shapes: ``B`` samples, ``C`` classes, ``*`` positions: none for an image's class, (H, W)
 for a label map.
 
-Computed by ``mmcosub.ops.soft_target_loss``, which keeps no copy of the logits for the
-backward pass. A loss can be differentiated once.
+Computed by ``soft_target_loss``, which keeps no copy of the logits for the backward
+pass. A loss can be differentiated once.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmcosub.ops import soft_target_loss
+from .soft_target_loss import soft_target_loss
 
 _SoftLoss = Callable[[Tensor, Tensor, float], Tensor]
 

@@ -1,10 +1,10 @@
 """Model wrappers."""
 
+import mmcosub.fast.heads  # noqa: F401  (registers them)
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
+from mmcosub.fast.fold_norms import fold_norms
 
-from . import heads  # noqa: F401  (registers them)
 from .compiling import compile_parts
-from .fold_norms import fold_norms
 from .image_classifier import CoTrainingImageClassifier
 from .segmentors import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
 from .streamed_tta import StreamedSegTTAModel

@@ -7,10 +7,10 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from mmcosub.fast.heads import FastHead
 from mmcosub.submodels import are_drop_paths, compiled_sites
 
 from .co_training import CoTraining
-from .heads import FastHead
 from .segmentor_heads import list_heads
 
 _OPTIONS = ('backend', 'mode', 'options')

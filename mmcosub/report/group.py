@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmcosub.engine.task import classifies
+from mmcosub.config.task import classifies
 from mmcosub.hooks.setting_changes import Change, compare
 
 from .by_class import ByClass, measure_classes

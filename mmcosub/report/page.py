@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import mmcosub
-from mmcosub.checkpoints.writing import whole_or_absent
+from mmcosub.files import whole_or_absent
 
 from .figures import RUN_COLOURS
 from .group import Group, Task, make_group, task_of

@@ -27,9 +27,9 @@ from mmcosub.analysis.predictions import ignored_label
 from mmcosub.analysis.spread import evenly_spread
 from mmcosub.analysis.submodel import as_submodel
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
+from mmcosub.config.task import classifies
 from mmcosub.datasets.viewing import viewable
 from mmcosub.engine.prediction import loaded_image, stock_model
-from mmcosub.engine.task import classifies
 
 from .data import compare_classes, validation_data
 from .measures import confusion, share_right

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmcosub.checkpoints import checkpoints_in
-from mmcosub.engine.unread import check_options
+from mmcosub.config.unread import check_options
 from mmcosub.hooks import RunFactsHook
 from mmcosub.hooks.setting_changes import Change, flat_settings
 

@@ -182,9 +182,8 @@ class Unlabelled:
             target, strong = mix(target), mix(strong)
             weight = weight if weight is None else mix(weight)
         if weight is not None:
-            weight = F.adaptive_avg_pool2d(weight[:, None], tuple(target.shape[2:]))[
-                :, 0
-            ]
+            height, width = target.shape[2:]
+            weight = F.adaptive_avg_pool2d(weight, (height, width))
         confidence, label = self._predict(target)
         if self.threshold is not None:
             sure = (confidence >= self.threshold).to(target.dtype)

@@ -13,7 +13,7 @@ from mmcosub.checkpoints.latest import (
     newest_whole,
     saved_iteration,
 )
-from mmcosub.checkpoints.writing import POINTER, begin_run, note_written
+from mmcosub.files import POINTER, begin_run, note_written
 
 WEIGHTS = {'a.weight': torch.arange(4.0)}
 RUN = dict(

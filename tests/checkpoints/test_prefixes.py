@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from checkpoints.test_by_names import mscan
+from checkpoints.formats.test_by_names import mscan
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn

@@ -17,7 +17,7 @@ from mmpretrain.registry import DATA_SAMPLERS, MODELS
 from mmpretrain.structures import DataSample
 
 import mmcosub.datasets  # noqa: F401  (registers ours)
-from mmcosub.engine.co_train import RUNNER, co_trained_model
+from mmcosub.config.co_train import RUNNER, co_trained_model
 from mmcosub.submodels import find_branches
 
 ROOT = Path(__file__).parents[2] / 'configs'

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from tiny import labelled_images
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcosub.engine.co_train import RUNNER, co_trained_model, list_schemes
+from mmcosub.config.co_train import RUNNER, co_trained_model, list_schemes
 
 ROOT = Path(__file__).parents[2] / 'configs'
 ALL = sorted(

@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmcosub.checkpoints import load_backbone
-from mmcosub.engine.co_train import RUNNER, co_trained_model
+from mmcosub.config.co_train import RUNNER, co_trained_model
 
 ROOT = Path(__file__).parents[2] / 'configs'
 PRETRAIN = 'digits/{}-mini_cosub_1xb32-10e_digits-32x32.py'

@@ -10,8 +10,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
-from mmcosub.engine.cli import find_config
-from mmcosub.engine.co_train import RUNNER, co_trained_model
+from mmcosub.config.co_train import RUNNER, co_trained_model
+from mmcosub.config.loading import find_config
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(

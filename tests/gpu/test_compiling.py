@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from tiny import labelled_images, segmentor_config
 from torch import Tensor, nn
 
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.models import compile_parts
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'

@@ -14,8 +14,8 @@ from mmseg.registry import MODELS
 from tiny import labelled_images, segmentor_config
 from torch import nn
 
-from mmcosub.engine.co_train import accelerated_model, co_trained_model
-from mmcosub.models.attention import accelerate_attention
+from mmcosub.config.co_train import accelerated_model, co_trained_model
+from mmcosub.fast.attention import accelerate_attention
 
 pytestmark = pytest.mark.gpu
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'

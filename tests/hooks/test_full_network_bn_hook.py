@@ -10,8 +10,8 @@ from tiny import labelled_images, segmentor_config
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.engine import CoTrainingRunner, apply_scheme
-from mmcosub.engine.co_train import co_trained_model
 from mmcosub.hooks.full_network_bn_hook import (
     FullNetworkBNHook,
     _no_drop_path,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmcosub.engine.cli import find_config
+from mmcosub.config.loading import find_config
 from mmcosub.hooks.setting_changes import (
     Change,
     against_base,

@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 from tiny import BACKBONES
 from torch import nn
 
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.losses import SOFT_LOSSES
 
 COSUB = dict(type='Cosub', drop_path_rate=0.4, loss='bce')

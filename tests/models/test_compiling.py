@@ -11,7 +11,7 @@ import torch
 from mmengine.runner import Runner
 from stock_settings import KINDS, SCHEMES, batch, build, train
 
-from mmcosub.engine.co_train import accelerated_model
+from mmcosub.config.co_train import accelerated_model
 from mmcosub.models import compile_parts
 from mmcosub.models.co_training import CoTraining
 from mmcosub.models.compiling import CompiledForward

@@ -7,7 +7,7 @@ import pytest
 from stock_settings import KINDS, SCHEMES, build, train
 from torch import nn
 
-from mmcosub.models import co_training
+from mmcosub.schemes import training
 
 
 def test_what_hooks_change_between_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,8 +18,8 @@ def test_what_hooks_change_between_steps(monkeypatch: pytest.MonkeyPatch) -> Non
         taken.append(args[4])
         return run_submodels(*args, **kwargs)
 
-    run_submodels = co_training.run_submodels
-    monkeypatch.setattr(co_training, 'run_submodels', run)
+    run_submodels = training.run_submodels
+    monkeypatch.setattr(training, 'run_submodels', run)
     norms = [m for m in model.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     train(model, steps=2)
     for norm in norms:

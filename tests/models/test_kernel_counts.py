@@ -20,7 +20,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.fx.experimental import _config
 
-from mmcosub.models.attention import accelerate_attention
+from mmcosub.fast.attention import accelerate_attention
 
 CHANNELS = (96, 192, 384, 768)
 HEADS: dict[str, dict] = {

@@ -18,7 +18,7 @@ from mmseg.registry import MODELS
 from tiny import labelled_images, segmentor_config
 from torch import nn
 
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.models.mask_classification import MaskClassification
 from mmcosub.models.segmentor_heads import labelled_share
 from mmcosub.registry import MODELS as OURS
@@ -189,7 +189,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from tiny import BACKBONES, labelled_images
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 init_default_scope('mmseg')
 cfg = Config.fromfile(CONFIG).model
 arch = dict(embed_dims=8, depths=[2, 2, 2, 2], num_heads=[2, 4, 4, 4])

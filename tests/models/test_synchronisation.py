@@ -16,8 +16,8 @@ from tiny import labelled_images, segmentor_config
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmcosub.engine.co_train import accelerated_model, co_trained_model
-from mmcosub.models.attention import accelerate_attention
+from mmcosub.config.co_train import accelerated_model, co_trained_model
+from mmcosub.fast.attention import accelerate_attention
 
 pytestmark = pytest.mark.gpu
 aten = torch.ops.aten

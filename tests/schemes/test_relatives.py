@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from tiny import BACKBONES, backbone, labelled_images, segmentor_config
 from torch import nn
 
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.models.segmentor_heads import labelled_share
 from mmcosub.schemes import AugPath, GroupKnowledge, Stimulative
 from mmcosub.schemes.redundancy import KernelRedundancy

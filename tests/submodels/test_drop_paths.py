@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.registry import MODELS as OURS
 from mmcosub.schemes.refusals import find_scheme_sites
 from mmcosub.submodels import (

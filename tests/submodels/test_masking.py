@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from networks import TINY
 from tiny import BACKBONES, backbone, labelled_images, segmentor_config
 
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.submodels import find_branches
 from mmcosub.submodels.masking import (
     MaskedPatches,

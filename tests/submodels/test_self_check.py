@@ -16,7 +16,7 @@ from stock_settings import SCHEMES, batch, build, classifier, segmentor, train
 from timm.models.vision_transformer import Block
 from torch import nn
 
-from mmcosub.engine.co_train import co_trained_model
+from mmcosub.config.co_train import co_trained_model
 from mmcosub.submodels import (
     called_drop_paths,
     check_network,

@@ -18,7 +18,8 @@ def few_digits(monkeypatch):
         part: [of_class[:count] for of_class in parts[part]]
         for part, count in (('training', 3), ('validation', 2))
     }
-    monkeypatch.setattr('mmcosub.datasets.digit_scenes.split_digits', lambda: few)
+    split = 'mmcosub.datasets.synthetic.digit_scenes.split_digits'
+    monkeypatch.setattr(split, lambda: few)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_layout(make):
 def test_parts_have_no_article_in_common(make, monkeypatch):
     seen = {}
     monkeypatch.setattr(
-        'mmcosub.datasets.fashion_scenes.make_scene',
+        'mmcosub.datasets.synthetic.fashion_scenes.make_scene',
         lambda articles, size, rng, layout, **more: (
             seen.setdefault(len(seen), articles) and np.zeros((2, 8, 8), np.uint8)
         ),

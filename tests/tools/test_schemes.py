@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmcosub.engine.co_train import list_schemes
+from mmcosub.config.co_train import list_schemes
 
 RATE = 'scheme.drop_path_rate=0.3'
 LARGER = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.utils import get_installed_path
 
 from mmcosub.cli.main import load
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
 from mmcosub.report.records import read_records
 
 

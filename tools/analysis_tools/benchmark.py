@@ -13,8 +13,8 @@ from mmcosub.arguments import (
     add_shape_argument,
     require_positive,
 )
-from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
 from mmcosub.stack import import_stack_quietly
 
 

@@ -12,8 +12,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 
 from mmcosub.arguments import OneLineParser, add_common_arguments
-from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
 from mmcosub.stack import import_stack_quietly
 
 FOUND = 1

@@ -10,9 +10,9 @@ from mmcosub.arguments import (
     add_shape_argument,
     require_positive,
 )
-from mmcosub.engine.cli import load_config
-from mmcosub.engine.co_train import list_schemes
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.co_train import list_schemes
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
 from mmcosub.stack import import_stack_quietly
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcosub.arguments import OneLineParser, OptionsAction, add_debug_argument
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 

@@ -15,8 +15,8 @@ from statistics import median
 
 from mmcosub.arguments import OneLineParser, add_config_arguments, add_work_dir_argument
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
 from mmcosub.stack import import_stack_quietly
 
 
@@ -128,12 +128,12 @@ def main(argv: Sequence[str] | None = None) -> dict:
             quiet_runner,
             training_images,
         )
-        from mmcosub.analysis.extraction import extractable
         from mmcosub.analysis.network import Network, evaluation_shape
         from mmcosub.analysis.orders import given_order, require_smaller
         from mmcosub.analysis.progress import Bars
         from mmcosub.analysis.sweep_record import record_of
         from mmcosub.analysis.writing import write_json
+        from mmcosub.export.extraction import extractable
 
         orders = args.orders or (['given'] if args.drop else ['greedy', 'random'])
         settings = sweep.Settings(

@@ -16,8 +16,8 @@ from pathlib import Path
 from mmcosub.analysis.disagreement import SCORES
 from mmcosub.arguments import OneLineParser, add_config_arguments, add_work_dir_argument
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
 from mmcosub.stack import import_stack_quietly
 
 

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 
 from mmcosub.arguments import OneLineParser, add_debug_argument
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
 
 URL = 'http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'
 ROOT = 'ADEChallengeData2016'

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from mmcosub.arguments import OneLineParser, add_debug_argument
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 SMALLEST = 16  # pixels of a digit's height
@@ -12,8 +12,11 @@ SMALLEST = 16  # pixels of a digit's height
 
 def main(argv: Sequence[str] | None = None) -> None:
     import_stack_quietly()
-    from mmcosub.datasets.digit_scenes import LAYOUT, make_scene, split_digits
-    from mmcosub.datasets.scene_writer import add_scene_arguments, write_scenes
+    from mmcosub.datasets.synthetic.digit_scenes import LAYOUT, make_scene, split_digits
+    from mmcosub.datasets.synthetic.scene_writer import (
+        add_scene_arguments,
+        write_scenes,
+    )
 
     parser = OneLineParser(description=__doc__)
     add_scene_arguments(

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.progress import track
 
 from mmcosub.arguments import OneLineParser, add_debug_argument
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 
@@ -57,8 +57,8 @@ def write(args: argparse.Namespace) -> None:
             settings, or the images cannot be read.
     """
     import_stack_quietly()
-    from mmcosub.datasets.fashion_mnist import CLASSES, read_fashion_mnist
-    from mmcosub.datasets.made_folder import MadeFolder
+    from mmcosub.datasets.synthetic.fashion_mnist import CLASSES, read_fashion_mnist
+    from mmcosub.datasets.synthetic.made_folder import MadeFolder
 
     if args.train < 0:
         raise ValueError(f'--train must not be negative, as {args.train} is.')

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from mmcosub.arguments import OneLineParser, add_debug_argument
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 SMALLEST = 16  # pixels of an article's height
@@ -21,9 +21,16 @@ VALIDATION = 300  # articles of each class, as in fashion_mnist.py
 
 def main(argv: Sequence[str] | None = None) -> None:
     import_stack_quietly()
-    from mmcosub.datasets.fashion_mnist import SOURCE, by_class, read_fashion_mnist
-    from mmcosub.datasets.fashion_scenes import LAYOUT, make_scene
-    from mmcosub.datasets.scene_writer import add_scene_arguments, write_scenes
+    from mmcosub.datasets.synthetic.fashion_mnist import (
+        SOURCE,
+        by_class,
+        read_fashion_mnist,
+    )
+    from mmcosub.datasets.synthetic.fashion_scenes import LAYOUT, make_scene
+    from mmcosub.datasets.synthetic.scene_writer import (
+        add_scene_arguments,
+        write_scenes,
+    )
 
     parser = OneLineParser(description=__doc__)
     add_scene_arguments(

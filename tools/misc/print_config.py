@@ -5,8 +5,8 @@ import argparse
 from collections.abc import Sequence
 
 from mmcosub.arguments import OneLineParser, add_common_arguments
-from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
 
 
 def make_parser() -> argparse.ArgumentParser:

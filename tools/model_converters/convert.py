@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from mmcosub.arguments import OneLineParser, add_debug_argument
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_out(args)
         import_stack_quietly()
         from mmcosub.checkpoints import convert_checkpoint
-        from mmcosub.checkpoints.writing import whole_or_absent
+        from mmcosub.files import whole_or_absent
 
         state, source, target = convert_checkpoint(
             args.checkpoint, args.to, args.trust_checkpoint, args.weights

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mmcosub.arguments import OneLineParser, add_config_arguments
 from mmcosub.checkpoints import require_file
-from mmcosub.engine.cli import load_config
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
 from mmcosub.stack import import_stack_quietly
 
 
@@ -97,11 +97,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.extraction import extract
         from mmcosub.analysis.network import Network, evaluation_shape
         from mmcosub.analysis.orders import given_order
         from mmcosub.analysis.writing import read_json, write_extracted
         from mmcosub.engine.prediction import load_model
+        from mmcosub.export.extraction import extract
 
         model = load_model(cfg, args.checkpoint, 'cpu')
         network = Network(model, evaluation_shape(cfg, args.shape))

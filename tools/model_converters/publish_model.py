@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mmcosub.arguments import OneLineParser, add_debug_argument
 from mmcosub.checkpoints.publishing import publish
-from mmcosub.engine.errors import explained_errors
+from mmcosub.config.errors import explained_errors
 
 
 def make_parser() -> argparse.ArgumentParser:

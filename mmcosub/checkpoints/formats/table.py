@@ -1,0 +1,122 @@
+"""The formats in which checkpoints of one network exist, and their names.
+
+Every format translates to and from mmpretrain's, which is here called ours. A new one
+is a table of names and, where values differ too, two functions.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mmcosub.checkpoints.reading import State
+
+
+def _same(state: State) -> State:
+    return state
+
+
+@dataclass(frozen=True)
+class Format:
+    """Names and values of one network's weights in one code base.
+
+    Args:
+        name (str): What messages call it.
+        family (str): The architecture. Formats of one family translate.
+        marks (Sequence[str]): Names that only this format has, all of them; a name is
+            one of a parameter or the beginning of one.
+        names (Sequence[tuple[str, str]]): Theirs and ours, where they differ:
+            beginnings up to a dot, ``{}`` for a number. The first that fits is taken.
+        to_ours (Callable): Changes values, after renaming. Defaults to none.
+        from_ours (Callable): The inverse, before renaming. Defaults to none.
+    """
+
+    name: str
+    family: str
+    marks: Sequence[str]
+    names: Sequence[tuple[str, str]] = ()
+    to_ours: Callable[[State], State] = _same
+    from_ours: Callable[[State], State] = _same
+
+    def to_our_name(self, name: str) -> str:
+        """Translate one name to mmpretrain's."""
+        return _translate(name, self.names)
+
+    def to_our_state(self, state: State) -> State:
+        """Translate weights to mmpretrain's names and values."""
+        return self.to_ours({self.to_our_name(k): v for k, v in state.items()})
+
+    def from_our_state(self, state: State) -> State:
+        """Translate weights from mmpretrain's names and values."""
+        back = [(ours, theirs) for theirs, ours in self.names]
+        return {_translate(k, back): v for k, v in self.from_ours(state).items()}
+
+
+def _pattern(template: str) -> str:
+    return re.escape(template).replace(r'\{\}', r'(\d+)') + r'(?=\.|$)'
+
+
+def _translate(name: str, names: Sequence[tuple[str, str]]) -> str:
+    for source, target in names:
+        match = re.match(_pattern(source), name)
+        if match:
+            return target.format(*match.groups()) + name[match.end() :]
+    return name
+
+
+_FORMATS: list[Format] = []
+
+
+def register_format(new: Format) -> None:
+    """Make a format known; the first registered whose marks fit is taken."""
+    _FORMATS.append(new)
+
+
+def known_formats() -> list[str]:
+    """Names of all known formats."""
+    return [known.name for known in _FORMATS]
+
+
+def known_families() -> list[str]:
+    """Architectures of all known formats, sorted."""
+    return sorted({known.family for known in _FORMATS})
+
+
+def find_format(name: str) -> Format:
+    """The format of a name.
+
+    Raises:
+        ValueError: If there is none, listing the valid names.
+    """
+    for known in _FORMATS:
+        if known.name == name:
+            return known
+    raise ValueError(f'Unknown format {name!r}. Valid ones: {known_formats()}.')
+
+
+def detect_format(names: Iterable[str]) -> Format | None:
+    """The format that weights are in, judged by their names; None if not known."""
+    text = '\n'.join(names)
+    for known in _FORMATS:
+        if all(re.search('(?m)^' + _pattern(mark), text) for mark in known.marks):
+            return known
+    return None
+
+
+# What Transformers calls the network under a head.
+_IN_TRANSFORMERS = r'vit|deit|beit|dinov[23]\w*|swin|convnext(v2)?|resnet|segformer'
+
+
+def plain_name(name: str) -> str:
+    """A name without what wrappers put around it.
+
+    ``backbone.`` of a classifier or segmentor, ``timm_model.`` of ``TIMMBackbone``, and
+    what timm's feature extractors put before or make of a name (``stages_0``), and the
+    network that Transformers names.
+    """
+    name = re.sub(r'^(backbone\.)?(timm_model\.)?(model\.|body\.)?', '', name)
+    name = re.sub(rf'^({_IN_TRANSFORMERS})\.', '', name)
+    name = re.sub(r'^(layers|stages|stem|s)_(\d+)\.', r'\1.\2.', name)
+    # PiT's authors keep a stage's pooling beside the stages.
+    return re.sub(
+        r'^pools\.(\d)\.', lambda m: f'transformers.{int(m[1]) + 1}.pool.', name
+    )

@@ -1,0 +1,1 @@
+"""Configs: reading, checking, and turning upstream ones into co-trained ones."""

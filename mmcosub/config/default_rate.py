@@ -1,0 +1,64 @@
+"""A drop-path rate for stock networks that drop no paths."""
+
+import copy
+import warnings
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+
+from mmcosub.checkpoints.without_memory import without_memory
+from mmcosub.registry import MODELS
+from mmcosub.stack import import_stack_quietly
+from mmcosub.submodels import Site, find_branches
+
+from .type_name import type_name
+
+RATE = 0.1
+"""Drop-path rate of the last block. Ours: what ConvNeXt-T is pretrained with
+(arXiv 2201.03545, table 5), and small enough for a ResNet."""
+
+# The schemes that draw their views by drop-path rates. The others bring their own.
+_BY_RATES = ('Cosub', 'StochasticDepth')
+
+
+def set_default_rate(cfg: Config) -> None:
+    """Give the scheme a drop-path rate where the stock network drops no path.
+
+    The usual rule: up to the last block it rises linearly in a network of stages, and
+    is constant in one that keeps its resolution. The log says so.
+
+    Args:
+        cfg (Config): Config with a scheme, changed in place. One that has a rate, of
+            the scheme or of the network, stays as it is.
+    """
+    scheme = cfg.scheme
+    if type_name(scheme) not in _BY_RATES or scheme.get('drop_path_rate') is not None:
+        return
+    sites = _branches(cfg)
+    if not sites or any(site.rate for site in sites):
+        return
+    stages = len({site.stage for site in sites})
+    scheme.drop_path_rate = RATE
+    scheme.setdefault('drop_path_decay', 'linear' if stages > 1 else 'constant')
+    print_log(
+        f'The backbone drops no path, so scheme.drop_path_rate is set to {RATE}, '
+        f'{scheme.drop_path_decay} over depth. Another one: --cfg-options '
+        'scheme.drop_path_rate=0.2.',
+        'current',
+    )
+
+
+def _branches(cfg: Config) -> list[Site]:
+    """Branches of the network, built without memory for its weights."""
+    config = copy.deepcopy(cfg.model)
+    if 'backbone' in config:
+        config = config.backbone
+    scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope'))
+    try:
+        import_stack_quietly()
+        with scope, without_memory(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # the real building says them again
+            return find_branches(MODELS.build(config))
+    except Exception:  # whatever it is, building the model says it better
+        return []

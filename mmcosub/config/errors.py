@@ -1,0 +1,151 @@
+"""What a tool says when something is wrong: one line for what the user can mend."""
+
+import errno
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import torch
+from mmengine.logging import MMLogger
+
+from mmcosub.arguments import STATUS
+from mmcosub.resuming.output import outlive_readers
+
+from .where import explained
+
+_ALWAYS_THE_USERS = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
+_THE_CONFIGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    cv2.error,
+)
+
+
+# What is said where memory or another process is gone, and what to do.
+_LOST = {
+    'Too many open files|ancdata': (
+        'Raise the limit of open files (`ulimit -n 65535`) or lower num_workers.'
+    ),
+    r'DataLoader worker .*(killed|exited)|</torch_|Bus error': (
+        'A process that loads data was ended, most often for lack of memory or of room '
+        'in /dev/shm: look at `dmesg` and `df -h /dev/shm`, then lower num_workers or '
+        'batch_size of the data loader, or give the container more (--shm-size).'
+    ),
+    r'(closed|reset) by (peer|remote)|Broken pipe|[Tt]ime(d ?)?out|NCCL error': (
+        'Another process of the run is gone or cannot be reached. If it has not said '
+        'why, it may have been ended for lack of memory: look at `dmesg` there.'
+    ),
+    "MemoryError|can't allocate memory": (
+        'There is too little memory: lower batch_size, num_workers or the size of '
+        'images.'
+    ),
+}
+
+_BEGINNINGS = ('before_train_iter', 'before_val_iter', 'before_test_iter')
+_ENDS = ('after_train_iter', 'after_val_epoch', 'after_test_epoch')
+_stage = ''
+_succeeded: set[str] = set()
+
+
+def note_moment(name: str) -> None:
+    """Note how far a run has come, to tell a config that cannot run from a fault.
+
+    Args:
+        name (str): A moment, by the name of the hooks' method.
+    """
+    global _stage
+    if name in _BEGINNINGS:
+        _stage = name.split('_')[1]
+    elif name in _ENDS:
+        _succeeded.add(name.split('_')[1])
+
+
+@contextmanager
+def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
+    """End the process with one line and status 2 at an error that a user can mend.
+
+    That is every error before the first iteration and the first validation have
+    succeeded, as it shows then whether the config is one to run; and from then on those
+    that say so by their type: ``ValueError``, ``OSError`` (a full disk), a loss that is
+    not finite, too little memory on the device. A process that the run has lost is one
+    line and status 1. All others are faults of programs, and show where. The log file
+    has that of all.
+
+    Args:
+        prog (str): Name of the tool.
+        debug (bool): Whether to show where every error is from. Defaults to False.
+    """
+    global _stage
+    _stage = ''
+    _succeeded.clear()
+    outlive_readers()
+    try:
+        yield
+    except Exception as error:
+        users, lost = _is_the_users(error), _loss(error)
+        if debug or not (users or lost):
+            raise
+        _log_traceback(error)
+        rank = os.environ.get('RANK', '0')
+        where = '' if rank == '0' else f' (rank {rank})'
+        said = f'{in_one_line(error)} {lost}'.rstrip()
+        print(f'{prog}: error{where}: {said}', file=sys.stderr)
+        sys.stderr.flush()
+        sys.exit(STATUS if users else 1)
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, in one line, that of a data loader's worker included.
+
+    Args:
+        error (BaseException): The error.
+    """
+    said, kind = str(error), type(error).__name__
+    if 'Original Traceback' in said:  # torch puts a worker's in the message
+        said = re.split(rf'\n(?:[\w.]+\.)?{kind}: ', said)[-1]
+    if isinstance(error, OSError) and error.strerror:
+        said = f'{error.filename}: {error.strerror}' if error.filename else said
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            said += '. Make room, and go on with --resume.'
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        said = str(error.args[0])
+    return explained(error, ' '.join(said.split()))
+
+
+def _is_the_users(error: Exception) -> bool:
+    if isinstance(error, _ALWAYS_THE_USERS):
+        return True
+    return isinstance(error, _THE_CONFIGS) and _stage not in _succeeded
+
+
+def _loss(error: Exception) -> str:
+    """What to do where memory or another process was lost; empty for other errors."""
+    of_device = isinstance(error, torch.OutOfMemoryError)
+    if of_device or not isinstance(error, RuntimeError | MemoryError):
+        return ''
+    said = f'{type(error).__name__}: {error}'
+    return next((advice for k, advice in _LOST.items() if re.search(k, said)), '')
+
+
+def _log_traceback(error: Exception) -> None:
+    """Write where an error is from into the log files, if there are any yet."""
+    if not MMLogger._instance_dict:
+        return
+    about = (type(error), error, error.__traceback__)
+    record = logging.LogRecord(
+        'mmengine', logging.ERROR, __file__, 0, 'The run ended.', None, about
+    )
+    for handler in MMLogger.get_current_instance().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

@@ -1,0 +1,177 @@
+"""How the command-line tools load configs and end."""
+
+import gc
+import importlib.util
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import barrier, is_distributed
+from mmengine.utils import import_modules_from_strings
+
+from mmcosub.resuming.work_dir import require_local
+
+from .co_train import apply_scheme, turn_off_scheme
+from .default_rate import set_default_rate
+from .settings import check_carry_over, check_launcher, check_scheme, check_types
+from .unread import check_options, check_version
+from .variables import check_file
+
+
+def load_config(args: Namespace) -> Config:
+    """Load the config that the arguments name, with their changes to it.
+
+    Args:
+        args (Namespace): Arguments of :func:`add_common_arguments`, with ``config``
+            and, for training, ``co_train``.
+
+    Raises:
+        ValueError: If there is no such config or scheme, or the work directory is a
+            URL.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    path = find_config(args.config)
+    cfg = read_config(path)
+    _drop_own_scope(cfg._cfg_dict)
+    check_version(path, cfg)
+    if not isinstance(cfg.get('model'), dict):
+        raise ValueError(f'{path} is no config to run: it has no `model=dict(...)`.')
+    check_types(cfg)
+    check_file(path, cfg)
+    # Before the options, which may be about the scheme.
+    if getattr(args, 'co_train', None):
+        apply_scheme(cfg, args.co_train)
+    if getattr(args, 'unlabelled', None):
+        cfg.unlabelled = dict(cfg.get('unlabelled') or {}, data_root=args.unlabelled)
+    if args.cfg_options:
+        check_options(cfg, args.cfg_options)
+        for key, value in args.cfg_options.items():
+            try:
+                cfg.merge_from_dict({key: value})
+            except (KeyError, TypeError) as error:
+                said = str(error.args[0]).partition(' [')[0].partition(' {')[0]
+                raise ValueError(f'--cfg-options {key}: {said}.') from error
+        check_types(cfg)
+        if any(key.startswith('custom_imports') for key in args.cfg_options):
+            # MMEngine has imported what the file names, and heeds no other.
+            import_modules_from_strings(**cfg.custom_imports)
+    if cfg.get('scheme'):
+        check_scheme(cfg.scheme)
+    elif 'scheme' in cfg:
+        turn_off_scheme(cfg)
+    check_carry_over(cfg.get('carry_over'))
+    check_launcher(args.launcher)
+    if getattr(args, 'co_train', None):
+        set_default_rate(cfg)
+    cfg.launcher = args.launcher
+    if args.fast:
+        cfg.fast = True
+    if args.trust_checkpoint:
+        cfg.trust_checkpoint = True
+    if cfg.get('default_scope') == 'mmpretrain':
+        _set_loader_defaults(cfg)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif not cfg.get('work_dir'):
+        cfg.work_dir = str(Path('work_dirs', path.stem))
+    require_local(cfg.work_dir)
+    return cfg
+
+
+def find_config(name: str) -> Path:
+    """Find a config.
+
+    Args:
+        name (str): A file, or one inside an installed package, such as
+            ``mmseg::upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py``.
+
+    Raises:
+        ValueError: If there is no such config.
+    """
+    package, separator, inner = name.partition('::')
+    if not separator:
+        path = Path(name)
+        where = path.parent
+    else:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ValueError(f'{name}: there is no package {package}.')
+        path = Path(spec.submodule_search_locations[0], '.mim', 'configs', inner)
+        where = path.parent
+    if path.is_file():
+        return path
+    there = sorted(p.name for p in where.glob('*.py')) if where.is_dir() else []
+    shown = ', '.join(there[:8]) + (', ...' if len(there) > 8 else '')
+    raise ValueError(
+        f'No config file {name}. '
+        + (f'In that folder there are: {shown}.' if there else '')
+        + ' Configs inside a package are named as in mmseg::folder/name.py.'
+    )
+
+
+def read_config(path: Path) -> Config:
+    """Read a config file.
+
+    Args:
+        path (Path): The file.
+
+    Raises:
+        ValueError: If it cannot be read, naming it.
+    """
+    try:
+        return Config.fromfile(path)
+    except RecursionError as error:
+        raise ValueError(f'{path}: its bases go round in a circle.') from error
+    except SyntaxError as error:
+        bom = path.read_bytes()[:3] == b'\xef\xbb\xbf'
+        said = (
+            'it begins with a byte order mark (BOM): save it as UTF-8 without BOM'
+            if bom
+            else f'line {error.lineno}: {error.msg}'
+        )
+        raise ValueError(f'{path} cannot be read as a config ({said}).') from error
+    except Exception as error:  # a config is a program: it can fail in any way
+        raise ValueError(
+            f'{path} cannot be read as a config ({type(error).__name__}: {error}).'
+        ) from error
+
+
+def part_processes() -> None:
+    """Let the processes of a distributed run go, all at once.
+
+    One that ends while others still listen to it makes them abort now and then.
+    """
+    if is_distributed():
+        barrier()
+        gc.collect()
+        torch.distributed.destroy_process_group()
+
+
+def _set_loader_defaults(cfg: Config) -> None:
+    """Set what configs of mmpretrain leave to its tools."""
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(key)
+        if loader:
+            loader.setdefault('pin_memory', get_device() != 'cpu')
+            loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
+            loader.setdefault('collate_fn', dict(type='default_collate'))
+
+
+def _drop_own_scope(cfg: Any) -> None:
+    """Remove the mark that MMEngine puts on what comes from ``mmcosub::`` configs.
+
+    It would look up every name there among ours, where those of mmseg are not; ours
+    are named with their scope.
+    """
+    if isinstance(cfg, dict):
+        if cfg.get('_scope_') == 'mmcosub':
+            del cfg['_scope_']
+        for value in cfg.values():
+            _drop_own_scope(value)
+    elif isinstance(cfg, list | tuple):
+        for value in cfg:
+            _drop_own_scope(value)

@@ -1,0 +1,249 @@
+"""Settings that are checked before anything is built from them."""
+
+import difflib
+import inspect
+import math
+import os
+import re
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import OPTIMIZERS
+from torch import nn
+
+from mmcosub.checkpoints.carry_over import check_min_match
+from mmcosub.registry import SCHEMES
+from mmcosub.submodels import spread_rates
+
+from .unread import refuse
+from .where import unknown_type
+
+# What each launcher tells the processes that it starts.
+_LAUNCHERS = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
+}
+_STARTS = {
+    'pytorch': 'tools/dist_train.sh CONFIG GPUS (or torchrun)',
+    'slurm': 'tools/slurm_train.sh (or srun)',
+    'mpi': 'mpirun',
+}
+
+
+_TYPES = {
+    dict: (
+        *('auto_scale_lr', 'custom_imports', 'default_hooks', 'env_cfg'),
+        *('log_processor', 'model_wrapper_cfg', 'optim_wrapper', 'randomness'),
+        *('strategy', 'visualizer'),
+        *(f'{s}_{p}' for s in ('train', 'val', 'test') for p in ('cfg', 'dataloader')),
+    ),
+    str: ('default_scope', 'experiment_name', 'load_from', 'work_dir'),
+    bool: ('fast', 'find_unused_parameters', 'resume', 'skip_checks'),
+}
+
+
+def check_types(cfg: Config) -> None:
+    """Refuse top-level settings of another type than MMEngine takes.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for kind, names in _TYPES.items():
+        for name in names:
+            value = cfg.get(name)
+            if value is not None and not isinstance(value, kind):
+                raise ValueError(f'{name} must be {_in_words(kind)}, not {value!r}.')
+
+
+def check_launcher(launcher: str) -> None:
+    """Refuse a launcher that has not started this process.
+
+    Args:
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Raises:
+        ValueError: If what it would have set is not set, or is no number.
+    """
+    missing = [n for n in _LAUNCHERS.get(launcher, ()) if n not in os.environ]
+    for name in {*_LAUNCHERS.get(launcher, ()), 'LOCAL_RANK'} & {*os.environ}:
+        text = os.environ[name]
+        if name.endswith(('RANK', 'SIZE', 'PORT', 'PROCID', 'NTASKS')) and not (
+            text.isdecimal()
+        ):
+            raise ValueError(
+                f'The environment variable {name} must be a whole number, not '
+                f'{text!r}. The launcher sets it: unset it, or start anew.'
+            )
+    if missing:
+        raise ValueError(
+            f'--launcher {launcher} is for processes that it has started, and '
+            f'{", ".join(missing)} is not set. Start with {_STARTS[launcher]}, or '
+            'leave --launcher out for one process.'
+        )
+
+
+def check_scheme(scheme: Any) -> None:
+    """Refuse a scheme with a setting that it does not have, or of another kind.
+
+    Args:
+        scheme (dict): Config of the scheme.
+
+    Raises:
+        ValueError: If a key is unknown, or a value is not finite or of a type that the
+            scheme does not take.
+    """
+    if not isinstance(scheme, dict):
+        raise ValueError(
+            f'scheme must be a dict with a type, such as dict(type="mmcosub.Cosub"), '
+            f'not {scheme!r}.'
+        )
+    name = scheme.get('type')
+    kind = SCHEMES.get(name) if isinstance(name, str) else name
+    if kind is None:
+        if 'type' not in scheme:
+            return  # said where the model is built
+        names = sorted(SCHEMES.module_dict)
+        raise ValueError(f'Unknown scheme.type {name!r}. Valid ones are {names}.')
+    if 'drop_path_decay' in scheme:
+        spread_rates(0.1, [0], scheme['drop_path_decay'])  # is it valid?
+    accepted = dict(_arguments(kind))
+    for key, value in scheme.items():
+        if key in ('type', '_scope_'):
+            continue
+        if key not in accepted:
+            close = difflib.get_close_matches(str(key), accepted, n=1)
+            raise ValueError(
+                f'scheme.{key}: {kind.__name__} has no such setting. '
+                + (f'Did you mean {close[0]!r}? ' if close else '')
+                + f'Valid ones are {sorted(accepted)}.'
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f'scheme.{key} must be a finite number, not {value}.')
+        if not _fits(value, accepted[key]):
+            raise ValueError(
+                f'scheme.{key} must be {_in_words(accepted[key])}, not {value!r}.'
+            )
+
+
+def check_carry_over(options: Any) -> None:
+    """Refuse settings that carrying a backbone over does not have.
+
+    Args:
+        options (dict, optional): The config's ``carry_over``.
+
+    Raises:
+        ValueError: If a key is unknown or ``min_match`` is no share.
+    """
+    options = options or {}
+    known = ['allow_unused', 'grid', 'min_match', 'weights']
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f'carry_over has {unknown}; it may have {known}.')
+    check_min_match(options.get('min_match', 1.0))
+
+
+def _arguments(kind: Any) -> Iterator[tuple[str, Any]]:
+    """Names and types of what a class takes, its bases included."""
+    for base in reversed(kind.__mro__):
+        if '__init__' not in vars(base) or base is object:
+            continue
+        try:
+            hints = typing.get_type_hints(base.__init__)
+        except NameError:  # of what is imported for type checkers only
+            hints = {}
+        for name, parameter in inspect.signature(base.__init__).parameters.items():
+            if name != 'self' and parameter.kind not in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+            ):
+                yield name, hints.get(name, Any)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, for the plain ones; all else is let pass."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_fits(value, each) for each in typing.get_args(hint))
+    if hint in (int, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and (hint is float or float(value).is_integer())
+    if hint in (bool, str, type(None)):
+        return isinstance(value, hint)
+    return True
+
+
+def _in_words(hint: Any) -> str:
+    names = {int: 'a whole number', float: 'a number', bool: 'True or False',
+             str: 'text', type(None): 'None', dict: 'a dict'}  # fmt: skip
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return ' or '.join(names.get(each, str(each)) for each in options)
+
+
+# Only some variants of a network have these, so that rules without weight decay may
+# name them in vain: upstream's configs of Swin do so with `absolute_pos_embed`.
+_OPTIONAL = re.compile(
+    r'bias|bn|gamma|ln|norm|embed|feat|rel_pos|table|token|pos_block'
+)
+
+
+_RULES = (
+    *('bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate', 'custom_keys'),
+    *('dcn_offset_lr_mult', 'dwconv_decay_mult', 'flat_decay_mult', 'norm_decay_mult'),
+)
+
+
+def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
+    """Refuse an optimizer that is not known, and rules that no parameter follows.
+
+    Args:
+        model (nn.Module): The model.
+        optim_wrapper (dict): Config of the optimizer wrapper.
+        stock (bool): Whether the config came with a package; rules without effect are
+            then logged as a warning.
+
+    Raises:
+        ValueError: If a key of ``paramwise_cfg`` is not read, or one of its
+            ``custom_keys`` is part of no parameter's name.
+    """
+    optimizer = optim_wrapper.get('optimizer') or {}
+    rules = optim_wrapper.get('paramwise_cfg') or {}
+    keys = rules.get('custom_keys') or {} if isinstance(rules, dict) else {}
+    dicts = {'optimizer': optimizer, 'paramwise_cfg': rules}
+    for name, part in {**dicts, 'paramwise_cfg.custom_keys': keys}.items():
+        if not isinstance(part, dict):
+            raise ValueError(f'optim_wrapper.{name} must be a dict, not {part!r}.')
+    kind, constructor = optimizer.get('type'), optim_wrapper.get('constructor')
+    with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+        if isinstance(kind, str) and registry.get(kind) is None:
+            place = 'optim_wrapper.optimizer.type'
+            raise ValueError(unknown_type(place, kind, registry))
+    wrong = sorted({*rules} - {*_RULES})
+    if wrong and constructor in (None, 'DefaultOptimWrapperConstructor'):
+        close = difflib.get_close_matches(wrong[0], _RULES, n=1)
+        said = f' Did you mean {close[0]!r}?' if close else ''
+        refuse(f'optim_wrapper.paramwise_cfg.{wrong[0]} is not read.{said}', stock)
+    at = 'optim_wrapper.paramwise_cfg.custom_keys'
+    if keys and str(constructor).endswith('DecayOptimizerConstructor'):  # of mmseg
+        refuse(f'{at}: {constructor} reads no custom_keys. Leave one out.', stock)
+    names = [name for name, _ in model.named_parameters()]
+    parts = {n.rsplit('.', i)[0] for n in names for i in range(n.count('.') + 1)}
+    for key, options in keys.items():
+        # A parameter of the model itself begins with a dot for MMEngine.
+        if any(key in (name if '.' in name else f'.{name}') for name in names):
+            continue
+        if options.get('lr_mult', 1) == 1 and _OPTIONAL.search(key.split('.')[-1]):
+            print_log(f'{at}: no parameter has {key!r} in its name.', 'current')
+            continue
+        close = difflib.get_close_matches(key, parts, n=1)
+        refuse(
+            f'{at}: no parameter has {key!r} in its name. '
+            + (f'Did you mean {close[0]!r}?' if close else f'One is {names[0]!r}.'),
+            stock,
+        )

@@ -1,0 +1,1 @@
+"""Synthetic data: scenes of digits or fashion articles, and folders of images."""

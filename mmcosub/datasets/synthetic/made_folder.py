@@ -1,0 +1,118 @@
+"""A folder of pictures that a script makes from settings."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcosub.files import whole_or_absent
+
+Image = NDArray[np.uint8]
+
+
+class MadeFolder:
+    """A folder of pictures, and a record of the settings that they are made from.
+
+    Making them may be stopped at any moment and goes on where it was. Pictures of
+    other settings, and files of others, are replaced only if that is asked for.
+
+    Args:
+        root (Path): The folder.
+        record (str): Name of the record in it.
+        settings (dict): What the pictures are made from.
+        overwrite (bool): Whether pictures of other settings may be replaced. Defaults
+            to False.
+
+    Raises:
+        ValueError: If the folder has other pictures, files and no record, or a record
+            that cannot be read.
+    """
+
+    def __init__(
+        self, root: Path, record: str, settings: dict, overwrite: bool = False
+    ) -> None:
+        self.root = root
+        self.record = root / record
+        self.settings: dict = json.loads(json.dumps(settings))
+        there = self.before = self._read(overwrite)
+        self.same = there.get('settings') == self.settings
+        self.ready = self.same and there.get('complete') is True
+        """Whether all pictures are there."""
+        if there and not self.same and not overwrite:
+            raise ValueError(
+                f'{root} has pictures of other settings, {there["settings"]}. Pass '
+                '--overwrite to replace them, or another --out.'
+            )
+        occupied = root.is_dir() and any(root.iterdir())
+        if occupied and not there and not overwrite:
+            raise ValueError(
+                f'{root} is not empty and has no {record}. Pass --overwrite to write '
+                'into it, or another --out.'
+            )
+
+    def begin(self, folders: Sequence[str]) -> None:
+        """Note that pictures are being made.
+
+        Args:
+            folders (Sequence[str]): Folders inside, for pictures. Pictures that are in
+                them are removed, unless they are of the same settings.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        if not self.same:
+            # The new settings are noted when no picture of others is left: stopped
+            # before, the folder is one of the old settings that lacks some.
+            if self.before:
+                self._note(self.before['settings'], complete=False)
+            for folder in folders:
+                for old in (self.root / folder).glob('*.png'):
+                    old.unlink()
+        self._note(self.settings, complete=False)
+
+    def save(self, names: Sequence[str], make: Callable[[], Sequence[Image]]) -> None:
+        """Make some pictures, unless a run that was stopped already has.
+
+        Args:
+            names (Sequence[str]): Their files, inside the folder.
+            make (Callable): Makes them, in this order.
+        """
+        paths = [self.root / name for name in names]
+        if all(path.is_file() for path in paths):
+            return
+        for path, image in zip(paths, make(), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Whole or not at all.
+            partial = path.with_name(f'.{path.name}')
+            partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+            os.replace(partial, path)
+
+    def finish(self) -> None:
+        """Note that all pictures are there."""
+        self._note(self.settings, complete=True)
+        self.ready = True
+
+    def _read(self, overwrite: bool) -> dict:
+        """The record; empty if there is none, or one of no use that may go."""
+        if not self.record.is_file():
+            return {}
+        try:
+            there = json.loads(self.record.read_text())
+            why = 'it has no settings'
+        except ValueError as error:
+            there, why = None, str(error)
+        if isinstance(there, dict) and 'settings' in there:
+            return there
+        if overwrite:
+            return {}
+        raise ValueError(
+            f'{self.record} cannot be read ({why}). Pass --overwrite to make all '
+            'pictures anew, or another --out.'
+        )
+
+    def _note(self, settings: dict, complete: bool) -> None:
+        note = dict(settings=settings, complete=complete)
+        with whole_or_absent(self.record) as partial:
+            partial.write_text(json.dumps(note, indent=2) + '\n')

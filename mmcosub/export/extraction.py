@@ -1,0 +1,150 @@
+"""A submodel as a model of its own."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from mmcosub.analysis.network import Kept, Network
+from mmcosub.analysis.orders import WhyNot
+
+from .shallower import shallower_settings, shallower_weights
+from .stock import stock_model, without_ours
+
+TOLERANCE = 1e-6
+"""Largest difference of outputs, as a share of their largest value."""
+
+
+@dataclass
+class Extracted:
+    """A submodel as a stock config and its weights.
+
+    Args:
+        cfg (Config): The config, which needs no mmcosub.
+        weights (dict[str, Tensor]): All weights of its model.
+        left_out (list[str]): Settings of the given config that are not in it, as they
+            need mmcosub.
+        difference (float): Largest difference of its outputs from the submodel's, as a
+            share of their largest value.
+    """
+
+    cfg: Config
+    weights: dict[str, Tensor]
+    left_out: list[str]
+    difference: float
+
+
+def extractable(settings: dict, network: Network) -> WhyNot:
+    """Makes what says why a submodel cannot be extracted.
+
+    Args:
+        settings (dict): The stock model's.
+        network (Network): A network of it.
+    """
+
+    def why_not(kept: Kept) -> str | None:
+        reason = network.why_not(kept)
+        if reason:
+            return reason
+        try:
+            shallower_settings(_backbone(settings), network, kept)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    return why_not
+
+
+def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
+    """Make a stock model of a submodel, and compare the two.
+
+    Args:
+        cfg (Config): The network's config. It stays as it is.
+        network (Network): The network, with its weights.
+        kept (frozenset[int]): The submodel's blocks.
+
+    Raises:
+        ValueError: If there is no such submodel, no stock config builds it, or one does
+            that computes something else.
+    """
+    reason = network.why_not(kept)
+    if reason:
+        raise ValueError(f'No submodel of the blocks {sorted(kept)}: {reason}.')
+    new, left_out = without_ours(cfg)
+    backbone = shallower_settings(_backbone(new.model), network, kept)
+    new.model.backbone = ConfigDict(backbone)
+    left_out += stock_model(new.model)
+    weights = shallower_weights(network.model.state_dict(), network, kept)
+    model = _build(new, weights)
+    difference = _difference(network, kept, model)
+    if not difference <= TOLERANCE:
+        raise ValueError(
+            f'The stock {type(network.backbone).__name__} with the blocks '
+            f'{sorted(kept)} computes something else than the submodel: outputs '
+            f'differ by {difference:.1g} of their largest value. Keep other blocks, '
+            'and please report the config.'
+        )
+    return Extracted(new, weights, left_out, difference)
+
+
+def _backbone(settings: dict) -> dict:
+    if 'backbone' not in settings:
+        raise ValueError(
+            f'model.type={settings["type"]!r} has no settings of a backbone, so no '
+            'stock config builds a shallower one. Those with model.backbone can be '
+            'extracted.'
+        )
+    return settings['backbone']
+
+
+def _build(cfg: Config, weights: dict[str, Tensor]) -> nn.Module:
+    """Build a config's model, with weights."""
+    name = cfg.model.backbone.type
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    try:
+        model: Any = MODELS.build(copy.deepcopy(cfg.model))
+        # SwinV2 makes some of its buffers anew and throws away those that it is given.
+        made, _ = model.load_state_dict(model.state_dict(), strict=False)
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+        if odd := {*missing, *unexpected} - {*made}:
+            raise ValueError(f'{sorted(odd)[:3]} have no counterpart')
+    except Exception as error:  # a constructor can fail in any way
+        raise ValueError(
+            f'{name} with these blocks cannot be built ({type(error).__name__}: '
+            f'{str(error).splitlines()[0]}). Keep other blocks.'
+        ) from error
+    model.eval()
+    return model
+
+
+@torch.inference_mode()
+def _difference(network: Network, kept: Kept, model: Any) -> float:
+    """Largest difference of outputs, as a share of their largest value."""
+    with network.submodel(kept):
+        wanted = _outputs(network.model, network.image)
+    try:
+        found = _outputs(model.to(network.image.device), network.image)
+    except Exception as error:
+        raise ValueError(
+            f'The stock {type(network.backbone).__name__} with the blocks '
+            f'{sorted(kept)} does not run ({type(error).__name__}: '
+            f'{str(error).splitlines()[0]}). Keep other blocks.'
+        ) from error
+    if [o.shape for o in wanted] != [o.shape for o in found]:
+        return float('inf')
+    scale = max(float(o.abs().max()) for o in wanted)
+    gaps = [float((a - b).abs().max()) for a, b in zip(wanted, found, strict=True)]
+    return max(gaps) / max(scale, 1e-30)
+
+
+def _outputs(model: Any, image: Tensor) -> list[Tensor]:
+    """What the backbone and the whole model put out."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # some heads begin with random numbers, as SegNeXt's
+        outputs = [model.backbone(image), model(image, mode='tensor')]
+    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]

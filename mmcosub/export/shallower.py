@@ -1,0 +1,177 @@
+"""The settings of a stock backbone with fewer blocks, and its weights."""
+
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmcosub.analysis.families import family_of
+from mmcosub.analysis.network import Kept, Network
+from mmcosub.analysis.shifts import keep_shifts
+
+
+def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
+    """Settings of a backbone that has some of the blocks only.
+
+    Args:
+        settings (dict): The backbone's.
+        network (Network): A network with it.
+        kept (frozenset[int]): The blocks.
+
+    Returns:
+        dict: Its settings, without where weights come from.
+
+    Raises:
+        ValueError: If no settings say so, with the reason.
+    """
+    backbone: Any = network.backbone
+    family = family_of(backbone)
+    settings = copy.deepcopy(dict(settings))
+    settings.pop('init_cfg', None)
+    settings.pop('pretrained', None)
+    if family.depth.startswith('arch.'):
+        settings['arch'] = _arch(type(backbone), settings.get('arch'))
+    depth = _setting(settings, family.depth, type(backbone))
+    stages = _stages(network)
+    if isinstance(depth, Sequence):
+        left = iter(stages)
+        stages = [next(left) if number else [] for number in depth]
+        numbers = [len([b for b in stage if b in kept]) for stage in stages]
+        if not family.empty_stages and 0 in numbers:
+            raise ValueError(
+                f'Stage {numbers.index(0)} would have no block, and '
+                f"{type(backbone).__name__} needs one for the stage's channels. Keep "
+                f'one of the blocks {stages[numbers.index(0)]}.'
+            )
+        _set(settings, family.depth, numbers)
+        if family.shift:
+            keep_shifts(settings, network, stages, kept, family)
+        return settings
+    _set(settings, family.depth, len(kept))
+    _keep_outputs(settings, backbone, len(network.blocks), kept)
+    layers = settings.get('layer_cfgs')
+    if isinstance(layers, Sequence):
+        settings['layer_cfgs'] = [layers[b] for b in sorted(kept)]
+    if settings.get('frozen_stages', 0) > 0:
+        frozen = range(settings['frozen_stages'])
+        settings['frozen_stages'] = len(kept.intersection(frozen))
+    return settings
+
+
+def shallower_weights(
+    weights: dict[str, Tensor], network: Network, kept: Kept
+) -> dict[str, Tensor]:
+    """The weights of a model of which only some blocks are kept, by their new names.
+
+    Args:
+        weights (dict[str, Tensor]): All weights of the model.
+        network (Network): A network of its architecture.
+        kept (frozenset[int]): The blocks.
+    """
+    names = {module: name for name, module in network.model.named_modules()}
+    prefix = names[network.backbone]
+    renamed: dict[str, str | None] = {}
+    for stage in _stages(network):
+        place = 0
+        for block in stage:
+            name = network.blocks[block]
+            holder = name.rpartition('.')[0]
+            new = f'{prefix}.{holder}.{place}.' if block in kept else None
+            renamed[f'{prefix}.{name}.'] = new
+            place += block in kept
+    result = {}
+    for name, weight in weights.items():
+        old = next((each for each in renamed if name.startswith(each)), None)
+        if old is None:
+            result[name] = weight
+        elif (new := renamed[old]) is not None:
+            result[new + name.removeprefix(old)] = weight
+    return result
+
+
+def _stages(network: Network) -> list[list[int]]:
+    """Numbers of the blocks of each list of blocks, in their order.
+
+    Raises:
+        ValueError: If a list has other modules, too.
+    """
+    stages: dict[str, list[int]] = {}
+    for number, name in enumerate(network.blocks):
+        stages.setdefault(name.rpartition('.')[0], []).append(number)
+    for holder, blocks in stages.items():
+        module: Any = network.backbone.get_submodule(holder)
+        listed = isinstance(module, nn.ModuleList | nn.Sequential)
+        if not listed or len(module) != len(blocks):
+            raise ValueError(
+                f'{holder} of {type(network.backbone).__name__} holds other modules '
+                'besides residual blocks, so its blocks cannot be counted anew.'
+            )
+    return list(stages.values())
+
+
+def _arch(cls: type, arch: Any) -> dict:
+    """The architecture that a name stands for; its own default if there is none."""
+    if isinstance(arch, dict):
+        return dict(arch)
+    for table in ('arch_zoo', 'arch_settings'):
+        named = getattr(cls, table, None)
+        for name in (arch, str(arch).lower()):
+            if isinstance(named, dict) and isinstance(named.get(name), dict):
+                return copy.deepcopy(named[name])
+    raise ValueError(f'{cls.__name__} has no architecture {arch!r}.')
+
+
+def _setting(settings: dict, key: str, cls: type) -> Any:
+    """A setting, by its dotted key, or else its default."""
+    first, _, rest = key.partition('.')
+    if first not in settings:
+        return inspect.signature(cls).parameters[first].default
+    return settings[first][rest] if rest else settings[first]
+
+
+def _set(settings: dict, key: str, value: Any) -> None:
+    first, dot, rest = key.partition('.')
+    if dot:
+        settings[first] = {**settings[first], rest: value}
+    else:
+        settings[first] = value
+
+
+def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None:
+    """Count anew the blocks behind which there are feature maps."""
+    old = [int(i) % count if i < 0 else int(i) for i in backbone.out_indices]
+    new: dict[int, int] = {}
+    for index in old:
+        # Behind the blocks that are counted there may be others, as in XCiT.
+        place = index - (count - len(kept))
+        if index < count:
+            place = len([b for b in kept if b <= index]) - 1
+        if place < 0:
+            raise ValueError(
+                f'The feature map behind block {index} would be one before all blocks, '
+                f'which {type(backbone).__name__} does not give. {_keep(0, index)}.'
+            )
+        if place in new:
+            raise ValueError(
+                f'The feature maps behind blocks {new[place]} and {index} would be one '
+                f'and the same, which {type(backbone).__name__} gives once. '
+                f'{_keep(new[place] + 1, index)}.'
+            )
+        new[place] = index
+    last = max(old)
+    behind = last < count - 1 and max(new) == len(kept) - 1
+    if behind and getattr(backbone, 'final_norm', True):
+        raise ValueError(
+            f'The norm behind the last block would come before the feature map of '
+            f'block {last}. {_keep(last + 1, count - 1)}.'
+        )
+    if settings.get('out_indices', -1) not in (-1, [-1], (-1,)):  # the last stays so
+        settings['out_indices'] = list(new)
+
+
+def _keep(first: int, last: int) -> str:
+    if first == last:
+        return f'Keep block {first}'
+    return f'Keep one of the blocks {first} to {last}'

@@ -1,0 +1,136 @@
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.utils import resize
+from mmseg.utils import SampleList
+from torch import Tensor, nn
+
+from mmcosub.fast.fused_conv import can_fuse, fused_conv, has_hooks
+from mmcosub.fast.resized_cross_entropy import resized_cross_entropy
+from mmcosub.log_once import log_once
+
+_EPS = torch.finfo(torch.float32).eps  # as in mmseg's losses and accuracy
+
+
+class FastHead(BaseDecodeHead):
+    """Base of the faster decode heads: the label loss and fused convolutions.
+
+    The softmax cross-entropy does not upsample the logits to the size of the label map
+    (``mmcosub.fast.resized_cross_entropy``). Other losses and pixel samplers run as in
+    the stock head, and the log says so once.
+    """
+
+    def loss_by_feat(
+        self, seg_logits: Tensor, batch_data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """The stock head's label loss and accuracy.
+
+        Args:
+            seg_logits (Tensor): Of shape (B, classes, h, w).
+            batch_data_samples (list[SegDataSample]): Labels of B images.
+        """
+        losses = self.loss_decode
+        if not isinstance(losses, nn.ModuleList):
+            losses = [losses]
+        if self.sampler is not None or not all(map(_is_softmax, losses)):
+            self.log_fallback('its loss is not the plain softmax cross-entropy')
+            return super().loss_by_feat(seg_logits, batch_data_samples)
+        labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
+        result: dict[str, Tensor] = {}
+        for loss in losses:
+            weight = loss.class_weight
+            if weight is not None:
+                dtype = torch.promote_types(seg_logits.dtype, torch.float32)
+                weight = _on_device(tuple(weight), dtype, seg_logits.device)
+            total, right = resized_cross_entropy(
+                seg_logits, labels, self.align_corners, weight, self.ignore_index
+            )
+            value = total / (_denominator(loss, labels, weight, self.ignore_index))
+            name = loss.loss_name
+            result[name] = result.get(name, 0) + loss.loss_weight * value
+        valid = (labels != self.ignore_index).sum()
+        result['acc_seg'] = ((right + _EPS) * 100 / (valid + _EPS))[None]
+        return result
+
+    def fuse(self, module: Any, levels: Sequence[Tensor]) -> Tensor:
+        """A ``ConvModule`` over levels resized to the first one's resolution.
+
+        Args:
+            module (ConvModule): Convolution, norm and activation.
+            levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own.
+        """
+        size = levels[0].shape[2], levels[0].shape[3]
+        plain = can_fuse(module.conv) and not has_hooks(module)
+        if not (plain and module.order == ('conv', 'norm', 'act')):
+            self.log_fallback(
+                f'{module.conv} is not plain, 1x1 or 3x3 and without hooks'
+            )
+            resized = [
+                resize(x, size=size, mode='bilinear', align_corners=self.align_corners)
+                for x in levels
+            ]
+            return module(torch.cat(resized, dim=1))
+        x = fused_conv(module.conv, levels, size, self.align_corners)
+        if module.with_norm:
+            x = module.norm(x)
+        return module.activate(x) if module.with_activation else x
+
+    def cls_seg(self, feat: Tensor) -> Tensor:
+        """Classify each pixel.
+
+        The head's dropout drops whole channels of an image. It is applied to a copy of
+        the classifier's weights for each image, which are smaller than the feature map.
+
+        Args:
+            feat (Tensor): Feature map of shape (B, channels, H, W).
+        """
+        conv, dropout = self.conv_seg, self.dropout
+        if not can_fuse(conv) or conv.kernel_size != (1, 1):
+            return super().cls_seg(feat)
+        batch, _, height, width = feat.shape
+        weight = conv.weight.flatten(1).expand(batch, -1, -1)
+        if dropout is not None and dropout.training:
+            kept = dropout(feat.new_ones(*feat.shape[:2], 1, 1))
+            weight = weight * kept.flatten(1)[:, None]
+        logits = torch.baddbmm(conv.bias[:, None], weight, feat.flatten(2))
+        return logits.view(batch, -1, height, width)
+
+    def log_fallback(self, reason: str) -> None:
+        """Log, once for each kind of head, why it runs the stock computation.
+
+        Args:
+            reason (str): Half a sentence.
+        """
+        log_once(f'{type(self).__name__}: {reason}, so it runs the stock computation.')
+
+
+@lru_cache(maxsize=64)  # so that no forward has to wait for a copy
+@torch.inference_mode(False)
+def _on_device(
+    weight: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    return torch.tensor(weight, dtype=dtype, device=device)
+
+
+def _is_softmax(loss: nn.Module) -> bool:
+    return (
+        type(loss) is CrossEntropyLoss
+        and not (loss.use_sigmoid or loss.use_mask)
+        and loss.reduction == 'mean'
+    )
+
+
+def _denominator(
+    loss: CrossEntropyLoss, labels: Tensor, weight: Tensor | None, ignore_index: int
+) -> Tensor | float:
+    """What mmseg's cross-entropy divides the sum over pixels by."""
+    valid = labels != ignore_index
+    if weight is not None:
+        return (weight[labels.where(valid, 0)] * valid).sum() + _EPS
+    if loss.avg_non_ignore:
+        return valid.sum() + _EPS
+    return labels.numel() + _EPS

@@ -1,0 +1,1 @@
+"""Fault tolerance: seeding, loops, signals, atomic checkpoints, exact resuming."""

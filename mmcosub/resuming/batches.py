@@ -1,0 +1,150 @@
+"""Batches of a data loader: going round it, leaving out what is done, and checks."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from mmengine.dataset import InfiniteSampler
+from torch.utils.data import DataLoader, IterableDataset
+
+from .seeding import CountedBatches
+
+
+class Unbegun:
+    """Stands for a data loader while MMEngine's loop is built.
+
+    Args:
+        loader (DataLoader): The data loader.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.dataset = loader.dataset
+
+    def __iter__(self) -> Iterator:
+        return iter(())
+
+
+class Batches:
+    """Endless batches of a loader, which is gone round as often as needed.
+
+    MMEngine's own loads what it skips, unless the sampler is its endless one, and waits
+    for two seconds at the end of each round.
+
+    Args:
+        loader (DataLoader): The data loader.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._loader = loader
+        self._round = 0
+        self._batches: Iterator | None = None
+
+    def __iter__(self) -> 'Batches':
+        return self
+
+    def __next__(self) -> Any:
+        if self._batches is None:
+            self._batches = iter(self._loader)
+        try:
+            return next(self._batches)
+        except StopIteration:
+            self._begin(self._round + 1)
+            return next(self._batches)
+
+    def skip(self, count: int) -> None:
+        """Leave out the first batches; without loading them, unless they are streamed.
+
+        Args:
+            count (int): How many.
+        """
+        batches: Any = self._loader.batch_sampler
+        if not isinstance(batches, CountedBatches):
+            for _ in range(count):
+                next(self)
+        elif is_endless(self._loader):
+            batches.skip(count)
+        else:
+            number, first = divmod(count, len(self._loader))
+            batches.skip(first)
+            self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        self._round = number
+        sampler = sampler_of(self._loader)
+        if hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(number)
+        self._batches = iter(self._loader)
+
+
+def without_first(loader: DataLoader, count: int) -> Iterable:
+    """Leave out the first batches of an epoch; without loading them, unless streamed.
+
+    Args:
+        loader (DataLoader): The data loader.
+        count (int): How many batches.
+    """
+    batches = loader.batch_sampler
+    if isinstance(batches, CountedBatches):
+        batches.skip(count)
+        return loader
+    return islice(loader, count, None)  # a stream
+
+
+def sampler_of(loader: DataLoader) -> Any:
+    """Sampler of a data loader, that of its batch sampler if it has one.
+
+    Args:
+        loader (DataLoader): The data loader.
+    """
+    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
+
+
+def is_endless(loader: DataLoader) -> bool:
+    """True if one pass over a data loader does not end.
+
+    Args:
+        loader (DataLoader): The data loader.
+    """
+    return isinstance(sampler_of(loader), InfiniteSampler)
+
+
+def check_batches(loader: Any, setting: str, epochs: bool = True) -> None:
+    """Raise if a loop over a data loader would have no step, or not end.
+
+    Args:
+        loader (DataLoader): The data loader. Others, and streams, are not checked.
+        setting (str): Name of its setting, such as 'train_dataloader'.
+        epochs (bool): Whether the loop goes by epochs, each one pass over the loader.
+            Defaults to True.
+
+    Raises:
+        ValueError: If it has no batches, or the loop waits for the end of an endless
+            sampler.
+    """
+    if not isinstance(loader, DataLoader) or isinstance(
+        loader.dataset, IterableDataset
+    ):
+        return
+    images = len(loader.dataset)  # type: ignore[arg-type]
+    if not images:
+        raise ValueError(
+            f'{setting}.dataset has no images: look at its data_root and data_prefix.'
+        )
+    trains, endless = setting == 'train_dataloader', is_endless(loader)
+    if endless and epochs:
+        loop = 'train_cfg.type=EpochBasedTrainLoop' if trains else 'an evaluation'
+        remedy = (
+            ', or train_cfg.type=IterBasedTrainLoop with max_iters' if trains else ''
+        )
+        raise ValueError(
+            f'{setting}.sampler.type={type(sampler_of(loader)).__name__} never ends, '
+            f'but {loop} waits for its end. Set {setting}.sampler.type=DefaultSampler'
+            f'{remedy}.'
+        )
+    # An evaluation may have fewer images than processes.
+    if not endless and not len(loader) and (trains or loader.drop_last):
+        raise ValueError(
+            f'{setting} has no batches: with drop_last={loader.drop_last} its {images} '
+            f'images do not fill one of batch_size={loader.batch_size} on each '
+            f'process. Set {setting}.drop_last=False or a smaller {setting}.batch_size.'
+        )

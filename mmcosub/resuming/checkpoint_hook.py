@@ -1,0 +1,249 @@
+import re
+from pathlib import Path, PurePath
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from mmcosub.files import (
+    begin_run,
+    remove_partial,
+    write_pointer,
+    written_in,
+)
+from mmcosub.registry import HOOKS
+
+from .accumulated_gradients import collect_gradients, restore_gradients
+from .deletions import NotDeleting
+
+_DEFAULTS = {
+    'interval': 'only the last checkpoint is saved',
+    'max_keep_ckpts': 'all are kept',
+}
+_ALL = ('max_keep_ckpts', -1)
+
+
+@HOOKS.register_module()
+class WholeCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook`` with an intact checkpoint at every moment.
+
+    MMEngine deletes older checkpoints before it writes the new one. Here they are
+    deleted after the new one is on disk, was read back and is named by
+    ``last_checkpoint``. Only what this run has written is deleted
+    (:func:`mmcosub.files.written_in`), whatever a checkpoint says.
+
+    The hook also keeps the gradients of an accumulation that is not complete, and can
+    save between any two iterations.
+
+    Args:
+        **kwargs: Arguments of ``CheckpointHook``.
+
+    Raises:
+        ValueError: If there is no such argument, or its value is not valid.
+    """
+
+    file_backend: Any = None
+    last_ckpt: str | None
+    save_optimizer: bool
+    save_param_scheduler: bool
+    _saved_after = -1
+    GRADIENTS = 'accumulated_gradients'
+    _STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.args:  # which saving would stumble over
+            raise ValueError(f'default_hooks.checkpoint has no setting {[*self.args]}.')
+        for name, default in _DEFAULTS.items():
+            number = kwargs.get(name, 1)
+            valid = type(number) is int and (number > 0 or (name, number) == _ALL)
+            if not valid:
+                raise ValueError(
+                    f'default_hooks.checkpoint.{name} must be a whole number of 1 or '
+                    f'more, not {number!r}. Without it, {default}.'
+                )
+        try:
+            name = self.filename_tmpl.format(1)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            name = ''
+        if not name.strip() or '\n' in name or PurePath(name).name != name:
+            raise ValueError(
+                f'default_hooks.checkpoint.filename_tmpl={self.filename_tmpl!r} must '
+                "be the name of a file, with {} for the number, such as 'iter_{}.pth'. "
+                'The folder is default_hooks.checkpoint.out_dir.'
+            )
+        self._pending: dict[str, Any] = {}
+        self._remote: list[str] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that there will be a checkpoint; delete what a killed run left over.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            ValueError: If the training is over before the first checkpoint.
+        """
+        total = runner.max_epochs if self.by_epoch else runner.max_iters
+        first = self.save_begin or self.interval
+        if not self.save_last and not 0 < first <= total:
+            raise ValueError(
+                f'A training of {total} {"epochs" if self.by_epoch else "iterations"} '
+                f'would leave no checkpoint (the first is due at {first}): set another '
+                'default_hooks.checkpoint.interval, or save_last=True.'
+            )
+        for name in ('save_optimizer', 'save_param_scheduler'):
+            if not getattr(self, name):
+                runner.logger.warning(
+                    'Checkpoints of this run cannot be resumed, except those of a stop '
+                    f'by a signal: default_hooks.checkpoint.{name}=False.'
+                )
+        info = runner.message_hub.runtime_info
+        info.pop('keep_ckpt_ids', None)  # MMEngine deletes what it says
+        super().before_train(runner)
+        if is_main_process() and self._is_local():
+            path = Path(getattr(runner, '_load_from', None) or '').resolve()
+            of_run = runner._resume and path.parent == Path(self.out_dir).resolve()
+            remove_partial(self.out_dir)
+            begin_run(self.out_dir, path.name if of_run else '')
+            self._delete_outdated(path.name)
+        for key in [key for key in info if str(key).startswith('best_ckpt')]:
+            own = self._own_best(info.pop(key))
+            if own:
+                info[key] = own
+            if key == 'best_ckpt' and hasattr(self, 'best_ckpt_path'):
+                self.best_ckpt_path = own
+            elif hasattr(self, 'best_ckpt_path_dict'):
+                self.best_ckpt_path_dict[key.removeprefix('best_ckpt_')] = own
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Put into the file what will hold once it is written."""
+        info = checkpoint['message_hub']['runtime_info']
+        info.update(self._pending.get('info', {}))
+        gradients = self._pending.get('gradients')
+        if gradients and 'optimizer' in checkpoint:
+            checkpoint[self.GRADIENTS] = gradients
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take up the gradients of an accumulation that was not complete."""
+        if runner._resume and self.GRADIENTS in checkpoint:
+            restore_gradients(runner, checkpoint[self.GRADIENTS])
+
+    def save_now(self, runner: Runner) -> str:
+        """Save all that resuming needs between two iterations, if not just done.
+
+        Args:
+            runner (Runner): Of a training with ``runner.iter`` iterations done.
+
+        Returns:
+            str: The checkpoint.
+        """
+        done = dict(epoch=runner.epoch, iter=runner.iter)
+        settings = self.save_optimizer, self.save_param_scheduler
+        if self._saved_after == runner.iter and all(settings):
+            return str(self.last_ckpt)
+        name = self.filename_tmpl.format(runner.iter)
+        if self.by_epoch:
+            name = f'epoch_{runner.epoch}_iter_{runner.iter}.pth'
+        self.save_optimizer = self.save_param_scheduler = True
+        try:
+            self._save(runner, name, done)
+        finally:
+            self.save_optimizer, self.save_param_scheduler = settings
+        return str(self.last_ckpt)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        self._save(runner, self.filename_tmpl.format(step), meta)
+
+    def _save(self, runner: Runner, name: str, meta: dict) -> None:
+        """Write a checkpoint, then the pointer to it, then delete what is outdated."""
+        path = self.file_backend.join_path(self.out_dir, name)
+        info: dict[str, Any] = dict(last_ckpt=path)
+        if self.max_keep_ckpts > 0:  # MMEngine, if it is to resume this, goes by it
+            steps = [self._step(each) for each in [*self._written(), name]]
+            kept = [step for step in dict.fromkeys(steps[::-1]) if step is not None]
+            info['keep_ckpt_ids'] = kept[: self.max_keep_ckpts][::-1]
+        self._pending = dict(info=info, gradients=collect_gradients(runner))
+        try:
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+            )
+        finally:
+            self._pending = {}
+        runner.message_hub.update_info_dict(info)
+        self.last_ckpt = path
+        self._saved_after = meta['iter']
+        if is_main_process():
+            write_pointer(runner.work_dir, path)
+            self._remote.append(name)
+            self._delete_outdated(name)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best or self.file_backend is None:
+            return  # validated without having trained
+        backend, self.file_backend = self.file_backend, NotDeleting(self.file_backend)
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+        best = [getattr(self, 'best_ckpt_path', None)]
+        best += getattr(self, 'best_ckpt_path_dict', {}).values()
+        now = {PurePath(path).name for path in best if path}
+        self._remote += now
+        if is_main_process():
+            keys = tuple(f'best_{k.replace("/", "_")}_' for k in self.key_indicators)
+            for name in {*self._written()} - now:
+                if name.startswith(keys):
+                    self._delete(name)
+
+    def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
+        if ckpt_path:  # there is no best one by a metric that was never better
+            super()._publish_model(runner, ckpt_path)
+
+    # ---- deleting ----------------------------------------------------------------
+
+    def _is_local(self) -> bool:
+        return isinstance(self.file_backend, LocalBackend)
+
+    def _written(self) -> list[str]:
+        """Names of what may be deleted; elsewhere only what this process wrote."""
+        return written_in(self.out_dir) if self._is_local() else [*self._remote]
+
+    def _own_best(self, said: Any) -> str | None:
+        """Path of a best checkpoint of this run; None if it is something else."""
+        name = PurePath(str(said)).name
+        if not name.startswith('best_') or name not in self._written():
+            return None
+        return self.file_backend.join_path(self.out_dir, name)
+
+    def _delete_outdated(self, current: str) -> None:
+        """Delete all but ``max_keep_ckpts``, and those of earlier stops by a signal."""
+        written = self._written()
+        regular = [name for name in written if self._step(name) is not None]
+        stopped = [name for name in written if self._STOPPED.fullmatch(name)]
+        outdated = regular[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        for name in {*outdated, *stopped} - {current}:
+            self._delete(name)
+
+    def _step(self, name: str) -> int | None:
+        """Epoch or iteration in the name of a regular checkpoint; None in others."""
+        for number in ['0', *re.findall(r'\d+', name)]:
+            if self.filename_tmpl.format(int(number)) == name:
+                return int(number)
+        return None
+
+    def _delete(self, name: str) -> None:
+        path = self.file_backend.join_path(self.out_dir, name)
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        if name in self._remote:
+            self._remote.remove(name)

@@ -1,0 +1,240 @@
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import (
+    broadcast_object_list,
+    is_main_process,
+    master_only,
+)
+from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.hooks import EMAHook, Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmcosub.checkpoints import read_checkpoint
+from mmcosub.checkpoints.latest import damage, newest_whole, pointed_checkpoint
+from mmcosub.checkpoints.safe_objects import foreign_objects
+from mmcosub.config.type_name import type_name
+from mmcosub.files import (
+    PARTIAL,
+    note_written,
+    whole_or_absent,
+    write_pointer,
+)
+from mmcosub.hooks import StopHook, WholeCheckpointHook
+
+from .deletions import forget_named_files
+from .identity import KEY, differences, identity_in, identity_of
+from .resume_checks import check_schedules, check_state, is_built
+from .seed_hook import IterationSeedHook
+from .seeded_runner import CountedRun
+from .stopping import Stopped, StopRequest
+from .work_dir import end_with_torchrun, is_in_use, locked, require_local
+
+
+class LastingRunner(CountedRun, Runner):
+    """MMEngine's runner, for runs that are killed, stopped and resumed.
+
+    A resumed run goes on as if it had not been broken, to the bit on a CPU. What it
+    draws at random goes by the iteration, so there is no state to keep. Checkpoints
+    are whole or absent, and no file that is read can bring code.
+
+    Args:
+        *args: Arguments of MMEngine's ``Runner``.
+        **kwargs: Further ones.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._resumed: dict | None = None
+        self._load_from: str | None
+        self._randomness_cfg: dict[str, Any]
+        require_local(kwargs.get('work_dir') or args[1])
+        end_with_torchrun()
+        super().__init__(*args, **kwargs)
+
+    def train(self) -> nn.Module:
+        """Train, from where the run was left if it is resumed.
+
+        Raises:
+            ValueError: If what is to be resumed is damaged or of another run, or the
+                work directory is in use.
+            Stopped: If a signal has asked the run to end, when all is saved.
+        """
+        with locked(self.work_dir, self.logger.warning), StopRequest() as request:
+            if self._resume:
+                self._open_resumed()
+            hook = StopHook(request, Stopped)
+            self.register_hook(hook)
+            try:
+                return super().train()
+            finally:
+                self._hooks.remove(hook)
+
+    def dump_config(self) -> None:
+        """Write the config to the work directory, unless that is in use."""
+        if not is_in_use(self.work_dir):
+            super().dump_config()
+
+    def register_hook(self, hook: Hook | dict, *args: Any, **kwargs: Any) -> None:
+        """Register a hook, ours in place of MMEngine's ``CheckpointHook``.
+
+        Args:
+            hook (Hook | dict): A hook or its config.
+            *args: Further arguments of MMEngine's ``Runner.register_hook``.
+            **kwargs: Further ones.
+        """
+        if isinstance(hook, dict) and type_name(hook) == 'CheckpointHook':
+            hook = {**hook, 'type': 'mmcosub.WholeCheckpointHook'}
+        super().register_hook(hook, *args, **kwargs)
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """Register the default hooks and the one that seeds every iteration.
+
+        Args:
+            hooks (dict, optional): Config of default hooks.
+        """
+        super().register_default_hooks(hooks)
+        self.register_hook(IterationSeedHook())
+
+    # ---- resuming ----------------------------------------------------------------
+
+    def _open_resumed(self) -> None:
+        """Open what is to be resumed, before anything is built that goes by it."""
+        latest = self._load_from is None
+        if latest:
+            found: list[str | None] = [None]
+            if is_main_process():
+                newest = newest_whole(self.work_dir, self.logger.warning)
+                found = [str(newest) if newest else None]
+            broadcast_object_list(found)
+            self._load_from = found[0]
+        if self._load_from is None:
+            self.logger.info(f'No checkpoint in {self.work_dir}: the run starts.')
+            self._resume = False
+            return
+        self.logger.info(f'Resuming {self._load_from}')
+        checkpoint = read_checkpoint(self._load_from, 'cpu', self.trusts)
+        check_state(checkpoint, self._load_from)
+        self._compare(checkpoint)
+        pointed = pointed_checkpoint(self.work_dir)
+        if latest and is_main_process() and pointed != Path(self._load_from):
+            write_pointer(self.work_dir, self._load_from)  # a kill came before it
+        seed = checkpoint['meta'].get('seed')
+        if seed is not None and self._randomness_cfg.get('seed') is None:
+            self._randomness_cfg = {**self._randomness_cfg, 'seed': seed}
+            self.set_randomness(**self._randomness_cfg)
+        self._resumed = checkpoint
+
+    def _compare(self, checkpoint: dict) -> None:
+        """Refuse to go on with another run than that of a checkpoint."""
+        saved, now = identity_in(checkpoint), self._identity()
+        seed = self._randomness_cfg.get('seed')
+        if seed is not None:  # otherwise it will be the checkpoint's
+            saved['seed'] = checkpoint['meta'].get('seed')
+            now['seed'] = seed
+        saved['EMAHook'] = 'ema_state_dict' in checkpoint
+        now['EMAHook'] = any(isinstance(hook, EMAHook) for hook in self.hooks)
+        different = differences(saved, now)
+        if not different:
+            return
+        said = f'{self._load_from} is of another run: {"; ".join(different)}.'
+        if not self.cfg.get('allow_changes'):
+            raise ValueError(
+                f'{said} Give what it was begun with, or, to go on with these changes, '
+                '--allow-changes.'
+            )
+        if any(each.startswith('optimizer') for each in different):
+            said += ' The optimizer keeps the settings in the checkpoint.'
+        self.logger.warning(f'{said} Going on with these changes.')
+        if seed is not None:
+            checkpoint['meta']['seed'] = seed
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {}  # what is logged is of this run only
+        if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):
+            hub['runtime_info'].pop('co_training_plans', None)
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume, after checking the state of the schedules.
+
+        Args:
+            filename (str): The checkpoint.
+            *args: Further arguments of MMEngine's ``Runner.resume``.
+            **kwargs: Further ones.
+
+        Raises:
+            ValueError: If it has no state of the schedules, or that of others.
+        """
+        if self._resumed:
+            saved = self._resumed.get('param_schedulers')
+            if said := check_schedules(saved, self.param_schedulers, filename):
+                self.logger.warning(said)
+        super().resume(filename, *args, **kwargs)
+        forget_named_files(self, WholeCheckpointHook)
+
+    def _identity(self) -> dict[str, Any]:
+        loader: Any = self._train_dataloader
+        wrapper = self.cfg.get('optim_wrapper') or {}
+        batch = loader.get('batch_size') if isinstance(loader, dict) else None
+        return identity_of(
+            self.cfg,
+            batch or getattr(loader, 'batch_size', 0) or 0,
+            self.world_size,
+            wrapper,
+        )
+
+    # ---- saving ------------------------------------------------------------------
+
+    @master_only
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Save a checkpoint that says of which run it is; whole, or not at all.
+
+        Args:
+            out_dir (str): Folder.
+            filename (str): Name in it.
+            file_client_args (dict, optional): As in MMEngine.
+            save_optimizer (bool): Whether to save the state of the optimizer, if it is
+                built. Defaults to True.
+            save_param_scheduler (bool): Whether to save that of the schedulers, if they
+                are built. Defaults to True.
+            meta (dict, optional): Further meta information. Defaults to None.
+            by_epoch (bool): Whether an epoch or an iteration has just ended. Defaults
+                to True.
+            backend_args (dict, optional): As in MMEngine.
+
+        Raises:
+            OSError: If it cannot be written or read back.
+        """
+        rest: tuple[Any, ...] = (
+            file_client_args,
+            save_optimizer and isinstance(self.optim_wrapper, OptimWrapper),
+            save_param_scheduler and is_built(self.param_schedulers),
+            {**(meta or {}), KEY: self._identity()},
+            by_epoch,
+            backend_args,
+        )
+        backend = get_file_backend(out_dir, backend_args=backend_args)
+        if file_client_args or not isinstance(backend, LocalBackend):
+            super().save_checkpoint(out_dir, filename, *rest)
+            return
+        path = backend.join_path(out_dir, filename)
+        note_written(out_dir, filename)
+        with whole_or_absent(path) as partial:
+            super().save_checkpoint(out_dir, filename + PARTIAL, *rest)
+            if wrong := damage(partial):
+                raise OSError(5, f'It does not read back as written ({wrong})', path)
+            if objects := foreign_objects(str(partial)):
+                self.logger.warning(
+                    f'{path} has Python objects besides weights ({objects[0]}, from a '
+                    'hook or the data), so resuming it will need --trust-checkpoint.'
+                )

@@ -1,0 +1,23 @@
+from typing import Any
+
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from .seeding import seed_iteration
+
+
+class IterationSeedHook(Hook):
+    """Seeds every iteration by its number, so that a resumed run draws the same.
+
+    That is what dropout, stock drop path, and mixing of images draw. Data are seeded
+    where they are loaded, plans by their own generator.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Seed one iteration."""
+        seed_iteration(runner.seed, get_rank(), runner.iter)

@@ -1,0 +1,149 @@
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, TestLoop, ValLoop
+from mmengine.runner.base_loop import BaseLoop
+from mmengine.visualization import Visualizer
+
+from mmcosub.checkpoints import safe_reading
+from mmcosub.config.errors import note_moment
+from mmcosub.engine.unlabelled import load_unlabelled
+
+from .batches import check_batches
+from .loops import resumable
+from .seeding import count_batches
+
+
+class CountedRun:
+    """Mixin of our runners: random numbers go by the iteration, and errors know when.
+
+    What a run logs is in its own folder. To be named before MMEngine's runner among a
+    class's bases.
+    """
+
+    seed: int
+    _hooks: list[Hook]
+    _experiment_name: str
+    _train_dataloader: Any
+    _randomness_cfg: dict
+    build_dataloader: Any
+    cfg: Any
+    iter: int
+
+    @property
+    def trusts(self) -> bool:
+        """Whether checkpoints may bring any Python object, and so run any code."""
+        cfg: Any = self.cfg
+        return bool(cfg.get('trust_checkpoint', False))
+
+    def train(self) -> Any:
+        """Train, with checkpoints read as this runner may read them."""
+        with safe_reading(self.trusts):
+            return super().train()  # type: ignore[misc]
+
+    def val(self) -> Any:
+        """Validate, with checkpoints read as this runner may read them."""
+        with safe_reading(self.trusts):
+            return super().val()  # type: ignore[misc]
+
+    def test(self) -> Any:
+        """Test, with checkpoints read as this runner may read them."""
+        with safe_reading(self.trusts):
+            return super().test()  # type: ignore[misc]
+
+    def build_visualizer(
+        self, visualizer: Visualizer | dict | None = None
+    ) -> Visualizer:
+        """Build the visualizer, one for each run of a program.
+
+        MMEngine keeps visualizers by name, and stock configs give all the same one. So
+        a second run would write its curves into the folder of the first.
+
+        Args:
+            visualizer (Visualizer | dict, optional): A visualizer or its config.
+        """
+        if isinstance(visualizer, dict):
+            name = visualizer.get('name', '')
+            if Visualizer.check_instance_created(name):
+                visualizer = {**visualizer, 'name': self._experiment_name}
+        return super().build_visualizer(visualizer)  # type: ignore[misc]
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the training loop, which can go on where it was.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        cfg = self._train_dataloader
+        if isinstance(cfg, dict):
+            diff = self._randomness_cfg.get('diff_rank_seed', False)
+            loader = self.build_dataloader(cfg, self.seed, diff)
+            count_batches(loader, self.seed, get_rank(), lambda: self.iter)
+            if self.cfg.get('unlabelled'):
+                loader = load_unlabelled(loader, self.cfg, self.seed)
+            self._train_dataloader = loader
+        built: Any = super().build_train_loop(  # type: ignore[misc]
+            resumable(loop) if isinstance(loop, dict) else loop
+        )
+        check_batches(
+            built.dataloader,
+            'train_dataloader',
+            epochs=isinstance(built, EpochBasedTrainLoop),
+        )
+        if isinstance(cfg, dict):
+            self._train_dataloader = cfg  # as it is asked for later
+        else:
+            count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the validation loop; raise if it has nothing to validate on.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_val_loop(loop)  # type: ignore[misc]
+        stock = type(built).run is ValLoop.run  # one of a user's may end by itself
+        check_batches(
+            getattr(built, 'dataloader', None), 'val_dataloader', epochs=stock
+        )
+        return built
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the test loop; raise if it has nothing to test on.
+
+        Args:
+            loop (BaseLoop | dict): A loop or its config.
+        """
+        built: Any = super().build_test_loop(loop)  # type: ignore[misc]
+        stock = type(built).run is TestLoop.run  # one of a user's may end by itself
+        check_batches(
+            getattr(built, 'dataloader', None), 'test_dataloader', epochs=stock
+        )
+        return built
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks, and note how far the run has come.
+
+        Args:
+            fn_name (str): The moment.
+            **kwargs: What hooks get.
+        """
+        if fn_name.startswith('before'):
+            note_moment(fn_name)
+        super().call_hook(fn_name, **kwargs)  # type: ignore[misc]
+        if fn_name.startswith('after'):
+            note_moment(fn_name)
+
+    def register_ours(self, names: Sequence[str]) -> None:
+        """Register hooks of ours that the config does not name.
+
+        Args:
+            names (Sequence[str]): Names of their classes.
+        """
+        present = {type(hook).__name__ for hook in self._hooks}
+        for name in names:
+            if name not in present:
+                self.register_hook(dict(type=f'mmcosub.{name}'))  # type: ignore

@@ -1,0 +1,93 @@
+import signal
+from functools import partial
+from typing import Any
+
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
+
+from mmcosub.registry import HOOKS
+
+from .checkpoint_hook import WholeCheckpointHook
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """Saves and ends a run between two iterations when a signal has asked for it.
+
+    Args:
+        request (StopRequest): Of whom to ask.
+        stopped (type): What to raise, given a message, and the signal where nothing
+            was saved.
+    """
+
+    # Before what an iteration or a validation does first.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, request: Any, stopped: type[BaseException]) -> None:
+        self.request = request
+        self.stopped = stopped
+        self._swapped: list[EMAHook] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Follow which EMA hooks have the averaged weights in the model.
+
+        Whether a validation is on averaged weights is up to each hook: MMEngine's
+        always is, mmpretrain's goes by its settings and may validate twice.
+        """
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                vars(hook)['_swap_ema_parameters'] = partial(self._swap, hook)
+
+    def _swap(self, hook: EMAHook) -> None:
+        type(hook)._swap_ema_parameters(hook)
+        if hook in self._swapped:
+            self._swapped.remove(hook)
+        else:
+            self._swapped.append(hook)
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Look between two iterations."""
+        self._look(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Look before a validation, which a run that goes on makes up for."""
+        self._look(runner)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Look during a validation, too: it can take longer than there is time."""
+        # All ranks must ask together, so as often. Loops of one's own may have several
+        # loaders, or none.
+        sampler = getattr(getattr(runner, 'val_dataloader', None), 'sampler', None)
+        even = getattr(sampler, 'round_up', False)
+        if (even or not runner.distributed) and self.request.agreed():
+            self._look(runner)
+
+    def _look(self, runner: Runner) -> None:
+        number = self.request.agreed()
+        if not number:
+            return
+        name = signal.Signals(number).name
+        savers = [h for h in runner.hooks if isinstance(h, WholeCheckpointHook)]
+        if not savers:
+            raise self.stopped(
+                f'Stopped by {name} after {runner.iter} iterations. Nothing was saved, '
+                "as default_hooks.checkpoint is off or not MMEngine's.",
+                number,
+            )
+        if not runner.iter:
+            raise self.stopped(f'Stopped by {name} before the first iteration.')
+        for hook in reversed([*self._swapped]):  # save the trained weights as such
+            hook._swap_ema_parameters()
+        path = savers[0].save_now(runner)
+        raise self.stopped(
+            f'Stopped by {name} after {runner.iter} iterations, saved in {path}. To go '
+            'on, give the same command with --resume.'
+        )

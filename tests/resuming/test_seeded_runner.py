@@ -1,0 +1,54 @@
+"""What a runner may open is its own affair."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import checkpoint
+
+from mmcosub.resuming.seeded_runner import CountedRun
+
+
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+class Stock:
+    """A runner that opens a file in MMEngine's way, as `init_cfg` does."""
+
+    def __init__(self, file: Path, **cfg: Any) -> None:
+        self.file, self.cfg = str(file), Config(cfg)
+
+    def train(self) -> Any:
+        return checkpoint.load_from_local(self.file, 'cpu')
+
+    val = test = train
+
+
+class OurRunner(CountedRun, Stock):
+    """The same with our mixin."""
+
+
+@pytest.mark.parametrize('task', ['train', 'val', 'test'])
+def test_trust_is_of_one_runner(task: str, tmp_path: Path) -> None:
+    mark, file = tmp_path / 'it_ran', tmp_path / 'a.pth'
+    torch.save(dict(state_dict={'a.weight': torch.ones(1)}, extra=Evil(mark)), file)
+    opener = checkpoint._safe_torch_load
+    wary, trusting = OurRunner(file), OurRunner(file, trust_checkpoint=True)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r'mkdir.*--trust-checkpoint'):
+            getattr(wary, task)()
+        assert not mark.exists()
+        getattr(trusting, task)()
+        mark.rmdir()
+    # Nor is anything left behind for runners that are not ours.
+    assert checkpoint._safe_torch_load is opener
