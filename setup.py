@@ -24,6 +24,7 @@ def version() -> str:
 def description() -> str:
     """The README without what an index cannot show: files that lie beside it."""
     text = (ROOT / 'README.md').read_text()
+    text = re.sub(r'<picture>.*?</picture>\n+', '', text, flags=re.DOTALL)
     text = re.sub(r'^!\[[^]]*\]\((?!https?:)[^)]*\)\n', '', text, flags=re.MULTILINE)
     return re.sub(r'\[([^]]+)\]\((?!https?:)[^)]*\)', r'\1', text)
 

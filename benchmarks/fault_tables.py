@@ -32,24 +32,24 @@ def _summary(record: dict[str, Any]) -> str:
     if killed:
         kills = sum(each['kills'] for each in killed)
         rows += [
-            ('kills', kills, 'resumed to the bit of an unbroken run',
+            ('kills', kills, 'resumed bit-exactly',
              sum(bool(each['differs'] or each['failed']) for each in killed)),
-            ('of them while a checkpoint was written',
-             sum(each['while_saving'] for each in killed), 'a whole one is left',
+            ('... while a checkpoint was written',
+             sum(each['while_saving'] for each in killed), 'an intact one is left',
              sum(each['lost'] for each in killed)),
         ]  # fmt: skip
     outcomes = Counter(each['outcome'] for each in record.get('inputs', {}).values())
     if outcomes:
         total = outcomes.total()
         rows.append(
-            ('bad inputs', total, 'one line and status 2', total - outcomes['one line'])
+            ('bad inputs', total, 'one line, status 2', total - outcomes['one line'])
         )
         for what in ('traceback', 'taken', 'ran foreign code'):
-            rows.append((f'of them: {what}', outcomes[what], 'none', outcomes[what]))
+            rows.append((f'... {what}', outcomes[what], 'none', outcomes[what]))
     hangs = sum(each['hangs'] for each in killed) + outcomes['hangs']
     rows.append(('runs that hang', hangs, 'none', hangs))
     lines = [
-        '| faults | number | what must be | otherwise |',
+        '| injected | number | expected | violations |',
         '| --- | --- | --- | --- |',
     ]
     return (
@@ -59,9 +59,9 @@ def _summary(record: dict[str, Any]) -> str:
 
 def _kills(kills: dict[str, dict]) -> str:
     lines = [
-        'By way to train (12 iterations, a checkpoint every 3, then as often resumed):',
+        'By training (12 iterations, a checkpoint every 3, resumed after every kill):',
         '',
-        '| | kills | while writing | checkpoints lost | differences |',
+        '| training | kills | while writing | checkpoints lost | differences |',
         '| --- | --- | --- | --- | --- |',
     ]
     for name, row in kills.items():

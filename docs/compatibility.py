@@ -47,40 +47,39 @@ MEANINGS = {
 UNITS = dict(mmseg='configs', mmpretrain='classifiers', timm='files')
 STATES = {
     'accepted': 'Co-train',
-    'not built': 'Not built by the stock package',
-    'not trained': 'Not trained by it',
+    'not built': 'Not built by the upstream package',
+    'not trained': 'Not trained upstream',
     'refused': 'Refused',
 }
-HEAD = """# What co-trains
+HEAD = """# Supported models
 
 <!-- Written by `python docs/compatibility.py`; the numbers are of
 `python -m benchmarks.compatibility --out benchmarks/results/compatibility.json`. -->
 
-Every stock config of MMSegmentation, every classifier of MMPretrain and the smallest
-network of every file of timm that drops paths was built as `--co-train cosub` builds it
-([record](../benchmarks/results/compatibility.json)). Of each group (folder of configs,
-file of timm) the smallest was then trained for one step at reduced size, batch 2, on
-random images and labels. With every rate and the co-training weight 0, losses and
-gradients have to be those of the stock model, in float64: "gap" is the largest
-difference, of a loss relative to it, of a gradient relative to the largest one. Where
-it is empty, nothing co-trains.
+What was tried: every upstream config of MMSegmentation, every classifier of MMPretrain, and
+the smallest network of every file of timm that uses DropPath. Each was built as
+`--co-train cosub` builds it ([record](../benchmarks/results/compatibility.json)).
 
-- **shared_prefix, kept_rows**: fast; dropped branches are not computed
-  ([what that saves](../README.md#what-is-measured)).
-- **plain**: BatchNorm in training mode sees all rows, so every branch is computed; with
-  BatchNorm in evaluation mode the same networks run fast.
-- **drop_path**: blocks that mmcosub does not know. The network's own drop-path
-  modules are handed the plan, and nothing is saved. Where parts of an image are rows
-  of their own, they drop a branch together (TNT, MobileViT of timm).
-- **--fast**: the decode head has a faster class of the same weights.
-- **not built**: by the stock package itself, co-training or not. **Not trained** by it
-  are classifiers without a head, folded for deployment, or distilled. Only the rest is
-  **refused** by mmcosub.
+The smallest of each group (a folder of configs, a file of timm) was also trained for one step
+at reduced size, batch 2, on random images and labels. With all drop-path rates and the weight
+of distillation at 0, losses and gradients must equal those of the upstream model in float64.
+"Gap" is the largest difference: of a loss relative to it, of a gradient relative to the
+largest one. It is empty where nothing in the group co-trains.
 
-MaskFormer and Mask2Former need `pip install onedl-mmdetection`, and they, CCNet, PSANet
-and PointRend need MMCV with compiled operators (`pip install --no-build-isolation
---force-reinstall --no-deps onedl-mmcv`). Here they were not compiled: only PSANet calls
-one, and the others take what is Python from there.
+| Column or value | Meaning |
+| --- | --- |
+| `shared_prefix`, `kept_rows` | fast: skipped branches are not computed ([time](fast.md#backbones)) |
+| `plain` | every branch is computed, because BatchNorm in training mode sees all rows; with BatchNorm in evaluation mode the same networks run fast |
+| `drop_path` | mmcosub does not know the blocks and hands the drawn factors to the network's own DropPath modules, which saves no work; where parts of an image are rows of their own (TNT, MobileViT of timm), they drop a branch together |
+| `--fast` | the decode head has a faster class with the same weights |
+| not built | the upstream package cannot build it, with or without mmcosub |
+| not trained | upstream it is not trained: classifiers without a head, folded for deployment, or distilled |
+| refused | mmcosub refuses it, with the reason |
+
+MaskFormer and Mask2Former need `pip install onedl-mmdetection`. They, CCNet, PSANet and
+PointRend need MMCV with compiled operators (`pip install --no-build-isolation
+--force-reinstall --no-deps onedl-mmcv`). The operators were not compiled for this table: only
+PSANet calls one, and the others use only Python code from there.
 
 """
 

@@ -5,10 +5,14 @@ works in the pages, too, whether it leads to another page or to a record.
 """
 
 import re
+import shutil
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
+from docutils.nodes import Element, SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +45,11 @@ external_toc_path = str(ROOT / 'docs' / 'site' / 'contents.yml')
 html_theme = 'furo'
 html_title = f'mmcosub {release}'
 html_extra_path = ['site/index.html']
+html_static_path = ['site/cards.css']
+html_css_files = ['cards.css']
+html_math_renderer = 'mathml'
 
+myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 3
 nb_execution_mode = 'off'  # a test runs the notebook
 
@@ -55,5 +63,26 @@ def escape_stars(app: Sphinx, what: str, name: str, *rest: object) -> None:
     lines[:] = [re.sub(r'\*(?=\))|(?<= )\*(?=,)', r'\\*', line) for line in lines]
 
 
+def inline_math(writer: Any, node: Element) -> None:
+    """Formulas are MathML: browsers show them offline, without a script."""
+    writer.body.append(tex2mathml(node.astext()))
+    raise SkipNode
+
+
+def block_math(writer: Any, node: Element) -> None:
+    """See :func:`inline_math`."""
+    writer.body.append(f'<div>{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise SkipNode
+
+
+def copy_pictures(app: Sphinx, error: Exception | None) -> None:
+    """Copy what the README shows by HTML, which Sphinx does not look into."""
+    if error is None and app.builder.format == 'html':
+        for picture in (ROOT / 'docs').glob('method-*.svg'):
+            shutil.copy(picture, Path(app.outdir) / 'docs')
+
+
 def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer('mathml', (inline_math, None), (block_math, None))
     app.connect('autodoc-process-docstring', escape_stars)
+    app.connect('build-finished', copy_pictures)

@@ -18,7 +18,7 @@ from mmcosub.config.loading import find_config, load_config
 # What stands for a name of the reader's.
 PLACEHOLDER = re.compile(r'[A-Z_]{2,}(\.\w+)?|work_dirs/.*')
 OWN_COMMANDS = ('info', 'completion', 'COMMAND')
-OUTSIDE = ('pip', 'apt-get', 'tensorboard')
+OUTSIDE = ('pip', 'apt-get', 'tensorboard', 'git')
 COMMANDS = commands()
 assert len(COMMANDS) > 50
 

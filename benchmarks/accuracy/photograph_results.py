@@ -24,7 +24,7 @@ def name_of(run: Run, regime: str = FEW) -> str:
     if not run.scheme:
         name = f'plain, drop path {run.rate:g}' if run.rate else 'plain, no drop path'
     elif run.scheme == UNTAUGHT:
-        name = f'two views, drop path {run.rate:g}, no teaching'
+        name = f'two views, drop path {run.rate:g}, no distillation'
     else:
         name = f'{SCHEMES[run.scheme["type"]]}, drop path {run.rate:g}'
         more = {k: v for k, v in run.scheme.items() if k != 'type'}

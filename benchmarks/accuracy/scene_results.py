@@ -8,7 +8,7 @@ from scene_stages import NETWORKS, chosen_for_scenes
 from settings import TEST_SEEDS, SceneRun
 
 TRAININGS = ('plain', 'cosub')
-NO_TEACHING = 'two views, no teaching'
+NO_DISTILLATION = 'two views, no distillation'
 AT_RATE = "plain, cosub's drop path"
 AS_LONG = "plain, cosub's compute"
 RELATIVES = {
@@ -18,7 +18,7 @@ RELATIVES = {
     'Stimulative': 'stimulative',
     'GroupKnowledge': 'gkt',
 }
-STUDIED = (*TRAININGS, AT_RATE, NO_TEACHING, AS_LONG)
+STUDIED = (*TRAININGS, AT_RATE, NO_DISTILLATION, AS_LONG)
 """What is compared as a controlled experiment; any other is a relative of cosub."""
 Cells = dict[tuple[str, str], dict[int, dict]]
 Results = list[tuple[SceneRun, dict]]
@@ -64,7 +64,7 @@ def training_of(run: SceneRun, plain: SceneRun) -> str:
     if run.scheme == COSUB:
         return 'cosub'
     if run.scheme == UNTAUGHT:
-        return NO_TEACHING
+        return NO_DISTILLATION
     name = run.scheme['type']
     if name != 'Collaboration':
         return RELATIVES[name]

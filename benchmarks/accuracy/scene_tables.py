@@ -11,7 +11,7 @@ from records import Records
 from scene_results import (
     AS_LONG,
     AT_RATE,
-    NO_TEACHING,
+    NO_DISTILLATION,
     STUDIED,
     TRAININGS,
     Cells,
@@ -33,7 +33,7 @@ Pair = tuple[tuple[str, str], tuple[str, str]]
 DRAWN = (
     ('scratch', 'plain'),
     ('plain', 'plain'),
-    ('plain', NO_TEACHING),
+    ('plain', NO_DISTILLATION),
     ('plain', 'cosub'),
     ('cosub', 'cosub'),
 )
@@ -65,17 +65,17 @@ def differences(cells: Cells, shown: Digits = SCORES) -> str:
     of_start = {way: (('cosub', way), ('plain', way)) for way in TRAININGS}
     both = ('cosub', 'cosub')
     rows: list[tuple[str, list[Pair]]] = [
-        *((f'segmentation by cosub, {s}', [pair]) for s, pair in of_training.items()),
-        ('segmentation by cosub, mean of these', [*of_training.values()]),
-        *((f'pretraining by cosub, {way}', [pair]) for way, pair in of_start.items()),
-        ('pretraining by cosub, mean of these', [*of_start.values()]),
-        ('both by cosub', [(both, plain)]),
+        *((f'cosub in segmentation, {s}', [pair]) for s, pair in of_training.items()),
+        ('cosub in segmentation, mean of these', [*of_training.values()]),
+        *((f'cosub in pretraining, {way}', [pair]) for way, pair in of_start.items()),
+        ('cosub in pretraining, mean of these', [*of_start.values()]),
+        ('cosub in both', [(both, plain)]),
         ('pretraining at all, plain', [(plain, ('scratch', 'plain'))]),
-        ('teaching itself, plain', [(cosub, ('plain', NO_TEACHING))]),
-        ("over plain at cosub's rate", [(cosub, ('plain', AT_RATE))]),
-        ("over plain of cosub's compute", [(cosub, ('plain', AS_LONG))]),
-        ('both, over two views, no teaching', [(both, ('plain', NO_TEACHING))]),
-        ("both, over plain of cosub's compute", [(both, ('plain', AS_LONG))]),
+        ('distillation itself, plain', [(cosub, ('plain', NO_DISTILLATION))]),
+        ("over baseline at cosub's rate", [(cosub, ('plain', AT_RATE))]),
+        ('over compute-matched baseline', [(cosub, ('plain', AS_LONG))]),
+        ('both, over two views, no distillation', [(both, ('plain', NO_DISTILLATION))]),
+        ('both, over compute-matched baseline', [(both, ('plain', AS_LONG))]),
     ]
     found = [
         [name, *(cell(gains(cells, pairs, key), d, True) for key, d in shown)]
@@ -104,7 +104,7 @@ def relatives(cells: Cells, shown: Digits = (('miou', 2), ('nll', 3))) -> str:
     columns = ['scheme', 'seeds']
     for score, _ in shown:
         columns += [TITLES[score], *(f'over {base}' for base in TRAININGS)]
-    return rows_of((*columns, 'step, plain 1'), rows)
+    return rows_of((*columns, 'step, baseline 1'), rows)
 
 
 def gains(cells: Cells, pairs: Sequence[Pair], key: str) -> list[float]:

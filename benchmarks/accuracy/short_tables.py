@@ -1,27 +1,24 @@
-"""Short tables: those of the README, and what cosub is over what is not teaching."""
+"""Short tables: that of the README, and cosub over what tells its parts apart."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from statistics import fmean
 
 from choices import COSUB, PLAIN, UNTAUGHT
-from intervals import PROBABILITIES, Digits, cell, gain, rows_of
+from intervals import cell, gain, mean_of, rows_of
 from photograph_results import compared, name_of
-from photograph_stages import FEW, LONGER, as_long, chosen
+from photograph_stages import FEW, LONGER, MORE, as_long, chosen
 from records import Records
-from scene_results import AS_LONG, AT_RATE, NO_TEACHING
+from scene_results import AS_LONG, AT_RATE, NO_DISTILLATION
 from scene_results import compared as compared_scenes
 
-TITLES = ('negative log-likelihood', 'calibration error, %')
+BASELINE, MATCHED = 'baseline', 'compute-matched baseline'
 TRAININGS = (
-    'plain',
-    "plain with cosub's drop path",
-    'two submodels that do not teach',
-    'plain for as long as cosub takes',
+    BASELINE,
+    "baseline with cosub's drop path",
+    'without distillation',
+    MATCHED,
     'cosub',
 )
 OTHERS = TRAININGS[:-1]
-CELLS = tuple((how, by) for how in ('plain', 'cosub') for by in ('plain', 'cosub'))
 
 
 def tables(records: Records) -> dict[str, str]:
@@ -32,38 +29,36 @@ def tables(records: Records) -> dict[str, str]:
     """
     found = {}
     try:
-        found['photographs'] = photographs(records)
-        found['photographs, longer'] = photographs(records, LONGER)
-        found['scenes'] = scenes(records)
+        found['front'] = front(records)
         found['leads'] = leads(records)
     except KeyError:  # a run that is needed has no record yet
         pass
     return found
 
 
-def photographs(records: Records, regime: str = FEW) -> str:
-    """Plain training, what is not teaching in cosub, and cosub.
-
-    Args:
-        records (Records): Results.
-        regime (str): Training images and length.
-    """
-    columns = ('training', 'accuracy, %', *TITLES)
-    of = _of_photographs(records, regime)
-    named = {(name,): results for name, results in of.items()}
-    return _table(columns, named, (('accuracy', 2), *PROBABILITIES))
-
-
-def scenes(records: Records) -> str:
-    """The Swin on scenes: backbone and segmentation, each plain and by cosub.
+def front(records: Records) -> str:
+    """Return the table of the README: cosub and both baselines in each setting.
 
     Args:
         records (Records): Results.
     """
-    results = compared_scenes(records, 'swin')
-    named = {key: results[key] for key in CELLS}
-    columns = ('backbone', 'segmentation', 'mIoU, %', *TITLES)
-    return _table(columns, named, (('miou', 2), *PROBABILITIES))
+    rows = []
+    for what, results, score in (
+        ('accuracy: ViT, 1,000 images', _of_photographs(records), 'accuracy'),
+        ('the same, trained 3 × longer', _of_photographs(records, LONGER), 'accuracy'),
+        ('the same, 4,000 images', _of_photographs(records, MORE), 'accuracy'),
+        ('mIoU: UperNet-Swin, 250 scenes', _of_scenes(records, 'swin'), 'miou'),
+        ('mIoU: UperNet-ViT, 250 scenes', _of_scenes(records, 'vit'), 'miou'),
+    ):
+        shown = [results[name] for name in (BASELINE, MATCHED, 'cosub')]
+        row = [what]
+        row += [mean_of(each, lambda r, k=score: r['test'][k], 2) for each in shown]
+        for key, digits in ((score, 2), ('nll', 3)):
+            over = gain(shown[2], shown[1], lambda r, k=key: r['test'][k])
+            row.append(cell(over, digits, True))
+        rows.append(row)
+    columns = ('metric, %', BASELINE, MATCHED, 'cosub', 'difference', 'of NLL')
+    return rows_of(columns, rows)
 
 
 def leads(records: Records) -> str:
@@ -82,7 +77,7 @@ def leads(records: Records) -> str:
     ):
         cosub = results.pop('cosub')
         for key, digits, of in ((score, 2, title), ('nll', 3, 'NLL')):
-            row = {'': what, 'cosub over': of, **dict.fromkeys(OTHERS, 'as plain')}
+            row = {'': what, 'cosub over': of, **dict.fromkeys(OTHERS, 'as baseline')}
             for name, other in results.items():
                 over = gain(cosub, other, lambda r, key=key: r['test'][key])
                 row[name] = cell(over, digits, True)
@@ -91,7 +86,10 @@ def leads(records: Records) -> str:
 
 
 def _of_photographs(records: Records, regime: str = FEW) -> dict[str, dict[int, dict]]:
-    """Results by TRAININGS; without plain training at cosub's rate if that is plain."""
+    """Results by TRAININGS, as far as there are runs of each.
+
+    The baseline at cosub's drop-path rate is left out where the baseline is at it.
+    """
     plain, cosub = (chosen(records, scheme, regime) for scheme in (PLAIN, COSUB))
     runs = (
         plain,
@@ -104,30 +102,11 @@ def _of_photographs(records: Records, regime: str = FEW) -> dict[str, dict[int, 
     return {
         name: results[name_of(run, regime)]
         for run, name in zip(runs, TRAININGS, strict=True)
-        if name == TRAININGS[0] or run != plain
+        if (name == BASELINE or run != plain) and name_of(run, regime) in results
     }
 
 
 def _of_scenes(records: Records, network: str) -> dict[str, dict[int, dict]]:
     results = compared_scenes(records, network)
-    ways = ('plain', AT_RATE, NO_TEACHING, AS_LONG, 'cosub')
+    ways = ('plain', AT_RATE, NO_DISTILLATION, AS_LONG, 'cosub')
     return {k: results['plain', way] for k, way in zip(TRAININGS, ways, strict=True)}
-
-
-def _table(
-    columns: tuple[str, ...],
-    named: Mapping[tuple[str, ...], dict[int, dict]],
-    shown: Digits,
-) -> str:
-    """Rows of means; behind them, differences from the first row."""
-    base = next(iter(named.values()))
-    rows = []
-    for names, results in named.items():
-        row = list(names)
-        for key, digits in shown:
-            mean = fmean(r['test'][key] for r in results.values())
-            over = gain(results, base, lambda r, key=key: r['test'][key])
-            change = '' if results is base else f' ({cell(over, digits, True)})'
-            row.append(f'{mean:.{digits}f}{change}')
-        rows.append(row)
-    return rows_of(columns, rows)

@@ -31,9 +31,9 @@ def test_tables(tmp_path: Path) -> None:
     write_tables(dict(kills=dict(one=row), inputs=inputs), page)
     text = page.read_text()
     assert 'old' not in text
-    assert '| kills | 3 | resumed to the bit of an unbroken run | 1 |' in text
-    assert '| bad inputs | 2 | one line and status 2 | 1 |' in text
-    assert '| of them: traceback | 1 | none | 1 |' in text
+    assert '| kills | 3 | resumed bit-exactly | 1 |' in text
+    assert '| bad inputs | 2 | one line, status 2 | 1 |' in text
+    assert '| ... traceback | 1 | none | 1 |' in text
     assert '| one | 3 | 1 | 0 | 1 |' in text
     assert text.startswith('a\n')
     assert text.endswith('b\n')
