@@ -147,3 +147,20 @@ def _to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def require_local(work_dir: str | Path) -> None:
+    """Check that a work directory is a folder rather than a URL.
+
+    Args:
+        work_dir (str | Path): The work directory.
+
+    Raises:
+        ValueError: If it is a URL.
+    """
+    if '://' in str(work_dir):
+        raise ValueError(
+            f'work_dir={str(work_dir)!r} is a URL, and logs and checkpoints are '
+            'written to a local folder: choose one with --work-dir. Only checkpoints '
+            'can be elsewhere: --cfg-options default_hooks.checkpoint.out_dir=URL.'
+        )

@@ -13,8 +13,8 @@ import torch
 from mmengine.logging import MMLogger
 
 from mmcosub.arguments import STATUS
-from mmcosub.resuming.output import outlive_readers
 
+from .output import outlive_readers
 from .where import explained
 
 _ALWAYS_THE_USERS = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)

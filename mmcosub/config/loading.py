@@ -13,7 +13,7 @@ from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed
 from mmengine.utils import import_modules_from_strings
 
-from mmcosub.resuming.work_dir import require_local
+from mmcosub.files import require_local
 
 from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate

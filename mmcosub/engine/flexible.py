@@ -5,12 +5,13 @@ from mmengine.runner import FlexibleRunner
 from torch import nn
 
 from mmcosub.config.co_train import co_trained_model
+from mmcosub.files import require_local
 from mmcosub.hooks import WholeCheckpointHook
 from mmcosub.registry import RUNNERS, SCHEMES
 from mmcosub.resuming.deletions import forget_named_files
 from mmcosub.resuming.seed_hook import IterationSeedHook
 from mmcosub.resuming.seeded_runner import CountedRun
-from mmcosub.resuming.work_dir import end_with_torchrun, locked, require_local
+from mmcosub.resuming.work_dir import end_with_torchrun, locked
 
 
 @RUNNERS.register_module()
@@ -32,6 +33,11 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
         cfg = kwargs.get('cfg') or {}
         self._scheme = cfg.get('scheme') if kwargs.get('train_cfg') else None
         require_local(kwargs['work_dir'])
+        if cfg.get('unlabelled'):
+            raise ValueError(
+                'Strategies run their own training step, without unlabelled images: '
+                'leave `unlabelled` out, or train without `strategy`.'
+            )
         end_with_torchrun()
         if self._scheme and isinstance(kwargs['model'], dict):
             if self._scheme.get('lean'):

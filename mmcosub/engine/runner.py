@@ -26,7 +26,7 @@ from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
 from .quiet import QuietStart
 from .trial import try_validation
-from .unlabelled import method_options
+from .unlabelled import load_unlabelled, method_options
 
 
 @RUNNERS.register_module()
@@ -67,6 +67,16 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         if self.cfg.get('fast'):
             accelerate_attention(built)
         return built
+
+    def extended(self, loader: Any) -> Any:
+        """Return the training loader, with unlabelled images if the config has any.
+
+        Args:
+            loader (DataLoader): Loader of labelled images.
+        """
+        if not self.cfg.get('unlabelled'):
+            return loader
+        return load_unlabelled(loader, self.cfg, self.seed)
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None

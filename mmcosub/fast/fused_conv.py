@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .first_derivative import OnlyOnce, first_derivative_only
+from mmcosub.losses.first_derivative import OnlyOnce, first_derivative_only
+
 from .interpolation import interpolation_matrix
 from .winograd import can_winograd, winograd_conv
 

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .first_derivative import first_derivative_only
+from mmcosub.losses.first_derivative import first_derivative_only
+from mmcosub.losses.without_autocast import without_autocast
+
 from .interpolation import Block, interpolation_blocks
-from .without_autocast import without_autocast
 
 # Logits in a tile: on a CPU about what fits a core's cache. Elsewhere all there are, up
 # to where kernels count by 64 bits: a single copy, where the stock way has three.

@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .first_derivative import first_derivative_only
+from mmcosub.losses.first_derivative import first_derivative_only
+
 from .window_layout import WindowLayout
 
 # Elements of attention weights at a time for each thread, measured: 1 MB of float32.

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .first_derivative import first_derivative_only
+from mmcosub.losses.first_derivative import first_derivative_only
 
 # Tiles at a time, so that their transforms stay in the cache.
 _TILES = 256

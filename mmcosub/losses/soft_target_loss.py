@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcosub.fast.first_derivative import first_derivative_only
+from .first_derivative import first_derivative_only
 
 # Logits in a chunk: on a CPU about what fits a core's cache.
 _CHUNK = {'cpu': 2**19, 'cuda': 2**26}

@@ -19,18 +19,20 @@ from mmcosub.config.type_name import type_name
 from mmcosub.files import (
     PARTIAL,
     note_written,
+    require_local,
     whole_or_absent,
     write_pointer,
 )
-from mmcosub.hooks import StopHook, WholeCheckpointHook
 
+from .checkpoint_hook import WholeCheckpointHook
 from .deletions import forget_named_files
 from .identity import KEY, differences, identity_in, identity_of
 from .resume_checks import check_schedules, check_state, is_built
 from .seed_hook import IterationSeedHook
 from .seeded_runner import CountedRun
+from .stop_hook import StopHook
 from .stopping import Stopped, StopRequest
-from .work_dir import end_with_torchrun, is_in_use, locked, require_local
+from .work_dir import end_with_torchrun, is_in_use, locked
 
 
 class LastingRunner(CountedRun, Runner):

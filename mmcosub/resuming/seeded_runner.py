@@ -9,7 +9,6 @@ from mmengine.visualization import Visualizer
 
 from mmcosub.checkpoints import safe_reading
 from mmcosub.config.errors import note_moment
-from mmcosub.engine.unlabelled import load_unlabelled
 
 from .batches import check_batches
 from .loops import resumable
@@ -81,9 +80,7 @@ class CountedRun:
             diff = self._randomness_cfg.get('diff_rank_seed', False)
             loader = self.build_dataloader(cfg, self.seed, diff)
             count_batches(loader, self.seed, get_rank(), lambda: self.iter)
-            if self.cfg.get('unlabelled'):
-                loader = load_unlabelled(loader, self.cfg, self.seed)
-            self._train_dataloader = loader
+            self._train_dataloader = self.extended(loader)
         built: Any = super().build_train_loop(  # type: ignore[misc]
             resumable(loop) if isinstance(loop, dict) else loop
         )
@@ -97,6 +94,14 @@ class CountedRun:
         else:
             count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
         return built
+
+    def extended(self, loader: Any) -> Any:
+        """Return the training loader, with what else its batches are to bring.
+
+        Args:
+            loader (DataLoader): Its batches know their iteration.
+        """
+        return loader
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the validation loop; raise if it has nothing to validate on.

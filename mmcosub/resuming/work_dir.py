@@ -24,23 +24,6 @@ _PARENT = os.getppid()
 _held: set[str] = set()
 
 
-def require_local(work_dir: str | Path) -> None:
-    """Check that a work directory is a folder rather than a URL.
-
-    Args:
-        work_dir (str | Path): The work directory.
-
-    Raises:
-        ValueError: If it is a URL.
-    """
-    if '://' in str(work_dir):
-        raise ValueError(
-            f'work_dir={str(work_dir)!r} is a URL, and logs and checkpoints are '
-            'written to a local folder: choose one with --work-dir. Only checkpoints '
-            'can be elsewhere: --cfg-options default_hooks.checkpoint.out_dir=URL.'
-        )
-
-
 @contextmanager
 def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
     """Keep other trainings out of a work directory, until this process ends at most.

@@ -12,7 +12,7 @@ from mmcosub.analysis.network import Network
 from mmcosub.analysis.plot import plot_sweep
 from mmcosub.analysis.sweep import Settings, add_costs, sweep
 from mmcosub.analysis.sweep_record import pick_point, record_of
-from mmcosub.analysis.writing import read_json, write_json
+from mmcosub.export.writing import read_json, write_json
 
 
 @contextmanager

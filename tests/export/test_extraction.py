@@ -18,8 +18,8 @@ from torch import nn
 
 from mmcosub.analysis.families import FAMILIES
 from mmcosub.analysis.network import Network
-from mmcosub.analysis.writing import write_extracted
 from mmcosub.export.extraction import extract, extractable
+from mmcosub.export.writing import write_extracted
 
 NETWORKS = {**BACKBONES, **TINY}
 

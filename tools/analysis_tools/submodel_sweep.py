@@ -132,8 +132,8 @@ def main(argv: Sequence[str] | None = None) -> dict:
         from mmcosub.analysis.orders import given_order, require_smaller
         from mmcosub.analysis.progress import Bars
         from mmcosub.analysis.sweep_record import record_of
-        from mmcosub.analysis.writing import write_json
         from mmcosub.export.extraction import extractable
+        from mmcosub.export.writing import write_json
 
         orders = args.orders or (['given'] if args.drop else ['greedy', 'random'])
         settings = sweep.Settings(

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         from mmcosub.analysis.pictures import DisagreementPictures
         from mmcosub.analysis.progress import Bars
         from mmcosub.analysis.uncertainty import SubmodelEnsemble, check_ranking
-        from mmcosub.analysis.writing import write_json
+        from mmcosub.export.writing import write_json
 
         check_ranking(args.rank, args.k)
         runner = quiet_runner(cfg)

@@ -99,9 +99,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         import_stack_quietly()
         from mmcosub.analysis.network import Network, evaluation_shape
         from mmcosub.analysis.orders import given_order
-        from mmcosub.analysis.writing import read_json, write_extracted
         from mmcosub.engine.prediction import load_model
         from mmcosub.export.extraction import extract
+        from mmcosub.export.writing import read_json, write_extracted
 
         model = load_model(cfg, args.checkpoint, 'cpu')
         network = Network(model, evaluation_shape(cfg, args.shape))

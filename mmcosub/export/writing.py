@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
-from mmcosub.export.extraction import Extracted
 from mmcosub.files import whole_or_absent
+
+from .extraction import Extracted
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
