@@ -17,7 +17,7 @@ from mmcosub.submodels.masking import (
     masking_kind,
 )
 
-from .base import SCHEMES, Context, Scheme, refuse_frozen
+from .base import SCHEMES, Context, Scheme, check_frozen
 from .extras import MaskToken
 from .teaching import Teaching
 
@@ -66,7 +66,7 @@ class AugSub(Scheme):
 
     def check(self, sites: Sequence[Site]) -> None:
         """See :class:`Scheme`. The views differ whatever the drop-path rates are."""
-        refuse_frozen(self, sites)
+        check_frozen(self, sites)
 
 
 @SCHEMES.register_module()

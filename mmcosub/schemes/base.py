@@ -160,7 +160,7 @@ class Scheme(ABC):
             ValueError: If every drop-path rate is 0 although views teach one another,
                 or every block is frozen.
         """
-        refuse_frozen(self, sites)
+        check_frozen(self, sites)
         taught = any(teaching.weight for teaching in self.teachings)
         if taught and not self.rates(sites).any():
             raise ValueError(
@@ -259,7 +259,7 @@ class Scheme(ABC):
         return total
 
 
-def refuse_frozen(scheme: Scheme, sites: Sequence[Site]) -> None:
+def check_frozen(scheme: Scheme, sites: Sequence[Site]) -> None:
     """Refuse a backbone of which no block is in training mode.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmcosub.submodels import Site
 
-from .base import SCHEMES, Scheme, refuse_frozen
+from .base import SCHEMES, Scheme, check_frozen
 from .intermediate import IntermediateConsistency
 from .objective import Objective
 from .redundancy import KernelRedundancy, RepresentationRedundancy
@@ -105,4 +105,4 @@ class Collaboration(Scheme):
         if self.weights['output']:
             super().check(sites)
         else:
-            refuse_frozen(self, sites)
+            check_frozen(self, sites)

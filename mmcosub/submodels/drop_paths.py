@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .branches import Branch, Site, UnknownBlockError, find_branches
 from .drop_path_modules import is_drop_path
 from .evaluating import evaluating
-from .rerouting import Rerouting
+from .forward_override import ForwardOverride
 from .rows import scaled
 
 # Classes in which parts of an image are rows of their own, one after another. The stock
@@ -100,7 +100,7 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
 
     handles = [module.register_forward_pre_hook(note) for module in names]
     try:
-        again = Rerouting(backbone, {}, nullcontext, None)
+        again = ForwardOverride(backbone, {}, nullcontext, None)
         with evaluating(backbone), again.entered():
             backbone(images[:1])
     finally:
@@ -163,7 +163,7 @@ def _unknown(block: nn.Module, x: Tensor) -> Tensor:
     raise RuntimeError('The residual function of an unknown block was asked for.')
 
 
-class DropPathRun(Rerouting):
+class DropPathRun(ForwardOverride):
     """One pass of all views as one batch, with the plan's factors for drop path.
 
     Args:

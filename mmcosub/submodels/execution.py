@@ -25,8 +25,8 @@ from torch.utils._pytree import tree_map
 from .branches import Site, has_fixed_batch
 from .drop_paths import DropPathRun
 from .exactness import EXECUTIONS, are_drop_paths
+from .forward_override import ForwardOverride
 from .plan import Plan, RowPlan, plan_rows, to_device
-from .rerouting import Rerouting
 from .rows import PlainRows, Rows, Spread
 from .run import SubmodelRun
 
@@ -82,7 +82,7 @@ def run_submodels(
             "execution='kept_rows', or set scheme.execution='auto' in a config."
         )
     rows: RowPlan | None = None
-    run: Rerouting
+    run: ForwardOverride
     if execution in ('plain', 'drop_path'):
         dtype = torch.promote_types(images.dtype, torch.float32)
         factors = to_device(plan.multipliers, images.device, dtype).flatten(1)

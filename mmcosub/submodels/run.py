@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from .branches import Site, block_output
-from .rerouting import Rerouting
+from .forward_override import ForwardOverride
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RunBranch(Protocol):
         """
 
 
-class SubmodelRun(Rerouting):
+class SubmodelRun(ForwardOverride):
     """One pass through a backbone whose known blocks are run by a plan.
 
     Args:

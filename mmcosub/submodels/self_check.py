@@ -20,9 +20,9 @@ from .drop_path_modules import is_drop_path
 from .evaluating import evaluating
 from .exactness import are_drop_paths
 from .execution import run_submodels
+from .forward_override import ForwardOverride
 from .isolation import untouched, without_noise
 from .plan import Plan
-from .rerouting import Rerouting
 
 _DRAWS = 8  # passes that tell drop path, of few outcomes, from other noise
 
@@ -52,7 +52,7 @@ def check_network(
     if images.is_meta:
         return
     image, plan = images[:1], Plan(np.ones((len(sites), 1, 1)))
-    plain = Rerouting(backbone, {}, nullcontext, None)
+    plain = ForwardOverride(backbone, {}, nullcontext, None)
 
     def network(mode: _Mode) -> Any:
         with mode(backbone), plain.entered():

@@ -17,7 +17,7 @@ from torchvision.ops import StochasticDepth
 
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.registry import MODELS as OURS
-from mmcosub.schemes.refusals import find_scheme_sites
+from mmcosub.schemes.checks import find_scheme_sites
 from mmcosub.submodels import (
     Plan,
     always_kept,

@@ -1,4 +1,4 @@
-"""Rerouting modules of a backbone, in the forward pass and where it is recomputed."""
+"""ForwardOverride modules of a backbone, in the forward pass and where it is recomputed."""
 
 import copy
 import sys
@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-class Rerouting:
+class ForwardOverride:
     """One pass through a backbone of which some modules run something else.
 
     Activation checkpointing computes parts of the pass again during backward, when the

@@ -18,7 +18,7 @@ from .base import Scheme
 _logger = logging.getLogger('mmcosub')
 
 
-def refuse_rates(scheme: Scheme, sites: Sequence[Site]) -> None:
+def check_rates(scheme: Scheme, sites: Sequence[Site]) -> None:
     """Refuse drop-path rates under which no branch would ever be kept.
 
     Args:
@@ -37,7 +37,7 @@ def refuse_rates(scheme: Scheme, sites: Sequence[Site]) -> None:
                 )
 
 
-def refuse_unasked(scheme: Scheme) -> None:
+def check_overrides(scheme: Scheme) -> None:
     """Refuse methods of a scheme that its views, as they run, never ask for.
 
     Args:
