@@ -196,7 +196,7 @@ class SubmodelTraining:
         """
         settings: dict[str, Any] = {}
         if len(views) == 1:
-            inputs, settings['disturbed'] = self.scheme.disturb(
+            inputs, settings['perturbed'] = self.scheme.disturb(
                 self, views[0], inputs, iteration.generator(views)
             )
         execution = self.execution_of_plans()
