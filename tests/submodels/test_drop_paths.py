@@ -244,7 +244,7 @@ def test_blocks_without_a_drop_path_are_named(caplog):
     assert always_kept(model.backbone, find_sites(model.backbone)) == ['blocks.0']
     find_scheme_sites(model.scheme, model.backbone)
     assert caplog.messages[1].startswith(
-        'UnknownNetwork has no drop path in blocks.0 (timm'
+        'UnknownNetwork has no DropPath in blocks.0 (timm'
     )
 
 
