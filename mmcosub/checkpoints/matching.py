@@ -14,7 +14,7 @@ BY_NAMES = 'by names'
 
 
 @dataclass
-class CarryOver:
+class LoadReport:
     """What became of the weights of a checkpoint and of those of a backbone.
 
     Args:
@@ -73,7 +73,7 @@ class CarryOver:
 
 
 def compare(
-    report: CarryOver,
+    report: LoadReport,
     state: State,
     own: State,
     allow_unused: Iterable[str] = (),
@@ -82,7 +82,7 @@ def compare(
     """Note in a report which of a backbone's weights there are.
 
     Args:
-        report (CarryOver): The report.
+        report (LoadReport): The report.
         state (dict[str, Tensor]): What there is, by the backbone's names.
         own (dict[str, Tensor]): The backbone's weights.
         allow_unused (Iterable[str]): Patterns of names inside the network that may

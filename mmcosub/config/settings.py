@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from mmengine.registry import OPTIMIZERS
 from torch import nn
 
-from mmcosub.checkpoints.carry_over import check_min_match
+from mmcosub.checkpoints.pretrained import check_min_match
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import spread_rates
 

@@ -10,12 +10,12 @@ from mmcosub.hooks import WholeCheckpointHook
 from mmcosub.registry import RUNNERS, SCHEMES
 from mmcosub.resuming.deletions import forget_named_files
 from mmcosub.resuming.seed_hook import IterationSeedHook
-from mmcosub.resuming.seeded_runner import CountedRun
+from mmcosub.resuming.seeded_runner import SeededRunner
 from mmcosub.resuming.work_dir import end_with_torchrun, locked
 
 
 @RUNNERS.register_module()
-class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
+class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
     """MMEngine's ``FlexibleRunner``, training by the config's ``scheme`` if it has one.
 
     So schemes go with its strategies: FSDP, DeepSpeed, gradient accumulation under

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.runner import FlexibleRunner, Runner
 
-from mmcosub.resuming.seeded_runner import CountedRun
+from mmcosub.resuming.seeded_runner import SeededRunner
 
 from .flexible import CoTrainingFlexibleRunner
 from .runner import CoTrainingRunner
@@ -34,7 +34,7 @@ def _respecting(stock: Any) -> Any:
 
 
 def _runner_for(cls: type, cfg: Any) -> type:
-    if cfg.get('scheme') and cfg.get('train_cfg') and not issubclass(cls, CountedRun):
+    if cfg.get('scheme') and cfg.get('train_cfg') and not issubclass(cls, SeededRunner):
         if cls is Runner:
             return CoTrainingRunner
         if cls is FlexibleRunner:

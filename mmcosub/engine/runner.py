@@ -20,7 +20,7 @@ from mmcosub.fast.attention import accelerate_attention
 from mmcosub.models import compile_parts
 from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import RUNNERS
-from mmcosub.resuming.resumable_runner import LastingRunner
+from mmcosub.resuming.resumable_runner import ResumableRunner
 
 from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
@@ -30,7 +30,7 @@ from .unlabelled import load_unlabelled, method_options
 
 
 @RUNNERS.register_module()
-class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
+class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     """MMEngine's runner, training by the config's ``scheme`` if it has one.
 
     The config stays that of the stock model: the wrapper is put around it only in

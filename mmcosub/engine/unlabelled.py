@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset
 
 from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_strong
-from mmcosub.resuming.seeding import Counted, CountedBatches, SeededFetch
+from mmcosub.resuming.seeding import SeededBatches, SeededFetch, SeededIndex
 
 from .data import configs_of_datasets
 
@@ -103,7 +103,7 @@ def with_unlabelled(
 
     Args:
         loader (DataLoader): Loader of labelled images; its batches know for which
-            iteration they are (:class:`~mmcosub.resuming.seeding.Counted`).
+            iteration they are (:class:`~mmcosub.resuming.seeding.SeededIndex`).
         dataset (Dataset): The unlabelled images.
         batch (int): How many of them in a batch.
         seed (int): Seed of their order and augmentation.
@@ -226,11 +226,11 @@ class CollateWithUnlabelled:
         return batch
 
 
-class _Batches(CountedBatches):
+class _Batches(SeededBatches):
     """Batches of indices with those of unlabelled samples behind the labelled ones."""
 
     def __init__(
-        self, counted: CountedBatches, order: UnlabelledOrder, labelled: int
+        self, counted: SeededBatches, order: UnlabelledOrder, labelled: int
     ) -> None:
         super().__init__(counted.batches, counted.done)
         self.order = order
@@ -240,6 +240,6 @@ class _Batches(CountedBatches):
         for batch in super().__iter__():
             iteration = batch[0].iteration
             yield batch + [
-                Counted(self.labelled + number, iteration, len(batch) + place)
+                SeededIndex(self.labelled + number, iteration, len(batch) + place)
                 for place, number in enumerate(self.order(iteration))
             ]

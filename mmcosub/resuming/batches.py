@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from torch.utils.data import DataLoader, IterableDataset
 
-from .seeding import CountedBatches
+from .seeding import SeededBatches
 
 
 class Unbegun:
@@ -58,7 +58,7 @@ class Batches:
             count (int): How many.
         """
         batches: Any = self._loader.batch_sampler
-        if not isinstance(batches, CountedBatches):
+        if not isinstance(batches, SeededBatches):
             for _ in range(count):
                 next(self)
         elif is_endless(self._loader):
@@ -84,7 +84,7 @@ def without_first(loader: DataLoader, count: int) -> Iterable:
         count (int): How many batches.
     """
     batches = loader.batch_sampler
-    if isinstance(batches, CountedBatches):
+    if isinstance(batches, SeededBatches):
         batches.skip(count)
         return loader
     return islice(loader, count, None)  # a stream

@@ -29,13 +29,13 @@ from .deletions import forget_named_files
 from .identity import KEY, differences, identity_in, identity_of
 from .resume_checks import check_schedules, check_state, is_built
 from .seed_hook import IterationSeedHook
-from .seeded_runner import CountedRun
+from .seeded_runner import SeededRunner
 from .stop_hook import StopHook
 from .stopping import Stopped, StopRequest
 from .work_dir import end_with_torchrun, is_in_use, locked
 
 
-class LastingRunner(CountedRun, Runner):
+class ResumableRunner(SeededRunner, Runner):
     """MMEngine's runner, for runs that are killed, stopped and resumed.
 
     A resumed run goes on as if it had not been broken, to the bit on a CPU. What it

@@ -15,7 +15,7 @@ from .loops import resumable
 from .seeding import count_batches
 
 
-class CountedRun:
+class SeededRunner:
     """Mixin of our runners: random numbers go by the iteration, and errors know when.
 
     What a run logs is in its own folder. To be named before MMEngine's runner among a

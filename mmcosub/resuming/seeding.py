@@ -46,7 +46,7 @@ def seed_iteration(seed: int, rank: int, iteration: int) -> None:
         torch.cuda.manual_seed_all(device_seed)
 
 
-class Counted(int):
+class SeededIndex(int):
     """Index of a sample that knows for which iteration and place it is drawn.
 
     Args:
@@ -58,17 +58,17 @@ class Counted(int):
     iteration: int
     place: int
 
-    def __new__(cls, index: int, iteration: int, place: int) -> 'Counted':
+    def __new__(cls, index: int, iteration: int, place: int) -> 'SeededIndex':
         """An index."""
         counted = super().__new__(cls, index)
         counted.iteration, counted.place = iteration, place
         return counted
 
     def __reduce__(self) -> tuple:
-        return Counted, (int(self), self.iteration, self.place)
+        return SeededIndex, (int(self), self.iteration, self.place)
 
 
-class CountedBatches:
+class SeededBatches:
     """A batch sampler that counts, and can skip without anything being loaded.
 
     Args:
@@ -96,7 +96,7 @@ class CountedBatches:
         for number, batch in enumerate(self.batches):
             if number >= skipped:
                 yield [
-                    Counted(int(index), iteration + number, place)
+                    SeededIndex(int(index), iteration + number, place)
                     if isinstance(index, int | np.integer)
                     else index
                     for place, index in enumerate(batch)
@@ -133,7 +133,7 @@ class SeededFetch:
         """
         samples = []
         for index in indices:
-            if isinstance(index, Counted):
+            if isinstance(index, SeededIndex):
                 seed_by(self.seed, self.rank, index.iteration, index.place + 1)
                 index = int(index)
             samples.append(self.dataset[index])
@@ -191,6 +191,6 @@ def count_batches(
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return
     # torch allows it of no loader that is in use; this one has yet to begin.
-    loader.__dict__['batch_sampler'] = CountedBatches(loader.batch_sampler, done)
+    loader.__dict__['batch_sampler'] = SeededBatches(loader.batch_sampler, done)
     if not hasattr(type(loader.dataset), '__getitems__'):
         loader.dataset.__getitems__ = SeededFetch(loader.dataset, seed, rank)  # type: ignore[attr-defined]

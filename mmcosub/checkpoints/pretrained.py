@@ -17,7 +17,7 @@ from mmcosub.checkpoints.formats.table import (
 from .adapt import adapt
 from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
-from .matching import BY_NAMES, CarryOver, compare, some
+from .matching import BY_NAMES, LoadReport, compare, some
 from .prefixes import network_in
 from .reading import State, read_checkpoint
 from .resizing import Grid
@@ -39,7 +39,7 @@ def load_backbone(
     prefix: str | None = None,
     allow_unused: Sequence[str] | str = (),
     weights: str | None = None,
-) -> CarryOver:
+) -> LoadReport:
     """Load a backbone from a checkpoint of a classifier, segmentor or backbone.
 
     Formats of the same architecture are translated (mmpretrain, mmseg, timm, the
@@ -68,7 +68,7 @@ def load_backbone(
             set of weights in the file. Defaults to None: the average if there is one.
 
     Returns:
-        CarryOver: What became of the weights.
+        LoadReport: What became of the weights.
 
     Raises:
         ValueError: If the file cannot be read, has nothing under ``prefix``, is of
@@ -84,7 +84,7 @@ def load_backbone(
     target = detect_format(map(plain_name, own))
     if target is None:
         state, done = by_names(backbone, given)
-        report = CarryOver(filename, BY_NAMES, kind, done=done)
+        report = LoadReport(filename, BY_NAMES, kind, done=done)
     else:
         if grid is None:
             grid = grid_of_checkpoint(checkpoint, given)
@@ -131,7 +131,7 @@ def _translated(
     weights: State,
     filename: str,
     grid: Grid | None,
-) -> tuple[State, CarryOver]:
+) -> tuple[State, LoadReport]:
     """Weights of the same architecture in the backbone's names and sizes."""
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
@@ -152,7 +152,7 @@ def _translated(
     except ValueError as error:
         raise ValueError(f'{filename}: {error}') from error
     state = target.from_our_state(state)
-    report = CarryOver(filename, source.name, target.name, done=done)
+    report = LoadReport(filename, source.name, target.name, done=done)
     return {names.get(k, k): v for k, v in state.items()}, report
 
 
@@ -163,7 +163,7 @@ def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
     return (source.family, target.family) == ('ViT', 'BEiT') and 'pos_embed' in names
 
 
-def _check(report: CarryOver, kind: str, own: State, min_match: float | None) -> None:
+def _check(report: LoadReport, kind: str, own: State, min_match: float | None) -> None:
     """Refuse weights after which the backbone is not the checkpoint's network."""
     known = report.source != BY_NAMES
     lost = [*report.missing, *(name.split()[0] for name in report.misshapen)]
