@@ -1,4 +1,4 @@
-"""Arguments that the command-line tools share. Imports neither torch nor MMEngine."""
+"""Shared command-line arguments; imports neither torch nor MMEngine."""
 
 import difflib
 import re
@@ -13,7 +13,7 @@ class OneLineParser(ArgumentParser):
     """An argument parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave.
+        """Print the error and exit.
 
         Args:
             message (str): What is wrong.
@@ -27,7 +27,7 @@ class OneLineParser(ArgumentParser):
 
 
 def add_debug_argument(parser: ArgumentParser) -> None:
-    """Add the argument that ``explained_errors`` of the engine goes by.
+    """Add ``--debug``, which shows tracebacks.
 
     Args:
         parser (ArgumentParser): Parser to add it to.
@@ -38,7 +38,7 @@ def add_debug_argument(parser: ArgumentParser) -> None:
 
 
 class OptionsAction(Action):
-    """MMEngine's ``KEY=VALUE`` arguments, with an error for what is none.
+    """MMEngine's ``KEY=VALUE`` arguments, with an error for malformed ones.
 
     MMEngine is imported when there are some, so that ``--help`` is there at once.
     """
@@ -107,7 +107,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
 
 
 def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
-    """Add the argument on the work directory.
+    """Add ``--work-dir``.
 
     Args:
         parser (ArgumentParser): Parser to add it to.
@@ -122,7 +122,7 @@ def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
 
 
 def add_shape_argument(parser: ArgumentParser) -> None:
-    """Add the argument on the size of made images.
+    """Add the size of random images.
 
     Args:
         parser (ArgumentParser): Parser to add it to.
@@ -138,7 +138,7 @@ def add_shape_argument(parser: ArgumentParser) -> None:
 
 
 def require_positive(args: Namespace, *names: str) -> None:
-    """Refuse arguments below 1.
+    """Raise for arguments below 1.
 
     Args:
         args (Namespace): The arguments.
@@ -153,7 +153,7 @@ def require_positive(args: Namespace, *names: str) -> None:
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments on the config and on what is let in.
+    """Add the config and what it may import or trust.
 
     ``load_config`` of the engine needs no more, in one process and without faster
     parts.

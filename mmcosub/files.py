@@ -48,7 +48,7 @@ def whole_or_absent(path: str | Path) -> Iterator[Path]:
 
 
 def write_pointer(work_dir: str | Path, checkpoint: str) -> None:
-    """Make ``last_checkpoint`` name a checkpoint.
+    """Point ``last_checkpoint`` at a checkpoint.
 
     Args:
         work_dir (str | Path): Folder of the file.
@@ -59,7 +59,7 @@ def write_pointer(work_dir: str | Path, checkpoint: str) -> None:
 
 
 def written_in(folder: str | Path) -> list[str]:
-    """Names of the checkpoints that the run wrote into a folder and that are there.
+    """Return existing checkpoints in a folder that this run wrote.
 
     Nothing else may be deleted. Links and names with a folder are left out.
 
@@ -73,7 +73,7 @@ def written_in(folder: str | Path) -> list[str]:
 
 
 def written_earlier(folder: str | Path) -> set[str]:
-    """Names of checkpoints in a folder that the run does not build on.
+    """Return checkpoints in a folder of unrelated earlier runs.
 
     They are of earlier runs, or of before it was resumed from an older checkpoint.
 
@@ -84,7 +84,7 @@ def written_earlier(folder: str | Path) -> set[str]:
 
 
 def begin_run(folder: str | Path, resumed: str) -> None:
-    """Tell what is in a folder from what the run that begins will write.
+    """Record the existing checkpoints at the start of a run.
 
     Args:
         folder (str | Path): The folder.
@@ -96,7 +96,7 @@ def begin_run(folder: str | Path, resumed: str) -> None:
 
 
 def note_written(folder: str | Path, name: str) -> None:
-    """Add a checkpoint that is about to be written to :func:`written_in`.
+    """Record a checkpoint that is about to be written.
 
     Args:
         folder (str | Path): The folder.
@@ -107,7 +107,7 @@ def note_written(folder: str | Path, name: str) -> None:
 
 
 def remove_partial(folder: str | Path) -> None:
-    """Remove the checkpoint that a killed run left half-written.
+    """Remove the partial checkpoint of a killed run.
 
     Args:
         folder (str | Path): Folder of the checkpoints.
@@ -120,7 +120,7 @@ def remove_partial(folder: str | Path) -> None:
 
 
 def _listed(folder: str | Path) -> tuple[list[str], list[str]]:
-    """Names that the run has written, and those of earlier ones."""
+    """Return names that the run and that earlier ones have written."""
     file = Path(folder, WRITTEN)
     try:
         listed = json.loads(file.read_text()) if _is_plain(file) else {}

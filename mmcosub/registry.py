@@ -1,4 +1,4 @@
-"""Registries, and what else MMEngine has to know of the toolkit.
+"""Registries, and what MMEngine has to know of mmcosub.
 
 The registries are children of MMEngine's, so that everything here can be named from any
 OpenMMLab config as ``mmcosub.Name``; MMEngine imports this module when it meets such a
@@ -65,7 +65,7 @@ if not installed_version('mmsegmentation'):
 
 
 class _ToMMEngine(logging.Handler):
-    """Writes what the core logs to the log of MMEngine's current run."""
+    """Log handler that forwards the core's messages to MMEngine's log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print_log(record.getMessage(), 'current')

@@ -1,4 +1,4 @@
-"""Checks that the packages underneath fit together, with the commands to run."""
+"""Checks that the installed packages fit together, with commands to fix them."""
 
 import contextlib
 import importlib
@@ -52,7 +52,7 @@ _DATA_AND_MODELS = (
 
 
 class Installed(NamedTuple):
-    """A package that is installed: its name to import, and what pip knows of it."""
+    """Installed package: its import name, distribution and version."""
 
     package: str
     distribution: str
@@ -60,7 +60,7 @@ class Installed(NamedTuple):
 
 
 def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, or None."""
+    """Return the version of an installed distribution, or None."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -68,7 +68,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def find_stack(version: Versions = installed_version) -> dict[str, list[Installed]]:
-    """What is installed of the stack, by family; torch's packages under ``'torch'``.
+    """Find installed packages by family; torch's are under ``'torch'``.
 
     Args:
         version (Callable): Version of a distribution, None if it is not installed.
@@ -89,7 +89,7 @@ def find_stack(version: Versions = installed_version) -> dict[str, list[Installe
 
 
 def check_stack(version: Versions = installed_version) -> None:
-    """Check, from what pip knows, that the packages underneath fit together.
+    """Check the installed versions, without importing packages.
 
     Imports nothing of them unless torch and torchvision look mismatched.
 
@@ -156,7 +156,7 @@ def _check_age(found: dict[str, list[Installed]]) -> None:
 
 
 def _install(family: str, packages: list[str] | None = None) -> str:
-    """Command that installs a family, or some packages of it."""
+    """Return the command that installs a family or some of its packages."""
     names = [
         distributions[0]
         for package, distributions in _FAMILIES[family].items()
@@ -174,7 +174,7 @@ def _listed(found: dict[str, list[Installed]]) -> str:
 
 
 def import_or_explain(module: str) -> None:
-    """Import a module; say what to do about the known reasons why that fails.
+    """Import a module; explain known causes of failure.
 
     Args:
         module (str): Module to import.
@@ -203,7 +203,7 @@ def import_or_explain(module: str) -> None:
 
 
 def import_stack_quietly() -> None:
-    """Import the datasets and models of both packages without what they print.
+    """Import both packages' datasets and models without their output.
 
     mmseg and mmpretrain print a line each about an optional dataset service, and mmcv
     warns about a compiled operator; both are as expected, and neither concerns us.
@@ -216,7 +216,7 @@ def import_stack_quietly() -> None:
 
 
 def ignore_known_warnings() -> None:
-    """Ignore warnings of the stack that no user of it can act on."""
+    """Ignore upstream warnings that users cannot act on."""
     for message in (
         'Fail to import ``MultiScaleDeformableAttention``',
         'Default ``avg_non_ignore`` is False',
@@ -230,7 +230,7 @@ def ignore_known_warnings() -> None:
 
 
 def _looks_mismatched(torch: str, torchvision: str) -> bool:
-    """Whether torch and torchvision seem to come from different places.
+    """Return True if torch and torchvision seem to be of different builds.
 
     A CPU build is ``2.x.y+cpu``, and fits only a torchvision of the same label. A
     hint only: builds from source carry labels of their own.

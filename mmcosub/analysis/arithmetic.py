@@ -1,4 +1,4 @@
-"""How much a step computes."""
+"""FLOPs of training and prediction."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,7 +28,7 @@ _MORE = {aten.addmm_: _addmm, aten.baddbmm_: _addmm}
 
 
 def count_flops(call: Callable[[], object]) -> int:
-    """Additions and multiplications in matrix products, convolutions and attention.
+    """Count FLOPs of matrix products, convolutions and attention.
 
     Args:
         call (Callable): What to measure.
@@ -39,7 +39,7 @@ def count_flops(call: Callable[[], object]) -> int:
 
 
 class Work(NamedTuple):
-    """What a config computes, in floating-point operations of one image.
+    """FLOPs of a config's model for one image.
 
     Args:
         parameters (int): Number of the model's parameters.
@@ -56,12 +56,12 @@ class Work(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Expected cost of a co-trained step in plain ones."""
+        """Expected cost of a co-trained step relative to a baseline step."""
         return mean(self.co_trained) / self.plain
 
 
 def count_work(cfg: Config, shape: Shape, batch: int = 2, draws: int = 8) -> Work:
-    """Count what predicting, plain training and training by the scheme compute.
+    """Count FLOPs of prediction, baseline training and co-training.
 
     Nothing is estimated from rates: steps run on random images, with their submodels
     drawn as in training, so that rows that views share, heads that run for every view
@@ -93,7 +93,7 @@ def _count_work(
     draws: int,
     built: Callable[[], AbstractContextManager],
 ) -> Work:
-    """Count with models that are built in a context."""
+    """Count with models built within a context."""
     with built():
         model = build_model(cfg)
     images = random_batch(model, shape, batch)

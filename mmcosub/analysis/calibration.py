@@ -1,4 +1,4 @@
-"""How good probabilities are, counted image by image.
+"""Probability metrics, accumulated image by image.
 
 Shapes: ``C`` classes, ``...`` positions: the pixels of an image, or none for a
 classifier.
@@ -19,7 +19,7 @@ _LEAST = 1e-12
 
 
 class Quality:
-    """Accuracy, likelihood, calibration and mean IoU of probabilities.
+    """Accuracy, NLL, calibration error and mean IoU of probabilities.
 
     Args:
         classes (int): Number of classes C.
@@ -40,7 +40,7 @@ class Quality:
         self.areas = [torch.zeros(classes, dtype=torch.float64) for _ in range(4)]
 
     def add(self, probabilities: Tensor, labels: Tensor | None) -> float | None:
-        """Count one image.
+        """Add one image.
 
         Args:
             probabilities (Tensor): Of shape (C, ...).
@@ -76,7 +76,7 @@ class Quality:
         return 1 - float(right.mean())
 
     def result(self) -> dict[str, float]:
-        """What has been counted.
+        """Return the metrics.
 
         Returns:
             dict: ``accuracy`` in percent of the positions; ``mIoU`` in percent, over

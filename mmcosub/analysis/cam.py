@@ -1,4 +1,4 @@
-"""Where in an image a class comes from, by the gradient-weighted maps of grad-cam.
+"""Class activation maps, by grad-cam.
 
 Shapes: ``N`` tokens, ``C`` channels, ``H, W`` of the image.
 """
@@ -15,7 +15,7 @@ from mmcosub.engine.prediction import read_image
 
 
 class MeanLogit:
-    """What is explained: a class's logit, the mean over the pixels predicted so.
+    """Target of an explanation: a class's mean logit over its predicted pixels.
 
     Args:
         number (int): The class.
@@ -25,7 +25,7 @@ class MeanLogit:
         self.number = number
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """The logit of one image.
+        """Return the logit of one image.
 
         Args:
             logits (Tensor): Of shape (classes, ) or (classes, height, width).
@@ -43,7 +43,7 @@ def activation_map(
     category: int | None = None,
     method: str = 'GradCAM',
 ) -> tuple[np.ndarray, str, int]:
-    """Class activation map of an image, drawn over it.
+    """Return the class activation map of an image, drawn over it.
 
     Args:
         model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`.
@@ -110,7 +110,7 @@ def _import_grad_cam() -> Any:
 
 
 class _Logits(nn.Module):
-    """A model whose ``forward`` gives logits."""
+    """Model whose ``forward`` returns logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class _Logits(nn.Module):
 
 
 def default_layer(model: Any) -> str:
-    """The backbone's last norm whose output still mixes into all that is predicted.
+    """Return the last norm of the backbone that affects all predictions.
 
     Of a network with a class token that is the norm before the last attention: behind
     it, the other tokens no longer reach the class token.
@@ -138,7 +138,7 @@ def default_layer(model: Any) -> str:
 
 
 def _as_map(tokens: Tensor, ratio: float) -> Tensor:
-    """Tokens of shape (1, N, C) as a map of shape (1, C, h, w); maps as they are."""
+    """Reshape tokens (1, N, C) to (1, C, h, w); return maps unchanged."""
     if tokens.ndim == 4:
         return tokens
     count = tokens.shape[1]

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, over a test set."""
+"""Confusion matrix of a test set."""
 
 import json
 import warnings
@@ -22,7 +22,7 @@ _RESULT = 'confusion_matrix/result'
 
 
 class PixelConfusion(BaseMetric):
-    """MMPretrain's ``ConfusionMatrix`` of pixels; ignored ones are left out.
+    """MMPretrain's ``ConfusionMatrix`` for pixels, without ignored ones.
 
     Args:
         ignore_index (int): Label of ignored pixels. Defaults to 255.
@@ -49,7 +49,7 @@ class PixelConfusion(BaseMetric):
             self.results.append(matrix.cpu())
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, Tensor]:
-        """Add up.
+        """Return the sum of the counts.
 
         Args:
             results (list[Tensor]): Of each image, of shape (C, C).
@@ -60,7 +60,7 @@ class PixelConfusion(BaseMetric):
 
 
 def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
-    """Test a checkpoint, counting which class is taken for which.
+    """Test a checkpoint and return the confusion matrix.
 
     Args:
         cfg (Config): Config of a segmentor or classifier, with the checkpoint in
@@ -109,7 +109,7 @@ def save_matrix(matrix: Tensor, names: Sequence[str], out: Path) -> None:
 def draw_matrix(
     matrix: Tensor, names: Sequence[str], out: Path, values: bool, cmap: str
 ) -> None:
-    """Draw a confusion matrix in percent of each label, by MMPretrain's plot.
+    """Draw a confusion matrix in percent of each label, with MMPretrain.
 
     Args:
         matrix (Tensor): Of shape (C, C).

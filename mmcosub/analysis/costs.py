@@ -1,4 +1,4 @@
-"""What a submodel costs: operations, parameters, time."""
+"""Costs of submodels: FLOPs, parameters, time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ WARMUP = 1
 
 @torch.inference_mode()
 def submodel_work(network: Network, kept: Kept) -> dict[str, int]:
-    """Floating-point operations of one image, and the backbone's parameters.
+    """Return FLOPs for one image, and the backbone's parameters.
 
     Of what is really computed, see :func:`~mmcosub.analysis.arithmetic.count_flops`: a
     multiplication and an addition are two.
@@ -48,7 +48,7 @@ def time_submodels(
     rounds: int,
     tick: Callable[[], object] = lambda: None,
 ) -> list[dict[str, float]]:
-    """Time of one image through submodels, as ratios to the first of them.
+    """Return the time of one image, relative to the first submodel.
 
     Machines are noisy, so submodels take turns within every round, and what is told is
     the median over rounds of each one's ratio to the first of the same round.

@@ -1,4 +1,4 @@
-"""How far submodels disagree.
+"""Disagreement of submodels.
 
 Shapes: ``K`` submodels, ``C`` classes, ``...`` positions: the pixels of an image, or
 none for a classifier.
@@ -16,7 +16,7 @@ SCORES = ('entropy', 'mutual_information', 'disagreement')
 
 
 class Ensemble:
-    """Mean and disagreement of submodels' probabilities, one after another.
+    """Running mean and disagreement of submodels' probabilities.
 
     So no more than two predictions are in memory at a time.
 
@@ -32,7 +32,7 @@ class Ensemble:
         self.predicted: list[Tensor] = []
 
     def add(self, probabilities: Tensor) -> None:
-        """Take in the next submodel.
+        """Add the next submodel.
 
         Args:
             probabilities (Tensor): Of shape (C, ...).
@@ -59,7 +59,7 @@ class Ensemble:
 
     @property
     def disagreement(self) -> Tensor:
-        """Share of the submodels that predict another class than their mean.
+        """Fraction of the submodels that predict another class than their mean.
 
         Returns:
             Tensor: Of shape (...), in [0, 1).
@@ -69,7 +69,7 @@ class Ensemble:
 
     @property
     def mutual_information(self) -> Tensor:
-        r"""How much the submodels' probabilities differ from their mean.
+        r"""Mean divergence of the submodels from their mean.
 
         The entropy of the mean less the mean of the entropies (BALD, Houlsby et al.,
         arXiv 1112.5745, eq. 2), as a share of the logarithm of the number of classes:
@@ -89,7 +89,7 @@ class Ensemble:
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Entropy, as a share of that of all classes being equally likely.
+    """Entropy, as a fraction of that of the uniform distribution.
 
     Args:
         probabilities (Tensor): Of shape (C, ...), C at least 2.

@@ -1,4 +1,4 @@
-"""Testing a network again and again, as its submodels."""
+"""Repeated tests of a network as its submodels."""
 
 import copy
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler')
 
 
 def quiet_runner(cfg: Config) -> EvaluationRunner:
-    """A runner that only builds what is needed to test, and says only what is wrong.
+    """Return a runner for testing that logs warnings only.
 
     Args:
         cfg (Config): The config. It stays as it is.
@@ -48,7 +48,7 @@ def quiet_runner(cfg: Config) -> EvaluationRunner:
 
 
 class Evaluation:
-    """The metrics of a config's evaluator on some images.
+    """Metrics of a config's evaluator on some images.
 
     Args:
         runner (EvaluationRunner): Has the model, the loader and the evaluator.
@@ -75,7 +75,7 @@ class Evaluation:
 
     @torch.inference_mode()
     def __call__(self, tick: Callable[[int], object] = lambda n: None) -> dict:
-        """Test the runner's model as it runs now.
+        """Test the runner's model in its current state.
 
         Args:
             tick (Callable): Told after each batch how many images it had. Defaults to
@@ -107,7 +107,7 @@ class Evaluation:
         return metrics
 
     def score(self, tick: Callable[[int], object] = lambda n: None) -> float:
-        """The metric that counts, of the runner's model as it runs now.
+        """Return the main metric of the runner's model in its current state.
 
         Args:
             tick (Callable): See :meth:`__call__`.
@@ -123,7 +123,7 @@ def _is_number(value: Any) -> bool:
 def loader_of(
     runner: EvaluationRunner, dataset: Dataset | None, images: int | None
 ) -> Any:
-    """A loader like the one that the config tests with.
+    """Return a loader like the config's test loader.
 
     Args:
         runner (EvaluationRunner): The runner.
@@ -148,7 +148,7 @@ def loader_of(
 
 
 def training_images(cfg: Config) -> Dataset:
-    """The training images as a test sees them, without augmentation.
+    """Return the training images without augmentation.
 
     Args:
         cfg (Config): The config.

@@ -1,4 +1,4 @@
-"""Stock backbones that a config can ask for with fewer blocks."""
+"""Upstream backbones whose configs allow fewer blocks."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ _SEG = 'mmseg.models.backbones'
 
 @dataclass(frozen=True)
 class Family:
-    """How the config of a backbone says how many blocks it has.
+    """Settings by which a backbone's config gives its number of blocks.
 
     Args:
         depth (str): Dotted key of the number of blocks, or of the numbers by stage.
@@ -52,7 +52,7 @@ FAMILIES = {
 
 
 def family_of(backbone: nn.Module) -> Family:
-    """How a backbone's config says how many blocks it has.
+    """Return the settings by which a backbone's config gives its depth.
 
     Args:
         backbone (nn.Module): The backbone.

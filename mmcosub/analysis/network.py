@@ -20,7 +20,7 @@ Kept = frozenset[int]
 
 
 class Network:
-    """A segmentor or classifier, and the residual blocks of its backbone.
+    """Segmentor or classifier with the residual blocks of its backbone.
 
     Args:
         model (nn.Module): The model, with all its weights. It is put into evaluation
@@ -49,7 +49,7 @@ class Network:
         return frozenset(range(len(self.blocks)))
 
     def submodel(self, kept: Collection[int]) -> AbstractContextManager:
-        """A context in which the model runs as a submodel.
+        """Run the model as a submodel within a context.
 
         Args:
             kept (Collection[int]): Its blocks.
@@ -58,7 +58,7 @@ class Network:
         return as_submodel(self.backbone, self.sites, factors)
 
     def why_not(self, kept: Kept) -> str | None:
-        """Why some blocks make no submodel; None if they do.
+        """Return why some blocks make no submodel; None if they do.
 
         Args:
             kept (frozenset[int]): The blocks.
@@ -81,7 +81,7 @@ class Network:
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
-    """The backbone of a segmentor or classifier.
+    """Return the backbone of a segmentor or classifier.
 
     Args:
         model (nn.Module): The model.
@@ -101,7 +101,7 @@ def backbone_of(model: nn.Module) -> nn.Module:
 
 
 def example_image(model: nn.Module, shape: Shape) -> Tensor:
-    """An image of noise, the same each time, as it is after preprocessing.
+    """Return a fixed noise image, as after preprocessing.
 
     Args:
         model (nn.Module): The model that is to take it.
@@ -115,7 +115,7 @@ def example_image(model: nn.Module, shape: Shape) -> Tensor:
 
 
 def evaluation_shape(cfg: Any, given: Sequence[int] | None = None) -> Shape:
-    """Height and width of the images that a config's model sees in evaluation.
+    """Return height and width of the images in evaluation.
 
     Args:
         cfg (Config): The config.

@@ -1,4 +1,4 @@
-"""In which order blocks are left out."""
+"""Orders in which blocks are removed."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,7 +13,7 @@ WhyNot = Callable[[Kept], str | None]
 def greedy_order(
     full: Kept, why_not: WhyNot, score: Callable[[Kept], float]
 ) -> Iterator[Kept]:
-    """Submodels of ever fewer blocks: each time the best that is one block smaller.
+    """Yield the best submodel of each depth, one block fewer each time.
 
     Args:
         full (frozenset[int]): All blocks.
@@ -35,7 +35,7 @@ def greedy_order(
 def random_order(
     full: Kept, why_not: WhyNot, rng: np.random.Generator
 ) -> Iterator[Kept]:
-    """Submodels of ever fewer blocks: each time any that is one block smaller.
+    """Yield a random submodel of each depth, one block fewer each time.
 
     Where all blocks can be left out, the submodel of each size is uniform.
 
@@ -51,7 +51,7 @@ def random_order(
 
 
 def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[Kept]:
-    """Submodels of ever fewer blocks, as the user says.
+    """Yield submodels of decreasing depth in the user's order.
 
     Args:
         full (frozenset[int]): All blocks.
@@ -81,7 +81,7 @@ def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[K
 
 
 def require_smaller(full: Kept, why_not: WhyNot) -> None:
-    """Refuse a network of which nothing can be left out.
+    """Raise if no block of a network can be removed.
 
     Args:
         full (frozenset[int]): All blocks.
@@ -109,7 +109,7 @@ def _descend(
 
 
 def greedy_steps(full: Kept, fixed: Kept) -> int:
-    """How many submodels a greedy search tries at most.
+    """Return the maximum number of submodels that a greedy search tests.
 
     Args:
         full (frozenset[int]): All blocks.

@@ -1,4 +1,4 @@
-"""Writing pictures, and one of where submodels disagree."""
+"""Image files, and pictures of where submodels disagree."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ Picture = NDArray[np.uint8]
 
 
 def check_picture_name(path: Path) -> None:
-    """Refuse a file whose ending is of no picture.
+    """Raise if a file's suffix is not of an image.
 
     Args:
         path (Path): The file that is to be.
@@ -26,7 +26,7 @@ def check_picture_name(path: Path) -> None:
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write a picture; its folder is made.
+    """Write an image; its folder is created.
 
     Args:
         path (Path): The file.
@@ -43,7 +43,7 @@ def write_picture(path: Path, picture: Picture) -> None:
 
 
 class DisagreementPictures:
-    """Writes an image, what the submodels' mean predicts, and where they differ.
+    """Writer of an image, the mean prediction and the disagreement.
 
     The last is a map from black, where all submodels predict the same, to light yellow,
     where no two do; the scale is the same for all images. A picture has its image's

@@ -1,4 +1,4 @@
-"""The picture of a sweep."""
+"""Plot of a sweep."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ _STYLES = {'greedy': '-o', 'random': '--', 'given': ':s'}
 
 
 def plot_sweep(record: Mapping[str, Any], path: Path) -> None:
-    """Draw how good submodels are by their blocks, their work and their time.
+    """Plot submodels' metrics by number of blocks, FLOPs and time.
 
     Args:
         record (Mapping): The record of a sweep.
@@ -45,7 +45,7 @@ def plot_sweep(record: Mapping[str, Any], path: Path) -> None:
 
 
 class _Curve:
-    """A metric over one of the costs, by number of blocks.
+    """Metric over one of the costs, by number of blocks.
 
     Args:
         points (list[dict]): Submodels of one network, found in one order or in several

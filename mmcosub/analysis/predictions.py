@@ -1,4 +1,4 @@
-"""What stock models predict, as probabilities and labels.
+"""Predictions of upstream models, as probabilities and labels.
 
 Shapes: ``C`` classes, ``...`` positions: height and width, or none for a classifier.
 """
@@ -13,7 +13,7 @@ from mmcosub.models.mask_classification import MaskClassification
 
 
 def check_probabilities(model: Any) -> None:
-    """Refuse a model whose outputs are no logits of classes that exclude one another.
+    """Raise if a model's outputs are not logits of exclusive classes.
 
     Args:
         model (nn.Module): The stock model.
@@ -32,7 +32,7 @@ def check_probabilities(model: Any) -> None:
 
 
 def is_multi_label(head: Any) -> bool:
-    """Whether a head gives an image several classes.
+    """Return True if a head gives an image several classes.
 
     Args:
         head (nn.Module): Of a classifier; MMPretrain's, or one derived from it or of
@@ -46,7 +46,7 @@ def _listed(head: Any) -> list[Any]:
 
 
 def probabilities_of(sample: Any) -> Tensor:
-    """A prediction's probabilities.
+    """Return a prediction's probabilities.
 
     Args:
         sample (SegDataSample | DataSample): What ``test_step`` gives for one image.
@@ -71,7 +71,7 @@ def probabilities_of(sample: Any) -> Tensor:
 
 
 def threshold_of(model: Any) -> float | None:
-    """The probability above which a head of one output channel predicts its class.
+    """Return the threshold of a head with one output channel.
 
     Args:
         model (nn.Module): The stock model.
@@ -84,7 +84,7 @@ def threshold_of(model: Any) -> float | None:
 
 
 def predicted_classes(probabilities: Tensor, threshold: float | None) -> Tensor:
-    """The classes that a model predicts by some probabilities.
+    """Return the classes that a model predicts from probabilities.
 
     Args:
         probabilities (Tensor): Of shape (C, ...).
@@ -99,7 +99,7 @@ def predicted_classes(probabilities: Tensor, threshold: float | None) -> Tensor:
 
 
 def ignored_label(model: Any) -> int:
-    """The label that does not count.
+    """Return the ignored label.
 
     Args:
         model (nn.Module): The stock model.
@@ -113,7 +113,7 @@ def ignored_label(model: Any) -> int:
 
 
 def labels_of(sample: Any) -> Tensor | None:
-    """The labels that came with an image.
+    """Return the labels of an image.
 
     Args:
         sample (SegDataSample | DataSample): What ``test_step`` gives for one image.

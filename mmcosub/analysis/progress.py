@@ -13,7 +13,7 @@ from rich.progress import (
 
 
 class Bars:
-    """Progress bars with the time that is left, one below the other.
+    """Progress bars with remaining time, one below the other.
 
     A context; outside of it nothing is shown.
     """
@@ -39,7 +39,7 @@ class Bars:
 
     @contextmanager
     def __call__(self, what: str, total: int) -> Iterator[Callable[[int], object]]:
-        """Show one more bar.
+        """Add a bar.
 
         Args:
             what (str): What is going on.

@@ -2,7 +2,7 @@ import numpy as np
 
 
 def evenly_spread(total: int, number: int) -> list[int]:
-    """Places that are evenly spread over some things, the first and the last included.
+    """Return evenly spaced indices, the first and the last included.
 
     Args:
         total (int): How many things there are.

@@ -1,4 +1,4 @@
-"""Steps of training and prediction on random images: what they compute, how long.
+"""Training and prediction steps on random images, for FLOPs and timing.
 
 Shapes: ``B`` images, ``C`` classes.
 """
@@ -25,7 +25,7 @@ DEFAULT_SHAPES: dict[str, Shape] = {'mmseg': (512, 512), 'mmpretrain': (224, 224
 
 
 def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
-    """Height and width of images.
+    """Return height and width of images.
 
     Args:
         given (Sequence[int], optional): One number for both, or two. Defaults to None,
@@ -65,7 +65,7 @@ def build_model(cfg: Config, scheme: dict | None = None) -> Any:
 
 
 def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
-    """Random images and labels that a model takes.
+    """Return random images and labels that a model takes.
 
     Args:
         model (nn.Module): A segmentor or classifier.
@@ -92,7 +92,7 @@ def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
 
 
 def input_channels(model: nn.Module) -> int:
-    """Number of channels of the images that a model takes.
+    """Return the number of channels of a model's images.
 
     Args:
         model (nn.Module): A model or backbone. One that begins without a convolution
@@ -105,7 +105,7 @@ def input_channels(model: nn.Module) -> int:
 
 
 def _classified(model: Any, device: torch.device) -> DataSample:
-    """A sample of class 0, as a label and as scores: losses take one or the other."""
+    """Return a sample of class 0, as a label and as scores for any loss."""
     head: Any = getattr(model, 'head', None)
     classes = getattr(head, 'num_classes', None) or model.num_classes
     sample = DataSample(num_classes=classes)
@@ -116,13 +116,13 @@ def _classified(model: Any, device: torch.device) -> DataSample:
 
 
 def _takes_labels(loss: nn.Module) -> bool:
-    """Whether a loss takes the numbers of classes rather than scores of all."""
+    """Return True if a loss takes class indices rather than scores."""
     sigmoid = getattr(loss, 'use_sigmoid', False) or getattr(loss, 'use_soft', False)
     return not sigmoid and 'Binary' not in type(loss).__name__
 
 
 def training_step(model: Any, batch: Batch) -> None:
-    """Forward and backward, as in training; no optimizer.
+    """Run forward and backward, as in training, without an optimizer.
 
     Args:
         model (nn.Module): A segmentor or classifier in training mode.
@@ -135,7 +135,7 @@ def training_step(model: Any, batch: Batch) -> None:
 
 @torch.inference_mode()
 def predicting_step(model: Any, batch: Batch) -> None:
-    """Predict, up to classes at the images' resolution.
+    """Predict classes at the images' resolution.
 
     Args:
         model (nn.Module): A segmentor or classifier in evaluation mode.

@@ -1,4 +1,4 @@
-"""A network that runs as one and the same submodel, whatever passes through it.
+"""Fixed submodels: a network forwarded with some blocks only.
 
 In training, each image of each iteration has a submodel of its own, and
 :func:`mmcosub.submodels.run_submodels` runs a batch of them. Here all images have the
@@ -30,7 +30,7 @@ Factors = NDArray[np.float64]
 def as_submodel(
     backbone: nn.Module, sites: Sequence[Site], factors: Factors
 ) -> Iterator[None]:
-    """Run a backbone as one submodel for as long as the context lasts.
+    """Run a backbone as one fixed submodel within a context.
 
     A branch whose factor is 0 is not computed, unless the block is not known and only
     its drop path is. A block of which every branch has the factor 1 runs as it stands.
@@ -56,7 +56,7 @@ def as_submodel(
 
 
 class _ScaledBranches:
-    """Every branch times its factor; none of factor 0.
+    """Execution that scales each branch by its factor; 0 skips it.
 
     Args:
         factors (ndarray): Factor of every branch, of shape (L, ).
@@ -75,7 +75,7 @@ class _ScaledBranches:
 
 
 class _ScaledDropPaths(Rerouting):
-    """Every drop path of a backbone multiplies by its factor, pass after pass.
+    """Drop paths that multiply by fixed factors, forward after forward.
 
     Args:
         backbone (nn.Module): The backbone.
@@ -100,7 +100,7 @@ class _ScaledDropPaths(Rerouting):
 
 
 def names_of_blocks(sites: Sequence[Site]) -> list[str]:
-    """Names of a backbone's residual blocks, in the order in which they run.
+    """Return names of a backbone's residual blocks, in forward order.
 
     Args:
         sites (Sequence[Site]): Its branches.
@@ -109,7 +109,7 @@ def names_of_blocks(sites: Sequence[Site]) -> list[str]:
 
 
 def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
-    """Factors of the submodel of some blocks: 1 for their branches, 0 for all others.
+    """Return factors of a submodel: 1 for its blocks' branches, else 0.
 
     Not 1 / (1 - rate), by which a kept branch is scaled in training: there that makes
     up for the other branch being there only now and then. A network is evaluated
@@ -129,7 +129,7 @@ def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
 def blocks_that_can_go(
     backbone: nn.Module, sites: Sequence[Site], images: Tensor
 ) -> list[int]:
-    """Blocks that pass on what comes in when their branches are left out.
+    """Return blocks that become the identity without their branches.
 
     A block that changes the resolution or the number of channels, such as the first of
     a ResNet's stages, cannot go, as what follows relies on it.

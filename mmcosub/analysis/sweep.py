@@ -1,4 +1,4 @@
-"""How good submodels of a network are and what they cost, by their number of blocks."""
+"""Accuracy and cost of a network's submodels, by number of blocks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +20,7 @@ Ticker = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 @dataclass
 class Settings:
-    """What to sweep.
+    """Settings of a sweep.
 
     Args:
         orders (Sequence[str]): Some of ``ORDERS``. Defaults to greedy and random.
@@ -63,7 +63,7 @@ class Settings:
 
 @dataclass
 class Point:
-    """A submodel of a network, and how good it is.
+    """Submodel of a network with its metrics.
 
     Args:
         network (str): Name of the network.
@@ -91,7 +91,7 @@ def sweep(
     why_not: WhyNot,
     ticker: Ticker,
 ) -> list[Point]:
-    """Test submodels of a network, of all its blocks and of ever fewer.
+    """Test the full network and submodels of decreasing depth.
 
     Args:
         network (Network): The network.
@@ -135,7 +135,7 @@ def sweep(
 
 
 def runs(settings: Settings) -> Iterable[tuple[str, int]]:
-    """The orders of a sweep and their numbers.
+    """Yield the orders of a sweep with their numbers.
 
     Args:
         settings (Settings): What to sweep.
@@ -152,7 +152,7 @@ def _wanted(kept: Kept, full: Kept, depths: Sequence[int] | None) -> bool:
 def add_costs(
     points: Sequence[Point], network: Network, rounds: int, ticker: Ticker
 ) -> None:
-    """Measure what the submodels cost; it does not depend on the weights.
+    """Measure the costs of the submodels; weights do not matter.
 
     Args:
         points (Sequence[Point]): The submodels; they get their cost.

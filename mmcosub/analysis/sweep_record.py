@@ -1,4 +1,4 @@
-"""A sweep as it is written down, and what is picked from that."""
+"""Records of sweeps, and the choice of a submodel."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from .sweep import Point
 def record_of(
     points: Sequence[Point], network: Network, metric: str, about: Mapping[str, Any]
 ) -> dict:
-    """A sweep as it is written down.
+    """Return a sweep's record.
 
     Args:
         points (Sequence[Point]): The submodels.
@@ -40,7 +40,7 @@ def record_of(
 def pick_point(
     record: Mapping[str, Any], depth: int, network: str | None, order: str | None
 ) -> dict:
-    """The best submodel of some depth in a sweep's record.
+    """Return the best submodel of a depth in a sweep's record.
 
     Args:
         record (Mapping): The record.

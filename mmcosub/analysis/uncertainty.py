@@ -1,4 +1,4 @@
-"""A network's submodels as an ensemble: better probabilities, and where they disagree.
+"""Submodels as an ensemble: probability metrics and disagreement.
 
 Shapes: ``L`` branches, ``K`` submodels.
 """
@@ -30,7 +30,7 @@ Draw = Callable[[Any, Ensemble], object]
 
 
 class SubmodelEnsemble:
-    """The full network and the mean of its submodels, compared image by image.
+    """Comparison of the full network with the mean of its submodels.
 
     All images have the same K submodels. So the mean is one predictor, and an image's
     row does not depend on the others.
@@ -97,7 +97,7 @@ class SubmodelEnsemble:
         return len(samples)
 
     def ranking(self, score: str) -> list[dict[str, Any]]:
-        """The images, those that submodels know least about first.
+        """Return the images, the most uncertain first.
 
         Args:
             score (str): One of ``SCORES``.
@@ -113,7 +113,7 @@ class SubmodelEnsemble:
         return [dict(rank=i + 1, **row) for i, row in enumerate(rows)]
 
     def result(self) -> dict[str, Any]:
-        """What was found: the quality of the probabilities, and what ranks errors.
+        """Return the probability metrics, and how well scores rank errors.
 
         Returns:
             dict: ``full``, ``mean`` and ``one_submodel`` (the mean over them) with what
@@ -145,7 +145,7 @@ class SubmodelEnsemble:
 
 
 def check_ranking(score: str, count: int) -> None:
-    """Refuse to rank by what is 0 for every image.
+    """Raise if the score to rank by is 0 for every image.
 
     Args:
         score (str): One of ``SCORES``.
@@ -164,7 +164,7 @@ def check_ranking(score: str, count: int) -> None:
 def finds_errors(
     scores: Sequence[float], wrong: Sequence[float]
 ) -> dict[str, float | None]:
-    """How well a score tells which images are wrong.
+    """Measure how well a score ranks wrongly predicted images first.
 
     Args:
         scores (Sequence[float]): Of each image.

@@ -1,4 +1,4 @@
-"""Checkpoints: opening, judging, translating and carrying them over."""
+"""Checkpoints: reading, checking, converting, and loading pretrained weights."""
 
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
 from mmcosub.checkpoints.formats.table import (

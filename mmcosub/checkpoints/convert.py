@@ -1,4 +1,4 @@
-"""Whole checkpoints from one code base to another."""
+"""Conversion of checkpoints from one library to another."""
 
 import re
 
@@ -33,7 +33,7 @@ _WITHOUT = {
 def convert_checkpoint(
     filename: str, target: str, trust: bool = False, which: str | None = None
 ) -> tuple[State, str, str]:
-    """Translate a checkpoint's weights, the format of which is found out.
+    """Convert the weights of a checkpoint; its format is detected.
 
     Args:
         filename (str): Checkpoint file or URL.
@@ -98,7 +98,7 @@ def _with_head(state: State, family: str, target: str) -> State:
 
 
 def _of_backbone(state: State, family: str) -> State:
-    """The backbone alone, as mmseg's class has it."""
+    """Return the backbone's weights alone, as mmseg's class has them."""
     behind = re.compile(r'head|fc\.|mask_token|decoder|pooler')
     state = {k: v for k, v in state.items() if not behind.match(k)}
     if family == 'ViT':  # mmseg's has neither of the two
@@ -109,7 +109,7 @@ def _of_backbone(state: State, family: str) -> State:
 
 
 def _format_of(source: Format, target: str, state: State) -> Format | None:
-    """The format to write; None for mmpretrain's names, which are ours."""
+    """Return the format to write; None for mmpretrain's names, used internally."""
     family, deep = source.family, 'stem.0.conv.weight' in state
     if family.startswith(f'{target} '):  # exists in one format only
         return source

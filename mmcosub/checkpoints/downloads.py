@@ -9,12 +9,12 @@ import torch
 
 
 def is_url(filename: str) -> bool:
-    """Tell a URL that can be downloaded from a file and other addresses."""
+    """Return True for a URL that can be downloaded."""
     return filename.startswith(('http://', 'https://'))
 
 
 def local_file(filename: str) -> str:
-    """Return the file itself, or where the download of a URL is kept.
+    """Return the file itself, or the cached file of a URL.
 
     There the file's name alone is taken, and every file on Hugging Face is called
     ``model.safetensors``: others get a hash of the URL. A name with a hash of the
@@ -33,7 +33,7 @@ def local_file(filename: str) -> str:
 
 
 def download(url: str) -> str:
-    """Download a file unless it is there.
+    """Download a file unless it is cached.
 
     Args:
         url (str): Its address.

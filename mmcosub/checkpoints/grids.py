@@ -1,4 +1,4 @@
-"""Which grid of patches a position embedding is for."""
+"""Grid of patches that a position embedding was made for."""
 
 import ast
 from typing import Any
@@ -8,13 +8,13 @@ from .resizing import Grid
 
 
 def inner_network(backbone: Any) -> Any:
-    """The network in mmpretrain's wrapper of timm and in timm's feature extractors."""
+    """Return the network inside wrappers of mmpretrain and timm."""
     inner = getattr(backbone, 'timm_model', backbone)
     return getattr(inner, 'model', inner)
 
 
 def grid_of(backbone: Any) -> Grid | None:
-    """Patches by height and width that a backbone's position embedding is for."""
+    """Return the grid (height, width) of a backbone's position embedding."""
     inner = inner_network(backbone)
     grid = getattr(inner, 'patch_resolution', None)
     grid = grid or getattr(getattr(inner, 'patch_embed', None), 'grid_size', None)
@@ -26,7 +26,7 @@ def grid_of(backbone: Any) -> Grid | None:
 
 
 def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
-    """The grid of the training that a checkpoint records, if any.
+    """Return the training grid that a checkpoint records, if any.
 
     MMEngine keeps the config as text, timm the arguments of its training script.
 
@@ -67,6 +67,6 @@ def _assigned(module: ast.Module, name: str) -> ast.expr:
 
 
 def _keywords(call: ast.expr, name: str) -> dict[str | None, ast.expr]:
-    """Arguments of the call, such as ``dict(...)``, that is argument ``name``."""
+    """Return the arguments of the call, such as ``dict(...)``, given as ``name``."""
     inner = {k.arg: k.value for k in getattr(call, 'keywords', [])}[name]
     return {k.arg: k.value for k in getattr(inner, 'keywords', [])}

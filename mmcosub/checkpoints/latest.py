@@ -1,4 +1,4 @@
-"""Finding the newest intact checkpoint of a run, without running what files bring."""
+"""Search for the newest intact checkpoint of a run, without executing pickled code."""
 
 import os
 import pickle
@@ -19,7 +19,7 @@ _OF_WEIGHTS = re.compile(r'^best_|-[0-9a-f]{8}\.pth$')
 
 
 def damage(path: str | Path) -> str | None:
-    """Check the checksums in a checkpoint file.
+    """Verify the checksums of a checkpoint file.
 
     What it means is left to :func:`read_checkpoint`.
 
@@ -41,7 +41,7 @@ def damage(path: str | Path) -> str | None:
 
 
 def saved_iteration(path: str | Path) -> int | None:
-    """Number of iterations after which a run saved a checkpoint.
+    """Return the iteration at which a checkpoint was saved.
 
     Reads the plain data in the file, and runs nothing that it brings.
 
@@ -64,7 +64,7 @@ def saved_iteration(path: str | Path) -> int | None:
 
 
 def pointed_checkpoint(work_dir: str | Path) -> Path | None:
-    """The file that ``last_checkpoint`` names, also where the folder was moved.
+    """Return the file that ``last_checkpoint`` names; the folder may have moved.
 
     Args:
         work_dir (str | Path): Work directory of the run.
@@ -75,7 +75,7 @@ def pointed_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def remote_checkpoint(work_dir: str | Path) -> str:
-    """The URL that ``last_checkpoint`` names; '' if it names a file.
+    """Return the URL in ``last_checkpoint``; '' if it names a file.
 
     Args:
         work_dir (str | Path): Work directory of the run.
@@ -85,7 +85,7 @@ def remote_checkpoint(work_dir: str | Path) -> str:
 
 
 def checkpoints_in(work_dir: str | Path) -> list[Path]:
-    """Checkpoints that a run can be resumed from, the newest first.
+    """List checkpoints that a run can be resumed from, newest first.
 
     Iteration numbers in the files decide, then ``last_checkpoint``; times of files do
     not, as copying changes them. Those of earlier runs in the folder, or of before the
@@ -100,7 +100,7 @@ def checkpoints_in(work_dir: str | Path) -> list[Path]:
 
 
 def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that can be resumed from.
+    """Return the newest intact checkpoint that can be resumed from.
 
     Args:
         work_dir (str | Path): Work directory of the run.
@@ -143,7 +143,7 @@ def _pointer(work_dir: str | Path) -> str:
 
 
 def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:
-    """:func:`checkpoints_in`, and whether each has the state of a run."""
+    """List checkpoints with whether each contains the state of a run."""
     pointed = pointed_checkpoint(work_dir)
     ranks: dict[Path, tuple] = {}
     for folder in {Path(work_dir), pointed.parent if pointed else Path(work_dir)}:
@@ -162,7 +162,7 @@ def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:
 
 
 class _Inert:
-    """Stands for every object in a pickle that is no plain data."""
+    """Placeholder for every object in a pickle that is not plain data."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -174,7 +174,7 @@ class _Inert:
 
 
 class _PlainData(pickle.Unpickler):
-    """Reads numbers, text, lists and dicts, with nothing in place of the rest."""
+    """Unpickler of numbers, text, lists and dicts; the rest becomes a placeholder."""
 
     def find_class(self, module: str, name: str) -> Any:
         return OrderedDict if name == 'OrderedDict' else _Inert

@@ -1,4 +1,4 @@
-"""Weights that only the checkpoint or only the network has, judged by their place.
+"""Missing and unexpected weights, sorted into heads and parts of the backbone.
 
 A part is the outermost module of which the other side has nothing: ``layer3.6`` where
 a ResNet-50 gets the weights of a ResNet-101.
@@ -28,17 +28,17 @@ _STAGE = re.compile(r'([a-z_]+)\.?(\d+)(?=\.([a-z]?\d+|\w+\.\d+)\.)')
 
 
 def is_head(name: str) -> bool:
-    """Return True for weights of a head, by their name in the whole network."""
+    """Return True for weights of a head, judged by the name in the whole network."""
     return bool(_HEADS.match(name))
 
 
 def is_end(name: str) -> bool:
-    """Return True for norms and tokens without which a network is complete."""
+    """Return True for norms and tokens that a network can do without."""
     return bool(_ENDS.fullmatch(name))
 
 
 def parts(names: Iterable[str], others: Iterable[str]) -> dict[str, list[str]]:
-    """Group names by the outermost module of which the others have nothing."""
+    """Group names by their outermost module that is missing entirely."""
     known = {start for name in others for start in _starts(name)}
     grouped: dict[str, list[str]] = {}
     for name in names:
@@ -53,7 +53,7 @@ def sort_leftovers(
     cut: Collection[str] = (),
     strangers: bool = False,
 ) -> tuple[list[str], list[str], list[str]]:
-    """Tell heads and ends of a network from parts inside it.
+    """Separate heads and optional ends from inner parts of a network.
 
     Args:
         names (Iterable[str]): Plain names in the checkpoint that the network lacks.
@@ -97,7 +97,7 @@ def sort_leftovers(
 
 
 def missing_blocks(missing: Iterable[str], there: Collection[str]) -> list[str]:
-    """Return the numbered modules that have no weight though their neighbours have."""
+    """Return numbered modules without weights whose neighbours have some."""
     lists = {s.rpartition('.')[0] for k in there for s in _starts(k) if s[-1].isdigit()}
     return [
         part
@@ -107,14 +107,14 @@ def missing_blocks(missing: Iterable[str], there: Collection[str]) -> list[str]:
 
 
 def is_allowed(name: str, patterns: Iterable[str]) -> bool:
-    """Return True for a weight that one of the patterns names, or the module of it."""
+    """Return True if a pattern matches a weight or one of its modules."""
     return any(
         fnmatchcase(name, each) or fnmatchcase(name, f'{each}.*') for each in patterns
     )
 
 
 def as_patterns(part_names: Iterable[str]) -> list[str]:
-    """Return patterns that allow the parts, one for those that differ in numbers."""
+    """Return patterns that allow the parts, merged if they differ in numbers."""
     return sorted({re.sub(r'(?<=\.)\d+(?=\.|$)', '*', part) for part in part_names})
 
 

@@ -1,4 +1,4 @@
-"""What became of the weights of a checkpoint and of those of a backbone."""
+"""Report of which weights of a checkpoint were loaded into a backbone."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ BY_NAMES = 'by names'
 
 @dataclass
 class LoadReport:
-    """What became of the weights of a checkpoint and of those of a backbone.
+    """Report of which weights of a checkpoint were loaded into a backbone.
 
     Args:
         checkpoint (str): The file.
@@ -47,7 +47,7 @@ class LoadReport:
 
     @property
     def match(self) -> float:
-        """Fraction of the weights that should have got their values and did."""
+        """Fraction of the expected weights that were loaded."""
         lost = len(self.missing) + len(self.misshapen)
         return len(self.matched) / max(len(self.matched) + lost, 1)
 
@@ -79,7 +79,7 @@ def compare(
     allow_unused: Iterable[str] = (),
     cut: Collection[str] = (),
 ) -> None:
-    """Note in a report which of a backbone's weights there are.
+    """Record which of a backbone's weights were found.
 
     Args:
         report (LoadReport): The report.
@@ -121,7 +121,7 @@ def compare(
 
 
 def some(names: Iterable[str]) -> str:
-    """The first of some names, and how many there are."""
+    """Return the first few names and their total number, as text."""
     names = list(names)
     more = f', ... ({len(names)} in all)' if len(names) > 5 else ''
     return ', '.join(names[:5]) + more

@@ -1,4 +1,4 @@
-"""Explaining why a file cannot be read as a checkpoint, and what to do."""
+"""Explanations of why a file cannot be read as a checkpoint."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _BEGINNINGS = {
 
 
 def why_unreadable(filename: str, trust: bool, error: BaseException) -> str:
-    """Say in one line why a file cannot be read, and the remedy.
+    """Return one line with the cause and the remedy.
 
     Args:
         filename (str): The file or URL.
@@ -54,7 +54,7 @@ def why_unreadable(filename: str, trust: bool, error: BaseException) -> str:
 
 
 def _brought(file: str, error: BaseException) -> str | None:
-    """What PyTorch cannot open without running it, if that is why."""
+    """Return the objects that PyTorch refuses to unpickle, if that is the cause."""
     in_zip = _in_zip(file)
     if any(name.endswith('/constants.pkl') for name in in_zip):
         return 'is a TorchScript archive, a program with its weights'
@@ -99,7 +99,7 @@ def _what(file: str) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """What an error says, without PyTorch's advice to open the file unsafely."""
+    """Return an error's message without PyTorch's advice to load unsafely."""
     said = str(error)
     said = re.split(r'WeightsUnpickler error:', said)[-1].strip()
     line = (said.splitlines() or [''])[0].strip()

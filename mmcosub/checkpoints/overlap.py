@@ -1,4 +1,4 @@
-"""Judging whether a checkpoint is a model's, and loading it if so."""
+"""Loading of whole-model checkpoints, with checks that they fit the model."""
 
 import re
 
@@ -14,7 +14,7 @@ _NOT_FOR_PREDICTION = ('auxiliary_head.',)
 
 
 def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
-    """Check that most of a checkpoint has its place in a model to be trained.
+    """Check that most weights of a checkpoint match a model to be trained.
 
     Args:
         model (nn.Module): The model.
@@ -39,7 +39,7 @@ def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
 def load_to_train(
     model: nn.Module, checkpoint: dict, filename: str, resumed: bool = False
 ) -> None:
-    """Load weights to start or continue a training from.
+    """Load weights to start or continue training from.
 
     Weights of heads whose shapes differ, as with another number of classes, are left
     as they are, and the log says so.
@@ -108,7 +108,7 @@ def load_to_train(
 
 
 def check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None:
-    """Check that weights are of data types that can stand for a model's.
+    """Check that the weights' data types can be loaded into a model.
 
     Args:
         own (dict[str, Tensor]): Those of the model.
@@ -139,7 +139,7 @@ def check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None
 
 
 def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> list[str]:
-    """Load everything that a model predicts with, or refuse.
+    """Load weights for prediction; raise unless all are present.
 
     Args:
         model (nn.Module): The model.

@@ -1,4 +1,4 @@
-"""Finding a network by its names inside a larger model or the training of one."""
+"""Search for a network inside a larger model by the prefix of its names."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ _DEPTH = 3
 
 
 def prefixes_in(names: Iterable[str]) -> list[str]:
-    """Beginnings that several names share, the shortest and most frequent first.
+    """Return common prefixes of the names, the shortest and most frequent first.
 
     Args:
         names (Iterable[str]): Names of weights.
@@ -37,7 +37,7 @@ def prefixes_in(names: Iterable[str]) -> list[str]:
 
 
 def network_in(weights: State, with_head: bool = False) -> State:
-    """Return the weights of a network of known format, without its prefix.
+    """Return the weights of a network of known format, without the prefix.
 
     Args:
         weights (dict[str, Tensor]): Weights of a model, or of a training of one.
@@ -72,7 +72,7 @@ def network_in(weights: State, with_head: bool = False) -> State:
 
 
 def under(prefix: str, weights: State) -> State:
-    """Return the weights whose names begin with a prefix, without it."""
+    """Return the weights under a prefix, without it."""
     return {
         name.removeprefix(prefix): value
         for name, value in weights.items()

@@ -1,4 +1,4 @@
-"""Pretrained weights into the backbone of another model."""
+"""Loading of pretrained weights into the backbone of another model."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -99,7 +99,7 @@ def load_backbone(
 
 
 def check_min_match(share: Any) -> None:
-    """Refuse a share of weights that is none.
+    """Raise unless the fraction is in [0, 1].
 
     Args:
         share (float): The share.
@@ -112,7 +112,7 @@ def check_min_match(share: Any) -> None:
 
 
 def _under(prefix: str, weights: State, filename: str) -> State:
-    """Weights whose names begin with a prefix, without it."""
+    """Return the weights under a prefix, without it."""
     # MMEngine's prefixes end with a dot or not; `module.` is off the names already.
     start = re.sub(r'^module\.', '', prefix.rstrip('.') + '.')
     part = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
@@ -132,7 +132,7 @@ def _translated(
     filename: str,
     grid: Grid | None,
 ) -> tuple[State, LoadReport]:
-    """Weights of the same architecture in the backbone's names and sizes."""
+    """Return weights of the same architecture in the backbone's names and sizes."""
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
     given = by_plain_names(network_in(weights))
@@ -164,7 +164,7 @@ def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
 
 
 def _check(report: LoadReport, kind: str, own: State, min_match: float | None) -> None:
-    """Refuse weights after which the backbone is not the checkpoint's network."""
+    """Raise if too few of the backbone's weights were loaded."""
     known = report.source != BY_NAMES
     lost = [*report.missing, *(name.split()[0] for name in report.misshapen)]
     essential = [n for n in lost if known and _ESSENTIAL.match(plain_name(n))]

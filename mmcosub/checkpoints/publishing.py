@@ -1,4 +1,4 @@
-"""From a run's checkpoint to a file for others: weights, and what they are of."""
+"""Export of a run's checkpoint to a file of weights and metadata."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ _EMA = 'module.'
 
 
 def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
-    """Write a checkpoint's weights and ``meta`` to a file with its hash in the name.
+    """Write a checkpoint's weights and ``meta`` to a file named by its hash.
 
     What only a run needs to go on (optimizer, schedules, messages, the state of hooks)
     stays behind.
@@ -50,7 +50,7 @@ def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
 
 
 def _trained(checkpoint: dict, name: str) -> dict[str, torch.Tensor]:
-    """What MMEngine's hook has exchanged for the average."""
+    """Return the trained weights that MMEngine's EMA hook has swapped."""
     exchanged = checkpoint.get('ema_state_dict')
     if not exchanged:
         raise ValueError(

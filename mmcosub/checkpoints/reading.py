@@ -1,4 +1,4 @@
-"""Opening checkpoint files without running code that they bring."""
+"""Reading of checkpoint files without executing code in them."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _IN_FOLDERS = [
 
 
 def require_file(filename: str) -> None:
-    """Check that a checkpoint that is no URL is there.
+    """Check that a checkpoint file exists; URLs pass.
 
     Args:
         filename (str): A file, a folder of Hugging Face, or a URL.
@@ -53,7 +53,7 @@ def require_file(filename: str) -> None:
 def read_checkpoint(
     filename: str, map_location: str = 'cpu', trust: bool = False
 ) -> dict:
-    """Read a checkpoint, MMEngine's included, without running code that it brings.
+    """Read a checkpoint, also of MMEngine, without executing code in it.
 
     Args:
         filename (str): A file (``.safetensors`` too), the index of a sharded one, a
@@ -110,7 +110,7 @@ def read_weights(
 
 @contextmanager
 def safe_reading(trust: bool = False) -> Iterator[None]:
-    """Have MMEngine open checkpoint files in this way, too, within a context.
+    """Make MMEngine read checkpoints safely, too, within a context.
 
     It opens files by itself for ``init_cfg=dict(type='Pretrained', ...)``, for
     ``load_from`` of its ``FlexibleRunner`` and for published checkpoints, and falls
@@ -157,7 +157,7 @@ def _read(filename: str, map_location: str, trust: bool) -> Any:
 
 
 def _in_folder(path: Path) -> str | None:
-    """The checkpoint in a folder of Hugging Face."""
+    """Return the checkpoint in a Hugging Face folder."""
     found = [path / name for name in _IN_FOLDERS if (path / name).is_file()]
     return str(found[0]) if found else None
 
@@ -180,7 +180,7 @@ def _read_shards(index: str, file: str, map_location: str, trust: bool) -> State
 
 
 def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> Any:
-    """Open a file, or say what is wrong with the one of this name."""
+    """Open a file; raise with the cause and the remedy if that fails."""
     try:
         if isinstance(file, str) and _is_safetensors(file):
             from safetensors.torch import load_file
@@ -195,7 +195,7 @@ def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> An
 
 
 def _is_safetensors(file: str) -> bool:
-    """Tell by the ending, or by the first bytes: a length and the beginning of JSON."""
+    """Detect safetensors by suffix, or by a length and JSON at the start."""
     if file.endswith('.safetensors'):
         return True
     with open(file, 'rb') as opened:
@@ -203,7 +203,7 @@ def _is_safetensors(file: str) -> bool:
 
 
 def _without_code(checkpoint: Any) -> Any:
-    """Take out the config as text that MMEngine would run when it resumes.
+    """Remove the config text that MMEngine would execute on resuming.
 
     MMEngine itself writes ``meta['cfg']``, which it does not run.
     """

@@ -1,4 +1,4 @@
-"""Resizing weights bicubically, or so that they compute the same.
+"""Resizing of weights: bicubic, or so that the outputs stay equal.
 
 Shapes: ``C`` channels, ``H`` heads.
 """
@@ -61,7 +61,7 @@ def resize_table(table: Tensor, before: Grid, after: Grid) -> Tensor:
 
 
 def adapt_channels(state: State, wanted: State, done: list[str]) -> None:
-    """Fit the first convolution to another number of input channels, as timm does.
+    """Adapt the first convolution to another number of channels, as timm does.
 
     One channel gets the sum, so that a grey image has the features that it has in
     colour; more get the weights in turn, scaled to keep the sum over channels.
@@ -90,7 +90,7 @@ def adapt_channels(state: State, wanted: State, done: list[str]) -> None:
 
 
 def resize_patches(weight: Tensor, size: Grid) -> Tensor:
-    """Resize a patch projection so that it gives resized patches the same embedding.
+    """Resize a patch projection; resized patches keep their embedding.
 
     For larger patches the embedding of a bilinearly resized patch is exactly that of
     the patch; for smaller ones it is the nearest in the least squares (FlexiViT,
@@ -113,6 +113,6 @@ def resize_patches(weight: Tensor, size: Grid) -> Tensor:
 
 
 def by(size: Tensor | Grid) -> str:
-    """Height and width, of a map or as they are, in words."""
+    """Format a size, or that of a map, as height x width."""
     height, width = size.shape[-2:] if isinstance(size, Tensor) else size
     return f'{height}x{width}'

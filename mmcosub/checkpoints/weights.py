@@ -1,4 +1,4 @@
-"""Finding the sets of weights in a checkpoint, and choosing one."""
+"""Search for the sets of weights in a checkpoint, and choice of one."""
 
 import re
 from collections.abc import Mapping
@@ -82,7 +82,7 @@ def select_weights(
 
 
 def state_dict(checkpoint: Any) -> State:
-    """Return the weights in a checkpoint, without what wrappers put into names.
+    """Return the weights in a checkpoint, without wrappers' prefixes.
 
     Args:
         checkpoint (Any): What the file contains. Where it has an average, that is
@@ -114,7 +114,7 @@ def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
 
 
 def _roles(found: dict[str, State]) -> dict[str, str | None]:
-    """What each set is: 'ema', 'model' or, if its keys are no usual ones, None."""
+    """Return the role of each set: 'ema', 'model' or, if unknown, None."""
     roles = {
         name: next(
             (role for role, keys in _KEYS.items() if {*name.split('.')} & {*keys}),
@@ -131,7 +131,7 @@ def _roles(found: dict[str, State]) -> dict[str, str | None]:
 
 
 def _swapped(found: dict[str, State]) -> bool:
-    """Whether MMEngine has exchanged the two sets; its averages have a counter."""
+    """Return True if MMEngine has swapped the sets; its averages have a counter."""
     return 'state_dict' in found and 'steps' in found.get('ema_state_dict', {})
 
 

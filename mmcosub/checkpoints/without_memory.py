@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 
 @contextmanager
 def without_memory() -> Iterator[None]:
-    """Build models without memory for their weights."""
+    """Build models on the meta device, without memory for their weights."""
     # Networks read their rates off a tensor, which has to be a real one.
     linspace, init_weights = torch.linspace, BaseModule.init_weights
     torch.linspace = functools.partial(linspace, device='cpu')

@@ -1,4 +1,4 @@
-"""From a stock config to a co-trained one: schemes by name, wrappers by model."""
+"""From an upstream config to a co-trained one: schemes by name, wrappers by model."""
 
 import difflib
 import importlib
@@ -83,7 +83,7 @@ def apply_scheme(cfg: Config, name_or_file: str) -> None:
 
 
 def turn_off_scheme(cfg: Config) -> None:
-    """Take out, in place, the hook that only a scheme has a use for.
+    """Remove, in place, the hook that only a scheme needs.
 
     Args:
         cfg (Config): Config whose scheme was set to None.
@@ -94,7 +94,7 @@ def turn_off_scheme(cfg: Config) -> None:
 
 
 def co_trained_model(model: dict, scheme: dict) -> dict:
-    """Config of the model that trains a stock model by a scheme.
+    """Return the config of a model wrapped for co-training.
 
     Args:
         model (dict): Config of a stock model, or of a wrapper already.
@@ -122,7 +122,7 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
 
 
 def _require_mmdetection(head: Any) -> None:
-    """Say what a head that classifies masks needs, where mmseg's error misleads.
+    """Raise with the remedy if a mask head needs MMDetection.
 
     Args:
         head (Any): Config of the decode head.
@@ -144,7 +144,7 @@ def _require_mmdetection(head: Any) -> None:
 
 
 def accelerated_model(model: dict) -> dict:
-    """Config of the model with faster parts of the same weights and outputs.
+    """Return the model's config with faster parts; weights stay the same.
 
     Args:
         model (dict): Config of a model.

@@ -1,4 +1,4 @@
-"""A drop-path rate for stock networks that drop no paths."""
+"""Default drop-path rate for upstream networks without DropPath."""
 
 import copy
 import warnings
@@ -23,7 +23,7 @@ _BY_RATES = ('Cosub', 'StochasticDepth')
 
 
 def set_default_rate(cfg: Config) -> None:
-    """Give the scheme a drop-path rate where the stock network drops no path.
+    """Set the scheme's drop-path rate if the network uses no DropPath.
 
     The usual rule: up to the last block it rises linearly in a network of stages, and
     is constant in one that keeps its resolution. The log says so.
@@ -50,7 +50,7 @@ def set_default_rate(cfg: Config) -> None:
 
 
 def _branches(cfg: Config) -> list[Site]:
-    """Branches of the network, built without memory for its weights."""
+    """Find the network's branches, with the model on the meta device."""
     config = copy.deepcopy(cfg.model)
     if 'backbone' in config:
         config = config.backbone

@@ -1,4 +1,4 @@
-"""What a tool says when something is wrong: one line for what the user can mend."""
+"""User errors: one line and status 2 instead of a traceback."""
 
 import errno
 import logging
@@ -59,7 +59,7 @@ _succeeded: set[str] = set()
 
 
 def note_moment(name: str) -> None:
-    """Note how far a run has come, to tell a config that cannot run from a fault.
+    """Record how far a run has come, to tell config errors from bugs.
 
     Args:
         name (str): A moment, by the name of the hooks' method.
@@ -73,7 +73,7 @@ def note_moment(name: str) -> None:
 
 @contextmanager
 def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
-    """End the process with one line and status 2 at an error that a user can mend.
+    """End the process with one line and status 2 at a user's error.
 
     That is every error before the first iteration and the first validation have
     succeeded, as it shows then whether the config is one to run; and from then on those
@@ -106,7 +106,7 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says, in one line, that of a data loader's worker included.
+    """Return an error's message in one line, also from a data loader's worker.
 
     Args:
         error (BaseException): The error.
@@ -130,7 +130,7 @@ def _is_the_users(error: Exception) -> bool:
 
 
 def _loss(error: Exception) -> str:
-    """What to do where memory or another process was lost; empty for other errors."""
+    """Return the remedy for lost memory or processes; empty for other errors."""
     of_device = isinstance(error, torch.OutOfMemoryError)
     if of_device or not isinstance(error, RuntimeError | MemoryError):
         return ''
@@ -139,7 +139,7 @@ def _loss(error: Exception) -> str:
 
 
 def _log_traceback(error: Exception) -> None:
-    """Write where an error is from into the log files, if there are any yet."""
+    """Write the traceback to the log files, if there are any yet."""
     if not MMLogger._instance_dict:
         return
     about = (type(error), error, error.__traceback__)

@@ -1,4 +1,4 @@
-"""How the command-line tools load configs and end."""
+"""Config loading for the command-line tools."""
 
 import gc
 import importlib.util
@@ -141,7 +141,7 @@ def read_config(path: Path) -> Config:
 
 
 def part_processes() -> None:
-    """Let the processes of a distributed run go, all at once.
+    """Leave the process group, all processes at once.
 
     One that ends while others still listen to it makes them abort now and then.
     """
@@ -152,7 +152,7 @@ def part_processes() -> None:
 
 
 def _set_loader_defaults(cfg: Config) -> None:
-    """Set what configs of mmpretrain leave to its tools."""
+    """Set defaults that mmpretrain's own tools would add."""
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(key)
         if loader:
@@ -162,7 +162,7 @@ def _set_loader_defaults(cfg: Config) -> None:
 
 
 def _drop_own_scope(cfg: Any) -> None:
-    """Remove the mark that MMEngine puts on what comes from ``mmcosub::`` configs.
+    """Remove the scope that MMEngine adds to ``mmcosub::`` configs.
 
     It would look up every name there among ours, where those of mmseg are not; ours
     are named with their scope.

@@ -1,4 +1,4 @@
-"""The model of a config whose weights come from a checkpoint."""
+"""Model of a config whose weights come from a checkpoint."""
 
 import copy
 from typing import Any
@@ -9,7 +9,7 @@ from .type_name import type_name
 
 
 def model_settings(cfg: Config) -> ConfigDict:
-    """A config's model, with its preprocessor and without ``pretrained``.
+    """Return a config's model with its preprocessor, without ``pretrained``.
 
     Args:
         cfg (Config): The config. It stays as it is.
@@ -21,7 +21,7 @@ def model_settings(cfg: Config) -> ConfigDict:
 
 
 def without_pretrained(settings: Any) -> Any:
-    """A model's config that asks for no weights to begin from.
+    """Return a model's config that loads no initial weights.
 
     timm's networks would fetch them as soon as they are built, for a checkpoint to take
     their place.

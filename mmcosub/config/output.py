@@ -1,4 +1,4 @@
-"""Output that nobody reads, or that finds no room, does not end a run."""
+"""Output to closed pipes and full disks that does not end a run."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 
 def outlive_readers() -> None:
-    """Let the process go on when what it prints cannot be written.
+    """Continue the process when its output cannot be written.
 
     As behind ``| head``, after a ``tee`` has died or an ssh connection has dropped.
     What is printed from then on is lost; files of the log have it.
@@ -21,7 +21,7 @@ def outlive_readers() -> None:
 
 
 class _Forgiving:
-    """A stream's method that sends the output nowhere once it cannot be written."""
+    """Method of a stream that discards output once writing fails."""
 
     def __init__(self, stream: TextIO, method: Callable) -> None:
         self.stream = stream
@@ -40,7 +40,7 @@ class _Forgiving:
 
 
 def log_without_tracebacks(logger: logging.Logger) -> None:
-    """Have the log files of a logger say once, in one line, that they have no room.
+    """Report a full disk once, in one line, instead of a traceback.
 
     Python's own logging prints a traceback for each record.
 
@@ -53,7 +53,7 @@ def log_without_tracebacks(logger: logging.Logger) -> None:
 
 
 class _Once:
-    """A ``handleError`` of a file's handler that prints its first error."""
+    """``handleError`` of a file handler that prints only its first error."""
 
     def __init__(self, handler: logging.FileHandler) -> None:
         self.handler = handler

@@ -1,4 +1,4 @@
-"""Settings that are checked before anything is built from them."""
+"""Checks of settings before anything is built from them."""
 
 import difflib
 import inspect
@@ -48,7 +48,7 @@ _TYPES = {
 
 
 def check_types(cfg: Config) -> None:
-    """Refuse top-level settings of another type than MMEngine takes.
+    """Raise if a top-level setting has a type that MMEngine does not take.
 
     Args:
         cfg (Config): The config.
@@ -64,7 +64,7 @@ def check_types(cfg: Config) -> None:
 
 
 def check_launcher(launcher: str) -> None:
-    """Refuse a launcher that has not started this process.
+    """Raise if the launcher has not started this process.
 
     Args:
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
@@ -91,7 +91,7 @@ def check_launcher(launcher: str) -> None:
 
 
 def check_scheme(scheme: Any) -> None:
-    """Refuse a scheme with a setting that it does not have, or of another kind.
+    """Raise for an unknown setting of a scheme, or one of a wrong type.
 
     Args:
         scheme (dict): Config of the scheme.
@@ -134,7 +134,7 @@ def check_scheme(scheme: Any) -> None:
 
 
 def check_carry_over(options: Any) -> None:
-    """Refuse settings that carrying a backbone over does not have.
+    """Raise for unknown keys in ``carry_over``.
 
     Args:
         options (dict, optional): The config's ``carry_over``.
@@ -151,7 +151,7 @@ def check_carry_over(options: Any) -> None:
 
 
 def _arguments(kind: Any) -> Iterator[tuple[str, Any]]:
-    """Names and types of what a class takes, its bases included."""
+    """Return names and types of a class's arguments, its bases included."""
     for base in reversed(kind.__mro__):
         if '__init__' not in vars(base) or base is object:
             continue
@@ -168,7 +168,7 @@ def _arguments(kind: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type, for the plain ones; all else is let pass."""
+    """Return True if a value is of a plain type; other types pass."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return any(_fits(value, each) for each in typing.get_args(hint))
     if hint in (int, float):
@@ -200,7 +200,7 @@ _RULES = (
 
 
 def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
-    """Refuse an optimizer that is not known, and rules that no parameter follows.
+    """Raise for an unknown optimizer, or rules that match no parameter.
 
     Args:
         model (nn.Module): The model.

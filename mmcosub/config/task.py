@@ -1,10 +1,10 @@
-"""What the model of a config is for."""
+"""Task of a config's model: segmentation or classification."""
 
 from mmengine.config import Config
 
 
 def classifies(cfg: Config) -> bool:
-    """Whether the model classifies images rather than segments them.
+    """Return True if the model classifies images rather than segments them.
 
     A ``decode_head`` segments and a ``head`` classifies, whatever the scope. A model
     without either does what those of its scope do; in a user's own one it classifies.

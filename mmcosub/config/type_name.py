@@ -6,7 +6,7 @@ _STOCK = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmcosub')
 
 
 def type_name(config: Any, registry: Registry | None = None) -> str:
-    """Name of the class that a config is of, however the config says it.
+    """Class name of a config's ``type``: a string, a scoped string or the class.
 
     One in plain Python names the class itself, one of text its name, with or without a
     scope or module. Where those are MMEngine's, MMCV's, MMSegmentation's, MMPretrain's

@@ -1,4 +1,4 @@
-"""Checks for settings that nothing reads, and the settings to use instead."""
+"""Checks for settings that nothing reads, with the settings to use instead."""
 
 import difflib
 import inspect
@@ -65,7 +65,7 @@ _SHOWN = 4
 
 
 def check_version(path: Path, cfg: Config) -> None:
-    """Refuse a config of MMSegmentation 0.x.
+    """Raise for a config of MMSegmentation 0.x.
 
     Args:
         path (Path): Its file.
@@ -86,7 +86,7 @@ def check_version(path: Path, cfg: Config) -> None:
 
 
 def check_options(cfg: Config, options: dict[str, Any]) -> None:
-    """Refuse settings that would be put where nothing reads them.
+    """Raise for settings that nothing would read.
 
     Args:
         cfg (Config): The config.
@@ -123,7 +123,7 @@ def check_options(cfg: Config, options: dict[str, Any]) -> None:
 
 
 def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
-    """Find the settings that a variable may have been meant for.
+    """Find the settings that a variable may be meant for.
 
     Args:
         cfg (Config): The config.
@@ -150,7 +150,7 @@ def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
 
 
 def walk(part: Any, at: str = '') -> Iterator[tuple[str, Any]]:
-    """A part of a config and all that it consists of, with dotted keys.
+    """Yield a part of a config and all its parts, with dotted keys.
 
     Args:
         part (Any): The part.
@@ -167,7 +167,7 @@ def walk(part: Any, at: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def value_at(cfg: Config, place: str) -> Any:
-    """Value at a dotted key; None where there is none.
+    """Return the value at a dotted key; None without one.
 
     Args:
         cfg (Config): The config.

@@ -12,7 +12,7 @@ from .unread import OLD, READ, find_places, refuse, value_at
 
 
 def check_file(path: Path, cfg: Config) -> None:
-    """Refuse variables of a config file that do not reach the settings they name.
+    """Raise for variables of a config file that do not reach their settings.
 
     A base has used its own value by then: in a config with ``_base_``,
     ``crop_size = (64, 64)`` alone changes nothing.
@@ -56,19 +56,19 @@ def check_file(path: Path, cfg: Config) -> None:
 
 
 def _assigned(tree: ast.Module) -> set[str]:
-    """Names that a module assigns plain values to."""
+    """Return names that a module assigns plain values to."""
     targets = [t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
     return {t.id for t in targets if isinstance(t, ast.Name)} - {'_base_'}
 
 
 def _names(path: Path) -> set[str]:
-    """Names that a config file or its bases assign."""
+    """Return names that a config file or its bases assign."""
     tree = ast.parse(path.read_text('utf-8'))
     return _assigned(tree).union(*(_names(base) for base in _bases(path, tree)))
 
 
 def _bases(path: Path, tree: ast.Module) -> Iterator[Path]:
-    """Files that a config inherits from: by ``_base_``, or ``with read_base():``."""
+    """Return files that a config inherits from, by ``_base_`` or ``read_base()``."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
             named = ast.literal_eval(node.value)

@@ -1,4 +1,4 @@
-"""Which setting of a config, or part of the model, an error comes from."""
+"""Attribution of errors to a setting of the config or a part of the model."""
 
 import difflib
 import inspect
@@ -20,7 +20,7 @@ _HINT = ' (--debug shows where)'
 
 
 def explained(error: BaseException, said: str) -> str:
-    """One line on an error, with the setting or the part of the model that it is about.
+    """Return one line on an error, with the setting or module it comes from.
 
     Args:
         error (BaseException): The error, as it was caught.
@@ -59,7 +59,7 @@ def explained(error: BaseException, said: str) -> str:
 
 
 def unknown_type(place: str, name: str, registry: Registry) -> str:
-    """What to say of a type that is in no registry.
+    """Return the message for a type that is in no registry.
 
     Args:
         place (str): Dotted key of the setting.
@@ -72,7 +72,7 @@ def unknown_type(place: str, name: str, registry: Registry) -> str:
 
 
 def _about(place: str, part: Any, frames: list[FrameType], said: str, hint: str) -> str:
-    """The message of a part of the config, with valid names where one is not."""
+    """Return the message about a part of the config, with valid names."""
     builds = [f.f_locals for f in frames if f.f_code.co_name == 'build_from_cfg']
     part = part if isinstance(part, dict) else {}
     if builds and 'obj_type' in builds[-1]:
@@ -121,7 +121,7 @@ def _arguments(built: Any) -> list[str]:
 
 
 def _configs(frames: list[FrameType]) -> Iterator[Config]:
-    """Whole configs that the functions of a traceback work with."""
+    """Return whole configs in the local variables of a traceback."""
     for frame in frames:
         known = [frame.f_locals.get(name) for name in ('self', 'runner')]
         found = [vars(each).get('cfg') for each in known if hasattr(each, '__dict__')]
@@ -133,7 +133,7 @@ def _configs(frames: list[FrameType]) -> Iterator[Config]:
 
 
 def _built(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:
-    """The innermost part of the config that was being built, with its dotted key."""
+    """Return the innermost config part that was being built, with its dotted key."""
     place, part = '', cfg
     for frame in frames:
         code = frame.f_code
@@ -152,7 +152,7 @@ def _built(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:
 
 
 def _same(inner: dict, wanted: dict) -> bool:
-    """Whether a part of the config is what is built, perhaps wrapped or half built."""
+    """Return True if a config part is what is built, perhaps wrapped or half built."""
     kind, other = inner.get('type'), wanted.get('type')
     rest = {k: v for k, v in inner.items() if k not in ('type', '_scope_')}
     if not rest:
@@ -170,7 +170,7 @@ def _same(inner: dict, wanted: dict) -> bool:
 
 
 def _used(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:
-    """The part of the config that the innermost object that ran was built from."""
+    """Return the config part of the innermost object that ran."""
     parts = {type_name(inner): (at, inner) for at, inner in reversed([*walk(cfg)])
              if isinstance(inner, dict)}  # fmt: skip
     for frame in reversed(frames):
@@ -183,7 +183,7 @@ def _used(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:
 
 
 def _part_of_model(frames: list[FrameType]) -> str:
-    """Name of the innermost module that ran, such as ``model.backbone.stages.0``."""
+    """Return the innermost module that ran, e.g. ``model.backbone.stages.0``."""
     owners = [f.f_locals.get('self') for f in frames]
     modules = [m for m in owners if isinstance(m, nn.Module)]
     if not modules:

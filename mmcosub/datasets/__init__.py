@@ -1,4 +1,4 @@
-"""Datasets, and what mmseg's lack."""
+"""Datasets, checks of them, and synthetic data."""
 
 from mmpretrain.datasets import CustomDataset
 

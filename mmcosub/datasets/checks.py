@@ -22,7 +22,7 @@ def check_segmentation_data(
     bad: BadSamples | None = None,
     trains: bool = True,
 ) -> None:
-    """Refuse a dataset that cannot be what the model expects.
+    """Raise if a dataset does not fit the model.
 
     Costs a listing of the folders and the reading of a few label maps, spread evenly
     over the dataset. Datasets other than mmseg's ``BaseSegDataset``, and data behind a
@@ -56,7 +56,7 @@ def check_segmentation_data(
 
 
 def loads_labels(dataset: BaseSegDataset) -> bool:
-    """Whether the pipeline of a dataset loads label maps, as far as its names tell.
+    """Return True if the pipeline of a dataset loads label maps.
 
     Args:
         dataset (BaseSegDataset): The dataset.
@@ -66,7 +66,7 @@ def loads_labels(dataset: BaseSegDataset) -> bool:
 
 
 def check_listing(config: dict) -> None:
-    """Refuse a dataset that finds no image.
+    """Raise if a dataset finds no image.
 
     Of the same datasets as :func:`check_segmentation_data`, and the first that it does.
 
@@ -82,7 +82,7 @@ def check_listing(config: dict) -> None:
 
 
 def _datasets(config: dict) -> Iterator[BaseSegDataset]:
-    """Datasets of mmseg inside wrappers, on this machine, not yet listed."""
+    """Yield mmseg's datasets inside wrappers, on local disk, not yet listed."""
     for leaf in _leaves(config):
         dataset = _build(leaf)
         if dataset is not None and not dataset.backend_args:
@@ -90,7 +90,7 @@ def _datasets(config: dict) -> Iterator[BaseSegDataset]:
 
 
 def _leaves(config: dict) -> Iterator[dict]:
-    """Configs of the datasets inside wrappers."""
+    """Yield the configs of datasets inside wrappers."""
     inner = config.get('datasets') or (
         [config['dataset']] if 'dataset' in config else []
     )
@@ -101,7 +101,7 @@ def _leaves(config: dict) -> Iterator[dict]:
 
 
 def _build(config: dict) -> BaseSegDataset | None:
-    """The dataset, without its list of files if it can be; None if not of mmseg's."""
+    """Build a dataset of mmseg, lazily if possible; None for other classes."""
     kind: Any = config['type']
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(config.get('_scope_')) as registry:
@@ -126,7 +126,7 @@ def _build(config: dict) -> BaseSegDataset | None:
 
 
 def _takes(kind: type, name: str) -> bool:
-    """Whether a class can be built with an argument of a name."""
+    """Return True if a class takes an argument of a name."""
     parameters = inspect.signature(kind).parameters
     return name in parameters or any(
         each.kind is each.VAR_KEYWORD for each in parameters.values()
@@ -134,7 +134,7 @@ def _takes(kind: type, name: str) -> bool:
 
 
 def check_places(config: dict) -> None:
-    """Refuse a list with blank lines, and a folder with links that go round.
+    """Raise for a list with blank lines, or a folder with cyclic links.
 
     Args:
         config (dict): Config of a classifier's dataset; wrappers are looked into. One

@@ -1,10 +1,10 @@
-"""Checks of the classes that data and model name."""
+"""Checks of the classes of datasets and model."""
 
 from typing import Any
 
 
 def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
-    """Refuse a dataset with another number of classes than the model's.
+    """Raise unless dataset and model have the same number of classes.
 
     Args:
         dataset (BaseDataset): The dataset; one that names no classes passes.
@@ -23,7 +23,7 @@ def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
 
 
 def check_class_folders(dataset: Any) -> None:
-    """Refuse names of classes that belong to other folders than they are given to.
+    """Raise if class names are assigned to the wrong folders.
 
     MMPretrain's ``CustomDataset`` numbers class folders in the order of their names and
     compares only how many there are.
@@ -48,7 +48,7 @@ def check_class_folders(dataset: Any) -> None:
 
 
 def check_class_names(training: Any, validation: Any) -> None:
-    """Refuse data whose classes are others in validation than in training.
+    """Raise if training and validation have different classes.
 
     Args:
         training (BaseDataset): Dataset to train on; one that names no classes passes.

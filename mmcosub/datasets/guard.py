@@ -15,7 +15,7 @@ _OF_PROGRAMS = (TypeError, AttributeError, NameError, ImportError, LookupError)
 
 
 class GuardedPipeline:
-    """A pipeline whose errors name the files that it was working on.
+    """Pipeline whose errors name the sample's files.
 
     Besides, what makes a label map another than it seems is an error here: a size that
     is not its image's, values of more than 8 bits, or that no class has.
@@ -97,7 +97,7 @@ class GuardedPipeline:
         return sample
 
     def _look_at_label_map(self, results: dict, names: str, as_stock: bool) -> None:
-        """Look at a label map that was just loaded, as stock or in a user's own way."""
+        """Check a label map that was just loaded."""
         if as_stock:
             check_size(results)
             check_depth(str(results.get('seg_map_path')))
@@ -116,7 +116,7 @@ class GuardedPipeline:
 
 
 def loads(transform: object) -> bool:
-    """Whether a transform is a stock one that reads files: it fails at broken ones.
+    """Return True for an upstream transform that reads files.
 
     Args:
         transform (object): The transform.
@@ -132,7 +132,7 @@ def _unreadable(names: str, error: Exception) -> str:
 
 
 def _labels(sample: Any) -> np.ndarray | None:
-    """The label map in what a pipeline returned, if there is one."""
+    """Return the label map in a pipeline's output, if any."""
     if not isinstance(sample, dict):
         return None
     packed = sample.get('data_samples')
@@ -150,7 +150,7 @@ def guard(
     ignore_index: int = 255,
     bad: BadSamples | None = None,
 ) -> None:
-    """Guard the pipelines of a dataset, also inside wrappers, in place.
+    """Wrap the pipelines of a dataset, also inside wrappers, in place.
 
     Args:
         dataset (Any): A built dataset.

@@ -1,4 +1,4 @@
-"""Looking at every sample of a dataset.
+"""Inspection of every sample of a dataset.
 
 Shapes: ``C`` classes.
 """
@@ -28,7 +28,7 @@ _DATASET: 'Inspected | None' = None
 
 @dataclass
 class Found:
-    """What there is to say of a sample.
+    """Findings on one sample.
 
     Args:
         problem (str, optional): What is wrong with it; None if nothing is.
@@ -43,7 +43,7 @@ class Found:
 
 
 class Inspected:
-    """A dataset, to look at its samples one by one.
+    """Dataset whose samples are inspected one by one.
 
     Args:
         dataset (BaseDataset): The dataset.
@@ -69,7 +69,7 @@ class Inspected:
         self.image_loader = images[0] if images and maps else None
 
     def look(self, number: int) -> 'Found':
-        """Look at a sample.
+        """Inspect a sample.
 
         Args:
             number (int): Number of the sample.
@@ -81,7 +81,7 @@ class Inspected:
         return Found(problem, counts, path if turned else None)
 
     def _problem(self, number: int, counts: NDArray[np.int64]) -> str | None:
-        """What is wrong with a sample; its labels are added to the counts."""
+        """Return a sample's problem, if any; add its labels to the counts."""
         info = self.dataset.get_data_info(number)
         path = str(info.get('img_path', ''))
         try:
@@ -109,7 +109,7 @@ class Inspected:
 
 
 def inspect(inspected: Inspected, processes: int) -> Iterator['Found']:
-    """Look at every sample, in parallel.
+    """Inspect every sample, in parallel.
 
     Args:
         inspected (Inspected): The dataset.

@@ -1,4 +1,4 @@
-"""Checks of label maps of a dataset before training or testing starts."""
+"""Checks of label maps before training or testing starts."""
 
 import logging
 from typing import Any
@@ -27,7 +27,7 @@ def check_labels(
     bad: BadSamples | None = None,
     trains: bool = True,
 ) -> None:
-    """Read some label maps, say which classes occur, and refuse unusable ones.
+    """Read some label maps, report their classes, and raise if unusable.
 
     More are read as long as no second class has been found.
 
@@ -93,7 +93,7 @@ def check_labels(
 def _load(
     info: dict, loader: Any, image_loader: Any, num_classes: int, ignore_index: int
 ) -> NDArray:
-    """Load a label map and check it, with its image if there is a loader of that."""
+    """Load and check a label map, with its image if there is a loader."""
     path = info['seg_map_path']
     try:
         loaded = loader(dict(info))
@@ -130,7 +130,7 @@ def _report(
     read: int,
     trains: bool,
 ) -> None:
-    """Say what the labels are; refuse those of which nothing can be learned."""
+    """Report the labels; raise if nothing can be learned from them."""
     if not read:
         raise ValueError('None of the label maps can be used: see the reasons above.')
     kind, total = type(dataset).__name__, len(dataset)

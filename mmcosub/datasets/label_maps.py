@@ -1,4 +1,4 @@
-"""What makes a label map another than it seems."""
+"""Label-map checks: size, bit depth, value range."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _STOCK = ('mmcv', 'mmengine', 'mmseg', 'mmpretrain', 'mmdet', 'mmcosub')
 
 
 def is_stock(transform: object) -> bool:
-    """Whether a transform is one of OpenMMLab's packages or ours, not a user's.
+    """Return True for a transform of OpenMMLab or mmcosub, not a user's.
 
     A user's may read labels of more than 8 bits or of another size, or give them other
     numbers.
@@ -30,7 +30,7 @@ def is_stock(transform: object) -> bool:
 def label_values_out_of_range(
     labels: np.ndarray, num_classes: int, ignore_index: int
 ) -> list[int]:
-    """Up to five values of a label map that are neither a class nor to be ignored.
+    """Return up to five values that are neither a class nor ignored.
 
     Args:
         labels (ndarray): Label map of any shape.
@@ -42,7 +42,7 @@ def label_values_out_of_range(
 
 
 def check_depth(path: str) -> None:
-    """Refuse a label file whose values do not fit into the 8 bits that mmseg reads.
+    """Raise if label values exceed the 8 bits that mmseg reads.
 
     It takes them modulo 256: class 256 would be class 0.
 
@@ -71,7 +71,7 @@ def check_depth(path: str) -> None:
 
 
 def check_size(results: dict) -> None:
-    """Refuse a label map of another size than its image.
+    """Raise if label map and image differ in size.
 
     Args:
         results (dict): What a pipeline knows of a sample when both are loaded.

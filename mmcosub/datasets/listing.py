@@ -1,4 +1,4 @@
-"""Checks of the folders and files that datasets name."""
+"""Checks of the folders and files of datasets."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ _PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def check_list(path: str) -> None:
-    """Refuse a list of samples with blank lines, which would be samples without name.
+    """Raise if a list of samples has blank lines.
 
     Args:
         path (str): Text file with one sample in a line. One that is not there, or of
@@ -42,7 +42,7 @@ def check_list(path: str) -> None:
 
 
 def check_links(folder: str) -> None:
-    """Refuse links to a folder that they are in: the search would go round.
+    """Raise for a link to one of its own parent folders.
 
     Args:
         folder (str): Folder of images.
@@ -95,13 +95,13 @@ def _check_folders(dataset: BaseSegDataset, labelled: bool) -> None:
 
 
 def _usual_ending(files: list[str]) -> str:
-    """Ending of most files, '' if there are none."""
+    """Return the most frequent suffix; '' without files."""
     endings = Counter(Path(name).suffix for name in files)
     return max(endings, key=lambda ending: endings[ending], default='')
 
 
 def _check_left_out(folder: str, others: list[str], suffix: str, total: int) -> None:
-    """Refuse images that only the case of their suffix leaves out; report others."""
+    """Raise if the suffix's case excludes images; report other exclusions."""
     same = [name for name in others if name.lower().endswith(suffix.lower())]
     if same:
         raise ValueError(
@@ -121,12 +121,12 @@ def _check_left_out(folder: str, others: list[str], suffix: str, total: int) -> 
 
 
 def _lists_folders(dataset: BaseSegDataset) -> bool:
-    """Whether it lists the files of its folders, as mmseg does."""
+    """Return True if a dataset lists its folders as mmseg does."""
     return type(dataset).load_data_list is BaseSegDataset.load_data_list
 
 
 def check_found(dataset: BaseSegDataset, labelled: bool = True) -> None:
-    """Refuse a dataset that finds no image, and list those that it finds.
+    """List a dataset's samples; raise if there are none.
 
     Args:
         dataset (BaseSegDataset): The dataset, not yet listed if it can be.
@@ -155,7 +155,7 @@ def check_found(dataset: BaseSegDataset, labelled: bool = True) -> None:
 def check_files(
     dataset: BaseSegDataset, labelled: bool = True, bad: BadSamples | None = None
 ) -> None:
-    """Refuse a dataset of which an image or a label is missing.
+    """Raise if an image or a label map is missing.
 
     Args:
         dataset (BaseSegDataset): The dataset, listed. One that lists its samples in a

@@ -1,4 +1,4 @@
-"""EXIF orientation: loaders that turn an image, but not its label map."""
+"""Images rotated by EXIF orientation while their label maps are not."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ _TAG = 0x0112
 
 
 def orientation_of(path: str | None) -> int:
-    """EXIF orientation of an image, 1 to 8; 1 where none is set or it cannot be read.
+    """Return the EXIF orientation (1 to 8); 1 if unset or unreadable.
 
     Args:
         path (str, optional): The file.
@@ -22,7 +22,7 @@ def orientation_of(path: str | None) -> int:
 
 
 def is_turned_alone(path: str | None, loader: Any) -> bool:
-    """Does a loader turn an image whose size does not tell whether the label is turned?
+    """Return True if a loader rotates an image and sizes do not reveal it.
 
     Args:
         path (str, optional): The image.
@@ -38,7 +38,7 @@ def is_turned_alone(path: str | None, loader: Any) -> bool:
 
 
 def explain_turned(paths: Sequence[str], looked_at: int) -> str:
-    """Say that images are turned, and what to do if the labels are not.
+    """Explain that images are rotated, with the remedy.
 
     Args:
         paths (Sequence[str]): The images.

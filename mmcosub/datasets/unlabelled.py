@@ -54,7 +54,7 @@ STRONG = (
 
 @TRANSFORMS.register_module()
 class NoLabel(BaseTransform):
-    """Stands in for ``LoadAnnotations``: a label map that tells padding from image.
+    """Stand-in for ``LoadAnnotations``: a label map of 0 that marks padding.
 
     It is 0 wherever there is an image. What pads images pads it by the ignored label.
     """
@@ -72,7 +72,7 @@ class NoLabel(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackWeakAndStrong(BaseTransform):
-    """Packs an image as it is and once more after further transforms.
+    """Pack an image twice: as it is, and after further transforms.
 
     Args:
         strong (Sequence[dict]): The further transforms. They may not move pixels of an
@@ -113,7 +113,7 @@ class PackWeakAndStrong(BaseTransform):
 
 
 def weak_and_strong(pipeline: Sequence[dict], strong: Sequence[dict]) -> list[dict]:
-    """The pipeline of unlabelled images, from that of labelled ones.
+    """Return the pipeline of unlabelled images, made from the training one.
 
     Args:
         pipeline (Sequence[dict]): The training pipeline.
@@ -146,7 +146,7 @@ def _name(step: dict) -> str:
 
 @DATASETS.register_module()
 class UnlabelledImages(Dataset):
-    """Images of a folder, those of folders inside it included, or of a list.
+    """Dataset of the images of a folder, recursively, or of a list.
 
     Args:
         data_root (str): The folder, or a text file with the path of an image a line,
@@ -176,7 +176,7 @@ class UnlabelledImages(Dataset):
 
 
 def find_images(place: str) -> list[Path]:
-    """Image files, sorted, of a folder or of a list.
+    """Return the sorted image files of a folder or of a list.
 
     Args:
         place (str): The folder or text file.

@@ -1,4 +1,4 @@
-"""Images of any depth and number of channels, as a picture to look at."""
+"""Conversion of images of any depth and number of channels for display."""
 
 import numpy as np
 from numpy.typing import NDArray

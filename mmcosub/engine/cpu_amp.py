@@ -9,7 +9,7 @@ from torch import nn
 
 
 class CPUAmpOptimWrapper(OptimWrapper):
-    """What MMEngine's ``AmpOptimWrapper`` is on a GPU, for a machine without one.
+    """CPU counterpart of MMEngine's ``AmpOptimWrapper``, in bfloat16.
 
     MMEngine's own refuses to run there. This one computes in bfloat16, which has the
     range of float32 and so needs no loss scaling.
@@ -32,7 +32,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast to bfloat16 besides what every wrapper does.
+        """Add autocast to bfloat16.
 
         Args:
             model (nn.Module): The model that trains.
@@ -41,7 +41,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
             yield
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state, that of a run on a GPU included.
+        """Load a state, also that of a run on a GPU.
 
         Args:
             state_dict (dict): State of this or MMEngine's ``AmpOptimWrapper``.

@@ -1,4 +1,4 @@
-"""Checks of data and model against each other before training starts."""
+"""Checks of data against the model before training starts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ from .ignored_labels import check_metrics, check_pad_values
 def check_data(
     model: nn.Module, training: Any, validation: Any, bad: BadSamples
 ) -> None:
-    """Check the data of both loaders, and have their datasets name what is bad.
+    """Check the data of both loaders; later errors name the file.
 
     Args:
         model (nn.Module): Segmentor or classifier; the data of another are taken as
@@ -49,7 +49,7 @@ def check_data(
 def check_split(
     model: nn.Module, loader: Any, bad: BadSamples | None = None, trains: bool = False
 ) -> None:
-    """Check the data of a loader, and have its dataset name what is bad.
+    """Check the data of a loader; later errors name the file.
 
     Args:
         model (nn.Module): Segmentor or classifier; the data of another are taken as
@@ -90,7 +90,7 @@ def check_split(
 
 
 def check_evaluator(model: nn.Module, evaluator: Any) -> None:
-    """Report metrics of a segmentor that ignore another label than its heads.
+    """Report metrics that ignore another label than the heads.
 
     Args:
         model (nn.Module): The model.
@@ -101,7 +101,7 @@ def check_evaluator(model: nn.Module, evaluator: Any) -> None:
 
 
 def check_rates(model: nn.Module) -> None:
-    """Refuse drop path that would drop everything, or more.
+    """Raise for a drop-path rate of 1 or more.
 
     Args:
         model (nn.Module): The model.
@@ -120,7 +120,7 @@ def check_rates(model: nn.Module) -> None:
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:
-    """Number of classes and ignored label of a segmentor, None of another model.
+    """Return a segmentor's number of classes and ignored label; else None.
 
     Args:
         model (nn.Module): The model.
@@ -134,7 +134,7 @@ def classes_of(model: nn.Module) -> tuple[int, int] | None:
 
 
 def check_heads(model: nn.Module) -> None:
-    """Refuse heads of a segmentor that disagree on the classes.
+    """Raise if a segmentor's heads disagree on the classes.
 
     Args:
         model (nn.Module): The segmentor.
@@ -173,7 +173,7 @@ def check_heads(model: nn.Module) -> None:
 
 
 def check_one_output(name: str, outputs: int | None, losses: Any) -> None:
-    """Refuse the softmax of a single output, which is 1 whatever the network does.
+    """Raise for the softmax of a single output, which is always 1.
 
     Args:
         name (str): Setting of the head.
@@ -211,14 +211,14 @@ def _is_config(loader: Any) -> bool:
 
 
 def _classes_of_classifier(model: nn.Module) -> int | None:
-    """Number of classes of a classifier, None of another model."""
+    """Return a classifier's number of classes; else None."""
     parts = (getattr(model, 'head', None), getattr(model, 'model', None))
     counts = (getattr(part, 'num_classes', None) for part in parts)
     return next((count for count in counts if isinstance(count, int)), None)
 
 
 def configs_of_datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
-    """The configs of datasets with a pipeline inside wrappers such as ConcatDataset.
+    """Return configs of datasets with a pipeline, inside wrappers too.
 
     Args:
         cfg (ConfigDict): Config of a dataset.

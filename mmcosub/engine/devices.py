@@ -19,7 +19,7 @@ from .cpu_amp import CPUAmpOptimWrapper
 
 
 class AnyDeviceRunner(Runner):
-    """A runner for machines without a GPU, too: ``--amp`` and several processes.
+    """Runner that also supports AMP and several processes on CPUs.
 
     In several processes a model of a lean scheme takes its lean steps.
     """
@@ -52,7 +52,7 @@ class AnyDeviceRunner(Runner):
         super().setup_env(env_cfg)
 
     def build_evaluator(self, evaluator: dict | list | Evaluator) -> Evaluator:
-        """Build the evaluator; its processes meet in the work directory.
+        """Build the evaluator; its processes exchange data in the work directory.
 
         MMEngine's own leave a folder ``.dist_test`` wherever the run was started.
 
@@ -66,7 +66,7 @@ class AnyDeviceRunner(Runner):
         return built
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume; say so where processes had BatchNorm statistics of their own.
+        """Resume; report BatchNorm statistics that differ between processes.
 
         Args:
             filename (str): The checkpoint.
@@ -112,7 +112,7 @@ class AnyDeviceRunner(Runner):
 
 
 def lean_wrapper(model_wrapper_cfg: dict) -> dict:
-    """A config's own wrapper for several processes, with lean steps.
+    """Return a config's DDP wrapper with cheaper steps.
 
     Args:
         model_wrapper_cfg (dict): Config of the wrapper.

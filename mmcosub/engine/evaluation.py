@@ -16,7 +16,7 @@ from .runner import CoTrainingRunner, unwrapped
 
 @RUNNERS.register_module()
 class EvaluationRunner(CoTrainingRunner):
-    """Tests the stock model of a config, with all its weights from the checkpoint.
+    """Runner that tests a config's model with all weights of a checkpoint.
 
     Unlike MMEngine's runner it refuses a checkpoint that does not fit, and leaves the
     config that training has put into the work directory as it is.
@@ -25,7 +25,7 @@ class EvaluationRunner(CoTrainingRunner):
     trains = False
 
     def dump_config(self) -> None:
-        """Leave the work directory's config alone: it is that of training."""
+        """Do nothing: the work directory keeps the training config."""
 
     def test(self) -> dict[str, float]:
         """Check the data, then test.
@@ -40,7 +40,7 @@ class EvaluationRunner(CoTrainingRunner):
         return super().test()
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model, and fetch no weights that the checkpoint's replace.
+        """Build the model without fetching initial weights.
 
         Args:
             model (nn.Module | dict): A model or its config.
@@ -52,7 +52,7 @@ class EvaluationRunner(CoTrainingRunner):
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks, but none that only repeats the average.
+        """Register the config's hooks, without those that repeat the average.
 
         A checkpoint's weights are those that ``EMAHook`` has averaged. It would swap
         them with those of a copy: by position, which a model of folded norms no longer
@@ -84,7 +84,7 @@ class EvaluationRunner(CoTrainingRunner):
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
-        """Load everything that the model predicts with.
+        """Load all weights needed for prediction.
 
         Args:
             filename (str): Checkpoint file or URL.
@@ -112,7 +112,7 @@ class EvaluationRunner(CoTrainingRunner):
         return checkpoint
 
     def _compare_classes(self, checkpoint: dict, filename: str) -> None:
-        """Refuse data of other classes than those that a checkpoint was trained on."""
+        """Raise if data and checkpoint have different classes."""
         loop: Any = self._test_loop
         meta = checkpoint.get('meta')
         meta = meta.get('dataset_meta') if isinstance(meta, dict) else None
@@ -136,12 +136,12 @@ class EvaluationRunner(CoTrainingRunner):
 
 
 def _tests_the_origin(hook: Any) -> bool:
-    """Whether it is MMPretrain's ``EMAHook``, told to test what it averages, too."""
+    """Return True for an ``EMAHook`` that also tests the trained weights."""
     return isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_origin', False)
 
 
 def _require_finite(checkpoint: dict, filename: str) -> None:
-    """Refuse weights of a run that has come to nothing."""
+    """Raise for weights that are not finite."""
     odd = [
         name
         for name, value in state_dict(checkpoint).items()

@@ -16,7 +16,7 @@ from mmcosub.resuming.work_dir import end_with_torchrun, locked
 
 @RUNNERS.register_module()
 class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
-    """MMEngine's ``FlexibleRunner``, training by the config's ``scheme`` if it has one.
+    """``FlexibleRunner`` of MMEngine that trains by ``scheme``.
 
     So schemes go with its strategies: FSDP, DeepSpeed, gradient accumulation under
     them. Checkpoints are the strategy's own, written as MMEngine does.
@@ -65,7 +65,7 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
             return super().train()
 
     def resume(self, *args: Any, **kwargs: Any) -> None:
-        """Resume, without taking up what a checkpoint says is to be deleted.
+        """Resume; ignore a checkpoint's list of files to delete.
 
         Args:
             *args: Arguments of MMEngine's ``FlexibleRunner.resume``.
@@ -77,7 +77,7 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks and those of ours that it does not name.
+        """Register the config's hooks and mmcosub's.
 
         Args:
             default_hooks (dict, optional): Config of default hooks.

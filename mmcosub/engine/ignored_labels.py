@@ -1,4 +1,4 @@
-"""Labels to ignore: heads, padding and metrics have to agree on them."""
+"""Consistency of the ignored label in heads, padding and metrics."""
 
 import logging
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _PAD = ('RandomRotate', 'RandomMosaic')
 def check_pad_values(
     preprocessor: Any, dataset: Any, num_classes: int, ignore_index: int
 ) -> None:
-    """Refuse transforms that pad label maps with a value no class has.
+    """Raise if label maps are padded with a value that is a class.
 
     Padding with a class is reported, as the network learns it there, and so is a value
     of the preprocessor that no class has: it pads smaller images only.
@@ -79,7 +79,7 @@ def check_metrics(evaluator: Any, ignore_index: int) -> None:
 
 
 def _pad_values(config: Any) -> Iterator[tuple[str, int]]:
-    """Names and values of what transforms of a config pad label maps with."""
+    """Return names and label padding values of a config's transforms."""
     if isinstance(config, dict):
         name = type_name(config, TRANSFORMS) if 'type' in config else ''
         if name in _PAD or 'seg_pad_val' in config:

@@ -1,4 +1,4 @@
-"""A stock model with its weights, ready to predict."""
+"""Upstream models with their weights, for prediction."""
 
 import copy
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from .data import configs_of_datasets
 def load_model(
     cfg: Config, checkpoint: str | None = None, device: str | None = None
 ) -> nn.Module:
-    """Build a config's stock model with the weights of a checkpoint, to predict.
+    """Build a config's upstream model with a checkpoint's weights, to predict.
 
     As ``mmseg.apis.init_model`` and ``mmpretrain.get_model`` do, whose functions for
     single images work on it; but nothing is fetched for the weights to replace, a
@@ -67,7 +67,7 @@ def load_model(
 
 
 def stock_model(cfg: Config) -> Any:
-    """Build a config's stock model with random weights, for one process to predict.
+    """Build a config's upstream model with random weights, for one process.
 
     Args:
         cfg (Config): Config of a segmentor or classifier. The default scope has to be
@@ -77,7 +77,7 @@ def stock_model(cfg: Config) -> Any:
 
 
 def device_of(name: str | None) -> str:
-    """The device of a name; by default the GPU if there is one.
+    """Return the named device; by default the GPU if there is one.
 
     Args:
         name (str, optional): Such as ``'cuda:0'``.
@@ -95,7 +95,7 @@ def device_of(name: str | None) -> str:
 
 
 def _dataset_meta(cfg: Config) -> dict[str, Any]:
-    """Names and colours of the classes, as far as the config tells."""
+    """Return names and colours of the classes, as far as known."""
     loader = cfg.get('test_dataloader') or cfg.get('train_dataloader') or {}
     dataset = loader.get('dataset') or {}
     kind = dataset.get('type')
@@ -112,12 +112,12 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
 
 
 def _pipeline_of(cfg: Config) -> list[dict]:
-    """The steps of the test data's pipeline, that of the first of several datasets."""
+    """Return the steps of the first test dataset's pipeline."""
     return next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
 
 
 def loaded_image(transforms: Sequence[Any], info: dict) -> np.ndarray:
-    """Load an image as a pipeline does, without what else the pipeline does.
+    """Load an image by a pipeline's loading steps alone.
 
     Args:
         transforms (Sequence): The pipeline's transforms.
@@ -175,7 +175,7 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
 
 
 def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> str:
-    """Predict an image, draw the prediction and say it.
+    """Predict an image, draw the prediction and print it.
 
     Args:
         model (nn.Module): Of :func:`load_model`.

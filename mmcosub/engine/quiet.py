@@ -1,4 +1,4 @@
-"""What fills the screen at the start of a run: in the log file, not on the screen."""
+"""Short start of a run on the screen; the log file has everything."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ _KNOWN_WARNINGS = (
 
 
 class QuietStart(Runner):
-    """A runner that begins with what is news; everything is in its log file.
+    """Runner mixin that keeps listings off the screen at the start.
 
     And on the screen, at ``log_level='DEBUG'``.
     """
@@ -63,7 +63,7 @@ class QuietStart(Runner):
 
 @contextlib.contextmanager
 def listed_in_file_only(logger: MMLogger) -> Iterator[None]:
-    """Keep what is logged or printed in the context off the screen.
+    """Keep logs and prints within a context off the screen.
 
     The constructors of optimizers of MMEngine and MMSegmentation say one or several
     lines about each parameter, before which nothing else can be seen. Warnings are
@@ -102,7 +102,7 @@ def listed_in_file_only(logger: MMLogger) -> Iterator[None]:
 
 
 def _screens(logger: MMLogger) -> list[logging.Handler]:
-    """Handlers that write to the screen, and not everything."""
+    """Return log handlers that write to the screen."""
     return [
         handler
         for handler in logger.handlers

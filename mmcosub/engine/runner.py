@@ -31,7 +31,7 @@ from .unlabelled import load_unlabelled, method_options
 
 @RUNNERS.register_module()
 class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
-    """MMEngine's runner, training by the config's ``scheme`` if it has one.
+    """MMEngine's runner that co-trains if the config has a ``scheme``.
 
     The config stays that of the stock model: the wrapper is put around it only in
     here, so what is dumped, and what a checkpoint holds, needs no mmcosub to load.
@@ -69,7 +69,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         return built
 
     def extended(self, loader: Any) -> Any:
-        """Return the training loader, with unlabelled images if the config has any.
+        """Return the training loader, with unlabelled images if configured.
 
         Args:
             loader (DataLoader): Loader of labelled images.
@@ -81,7 +81,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks and those of ours that it does not name.
+        """Register the config's hooks and mmcosub's.
 
         Args:
             default_hooks (dict, optional): Config of default hooks.
@@ -96,7 +96,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         self.register_ours(ours)
 
     def _maybe_compile(self, target: str) -> None:
-        """Try validation, then compile; with a scheme what goes with any plan.
+        """Try validation, then compile what is the same for all plans.
 
         MMEngine calls this when everything is built and the weights are loaded.
 
@@ -142,7 +142,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper, unless rules of it apply to no parameter.
+        """Build the optimizer wrapper; raise if a rule matches no parameter.
 
         Args:
             optim_wrapper (OptimWrapper | dict): A wrapper or its config.
@@ -153,7 +153,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build the schedules of learning rate and the like.
+        """Build the schedules.
 
         Args:
             scheduler (dict | list): Config of one or several.
@@ -178,7 +178,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
-        """Load weights to start from, unless they are those of another model.
+        """Load initial weights; raise if they are of another model.
 
         Args:
             filename (str): Checkpoint file or URL.
@@ -200,7 +200,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         return checkpoint
 
     def _init_model_weights(self) -> None:
-        """Initialise, with a pretrained backbone carried over rather than loaded.
+        """Initialise the model and load a pretrained backbone.
 
         Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)``,
         MMEngine's loading of whatever fits is replaced by ours.
@@ -231,7 +231,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, out of wrappers for several processes or augmentations."""
+    """Return the model inside DDP or test-time-augmentation wrappers."""
     inner: Any = model
     while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
         inner = inner.module
@@ -239,5 +239,5 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def is_pretrained(init_cfg: Any) -> bool:
-    """Whether an ``init_cfg`` is MMEngine's for loading a checkpoint."""
+    """Return True for an ``init_cfg`` that loads a checkpoint."""
     return type_name(init_cfg) in ('Pretrained', 'PretrainedInit')

@@ -1,4 +1,4 @@
-"""A trial of validation on one batch before training, which leaves no traces."""
+"""Trial validation on one batch before training, without side effects."""
 
 import contextlib
 import copy
@@ -24,7 +24,7 @@ from mmcosub.config.errors import in_one_line
 
 
 def try_validation(runner: Runner) -> None:
-    """Validate on one batch, and look for the metrics that others wait for.
+    """Validate on one batch and check for the metrics that hooks monitor.
 
     What only validation uses would otherwise fail after thousands of iterations.
 
@@ -64,7 +64,7 @@ def try_validation(runner: Runner) -> None:
 
 
 def check_windows(model: nn.Module) -> None:
-    """Refuse windows of sliding inference that leave pixels out.
+    """Raise if sliding windows leave pixels out.
 
     Args:
         model (nn.Module): A segmentor; others pass.
@@ -93,7 +93,7 @@ def check_windows(model: nn.Module) -> None:
 
 @contextlib.contextmanager
 def leaving_no_traces(model: nn.Module) -> Iterator[None]:
-    """Keep random state, modes of modules, logs, output and warnings as they were.
+    """Restore random state, module modes, logs, output and warnings.
 
     Args:
         model (nn.Module): The model. In the context it is in evaluation mode.
@@ -126,7 +126,7 @@ def leaving_no_traces(model: nn.Module) -> Iterator[None]:
 
 
 def _validate_one_batch(model: Any, loop: ValLoop) -> dict[str, Any]:
-    """Metrics of the first batch, computed by copies."""
+    """Return metrics of the first batch, computed by copies."""
     # Of the loader nothing is used up; what a pipeline opens stays open in its copy.
     dataset: Any = copy.copy(loop.dataloader.dataset)
     if hasattr(dataset, 'pipeline'):
@@ -153,7 +153,7 @@ def _validate_one_batch(model: Any, loop: ValLoop) -> dict[str, Any]:
 
 
 def _monitored(runner: Runner) -> Iterator[tuple[str, str]]:
-    """Metrics that hooks and schedules wait for, each with its setting."""
+    """Return metrics that hooks and schedules monitor, with their settings."""
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook) and hook.save_best:
             for name in hook.key_indicators:

@@ -1,4 +1,4 @@
-"""Batches of labelled and unlabelled images together."""
+"""Batches of labelled and unlabelled images."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ see :class:`mmcosub.schemes.Unlabelled`."""
 
 
 def method_options(cfg: Any) -> dict | None:
-    """The method's part of a config's ``unlabelled``, None without one.
+    """Return the method's part of ``unlabelled``; None without one.
 
     Args:
         cfg (Config): The config.
@@ -42,7 +42,7 @@ def method_options(cfg: Any) -> dict | None:
 
 
 def unlabelled_dataset(cfg: Any) -> UnlabelledImages:
-    """The unlabelled images of a config, augmented as its training pipeline says.
+    """Build the unlabelled dataset, augmented like the training images.
 
     Args:
         cfg (Config): The config, with ``unlabelled``.
@@ -82,7 +82,7 @@ def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
 
 
 def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
-    """Say how many unlabelled images are labelled ones."""
+    """Describe how many unlabelled images are labelled ones."""
     known: Any = getattr(labelled, 'get_data_info', None)
     if known is None:
         return 'whether some are labelled, too, is not known.'
@@ -99,7 +99,7 @@ def with_unlabelled(
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader:
-    """Return a loader whose batches have unlabelled images, too.
+    """Return a loader whose batches also have unlabelled images.
 
     Args:
         loader (DataLoader): Loader of labelled images; its batches know for which
@@ -128,7 +128,7 @@ def with_unlabelled(
 
 
 class WithUnlabelled(Dataset):
-    """Labelled samples, and behind them, by number, unlabelled ones.
+    """Dataset of labelled samples followed by unlabelled ones.
 
     Its length is that of the labelled ones, so that epochs are theirs.
 
@@ -148,7 +148,7 @@ class WithUnlabelled(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """That of the labelled samples."""
+        """Metainfo of the labelled samples."""
         return self.labelled.metainfo
 
     def __len__(self) -> int:
@@ -163,7 +163,7 @@ class WithUnlabelled(Dataset):
 
 
 class UnlabelledOrder:
-    """Which unlabelled images an iteration takes: a function of its number alone.
+    """Order of unlabelled images: a function of the iteration alone.
 
     Every image comes once before any comes again, over all processes together. The
     labelled images' epochs do not matter, nor how often the run was resumed.
@@ -186,7 +186,7 @@ class UnlabelledOrder:
         self.world = world
 
     def __call__(self, iteration: int) -> list[int]:
-        """Numbers of the images.
+        """Return the numbers of the images.
 
         Args:
             iteration (int): Number of iterations before.
@@ -201,7 +201,7 @@ class UnlabelledOrder:
 
 
 class CollateWithUnlabelled:
-    """Collates both kinds of samples of a batch apart.
+    """Collate labelled and unlabelled samples separately.
 
     Args:
         collate (Callable): What collates labelled samples.
@@ -227,7 +227,7 @@ class CollateWithUnlabelled:
 
 
 class _Batches(SeededBatches):
-    """Batches of indices with those of unlabelled samples behind the labelled ones."""
+    """Batch sampler that appends unlabelled indices to the labelled ones."""
 
     def __init__(
         self, counted: SeededBatches, order: UnlabelledOrder, labelled: int

@@ -1,4 +1,4 @@
-"""A submodel as a model of its own."""
+"""Extraction of a submodel as an upstream model."""
 
 import copy
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ TOLERANCE = 1e-6
 
 @dataclass
 class Extracted:
-    """A submodel as a stock config and its weights.
+    """Submodel as an upstream config and its weights.
 
     Args:
         cfg (Config): The config, which needs no mmcosub.
@@ -40,7 +40,7 @@ class Extracted:
 
 
 def extractable(settings: dict, network: Network) -> WhyNot:
-    """Makes what says why a submodel cannot be extracted.
+    """Return a check of why a submodel cannot be extracted.
 
     Args:
         settings (dict): The stock model's.
@@ -61,7 +61,7 @@ def extractable(settings: dict, network: Network) -> WhyNot:
 
 
 def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
-    """Make a stock model of a submodel, and compare the two.
+    """Build an upstream model of a submodel and compare their outputs.
 
     Args:
         cfg (Config): The network's config. It stays as it is.
@@ -124,7 +124,7 @@ def _build(cfg: Config, weights: dict[str, Tensor]) -> nn.Module:
 
 @torch.inference_mode()
 def _difference(network: Network, kept: Kept, model: Any) -> float:
-    """Largest difference of outputs, as a share of their largest value."""
+    """Return the largest difference of outputs, relative to their maximum."""
     with network.submodel(kept):
         wanted = _outputs(network.model, network.image)
     try:
@@ -143,7 +143,7 @@ def _difference(network: Network, kept: Kept, model: Any) -> float:
 
 
 def _outputs(model: Any, image: Tensor) -> list[Tensor]:
-    """What the backbone and the whole model put out."""
+    """Return outputs of the backbone and the whole model."""
     with torch.random.fork_rng():
         torch.manual_seed(0)  # some heads begin with random numbers, as SegNeXt's
         outputs = [model.backbone(image), model(image, mode='tensor')]

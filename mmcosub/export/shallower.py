@@ -1,4 +1,4 @@
-"""The settings of a stock backbone with fewer blocks, and its weights."""
+"""Settings and weights of an upstream backbone with fewer blocks."""
 
 import copy
 import inspect
@@ -13,7 +13,7 @@ from mmcosub.analysis.shifts import keep_shifts
 
 
 def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
-    """Settings of a backbone that has some of the blocks only.
+    """Return settings of a backbone with some of its blocks.
 
     Args:
         settings (dict): The backbone's.
@@ -63,7 +63,7 @@ def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
 def shallower_weights(
     weights: dict[str, Tensor], network: Network, kept: Kept
 ) -> dict[str, Tensor]:
-    """The weights of a model of which only some blocks are kept, by their new names.
+    """Return the weights of the kept blocks, under their new names.
 
     Args:
         weights (dict[str, Tensor]): All weights of the model.
@@ -92,7 +92,7 @@ def shallower_weights(
 
 
 def _stages(network: Network) -> list[list[int]]:
-    """Numbers of the blocks of each list of blocks, in their order.
+    """Return the block numbers of each list of blocks, in order.
 
     Raises:
         ValueError: If a list has other modules, too.
@@ -112,7 +112,7 @@ def _stages(network: Network) -> list[list[int]]:
 
 
 def _arch(cls: type, arch: Any) -> dict:
-    """The architecture that a name stands for; its own default if there is none."""
+    """Return the architecture of a name; the default without one."""
     if isinstance(arch, dict):
         return dict(arch)
     for table in ('arch_zoo', 'arch_settings'):
@@ -124,7 +124,7 @@ def _arch(cls: type, arch: Any) -> dict:
 
 
 def _setting(settings: dict, key: str, cls: type) -> Any:
-    """A setting, by its dotted key, or else its default."""
+    """Return a setting by its dotted key, or its default."""
     first, _, rest = key.partition('.')
     if first not in settings:
         return inspect.signature(cls).parameters[first].default
@@ -140,7 +140,7 @@ def _set(settings: dict, key: str, value: Any) -> None:
 
 
 def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None:
-    """Count anew the blocks behind which there are feature maps."""
+    """Renumber the blocks that output feature maps."""
     old = [int(i) % count if i < 0 else int(i) for i in backbone.out_indices]
     new: dict[int, int] = {}
     for index in old:

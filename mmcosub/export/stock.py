@@ -1,4 +1,4 @@
-"""A config without what needs mmcosub."""
+"""Configs without what needs mmcosub."""
 
 import copy
 import inspect
@@ -22,7 +22,7 @@ _LOOPS = ('train', 'val', 'test')
 
 
 def without_ours(cfg: Config) -> tuple[Config, list[str]]:
-    """A config without what needs mmcosub, its model apart.
+    """Return a config without what needs mmcosub, except its model.
 
     Datasets of ours become stock ones of the same files and labels. Loaders and hooks
     that cannot are left out; a loop of which anything is left out goes as a whole.
@@ -60,7 +60,7 @@ def without_ours(cfg: Config) -> tuple[Config, list[str]]:
 
 
 def stock_model(model: ConfigDict) -> list[str]:
-    """Take out of a model's settings what needs mmcosub and does not predict.
+    """Remove from a model's settings what needs mmcosub and does not predict.
 
     Args:
         model (ConfigDict): The settings, which are changed.
@@ -91,7 +91,7 @@ def stock_model(model: ConfigDict) -> list[str]:
 
 
 def _places(value: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Every setting inside a value: its dotted path, what holds it and its key."""
+    """Yield every nested setting: its dotted path, container and key."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in list(items):
         here = f'{path}.{key}'
@@ -101,7 +101,7 @@ def _places(value: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _is_ours(value: Any) -> bool:
-    """Whether a setting names anything of ours."""
+    """Return True if a setting names a class of mmcosub."""
     if isinstance(value, str):
         return value.startswith((f'{_OURS}.', f'{_OURS}::')) or value == _OURS
     if isinstance(value, type):
@@ -118,7 +118,7 @@ def _flat(value: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _stock_dataset(cfg: Any) -> Any:
-    """A dataset's settings by a stock class, if it is one of ours that has one."""
+    """Return a dataset's settings with an upstream class, if there is one."""
     for key in ('dataset', 'datasets'):
         if key in cfg:
             inner = cfg[key]

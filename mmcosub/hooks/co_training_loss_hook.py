@@ -12,7 +12,7 @@ from mmcosub.registry import HOOKS
 
 @HOOKS.register_module()
 class CoTrainingLossHook(Hook):
-    """Ramps the co-training weight, logs what views do, keeps the plans resumable.
+    """Hook that ramps the co-training weight and logs the views.
 
     Logged every iteration, beside the losses: ``label_view{i}`` (label loss of each
     view at the main head), ``co_training`` (co-training loss there, weighted),
@@ -46,7 +46,7 @@ class CoTrainingLossHook(Hook):
         self.by_epoch = by_epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Take up the plans where the checkpoint that is resumed left them.
+        """Restore the plans' random state of a resumed checkpoint.
 
         Otherwise their seed is the run's, on all ranks: what torch holds by now is that
         of an iteration.
@@ -65,13 +65,13 @@ class CoTrainingLossHook(Hook):
             model.scheme.seed = runner.seed - own  # plans differ by rank all the same
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep what the scheme trains besides the model, beside the model's weights."""
+        """Save the scheme's own state with the model's weights."""
         state = _model(runner).extras.own_state()
         if state:
             checkpoint[self._EXTRAS] = state
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take it up again."""
+        """Restore the scheme's own state."""
         state = checkpoint.get(self._EXTRAS)
         if state and runner._resume:
             _model(runner).extras.load_own_state(state)
@@ -101,7 +101,7 @@ class CoTrainingLossHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Log what the views did, and note how many plans are drawn."""
+        """Log the views, and record how many plans were drawn."""
         model = _model(runner)
         for key, value in model.telemetry.items():
             runner.message_hub.update_scalar(f'train/{key}', value)

@@ -19,7 +19,7 @@ from mmcosub.submodels import is_drop_path
 
 @HOOKS.register_module()
 class FullNetworkBNHook(Hook):
-    """Estimates BatchNorm statistics anew with the full network before validation.
+    """Hook that re-estimates BatchNorm with the full network for validation.
 
     Training by subnets leaves statistics that are no network's in particular, so
     stimulative training (arXiv 2210.04153, its code) takes them anew. Here each is the
@@ -139,7 +139,7 @@ def estimate_statistics(model: Any, batches: Iterable) -> None:
 
 
 def _layers(model: nn.Module) -> list[Any]:
-    """The BatchNorms that keep statistics and are not frozen."""
+    """Return BatchNorms that track statistics and are not frozen."""
     return [
         m
         for m in model.modules()
@@ -153,7 +153,7 @@ def _copy_statistics(source: nn.Module, target: nn.Module) -> None:
 
 
 def _own_loader(loader: DataLoader, seed: int) -> Any:
-    """A loader of the same data, of which nothing else takes batches."""
+    """Return a separate loader of the same data."""
     dataset: Any = loader.dataset
     batch = loader.batch_size
     if batch is None:  # a batch sampler's affair, which goes by the iteration

@@ -13,7 +13,7 @@ from mmcosub.registry import HOOKS
 
 @HOOKS.register_module()
 class LabelMapHook(Hook):
-    """Writes predicted label maps as files, in the subfolders that the images have.
+    """Hook that writes predicted label maps, in the images' subfolders.
 
     MMSegmentation's metrics write all into one folder, where images of the same name
     overwrite each other. Values are those of the label files: with
@@ -27,7 +27,7 @@ class LabelMapHook(Hook):
         self.out = Path(out)
 
     def before_test(self, runner: Runner) -> None:
-        """Give every image of the dataset a file.
+        """Assign an output file to every image.
 
         Args:
             runner (Runner): The runner.
@@ -82,7 +82,7 @@ class LabelMapHook(Hook):
 
 
 def _image_folders(dataset: Any) -> Iterator[str]:
-    """Folders of images that a dataset, or those inside a wrapper, are given."""
+    """Return the image folders of a dataset, wrappers included."""
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     for each in filter(None, inner):
         yield from _image_folders(each)

@@ -16,7 +16,7 @@ from mmcosub.registry import HOOKS
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Stops a run whose loss is not finite, before a checkpoint keeps the damage.
+    """Hook that stops a run at a non-finite loss, before it is saved.
 
     A loss scaler that adapts survives single overflows: it skips the step and lowers
     the scale. Everywhere else the first one has already spoilt the weights.
@@ -48,7 +48,7 @@ class NonFiniteLossHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Look at the losses of the iteration.
+        """Check the losses of the iteration.
 
         Raises:
             FloatingPointError: If they are not finite and that cannot mend itself.
@@ -77,7 +77,7 @@ class NonFiniteLossHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse to write weights that are not finite.
+        """Raise rather than save weights that are not finite.
 
         Raises:
             FloatingPointError: If a parameter is not finite.
@@ -91,7 +91,7 @@ class NonFiniteLossHook(Hook):
 
 
 def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Path:
-    """Write what an iteration was given, as tensors and plain objects.
+    """Write the inputs of an iteration, as tensors and plain objects.
 
     With the weights before it, this is the iteration: all that it draws at random goes
     by the seed, the rank and the iteration. A run that is resumed gets there, too.
@@ -130,14 +130,14 @@ def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Pa
 
 
 def _label(sample: Any) -> Tensor | None:
-    """Label map of shape (1, height, width), or label of an image; None if unknown."""
+    """Return a label map (1, height, width) or an image's label; None if unknown."""
     label_map = getattr(sample, 'gt_sem_seg', None)
     label = getattr(sample, 'gt_label', None)
     return label if label_map is None else label_map.data
 
 
 def _skips_overflows(optim_wrapper: OptimWrapper) -> bool:
-    """Whether a loss scaler adapts and skips the steps that overflow."""
+    """Return True if a loss scaler adapts and skips overflowing steps."""
     return (
         isinstance(optim_wrapper, AmpOptimWrapper)
         and optim_wrapper._scale_update_param is None

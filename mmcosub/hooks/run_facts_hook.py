@@ -22,7 +22,7 @@ from .setting_changes import against_base, flat_settings
 
 @HOOKS.register_module()
 class RunFactsHook(Hook):
-    """Writes down how a run was started: ``facts.json`` beside its log.
+    """Hook that records how a run was started, in ``facts.json``.
 
     The command, the config file and what the run sets beyond its ``_base_`` files,
     versions, devices, seed, and the commit of the folder that it was started in.
@@ -32,7 +32,7 @@ class RunFactsHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Write them.
+        """Write the facts.
 
         Args:
             runner (Runner): The runner.
@@ -67,7 +67,7 @@ def _facts(runner: Runner) -> dict[str, Any]:
 
 
 def _changes(cfg: Config) -> list[tuple[str, tuple[str, ...], str]] | None:
-    """Key, value of the base and of the run, and source of each changed setting.
+    """Return key, base value, own value and source of each changed setting.
 
     They are kept as data, so that no reader of the run has to run its config.
     """
@@ -85,7 +85,7 @@ def _installed() -> list[Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of a folder, and whether its files differ from it.
+    """Return the commit of a folder, and whether files differ from it.
 
     Args:
         folder (Path): The folder.

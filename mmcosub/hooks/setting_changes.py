@@ -1,4 +1,4 @@
-"""Settings of runs, flattened, compared with each other and with their base files."""
+"""Flattened settings of runs, compared with each other and with base files."""
 
 import ast
 import inspect
@@ -22,7 +22,7 @@ ABSENT = '–'
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that differs.
+    """Setting that differs.
 
     Args:
         key (str): Its dotted name.
@@ -36,7 +36,7 @@ class Change:
 
 
 def flat_settings(cfg: Any) -> dict[str, str]:
-    """Settings that a run goes by, by dotted key.
+    """Return settings that affect a run, by dotted key.
 
     Those that only serve to write a config, such as ``crop_size`` or
     ``train_pipeline``, are left out: what they are put into is in here.
@@ -54,7 +54,7 @@ def flat_settings(cfg: Any) -> dict[str, str]:
 
 
 def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
-    """Settings that are not the same in all of some configs.
+    """Return settings that differ between configs.
 
     Args:
         configs (Sequence[dict]): Of :func:`flat_settings`.
@@ -65,7 +65,7 @@ def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
 
 
 def against_base(run: dict[str, str], file: Path) -> list[Change]:
-    """Settings of a run that its config's ``_base_`` files do not have.
+    """Return settings of a run that differ from its ``_base_`` files.
 
     This runs the config file and its bases.
 
@@ -90,12 +90,12 @@ def against_base(run: dict[str, str], file: Path) -> list[Change]:
 
 
 def _source(own: str, change: Change) -> str:
-    """What has set a value, given that of the config file itself."""
+    """Return the origin of a value, given that of the config file."""
     return 'config' if own == change.values[1] else 'command line'
 
 
 def _bases(file: Path) -> list[str]:
-    """The ``_base_`` of a config file, as other files can name them."""
+    """Return a config's ``_base_``, as other files can name them."""
     value: Any = []
     if file.suffix == '.py':
         for statement in ast.parse(file.read_text()).body:
@@ -110,7 +110,7 @@ def _bases(file: Path) -> list[str]:
 
 
 def _flatten(key: str, value: Any, flat: dict[str, str]) -> None:
-    """Put a setting's parts under their dotted keys."""
+    """Add a setting's parts under their dotted keys."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             if name != '_scope_':

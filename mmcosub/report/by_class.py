@@ -1,4 +1,4 @@
-"""A measure of every class, of several runs."""
+"""Per-class metrics of several runs."""
 
 import itertools
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from .summary import number_text
 
 @dataclass
 class ByClass:
-    """A measure of every class, the best first.
+    """Per-class metric, the best class first.
 
     Args:
         title (str): Its name.
@@ -36,7 +36,7 @@ class ByClass:
 def measure_classes(
     runs: Mapping[int, Run], predicted: Mapping[int, Predicted], segments: bool
 ) -> ByClass | None:
-    """IoU of each class or, for classifiers, the share of it that is found.
+    """Return each class's IoU or, for classifiers, recall.
 
     Args:
         runs (Mapping[int, Run]): The runs, by number on the page.

@@ -1,4 +1,4 @@
-"""A confusion matrix as the page shows it.
+"""Confusion matrix on the page.
 
 Shapes: ``C`` classes.
 """

@@ -1,4 +1,4 @@
-"""Which curves a page shows, and their points."""
+"""Selection of the curves on a page, and their points."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _VIEW = re.compile(r'label_view(\d+)')
 
 @dataclass
 class Curve:
-    """One figure of a page, and what it shows in words.
+    """Figure of a page with a text summary.
 
     Args:
         title (str): Its title.
@@ -44,7 +44,7 @@ class Curve:
 
 
 def main_metric(runs: Sequence[Records]) -> str | None:
-    """What runs are compared by: mIoU, or else what validation has measured.
+    """Return the metric to compare runs by: mIoU, or what validation measured.
 
     Args:
         runs (Sequence[Records]): What they have logged.
@@ -54,7 +54,7 @@ def main_metric(runs: Sequence[Records]) -> str | None:
 
 
 def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
-    """The curves of some runs, one figure for each thing that any of them has logged.
+    """Return the curves of some runs, one figure for each logged quantity.
 
     Args:
         runs (Sequence[Records]): What they have logged.
@@ -92,7 +92,7 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
 
 
 def _metrics(runs: Sequence[Records]) -> list[str]:
-    """What validation has measured, the more telling first."""
+    """Return the measured metrics, the main ones first."""
     found = list(dict.fromkeys(m for records in runs for m in records.metrics()))
     # A metric's `prefix` stands before its name.
     known = [m for name in _METRICS for m in found if f'/{m}'.endswith(f'/{name}')]
@@ -136,7 +136,7 @@ def _curve(
 def thinned(
     points: Sequence[tuple[float, float]], number: int = _POINTS
 ) -> list[tuple[float, float]]:
-    """Points of a line, averaged over as many stretches if there are more than that.
+    """Average a line's points over stretches if there are too many.
 
     Args:
         points (Sequence[tuple]): The points.
@@ -149,7 +149,7 @@ def thinned(
 
 
 def _rows(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:
-    """A few of the values as a table, where the longest line has points."""
+    """Return some of the values as a table."""
     longest = max(lines, key=lambda line: len(line.points)).points
     number = min(_ROWS, len(longest))
     picked = evenly_spread(len(longest), number)

@@ -1,4 +1,4 @@
-"""The data of a run, as its config has them."""
+"""Validation data of a run's config."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from mmengine.registry import DATASETS
 
 
 def validation_data(dataset: Any) -> Any:
-    """The dataset of a config.
+    """Return the dataset of a config.
 
     Args:
         dataset (dict): Its config.
@@ -34,7 +34,7 @@ def validation_data(dataset: Any) -> Any:
 
 
 def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> None:
-    """Refuse data of other classes than those that a checkpoint was trained on.
+    """Raise if data and checkpoint have different classes.
 
     Args:
         saved (dict): The checkpoint.

@@ -1,4 +1,4 @@
-"""Reading a config that MMEngine dumped as data, without running it."""
+"""Parser of configs dumped by MMEngine that executes no code."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 
 def read_settings(file: Path) -> Config:
-    """Read the config that MMEngine wrote when a training started.
+    """Read the config that MMEngine wrote at the start of a training.
 
     Its dump has only assignments of literals and of ``dict(...)``. Whatever else a
     Python file can do is refused, so that opening a folder runs no code in it.
@@ -43,7 +43,7 @@ def read_settings(file: Path) -> Config:
 
 
 def _value(node: ast.expr) -> Any:
-    """Value of an expression: a literal, or ``dict`` with names."""
+    """Return the value of an expression: a literal, or ``dict`` with names."""
     match node:
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords):
             return {_name(each): _value(each.value) for each in keywords}

@@ -1,4 +1,4 @@
-"""Figures as SVG that takes its colours from the page, so that it suits light and dark.
+"""SVG figures whose colours follow the page's light or dark theme.
 
 Matplotlib writes plain colours. Those below are written by no one else and stand for
 the page's own, which take their place. Text stays text: it is small, can be searched,
@@ -69,7 +69,7 @@ _SUBSTITUTIONS: list[tuple[re.Pattern, Any]] = [
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a figure.
+    """Line of a figure.
 
     Args:
         run (int): Number of the run, which decides on the colour.
@@ -84,7 +84,7 @@ class Line:
 
 
 def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str:
-    """Lines over the course of training.
+    """Draw lines over the course of training.
 
     Args:
         lines (Sequence[Line]): The lines.
@@ -118,12 +118,12 @@ def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str
 
 
 def _counted(value: float, _: object) -> str:
-    """A number of iterations or epochs, in thousands where they are that many."""
+    """Format a number of iterations or epochs, in thousands if large."""
     return EngFormatter(sep='')(value) if value >= 1000 else f'{value:g}'
 
 
 def _dashes(line: Line) -> Any:
-    """The style of a line: by variant, and another where a colour comes again."""
+    """Return a line's dash style, different where a colour repeats."""
     styles = ['solid', (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]
     return styles[(line.variant + 2 * (line.run // RUN_COLOURS)) % len(styles)]
 
@@ -134,7 +134,7 @@ def draw_dots(
     runs: Sequence[int],
     name: str,
 ) -> str:
-    """One row a class and one dot a run, in percent.
+    """Draw one row a class and one dot a run, in percent.
 
     Args:
         names (Sequence[str]): Names of the C classes, the first one at the top.
@@ -166,7 +166,7 @@ def draw_dots(
 
 
 def draw_matrix(shares: NDArray[np.float64], name: str) -> str:
-    """A confusion matrix of many classes, as a picture.
+    """Draw a confusion matrix of many classes as an image.
 
     Args:
         shares (ndarray): Share of each label that is predicted as each class, in [0,
@@ -195,7 +195,7 @@ def _short(name: str, length: int = 20) -> str:
 
 
 def _svg(figure: Figure) -> str:
-    """A figure as an element of the page.
+    """Return a figure as an element of the page.
 
     What it shows is said beside it, so it is hidden from those who cannot see it.
     """

@@ -20,7 +20,7 @@ _WORST = 6
 
 @dataclass
 class Tile:
-    """One picture or, for a classifier, one word, and what it is.
+    """Image or, for a classifier, word of a gallery, with its caption.
 
     Args:
         title (str): What it is.
@@ -45,7 +45,7 @@ class Tile:
 
 @dataclass
 class Gallery:
-    """Some images and what runs make of them.
+    """Images with the predictions of some runs.
 
     Args:
         title (str): How they were chosen.
@@ -61,7 +61,7 @@ class Gallery:
 def make_galleries(
     runs: Sequence[tuple[int, str, Predictions, NDArray[np.float64]]],
 ) -> list[Gallery]:
-    """Galleries of some runs that predict the same images.
+    """Make galleries of runs that predict the same images.
 
     Args:
         runs (Sequence[tuple]): Of each its number on the page, its name, what it
@@ -81,7 +81,7 @@ def make_galleries(
 
 
 def most_wrong(right: NDArray[np.float64], number: int) -> list[int]:
-    """The images that are most wrong; of those that are equally so, from all over.
+    """Return the images with most errors; ties are spread evenly.
 
     Args:
         right (ndarray): Share of each image that is right, of shape (N, ).
@@ -137,7 +137,7 @@ def _label(sample: Sample, of: Predictions) -> Tile:
 
 
 def _predicted(sample: Sample, of: Predictions, run: int, name: str) -> list[Tile]:
-    """What a run predicts, and where its submodels do not agree."""
+    """Return a run's prediction and the disagreement of its submodels."""
     differ = sample.disagreement
     other = 0.0 if differ is None else float(differ.mean())
     if not of.segments:
@@ -165,7 +165,7 @@ def _predicted(sample: Sample, of: Predictions, run: int, name: str) -> list[Til
 
 
 def _shares(classes: NDArray[np.int64], names: Sequence[str]) -> str:
-    """The classes of a map in words, the largest first."""
+    """Describe the classes of a map, the largest first."""
     found, counts = np.unique(classes[classes < len(names)], return_counts=True)
     order = np.argsort(-counts)[:5]
     said = [f'{names[found[i]]} {100 * counts[i] / classes.size:.0f} %' for i in order]
@@ -173,7 +173,7 @@ def _shares(classes: NDArray[np.int64], names: Sequence[str]) -> str:
 
 
 def _palette(of: Predictions) -> NDArray[np.uint8]:
-    """Colours of the classes; some, where the data set has none."""
+    """Return the classes' colours; generated ones if the dataset has none."""
     if of.palette is not None:
         return of.palette
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Runs of one task, and all that there is to say and show of them."""
+"""Comparable runs of one task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Task = tuple[bool, int | None, str]
 
 @dataclass
 class Group:
-    """Runs of one task, that can be compared.
+    """Runs of one task that can be compared.
 
     Args:
         title (str): The task.
@@ -51,7 +51,7 @@ class Group:
 
 
 def task_of(run: Run) -> Task:
-    """What a run learns. Runs of the same task can be compared.
+    """Return the task of a run; runs of the same task can be compared.
 
     Args:
         run (Run): The run.
@@ -67,7 +67,7 @@ def task_of(run: Run) -> Task:
 def make_group(
     task: Task, runs: Mapping[int, Run], predicted: Mapping[int, Predicted]
 ) -> Group:
-    """Say and show all of some runs.
+    """Prepare all text and figures of some runs.
 
     Args:
         task (Task): Their task.
@@ -97,7 +97,7 @@ def make_group(
 def _galleries(
     runs: Mapping[int, Run], predicted: Mapping[int, Predicted]
 ) -> list[Gallery]:
-    """Galleries, of all runs that predict the same images together."""
+    """Make galleries, shared by runs that predict the same images."""
     of_images: dict[tuple, list] = {}
     for i, one in predicted.items():
         # By their files: folds of one data set have as many images, and other ones.

@@ -72,7 +72,7 @@ def _predict(run: Run, which: str, images: int | None, trust: bool) -> Predicted
 
 
 def _name_apart(runs: Sequence[Run]) -> None:
-    """Name runs whose folders are called the same by the folders around them, too.
+    """Add parent folders to the names of runs whose folders share a name.
 
     By as many as tell them apart.
     """

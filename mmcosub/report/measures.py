@@ -1,4 +1,4 @@
-"""Counting which label was predicted as what, and what follows from that.
+"""Confusion counts, and metrics from them.
 
 Shapes: ``C`` classes.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 def share_right(
     label: NDArray[np.int64], prediction: NDArray[np.int64], ignored: int
 ) -> float:
-    """Share of labels that are predicted; 1 where there are none.
+    """Fraction of correctly predicted labels; 1 without labels.
 
     Args:
         label (ndarray): Classes.
@@ -27,7 +27,7 @@ def share_right(
 def confusion(
     label: NDArray[np.int64], prediction: NDArray[np.int64], classes: int, ignored: int
 ) -> NDArray[np.int64]:
-    """Count which label was predicted as what, of shape (C, C), a row for each label.
+    """Count predictions by label, of shape (C, C), a row for each label.
 
     Args:
         label (ndarray): Classes; what is no class is ignored.
@@ -50,7 +50,7 @@ def confusion(
 
 
 def class_iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union of every class, nan where it is nowhere, of shape (C, ).
+    """IoU of every class, nan where it does not occur, of shape (C, ).
 
     Args:
         matrix (ndarray): Confusion matrix of shape (C, C).
@@ -61,7 +61,7 @@ def class_iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def class_recall(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Share of every class that is found, nan where it is nowhere, of shape (C, ).
+    """Recall of every class, nan where it does not occur, of shape (C, ).
 
     Args:
         matrix (ndarray): Confusion matrix of shape (C, C).

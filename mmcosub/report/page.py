@@ -1,4 +1,4 @@
-"""The page: what its template is given, and writing it."""
+"""Page data and rendering."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +18,7 @@ from .run import Run
 
 @dataclass
 class Page:
-    """Everything on the page.
+    """Data of the page.
 
     Args:
         runs (list[Run]): The runs.
@@ -41,7 +41,7 @@ class Page:
             self.groups.append(make_group(task, runs, predicted))
 
     def render(self) -> str:
-        """The page as HTML."""
+        """Return the page as HTML."""
         environment = Environment(
             loader=PackageLoader('mmcosub.report'),
             autoescape=True,

@@ -1,4 +1,4 @@
-"""Images, label maps and disagreement as pictures that lie inside the page."""
+"""Images, label maps and disagreement, embedded in the page."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ _HEAT = (220, 38, 38)
 
 
 def image_uri(image: NDArray[np.uint8]) -> str:
-    """An image as a data URI.
+    """Return an image as a data URI.
 
     Args:
         image (ndarray): In RGB, of shape (H, W, 3).
@@ -25,7 +25,7 @@ def image_uri(image: NDArray[np.uint8]) -> str:
 
 
 def classes_uri(classes: NDArray[np.int64], palette: NDArray[np.uint8]) -> str:
-    """A map of classes as a data URI.
+    """Return a map of classes as a data URI.
 
     Args:
         classes (ndarray): Of shape (H, W); what is no class is gray.
@@ -38,7 +38,7 @@ def classes_uri(classes: NDArray[np.int64], palette: NDArray[np.uint8]) -> str:
 
 
 def share_uri(shares: NDArray[np.float64]) -> str:
-    """A share at every pixel as a data URI: see-through where it is 0.
+    """Return a map of fractions as a data URI, transparent at 0.
 
     Args:
         shares (ndarray): In [0, 1], of shape (H, W).

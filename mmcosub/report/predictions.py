@@ -1,4 +1,4 @@
-"""What a checkpoint predicts on the validation images of its run.
+"""Predictions of a checkpoint on its run's validation images.
 
 Shapes: ``C`` classes, ``N`` images, ``H, W`` the size of an image, ``K`` submodels.
 """
@@ -37,7 +37,7 @@ from .measures import confusion, share_right
 
 @dataclass
 class Sample:
-    """One image and what is known and predicted of it.
+    """Image with its label and predictions.
 
     Args:
         name (str): Name of its file, or its number.
@@ -58,7 +58,7 @@ class Sample:
 
 
 class Predictions:
-    """Runs a checkpoint on the validation images of its run.
+    """Runner of a checkpoint on its run's validation images.
 
     Args:
         cfg (Config): Config of the run.
@@ -144,7 +144,7 @@ class Predictions:
         return Predicted(self, matrix, np.array(right), files)
 
     def sample(self, number: int) -> Sample:
-        """An image, and what the model and its submodels predict of it.
+        """Return an image with predictions of the model and its submodels.
 
         Args:
             number (int): Its place among the N images.
@@ -177,7 +177,7 @@ class Predictions:
         )
 
     def _draw(self, scheme: dict | None, number: int) -> NDArray[np.float64]:
-        """Draw submodels, of shape (K, L); none for a plain run, or without rates."""
+        """Draw submodels, of shape (K, L); none for a baseline or without rates."""
         if not scheme:
             return np.zeros((0, 0))
         self.sites = find_called_sites(self.model, self._data(0))
@@ -188,11 +188,11 @@ class Predictions:
         return draw_factors(rates, number, seed=0)
 
     def _data(self, number: int) -> Any:
-        """A batch of one image."""
+        """Return a batch of one image."""
         return pseudo_collate([self.dataset[self.indices[number]]])
 
     def _classes_of(self, result: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Label and prediction of a result, of the same shape."""
+        """Return label and prediction of a result, of the same shape."""
         kind = 'sem_seg' if self.segments else 'label'
         if f'gt_{kind}' not in result:
             raise ValueError(
@@ -213,7 +213,7 @@ class Predictions:
 
 @dataclass
 class Predicted:
-    """What a run's checkpoint predicts, evaluated.
+    """Predictions of a run's checkpoint, evaluated.
 
     Args:
         predictions (Predictions): The checkpoint on its images.
@@ -238,7 +238,7 @@ def _files_of(result: Any) -> tuple[str, str]:
 def _image(
     dataset: Any, number: int, inputs: Any, preprocessor: Any
 ) -> NDArray[np.uint8]:
-    """An image in RGB as it is loaded, or what goes into the model without a file."""
+    """Return an RGB image as loaded, or the model's input without a file."""
     info = dataset.get_data_info(number)
     if Path(str(info.get('img_path') or '')).is_file():
         return viewable(loaded_image(dataset.pipeline.transforms, info))[..., ::-1]

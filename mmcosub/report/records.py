@@ -1,4 +1,4 @@
-"""What a run has logged, its resumed parts joined.
+"""Logged values of a run, with resumed parts joined.
 
 MMEngine writes a folder for every start, named by the time, with one JSON record a line
 in ``vis_data/scalars.json``. A run that was killed and resumed has logged some
@@ -22,7 +22,7 @@ _NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
 @dataclass
 class Start:
-    """One start of a run.
+    """Start of a run.
 
     Args:
         folder (Path): Folder of its logs.
@@ -36,7 +36,7 @@ class Start:
 
     @property
     def time(self) -> str:
-        """When, as ``YYYY-MM-DD HH:MM:SS``."""
+        """Time as ``YYYY-MM-DD HH:MM:SS``."""
         found = re.fullmatch(
             r'(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)', self.folder.name
         )
@@ -47,7 +47,7 @@ class Start:
 
 @dataclass
 class Records:
-    """What a run has logged, in the order of its iterations.
+    """Logged values of a run, in the order of iterations.
 
     Args:
         train (list[tuple]): Iterations done, and what was logged of training.
@@ -69,7 +69,7 @@ class Records:
         return round(max(ends))
 
     def series(self, key: str) -> list[tuple[float, float]]:
-        """Iterations and values of what was logged under a name.
+        """Return iterations and values logged under a name.
 
         Args:
             key (str): The name, such as ``loss`` or ``mIoU``.
@@ -81,11 +81,11 @@ class Records:
         ]
 
     def train_keys(self) -> list[str]:
-        """Names under which training has logged something."""
+        """Return names of values logged in training."""
         return list(dict.fromkeys(key for _, record in self.train for key in record))
 
     def metrics(self) -> list[str]:
-        """Names of what validation has measured."""
+        """Return names of metrics measured in validation."""
         return list(
             dict.fromkeys(
                 key
@@ -97,7 +97,7 @@ class Records:
 
 
 def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
-    """Read what a run has logged.
+    """Read the logs of a run.
 
     Args:
         work_dir (Path): Its work directory.
@@ -134,7 +134,7 @@ def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
 
 
 def _read(file: Path) -> list[Record]:
-    """The records of a file, less a last one that is cut short."""
+    """Read the records of a file, without a truncated last one."""
     records = []
     for line in file.read_text().splitlines():
         try:
@@ -149,7 +149,7 @@ def _read(file: Path) -> list[Record]:
 def _append(
     joined: Records, start: Start, record: Record, metric_by_epoch: bool
 ) -> None:
-    """Add a record, which replaces all that were logged of later iterations."""
+    """Append a record and drop those of later iterations."""
     training = 'iter' in record
     at = float(record['iter'] if training else record['step'])
     last = joined.train[-1][0] if joined.train else 0.0
@@ -175,7 +175,7 @@ def _append(
 
 
 def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
-    """Iterations of an epoch, from the logs' text, or else as near as records say."""
+    """Return iterations per epoch, from the log's text or estimated."""
     for file in reversed(files):
         for log in file.parents[1].glob('*.log'):
             found = _EPOCH_LINE.search(log.read_text(errors='replace'))
@@ -187,7 +187,7 @@ def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
 
 
 def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
-    """IoU by class, in percent, as the last validation has printed it.
+    """Return each class's IoU in percent, from the last logged validation.
 
     Args:
         starts (Sequence[Start]): The starts of a run.
@@ -205,7 +205,7 @@ def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
 
 
 def _iou_column(text: str) -> dict[str, float]:
-    """The column ``IoU`` of the first table in a text."""
+    """Return the column ``IoU`` of the first table in a text."""
     rows = []
     for line in text.splitlines():
         if line.startswith('|'):

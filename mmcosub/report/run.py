@@ -1,4 +1,4 @@
-"""One run: its config, what it has logged, its checkpoint, and how it came about."""
+"""Run: its config, logs, checkpoint and how it was started."""
 
 import copy
 import json
@@ -34,7 +34,7 @@ _BEST = re.compile(r'^best_(.*)_(?:iter|epoch)_(\d+)\.pth$')
 
 @dataclass
 class Run:
-    """A run, as its work directory has it.
+    """Run as found in its work directory.
 
     Args:
         name (str): What it is called on the page.
@@ -58,12 +58,12 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """What it goes by, see :func:`flat_settings`."""
+        """Flat settings, see :func:`flat_settings`."""
         return flat_settings(self.cfg)
 
     @property
     def method(self) -> str:
-        """The scheme that it was trained by; 'plain' without."""
+        """Scheme of the run; 'plain' without one."""
         scheme = self.cfg.get('scheme')
         return str(scheme['type']).rpartition('.')[2] if scheme else 'plain'
 
@@ -80,11 +80,11 @@ class Run:
         return self.config_file.read_text()
 
     def checkpoint_names(self) -> list[str]:
-        """Names of the checkpoints that are there."""
+        """Names of the existing checkpoints."""
         return sorted(path.name for path in self.work_dir.glob('*.pth'))
 
     def checkpoint(self, which: str) -> Path | None:
-        """A checkpoint to look at.
+        """Checkpoint to evaluate.
 
         Args:
             which (str): 'best' for the newest that MMEngine has saved as the best, by
@@ -103,7 +103,7 @@ class Run:
 
 
 def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
-    """Read a run. No code in its folder is run.
+    """Read a run, without executing code in its folder.
 
     Args:
         work_dir (Path): Its work directory, as MMEngine's runner writes it.
@@ -137,7 +137,7 @@ def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
 
 
 def read_facts(start: Start) -> dict[str, Any]:
-    """How a run was started.
+    """Read how a run was started.
 
     Args:
         start (Start): The start.
@@ -164,7 +164,7 @@ def read_facts(start: Start) -> dict[str, Any]:
 
 
 def _config_file(work_dir: Path) -> Path:
-    """The config that a run was trained with, the newest if it was resumed."""
+    """Return the newest config that a run was trained with."""
     of_starts = sorted(work_dir.glob('*/vis_data/config.py'))
     trained = [f for f in of_starts if (f.parent / 'scalars.json').is_file()]
     dumped = sorted(work_dir.glob('*.py'), key=lambda path: path.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""Trainings that were run with several seeds: means, and what they differ by."""
+"""Means and differences of trainings over seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _OF_A_SEED = ('randomness.seed', 'scheme.seed', 'resume', 'log_level')
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds, or a difference of two.
+    """Mean over seeds, or difference of two means.
 
     Args:
         text (str): It and its 95 % interval.
@@ -109,7 +109,7 @@ def _known(run: Run, metric: str) -> list[tuple[float, float]]:
 
 
 def _training_of(run: Run) -> tuple:
-    """What runs of one training have in common."""
+    """Return what runs of one training have in common."""
     resumed = run.settings.get('resume') == 'True'  # from a checkpoint of its own
     left_out = (*_OF_A_SEED, 'load_from') if resumed else _OF_A_SEED
     return tuple(
@@ -123,7 +123,7 @@ def _means(
     scores: Mapping[int, float],
     seeds: Mapping[int, int | None],
 ) -> tuple[Mean, Mean]:
-    """Mean of a training's runs, and by how much it is above that of the first.
+    """Return a training's mean and its difference to the first training.
 
     Args:
         of_one (Sequence[int]): Numbers of the training's runs.

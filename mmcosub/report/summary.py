@@ -1,4 +1,4 @@
-"""The runs in short: a line for each thing, a column for each run."""
+"""Summary table: a row for each fact, a column for each run."""
 
 import statistics
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from .run import Run
 def summarize(
     runs: Sequence[Run], predicted: Sequence[Predicted | None]
 ) -> list[tuple[str, list[str]]]:
-    """What there is to say of each run.
+    """Return the facts of each run.
 
     Args:
         runs (Sequence[Run]): The runs.
@@ -57,7 +57,7 @@ def summarize(
 
 
 def _evaluated(predicted: Predicted | None) -> str:
-    """What a checkpoint was found to do, by the measure that goes with its task."""
+    """Return a checkpoint's main metric."""
     if predicted is None:
         return '–'
     if not predicted.predictions.segments:
@@ -66,7 +66,7 @@ def _evaluated(predicted: Predicted | None) -> str:
 
 
 def _checkpoint(predicted: Predicted | None) -> str:
-    """Which checkpoint that was, and on how many images."""
+    """Return the checkpoint's name and the number of images."""
     if predicted is None:
         return '–'
     of = predicted.predictions
@@ -92,7 +92,7 @@ def _length(run: Run) -> str:
 
 
 def _at(iterations: float, run: Run) -> str:
-    """A number of iterations, or of epochs where a run goes by these."""
+    """Return a number of iterations or, if the run counts so, epochs."""
     if run.records.epoch_length:
         return f'{iterations / run.records.epoch_length:.3g} epochs'
     return f'{iterations:,.0f} iterations'
@@ -103,7 +103,7 @@ def _known(value: Any) -> str:
 
 
 def number_text(value: float) -> str:
-    """A number as the page has it; a dash for what is not known.
+    """Format a number; a dash for unknown values.
 
     Args:
         value (float): The number, nan if it is not known.

@@ -1,4 +1,4 @@
-"""Gradients of an accumulation that is not complete, to save and to restore."""
+"""Gradients of an unfinished accumulation, saved and restored."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from torch import nn
 
 
 def collect_gradients(runner: Runner) -> list[dict] | None:
-    """Gradients of an accumulation that is not complete, one dict a rank.
+    """Return gradients of an unfinished accumulation, one dict a rank.
 
     Every rank has its own until they are exchanged. None where there are none.
 

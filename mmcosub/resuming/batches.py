@@ -1,4 +1,4 @@
-"""Batches of a data loader: going round it, leaving out what is done, and checks."""
+"""Batches of a data loader: endless iteration, skipping, and checks."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -11,7 +11,7 @@ from .seeding import SeededBatches
 
 
 class Unbegun:
-    """Stands for a data loader while MMEngine's loop is built.
+    """Stand-in for a data loader while MMEngine's loop is built.
 
     Args:
         loader (DataLoader): The data loader.
@@ -25,7 +25,7 @@ class Unbegun:
 
 
 class Batches:
-    """Endless batches of a loader, which is gone round as often as needed.
+    """Endless batches of a loader, restarted as often as needed.
 
     MMEngine's own loads what it skips, unless the sampler is its endless one, and waits
     for two seconds at the end of each round.
@@ -52,7 +52,7 @@ class Batches:
             return next(self._batches)
 
     def skip(self, count: int) -> None:
-        """Leave out the first batches; without loading them, unless they are streamed.
+        """Skip the first batches; only streamed ones are loaded.
 
         Args:
             count (int): How many.
@@ -77,7 +77,7 @@ class Batches:
 
 
 def without_first(loader: DataLoader, count: int) -> Iterable:
-    """Leave out the first batches of an epoch; without loading them, unless streamed.
+    """Skip the first batches of an epoch; only streamed data are loaded.
 
     Args:
         loader (DataLoader): The data loader.
@@ -91,7 +91,7 @@ def without_first(loader: DataLoader, count: int) -> Iterable:
 
 
 def sampler_of(loader: DataLoader) -> Any:
-    """Sampler of a data loader, that of its batch sampler if it has one.
+    """Return the sampler of a data loader or of its batch sampler.
 
     Args:
         loader (DataLoader): The data loader.
@@ -100,7 +100,7 @@ def sampler_of(loader: DataLoader) -> Any:
 
 
 def is_endless(loader: DataLoader) -> bool:
-    """True if one pass over a data loader does not end.
+    """Return True if one pass over a data loader does not end.
 
     Args:
         loader (DataLoader): The data loader.

@@ -27,7 +27,7 @@ _ALL = ('max_keep_ckpts', -1)
 
 @HOOKS.register_module()
 class WholeCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook`` with an intact checkpoint at every moment.
+    """``CheckpointHook`` that keeps an intact checkpoint at every moment.
 
     MMEngine deletes older checkpoints before it writes the new one. Here they are
     deleted after the new one is on disk, was read back and is named by
@@ -78,7 +78,7 @@ class WholeCheckpointHook(CheckpointHook):
         self._remote: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there will be a checkpoint; delete what a killed run left over.
+        """Check that checkpoints will be saved; delete what a killed run left.
 
         Args:
             runner (Runner): The runner.
@@ -119,7 +119,7 @@ class WholeCheckpointHook(CheckpointHook):
                 self.best_ckpt_path_dict[key.removeprefix('best_ckpt_')] = own
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Put into the file what will hold once it is written."""
+        """Store in the file the state that holds after it is written."""
         info = checkpoint['message_hub']['runtime_info']
         info.update(self._pending.get('info', {}))
         gradients = self._pending.get('gradients')
@@ -127,12 +127,12 @@ class WholeCheckpointHook(CheckpointHook):
             checkpoint[self.GRADIENTS] = gradients
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take up the gradients of an accumulation that was not complete."""
+        """Restore the gradients of an unfinished accumulation."""
         if runner._resume and self.GRADIENTS in checkpoint:
             restore_gradients(runner, checkpoint[self.GRADIENTS])
 
     def save_now(self, runner: Runner) -> str:
-        """Save all that resuming needs between two iterations, if not just done.
+        """Save a resumable checkpoint between two iterations, unless just done.
 
         Args:
             runner (Runner): Of a training with ``runner.iter`` iterations done.
@@ -158,7 +158,7 @@ class WholeCheckpointHook(CheckpointHook):
         self._save(runner, self.filename_tmpl.format(step), meta)
 
     def _save(self, runner: Runner, name: str, meta: dict) -> None:
-        """Write a checkpoint, then the pointer to it, then delete what is outdated."""
+        """Write a checkpoint, update the pointer, then delete outdated ones."""
         path = self.file_backend.join_path(self.out_dir, name)
         info: dict[str, Any] = dict(last_ckpt=path)
         if self.max_keep_ckpts > 0:  # MMEngine, if it is to resume this, goes by it
@@ -215,18 +215,18 @@ class WholeCheckpointHook(CheckpointHook):
         return isinstance(self.file_backend, LocalBackend)
 
     def _written(self) -> list[str]:
-        """Names of what may be deleted; elsewhere only what this process wrote."""
+        """Return checkpoints that may be deleted: those that this run wrote."""
         return written_in(self.out_dir) if self._is_local() else [*self._remote]
 
     def _own_best(self, said: Any) -> str | None:
-        """Path of a best checkpoint of this run; None if it is something else."""
+        """Return the path of this run's best checkpoint; None for anything else."""
         name = PurePath(str(said)).name
         if not name.startswith('best_') or name not in self._written():
             return None
         return self.file_backend.join_path(self.out_dir, name)
 
     def _delete_outdated(self, current: str) -> None:
-        """Delete all but ``max_keep_ckpts``, and those of earlier stops by a signal."""
+        """Keep ``max_keep_ckpts``; delete older ones and those of signals."""
         written = self._written()
         regular = [name for name in written if self._step(name) is not None]
         stopped = [name for name in written if self._STOPPED.fullmatch(name)]
@@ -235,7 +235,7 @@ class WholeCheckpointHook(CheckpointHook):
             self._delete(name)
 
     def _step(self, name: str) -> int | None:
-        """Epoch or iteration in the name of a regular checkpoint; None in others."""
+        """Return the epoch or iteration in a regular checkpoint's name, or None."""
         for number in ['0', *re.findall(r'\d+', name)]:
             if self.filename_tmpl.format(int(number)) == name:
                 return int(number)

@@ -1,4 +1,4 @@
-"""Keeping MMEngine from deleting what a checkpoint names."""
+"""Protection of files that a loaded checkpoint asks MMEngine to delete."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from mmengine.runner import FlexibleRunner, Runner
 def forget_named_files(
     runner: Runner | FlexibleRunner, ours: type[CheckpointHook]
 ) -> None:
-    """Take out of a resumed run what hooks other than ours would delete.
+    """Remove file names that other hooks would delete after resuming.
 
     MMEngine deletes the best checkpoint and outdated ones under the names that are in
     the checkpoint, folders and absolute paths included. Without them it deletes what it
@@ -29,7 +29,7 @@ def forget_named_files(
 
 
 class NotDeleting:
-    """A file backend that deletes nothing.
+    """File backend that deletes nothing.
 
     Args:
         backend (Any): The backend that does all else.
@@ -42,7 +42,7 @@ class NotDeleting:
         return getattr(self.backend, name)
 
     def isfile(self, path: str) -> bool:
-        """Say that there is nothing to delete.
+        """Return False, so that nothing is deleted.
 
         Args:
             path (str): A file or folder.

@@ -1,4 +1,4 @@
-"""What a run is, to tell whether a checkpoint is one of it."""
+"""Fingerprint of a run, compared with a checkpoint's on resuming."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ _NO_DIFFERENCE = ('execution', 'lean', '_scope_')
 
 
 def identity_of(cfg: Any, batch: int, ranks: int, wrapper: dict) -> dict[str, Any]:
-    """What must be the same for a run to go on as it was.
+    """Return the settings that must be equal to resume a run exactly.
 
     Args:
         cfg (Config): Config of the run.
@@ -39,7 +39,7 @@ def identity_of(cfg: Any, batch: int, ranks: int, wrapper: dict) -> dict[str, An
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """In what two runs differ, in words.
+    """Describe the differences of two runs.
 
     Args:
         saved (dict): Of the checkpoint; what it does not have is not compared.
@@ -61,7 +61,7 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def identity_in(checkpoint: dict) -> dict[str, Any]:
-    """What a checkpoint says of its run.
+    """Return the fingerprint in a checkpoint.
 
     Args:
         checkpoint (dict): The checkpoint. One of MMEngine's own, or an older one, says
@@ -84,7 +84,7 @@ def _flat(value: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def _plain(cfg: dict) -> dict[str, Any]:
-    """A config as JSON has it, with the name of its type alone."""
+    """Convert a config to JSON types, with class names for types."""
     kept = {k: v for k, v in _as_json(cfg).items() if k not in _NO_DIFFERENCE}
     if 'type' in kept:
         kept['type'] = str(kept['type']).rpartition('.')[2]

@@ -1,4 +1,4 @@
-"""Training loops that go on exactly where they were, without loading what is passed."""
+"""Training loops that resume exactly, without loading batches that are done."""
 
 from numbers import Real
 from typing import Any
@@ -16,7 +16,7 @@ _VALIDATED = 'validated_after'
 
 
 class ResumableEpochLoop(EpochBasedTrainLoop):
-    """MMEngine's loop over epochs, which can also go on within one.
+    """MMEngine's loop over epochs; resumes also within an epoch.
 
     A run that was stopped between training and validation validates first. One that
     goes on with longer or shorter epochs does the same share of the one it was in.
@@ -40,7 +40,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         return self.runner.model
 
     def run_epoch(self) -> None:
-        """Train one epoch, or what is left of it."""
+        """Train one epoch or the rest of it."""
         first, self._first = self._first, 0
         begun = dict(
             epoch=self._epoch, iter=self._iter - first, batches=len(self.dataloader)
@@ -58,7 +58,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def _batches_done(self) -> int:
-        """How many batches of its epoch a resumed run need not train."""
+        """Return the number of batches of the epoch that are already trained."""
         if not self._iter:
             return 0
         now = len(self.dataloader)
@@ -128,7 +128,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
 
 
 def _validate(loop: Any, done: int, last: int) -> None:
-    """Validate if it is due after so many epochs or iterations."""
+    """Validate if it is due."""
     loop._decide_current_val_interval()
     due = done % loop.val_interval == 0 or done == last
     if loop.runner.val_loop is not None and done >= loop.val_begin and due:
@@ -137,7 +137,7 @@ def _validate(loop: Any, done: int, last: int) -> None:
 
 
 def _is_validated(loop: Any) -> bool:
-    """False if a resumed run was stopped between an iteration and its validation.
+    """Return False if a run was stopped just before its validation.
 
     Twice would be wrong, as schedules such as ReduceOnPlateau step after validations.
     """
@@ -158,7 +158,7 @@ _NO_VALIDATION = (
 
 
 def resumable(loop: dict) -> dict:
-    """Config of the loop that stands for one of MMEngine's; others as they are.
+    """Return the resumable counterpart of a loop's config; others unchanged.
 
     Args:
         loop (dict): Config of a training loop.

@@ -36,7 +36,7 @@ from .work_dir import end_with_torchrun, is_in_use, locked
 
 
 class ResumableRunner(SeededRunner, Runner):
-    """MMEngine's runner, for runs that are killed, stopped and resumed.
+    """MMEngine's runner with exact resuming after kills and signals.
 
     A resumed run goes on as if it had not been broken, to the bit on a CPU. What it
     draws at random goes by the iteration, so there is no state to keep. Checkpoints
@@ -56,7 +56,7 @@ class ResumableRunner(SeededRunner, Runner):
         super().__init__(*args, **kwargs)
 
     def train(self) -> nn.Module:
-        """Train, from where the run was left if it is resumed.
+        """Train; resume first if asked for.
 
         Raises:
             ValueError: If what is to be resumed is damaged or of another run, or the
@@ -79,7 +79,7 @@ class ResumableRunner(SeededRunner, Runner):
             super().dump_config()
 
     def register_hook(self, hook: Hook | dict, *args: Any, **kwargs: Any) -> None:
-        """Register a hook, ours in place of MMEngine's ``CheckpointHook``.
+        """Register a hook; replace MMEngine's ``CheckpointHook``.
 
         Args:
             hook (Hook | dict): A hook or its config.
@@ -102,7 +102,7 @@ class ResumableRunner(SeededRunner, Runner):
     # ---- resuming ----------------------------------------------------------------
 
     def _open_resumed(self) -> None:
-        """Open what is to be resumed, before anything is built that goes by it."""
+        """Read the checkpoint to resume before anything is built from it."""
         latest = self._load_from is None
         if latest:
             found: list[str | None] = [None]
@@ -129,7 +129,7 @@ class ResumableRunner(SeededRunner, Runner):
         self._resumed = checkpoint
 
     def _compare(self, checkpoint: dict) -> None:
-        """Refuse to go on with another run than that of a checkpoint."""
+        """Raise if a checkpoint is of a different run."""
         saved, now = identity_in(checkpoint), self._identity()
         seed = self._randomness_cfg.get('seed')
         if seed is not None:  # otherwise it will be the checkpoint's
@@ -199,7 +199,7 @@ class ResumableRunner(SeededRunner, Runner):
         by_epoch: bool = True,
         backend_args: dict | None = None,
     ) -> None:
-        """Save a checkpoint that says of which run it is; whole, or not at all.
+        """Save a checkpoint with the run's fingerprint, atomically.
 
         Args:
             out_dir (str): Folder.

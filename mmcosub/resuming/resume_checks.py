@@ -1,4 +1,4 @@
-"""Checks that a checkpoint has all that a run needs to go on as it was."""
+"""Checks that a checkpoint has the state needed to resume exactly."""
 
 from itertools import chain
 from typing import Any
@@ -8,7 +8,7 @@ _WITH_STATE = {'betas', 'alpha', 'rho', 'lr_decay'}
 
 
 def check_state(checkpoint: dict, filename: str) -> None:
-    """Check for the iteration, the optimizer and the logs of a run.
+    """Check for the iteration, optimizer and logs of a run.
 
     Args:
         checkpoint (dict): The checkpoint.
@@ -83,7 +83,7 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
 
 
 def is_built(schedules: Any) -> bool:
-    """Whether schedules are objects rather than configs.
+    """Return True if schedules are objects rather than configs.
 
     Args:
         schedules (dict | list, optional): The schedules or their configs.
@@ -94,7 +94,7 @@ def is_built(schedules: Any) -> bool:
 
 
 def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
-    """What the saved state of an optimizer, or of several by name, lacks."""
+    """Describe what an optimizer's saved state lacks."""
     if 'param_groups' not in optimizer:
         parts = [each for each in optimizer.values() if isinstance(each, dict)]
         found = [_lacking_state(part, before_first_step) for part in parts]
@@ -109,7 +109,7 @@ def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
 
 
 def _states(schedules: Any) -> list[tuple[str, dict]]:
-    """Optimizer and state of each schedule, built or saved."""
+    """Yield the optimizer and state of each schedule, built or saved."""
     if not isinstance(schedules, dict):
         schedules = {'': schedules or []}
     return [
@@ -120,12 +120,12 @@ def _states(schedules: Any) -> list[tuple[str, dict]]:
 
 
 def _kinds(schedules: Any) -> list[tuple[str, list[str]]]:
-    """Optimizer and names of the settings of each schedule."""
+    """Return the optimizer and setting names of each schedule."""
     return [(name, sorted(state)) for name, state in _states(schedules)]
 
 
 def _ends(schedules: Any) -> list[int]:
-    """Iteration or epoch at which each schedule ends."""
+    """Return the iteration or epoch at which each schedule ends."""
     return [state['end'] for _, state in _states(schedules) if 'end' in state]
 
 

@@ -8,7 +8,7 @@ from .seeding import seed_iteration
 
 
 class IterationSeedHook(Hook):
-    """Seeds every iteration by its number, so that a resumed run draws the same.
+    """Hook that seeds every iteration by its number, for exact resuming.
 
     That is what dropout, stock drop path, and mixing of images draw. Data are seeded
     where they are loaded, plans by their own generator.

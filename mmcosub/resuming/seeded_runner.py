@@ -16,7 +16,7 @@ from .seeding import count_batches
 
 
 class SeededRunner:
-    """Mixin of our runners: random numbers go by the iteration, and errors know when.
+    """Runner mixin: seeds per iteration and records the phase for error reports.
 
     What a run logs is in its own folder. To be named before MMEngine's runner among a
     class's bases.
@@ -33,29 +33,29 @@ class SeededRunner:
 
     @property
     def trusts(self) -> bool:
-        """Whether checkpoints may bring any Python object, and so run any code."""
+        """True if checkpoints may execute code (``trust_checkpoint``)."""
         cfg: Any = self.cfg
         return bool(cfg.get('trust_checkpoint', False))
 
     def train(self) -> Any:
-        """Train, with checkpoints read as this runner may read them."""
+        """Train; checkpoints are read safely unless trusted."""
         with safe_reading(self.trusts):
             return super().train()  # type: ignore[misc]
 
     def val(self) -> Any:
-        """Validate, with checkpoints read as this runner may read them."""
+        """Validate; checkpoints are read safely unless trusted."""
         with safe_reading(self.trusts):
             return super().val()  # type: ignore[misc]
 
     def test(self) -> Any:
-        """Test, with checkpoints read as this runner may read them."""
+        """Test; checkpoints are read safely unless trusted."""
         with safe_reading(self.trusts):
             return super().test()  # type: ignore[misc]
 
     def build_visualizer(
         self, visualizer: Visualizer | dict | None = None
     ) -> Visualizer:
-        """Build the visualizer, one for each run of a program.
+        """Build the visualizer, a new one for each run in a process.
 
         MMEngine keeps visualizers by name, and stock configs give all the same one. So
         a second run would write its curves into the folder of the first.
@@ -70,7 +70,7 @@ class SeededRunner:
         return super().build_visualizer(visualizer)  # type: ignore[misc]
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the training loop, which can go on where it was.
+        """Build the resumable training loop.
 
         Args:
             loop (BaseLoop | dict): A loop or its config.
@@ -96,7 +96,7 @@ class SeededRunner:
         return built
 
     def extended(self, loader: Any) -> Any:
-        """Return the training loader, with what else its batches are to bring.
+        """Return the training loader, possibly with further data in its batches.
 
         Args:
             loader (DataLoader): Its batches know their iteration.
@@ -104,7 +104,7 @@ class SeededRunner:
         return loader
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the validation loop; raise if it has nothing to validate on.
+        """Build the validation loop; raise if there is no data.
 
         Args:
             loop (BaseLoop | dict): A loop or its config.
@@ -117,7 +117,7 @@ class SeededRunner:
         return built
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the test loop; raise if it has nothing to test on.
+        """Build the test loop; raise if there is no data.
 
         Args:
             loop (BaseLoop | dict): A loop or its config.
@@ -130,7 +130,7 @@ class SeededRunner:
         return built
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call all hooks, and note how far the run has come.
+        """Call all hooks and record the phase.
 
         Args:
             fn_name (str): The moment.
@@ -143,7 +143,7 @@ class SeededRunner:
             note_moment(fn_name)
 
     def register_ours(self, names: Sequence[str]) -> None:
-        """Register hooks of ours that the config does not name.
+        """Register mmcosub's hooks that the config does not name.
 
         Args:
             names (Sequence[str]): Names of their classes.

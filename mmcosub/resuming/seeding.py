@@ -1,4 +1,4 @@
-"""Random numbers that go by the iteration, so that a resumed run draws the same.
+"""Random seeds per iteration and sample, for exact resuming.
 
 No state is kept: what an iteration draws depends on the seed, the rank, the number of
 the iteration and, while data are loaded, the place in the batch. So it does not matter
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 
 def seed_by(*counters: int) -> int:
-    """Seed the generators of Python, NumPy and torch (CPU) by some counters.
+    """Seed Python, NumPy and torch (CPU) from some counters.
 
     Args:
         *counters (int): Numbers of 0 or more.
@@ -34,7 +34,7 @@ def seed_by(*counters: int) -> int:
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:
-    """Seed the generators of this process, devices included, for one iteration.
+    """Seed this process, devices included, for one iteration.
 
     Args:
         seed (int): Seed of the run.
@@ -47,7 +47,7 @@ def seed_iteration(seed: int, rank: int, iteration: int) -> None:
 
 
 class SeededIndex(int):
-    """Index of a sample that knows for which iteration and place it is drawn.
+    """Sample index with its iteration and its place in the batch.
 
     Args:
         index (int): The index.
@@ -59,7 +59,7 @@ class SeededIndex(int):
     place: int
 
     def __new__(cls, index: int, iteration: int, place: int) -> 'SeededIndex':
-        """An index."""
+        """Make an index."""
         counted = super().__new__(cls, index)
         counted.iteration, counted.place = iteration, place
         return counted
@@ -69,7 +69,7 @@ class SeededIndex(int):
 
 
 class SeededBatches:
-    """A batch sampler that counts, and can skip without anything being loaded.
+    """Batch sampler of seeded indices that can skip without loading.
 
     Args:
         batches (Any): A batch sampler. Indices that are no whole numbers are passed on
@@ -83,7 +83,7 @@ class SeededBatches:
         self._skipped = 0
 
     def skip(self, batches: int) -> None:
-        """Leave out the first batches of the next round.
+        """Skip the first batches of the next epoch.
 
         Args:
             batches (int): How many.
@@ -112,7 +112,7 @@ class SeededBatches:
 
 
 class SeededFetch:
-    """Loads the samples of a batch, each with random numbers of its own.
+    """Loader of a batch's samples, each with its own random seed.
 
     Args:
         dataset (Any): The dataset.
@@ -141,7 +141,7 @@ class SeededFetch:
 
 
 class QuietWorker:
-    """Sets up a worker that leaves signals to the process that it works for.
+    """Worker initialisation that leaves signals to the parent process.
 
     Ctrl-C and Slurm's signals reach workers, too. A run that is to finish its iteration
     needs them until then, so only that process itself can end them.
@@ -178,7 +178,7 @@ def _end_when_told(by: int) -> None:
 def count_batches(
     loader: DataLoader, seed: int, rank: int, done: Callable[[], int]
 ) -> None:
-    """Have a data loader draw by the iteration, in place.
+    """Make a data loader draw seeded batches, in place.
 
     Args:
         loader (DataLoader): Loader of the training data. One of a stream, or that does

@@ -12,7 +12,7 @@ from .checkpoint_hook import WholeCheckpointHook
 
 @HOOKS.register_module()
 class StopHook(Hook):
-    """Saves and ends a run between two iterations when a signal has asked for it.
+    """Hook that saves and ends a run between iterations after a signal.
 
     Args:
         request (StopRequest): Of whom to ask.
@@ -29,7 +29,7 @@ class StopHook(Hook):
         self._swapped: list[EMAHook] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Follow which EMA hooks have the averaged weights in the model.
+        """Track which EMA hooks have swapped the averaged weights in.
 
         Whether a validation is on averaged weights is up to each hook: MMEngine's
         always is, mmpretrain's goes by its settings and may validate twice.
@@ -48,11 +48,11 @@ class StopHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Look between two iterations."""
+        """Check between two iterations."""
         self._look(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Look before a validation, which a run that goes on makes up for."""
+        """Check before a validation; a resumed run repeats it."""
         self._look(runner)
 
     def after_val_iter(
@@ -62,7 +62,7 @@ class StopHook(Hook):
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        """Look during a validation, too: it can take longer than there is time."""
+        """Check during a validation, too, as it can take long."""
         # All ranks must ask together, so as often. Loops of one's own may have several
         # loaders, or none.
         sampler = getattr(getattr(runner, 'val_dataloader', None), 'sampler', None)

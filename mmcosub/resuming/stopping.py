@@ -1,4 +1,4 @@
-"""Stopping a run between two iterations, on all ranks at once, when a signal asks."""
+"""Stopping of a run on all ranks at once, between two iterations, after a signal."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Stopped(SystemExit):
-    """A run ended because a signal asked for it.
+    """Exception that ends a run after a signal.
 
     Args:
         message (str): Where it was saved and how to go on.
@@ -40,7 +40,7 @@ class Stopped(SystemExit):
 
 
 class StopRequest:
-    """Notes the first of some signals. The second one ends the process at once.
+    """Handler that records the first signal; the second ends the process.
 
     As a context manager; outside of it, signals do what they did before.
     """
@@ -91,7 +91,7 @@ class StopRequest:
             os.kill(self._process, number)
 
     def agreed(self) -> int:
-        """Number of a signal that any rank has got; 0 if none has.
+        """Return the number of a signal that any rank has received, or 0.
 
         All ranks must ask together.
         """

@@ -26,7 +26,7 @@ _held: set[str] = set()
 
 @contextmanager
 def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
-    """Keep other trainings out of a work directory, until this process ends at most.
+    """Lock a work directory against other trainings within a context.
 
     All ranks of a training share it: the first one locks for all.
 
@@ -64,7 +64,7 @@ def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
 
 
 def is_in_use(work_dir: str) -> bool:
-    """Whether another process trains in a work directory.
+    """Return True if another process trains in a work directory.
 
     Args:
         work_dir (str): The folder.
@@ -82,7 +82,7 @@ def is_in_use(work_dir: str) -> bool:
 
 
 def end_with_torchrun() -> None:
-    """Have the system end this process as soon as the torchrun that started it is gone.
+    """End this process as soon as its parent torchrun has ended.
 
     Otherwise ranks of a torchrun that was killed go on training.
     """

@@ -38,7 +38,7 @@ _GATED = [
 
 
 def own_tables(state: State) -> State:
-    """Give each layer a copy of the biases that all share while BEiT is pretrained."""
+    """Give each layer a copy of the bias table shared in BEiT's pretraining."""
     state = dict(state)
     table = state.pop(f'rel_pos_bias.{_TABLE}', None)
     if table is not None:
@@ -61,7 +61,7 @@ def _without_computed(state: State) -> State:
 
 
 def _split_bias(state: State) -> State:
-    """DINOv3's bias of queries and values; that of keys is masked, and zero."""
+    """Split DINOv3's bias into queries and values; that of keys is zero."""
     split: State = {}
     for name, value in state.items():
         if name.endswith(('.bias_mask', 'rope_embed.periods')):
@@ -75,7 +75,7 @@ def _split_bias(state: State) -> State:
 
 
 def _bias_of_projections(state: State) -> State:
-    """EVA-02's authors keep the bias of a projection beside it."""
+    """Move the biases that EVA-02's authors store next to a projection."""
     return {
         re.sub(r'attn\.([qv])_bias$', r'attn.\1_proj.bias', name)
         if name.replace('_bias', '_proj.weight') in state

@@ -1,4 +1,4 @@
-"""Weights for a backbone of no known format: those that have its names."""
+"""Weights for a backbone of no known format, matched by name."""
 
 import importlib
 
@@ -38,12 +38,12 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
 
 
 def _dotted(name: str) -> str:
-    """A name by which ``stem_conv`` of timm's feature extractors is ``stem.conv``."""
+    """Normalise names, so that ``stem_conv`` of timm equals ``stem.conv``."""
     return plain_name(name).replace('_', '.')
 
 
 def by_plain_names(weights: State) -> State:
-    """Return weights by their names without what wrappers put around them.
+    """Return weights under their names without wrappers' prefixes.
 
     Raises:
         ValueError: If two have the same plain name and other values.
@@ -63,7 +63,7 @@ def by_plain_names(weights: State) -> State:
 def _resized_by_timm(
     network: nn.Module, state: State, wanted: State, done: list[str]
 ) -> State:
-    """Have timm resize what its networks have for one size of images."""
+    """Let timm resize the weights that depend on the image size."""
     differ = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
     module = type(network).__module__
     if not differ or not module.startswith('timm.models.'):

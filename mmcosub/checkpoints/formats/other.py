@@ -1,4 +1,4 @@
-"""Formats of ConvNeXt and XCiT, and networks that exist in one format only."""
+"""Formats of ConvNeXt and XCiT, and of networks that exist in one library only."""
 
 from mmcosub.checkpoints.reading import State
 

@@ -12,7 +12,7 @@ _FIRST = 'layer1.0.downsample'
 
 
 def _without_pooling(state: State) -> State:
-    """Timm's first stage of V1d has a place for a pooling that does nothing."""
+    """Skip the no-op pooling in the first stage of timm's V1d."""
     if f'{_FIRST}.0.weight' in state or f'{_FIRST}.2.weight' not in state:
         return state
     return {_moved(name, -1): value for name, value in state.items()}

@@ -1,4 +1,4 @@
-"""The formats in which checkpoints of one network exist, and their names.
+"""Table of the formats in which a network's checkpoints exist.
 
 Every format translates to and from mmpretrain's, which is here called ours. A new one
 is a table of names and, where values differ too, two functions.
@@ -67,7 +67,7 @@ _FORMATS: list[Format] = []
 
 
 def register_format(new: Format) -> None:
-    """Make a format known; the first registered whose marks fit is taken."""
+    """Register a format; the first registered format whose marks fit is taken."""
     _FORMATS.append(new)
 
 
@@ -82,7 +82,7 @@ def known_families() -> list[str]:
 
 
 def find_format(name: str) -> Format:
-    """The format of a name.
+    """Return the format of a name.
 
     Raises:
         ValueError: If there is none, listing the valid names.
@@ -94,7 +94,7 @@ def find_format(name: str) -> Format:
 
 
 def detect_format(names: Iterable[str]) -> Format | None:
-    """The format that weights are in, judged by their names; None if not known."""
+    """Detect the format of weights by their names; None if unknown."""
     text = '\n'.join(names)
     for known in _FORMATS:
         if all(re.search('(?m)^' + _pattern(mark), text) for mark in known.marks):
@@ -107,7 +107,7 @@ _IN_TRANSFORMERS = r'vit|deit|beit|dinov[23]\w*|swin|convnext(v2)?|resnet|segfor
 
 
 def plain_name(name: str) -> str:
-    """A name without what wrappers put around it.
+    """Return a name without the prefixes of wrappers.
 
     ``backbone.`` of a classifier or segmentor, ``timm_model.`` of ``TIMMBackbone``, and
     what timm's feature extractors put before or make of a name (``stages_0``), and the

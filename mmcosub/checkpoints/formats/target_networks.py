@@ -1,4 +1,4 @@
-"""The network of another library that converted weights are for, by their shapes."""
+"""Networks of other libraries, built to check converted weights against."""
 
 import math
 import warnings
@@ -24,7 +24,7 @@ _DEPTHS: dict[
 
 
 def target_network(state: State, family: str, target: str) -> nn.Module | None:
-    """Build the network, without memory for its weights.
+    """Build the network on the meta device.
 
     Args:
         state (dict[str, Tensor]): The weights in mmpretrain's names, for the shapes.

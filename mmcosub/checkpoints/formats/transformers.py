@@ -18,7 +18,7 @@ _PARTS, _GATED = ('query', 'key', 'value'), ('gate', 'up')
 
 
 def fused(state: State) -> State:
-    """One projection for queries, keys and values, and one for a gated MLP's inputs."""
+    """Fuse queries, keys and values, and the two inputs of a gated MLP."""
     result: State = {}
     for name, value in state.items():
         match = re.fullmatch(r'(.+\.)(query|key|value|gate|up)\.(weight|bias)', name)
@@ -35,7 +35,7 @@ def fused(state: State) -> State:
 
 
 def _fused_weights(state: State) -> State:
-    """The same of weights; DINOv3's keys have no bias, and timm keeps the others."""
+    """Fuse the weights; DINOv3's keys have no bias."""
     rest: State = {}
     for name, value in state.items():
         match = re.fullmatch(r'(.+\.attn\.)(query|key|value)\.bias', name)

@@ -85,7 +85,7 @@ for _name, _mark in (
 
 
 def _gated(state: State) -> State:
-    """Timm's gated MLP has the names of a plain one."""
+    """Rename timm's gated MLP, which has the names of a plain one."""
     renamed: State = {}
     for name, value in state.items():
         match = re.fullmatch(r'(layers\.\d+\.ffn)\.layers\.(0\.0|1)\.(\w+)', name)

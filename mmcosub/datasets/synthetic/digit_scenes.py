@@ -58,7 +58,7 @@ class DigitScenesDataset(BaseSegDataset):
 
 
 def split_digits(validation: float = 0.3) -> dict[str, list[Image]]:
-    """The digits of training and validation, disjoint, always the same.
+    """Return the disjoint, fixed digits of training and validation.
 
     Args:
         validation (float): Share of each class that is for validation. Defaults to
@@ -117,7 +117,7 @@ def make_scene(
 
 
 def make_digit(glyph: Image, size: int, rng: np.random.Generator) -> Image:
-    """Make a picture of one digit, in the middle, that looks like the scenes.
+    """Make an image of one centred digit in the style of the scenes.
 
     Args:
         glyph (ndarray): The digit, of shape (8, 8), values 0 to 255.
@@ -133,7 +133,7 @@ def make_digit(glyph: Image, size: int, rng: np.random.Generator) -> Image:
 
 
 def _paint(image: Plane, stroke: Plane, rng: np.random.Generator) -> Plane:
-    """The image with a stroke of some bright colour on it."""
+    """Draw a stroke of a bright colour on an image."""
     alpha = np.clip((stroke - 0.35) / 0.2, 0, 1)[..., None]
     colour = bright(rng) + rng.normal(0, 8, (*stroke.shape, 1))
     return image * (1 - alpha) + colour * alpha

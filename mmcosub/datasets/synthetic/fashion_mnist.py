@@ -26,7 +26,7 @@ FILES = {'training': 'train', 'test': 't10k'}
 def read_fashion_mnist(
     source: Path = SOURCE, validation: int = 0
 ) -> dict[str, tuple[Array, Array]]:
-    """The official split, with a validation split cut from its training images.
+    """Read the official split, with validation images cut from training.
 
     Args:
         source (Path): Folder with the four ``.gz`` files. Defaults to where Debian's
@@ -64,7 +64,7 @@ def read_fashion_mnist(
 
 
 def by_class(images: Array, labels: Array) -> list[Array]:
-    """The images of each of the ten classes.
+    """Group the images by their ten classes.
 
     Args:
         images (ndarray): Of shape (N, height, width).
@@ -91,7 +91,7 @@ def _read_part(source: Path, prefix: str) -> tuple[Array, Array]:
 
 
 def _read(path: Path, dimensions: int) -> Array:
-    """An array of bytes in the IDX format of MNIST, compressed."""
+    """Read a compressed array of bytes in MNIST's IDX format."""
     if not path.is_file():
         raise ValueError(
             f'There is no {path}. On Debian and Ubuntu, apt-get install '

@@ -55,7 +55,7 @@ class FashionScenesDataset(BaseSegDataset):
 
 
 def silhouette(photograph: Image) -> NDArray[np.bool_]:
-    """Where the article is in its photograph, which is black around it.
+    """Return the mask of the article in its photograph.
 
     Holes are filled: a dark print is part of a shirt, and so is the opening of a bag.
 
@@ -117,7 +117,7 @@ def make_scene(
 
 
 def _distract(image: Plane, rng: np.random.Generator) -> None:
-    """Draw a stroke or a plain shape, which are no articles."""
+    """Draw a stroke or a plain shape as a distractor."""
     size, colour = len(image), rng.uniform(20, 235, 3).tolist()
     kind = rng.integers(3)
     if kind == 0:

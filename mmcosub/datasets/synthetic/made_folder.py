@@ -1,4 +1,4 @@
-"""A folder of pictures that a script makes from settings."""
+"""Folder of synthetic images, written by a script from settings."""
 
 import json
 import os
@@ -15,7 +15,7 @@ Image = NDArray[np.uint8]
 
 
 class MadeFolder:
-    """A folder of pictures, and a record of the settings that they are made from.
+    """Folder of synthetic images, with a record of their settings.
 
     Making them may be stopped at any moment and goes on where it was. Pictures of
     other settings, and files of others, are replaced only if that is asked for.
@@ -55,7 +55,7 @@ class MadeFolder:
             )
 
     def begin(self, folders: Sequence[str]) -> None:
-        """Note that pictures are being made.
+        """Record that images are being written.
 
         Args:
             folders (Sequence[str]): Folders inside, for pictures. Pictures that are in
@@ -73,7 +73,7 @@ class MadeFolder:
         self._note(self.settings, complete=False)
 
     def save(self, names: Sequence[str], make: Callable[[], Sequence[Image]]) -> None:
-        """Make some pictures, unless a run that was stopped already has.
+        """Write some images, unless an interrupted run already has.
 
         Args:
             names (Sequence[str]): Their files, inside the folder.
@@ -90,12 +90,12 @@ class MadeFolder:
             os.replace(partial, path)
 
     def finish(self) -> None:
-        """Note that all pictures are there."""
+        """Record that all images are written."""
         self._note(self.settings, complete=True)
         self.ready = True
 
     def _read(self, overwrite: bool) -> dict:
-        """The record; empty if there is none, or one of no use that may go."""
+        """Read the record; empty if there is none or it may be replaced."""
         if not self.record.is_file():
             return {}
         try:

@@ -1,4 +1,4 @@
-"""Opening pictures with Pillow."""
+"""Opening of images with Pillow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from PIL import Image
 
 @contextmanager
 def opened(path: str) -> Iterator[Image.Image]:
-    """A picture, as Pillow opens it, of any size.
+    """Open an image of any size with Pillow.
 
     Pillow warns of pictures above 89 million pixels and refuses those of twice as many,
     for what strangers send. Maps and scans for training are larger, and OpenCV reads

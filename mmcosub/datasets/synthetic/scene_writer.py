@@ -1,4 +1,4 @@
-"""Command line and files of made scenes, in ADE20K's layout."""
+"""Command line and files of synthetic scenes, in ADE20K's layout."""
 
 import argparse
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def write_scenes(
     read: Callable[[], dict[str, list[Image]]],
     make: MakeScene,
 ) -> None:
-    """Write what a command line of :func:`add_scene_arguments` asks for.
+    """Write the scenes that a command line asks for.
 
     Args:
         args (Namespace): The command line.

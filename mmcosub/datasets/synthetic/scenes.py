@@ -1,4 +1,4 @@
-"""What made scenes have in common: grounds, distractors, and items placed on them.
+"""Parts of synthetic scenes: backgrounds, distractors, and items placed on them.
 
 Shapes: a scene is of ``size`` x ``size`` pixels, in BGR, values 0 to 255.
 """
@@ -20,7 +20,7 @@ PLACES = 30
 
 @dataclass(frozen=True)
 class Layout:
-    """How items lie in a scene.
+    """Placement of items in a scene.
 
     Args:
         items (tuple[int, int]): Fewest and most items.
@@ -56,7 +56,7 @@ class Layout:
             raise ValueError(f'--angle must be in [0, 180], not {self.angle}.')
 
     def check_size(self, size: int, smallest: int) -> None:
-        """Refuse a scene in which an item could not be told.
+        """Raise if a scene is too small to tell items apart.
 
         Args:
             size (int): Height and width of the scene in pixels.
@@ -86,7 +86,7 @@ def compose(
     rng: np.random.Generator,
     pick: Pick,
 ) -> tuple[Plane, Image]:
-    """Lay items over a ground, later ones over earlier ones.
+    """Draw items over a background, later ones on top.
 
     Args:
         image (ndarray): The ground, of shape (size, size, 3).
@@ -130,7 +130,7 @@ def _free(
 def place(
     shape: tuple[int, int], size: int, layout: Layout, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """A matrix that scales, turns and moves an item into a scene.
+    """Return the matrix that scales, rotates and moves an item.
 
     Args:
         shape (tuple[int, int]): Height and width of the item.
@@ -150,7 +150,7 @@ def place(
 
 
 def warp(item: NDArray[Any], matrix: NDArray[np.float64], size: int) -> Plane:
-    """An item at its place in a scene, 0 around it.
+    """Warp an item to its place in a scene, 0 around it.
 
     Args:
         item (ndarray): Of shape (height, width).
@@ -166,7 +166,7 @@ def warp(item: NDArray[Any], matrix: NDArray[np.float64], size: int) -> Plane:
 
 
 def texture(size: int, rng: np.random.Generator, brightest: float = 130) -> Plane:
-    """Noise of several octaves between two colours, sometimes striped.
+    """Return multi-octave noise between two colours, sometimes striped.
 
     Args:
         size (int): Height and width in pixels.
@@ -188,7 +188,7 @@ def texture(size: int, rng: np.random.Generator, brightest: float = 130) -> Plan
 
 
 def bright(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A colour of at least one bright channel.
+    """Return a random colour with at least one bright channel.
 
     Args:
         rng (Generator): Source of all randomness.
@@ -199,7 +199,7 @@ def bright(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def scribble(image: Plane, rng: np.random.Generator) -> None:
-    """Draw a stroke of no meaning into a scene.
+    """Draw a random stroke as a distractor.
 
     Args:
         image (ndarray): Of shape (size, size, 3), changed in place.
@@ -214,7 +214,7 @@ def scribble(image: Plane, rng: np.random.Generator) -> None:
 
 
 def finish(image: Plane, rng: np.random.Generator) -> Image:
-    """A scene with the noise of a camera, as bytes.
+    """Add camera noise to a scene and convert it to bytes.
 
     Args:
         image (ndarray): Of shape (size, size, 3).
