@@ -1,6 +1,6 @@
 """Adapt weights in mmpretrain's names to a network of another size or variant.
 
-What concerns positions and sizes is in ``positions.py`` and ``resizing.py``.
+Positions and sizes are adapted in ``positions.py`` and ``resizing.py``.
 """
 
 import re
@@ -11,7 +11,7 @@ from .positions import adapt_positions, count_tokens, without_padding
 from .reading import State
 from .resizing import Grid, adapt_channels, by, resize_patches, resize_table, table_size
 
-# And the projections before them; a gated MLP has another name for its own.
+# LayerScale weights and the projections before them; the names of MLPs vary.
 _SCALES = {
     r'(layers\.\d+\.attn)\.gamma1\.weight': ('proj',),
     r'(layers\.\d+\.ffn)\.gamma2\.weight': ('layers.1', 'w3'),
@@ -56,16 +56,16 @@ def adapt(
 
     Args:
         state (dict[str, Tensor]): Weights, in mmpretrain's names.
-        wanted (dict[str, Tensor]): The network's own, in the same names, for shapes.
-        source (tuple[int, int], optional): Patches by height and width that the
-            positions of ``state`` are for. None if not known.
-        target (tuple[int, int], optional): The same of the network.
+        wanted (dict[str, Tensor]): The network's own, for their shapes.
+        source (tuple[int, int], optional): Grid of patches (height, width) of the
+            positions in ``state``. None if unknown.
+        target (tuple[int, int], optional): Grid of the network.
 
     Returns:
-        tuple: The weights that fit, others as they are, and what was done, in words.
+        tuple: The adapted weights and descriptions of the changes.
 
     Raises:
-        ValueError: If positions have to be resized and their grid is not known.
+        ValueError: If positions must be resized and their grid is unknown.
     """
     done: list[str] = []
     state = {k: v for k, v in state.items() if not is_computed(k)}

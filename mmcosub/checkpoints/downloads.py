@@ -16,10 +16,9 @@ def is_url(filename: str) -> bool:
 def local_file(filename: str) -> str:
     """Return the file itself, or the cached file of a URL.
 
-    There the file's name alone is taken, and every file on Hugging Face is called
-    ``model.safetensors``: others get a hash of the URL. A name with a hash of the
-    content (``vit-0676ba61.pth``; one of digits only may be a date) stays as it is, so
-    that what others have downloaded is found.
+    The hub's cache goes by file names, but every file on Hugging Face is called
+    ``model.safetensors``. So names get a hash of the URL, unless they contain a hash of
+    the content (``vit-0676ba61.pth``; digits alone may be a date).
 
     Args:
         filename (str): A file or URL.
@@ -36,10 +35,10 @@ def download(url: str) -> str:
     """Download a file unless it is cached.
 
     Args:
-        url (str): Its address.
+        url (str): URL of the file.
 
     Returns:
-        str: The file.
+        str: Path of the file.
     """
     file = Path(local_file(url))
     if not file.exists():

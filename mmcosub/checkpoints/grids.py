@@ -28,11 +28,11 @@ def grid_of(backbone: Any) -> Grid | None:
 def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     """Return the training grid that a checkpoint records, if any.
 
-    MMEngine keeps the config as text, timm the arguments of its training script.
+    MMEngine stores the config as text; timm stores its script's arguments.
 
     Args:
         checkpoint (dict): The checkpoint.
-        weights (dict[str, Tensor]): Its weights, for the size of a patch.
+        weights (dict[str, Tensor]): Its weights, for the patch size.
     """
     meta, args = checkpoint.get('meta'), checkpoint.get('args')
     text = meta.get('cfg') if isinstance(meta, dict) else None
@@ -40,7 +40,7 @@ def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     patch: Any = projections[0].shape[-1] if projections else 16
     size: Any = getattr(args, 'input_size', None) or getattr(args, 'img_size', None)
     if isinstance(text, str):
-        try:  # parsed, never run: the file may be anyone's
+        try:  # parsed, never executed
             values = _keywords(_assigned(ast.parse(text), 'model'), 'backbone')
             size = ast.literal_eval(values['img_size'])
             patch = ast.literal_eval(values.get('patch_size', ast.Constant(patch)))
@@ -50,10 +50,10 @@ def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     if not isinstance(size, tuple | list) or not isinstance(patch, int):
         return None
     height, width = size[-2:]
-    if height % patch or width % patch:  # more or fewer by how they are padded
+    if height % patch or width % patch:  # depends on the padding
         return None
     grid = height // patch, width // patch
-    # Positions may be of another size than the images that they were resized for.
+    # Positions may have been kept while only images were resized.
     counts = {v.shape[1] for k, v in weights.items() if 'pos' in k and v.ndim == 3}
     fits = any(count - grid[0] * grid[1] in (0, 1, 2) for count in counts)
     return grid if fits or not counts else None

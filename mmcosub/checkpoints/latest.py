@@ -13,28 +13,28 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from mmcosub.files import POINTER, written_earlier, written_in
 
-# Best ones and published ones, by MMEngine's names. That of a checkpoint may be the
-# same, if filename_tmpl='iter-{:08d}.pth'.
+# Names of best and published checkpoints in MMEngine. A regular checkpoint may match as
+# well, with filename_tmpl='iter-{:08d}.pth'.
 _OF_WEIGHTS = re.compile(r'^best_|-[0-9a-f]{8}\.pth$')
 
 
 def damage(path: str | Path) -> str | None:
     """Verify the checksums of a checkpoint file.
 
-    What it means is left to :func:`read_checkpoint`.
+    :func:`read_checkpoint` interprets the content.
 
     Args:
         path (str | Path): The file.
 
     Returns:
-        str, optional: What is wrong; None if it reads back as it was written.
+        str, optional: The problem; None if the file is intact.
     """
     try:
         with zipfile.ZipFile(path) as file:
             broken = file.testzip()
-        # PyTorch's reader goes by more of the directory than Python's.
+        # PyTorch's reader uses more fields of the archive than Python's.
         get_unsafe_globals_in_checkpoint(path)
-    except Exception as error:  # a single wrong bit raises any of a dozen kinds
+    except Exception as error:  # a wrong bit can raise almost any exception
         size = os.path.getsize(path) if os.path.exists(path) else None
         return f'{error}, {size} bytes' if size is not None else 'it is not there'
     return f'{broken} in it is damaged' if broken else None
@@ -43,13 +43,13 @@ def damage(path: str | Path) -> str | None:
 def saved_iteration(path: str | Path) -> int | None:
     """Return the iteration at which a checkpoint was saved.
 
-    Reads the plain data in the file, and runs nothing that it brings.
+    Reads plain data only and executes nothing.
 
     Args:
         path (str | Path): The file.
 
     Returns:
-        int, optional: The number; None if the file is damaged, or has weights only.
+        int, optional: The iteration; None if the file is corrupt or has weights only.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -87,11 +87,10 @@ def remote_checkpoint(work_dir: str | Path) -> str:
 def checkpoints_in(work_dir: str | Path) -> list[Path]:
     """List checkpoints that a run can be resumed from, newest first.
 
-    Iteration numbers in the files decide, then ``last_checkpoint``; times of files do
-    not, as copying changes them. Those of earlier runs in the folder, or of before the
-    run was resumed from an older checkpoint, come behind. Best and published ones have
-    no state of the optimizer and are left out; other files of weights, and unreadable
-    ones, come last.
+    Sorted by the iteration in the file, then ``last_checkpoint``; file times do not
+    count, as copying changes them. Checkpoints of earlier runs, or of iterations that a
+    resumed run has redone, come later. Best and published ones are left out, as they
+    have no optimizer state; other files of weights, and unreadable ones, come last.
 
     Args:
         work_dir (str | Path): Work directory of the run.
@@ -104,14 +103,14 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
 
     Args:
         work_dir (str | Path): Work directory of the run.
-        say (Callable): Told which ones were passed over, and why.
+        say (Callable): Receives a message for each skipped checkpoint.
 
     Returns:
-        Path, optional: The file, or one of weights only if there is no other; None if
-            there is none at all.
+        Path, optional: The file; one with weights only if there is no other; None if
+            there is none.
 
     Raises:
-        ValueError: If all are damaged, or the newest is not in a local folder.
+        ValueError: If all are corrupt, or the newest is not in a local folder.
     """
     found = _ranked(work_dir)
     newest, of_weights = None, None

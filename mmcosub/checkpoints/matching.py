@@ -10,7 +10,7 @@ from .leftovers import is_allowed, is_end, is_head, sort_leftovers
 from .reading import State
 
 BY_NAMES = 'by names'
-"""Source of weights for a backbone of no known format."""
+"""Source of weights for a backbone of unknown format."""
 
 
 @dataclass
@@ -21,12 +21,12 @@ class LoadReport:
         checkpoint (str): The file.
         source (str): Format of its weights.
         target (str): Format of the backbone's.
-        matched (list[str]): Names in the backbone that got their values.
-        done (list[str]): What was resized, set or folded, in words.
-        expected (list[str]): Names that got none, as is to be expected.
-        missing (list[str]): Names that got none and should have.
-        misshapen (list[str]): Names whose shapes differ, with both shapes.
-        heads (list[str]): Parts of the checkpoint behind the features.
+        matched (list[str]): Names in the backbone that were loaded.
+        done (list[str]): Descriptions of resized, initialised or folded weights.
+        expected (list[str]): Names without a value, as expected (heads).
+        missing (list[str]): Names without a value that need one.
+        misshapen (list[str]): Names with different shapes, both shapes included.
+        heads (list[str]): Parts of the checkpoint after the features.
         ends (list[str]): Parts that the backbone lacks at its ends.
         allowed (list[str]): Weights inside the network that may stay unused.
         unused (list[str]): Weights inside the network that may not.
@@ -83,11 +83,11 @@ def compare(
 
     Args:
         report (LoadReport): The report.
-        state (dict[str, Tensor]): What there is, by the backbone's names.
+        state (dict[str, Tensor]): Weights by the backbone's names.
         own (dict[str, Tensor]): The backbone's weights.
-        allow_unused (Iterable[str]): Patterns of names inside the network that may
-            stay unused.
-        cut (Collection[str]): Modules that the backbone has taken out behind its last
+        allow_unused (Iterable[str]): Patterns of weights inside the network that may be
+            unused.
+        cut (Collection[str]): Modules that the backbone has removed after its last
             feature map.
     """
     for name, value in own.items():
@@ -106,7 +106,7 @@ def compare(
             report.misshapen.append(f'{name} {given.dtype}, not {value.dtype}')
         else:
             report.matched.append(name)
-    # One tensor under two names, of which a .safetensors file has only one.
+    # Tied weights have two names; a .safetensors file stores one.
     tied = {own[name].data_ptr() for name in report.matched if own[name].numel() > 1}
     report.missing = [n for n in report.missing if own[n].data_ptr() not in tied]
     rest = {plain_name(k): k for k in state if k not in own and not is_computed(k)}

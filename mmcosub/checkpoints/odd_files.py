@@ -9,7 +9,7 @@ from .downloads import is_url, local_file
 from .safe_objects import NO_DATA, foreign_objects
 
 _TRUST = 'If you trust where it is from, open it with --trust-checkpoint'
-# In PyTorch's refusals and in ours.
+# Phrases of PyTorch's errors and of ours for objects that are not allowed.
 _REFUSED = f'{NO_DATA}|unrecognized function|Can only|blocked'
 _BEGINNINGS = {
     rb'\s*<(!doctype|html|\?xml)': 'a web page: check the link, or log in for it',
@@ -27,15 +27,15 @@ def why_unreadable(filename: str, trust: bool, error: BaseException) -> str:
 
     Args:
         filename (str): The file or URL.
-        trust (bool): Whether it was allowed to bring any Python object.
-        error (BaseException): What opening it has raised.
+        trust (bool): True if any Python object was allowed.
+        error (BaseException): Exception on opening it.
     """
     file = local_file(filename)
     kept = f', kept in {file},' if is_url(filename) else ''
     if not Path(file).is_file():
         return f'{filename} cannot be read as a checkpoint ({_reason(error)}).'
     if what := _what(file):
-        return f'{filename}{kept} is no checkpoint but {what}.'
+        return f'{filename}{kept} is not a checkpoint but {what}.'
     if trust and isinstance(error, ImportError | AttributeError):
         return f'{filename}{kept} brings objects of code that is not here: {error}.'
     if not trust and (brought := _brought(file, error)):

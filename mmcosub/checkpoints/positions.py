@@ -19,7 +19,7 @@ _TOKENS = ('cls_token', 'dist_token')
 def position_per_token(state: State) -> State:
     """Give the class token of a DeiT III or timm network a zero position.
 
-    There, positions may be those of patches only. Adding zero is the same function.
+    These networks may have positions of patches only; a zero position changes nothing.
     """
     positions = state.get('pos_embed')
     if positions is None or 'cls_token' not in state or positions.ndim != 3:
@@ -33,7 +33,7 @@ def position_per_token(state: State) -> State:
 def without_padding(state: State, grid: Grid | None) -> State:
     """Undo :func:`position_per_token` if the grid shows it to be wrong.
 
-    The positions of 3x5 patches and a token are 16, as those of 4x4 patches are.
+    3x5 patches and a token have 16 positions, as have 4x4 patches.
     """
     positions, count = state.get('pos_embed'), count_tokens(state)
     if positions is None or positions.ndim != 3 or not grid or not count:
@@ -62,15 +62,15 @@ def adapt_positions(
 
     Args:
         state (dict[str, Tensor]): Weights with positions, in mmpretrain's names.
-        wanted (dict[str, Tensor]): The network's own, in the same names, for shapes.
-        source (tuple[int, int], optional): Patches by height and width that the
-            positions of ``state`` are for. None if not known: the network's if it has
-            as many, else a square.
-        target (tuple[int, int], optional): The same of the network.
-        done (list[str]): Gets what was done, in words.
+        wanted (dict[str, Tensor]): The network's own, for their shapes.
+        source (tuple[int, int], optional): Grid of patches (height, width) of the
+            positions in ``state``. None if unknown: the network's if it has as many,
+            else a square.
+        target (tuple[int, int], optional): Grid of the network.
+        done (list[str]): Receives a description of each change.
 
     Raises:
-        ValueError: If positions have to be resized and their grid is not known.
+        ValueError: If positions must be resized and their grid is unknown.
     """
     positions, goal = state['pos_embed'], wanted['pos_embed']
     if positions.ndim == 4:  # PiT's are a map
@@ -126,7 +126,7 @@ def _source_grid(
     if same and square:
         steps = [_steps(positions, each) for each in (square[0], same[0])]
         if steps[0] < 0.75 * steps[1]:
-            same = []  # they change as little from row to row as those of a square
+            same = []  # a square grid is smoother
     if same and same[0] not in square:
         done.append(
             f'positions copied, as there are as many as {by(same[0][0])} patches have '

@@ -7,8 +7,8 @@ from mmcosub.checkpoints.formats.table import detect_format, plain_name
 
 from .weights import State
 
-# Where whole models, and trainings of them, keep the network: the first that gives
-# names of a known format is taken.
+# Usual prefixes of the network in models and training checkpoints. The first that
+# yields a known format is used.
 _USUAL = (
     'backbone.',
     'teacher.backbone.',
@@ -40,12 +40,11 @@ def network_in(weights: State, with_head: bool = False) -> State:
     """Return the weights of a network of known format, without the prefix.
 
     Args:
-        weights (dict[str, Tensor]): Weights of a model, or of a training of one.
-        with_head (bool): Whether a head beside ``backbone.`` is wanted, too. Defaults
-            to False.
+        weights (dict[str, Tensor]): Weights of a model or of its training.
+        with_head (bool): Also return a head next to ``backbone.``. Defaults to False.
 
     Returns:
-        dict[str, Tensor]: All of them if no prefix gives a known format.
+        dict[str, Tensor]: All weights if no prefix yields a known format.
 
     Raises:
         ValueError: If there are several networks, none under a usual name.

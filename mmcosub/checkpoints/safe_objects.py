@@ -1,8 +1,8 @@
 """Allow-list of data objects that checkpoints may contain.
 
-PyTorch lets a file set any state of an object whose class is allowed. That of a NumPy
-data type says what its arrays are in memory, so a file could pass bytes off as
-addresses of objects. Data types are therefore built here from their text alone.
+A file may set any state of an object whose class PyTorch allows. The state of a NumPy
+data type could make raw bytes pass for object pointers, so data types are built here
+from their names alone.
 """
 
 import argparse

@@ -11,12 +11,11 @@ class BadSamples:
     """Policy for bad samples, with a list of them that all workers append to.
 
     Args:
-        policy (str): 'raise' to end the run at one, 'skip' to take another sample in
-            its place.
-        listed (Path): File of the list, a line each.
+        policy (str): 'raise' to end the run, 'skip' to take another sample instead.
+        listed (Path): File of the list, one sample a line.
 
     Raises:
-        ValueError: If the policy is neither.
+        ValueError: If the policy is unknown.
     """
 
     def __init__(self, policy: str, listed: Path) -> None:
@@ -38,7 +37,7 @@ class BadSamples:
 
         Args:
             names (str): Its files.
-            reason (str): What is wrong with it.
+            reason (str): The problem.
         """
         size, known = self._read
         if not self.listed.is_file() or self.listed.stat().st_size != size:
@@ -61,7 +60,7 @@ def files_of(info: dict) -> str:
     """Return the image and label map of a sample, as text.
 
     Args:
-        info (dict): What the dataset knows of the sample.
+        info (dict): The dataset's record of the sample.
     """
     files = [info.get(key) for key in ('img_path', 'seg_map_path')]
     return ' and '.join(str(file) for file in files if file)

@@ -20,7 +20,7 @@ from .guard import GuardedPipeline
 from .label_counts import count_labels
 from .orientation import is_turned_alone
 
-# What reads files, as opposed to what changes images.
+# Transforms that read files.
 _LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
 _MOST_PIXELS = 1 << 30  # OpenCV's own limit
 _DATASET: 'Inspected | None' = None
@@ -31,10 +31,10 @@ class Found:
     """Findings on one sample.
 
     Args:
-        problem (str, optional): What is wrong with it; None if nothing is.
+        problem (str, optional): The problem; None if there is none.
         counts (ndarray): Pixels of each class and of ignored ones, of shape (C + 1,).
-        turned (str, optional): Its image, if the loader turns it by its EXIF
-            orientation, which the size of the label does not confirm.
+        turned (str, optional): Its image, if the loader rotates it by its EXIF
+            orientation and the label's size does not confirm that.
     """
 
     problem: str | None
@@ -47,7 +47,7 @@ class Inspected:
 
     Args:
         dataset (BaseDataset): The dataset.
-        ignore_index (int): Label of pixels to leave out. Defaults to 255.
+        ignore_index (int): Label of ignored pixels. Defaults to 255.
     """
 
     def __init__(self, dataset: BaseDataset, ignore_index: int = 255) -> None:
@@ -92,7 +92,7 @@ class Inspected:
                             f'{image.width} x {image.height} pixels are more than '
                             'OpenCV reads (2^30). Cut it into tiles.'
                         )
-                    image.load()  # unlike OpenCV it refuses a picture that is cut short
+                    image.load()  # unlike OpenCV, raises for truncated images
         except (OSError, SyntaxError, ValueError) as error:
             return f'{path} cannot be read: {error}'
         try:
@@ -113,10 +113,10 @@ def inspect(inspected: Inspected, processes: int) -> Iterator['Found']:
 
     Args:
         inspected (Inspected): The dataset.
-        processes (int): How many look at the same time.
+        processes (int): Number of worker processes.
 
     Yields:
-        Found: Of each sample, in order.
+        Found: Findings of each sample, in order.
     """
     numbers = range(len(inspected.dataset))
     pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(inspected,))

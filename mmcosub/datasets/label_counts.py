@@ -19,7 +19,7 @@ def count_labels(
     Args:
         labels (ndarray): Label map of any shape.
         num_classes (int): Number of classes C.
-        ignore_index (int): Label of pixels to leave out.
+        ignore_index (int): Label of ignored pixels.
 
     Returns:
         ndarray: Of shape (C + 1,).
@@ -38,7 +38,7 @@ def describe_labels(
     Args:
         counts (ndarray): Of :func:`count_labels`, summed over label maps.
         names (Sequence[str]): Names of the C classes.
-        ignore_index (int): Label of pixels to leave out.
+        ignore_index (int): Label of ignored pixels.
     """
     missing = [
         name
@@ -71,7 +71,7 @@ def explain_few_classes(
 
     Args:
         counts (ndarray): Of :func:`count_labels`, summed over label maps.
-        ignore_index (int): Label of pixels to leave out.
+        ignore_index (int): Label of ignored pixels.
         reduce_zero_label (bool): The dataset's setting.
     """
     (present,) = np.nonzero(counts[:-1])

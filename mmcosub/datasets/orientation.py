@@ -26,7 +26,7 @@ def is_turned_alone(path: str | None, loader: Any) -> bool:
 
     Args:
         path (str, optional): The image.
-        loader (Any): MMCV's ``LoadImageFromFile``; None loads nothing.
+        loader (Any): MMCV's ``LoadImageFromFile``, or None.
     """
     if getattr(loader, 'color_type', None) not in ('color', 'grayscale'):
         return False
@@ -42,7 +42,7 @@ def explain_turned(paths: Sequence[str], looked_at: int) -> str:
 
     Args:
         paths (Sequence[str]): The images.
-        looked_at (int): How many were looked at.
+        looked_at (int): Number of images that were checked.
     """
     return (
         f'{len(paths)} of {looked_at} images have an EXIF orientation by which the '

@@ -35,7 +35,7 @@ PHOTOMETRIC = (
 """Transforms of a training pipeline that the weak view leaves out."""
 
 MIXTURES = ('AutoAugment', 'RandAugment', 'RandomApply', 'RandomChoice')
-"""Likewise, for classifiers only, as they may move pixels, too."""
+"""The same for classifiers only, as these may move pixels."""
 
 STRONG = (
     dict(
@@ -56,7 +56,7 @@ STRONG = (
 class NoLabel(BaseTransform):
     """Stand-in for ``LoadAnnotations``: a label map of 0 that marks padding.
 
-    It is 0 wherever there is an image. What pads images pads it by the ignored label.
+    It is 0 at image pixels; transforms pad it with the ignored label.
     """
 
     def transform(self, results: dict) -> dict:
@@ -77,7 +77,7 @@ class PackWeakAndStrong(BaseTransform):
     Args:
         strong (Sequence[dict]): The further transforms. They may not move pixels of an
             image that has a label map.
-        pack (dict): Config of what packs one image.
+        pack (dict): Config of the transform that packs one image.
 
     Raises:
         ValueError: If the strong transforms move pixels, naming them.
@@ -97,7 +97,7 @@ class PackWeakAndStrong(BaseTransform):
         other = copy.deepcopy(results)
         probe = other.get('gt_seg_map')
         if probe is not None:
-            # Numbers that no movement of pixels leaves where they are.
+            # Unique values, so that any movement of pixels shows.
             probe = np.arange(probe.size, dtype=np.int64).reshape(probe.shape)
             other['gt_seg_map'] = probe.copy()
         other = self.strong(other)
@@ -117,7 +117,7 @@ def weak_and_strong(pipeline: Sequence[dict], strong: Sequence[dict]) -> list[di
 
     Args:
         pipeline (Sequence[dict]): The training pipeline.
-        strong (Sequence[dict]): What makes the strong view of the weak one.
+        strong (Sequence[dict]): Transforms from the weak to the strong view.
 
     Raises:
         ValueError: If the pipeline does not end by packing.
@@ -149,8 +149,8 @@ class UnlabelledImages(Dataset):
     """Dataset of the images of a folder, recursively, or of a list.
 
     Args:
-        data_root (str): The folder, or a text file with the path of an image a line,
-            absolute or from the file's own folder.
+        data_root (str): The folder, or a text file with one image path a line, absolute
+            or relative to the file's folder.
         pipeline (Sequence[dict]): The transforms.
 
     Raises:

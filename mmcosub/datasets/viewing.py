@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 def viewable(image: NDArray) -> NDArray[np.uint8]:
     """Convert an image to 8 bits and three channels.
 
-    One channel is shown in grey, of more than three the first three, and a missing
-    third is black. Values that are not of 0 to 255 are stretched to that.
+    One channel is shown in grey. Of more than three, the first three are used; a
+    missing third is black. Values outside of 0 to 255 are rescaled.
 
     Args:
         image (ndarray): Of shape (H, W) or (H, W, channels).

@@ -56,8 +56,7 @@ def check_split(
             they are.
         loader (dict | DataLoader, optional): The loader. In the config of one the
             dataset is put in place of its config.
-        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
-            error.
+        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
         trains (bool): To train on the data rather than to evaluate. Defaults to False.
 
     Raises:

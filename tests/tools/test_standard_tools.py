@@ -306,7 +306,7 @@ def test_publish(run, tmp_path, capsys):
         assert torch.equal(after['state_dict'][name], value)
     name = 'model_converters/publish_model'
     said = refusal(name, capsys, run['checkpoint'], tmp_path / 'no' / 'a.pth')
-    assert 'make it first' in said
+    assert 'create it first' in said
     said = refusal(name, capsys, run['checkpoint'], tmp_path / 'a.pth', '--no-ema')
     assert 'no average of weights' in said
 

@@ -20,8 +20,8 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
         weights (dict[str, Tensor]): Weights of a checkpoint.
 
     Returns:
-        tuple: The weights by the backbone's names, resized by timm where it can, and
-        what was done, in words.
+        tuple: The weights by the backbone's names, resized by timm if possible, and
+        descriptions of the changes.
     """
     own = backbone.state_dict()
     names = {_dotted(name): name for name in own}
@@ -46,7 +46,7 @@ def by_plain_names(weights: State) -> State:
     """Return weights under their names without wrappers' prefixes.
 
     Raises:
-        ValueError: If two have the same plain name and other values.
+        ValueError: If two weights have the same plain name but different values.
     """
     plain: dict[str, str] = {}
     for name, value in weights.items():
@@ -73,7 +73,7 @@ def _resized_by_timm(
         return state
     try:
         resized = resize(dict(state), network)
-    except (RuntimeError, ValueError, KeyError, AttributeError):  # of another network
+    except (RuntimeError, ValueError, KeyError, AttributeError):  # not this network's
         return state
     fits = [k for k in differ if k in resized and resized[k].shape == wanted[k].shape]
     done += [f'{name} resized by timm' for name in fits]

@@ -14,7 +14,7 @@ from .target_transformers import beit_settings, count, vit_settings
 
 _DEPTHS: dict[
     tuple[tuple[int, ...], bool], int
-] = {  # of ResNet: its blocks, and whether they are bottlenecks
+] = {  # ResNet depth by blocks and bottleneck
     ((2, 2, 2, 2), False): 18,
     ((3, 4, 6, 3), False): 34,
     ((3, 4, 6, 3), True): 50,
@@ -27,7 +27,7 @@ def target_network(state: State, family: str, target: str) -> nn.Module | None:
     """Build the network on the meta device.
 
     Args:
-        state (dict[str, Tensor]): The weights in mmpretrain's names, for the shapes.
+        state (dict[str, Tensor]): Weights in mmpretrain's names; only shapes are used.
         family (str): The architecture.
         target (str): 'mmpretrain', 'mmseg' (a backbone) or 'timm'.
 

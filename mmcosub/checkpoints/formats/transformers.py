@@ -1,8 +1,8 @@
 """Formats of Hugging Face's Transformers: ViT, MAE, DeiT, DINOv2, DINOv3 and BEiT.
 
-Each has two sets of names: those in the files of the hub, and those that version 5
-gives to parameters in memory, which ``torch.save(model.state_dict())`` writes. A prefix
-of the network (``vit.``, ``dinov2.``) is passed over.
+Each has two sets of names: those in files of the hub, and those of version 5 in memory,
+which ``torch.save(model.state_dict())`` writes. The network's prefix (``vit.``,
+``dinov2.``) is ignored.
 """
 
 import re
@@ -65,7 +65,7 @@ _CLASSIFIER = [
     ('cls_classifier', 'head.layers.head'),
     ('distillation_classifier', 'head.layers.head_dist'),
 ]
-# Parts of a layer, theirs and ours: in files of the hub, in memory, and in both.
+# Parts of a layer, in Transformers and here: on the hub, in memory, and in both.
 _HUB = {
     **{f'attention.attention.{part}': f'attn.{part}' for part in _PARTS},
     'attention.output.dense': 'attn.proj',

@@ -18,7 +18,7 @@ CLASSES = (
     'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot',
 )  # fmt: skip
 SOURCE = Path('/usr/share/datasets/fashion-mnist')
-"""Where Debian's package ``dataset-fashion-mnist`` installs it."""
+"""Folder of Debian's package ``dataset-fashion-mnist``."""
 
 FILES = {'training': 'train', 'test': 't10k'}
 
@@ -29,9 +29,9 @@ def read_fashion_mnist(
     """Read the official split, with validation images cut from training.
 
     Args:
-        source (Path): Folder with the four ``.gz`` files. Defaults to where Debian's
-            package puts them.
-        validation (int): How many images of each class, the last of training's, are for
+        source (Path): Folder with the four ``.gz`` files. Defaults to that of Debian's
+            package.
+        validation (int): Number of images of each class, the last ones of training, for
             validation. Defaults to 0.
 
     Returns:
@@ -40,8 +40,8 @@ def read_fashion_mnist(
         values 0 to 9.
 
     Raises:
-        ValueError: If a file is missing, damaged or something else, or a class has no
-            image left for training. The file is named.
+        ValueError: If a file is missing or corrupt, or a class has no training image
+            left.
     """
     parts = {part: _read_part(source, prefix) for part, prefix in FILES.items()}
     images, labels = parts['training']

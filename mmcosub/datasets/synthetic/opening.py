@@ -10,9 +10,8 @@ from PIL import Image
 def opened(path: str) -> Iterator[Image.Image]:
     """Open an image of any size with Pillow.
 
-    Pillow warns of pictures above 89 million pixels and refuses those of twice as many,
-    for what strangers send. Maps and scans for training are larger, and OpenCV reads
-    them.
+    Pillow raises above 179 million pixels, as a protection against decompression bombs.
+    Maps and scans for training can be larger, and OpenCV reads them.
 
     Args:
         path (str): The file.

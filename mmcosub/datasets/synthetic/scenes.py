@@ -15,7 +15,7 @@ Image = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
 PLACES = 30
-"""Places that are tried for an item before the scene goes without it."""
+"""Number of attempts to place an item before it is left out."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Layout:
     """Placement of items in a scene.
 
     Args:
-        items (tuple[int, int]): Fewest and most items.
-        scale (tuple[float, float]): Smallest and largest height of an item, as a share
-            of the scene's, in (0, 1].
-        angle (float): Largest angle by which an item is turned either way, in degrees.
-        overlap (float): Share in [0, 1] of an item, the new one or one there already,
-            that may lie under or over another. Defaults to 1, any.
+        items (tuple[int, int]): Minimum and maximum number of items.
+        scale (tuple[float, float]): Minimum and maximum height of an item, as a
+            fraction of the scene's, in (0, 1].
+        angle (float): Maximum rotation either way, in degrees.
+        overlap (float): Maximum overlap of two items, as a fraction in [0, 1] of the
+            smaller one. Defaults to 1, any.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -60,7 +60,7 @@ class Layout:
 
         Args:
             size (int): Height and width of the scene in pixels.
-            smallest (int): Fewest pixels of an item's height.
+            smallest (int): Minimum height of an item in pixels.
 
         Raises:
             ValueError: If the smallest item has fewer.
@@ -89,15 +89,16 @@ def compose(
     """Draw items over a background, later ones on top.
 
     Args:
-        image (ndarray): The ground, of shape (size, size, 3).
-        layout (Layout): How they lie.
+        image (ndarray): Background, of shape (size, size, 3).
+        layout (Layout): Placement of the items.
         rng (Generator): Source of all randomness.
-        pick (Callable): Picks an item: its height and width, and a function that draws
-            it: of the image and the (2, 3) matrix that places it, to the image with it,
-            its mask of shape (size, size) and its label.
+        pick (Callable): Returns an item's size (height, width) and a function that
+            draws it. The function takes the image and the (2, 3) matrix of the
+            placement, and returns the new image, the mask of shape (size, size) and the
+            label.
 
     Returns:
-        tuple: The image, and the label map of shape (size, size), 0 for the ground.
+        tuple: Image, and label map of shape (size, size), 0 for the background.
     """
     size = len(image)
     label = np.zeros((size, size), np.uint8)
