@@ -32,7 +32,7 @@ _THE_CONFIGS = (
 )
 
 
-# What is said where memory or another process is gone, and what to do.
+# Patterns of errors from lost memory or processes, with the remedy.
 _LOST = {
     'Too many open files|ancdata': (
         'Raise the limit of open files (`ulimit -n 65535`) or lower num_workers.'
@@ -62,7 +62,7 @@ def note_moment(name: str) -> None:
     """Record how far a run has come, to tell config errors from bugs.
 
     Args:
-        name (str): A moment, by the name of the hooks' method.
+        name (str): Name of the hooks' method.
     """
     global _stage
     if name in _BEGINNINGS:
@@ -75,16 +75,15 @@ def note_moment(name: str) -> None:
 def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     """End the process with one line and status 2 at a user's error.
 
-    That is every error before the first iteration and the first validation have
-    succeeded, as it shows then whether the config is one to run; and from then on those
-    that say so by their type: ``ValueError``, ``OSError`` (a full disk), a loss that is
-    not finite, too little memory on the device. A process that the run has lost is one
-    line and status 1. All others are faults of programs, and show where. The log file
-    has that of all.
+    Every error before the first successful iteration or validation counts as a user's,
+    because the config has not run yet. Later, only ``ValueError``, ``OSError`` (a full
+    disk), non-finite losses and lack of device memory do. A lost process is reported in
+    one line with status 1. All other errors are bugs and show a traceback. The log file
+    has the traceback of each error.
 
     Args:
         prog (str): Name of the tool.
-        debug (bool): Whether to show where every error is from. Defaults to False.
+        debug (bool): Show tracebacks of all errors. Defaults to False.
     """
     global _stage
     _stage = ''
@@ -112,7 +111,7 @@ def in_one_line(error: BaseException) -> str:
         error (BaseException): The error.
     """
     said, kind = str(error), type(error).__name__
-    if 'Original Traceback' in said:  # torch puts a worker's in the message
+    if 'Original Traceback' in said:  # torch puts a worker's traceback in the message
         said = re.split(rf'\n(?:[\w.]+\.)?{kind}: ', said)[-1]
     if isinstance(error, OSError) and error.strerror:
         said = f'{error.filename}: {error.strerror}' if error.filename else said

@@ -12,7 +12,7 @@ def model_settings(cfg: Config) -> ConfigDict:
     """Return a config's model with its preprocessor, without ``pretrained``.
 
     Args:
-        cfg (Config): The config. It stays as it is.
+        cfg (Config): The config; not changed.
     """
     model = without_pretrained(cfg.model)
     if cfg.get('data_preprocessor'):
@@ -23,15 +23,14 @@ def model_settings(cfg: Config) -> ConfigDict:
 def without_pretrained(settings: Any) -> Any:
     """Return a model's config that loads no initial weights.
 
-    timm's networks would fetch them as soon as they are built, for a checkpoint to take
-    their place.
+    timm's networks download them on construction, although a checkpoint replaces them.
 
     Args:
         settings (Any): The config, or a part of it.
     """
     if isinstance(settings, dict):
         kept = ConfigDict({k: without_pretrained(v) for k, v in settings.items()})
-        # MMSegmentation's fetches them unless it is told not to.
+        # MMSegmentation's downloads them unless this is False.
         timm = type_name(kept) == 'TIMMBackbone'
         if timm or kept.get('pretrained'):
             kept['pretrained'] = False if timm or kept.pretrained is True else None

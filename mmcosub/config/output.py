@@ -10,8 +10,8 @@ from typing import Any, TextIO
 def outlive_readers() -> None:
     """Continue the process when its output cannot be written.
 
-    As behind ``| head``, after a ``tee`` has died or an ssh connection has dropped.
-    What is printed from then on is lost; files of the log have it.
+    For example behind ``| head``, or after a ``tee`` or an ssh connection has ended.
+    Later prints are lost; log files still have them.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(getattr(stream, 'write', None), _Forgiving) or stream is None:
@@ -34,7 +34,7 @@ class _Forgiving:
             pass  # a slow reader loses this text only
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())  # what is buffered goes there, too
+            os.dup2(nowhere, self.stream.fileno())  # also for buffered text
             os.close(nowhere)
         return sum(map(len, text))
 
@@ -66,7 +66,7 @@ class _Once:
         elif not self.told:
             self.told = True
             print(
-                f'warning: {self.handler.baseFilename}: {error.strerror}. The run goes '
-                'on, and lines of its log are lost until there is room.',
+                f'warning: {self.handler.baseFilename}: {error.strerror}. The run '
+                'continues without these log lines until there is space.',
                 file=sys.stderr,
             )

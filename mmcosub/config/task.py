@@ -6,11 +6,11 @@ from mmengine.config import Config
 def classifies(cfg: Config) -> bool:
     """Return True if the model classifies images rather than segments them.
 
-    A ``decode_head`` segments and a ``head`` classifies, whatever the scope. A model
-    without either does what those of its scope do; in a user's own one it classifies.
+    A model with ``decode_head`` segments, one with ``head`` classifies. A model without
+    either segments if the scope is mmseg's.
 
     Args:
-        cfg (Config): Config; its model may stand in a wrapper's ``module``.
+        cfg (Config): Config; its model may be inside a wrapper's ``module``.
     """
     model = cfg.model.get('module', cfg.model)
     if 'decode_head' in model:

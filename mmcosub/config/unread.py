@@ -11,8 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import FlexibleRunner, Runner
 
-# Read from the config by MMEngine, the tools and our runners, beside the arguments of
-# MMEngine's runners.
+# Keys that MMEngine's runners, the tools and mmcosub's runners read.
 READ = {
     *('activation_checkpointing', 'allow_changes', 'bad_data', 'carry_over', 'compile'),
     *('custom_imports', 'efficient_conv_bn_eval', 'fast', 'find_unused_parameters'),
@@ -53,13 +52,13 @@ OLD = {
     'workers_per_gpu': 'train_dataloader.num_workers',
     'workflow': 'train_cfg',
 }
-"""Settings of MMSegmentation 0.x and other trainers, and what replaces them."""
+"""Settings of MMSegmentation 0.x and other trainers, with their replacements."""
 
 _OF_VERSION_0 = {
     *('checkpoint_config', 'data', 'evaluation', 'log_config', 'lr_config'),
     *('optimizer_config', 'runner', 'workflow'),
 }
-# Where a setting is looked for first.
+# Parts that are searched first.
 _FIRST = ('train_dataloader', 'model', 'optim_wrapper', 'train_cfg')
 _SHOWN = 4
 
@@ -68,7 +67,7 @@ def check_version(path: Path, cfg: Config) -> None:
     """Raise for a config of MMSegmentation 0.x.
 
     Args:
-        path (Path): Its file.
+        path (Path): File of the config.
         cfg (Config): The config.
 
     Raises:
@@ -81,7 +80,7 @@ def check_version(path: Path, cfg: Config) -> None:
         said = '; '.join(f'{name} is now {OLD[name]}' for name in old)
         raise ValueError(
             f'{path} is a config of MMSegmentation 0.x, which MMEngine does not read: '
-            f'{said}. Start from the config of the same name in mmseg:: of today.'
+            f'{said}. Start from the config of the same name in the installed mmseg::.'
         )
 
 
@@ -93,7 +92,7 @@ def check_options(cfg: Config, options: dict[str, Any]) -> None:
         options (dict): Values by dotted key.
 
     Raises:
-        ValueError: If the first part of a key is not read, naming what is.
+        ValueError: If the first part of a key is not read; names the settings that are.
     """
     for key in options:
         first, dot, rest = key.partition('.')
@@ -118,7 +117,7 @@ def check_options(cfg: Config, options: dict[str, Any]) -> None:
             said = f'{key} is not read{used}. Set {at} instead.'
         else:
             said = f'Unknown setting {key!r}.' + _hint(first)
-        # A user's own code may read it.
+        # A user's code may read it.
         refuse(said, unless=bool(cfg.get('custom_imports')) and first in cfg)
 
 
@@ -128,11 +127,11 @@ def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
     Args:
         cfg (Config): The config.
         name (str): Name of the variable.
-        value (Any, optional): Its value, where it is known. Defaults to None.
+        value (Any, optional): Its value, if known. Defaults to None.
 
     Returns:
-        list[str]: Dotted keys, at most four: those that end in the name, and those of
-        the same value.
+        list[str]: Dotted keys, at most four, that end in the name or have the same
+        value.
     """
     rest = sorted(READ & set(cfg) - set(_FIRST))
     order = [key for key in (*_FIRST, *rest) if key in cfg]
@@ -154,7 +153,7 @@ def walk(part: Any, at: str = '') -> Iterator[tuple[str, Any]]:
 
     Args:
         part (Any): The part.
-        at (str): Its own key. Defaults to '', the whole config.
+        at (str): Its dotted key. Defaults to '', the whole config.
     """
     yield at, part
     if isinstance(part, dict | Config):
@@ -191,11 +190,11 @@ def refuse(said: str, unless: bool) -> None:
     """Raise, or only warn.
 
     Args:
-        said (str): What is wrong.
-        unless (bool): Whether to log a warning instead.
+        said (str): The message.
+        unless (bool): Log a warning instead.
 
     Raises:
-        ValueError: Unless it only warns.
+        ValueError: If ``unless`` is False.
     """
     if not unless:
         raise ValueError(said)

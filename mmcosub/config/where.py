@@ -15,7 +15,7 @@ from torch import nn
 from .type_name import type_name
 from .unread import walk
 
-_LONGEST = 300  # of what others say, as some print whole configs
+_LONGEST = 300  # some messages contain whole configs
 _HINT = ' (--debug shows where)'
 
 
@@ -28,7 +28,7 @@ def explained(error: BaseException, said: str) -> str:
     """
     origin = error
     if said.endswith('>') and error.__suppress_context__ and error.__context__:
-        origin = error.__context__  # MMEngine has added the address of a hook
+        origin = error.__context__  # MMEngine has added a hook's address
         said = str(origin)
     steps = list(traceback.walk_tb(origin.__traceback__))
     frames = [frame for frame, _ in steps]
@@ -64,7 +64,7 @@ def unknown_type(place: str, name: str, registry: Registry) -> str:
     Args:
         place (str): Dotted key of the setting.
         name (str): The type.
-        registry (Registry): Where it was looked up.
+        registry (Registry): Registry that was searched.
     """
     known = _names(registry)
     near = difflib.get_close_matches(name, known, n=3)
@@ -104,13 +104,13 @@ def _choices(near: list[str], known: list[str]) -> str:
 
 
 def _names(registry: Registry) -> list[str]:
-    """Names in a registry and its parents."""
+    """Return names in a registry and its parents."""
     parents = _names(registry.parent) if registry.parent is not None else []
     return sorted({*registry.module_dict, *parents})
 
 
 def _arguments(built: Any) -> list[str]:
-    """Names of the arguments of a class, its bases included, or of a function."""
+    """Return arguments of a function, or of a class and its bases."""
     found: set[str] = set()
     for maker in built.__mro__ if inspect.isclass(built) else [built]:
         try:
@@ -165,7 +165,7 @@ def _same(inner: dict, wanted: dict) -> bool:
             wanted[k] == v or (isinstance(v, dict) and not isinstance(wanted[k], dict))
             for k, v in rest.items()
         )
-    except (ValueError, KeyError):  # arrays, and keys that are not there
+    except (ValueError, KeyError):  # arrays and missing keys
         return False
 
 
@@ -176,7 +176,7 @@ def _used(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:
     for frame in reversed(frames):
         owner = frame.f_locals.get('self')
         if isinstance(owner, nn.Module):
-            return None  # named by its place in the model
+            return None  # reported by its place in the model
         if owner is not None and type(owner).__name__ in parts:
             return parts[type(owner).__name__]
     return None

@@ -71,7 +71,7 @@ class AnyDeviceRunner(Runner):
         Args:
             filename (str): The checkpoint.
             *args: Further arguments of MMEngine's ``Runner.resume``.
-            **kwargs: Further ones.
+            **kwargs: Further keyword arguments.
         """
         super().resume(filename, *args, **kwargs)
         own = any(

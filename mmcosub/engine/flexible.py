@@ -69,7 +69,7 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
 
         Args:
             *args: Arguments of MMEngine's ``FlexibleRunner.resume``.
-            **kwargs: Further ones.
+            **kwargs: Further keyword arguments.
         """
         super().resume(*args, **kwargs)
         forget_named_files(self, WholeCheckpointHook)

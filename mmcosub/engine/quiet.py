@@ -34,7 +34,7 @@ class QuietStart(Runner):
 
         Args:
             *args: Arguments of MMEngine's ``Runner.build_logger``.
-            **kwargs: Further ones.
+            **kwargs: Further keyword arguments.
         """
         outlive_readers()
         logger = super().build_logger(*args, **kwargs)

@@ -14,19 +14,18 @@ from mmcosub.registry import HOOKS
 class CoTrainingLossHook(Hook):
     """Hook that ramps the co-training weight and logs the views.
 
-    Logged every iteration, beside the losses: ``label_view{i}`` (label loss of each
-    view at the main head), ``co_training`` (co-training loss there, weighted),
-    ``agreement`` (share of labelled pixels, or of images, to which views give the same
-    class), ``branch_work`` (share of all views' branch evaluations that was computed)
-    and, if there is one, ``ramp``. A log line has their means over the iterations that
-    the losses beside them are means of (``log_processor.window_size``).
+    Logged with the losses in every iteration: ``label_view{i}`` (label loss of each
+    view at the main head), ``co_training`` (weighted co-training loss), ``agreement``
+    (fraction of labelled pixels or images with the same class in all views),
+    ``branch_work`` (fraction of the views' branch evaluations that was computed) and,
+    with a ramp, ``ramp``. Log lines average them like the losses
+    (``log_processor.window_size``).
 
     Args:
         ramp (int): Length of the linear ramp of the co-training weight from 0 to the
             scheme's own. Defaults to 0, no ramp.
-        begin (int): When the ramp begins; before, the weight is 0. Defaults to 0.
-        by_epoch (bool): Whether the two count epochs rather than iterations. Defaults
-            to False.
+        begin (int): Start of the ramp; the weight is 0 before. Defaults to 0.
+        by_epoch (bool): Count epochs rather than iterations. Defaults to False.
 
     Raises:
         ValueError: If ``ramp`` or ``begin`` is negative.
@@ -48,11 +47,11 @@ class CoTrainingLossHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Restore the plans' random state of a resumed checkpoint.
 
-        Otherwise their seed is the run's, on all ranks: what torch holds by now is that
-        of an iteration.
+        Otherwise the plans' seed is the run's, on all ranks; torch's seed is already an
+        iteration's.
         """
         model = _model(runner)
-        # By itself MMEngine logs the last iteration's value of what is no 'loss'.
+        # MMEngine averages losses only; other values would be the last iteration's.
         processor = runner.log_processor
         pattern = f'{processor.mean_pattern.pattern}|{self._MEANS}'
         processor.mean_pattern = re.compile(pattern)
@@ -62,7 +61,7 @@ class CoTrainingLossHook(Hook):
         elif model.scheme.seed is None:
             settings = getattr(runner, '_randomness_cfg', {})
             own = get_rank() if settings.get('diff_rank_seed') else 0
-            model.scheme.seed = runner.seed - own  # plans differ by rank all the same
+            model.scheme.seed = runner.seed - own  # plans still differ by rank
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Save the scheme's own state with the model's weights."""
@@ -91,7 +90,7 @@ class CoTrainingLossHook(Hook):
         """
         if now < self.begin:
             return 0.0
-        # The first iteration of a ramp already counts, the one after it is the whole.
+        # Above 0 from the ramp's first iteration on, and 1 right after the ramp.
         return min((now - self.begin + 1) / (self.ramp + 1), 1.0)
 
     def after_train_iter(

@@ -15,9 +15,9 @@ from mmcosub.registry import HOOKS
 class LabelMapHook(Hook):
     """Hook that writes predicted label maps, in the images' subfolders.
 
-    MMSegmentation's metrics write all into one folder, where images of the same name
+    MMSegmentation's metrics write into one folder, where images of the same name
     overwrite each other. Values are those of the label files: with
-    ``reduce_zero_label`` one more than the class.
+    ``reduce_zero_label``, the class plus 1.
 
     Args:
         out (str): Folder to write to.
@@ -33,7 +33,7 @@ class LabelMapHook(Hook):
             runner (Runner): The runner.
 
         Raises:
-            ValueError: If two images would have the same one.
+            ValueError: If two images would have the same file.
         """
         dataset: Any = runner.test_dataloader.dataset
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]

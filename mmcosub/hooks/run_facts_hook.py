@@ -24,8 +24,8 @@ from .setting_changes import against_base, flat_settings
 class RunFactsHook(Hook):
     """Hook that records how a run was started, in ``facts.json``.
 
-    The command, the config file and what the run sets beyond its ``_base_`` files,
-    versions, devices, seed, and the commit of the folder that it was started in.
+    Facts: the command, the config file, changes to its ``_base_`` files, versions,
+    devices, seed, and the commit of the current folder.
     """
 
     FILE = 'facts.json'
@@ -69,13 +69,13 @@ def _facts(runner: Runner) -> dict[str, Any]:
 def _changes(cfg: Config) -> list[tuple[str, tuple[str, ...], str]] | None:
     """Return key, base value, own value and source of each changed setting.
 
-    They are kept as data, so that no reader of the run has to run its config.
+    They are saved as data, so that readers need not execute the config.
     """
     if not cfg.filename:
         return None
     try:
         found = against_base(flat_settings(cfg), Path(cfg.filename))
-    except Exception:  # a config is a program, whose files may have changed since
+    except Exception:  # a config is a program, and its files may have changed
         return None
     return [(each.key, each.values, each.source) for each in found]
 

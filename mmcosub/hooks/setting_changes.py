@@ -12,12 +12,12 @@ from mmengine.fileio import load
 from mmengine.runner import Runner
 
 _OURS = ('scheme', 'fast', 'bad_data', 'carry_over', 'allow_changes')
-# What says nothing of the training itself.
+# Keys that do not affect training.
 _SKIPPED = ('cfg', 'work_dir', 'launcher', 'experiment_name', 'visualizer')
-# How data are brought, not which; the tools set it as the machine allows.
+# Settings of data loading that depend on the machine.
 _OF_THE_MACHINE = ('.persistent_workers', '.pin_memory', '.collate_fn.type')
 ABSENT = '–'
-"""What stands for a setting that is not there."""
+"""Placeholder for a missing setting."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Change:
     """Setting that differs.
 
     Args:
-        key (str): Its dotted name.
-        values (tuple[str, ...]): What it is in each config compared.
-        source (str): What has set it, 'config' or 'command line'; '' if not known.
+        key (str): Dotted key.
+        values (tuple[str, ...]): Value in each config.
+        source (str): Origin: 'config', 'command line' or '' if unknown.
     """
 
     key: str
@@ -38,15 +38,15 @@ class Change:
 def flat_settings(cfg: Any) -> dict[str, str]:
     """Return settings that affect a run, by dotted key.
 
-    Those that only serve to write a config, such as ``crop_size`` or
-    ``train_pipeline``, are left out: what they are put into is in here.
+    Variables such as ``crop_size`` or ``train_pipeline`` are left out, as the settings
+    that use them are included.
 
     Args:
         cfg (Config): The config.
     """
     read = {*inspect.signature(Runner).parameters, *_OURS} - {*_SKIPPED}
     flat: dict[str, str] = {}
-    # With names in place of classes, as a config of imports has them once written.
+    # Class names instead of classes, as in a dumped config.
     for key, value in cfg.to_dict().items():
         if key in read:
             _flatten(key, value, flat)
@@ -57,7 +57,7 @@ def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
     """Return settings that differ between configs.
 
     Args:
-        configs (Sequence[dict]): Of :func:`flat_settings`.
+        configs (Sequence[dict]): Results of :func:`flat_settings`.
     """
     keys = sorted({key for config in configs for key in config})
     rows = [(key, tuple(c.get(key, ABSENT) for c in configs)) for key in keys]
@@ -67,16 +67,15 @@ def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
 def against_base(run: dict[str, str], file: Path) -> list[Change]:
     """Return settings of a run that differ from its ``_base_`` files.
 
-    This runs the config file and its bases.
+    Executes the config file and its bases.
 
     Args:
-        run (dict): The run's, of :func:`flat_settings`.
+        run (dict): The run's :func:`flat_settings`.
         file (Path): The config file that it was started with.
 
     Returns:
-        list[Change]: Each with the base's value and the run's, and whether the config
-        file or the command line has set it. Where the file has no bases, it is itself
-        the base.
+        list[Change]: Each with the base's value, the run's value and its origin. A file
+        without bases is its own base.
     """
     own = flat_settings(Config.fromfile(file))
     bases = _bases(file)

@@ -12,7 +12,7 @@ from torch import nn
 def collect_gradients(runner: Runner) -> list[dict] | None:
     """Return gradients of an unfinished accumulation, one dict a rank.
 
-    Every rank has its own until they are exchanged. None where there are none.
+    Each rank has its own until they are reduced. None without gradients.
 
     Args:
         runner (Runner): The runner.
@@ -30,12 +30,12 @@ def collect_gradients(runner: Runner) -> list[dict] | None:
 
 
 def restore_gradients(runner: Runner, gradients: list[dict]) -> None:
-    """The inverse of :func:`collect_gradients`.
+    """Restore the gradients of :func:`collect_gradients`.
 
     Args:
         runner (Runner): The runner, its model on its device.
-        gradients (list[dict]): Of each rank. On another number of ranks each takes
-            their mean, which is what they would have exchanged.
+        gradients (list[dict]): Gradients of each rank. On another number of ranks, each
+            takes their mean, as a reduction would give.
     """
     if len(gradients) == runner.world_size:
         own = gradients[runner.rank]

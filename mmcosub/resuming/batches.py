@@ -27,8 +27,8 @@ class Unbegun:
 class Batches:
     """Endless batches of a loader, restarted as often as needed.
 
-    MMEngine's own loads what it skips, unless the sampler is its endless one, and waits
-    for two seconds at the end of each round.
+    MMEngine's counterpart loads skipped batches, unless the sampler is endless, and
+    waits for two seconds at the end of each epoch.
 
     Args:
         loader (DataLoader): The data loader.
@@ -55,7 +55,7 @@ class Batches:
         """Skip the first batches; only streamed ones are loaded.
 
         Args:
-            count (int): How many.
+            count (int): Number of batches.
         """
         batches: Any = self._loader.batch_sampler
         if not isinstance(batches, SeededBatches):
@@ -81,7 +81,7 @@ def without_first(loader: DataLoader, count: int) -> Iterable:
 
     Args:
         loader (DataLoader): The data loader.
-        count (int): How many batches.
+        count (int): Number of batches.
     """
     batches = loader.batch_sampler
     if isinstance(batches, SeededBatches):
@@ -114,12 +114,11 @@ def check_batches(loader: Any, setting: str, epochs: bool = True) -> None:
     Args:
         loader (DataLoader): The data loader. Others, and streams, are not checked.
         setting (str): Name of its setting, such as 'train_dataloader'.
-        epochs (bool): Whether the loop goes by epochs, each one pass over the loader.
-            Defaults to True.
+        epochs (bool): The loop counts epochs, each one pass over the loader. Defaults
+            to True.
 
     Raises:
-        ValueError: If it has no batches, or the loop waits for the end of an endless
-            sampler.
+        ValueError: If there are no batches, or an epoch would not end.
     """
     if not isinstance(loader, DataLoader) or isinstance(
         loader.dataset, IterableDataset

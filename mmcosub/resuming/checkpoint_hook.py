@@ -29,19 +29,18 @@ _ALL = ('max_keep_ckpts', -1)
 class WholeCheckpointHook(CheckpointHook):
     """``CheckpointHook`` that keeps an intact checkpoint at every moment.
 
-    MMEngine deletes older checkpoints before it writes the new one. Here they are
-    deleted after the new one is on disk, was read back and is named by
-    ``last_checkpoint``. Only what this run has written is deleted
-    (:func:`mmcosub.files.written_in`), whatever a checkpoint says.
+    MMEngine deletes older checkpoints before it writes a new one. Here they are deleted
+    after the new one is on disk, verified and named by ``last_checkpoint``. Only files
+    that this run has written are deleted (:func:`mmcosub.files.written_in`).
 
-    The hook also keeps the gradients of an accumulation that is not complete, and can
-    save between any two iterations.
+    The hook also saves the gradients of an unfinished accumulation, and can save
+    between any two iterations.
 
     Args:
         **kwargs: Arguments of ``CheckpointHook``.
 
     Raises:
-        ValueError: If there is no such argument, or its value is not valid.
+        ValueError: If an argument is unknown or invalid.
     """
 
     file_backend: Any = None
@@ -54,7 +53,7 @@ class WholeCheckpointHook(CheckpointHook):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if self.args:  # which saving would stumble over
+        if self.args:  # saving would fail on them
             raise ValueError(f'default_hooks.checkpoint has no setting {[*self.args]}.')
         for name, default in _DEFAULTS.items():
             number = kwargs.get(name, 1)
@@ -84,7 +83,7 @@ class WholeCheckpointHook(CheckpointHook):
             runner (Runner): The runner.
 
         Raises:
-            ValueError: If the training is over before the first checkpoint.
+            ValueError: If the training ends before the first checkpoint.
         """
         total = runner.max_epochs if self.by_epoch else runner.max_iters
         first = self.save_begin or self.interval
@@ -101,7 +100,7 @@ class WholeCheckpointHook(CheckpointHook):
                     f'by a signal: default_hooks.checkpoint.{name}=False.'
                 )
         info = runner.message_hub.runtime_info
-        info.pop('keep_ckpt_ids', None)  # MMEngine deletes what it says
+        info.pop('keep_ckpt_ids', None)  # MMEngine would delete these
         super().before_train(runner)
         if is_main_process() and self._is_local():
             path = Path(getattr(runner, '_load_from', None) or '').resolve()
@@ -135,7 +134,7 @@ class WholeCheckpointHook(CheckpointHook):
         """Save a resumable checkpoint between two iterations, unless just done.
 
         Args:
-            runner (Runner): Of a training with ``runner.iter`` iterations done.
+            runner (Runner): Runner after ``runner.iter`` iterations.
 
         Returns:
             str: The checkpoint.
@@ -161,7 +160,7 @@ class WholeCheckpointHook(CheckpointHook):
         """Write a checkpoint, update the pointer, then delete outdated ones."""
         path = self.file_backend.join_path(self.out_dir, name)
         info: dict[str, Any] = dict(last_ckpt=path)
-        if self.max_keep_ckpts > 0:  # MMEngine, if it is to resume this, goes by it
+        if self.max_keep_ckpts > 0:  # for resuming with MMEngine
             steps = [self._step(each) for each in [*self._written(), name]]
             kept = [step for step in dict.fromkeys(steps[::-1]) if step is not None]
             info['keep_ckpt_ids'] = kept[: self.max_keep_ckpts][::-1]
@@ -206,7 +205,7 @@ class WholeCheckpointHook(CheckpointHook):
                     self._delete(name)
 
     def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
-        if ckpt_path:  # there is no best one by a metric that was never better
+        if ckpt_path:  # None if the metric never improved
             super()._publish_model(runner, ckpt_path)
 
     # ---- deleting ----------------------------------------------------------------

@@ -11,13 +11,13 @@ def forget_named_files(
 ) -> None:
     """Remove file names that other hooks would delete after resuming.
 
-    MMEngine deletes the best checkpoint and outdated ones under the names that are in
-    the checkpoint, folders and absolute paths included. Without them it deletes what it
-    has written since.
+    MMEngine deletes best and outdated checkpoints by the names in the loaded
+    checkpoint, absolute paths included. Without these names it deletes only files
+    written later.
 
     Args:
-        runner (Runner | FlexibleRunner): A runner that has just resumed.
-        ours (type): Class of hooks that delete nothing by such names.
+        runner (Runner | FlexibleRunner): Runner that has just resumed.
+        ours (type): Class of hooks that do not delete by these names.
     """
     savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     if all(isinstance(hook, ours) for hook in savers):
@@ -32,7 +32,7 @@ class NotDeleting:
     """File backend that deletes nothing.
 
     Args:
-        backend (Any): The backend that does all else.
+        backend (Any): Backend for everything else.
     """
 
     def __init__(self, backend: Any) -> None:

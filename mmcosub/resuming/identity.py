@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 KEY = 'mmcosub'
-"""Where it is in a checkpoint's ``meta``."""
+"""Key of the fingerprint in a checkpoint's ``meta``."""
 
-# How the same numbers are computed.
+# Settings that do not change the results.
 _NO_DIFFERENCE = ('execution', 'lean', '_scope_')
 
 
@@ -42,14 +42,14 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Describe the differences of two runs.
 
     Args:
-        saved (dict): Of the checkpoint; what it does not have is not compared.
-        now (dict): Of this run.
+        saved (dict): Fingerprint in the checkpoint; missing keys are not compared.
+        now (dict): Fingerprint of this run.
     """
     found = []
     before, after = _flat(saved), _flat(now)
     compared = set(saved)
     if saved.get('co_trained') != now.get('co_trained'):
-        compared.discard('scheme')  # all of it differs
+        compared.discard('scheme')  # everything in it differs
     for key in sorted(before.keys() | after.keys()):
         if key.partition('.')[0] in compared and before.get(key) != after.get(key):
             was, becomes = (
@@ -64,8 +64,8 @@ def identity_in(checkpoint: dict) -> dict[str, Any]:
     """Return the fingerprint in a checkpoint.
 
     Args:
-        checkpoint (dict): The checkpoint. One of MMEngine's own, or an older one, says
-            no more than whether it was co-trained.
+        checkpoint (dict): The checkpoint. For one of MMEngine or an older version, only
+            ``co_trained`` is known.
     """
     meta = checkpoint['meta']
     said = dict(meta.get(KEY) or {})

@@ -38,13 +38,13 @@ from .work_dir import end_with_torchrun, is_in_use, locked
 class ResumableRunner(SeededRunner, Runner):
     """MMEngine's runner with exact resuming after kills and signals.
 
-    A resumed run goes on as if it had not been broken, to the bit on a CPU. What it
-    draws at random goes by the iteration, so there is no state to keep. Checkpoints
-    are whole or absent, and no file that is read can bring code.
+    A resumed run continues as if it had not been interrupted, bit-exactly on a CPU.
+    Random numbers are seeded per iteration, so no random state is saved. Checkpoints
+    are written atomically and read without executing code.
 
     Args:
         *args: Arguments of MMEngine's ``Runner``.
-        **kwargs: Further ones.
+        **kwargs: Further keyword arguments.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -59,9 +59,9 @@ class ResumableRunner(SeededRunner, Runner):
         """Train; resume first if asked for.
 
         Raises:
-            ValueError: If what is to be resumed is damaged or of another run, or the
-                work directory is in use.
-            Stopped: If a signal has asked the run to end, when all is saved.
+            ValueError: If the checkpoint is corrupt or of another run, or the work
+                directory is in use.
+            Stopped: If a signal has ended the run, after saving.
         """
         with locked(self.work_dir, self.logger.warning), StopRequest() as request:
             if self._resume:
@@ -84,7 +84,7 @@ class ResumableRunner(SeededRunner, Runner):
         Args:
             hook (Hook | dict): A hook or its config.
             *args: Further arguments of MMEngine's ``Runner.register_hook``.
-            **kwargs: Further ones.
+            **kwargs: Further keyword arguments.
         """
         if isinstance(hook, dict) and type_name(hook) == 'CheckpointHook':
             hook = {**hook, 'type': 'mmcosub.WholeCheckpointHook'}
@@ -121,7 +121,7 @@ class ResumableRunner(SeededRunner, Runner):
         self._compare(checkpoint)
         pointed = pointed_checkpoint(self.work_dir)
         if latest and is_main_process() and pointed != Path(self._load_from):
-            write_pointer(self.work_dir, self._load_from)  # a kill came before it
+            write_pointer(self.work_dir, self._load_from)  # not yet updated
         seed = checkpoint['meta'].get('seed')
         if seed is not None and self._randomness_cfg.get('seed') is None:
             self._randomness_cfg = {**self._randomness_cfg, 'seed': seed}
@@ -132,7 +132,7 @@ class ResumableRunner(SeededRunner, Runner):
         """Raise if a checkpoint is of a different run."""
         saved, now = identity_in(checkpoint), self._identity()
         seed = self._randomness_cfg.get('seed')
-        if seed is not None:  # otherwise it will be the checkpoint's
+        if seed is not None:  # otherwise the checkpoint's is used
             saved['seed'] = checkpoint['meta'].get('seed')
             now['seed'] = seed
         saved['EMAHook'] = 'ema_state_dict' in checkpoint
@@ -152,7 +152,7 @@ class ResumableRunner(SeededRunner, Runner):
         if seed is not None:
             checkpoint['meta']['seed'] = seed
         hub = checkpoint['message_hub']
-        hub['log_scalars'] = {}  # what is logged is of this run only
+        hub['log_scalars'] = {}  # log only this run's values
         if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):
             hub['runtime_info'].pop('co_training_plans', None)
 
@@ -162,10 +162,10 @@ class ResumableRunner(SeededRunner, Runner):
         Args:
             filename (str): The checkpoint.
             *args: Further arguments of MMEngine's ``Runner.resume``.
-            **kwargs: Further ones.
+            **kwargs: Further keyword arguments.
 
         Raises:
-            ValueError: If it has no state of the schedules, or that of others.
+            ValueError: If the state of the schedules is missing or does not fit.
         """
         if self._resumed:
             saved = self._resumed.get('param_schedulers')
@@ -202,15 +202,15 @@ class ResumableRunner(SeededRunner, Runner):
         """Save a checkpoint with the run's fingerprint, atomically.
 
         Args:
-            out_dir (str): Folder.
-            filename (str): Name in it.
+            out_dir (str): Output folder.
+            filename (str): File name.
             file_client_args (dict, optional): As in MMEngine.
-            save_optimizer (bool): Whether to save the state of the optimizer, if it is
+            save_optimizer (bool): Save the state of the optimizer, if it is built.
+                Defaults to True.
+            save_param_scheduler (bool): Save the state of the schedulers, if they are
                 built. Defaults to True.
-            save_param_scheduler (bool): Whether to save that of the schedulers, if they
-                are built. Defaults to True.
             meta (dict, optional): Further meta information. Defaults to None.
-            by_epoch (bool): Whether an epoch or an iteration has just ended. Defaults
+            by_epoch (bool): An epoch rather than an iteration has just ended. Defaults
                 to True.
             backend_args (dict, optional): As in MMEngine.
 
@@ -237,6 +237,6 @@ class ResumableRunner(SeededRunner, Runner):
                 raise OSError(5, f'It does not read back as written ({wrong})', path)
             if objects := foreign_objects(str(partial)):
                 self.logger.warning(
-                    f'{path} has Python objects besides weights ({objects[0]}, from a '
+                    f'{path} contains Python objects ({objects[0]}, from a '
                     'hook or the data), so resuming it will need --trust-checkpoint.'
                 )

@@ -3,7 +3,7 @@
 from itertools import chain
 from typing import Any
 
-# Settings that only optimizers with a state of their own have.
+# Settings that imply an optimizer with state.
 _WITH_STATE = {'betas', 'alpha', 'rho', 'lr_decay'}
 
 
@@ -12,10 +12,10 @@ def check_state(checkpoint: dict, filename: str) -> None:
 
     Args:
         checkpoint (dict): The checkpoint.
-        filename (str): Its name, for the message.
+        filename (str): Name for messages.
 
     Raises:
-        ValueError: If one is missing.
+        ValueError: If any is missing.
     """
     meta, hub, optimizer = (
         value if isinstance(value := checkpoint.get(key), dict) else {}
@@ -42,20 +42,20 @@ def check_state(checkpoint: dict, filename: str) -> None:
 def check_schedules(saved: Any, built: Any, filename: str) -> str:
     """Check that a checkpoint has the state of a run's schedules.
 
-    Without it they would begin anew, from the learning rate that they had come to.
+    Without it, schedules would restart from the current learning rate.
 
     Args:
-        saved (dict | list, optional): Their state in the checkpoint.
+        saved (dict | list, optional): State in the checkpoint.
         built (dict | list, optional): The schedules of the run.
         filename (str): Name of the checkpoint, for the message.
 
     Returns:
-        str: A warning if schedules are of another length than the config's, ''
-            otherwise. MMEngine takes the checkpoint's, ends included, so a run that
-            has ended and is resumed to train for longer goes on with its last rate.
+        str: A warning if schedules end elsewhere than the config's, else ''. MMEngine
+            uses the checkpoint's, so a finished run that is resumed for longer keeps
+            its last rate.
 
     Raises:
-        ValueError: If it has not, or has that of other schedules.
+        ValueError: If the state is missing or of other schedules.
     """
     before, now = _kinds(saved), _kinds(built)
     if before == now:

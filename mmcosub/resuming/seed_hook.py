@@ -10,8 +10,8 @@ from .seeding import seed_iteration
 class IterationSeedHook(Hook):
     """Hook that seeds every iteration by its number, for exact resuming.
 
-    That is what dropout, stock drop path, and mixing of images draw. Data are seeded
-    where they are loaded, plans by their own generator.
+    Dropout, upstream DropPath and mixing of images draw from this seed. Data are seeded
+    on loading; plans have their own generator.
     """
 
     priority = 'VERY_HIGH'

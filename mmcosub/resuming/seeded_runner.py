@@ -18,8 +18,7 @@ from .seeding import count_batches
 class SeededRunner:
     """Runner mixin: seeds per iteration and records the phase for error reports.
 
-    What a run logs is in its own folder. To be named before MMEngine's runner among a
-    class's bases.
+    Must precede MMEngine's runner among a class's bases.
     """
 
     seed: int
@@ -57,8 +56,8 @@ class SeededRunner:
     ) -> Visualizer:
         """Build the visualizer, a new one for each run in a process.
 
-        MMEngine keeps visualizers by name, and stock configs give all the same one. So
-        a second run would write its curves into the folder of the first.
+        MMEngine keeps visualizers by name, and upstream configs all use the same name:
+        a second run would log into the folder of the first.
 
         Args:
             visualizer (Visualizer | dict, optional): A visualizer or its config.
@@ -90,7 +89,7 @@ class SeededRunner:
             epochs=isinstance(built, EpochBasedTrainLoop),
         )
         if isinstance(cfg, dict):
-            self._train_dataloader = cfg  # as it is asked for later
+            self._train_dataloader = cfg  # used again later
         else:
             count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
         return built
@@ -99,7 +98,7 @@ class SeededRunner:
         """Return the training loader, possibly with further data in its batches.
 
         Args:
-            loader (DataLoader): Its batches know their iteration.
+            loader (DataLoader): Loader of seeded batches.
         """
         return loader
 
@@ -110,7 +109,7 @@ class SeededRunner:
             loop (BaseLoop | dict): A loop or its config.
         """
         built: Any = super().build_val_loop(loop)  # type: ignore[misc]
-        stock = type(built).run is ValLoop.run  # one of a user's may end by itself
+        stock = type(built).run is ValLoop.run  # a user's loop may end by itself
         check_batches(
             getattr(built, 'dataloader', None), 'val_dataloader', epochs=stock
         )
@@ -123,7 +122,7 @@ class SeededRunner:
             loop (BaseLoop | dict): A loop or its config.
         """
         built: Any = super().build_test_loop(loop)  # type: ignore[misc]
-        stock = type(built).run is TestLoop.run  # one of a user's may end by itself
+        stock = type(built).run is TestLoop.run  # a user's loop may end by itself
         check_batches(
             getattr(built, 'dataloader', None), 'test_dataloader', epochs=stock
         )
@@ -133,8 +132,8 @@ class SeededRunner:
         """Call all hooks and record the phase.
 
         Args:
-            fn_name (str): The moment.
-            **kwargs: What hooks get.
+            fn_name (str): Name of the hooks' method.
+            **kwargs: Arguments of the hooks.
         """
         if fn_name.startswith('before'):
             note_moment(fn_name)
@@ -146,7 +145,7 @@ class SeededRunner:
         """Register mmcosub's hooks that the config does not name.
 
         Args:
-            names (Sequence[str]): Names of their classes.
+            names (Sequence[str]): Class names.
         """
         present = {type(hook).__name__ for hook in self._hooks}
         for name in names:

@@ -1,8 +1,8 @@
 """Random seeds per iteration and sample, for exact resuming.
 
-No state is kept: what an iteration draws depends on the seed, the rank, the number of
-the iteration and, while data are loaded, the place in the batch. So it does not matter
-how many workers load data, how far ahead they are, or how often the run was resumed.
+No random state is saved. An iteration's random numbers depend on the seed, the rank,
+the iteration and, for data, the place in the batch. They do not depend on the number of
+workers, prefetching or how often the run was resumed.
 """
 
 import os
@@ -51,8 +51,8 @@ class SeededIndex(int):
 
     Args:
         index (int): The index.
-        iteration (int): Number of iterations before the one it is for.
-        place (int): Its place in the batch, from 0.
+        iteration (int): Number of iterations before this one.
+        place (int): Place in the batch, from 0.
     """
 
     iteration: int
@@ -60,9 +60,9 @@ class SeededIndex(int):
 
     def __new__(cls, index: int, iteration: int, place: int) -> 'SeededIndex':
         """Make an index."""
-        counted = super().__new__(cls, index)
-        counted.iteration, counted.place = iteration, place
-        return counted
+        seeded = super().__new__(cls, index)
+        seeded.iteration, seeded.place = iteration, place
+        return seeded
 
     def __reduce__(self) -> tuple:
         return SeededIndex, (int(self), self.iteration, self.place)
@@ -72,8 +72,7 @@ class SeededBatches:
     """Batch sampler of seeded indices that can skip without loading.
 
     Args:
-        batches (Any): A batch sampler. Indices that are no whole numbers are passed on
-            as they are.
+        batches (Any): A batch sampler. Indices that are not integers pass unchanged.
         done (Callable): Number of iterations done.
     """
 
@@ -106,7 +105,7 @@ class SeededBatches:
         return len(self.batches)
 
     def __getattr__(self, name: str) -> Any:
-        if name == 'batches':  # a copy asks before it has any
+        if name == 'batches':  # a copy has no attributes yet
             raise AttributeError(name)
         return getattr(self.batches, name)
 
@@ -129,7 +128,7 @@ class SeededFetch:
         """Load samples.
 
         Args:
-            indices (Sequence): Their indices.
+            indices (Sequence): Indices of the samples.
         """
         samples = []
         for index in indices:
@@ -143,11 +142,11 @@ class SeededFetch:
 class QuietWorker:
     """Worker initialisation that leaves signals to the parent process.
 
-    Ctrl-C and Slurm's signals reach workers, too. A run that is to finish its iteration
-    needs them until then, so only that process itself can end them.
+    Ctrl-C and Slurm's signals also reach workers, but a run needs them to finish its
+    iteration. So only the parent process can end them.
 
     Args:
-        then (Callable, optional): What else sets up a worker. Defaults to None.
+        then (Callable, optional): Further initialisation. Defaults to None.
     """
 
     def __init__(self, then: Callable[[int], None] | None = None) -> None:
@@ -157,7 +156,7 @@ class QuietWorker:
         """Set up a worker.
 
         Args:
-            worker (int): Its number.
+            worker (int): Number of the worker.
         """
         for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
             signal.signal(name, signal.SIG_IGN)
@@ -181,8 +180,8 @@ def count_batches(
     """Make a data loader draw seeded batches, in place.
 
     Args:
-        loader (DataLoader): Loader of the training data. One of a stream, or that does
-            not make batches, stays as it is.
+        loader (DataLoader): Loader of the training data. Streams and loaders without
+            batches are not changed.
         seed (int): Seed of the run.
         rank (int): Rank of the process.
         done (Callable): Number of iterations done.
@@ -190,7 +189,7 @@ def count_batches(
     loader.worker_init_fn = QuietWorker(loader.worker_init_fn)
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return
-    # torch allows it of no loader that is in use; this one has yet to begin.
+    # torch forbids this on a loader in use; this one has not started.
     loader.__dict__['batch_sampler'] = SeededBatches(loader.batch_sampler, done)
     if not hasattr(type(loader.dataset), '__getitems__'):
         loader.dataset.__getitems__ = SeededFetch(loader.dataset, seed, rank)  # type: ignore[attr-defined]

@@ -15,12 +15,12 @@ class StopHook(Hook):
     """Hook that saves and ends a run between iterations after a signal.
 
     Args:
-        request (StopRequest): Of whom to ask.
-        stopped (type): What to raise, given a message, and the signal where nothing
-            was saved.
+        request (StopRequest): Source of signals.
+        stopped (type): Exception class; takes a message and, if nothing was saved, the
+            signal.
     """
 
-    # Before what an iteration or a validation does first.
+    # Before any other hook of an iteration or validation.
     priority = 'VERY_HIGH'
 
     def __init__(self, request: Any, stopped: type[BaseException]) -> None:
@@ -31,8 +31,8 @@ class StopHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Track which EMA hooks have swapped the averaged weights in.
 
-        Whether a validation is on averaged weights is up to each hook: MMEngine's
-        always is, mmpretrain's goes by its settings and may validate twice.
+        Each hook decides whether validation uses averaged weights: MMEngine's always
+        does, mmpretrain's depends on its settings and may validate twice.
         """
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
@@ -63,8 +63,8 @@ class StopHook(Hook):
         outputs: Any = None,
     ) -> None:
         """Check during a validation, too, as it can take long."""
-        # All ranks must ask together, so as often. Loops of one's own may have several
-        # loaders, or none.
+        # All ranks must ask equally often. A user's loop may have several loaders or
+        # none.
         sampler = getattr(getattr(runner, 'val_dataloader', None), 'sampler', None)
         even = getattr(sampler, 'round_up', False)
         if (even or not runner.distributed) and self.request.agreed():
@@ -84,7 +84,7 @@ class StopHook(Hook):
             )
         if not runner.iter:
             raise self.stopped(f'Stopped by {name} before the first iteration.')
-        for hook in reversed([*self._swapped]):  # save the trained weights as such
+        for hook in reversed([*self._swapped]):  # restore the trained weights
             hook._swap_ema_parameters()
         path = savers[0].save_now(runner)
         raise self.stopped(
