@@ -6,17 +6,17 @@ from argparse import Action, ArgumentParser, Namespace
 from typing import Any, NoReturn
 
 STATUS = 2
-"""Exit status when the user can mend it. Python's own for all else is 1."""
+"""Exit status for user errors; Python's is 1 for all others."""
 
 
 class OneLineParser(ArgumentParser):
-    """An argument parser whose errors are one line, without the usage."""
+    """Argument parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit.
 
         Args:
-            message (str): What is wrong.
+            message (str): The message.
         """
         said = ' '.join(message.split())
         if said.startswith('unrecognized'):
@@ -33,14 +33,14 @@ def add_debug_argument(parser: ArgumentParser) -> None:
         parser (ArgumentParser): Parser to add it to.
     """
     parser.add_argument(
-        '--debug', action='store_true', help='show where every error is from'
+        '--debug', action='store_true', help='show tracebacks of all errors'
     )
 
 
 class OptionsAction(Action):
     """MMEngine's ``KEY=VALUE`` arguments, with an error for malformed ones.
 
-    MMEngine is imported when there are some, so that ``--help`` is there at once.
+    MMEngine is imported only for such arguments, so that ``--help`` is fast.
     """
 
     def __call__(self, parser: Any, namespace: Any, values: Any, *args: Any) -> None:
@@ -48,7 +48,7 @@ class OptionsAction(Action):
 
         Args:
             parser (ArgumentParser): The parser.
-            namespace (Namespace): What gets them.
+            namespace (Namespace): Receives the values.
             values (list[str]): The arguments.
             *args: The name of the option.
         """
@@ -62,15 +62,15 @@ class OptionsAction(Action):
                 if not well_formed:
                     raise ValueError(text)
                 action._parse_iterable(value)
-            except RecursionError:  # MMEngine's parser does not come to an end
+            except RecursionError:  # MMEngine's parser recurses endlessly
                 parser.error(
                     f'--cfg-options: {text!r} has brackets of a dict: give its keys '
                     'each, such as a.b=1 a.c=2, or all of it in the config'
                 )
             except (AssertionError, ValueError, SyntaxError, IndexError) as error:
                 parser.error(
-                    f'--cfg-options: {text!r} is no KEY=VALUE, such as model.type=A or '
-                    f'a="[1,2]", without spaces around = and ,'
+                    f'--cfg-options: {text!r} is not KEY=VALUE, such as model.type=A '
+                    f'or a="[1,2]", without spaces around = and ,'
                     + (f' ({error})' if well_formed else '')
                 )
         action(parser, namespace, values, *args)
@@ -96,7 +96,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         help='compute heads, their loss and attention the faster way, with the same '
         'weights and outputs (docs/fast.md)',
     )
-    # torch.distributed.launch passes it with a hyphen, older ones with an underscore.
+    # torch.distributed.launch uses a hyphen, older versions an underscore.
     parser.add_argument(
         '--local-rank',
         '--local_rank',
@@ -111,7 +111,7 @@ def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
 
     Args:
         parser (ArgumentParser): Parser to add it to.
-        what (str): What is written there, for the help.
+        what (str): Content, for the help.
     """
     parser.add_argument(
         '--work-dir',
@@ -142,10 +142,10 @@ def require_positive(args: Namespace, *names: str) -> None:
 
     Args:
         args (Namespace): The arguments.
-        *names (str): Which of them.
+        *names (str): Names of the arguments to check.
 
     Raises:
-        ValueError: If one is, naming its flag.
+        ValueError: If one is below 1; names its flag.
     """
     for name in names:
         if getattr(args, name) < 1:
@@ -155,8 +155,7 @@ def require_positive(args: Namespace, *names: str) -> None:
 def add_config_arguments(parser: ArgumentParser) -> None:
     """Add the config and what it may import or trust.
 
-    ``load_config`` of the engine needs no more, in one process and without faster
-    parts.
+    These suffice for ``load_config`` in one process.
 
     Args:
         parser (ArgumentParser): Parser to add them to.
@@ -174,6 +173,6 @@ def add_config_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
-        help='open checkpoints that bring Python objects, which could run any code',
+        help='allow checkpoints with Python objects, which can execute code',
     )
     add_debug_argument(parser)

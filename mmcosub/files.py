@@ -7,41 +7,40 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = '.partial'
-"""Ending of a file that is being written. One that is found later is of no use."""
+"""Suffix of a file that is being written."""
 
 POINTER = 'last_checkpoint'
 """MMEngine's file in the work directory with the name of the newest checkpoint."""
 
 WRITTEN = 'written_checkpoints.json'
-"""File in a checkpoint folder with the names of what the run wrote there, newest last,
-and of what was there before or is not part of it any more."""
+"""File in a checkpoint folder that lists the run's checkpoints, newest last, and those
+of earlier runs."""
 
 
 @contextmanager
 def whole_or_absent(path: str | Path) -> Iterator[Path]:
     """Write a file atomically.
 
-    Yields the file beside ``path`` to write to, which takes its place once it is on
-    disk.
+    Yields a temporary file to write to. It replaces ``path`` once it is on disk.
 
     Args:
-        path (str | Path): The file to write. If the writing fails, one that is already
-            there stays as it is.
+        path (str | Path): The file to write. If writing fails, an existing file is
+            kept.
 
     Raises:
-        OSError: If it cannot be written, with the name of the file.
+        OSError: If it cannot be written; names the file.
     """
     path = Path(path)
     partial = path.with_name(path.name + PARTIAL)
     try:
-        # A symbolic link of that name would lead the writing elsewhere.
+        # A symbolic link of that name would redirect the writing.
         partial.unlink(missing_ok=True)
         yield partial
         _to_disk(partial)
         os.replace(partial, path)
         _to_disk(path.parent)  # the new name, too
     except OSError as error:
-        # What torch and MMEngine raise has no file name.
+        # Errors of torch and MMEngine have no file name.
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
@@ -61,7 +60,7 @@ def write_pointer(work_dir: str | Path, checkpoint: str) -> None:
 def written_in(folder: str | Path) -> list[str]:
     """Return existing checkpoints in a folder that this run wrote.
 
-    Nothing else may be deleted. Links and names with a folder are left out.
+    Only these may be deleted. Links and names with a folder are left out.
 
     Args:
         folder (str | Path): The folder.
@@ -75,7 +74,7 @@ def written_in(folder: str | Path) -> list[str]:
 def written_earlier(folder: str | Path) -> set[str]:
     """Return checkpoints in a folder of unrelated earlier runs.
 
-    They are of earlier runs, or of before it was resumed from an older checkpoint.
+    Also those that a run, resumed from an older checkpoint, has redone.
 
     Args:
         folder (str | Path): The folder.
@@ -88,7 +87,7 @@ def begin_run(folder: str | Path, resumed: str) -> None:
 
     Args:
         folder (str | Path): The folder.
-        resumed (str): Name of the checkpoint in it that is resumed; '' if none is.
+        resumed (str): Name of the resumed checkpoint in it; '' without one.
     """
     own, there = written_in(folder), {path.name for path in Path(folder).glob('*.pth')}
     own = own[: own.index(resumed) + 1] if resumed in own else []

@@ -14,8 +14,8 @@ from packaging.version import Version
 Versions = Callable[[str], str | None]
 Distributions = dict[str, tuple[str, ...]]
 
-# Two families of distributions publish the same four packages. The `lite` build of mmcv
-# is a second name in one of them.
+# Two families of distributions publish the same four packages; mmcv also has a `lite`
+# build.
 _FAMILIES: dict[str, Distributions] = {
     'OneDL': {
         'mmengine': ('onedl-mmengine',),
@@ -31,8 +31,8 @@ _FAMILIES: dict[str, Distributions] = {
     },
 }
 MAINTAINED = 'OneDL'
-"""The family to install where there is none."""
-# Oldest versions that the tests have passed with.
+"""The family to install by default."""
+# Oldest versions that the tests pass with.
 OLDEST = {
     'torch': '2.6',
     'torchvision': '0.21',
@@ -71,8 +71,8 @@ def find_stack(version: Versions = installed_version) -> dict[str, list[Installe
     """Find installed packages by family; torch's are under ``'torch'``.
 
     Args:
-        version (Callable): Version of a distribution, None if it is not installed.
-            Defaults to asking the environment.
+        version (Callable): Returns a distribution's version or None. Defaults to the
+            environment's.
     """
     torch: Distributions = {name: (name,) for name in _TORCH}
     groups = {'torch': torch, **_FAMILIES}
@@ -91,11 +91,11 @@ def find_stack(version: Versions = installed_version) -> dict[str, list[Installe
 def check_stack(version: Versions = installed_version) -> None:
     """Check the installed versions, without importing packages.
 
-    Imports nothing of them unless torch and torchvision look mismatched.
+    Imports torchvision only if it seems not to fit torch.
 
     Args:
-        version (Callable): Version of a distribution, None if it is not installed.
-            Defaults to asking the environment.
+        version (Callable): Returns a distribution's version or None. Defaults to the
+            environment's.
 
     Raises:
         ImportError: If something is missing or too old, both families are installed, or
@@ -125,7 +125,7 @@ def _check_missing(found: dict[str, list[Installed]]) -> None:
     missing = [package for package in OLDEST if package not in present]
     if not missing:
         return
-    # Of the family that is there already: two of them overwrite each other.
+    # Stay with the installed family: the two overwrite each other.
     family = next((name for name in _FAMILIES if name in found), MAINTAINED)
     commands = [_INSTALL_TORCH] if {*_TORCH} & {*missing} else []
     if {*missing} - {*_TORCH}:
@@ -142,7 +142,7 @@ def _check_age(found: dict[str, list[Installed]]) -> None:
         each
         for group in found.values()
         for each in group
-        # Of a build before a release, such as 2.6.0a0+nv25.01, the release counts.
+        # Compare releases: 2.6.0a0+nv25.01 counts as 2.6.0.
         if Version(each.version).release < Version(OLDEST[each.package]).release
     ]
     if old:
@@ -180,8 +180,8 @@ def import_or_explain(module: str) -> None:
         module (str): Module to import.
 
     Raises:
-        ImportError: If the compiled part of torchvision is for another torch, or that
-            of mmcv is not there and the installed mmseg needs it.
+        ImportError: If torchvision is built for another torch, or the installed mmseg
+            needs mmcv's missing compiled operators.
     """
     try:
         importlib.import_module(module)
@@ -205,8 +205,8 @@ def import_or_explain(module: str) -> None:
 def import_stack_quietly() -> None:
     """Import both packages' datasets and models without their output.
 
-    mmseg and mmpretrain print a line each about an optional dataset service, and mmcv
-    warns about a compiled operator; both are as expected, and neither concerns us.
+    mmseg and mmpretrain print a line about an optional dataset service, and mmcv warns
+    about a compiled operator; both are irrelevant here.
     """
     from mmcosub import registry  # noqa: F401  (checks the stack, names us to MMEngine)
 
@@ -225,15 +225,15 @@ def ignore_known_warnings() -> None:
         'Unnecessary conv bias before batch/instance norm',
     ):
         warnings.filterwarnings('ignore', message=message)
-    # It is the same of each loader.
+    # The same for each loader.
     warnings.filterwarnings('once', message='This DataLoader will create')
 
 
 def _looks_mismatched(torch: str, torchvision: str) -> bool:
     """Return True if torch and torchvision seem to be of different builds.
 
-    A CPU build is ``2.x.y+cpu``, and fits only a torchvision of the same label. A
-    hint only: builds from source carry labels of their own.
+    A CPU build is ``2.x.y+cpu`` and needs a torchvision with the same label. This is
+    only a hint: builds from source have other labels.
     """
     if Version(torch).local != Version(torchvision).local:
         return True

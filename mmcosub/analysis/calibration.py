@@ -15,7 +15,7 @@ from .predictions import predicted_classes
 BINS = 15
 """Bins of the calibration error, as in Guo et al., arXiv 1706.04599."""
 _LEAST = 1e-12
-"""Where a probability is below, its logarithm is that of this."""
+"""Smallest probability in logarithms."""
 
 
 class Quality:
@@ -23,9 +23,9 @@ class Quality:
 
     Args:
         classes (int): Number of classes C.
-        ignored (int): Label that does not count. Defaults to 255.
-        threshold (float, optional): By which classes are predicted, see
-            :func:`threshold_of`. Defaults to None, the likeliest class.
+        ignored (int): Ignored label. Defaults to 255.
+        threshold (float, optional): Threshold of predictions, see :func:`threshold_of`.
+            Defaults to None: the most likely class.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Quality:
 
         Args:
             probabilities (Tensor): Of shape (C, ...).
-            labels (Tensor, optional): Of shape (...). Without them it does not count.
+            labels (Tensor, optional): Of shape (...). Without labels, the image is
+                skipped.
 
         Returns:
-            float, optional: Share of its labelled positions that are wrong; None
-            without any.
+            float, optional: Fraction of wrong labelled positions; None without labels.
         """
         if labels is None:
             return None
@@ -62,7 +62,7 @@ class Quality:
         predicted = predicted_classes(probabilities, self.threshold)
         confidence = probabilities.gather(0, predicted[None])[0].cpu()
         predicted, labels = predicted.cpu(), labels.cpu()
-        # From here in float64, which not every device has.
+        # float64 on the CPU, as not every device has it.
         right = (predicted == labels).double()
         self.nll -= float(true.double().log().sum())
         self.right += int(right.sum())

@@ -18,7 +18,7 @@ class MeanLogit:
     """Target of an explanation: a class's mean logit over its predicted pixels.
 
     Args:
-        number (int): The class.
+        number (int): Number of the class.
     """
 
     def __init__(self, number: int) -> None:
@@ -46,18 +46,16 @@ def activation_map(
     """Return the class activation map of an image, drawn over it.
 
     Args:
-        model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`.
+        model (nn.Module): Model of :func:`mmcosub.engine.prediction.load_model`.
         path (str): The image.
         layer (str, optional): Name of the module whose output is weighted. Defaults to
-            None, the backbone's last norm but those that come after all mixing of
-            tokens.
-        category (int, optional): The class. Defaults to None, the one of the largest
-            logit, or of most pixels.
+            None: :func:`default_layer`.
+        category (int, optional): Number of the class. Defaults to None, the one of the
+            largest logit, or of most pixels.
         method (str): Class of grad-cam. Defaults to 'GradCAM'.
 
     Returns:
-        tuple: The picture, in BGR, of shape (H, W, 3), the name of the layer, and the
-        class.
+        tuple: Image in BGR, of shape (H, W, 3), the name of the layer, and the class.
 
     Raises:
         ImportError: If grad-cam is not installed.
@@ -123,8 +121,8 @@ class _Logits(nn.Module):
 def default_layer(model: Any) -> str:
     """Return the last norm of the backbone that affects all predictions.
 
-    Of a network with a class token that is the norm before the last attention: behind
-    it, the other tokens no longer reach the class token.
+    With a class token, this is the norm before the last attention: later outputs of the
+    other tokens do not reach the class token.
 
     Args:
         model (nn.Module): A segmentor or classifier.
@@ -150,6 +148,6 @@ def _as_map(tokens: Tensor, ratio: float) -> Tensor:
                 grid = tokens[:, extra:].unflatten(1, (height, width))
                 return grid.permute(0, 3, 1, 2)
     raise ValueError(
-        f'The layer puts out {count} tokens, which are no map of an image whose width '
-        f'is {ratio:.2f} of its height. Name another layer.'
+        f'The layer puts out {count} tokens, which make no map of an image whose '
+        f'width is {ratio:.2f} of its height. Name another layer.'
     )

@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmpretrain.evaluation import ConfusionMatrix
 from torch import Tensor
 
-from mmcosub.config.task import classifies
+from mmcosub.config.model_settings import classifies
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.runner import unwrapped
 
@@ -52,7 +52,7 @@ class PixelConfusion(BaseMetric):
         """Return the sum of the counts.
 
         Args:
-            results (list[Tensor]): Of each image, of shape (C, C).
+            results (list[Tensor]): Counts of each image, of shape (C, C).
         """
         return {'result': torch.stack(results).sum(dim=0)}
 
@@ -67,8 +67,8 @@ def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
             ``load_from``.
 
     Returns:
-        tuple: Pixels, or images, by label (rows) and prediction (columns), of shape
-        (C, C), and the names of the classes.
+        tuple: Counts of pixels or images by label (rows) and prediction (columns), of
+        shape (C, C), and the names of the classes.
 
     Raises:
         ValueError: If the checkpoint does not fit, or images have several labels.
@@ -114,14 +114,14 @@ def draw_matrix(
     Args:
         matrix (Tensor): Of shape (C, C).
         names (Sequence[str]): Names of the classes.
-        out (Path): The picture.
-        values (bool): Whether numbers are written into the fields.
-        cmap (str): Matplotlib's name of the colours.
+        out (Path): The image file.
+        values (bool): Write numbers into the fields.
+        cmap (str): Matplotlib colour map.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     percent = 100 * matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
     with warnings.catch_warnings():
-        # It hands tensors to Matplotlib, which asks for them as NumPy 2 does.
+        # MMPretrain passes tensors to Matplotlib, which NumPy 2 deprecates.
         warnings.simplefilter('ignore', DeprecationWarning)
         figure = ConfusionMatrix.plot(
             percent.round().long(), values, cmap, list(names), show=False

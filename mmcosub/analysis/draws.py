@@ -27,7 +27,7 @@ def find_called_sites(model: Any, batch: Any) -> list[Site]:
 
     Args:
         model (nn.Module): The model.
-        batch (dict): A batch of its test loader, to see which drop paths are called.
+        batch (dict): A batch of its test loader, to find which drop paths are called.
     """
     backbone = backbone_of(model)
     sites = find_sites(backbone)
@@ -42,14 +42,14 @@ def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
 
     Args:
         sites (Sequence[Site]): The backbone's branches.
-        scheme (dict): May have ``drop_path_rate`` and ``drop_path_decay``, as schemes
-            do; otherwise the rates are the backbone's own.
+        scheme (dict): Options ``drop_path_rate`` and ``drop_path_decay`` as of a
+            scheme. Without them, the backbone's rates are used.
 
     Returns:
         ndarray: Of shape (L, ).
 
     Raises:
-        ValueError: If all are 0, or one is out of its range.
+        ValueError: If all rates are 0 or one is out of range.
     """
     rate = scheme.get('drop_path_rate')
     if rate is None:

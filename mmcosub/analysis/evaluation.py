@@ -10,13 +10,12 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch.utils.data import Dataset, Subset
 
+from mmcosub.datasets.viewing import evenly_spread
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
 
-from .spread import evenly_spread
-
 HEADLINES = ('mIoU', 'accuracy/top1')
-"""Metrics that a network is judged by unless another is named."""
+"""Default main metrics, the first that exists."""
 
 _HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler')
 
@@ -25,10 +24,10 @@ def quiet_runner(cfg: Config) -> EvaluationRunner:
     """Return a runner for testing that logs warnings only.
 
     Args:
-        cfg (Config): The config. It stays as it is.
+        cfg (Config): The config; not changed.
 
     Raises:
-        ValueError: If it has nothing to test on.
+        ValueError: If it has no test data or evaluator.
     """
     cfg = copy.deepcopy(cfg)
     missing = [k for k in ('test_dataloader', 'test_evaluator') if not cfg.get(k)]
@@ -37,8 +36,8 @@ def quiet_runner(cfg: Config) -> EvaluationRunner:
             f'The config has no {missing[0]}, so there is nothing to test.'
         )
     cfg.load_from, cfg.resume = None, False
-    # The stock classes: what is measured is theirs, and a model whose norms are folded
-    # takes no second checkpoint.
+    # Use upstream classes: they are to be measured, and folded norms would not load a
+    # second checkpoint.
     cfg.fast = False
     cfg.log_level = 'WARNING'
     cfg.visualizer = None
@@ -51,12 +50,11 @@ class Evaluation:
     """Metrics of a config's evaluator on some images.
 
     Args:
-        runner (EvaluationRunner): Has the model, the loader and the evaluator.
-        dataset (Dataset, optional): What to test on. Defaults to None, what the config
-            tests on.
-        images (int, optional): How many of them, spread evenly. Defaults to None, all.
-        metric (str, optional): The metric that counts. Defaults to None, the first of
-            ``HEADLINES`` that there is.
+        runner (EvaluationRunner): Runner with the model, the loader and the evaluator.
+        dataset (Dataset, optional): Test data. Defaults to None: the config's.
+        images (int, optional): Number of images, evenly spread. Defaults to None: all.
+        metric (str, optional): Main metric. Defaults to None: the first of
+            ``HEADLINES`` that exists.
     """
 
     def __init__(
@@ -78,14 +76,14 @@ class Evaluation:
         """Test the runner's model in its current state.
 
         Args:
-            tick (Callable): Told after each batch how many images it had. Defaults to
-                nothing.
+            tick (Callable): Called after each batch with its number of images. Defaults
+                to nothing.
 
         Returns:
-            dict[str, float]: The metrics that are a number.
+            dict[str, float]: The scalar metrics.
 
         Raises:
-            ValueError: If the one that counts is not among them.
+            ValueError: If the main metric is missing.
         """
         model: Any = self.runner.model
         model.eval()
@@ -94,7 +92,7 @@ class Evaluation:
             self.evaluator.process(data_samples=outputs, data_batch=batch)
             tick(len(outputs))
         found = self.evaluator.evaluate(self.images)
-        # Not so a confusion matrix, or a list by class.
+        # Others are matrices or lists by class.
         numbers = [k for k, v in found.items() if _is_number(v)]
         metrics = {k: float(found[k]) for k in numbers}
         wanted = HEADLINES if self.metric is None else (self.metric,)
@@ -127,9 +125,8 @@ def loader_of(
 
     Args:
         runner (EvaluationRunner): The runner.
-        dataset (Dataset, optional): What to load. Defaults to None, what the config
-            tests on.
-        images (int, optional): How many images, spread evenly. Defaults to None, all.
+        dataset (Dataset, optional): The data. Defaults to None: the config's test data.
+        images (int, optional): Number of images, evenly spread. Defaults to None: all.
 
     Raises:
         ValueError: If the number of images is not above 0.

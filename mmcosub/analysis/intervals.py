@@ -18,8 +18,7 @@ def half_width(values: Sequence[float]) -> float:
 
     if len(values) < 2:
         return float('nan')
-    error = np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
 def half_width_of_difference(values: Sequence[float], others: Sequence[float]) -> float:

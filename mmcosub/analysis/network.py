@@ -16,19 +16,18 @@ from .submodel import (
 )
 
 Kept = frozenset[int]
-"""Numbers of the blocks that a submodel has, from 0."""
+"""Numbers of a submodel's blocks, from 0."""
 
 
 class Network:
     """Segmentor or classifier with the residual blocks of its backbone.
 
     Args:
-        model (nn.Module): The model, with all its weights. It is put into evaluation
-            mode.
+        model (nn.Module): The model with its weights; set to evaluation mode.
         shape (tuple[int, int]): Height and width of an image.
 
     Raises:
-        ValueError: If some block of its backbone is not known.
+        ValueError: If a block of its backbone is not known.
     """
 
     def __init__(self, model: nn.Module, shape: Shape) -> None:
@@ -94,8 +93,8 @@ def backbone_of(model: nn.Module) -> nn.Module:
         backbone = model.model
     if backbone is None:
         raise ValueError(
-            f'{type(model).__name__} has no backbone: it is no segmentor of '
-            'MMSegmentation and no classifier of MMPretrain.'
+            f'{type(model).__name__} has no backbone: it is neither a segmentor of '
+            'MMSegmentation nor a classifier of MMPretrain.'
         )
     return backbone
 
@@ -104,7 +103,7 @@ def example_image(model: nn.Module, shape: Shape) -> Tensor:
     """Return a fixed noise image, as after preprocessing.
 
     Args:
-        model (nn.Module): The model that is to take it.
+        model (nn.Module): The model.
         shape (tuple[int, int]): Height and width.
 
     Returns:
@@ -119,9 +118,9 @@ def evaluation_shape(cfg: Any, given: Sequence[int] | None = None) -> Shape:
 
     Args:
         cfg (Config): The config.
-        given (Sequence[int], optional): What the user says: one number or two.
-            Defaults to None, for the crop of a sliding window, what images are padded
-            to, or the size that the backbone is made for, or else what is usual.
+        given (Sequence[int], optional): One or two numbers from the user. Defaults to
+            None: the sliding window, the padded size, the backbone's size, or else the
+            usual size.
 
     Raises:
         ValueError: If there are more numbers, or one is below 1.

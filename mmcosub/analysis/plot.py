@@ -20,7 +20,7 @@ def plot_sweep(record: Mapping[str, Any], path: Path) -> None:
 
     Args:
         record (Mapping): The record of a sweep.
-        path (Path): The file; its ending says of which kind.
+        path (Path): The file; its suffix sets the format.
     """
     points = record['points']
     axes = [a for a in _AXES if a == 'blocks' or a in points[0]['cost']]
@@ -48,8 +48,7 @@ class _Curve:
     """Metric over one of the costs, by number of blocks.
 
     Args:
-        points (list[dict]): Submodels of one network, found in one order or in several
-            random ones.
+        points (list[dict]): Submodels of one network and order.
         axis (str): The cost.
         metric (str): The metric.
     """

@@ -18,14 +18,14 @@ def keep_shifts(
     """Keep shifted attention in the same blocks of a Swin.
 
     Args:
-        settings (dict): The backbone's, which are changed.
-        network (Network): A network of all blocks.
+        settings (dict): Settings of the backbone, changed in place.
+        network (Network): The full network.
         stages (list[list[int]]): Numbers of the blocks of each stage.
         kept (frozenset[int]): The blocks.
-        family (Family): How the backbone's config says which windows are shifted.
+        family (Family): Family of the backbone.
 
     Raises:
-        ValueError: If the config cannot say it.
+        ValueError: If the config cannot set it.
     """
     blocks: dict[int, Any] = {site.depth: site.block for site in network.sites}
     given = settings.get('stage_cfgs') or {}

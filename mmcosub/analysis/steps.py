@@ -21,15 +21,15 @@ from mmcosub.fast.attention import accelerate_attention
 Batch = tuple[Tensor, list]
 Shape = tuple[int, int]
 DEFAULT_SHAPES: dict[str, Shape] = {'mmseg': (512, 512), 'mmpretrain': (224, 224)}
-"""Height and width of images, by default scope, unless another one is named."""
+"""Default height and width of images, by default scope."""
 
 
 def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
     """Return height and width of images.
 
     Args:
-        given (Sequence[int], optional): One number for both, or two. Defaults to None,
-            what :data:`DEFAULT_SHAPES` says.
+        given (Sequence[int], optional): One or two numbers. Defaults to None:
+            :data:`DEFAULT_SHAPES`.
         cfg (Config): The config.
 
     Raises:
@@ -39,7 +39,7 @@ def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
     shape = tuple(given or DEFAULT_SHAPES.get(scope, (512, 512)))
     if len(shape) > 2 or min(shape) < 1:
         raise ValueError(
-            f'The shape {shape} is none: give height and width, 1 or more.'
+            f'The shape {shape} is not valid: give height and width, 1 or more.'
         )
     return shape[0], shape[-1]
 
@@ -49,8 +49,7 @@ def build_model(cfg: Config, scheme: dict | None = None) -> Any:
 
     Args:
         cfg (Config): The config; with ``fast``, faster parts are built.
-        scheme (dict, optional): Config of a scheme to train by. Defaults to None,
-            plain training.
+        scheme (dict, optional): Config of the scheme. Defaults to None: the baseline.
     """
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model: Any = model_settings(cfg)
@@ -95,8 +94,7 @@ def input_channels(model: nn.Module) -> int:
     """Return the number of channels of a model's images.
 
     Args:
-        model (nn.Module): A model or backbone. One that begins without a convolution
-            takes 3.
+        model (nn.Module): A model or backbone. Without a convolution, the number is 3.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -126,7 +124,7 @@ def training_step(model: Any, batch: Batch) -> None:
 
     Args:
         model (nn.Module): A segmentor or classifier in training mode.
-        batch (tuple): Of :func:`random_batch`.
+        batch (tuple): Batch of :func:`random_batch`.
     """
     model.zero_grad(set_to_none=True)
     total, _ = model.parse_losses(model.loss(*batch))
@@ -139,6 +137,6 @@ def predicting_step(model: Any, batch: Batch) -> None:
 
     Args:
         model (nn.Module): A segmentor or classifier in evaluation mode.
-        batch (tuple): Of :func:`random_batch`.
+        batch (tuple): Batch of :func:`random_batch`.
     """
     model(*batch, mode='predict')

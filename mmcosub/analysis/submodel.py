@@ -1,9 +1,8 @@
 """Fixed submodels: a network forwarded with some blocks only.
 
-In training, each image of each iteration has a submodel of its own, and
-:func:`mmcosub.submodels.run_submodels` runs a batch of them. Here all images have the
-same one, as often as the backbone is called and with any number of rows: crops of a
-sliding window, heads that run twice.
+In training, :func:`mmcosub.submodels.run_submodels` runs a different submodel for each
+image. Here all images use the same one, for any number of calls and rows, as in sliding
+windows.
 
 Shapes: ``L`` branches.
 """
@@ -32,8 +31,8 @@ def as_submodel(
 ) -> Iterator[None]:
     """Run a backbone as one fixed submodel within a context.
 
-    A branch whose factor is 0 is not computed, unless the block is not known and only
-    its drop path is. A block of which every branch has the factor 1 runs as it stands.
+    Branches with factor 0 are skipped, unless the block is unknown and only its
+    DropPath is found. Blocks whose factors are all 1 run unchanged.
 
     Args:
         backbone (nn.Module): The backbone, in evaluation mode.
@@ -66,7 +65,7 @@ class _ScaledBranches:
         self.factors = factors
 
     def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
-        """See :class:`~mmcosub.submodels.run.RunBranch`."""
+        """Run a branch, see :class:`~mmcosub.submodels.run.RunBranch`."""
         factor = float(self.factors[call.number])
         shortcut = call.shortcut(x)
         if not factor:
@@ -111,9 +110,8 @@ def names_of_blocks(sites: Sequence[Site]) -> list[str]:
 def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
     """Return factors of a submodel: 1 for its blocks' branches, else 0.
 
-    Not 1 / (1 - rate), by which a kept branch is scaled in training: there that makes
-    up for the other branch being there only now and then. A network is evaluated
-    without drop path and without that factor, and its submodel likewise.
+    Unlike in training, kept branches are not scaled by 1 / (1 - rate): evaluation uses
+    neither DropPath nor that factor.
 
     Args:
         sites (Sequence[Site]): The backbone's branches.
@@ -132,7 +130,7 @@ def blocks_that_can_go(
     """Return blocks that become the identity without their branches.
 
     A block that changes the resolution or the number of channels, such as the first of
-    a ResNet's stages, cannot go, as what follows relies on it.
+    a ResNet's stages, cannot be removed.
 
     Args:
         backbone (nn.Module): The backbone, in evaluation mode.

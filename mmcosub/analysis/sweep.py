@@ -15,7 +15,7 @@ from .orders import WhyNot, given_order, greedy_order, greedy_steps, random_orde
 ORDERS = ('greedy', 'random', 'given')
 
 Ticker = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-"""``with ticker(what, total) as tick: tick(n)`` shows how far something has come."""
+"""Progress display: ``with ticker(what, total) as tick: tick(n)``."""
 
 
 @dataclass
@@ -23,18 +23,16 @@ class Settings:
     """Settings of a sweep.
 
     Args:
-        orders (Sequence[str]): Some of ``ORDERS``. Defaults to greedy and random.
-        draws (int): Random orders, 1 or more. Defaults to 4.
-        given (Sequence[int]): Blocks to leave out one after another, in the order
+        orders (Sequence[str]): Members of ``ORDERS``. Defaults to greedy and random.
+        draws (int): Number of random orders, 1 or more. Defaults to 4.
+        given (Sequence[int]): Blocks to remove one after another, for the order
             'given'. Defaults to none.
-        depths (Sequence[int], optional): Numbers of blocks to test submodels of.
-            Defaults to None, all that come up.
-        rounds (int): How many times each submodel is timed; 0 for not at all. Defaults
-            to 10.
+        depths (Sequence[int], optional): Depths to test. Defaults to None: all.
+        rounds (int): Number of timings of each submodel; 0 for none. Defaults to 10.
         seed (int): Seed of the random orders. Defaults to 0.
 
     Raises:
-        ValueError: If one is out of its range.
+        ValueError: If a value is out of range.
     """
 
     orders: Sequence[str] = ('greedy', 'random')
@@ -67,11 +65,11 @@ class Point:
 
     Args:
         network (str): Name of the network.
-        order (str): In which order blocks were left out, one of ``ORDERS``.
-        draw (int): Which of the random orders; 0 for others.
-        kept (list[int]): Numbers of the blocks that are left.
-        metrics (dict): What the config's evaluator says.
-        cost (dict): Its work and time, see :mod:`mmcosub.analysis.costs`.
+        order (str): Order in which blocks were removed, one of ``ORDERS``.
+        draw (int): Number of the random order; 0 for others.
+        kept (list[int]): Numbers of the kept blocks.
+        metrics (dict): Metrics of the config's evaluator.
+        cost (dict): FLOPs and time, see :mod:`mmcosub.analysis.costs`.
     """
 
     network: str
@@ -95,11 +93,11 @@ def sweep(
 
     Args:
         network (Network): The network.
-        name (str): Its name.
-        settings (Settings): Which submodels.
-        test (Evaluation): Tests them.
-        search (Evaluation): Compares them in a greedy search, on other images.
-        why_not (Callable): Which ones not.
+        name (str): Name of the network.
+        settings (Settings): Settings of the sweep.
+        test (Evaluation): Evaluation of the submodels.
+        search (Evaluation): Evaluation for the greedy search, on other images.
+        why_not (Callable): Returns why blocks make no submodel, or None.
         ticker (Callable): Shows the progress.
 
     Returns:
@@ -138,7 +136,7 @@ def runs(settings: Settings) -> Iterable[tuple[str, int]]:
     """Yield the orders of a sweep with their numbers.
 
     Args:
-        settings (Settings): What to sweep.
+        settings (Settings): Settings of the sweep.
     """
     for order in settings.orders:
         for draw in range(settings.draws if order == 'random' else 1):
@@ -155,9 +153,9 @@ def add_costs(
     """Measure the costs of the submodels; weights do not matter.
 
     Args:
-        points (Sequence[Point]): The submodels; they get their cost.
-        network (Network): A network of their architecture.
-        rounds (int): How many times each is timed; 0 for not at all.
+        points (Sequence[Point]): The submodels; their cost is set.
+        network (Network): A network of the same architecture.
+        rounds (int): Number of timings of each; 0 for none.
         ticker (Callable): Shows the progress.
     """
     submodels = sorted({frozenset(p.kept) for p in points}, key=len, reverse=True)

@@ -18,9 +18,9 @@ def record_of(
 
     Args:
         points (Sequence[Point]): The submodels.
-        network (Network): A network of their architecture.
-        metric (str): The metric that counts.
-        about (Mapping): What else to say of the sweep.
+        network (Network): A network of the same architecture.
+        metric (str): The main metric.
+        about (Mapping): Further entries of the record.
     """
     cuda = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if cuda else platform.machine()
@@ -44,14 +44,13 @@ def pick_point(
 
     Args:
         record (Mapping): The record.
-        depth (int): Its number of blocks.
-        network (str, optional): Name of its network. Defaults to None, the only one.
-        order (str, optional): How it was found. Defaults to None, 'greedy' if there is
-            such a one, or else the first.
+        depth (int): Number of blocks.
+        network (str, optional): Name of the network. Defaults to None: the only one.
+        order (str, optional): Order of removal. Defaults to None: 'greedy' if
+            available, else the first.
 
     Raises:
-        ValueError: If there is none, or its network is not named where there are
-            several.
+        ValueError: If there is none, or the network is ambiguous.
     """
     points = record['points']
     networks = sorted({p['network'] for p in points})

@@ -64,7 +64,7 @@ def _brought(file: str, error: BaseException) -> str | None:
         return None
     if foreign := foreign_objects(file):
         more = ', ...' if len(foreign) > 4 else ''
-        return f'brings Python objects besides weights ({", ".join(foreign[:4])}{more})'
+        return f'contains Python objects ({", ".join(foreign[:4])}{more})'
     said = _reason(error)
     if re.search(_REFUSED, said) or (in_zip and 'Unsupported operand' in said):
         said = said.removeprefix(f'{NO_DATA}: ')

@@ -152,7 +152,7 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
     Raises:
         ValueError: If weights are missing, or of other shapes or data types.
     """
-    mend = (
+    remedy = (
         'Test with the config that the checkpoint was trained with (a copy is in its '
         'work directory).'
     )
@@ -164,7 +164,7 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
         shapes = [line.strip() for line in str(e).splitlines() if 'mismatch' in line]
         raise ValueError(
             f'{filename} does not fit the model: {"; ".join(shapes[:4])}'
-            f'{" ..." if len(shapes) > 4 else ""}. {mend}'
+            f'{" ..." if len(shapes) > 4 else ""}. {remedy}'
         ) from e
     missing = [
         key
@@ -177,7 +177,7 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
             f'{filename} does not fit the model: it lacks {len(missing)} of its '
             f'weights, among them {_some(missing)}'
             + (f'; it has instead {_some(unexpected)}' if unexpected else '')
-            + f'. {mend}'
+            + f'. {remedy}'
         )
     return list(unexpected)
 

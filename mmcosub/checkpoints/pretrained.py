@@ -18,7 +18,7 @@ from .adapt import adapt
 from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
 from .matching import BY_NAMES, LoadReport, compare, some
-from .prefixes import network_in
+from .prefixes import network_in, under
 from .reading import State, read_checkpoint
 from .resizing import Grid
 from .weights import select_weights
@@ -114,7 +114,7 @@ def _under(prefix: str, weights: State, filename: str) -> State:
     """Return the weights under a prefix, without it."""
     # MMEngine's prefixes may end with a dot; `module.` is already removed from names.
     start = re.sub(r'^module\.', '', prefix.rstrip('.') + '.')
-    part = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
+    part = under(start, weights)
     if not part:
         there = sorted({name.partition('.')[0] for name in weights})
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Model of a config whose weights come from a checkpoint."""
+"""Settings and task of a config's model."""
 
 import copy
 from typing import Any
@@ -38,3 +38,18 @@ def without_pretrained(settings: Any) -> Any:
     if isinstance(settings, list | tuple):
         return type(settings)(without_pretrained(each) for each in settings)
     return settings
+
+
+def classifies(cfg: Config) -> bool:
+    """Return True if the model classifies images rather than segments them.
+
+    A model with ``decode_head`` segments, one with ``head`` classifies. A model without
+    either segments if the scope is mmseg's.
+
+    Args:
+        cfg (Config): Config; its model may be inside a wrapper's ``module``.
+    """
+    model = cfg.model.get('module', cfg.model)
+    if 'decode_head' in model:
+        return False
+    return 'head' in model or cfg.get('default_scope') != 'mmseg'

@@ -1,4 +1,4 @@
-"""Conversion of images of any depth and number of channels for display."""
+"""Choice of images to look at, and their conversion for display."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,3 +27,13 @@ def viewable(image: NDArray) -> NDArray[np.uint8]:
         if low < 0 or high > 255 or high <= 1:
             image = (image - low) / max(high - low, 1e-12) * 255
     return np.ascontiguousarray(image.astype(np.uint8))
+
+
+def evenly_spread(total: int, number: int) -> list[int]:
+    """Return evenly spaced indices, the first and the last included.
+
+    Args:
+        total (int): Number of items.
+        number (int): Number of indices.
+    """
+    return np.linspace(0, total - 1, number).round().astype(int).tolist()

@@ -11,13 +11,13 @@ from torch import nn
 class CPUAmpOptimWrapper(OptimWrapper):
     """CPU counterpart of MMEngine's ``AmpOptimWrapper``, in bfloat16.
 
-    MMEngine's own refuses to run there. This one computes in bfloat16, which has the
-    range of float32 and so needs no loss scaling.
+    MMEngine's wrapper does not run on CPUs. bfloat16 has the range of float32 and needs
+    no loss scaling.
 
     Args:
-        loss_scale (Any): Accepted and not used. Defaults to None.
-        dtype (Any): Accepted and not used: always bfloat16. Defaults to None.
-        use_fsdp (bool): Accepted and not used. Defaults to False.
+        loss_scale (Any): Ignored. Defaults to None.
+        dtype (Any): Ignored: always bfloat16. Defaults to None.
+        use_fsdp (bool): Ignored. Defaults to False.
         **kwargs: Arguments of ``OptimWrapper``.
     """
 

@@ -27,12 +27,13 @@ def check_data(
     """Check the data of both loaders; later errors name the file.
 
     Args:
-        model (nn.Module): Segmentor or classifier; the data of another are taken as
-            they are.
-        training (dict | DataLoader): Loader to train on. In the config of one the
-            dataset is put in place of its config.
-        validation (dict | DataLoader, optional): Loader to validate on, likewise.
-        bad (BadSamples): What becomes of bad samples of training.
+        model (nn.Module): Segmentor or classifier; data of other models are not
+            checked.
+        training (dict | DataLoader): Training loader. In a config, the built dataset
+            replaces its config.
+        validation (dict | DataLoader, optional): Validation loader, treated in the same
+            way.
+        bad (BadSamples): Policy for bad training samples.
 
     Raises:
         ValueError: If data and model do not fit.
@@ -52,12 +53,12 @@ def check_split(
     """Check the data of a loader; later errors name the file.
 
     Args:
-        model (nn.Module): Segmentor or classifier; the data of another are taken as
-            they are.
-        loader (dict | DataLoader, optional): The loader. In the config of one the
-            dataset is put in place of its config.
+        model (nn.Module): Segmentor or classifier; data of other models are not
+            checked.
+        loader (dict | DataLoader, optional): The loader. In a config, the built dataset
+            replaces its config.
         bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
-        trains (bool): To train on the data rather than to evaluate. Defaults to False.
+        trains (bool): Training rather than evaluation. Defaults to False.
 
     Raises:
         ValueError: If data and model do not fit.
@@ -75,7 +76,7 @@ def check_split(
                 config, *scenes, bad=bad, trains=trains
             )
         loader['dataset'] = DATASETS.build(config)
-        # In place, before the loader's workers get their copies.
+        # In place, before workers copy the dataset.
         mmcosub.datasets.guard(loader['dataset'], *scenes, bad)
     elif to_classify:
         check_places(config)
@@ -113,7 +114,7 @@ def check_rates(model: nn.Module) -> None:
         named = 'DropPath' in type(module).__name__
         if named and isinstance(rate, int | float) and not 0 <= rate < 1:
             raise ValueError(
-                f'{name} drops paths at the rate {rate:g}, which must be in [0, 1): '
+                f'{name} has the drop-path rate {rate:g}, which must be in [0, 1): '
                 'lower model.backbone.drop_path_rate.'
             )
 
@@ -140,7 +141,7 @@ def check_heads(model: nn.Module) -> None:
 
     Raises:
         ValueError: If an auxiliary head has other classes than the main one, or a loss
-            has weights for another number of them.
+            has another number of class weights.
     """
     wanted, ignored = classes_of(model) or (None, None)
     for name, head in _heads(model):
@@ -180,7 +181,7 @@ def check_one_output(name: str, outputs: int | None, losses: Any) -> None:
         losses (nn.Module | Iterable[nn.Module]): Its label losses.
 
     Raises:
-        ValueError: If there is one output under a loss by softmax.
+        ValueError: If a softmax loss has a single output.
     """
     if outputs != 1 or 'softmax' not in activations(losses):
         return

@@ -21,7 +21,8 @@ from .cpu_amp import CPUAmpOptimWrapper
 class AnyDeviceRunner(Runner):
     """Runner that also supports AMP and several processes on CPUs.
 
-    In several processes a model of a lean scheme takes its lean steps.
+    With several processes, a scheme with ``lean=True`` runs its backward passes one
+    after another.
     """
 
     def build_optim_wrapper(
@@ -45,7 +46,7 @@ class AnyDeviceRunner(Runner):
         Args:
             env_cfg (dict): The config's ``env_cfg``.
         """
-        # MMEngine's own selects a GPU in every process, whatever the backend.
+        # MMEngine selects a GPU in every process, whatever the backend.
         on_cpu = self._launcher == 'pytorch' and get_device() == 'cpu'
         if on_cpu and not is_distributed():
             torch.distributed.init_process_group('gloo')
@@ -54,7 +55,7 @@ class AnyDeviceRunner(Runner):
     def build_evaluator(self, evaluator: dict | list | Evaluator) -> Evaluator:
         """Build the evaluator; its processes exchange data in the work directory.
 
-        MMEngine's own leave a folder ``.dist_test`` wherever the run was started.
+        MMEngine leaves a folder ``.dist_test`` in the current directory.
 
         Args:
             evaluator (dict | list | Evaluator): Metrics or their configs.
@@ -107,7 +108,7 @@ class AnyDeviceRunner(Runner):
         )
         if get_device() != 'cpu':
             return super().wrap_model(dict(type=wrapper.__name__, **options), model)
-        # SyncBN has no CPU implementation, and devices are named on GPUs only.
+        # SyncBN has no CPU implementation, and only GPUs need device ids.
         return wrapper(module=revert_sync_batchnorm(model), **options)
 
 
@@ -118,7 +119,7 @@ def lean_wrapper(model_wrapper_cfg: dict) -> dict:
         model_wrapper_cfg (dict): Config of the wrapper.
 
     Raises:
-        ValueError: If it is of a kind that has no lean steps.
+        ValueError: If the wrapper does not support ``lean``.
     """
     name = type_name(model_wrapper_cfg)
     ours = CoTrainingDistributedDataParallel.__name__

@@ -18,8 +18,8 @@ from .runner import CoTrainingRunner, unwrapped
 class EvaluationRunner(CoTrainingRunner):
     """Runner that tests a config's model with all weights of a checkpoint.
 
-    Unlike MMEngine's runner it refuses a checkpoint that does not fit, and leaves the
-    config that training has put into the work directory as it is.
+    Unlike MMEngine's runner, it raises for a checkpoint that does not fit and keeps the
+    training config in the work directory.
     """
 
     trains = False
@@ -31,7 +31,7 @@ class EvaluationRunner(CoTrainingRunner):
         """Check the data, then test.
 
         Raises:
-            ValueError: If the data cannot be what the config says.
+            ValueError: If data and config do not agree.
         """
         model = unwrapped(self.model)
         if classes_of(model):
@@ -54,17 +54,17 @@ class EvaluationRunner(CoTrainingRunner):
     ) -> None:
         """Register the config's hooks, without those that repeat the average.
 
-        A checkpoint's weights are those that ``EMAHook`` has averaged. It would swap
-        them with those of a copy: by position, which a model of folded norms no longer
-        has, and under test-time augmentation MMPretrain's copy gets no weights.
+        A checkpoint already contains the averaged weights of ``EMAHook``. The hook
+        would swap them by position with those of a copy, which fails after folding
+        norms and, in MMPretrain, under test-time augmentation.
 
         Args:
             default_hooks (dict, optional): Config of default hooks.
             custom_hooks (list, optional): Configs of further hooks.
 
         Raises:
-            ValueError: If such a hook is to test the weights before averaging, too, and
-                the model is not as the hook needs it.
+            ValueError: If such a hook also tests the trained weights and the model does
+                not support that.
         """
         super().register_hooks(default_hooks, custom_hooks)
         self._hooks = [
@@ -101,7 +101,7 @@ class EvaluationRunner(CoTrainingRunner):
         unused = load_for_prediction(unwrapped(self.model), checkpoint, filename)
         if unused:
             self.logger.warning(
-                f'{filename} has {len(unused)} weights with no place in the model: '
+                f'{filename} has {len(unused)} weights that the model does not have: '
                 f'{", ".join(unused[:4])}{", ..." if len(unused) > 4 else ""}'
             )
         self._has_loaded = True
@@ -150,6 +150,6 @@ def _require_finite(checkpoint: dict, filename: str) -> None:
     if odd:
         raise ValueError(
             f'{filename} has {len(odd)} weights that are not finite, '
-            f'{", ".join(odd[:3])}: what it predicts means nothing. Take an earlier '
+            f'{", ".join(odd[:3])}: its predictions are meaningless. Take an earlier '
             'checkpoint of the run.'
         )

@@ -9,8 +9,8 @@ from mmcosub.files import require_local
 from mmcosub.hooks import WholeCheckpointHook
 from mmcosub.registry import RUNNERS, SCHEMES
 from mmcosub.resuming.deletions import forget_named_files
-from mmcosub.resuming.seed_hook import IterationSeedHook
 from mmcosub.resuming.seeded_runner import SeededRunner
+from mmcosub.resuming.seeding import IterationSeedHook
 from mmcosub.resuming.work_dir import end_with_torchrun, locked
 
 
@@ -18,15 +18,15 @@ from mmcosub.resuming.work_dir import end_with_torchrun, locked
 class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
     """``FlexibleRunner`` of MMEngine that trains by ``scheme``.
 
-    So schemes go with its strategies: FSDP, DeepSpeed, gradient accumulation under
-    them. Checkpoints are the strategy's own, written as MMEngine does.
+    Supports its strategies: FSDP, DeepSpeed, and their gradient accumulation. The
+    strategy writes the checkpoints, as in MMEngine.
 
     Args:
         **kwargs: Arguments of ``FlexibleRunner``.
 
     Raises:
-        ValueError: If the scheme is lean, as strategies have one backward pass a step,
-            or the model is to be compiled.
+        ValueError: If the scheme is lean, as strategies run one backward pass a step,
+            or the model is compiled.
     """
 
     def __init__(self, **kwargs: Any) -> None:

@@ -17,9 +17,9 @@ def respect_schemes() -> None:
     """Let ``from_cfg`` of MMEngine's runners respect a config's ``scheme``.
 
     ``Runner.from_cfg(cfg)``, the usual way to train in Python, ignores ``runner_type``
-    and so would train without the scheme. With a scheme it returns our runner instead,
-    ``FlexibleRunner.from_cfg`` refuses, and other classes log a warning. Called where
-    ``mmcosub.engine`` is imported, as the config fragments do.
+    and would train without the scheme. With a scheme it returns mmcosub's runner
+    instead, ``FlexibleRunner.from_cfg`` raises, and other classes log a warning. Called
+    on importing ``mmcosub.engine``, as the config fragments do.
     """
     for runner in (Runner, FlexibleRunner):
         runner.from_cfg = classmethod(_respecting(runner.from_cfg.__func__))

@@ -10,7 +10,7 @@ from mmengine.registry import METRICS, TRANSFORMS
 
 from mmcosub.config.type_name import type_name
 
-_DEFAULT = 255  # of MMCV's and MMSegmentation's classes
+_DEFAULT = 255  # default of MMCV and MMSegmentation
 _WARNING = logging.WARNING
 _PAD = ('RandomRotate', 'RandomMosaic')
 
@@ -20,8 +20,8 @@ def check_pad_values(
 ) -> None:
     """Raise if label maps are padded with a value that is a class.
 
-    Padding with a class is reported, as the network learns it there, and so is a value
-    of the preprocessor that no class has: it pads smaller images only.
+    Padding with a class is reported, as the network learns it. So is an invalid value
+    of the preprocessor, which pads smaller images only.
 
     Args:
         preprocessor (nn.Module, optional): The model's data preprocessor.
@@ -30,7 +30,7 @@ def check_pad_values(
         ignore_index (int): Label that the heads ignore.
 
     Raises:
-        ValueError: If there is such a value.
+        ValueError: If a transform pads with such a value.
     """
     pads = [*_pad_values(dataset)]
     transforms = {where for where, _ in pads}

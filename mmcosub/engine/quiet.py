@@ -13,9 +13,9 @@ from mmengine.runner import Runner
 
 from mmcosub.config.output import log_without_tracebacks, outlive_readers
 
-# Hundreds of lines before the first that is news.
+# Listings of hundreds of lines.
 _LISTS = ('System environment', 'Config:', 'Hooks will be executed')
-# In nearly every run, and of the packages' own doing.
+# Warnings that the packages cause in nearly every run.
 _KNOWN_WARNINGS = (
     'The prefix is not set in metric class',
     '"FileClient" will be deprecated',
@@ -26,7 +26,7 @@ _KNOWN_WARNINGS = (
 class QuietStart(Runner):
     """Runner mixin that keeps listings off the screen at the start.
 
-    And on the screen, at ``log_level='DEBUG'``.
+    ``log_level='DEBUG'`` shows them.
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -65,9 +65,8 @@ class QuietStart(Runner):
 def listed_in_file_only(logger: MMLogger) -> Iterator[None]:
     """Keep logs and prints within a context off the screen.
 
-    The constructors of optimizers of MMEngine and MMSegmentation say one or several
-    lines about each parameter, before which nothing else can be seen. Warnings are
-    shown, and everything is at ``log_level='DEBUG'``.
+    Optimizer constructors of MMEngine and MMSegmentation log several lines for each
+    parameter. Warnings are still shown; ``log_level='DEBUG'`` shows everything.
 
     Args:
         logger (MMLogger): The run's logger.
@@ -106,7 +105,7 @@ def _screens(logger: MMLogger) -> list[logging.Handler]:
     return [
         handler
         for handler in logger.handlers
-        # One that writes to a file is one of streams, too.
+        # A file handler is a stream handler, too.
         if type(handler) is logging.StreamHandler and handler.level > logging.DEBUG
     ]
 

@@ -33,24 +33,24 @@ from .unlabelled import load_unlabelled, method_options
 class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     """MMEngine's runner that co-trains if the config has a ``scheme``.
 
-    The config stays that of the stock model: the wrapper is put around it only in
-    here, so what is dumped, and what a checkpoint holds, needs no mmcosub to load.
+    The config remains that of the upstream model; only this runner adds the wrapper. So
+    the dumped config and checkpoints load without mmcosub.
 
-    Besides, for every run: the data are checked before training starts, a loss that
-    is not finite stops it, a checkpoint that hardly matches is refused, and machines
-    without a GPU can use ``--amp`` and several processes.
+    For every run, it also checks the data before training, stops at a non-finite loss,
+    raises for a checkpoint that hardly matches, and supports ``--amp`` and several
+    processes without a GPU.
     """
 
     trains = True
-    """Whether the model is to be trained, rather than only evaluated."""
+    """True if the model is trained rather than only evaluated."""
 
     # ---- the method --------------------------------------------------------------
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model, with its co-training wrapper where there is a scheme.
 
-        With ``fast`` in the config, parts of it for which there is a faster class of
-        the same weights and outputs are of that class, attention included.
+        With ``fast`` in the config, heads and attention use faster classes with the
+        same weights and outputs.
 
         Args:
             model (nn.Module | dict): A model or its config.
@@ -101,7 +101,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         MMEngine calls this when everything is built and the weights are loaded.
 
         Args:
-            target (str): What MMEngine compiles without a scheme.
+            target (str): Target that MMEngine compiles without a scheme.
 
         Raises:
             ValueError: If validation fails on one batch, unless ``skip_checks``.
@@ -117,13 +117,13 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         elif options is not None and options is not False:
             compile_parts(model, options)
 
-    # ---- what bad input gets -----------------------------------------------------
+    # ---- checks ------------------------------------------------------------------
 
     def train(self) -> nn.Module:
         """Check the data, then train.
 
         Raises:
-            ValueError: If the data cannot be what the config says.
+            ValueError: If data and config do not agree.
         """
         bad = BadSamples(
             self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
@@ -159,7 +159,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
             scheduler (dict | list): Config of one or several.
 
         Raises:
-            ValueError: If one begins when the training is over.
+            ValueError: If a schedule begins after the end of training.
         """
         try:
             return super().build_param_scheduler(scheduler)
@@ -167,7 +167,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
             if 'larger than begin' not in str(error):
                 raise
             raise ValueError(
-                f'param_scheduler: {error}. A schedule without an end of its own ends '
+                f'param_scheduler: {error}. A schedule without an end ends '
                 'with the training, which is over here before it begins: train for '
                 'longer (train_cfg), or set earlier ones, for instance --cfg-options '
                 'param_scheduler.0.end=10 param_scheduler.1.begin=10.'
@@ -186,8 +186,8 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
             **kwargs: Not used.
 
         Raises:
-            ValueError: If it cannot be read or hardly matches the model, or a run is
-                resumed and shapes differ.
+            ValueError: If it cannot be read, hardly matches the model or, on resuming,
+                differs in shapes.
         """
         checkpoint, self._resumed = self._resumed, None
         resumed = checkpoint is not None
@@ -202,11 +202,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def _init_model_weights(self) -> None:
         """Initialise the model and load a pretrained backbone.
 
-        Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)``,
-        MMEngine's loading of whatever fits is replaced by ours.
+        For ``backbone.init_cfg=dict(type='Pretrained', ...)``, :func:`load_backbone`
+        replaces MMEngine's loading, which skips what does not fit.
         """
         model: Any = unwrapped(self.model)
-        # mmpretrain's wrapper of timm has the network's head within the network.
+        # mmpretrain's wrapper of timm has no separate backbone.
         whole = isinstance(model, TimmClassifier)
         owner: Any = model if whole else getattr(model, 'backbone', None)
         init: Any = getattr(owner, 'init_cfg', None)
@@ -217,7 +217,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         super()._init_model_weights()
         owner.init_cfg = init
         if self._resume and self._load_from:
-            return  # everything comes from the run that is resumed
+            return  # resuming loads all weights
         options = dict(self.cfg.get('carry_over') or {})
         check_carry_over(options)
         report = load_backbone(

@@ -15,8 +15,8 @@ from mmcosub.resuming.seeding import SeededBatches, SeededFetch, SeededIndex
 from .data import configs_of_datasets
 
 LOADING = ('data_root', 'batch_size', 'pipeline', 'strong')
-"""Keys of the config's ``unlabelled`` that are about data; the others are the method's,
-see :class:`mmcosub.schemes.Unlabelled`."""
+"""Keys of ``unlabelled`` about data; the others are arguments of
+:class:`mmcosub.schemes.Unlabelled`."""
 
 
 def method_options(cfg: Any) -> dict | None:
@@ -26,7 +26,7 @@ def method_options(cfg: Any) -> dict | None:
         cfg (Config): The config.
 
     Raises:
-        ValueError: If images are missing, or nothing co-trains.
+        ValueError: If there is no ``data_root`` or no scheme.
     """
     options = cfg.get('unlabelled')
     if not options:
@@ -64,7 +64,7 @@ def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
         seed (int): Seed of the run.
 
     Raises:
-        ValueError: If the batch size is no number above 0.
+        ValueError: If the batch size is not an integer above 0.
     """
     dataset = unlabelled_dataset(cfg)
     batch = cfg.unlabelled.get('batch_size', cfg.train_dataloader.get('batch_size', 1))
@@ -102,20 +102,20 @@ def with_unlabelled(
     """Return a loader whose batches also have unlabelled images.
 
     Args:
-        loader (DataLoader): Loader of labelled images; its batches know for which
-            iteration they are (:class:`~mmcosub.resuming.seeding.SeededIndex`).
+        loader (DataLoader): Loader of labelled images with
+            :class:`~mmcosub.resuming.seeding.SeededBatches`.
         dataset (Dataset): The unlabelled images.
-        batch (int): How many of them in a batch.
+        batch (int): Number of unlabelled images in a batch.
         seed (int): Seed of their order and augmentation.
         rank (int): Rank of the process. Defaults to 0.
         world (int): Number of processes. Defaults to 1.
     """
     both = WithUnlabelled(loader.dataset, dataset, seed, rank)
-    counted: Any = loader.batch_sampler
+    seeded: Any = loader.batch_sampler
     order = UnlabelledOrder(len(dataset), batch, seed, rank, world)  # type: ignore
     return DataLoader(
         both,
-        batch_sampler=_Batches(counted, order, len(both)),
+        batch_sampler=_Batches(seeded, order, len(both)),
         num_workers=loader.num_workers,
         collate_fn=CollateWithUnlabelled(loader.collate_fn),
         pin_memory=loader.pin_memory,
@@ -130,7 +130,7 @@ def with_unlabelled(
 class WithUnlabelled(Dataset):
     """Dataset of labelled samples followed by unlabelled ones.
 
-    Its length is that of the labelled ones, so that epochs are theirs.
+    Its length is the number of labelled samples, which define epochs.
 
     Args:
         labelled (Dataset): The labelled samples.
@@ -165,8 +165,8 @@ class WithUnlabelled(Dataset):
 class UnlabelledOrder:
     """Order of unlabelled images: a function of the iteration alone.
 
-    Every image comes once before any comes again, over all processes together. The
-    labelled images' epochs do not matter, nor how often the run was resumed.
+    Over all processes, every image comes once before any is repeated, independently of
+    epochs and of how often the run was resumed.
 
     Args:
         count (int): Number of images.
@@ -189,7 +189,7 @@ class UnlabelledOrder:
         """Return the numbers of the images.
 
         Args:
-            iteration (int): Number of iterations before.
+            iteration (int): Number of iterations done.
         """
         first = (iteration * self.world + self.rank) * self.batch
         places = [divmod(first + i, self.count) for i in range(self.batch)]
@@ -204,7 +204,7 @@ class CollateWithUnlabelled:
     """Collate labelled and unlabelled samples separately.
 
     Args:
-        collate (Callable): What collates labelled samples.
+        collate (Callable): Collate function of labelled samples.
     """
 
     def __init__(self, collate: Callable[[list], Any]) -> None:
@@ -230,9 +230,9 @@ class _Batches(SeededBatches):
     """Batch sampler that appends unlabelled indices to the labelled ones."""
 
     def __init__(
-        self, counted: SeededBatches, order: UnlabelledOrder, labelled: int
+        self, seeded: SeededBatches, order: UnlabelledOrder, labelled: int
     ) -> None:
-        super().__init__(counted.batches, counted.done)
+        super().__init__(seeded.batches, seeded.done)
         self.order = order
         self.labelled = labelled
 

@@ -16,15 +16,15 @@ def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
     """Return settings of a backbone with some of its blocks.
 
     Args:
-        settings (dict): The backbone's.
-        network (Network): A network with it.
+        settings (dict): Settings of the backbone.
+        network (Network): The network.
         kept (frozenset[int]): The blocks.
 
     Returns:
-        dict: Its settings, without where weights come from.
+        dict: The settings, without initial weights.
 
     Raises:
-        ValueError: If no settings say so, with the reason.
+        ValueError: If no settings build it, with the reason.
     """
     backbone: Any = network.backbone
     family = family_of(backbone)
@@ -67,7 +67,7 @@ def shallower_weights(
 
     Args:
         weights (dict[str, Tensor]): All weights of the model.
-        network (Network): A network of its architecture.
+        network (Network): A network of the same architecture.
         kept (frozenset[int]): The blocks.
     """
     names = {module: name for name, module in network.model.named_modules()}
@@ -95,7 +95,7 @@ def _stages(network: Network) -> list[list[int]]:
     """Return the block numbers of each list of blocks, in order.
 
     Raises:
-        ValueError: If a list has other modules, too.
+        ValueError: If a list also has other modules.
     """
     stages: dict[str, list[int]] = {}
     for number, name in enumerate(network.blocks):
@@ -106,7 +106,7 @@ def _stages(network: Network) -> list[list[int]]:
         if not listed or len(module) != len(blocks):
             raise ValueError(
                 f'{holder} of {type(network.backbone).__name__} holds other modules '
-                'besides residual blocks, so its blocks cannot be counted anew.'
+                'than residual blocks, so its blocks cannot be renumbered.'
             )
     return list(stages.values())
 
@@ -144,7 +144,7 @@ def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None
     old = [int(i) % count if i < 0 else int(i) for i in backbone.out_indices]
     new: dict[int, int] = {}
     for index in old:
-        # Behind the blocks that are counted there may be others, as in XCiT.
+        # Other blocks may follow the counted ones, as in XCiT.
         place = index - (count - len(kept))
         if index < count:
             place = len([b for b in kept if b <= index]) - 1
@@ -167,7 +167,11 @@ def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None
             f'The norm behind the last block would come before the feature map of '
             f'block {last}. {_keep(last + 1, count - 1)}.'
         )
-    if settings.get('out_indices', -1) not in (-1, [-1], (-1,)):  # the last stays so
+    if settings.get('out_indices', -1) not in (
+        -1,
+        [-1],
+        (-1,),
+    ):  # keep the last
         settings['out_indices'] = list(new)
 
 

@@ -14,14 +14,14 @@ def validation_data(dataset: Any) -> Any:
         dataset (dict): Its config.
 
     Raises:
-        ValueError: If there are no images where it has them.
+        ValueError: If there are no images at its paths.
     """
     try:
         built = DATASETS.build(dataset)
         if hasattr(built, 'full_init'):
             built.full_init()
         found, reason = len(built), 'there are no images'
-    except (OSError, ValueError) as error:  # MMEngine's of no image is a ValueError
+    except (OSError, ValueError) as error:  # MMEngine raises ValueError without images
         found, reason = 0, str(error)
     if not found:
         raise ValueError(
@@ -39,10 +39,10 @@ def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> No
     Args:
         saved (dict): The checkpoint.
         classes (Sequence[str]): Names of the classes of the data.
-        checkpoint (Path): Its file, for the message.
+        checkpoint (Path): Its file, for messages.
 
     Raises:
-        ValueError: If they differ, or the data have none.
+        ValueError: If they differ or the data have no classes.
     """
     meta = (saved.get('meta') or {}).get('dataset_meta') or {}
     trained = [str(name) for name in meta.get('classes') or ()]

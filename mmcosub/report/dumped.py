@@ -10,8 +10,8 @@ from mmengine.config import Config
 def read_settings(file: Path) -> Config:
     """Read the config that MMEngine wrote at the start of a training.
 
-    Its dump has only assignments of literals and of ``dict(...)``. Whatever else a
-    Python file can do is refused, so that opening a folder runs no code in it.
+    A dump has only assignments of literals and of ``dict(...)``. Everything else
+    raises, so that no code in the folder is executed.
 
     Args:
         file (Path): The file.
@@ -20,7 +20,7 @@ def read_settings(file: Path) -> Config:
         Config: Equal to that of ``Config.fromfile``.
 
     Raises:
-        ValueError: If the file is anything else than such a dump.
+        ValueError: If the file is not such a dump.
     """
     settings = {}
     try:
@@ -48,7 +48,7 @@ def _value(node: ast.expr) -> Any:
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords):
             return {_name(each): _value(each.value) for each in keywords}
         case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as of], keywords=[]):
-            return _value(of)  # of keys that are no names
+            return _value(of)  # with keys that are not identifiers
         case ast.Dict(keys=keys, values=values):
             pairs = zip(keys, values, strict=True)
             return {ast.literal_eval(key or ''): _value(each) for key, each in pairs}
@@ -58,7 +58,7 @@ def _value(node: ast.expr) -> Any:
             return tuple(_value(each) for each in elements)
         case ast.Name(id='inf' | 'nan' as number):
             return float(number)
-        case ast.Attribute():  # a class that was given itself, by its name
+        case ast.Attribute():  # a class, by its name
             return ast.unparse(node)
         case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id='inf')):
             return -float('inf')

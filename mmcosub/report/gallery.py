@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcosub.analysis.spread import evenly_spread
+from mmcosub.datasets.viewing import evenly_spread
 
 from .pictures import classes_uri, image_uri, share_uri
 from .predictions import Predictions, Sample
@@ -23,14 +23,14 @@ class Tile:
     """Image or, for a classifier, word of a gallery, with its caption.
 
     Args:
-        title (str): What it is.
-        uri (str): The picture; '' for a word.
-        alt (str): What it shows, in words.
-        word (str): The word. Defaults to '', none.
-        note (str): What is said beside it. Defaults to ''.
-        run (int, optional): Number of the run that it is of. Defaults to None, of all.
-        right (bool, optional): Whether the word is right. Defaults to None, not known.
-        pixels (bool): Whether its pixels are to be seen as they are. Defaults to True.
+        title (str): Title.
+        uri (str): Data URI of the image; '' for a word.
+        alt (str): Alternative text.
+        word (str): The word. Defaults to ''.
+        note (str): Caption. Defaults to ''.
+        run (int, optional): Number of the run. Defaults to None: all runs.
+        right (bool, optional): True if the word is right. Defaults to None: unknown.
+        pixels (bool): Show pixels without smoothing. Defaults to True.
     """
 
     title: str
@@ -48,7 +48,7 @@ class Gallery:
     """Images with the predictions of some runs.
 
     Args:
-        title (str): How they were chosen.
+        title (str): How the images were chosen.
         entries (list[tuple]): Name of each image, and its tiles.
         legend (list[tuple]): Classes that occur, each with its colour.
     """
@@ -64,12 +64,12 @@ def make_galleries(
     """Make galleries of runs that predict the same images.
 
     Args:
-        runs (Sequence[tuple]): Of each its number on the page, its name, what it
-            predicts, and the share of each image that is right, of shape (N, ).
+        runs (Sequence[tuple]): Number on the page, name, predictions, and fraction of
+            each image that is right, of shape (N, ), of each run.
 
     Returns:
-        list[Gallery]: Images that are evenly spread over the data, which nobody has
-        chosen for how they look; and those that the runs get most wrong.
+        list[Gallery]: Images that are evenly spread over the data, and those with most
+        errors.
     """
     right = np.mean([shares for *_, shares in runs], axis=0)
     number = min(_SPREAD, len(right))
@@ -84,11 +84,11 @@ def most_wrong(right: NDArray[np.float64], number: int) -> list[int]:
     """Return the images with most errors; ties are spread evenly.
 
     Args:
-        right (ndarray): Share of each image that is right, of shape (N, ).
-        number (int): How many are wanted.
+        right (ndarray): Fraction of each image that is right, of shape (N, ).
+        number (int): Number of images.
 
     Returns:
-        list[int]: That many, or fewer if fewer have anything wrong.
+        list[int]: At most ``number`` images with errors.
     """
     order = [int(i) for i in np.argsort(right, kind='stable') if right[i] < 1]
     if len(order) <= number:

@@ -17,7 +17,7 @@ def share_right(
     Args:
         label (ndarray): Classes.
         prediction (ndarray): Of the same shape.
-        ignored (int): Label that does not count.
+        ignored (int): Ignored label.
     """
     labelled = label != ignored
     count = int(labelled.sum())
@@ -30,13 +30,13 @@ def confusion(
     """Count predictions by label, of shape (C, C), a row for each label.
 
     Args:
-        label (ndarray): Classes; what is no class is ignored.
+        label (ndarray): Classes; other values are ignored.
         prediction (ndarray): Of the same shape.
-        classes (int): Their number C.
-        ignored (int): Label that does not count, which may be that of a class.
+        classes (int): Number C of classes.
+        ignored (int): Ignored label, which may be a class.
 
     Raises:
-        ValueError: If another class than these is predicted.
+        ValueError: If another class is predicted.
     """
     if (highest := int(prediction.max(initial=0))) >= classes:
         raise ValueError(

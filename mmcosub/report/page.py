@@ -22,7 +22,7 @@ class Page:
 
     Args:
         runs (list[Run]): The runs.
-        predicted (dict[int, Predicted]): What was predicted, by number of the run.
+        predicted (dict[int, Predicted]): Predictions by number of the run.
         title (str): Title of the page.
         groups (list[Group]): The runs by task.
     """

@@ -20,7 +20,7 @@ def image_uri(image: NDArray[np.uint8]) -> str:
     """
     picture = Image.fromarray(image)
     picture.thumbnail((_SIDE, _SIDE))
-    # JPEG's blocks show in what is as small as one of them.
+    # JPEG blocks are visible in small images.
     return _uri(picture, 'PNG' if max(picture.size) <= 64 else 'JPEG')
 
 
@@ -28,7 +28,7 @@ def classes_uri(classes: NDArray[np.int64], palette: NDArray[np.uint8]) -> str:
     """Return a map of classes as a data URI.
 
     Args:
-        classes (ndarray): Of shape (H, W); what is no class is gray.
+        classes (ndarray): Of shape (H, W); other values are gray.
         palette (ndarray): Colours in RGB, of shape (C, 3).
     """
     colours = np.vstack([palette, _UNLABELLED]).astype(np.uint8)

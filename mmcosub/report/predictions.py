@@ -24,11 +24,10 @@ from torch.utils.data import Subset
 from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
 from mmcosub.analysis.network import backbone_of
 from mmcosub.analysis.predictions import ignored_label
-from mmcosub.analysis.spread import evenly_spread
 from mmcosub.analysis.submodel import as_submodel
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
-from mmcosub.config.task import classifies
-from mmcosub.datasets.viewing import viewable
+from mmcosub.config.model_settings import classifies
+from mmcosub.datasets.viewing import evenly_spread, viewable
 from mmcosub.engine.prediction import loaded_image, stock_model
 
 from .data import compare_classes, validation_data
@@ -44,9 +43,9 @@ class Sample:
         image (ndarray): In RGB, of shape (H, W, 3).
         label (ndarray): Class of each pixel, of shape (H, W), or of the image, ().
         prediction (ndarray): Of the same shape.
-        disagreement (ndarray, optional): Share of the submodels that predict another
-            class, of the same shape. None where there are no submodels.
-        right (float): Share of the labelled pixels, or of the one label, that is right.
+        disagreement (ndarray, optional): Fraction of the submodels that predict another
+            class, of the same shape. None without submodels.
+        right (float): Fraction of the labels that is predicted.
     """
 
     name: str
@@ -63,16 +62,15 @@ class Predictions:
     Args:
         cfg (Config): Config of the run.
         checkpoint (Path): One of its checkpoints.
-        images (int, optional): How many to look at, evenly spread. Defaults to None,
-            all.
-        submodels (int): Number K of submodels that are asked about images of the
-            gallery, where the run was trained by a scheme. Defaults to 4.
-        trust (bool): Whether the checkpoint may bring any Python object, and so run any
-            code. Defaults to False.
+        images (int, optional): Number of images, evenly spread. Defaults to None: all.
+        submodels (int): Number K of submodels that predict images of the gallery, for
+            co-trained runs. Defaults to 4.
+        trust (bool): Allow any Python object, which can execute code. Defaults to
+            False.
 
     Raises:
-        ValueError: If the checkpoint does not fit the config or the data, or the run
-            has no validation images of one label each or of label maps.
+        ValueError: If the checkpoint does not fit the config or the data, or validation
+            images have no label map or not exactly one label.
     """
 
     def __init__(
@@ -114,12 +112,12 @@ class Predictions:
         """Predict the images.
 
         Returns:
-            Predicted: What was found.
+            Predicted: The evaluated predictions.
         """
         count = len(self.classes)
         matrix = np.zeros((count, count), dtype=np.int64)
         right, files = [], []
-        # Subset has no metainfo, which neither loading nor predicting asks for.
+        # Subset has no metainfo, which is not needed here.
         settings = {
             **self.loader,
             'dataset': Subset(self.dataset, self.indices),
@@ -147,7 +145,7 @@ class Predictions:
         """Return an image with predictions of the model and its submodels.
 
         Args:
-            number (int): Its place among the N images.
+            number (int): Index among the N images.
         """
         data = self._data(number)
         with torch.no_grad():
@@ -160,7 +158,7 @@ class Predictions:
                     (other,) = self.model.test_step(data)
                 others.append(self._classes_of(other)[1] != prediction)
         path = Path(str(result.get('img_path') or ''))
-        # Classes are often folders, with files of the same names in each.
+        # Class folders often contain files of the same names.
         name = path.stem if self.segments else '/'.join(path.parts[-2:])
         return Sample(
             name=name or str(self.indices[number]),
@@ -183,7 +181,7 @@ class Predictions:
         self.sites = find_called_sites(self.model, self._data(0))
         try:
             rates = rates_of(self.sites, scheme)
-        except ValueError:  # its views are the whole network and see other images
+        except ValueError:  # without rates, there are no submodels
             return np.zeros((0, 0))
         return draw_factors(rates, number, seed=0)
 
@@ -219,9 +217,8 @@ class Predicted:
         predictions (Predictions): The checkpoint on its images.
         matrix (ndarray): Confusion matrix of shape (C, C), with a row for each label
             and a column for each prediction, in pixels or images.
-        right (ndarray): Share of each image that is right, of shape (N, ).
-        files (list[tuple]): Paths of each image and its label map, '' where it has
-            none.
+        right (ndarray): Fraction of each image that is right, of shape (N, ).
+        files (list[tuple]): Paths of each image and its label map, '' without one.
     """
 
     predictions: Predictions

@@ -1,8 +1,8 @@
 """Logged values of a run, with resumed parts joined.
 
 MMEngine writes a folder for every start, named by the time, with one JSON record a line
-in ``vis_data/scalars.json``. A run that was killed and resumed has logged some
-iterations twice: what counts is what was logged last.
+in ``vis_data/scalars.json``. A killed and resumed run logs some iterations twice; the
+last record counts.
 """
 
 import json
@@ -26,8 +26,8 @@ class Start:
 
     Args:
         folder (Path): Folder of its logs.
-        records (int): Number of its records that count.
-        replaced (int): Number of records of earlier starts that it has replaced.
+        records (int): Number of its records in use.
+        replaced (int): Number of earlier records that it replaces.
     """
 
     folder: Path
@@ -50,11 +50,11 @@ class Records:
     """Logged values of a run, in the order of iterations.
 
     Args:
-        train (list[tuple]): Iterations done, and what was logged of training.
-        val (list[tuple]): Iterations done, and what was logged of validation.
+        train (list[tuple]): Iterations done and record of training.
+        val (list[tuple]): Iterations done and record of validation.
         starts (list[Start]): The starts, the first one first.
-        epoch_length (float, optional): Iterations of an epoch; None if the run does
-            not go by epochs.
+        epoch_length (float, optional): Iterations per epoch; None for iteration-based
+            runs.
     """
 
     train: list[tuple[float, Record]] = field(default_factory=list)
@@ -101,7 +101,7 @@ def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
 
     Args:
         work_dir (Path): Its work directory.
-        metric_by_epoch (bool): Whether validations are logged by their epoch
+        metric_by_epoch (bool): Validations are logged by epoch
             (``default_hooks.logger.log_metric_by_epoch``) rather than iteration.
 
     Raises:
@@ -140,7 +140,7 @@ def _read(file: Path) -> list[Record]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
-            continue  # of a run that was killed while it wrote
+            continue  # the run was killed while writing
         if isinstance(record, dict) and ('iter' in record or 'step' in record):
             records.append(record)
     return records
@@ -154,7 +154,7 @@ def _append(
     at = float(record['iter'] if training else record['step'])
     last = joined.train[-1][0] if joined.train else 0.0
     if not training and metric_by_epoch:
-        # A run by iterations has no epoch to name: what it did last tells.
+        # An iteration-based run has no epochs: use the last iteration.
         at = at * joined.epoch_length if joined.epoch_length else last
     same, other = joined.train, joined.val
     if not training:

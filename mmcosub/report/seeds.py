@@ -10,7 +10,7 @@ from mmcosub.analysis.intervals import half_width, half_width_of_difference
 from .curves import main_metric
 from .run import Run
 
-# In what runs of one training may differ.
+# Settings that may differ between seeds.
 _OF_A_SEED = ('randomness.seed', 'scheme.seed', 'resume', 'log_level')
 
 
@@ -19,8 +19,8 @@ class Mean:
     """Mean over seeds, or difference of two means.
 
     Args:
-        text (str): It and its 95 % interval.
-        certain (bool): Whether it is a difference whose interval leaves out 0.
+        text (str): The value and its 95 % interval.
+        certain (bool): True for a significant difference (interval excludes 0).
     """
 
     text: str
@@ -32,8 +32,8 @@ class Training:
     """Runs that differ in their seed alone.
 
     Args:
-        method (str): What they were trained by.
-        runs (tuple[int, ...]): Their numbers on the page.
+        method (str): Training method.
+        runs (tuple[int, ...]): Numbers on the page.
         means (tuple[Mean, ...]): For each column of the table.
     """
 
@@ -47,10 +47,10 @@ class Seeds:
     """Trainings side by side.
 
     Args:
-        columns (tuple[str, ...]): What there is a mean of.
+        columns (tuple[str, ...]): Names of the columns.
         trainings (list[Training]): The trainings, in the order of their first runs.
-        unfinished (list[int]): Numbers of runs that are left out, as another seed of
-            their training has gone on for longer.
+        unfinished (list[int]): Numbers of runs that are left out, as another seed was
+            trained for longer.
     """
 
     columns: tuple[str, ...]
@@ -65,7 +65,7 @@ def compare_trainings(runs: Mapping[int, Run]) -> Seeds | None:
         runs (Mapping[int, Run]): Runs of one task, by number on the page.
 
     Returns:
-        Seeds | None: None if no training was run with several seeds.
+        Seeds | None: None if no training has several seeds.
     """
     metric = main_metric([run.records for run in runs.values()])
     if metric is None:
@@ -127,9 +127,9 @@ def _means(
 
     Args:
         of_one (Sequence[int]): Numbers of the training's runs.
-        first (Sequence[int]): Those of the first training.
+        first (Sequence[int]): Numbers of the first training's runs.
         scores (Mapping[int, float]): Score of each run.
-        seeds (Mapping[int, int | None]): Seed of each run, None if it is not known.
+        seeds (Mapping[int, int | None]): Seed of each run, None if unknown.
     """
     mine, others = [[scores[i] for i in group] for group in (of_one, first)]
     mean = Mean(_text(float(np.mean(mine)), half_width(mine)))

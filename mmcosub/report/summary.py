@@ -19,11 +19,10 @@ def summarize(
 
     Args:
         runs (Sequence[Run]): The runs.
-        predicted (Sequence[Predicted | None]): What the checkpoint of each predicts,
-            None if it was not asked.
+        predicted (Sequence[Predicted | None]): Predictions of each checkpoint, or None.
 
     Returns:
-        list[tuple]: Lines, each with what it is about and a value for each run.
+        list[tuple]: Rows: a name and a value for each run.
     """
     metric = main_metric([run.records for run in runs])
     rows: list[tuple[str, list[str]]] = []
@@ -38,7 +37,7 @@ def summarize(
             ('evaluated', [_evaluated(p) for p in predicted]),
             ('of checkpoint', [_checkpoint(p) for p in predicted]),
         ]
-    # Of training alone: validations log their own, under the same name.
+    # From training only, as validations log another 'time'.
     times = [
         [record['time'] for _, record in run.records.train if 'time' in record]
         for run in runs
@@ -106,6 +105,6 @@ def number_text(value: float) -> str:
     """Format a number; a dash for unknown values.
 
     Args:
-        value (float): The number, nan if it is not known.
+        value (float): The number, nan if unknown.
     """
     return '–' if value != value else f'{value:.2f}'

@@ -28,8 +28,8 @@ from .checkpoint_hook import WholeCheckpointHook
 from .deletions import forget_named_files
 from .identity import KEY, differences, identity_in, identity_of
 from .resume_checks import check_schedules, check_state, is_built
-from .seed_hook import IterationSeedHook
 from .seeded_runner import SeededRunner
+from .seeding import IterationSeedHook
 from .stop_hook import StopHook
 from .stopping import Stopped, StopRequest
 from .work_dir import end_with_torchrun, is_in_use, locked

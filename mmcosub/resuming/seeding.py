@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader, IterableDataset
 
 
@@ -44,6 +47,22 @@ def seed_iteration(seed: int, rank: int, iteration: int) -> None:
     device_seed = seed_by(seed, rank, iteration, 0)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(device_seed)
+
+
+class IterationSeedHook(Hook):
+    """Hook that seeds every iteration by its number, for exact resuming.
+
+    Dropout, upstream DropPath and mixing of images draw from this seed. Data are seeded
+    on loading; plans have their own generator.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Seed one iteration."""
+        seed_iteration(runner.seed, get_rank(), runner.iter)
 
 
 class SeededIndex(int):
