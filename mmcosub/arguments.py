@@ -13,11 +13,7 @@ class OneLineParser(ArgumentParser):
     """Argument parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the error and exit.
-
-        Args:
-            message (str): The message.
-        """
+        """Print the error and exit."""
         said = ' '.join(message.split())
         if said.startswith('unrecognized'):
             for word in re.findall(r'--[\w-]+', said):
@@ -27,11 +23,7 @@ class OneLineParser(ArgumentParser):
 
 
 def add_debug_argument(parser: ArgumentParser) -> None:
-    """Add ``--debug``, which shows tracebacks.
-
-    Args:
-        parser (ArgumentParser): Parser to add it to.
-    """
+    """Add ``--debug``, which shows tracebacks."""
     parser.add_argument(
         '--debug', action='store_true', help='show tracebacks of all errors'
     )
@@ -77,11 +69,7 @@ class OptionsAction(Action):
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments that training and testing share.
-
-    Args:
-        parser (ArgumentParser): Parser to add them to.
-    """
+    """Add the arguments that training and testing share."""
     add_work_dir_argument(parser, 'logs and checkpoints')
     add_config_arguments(parser)
     parser.add_argument(
@@ -122,11 +110,7 @@ def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
 
 
 def add_shape_argument(parser: ArgumentParser) -> None:
-    """Add the size of random images.
-
-    Args:
-        parser (ArgumentParser): Parser to add it to.
-    """
+    """Add the size of random images."""
     parser.add_argument(
         '--shape',
         type=int,
@@ -156,9 +140,6 @@ def add_config_arguments(parser: ArgumentParser) -> None:
     """Add the config and what it may import or trust.
 
     These suffice for ``load_config`` in one process.
-
-    Args:
-        parser (ArgumentParser): Parser to add them to.
     """
     parser.set_defaults(work_dir=None, launcher='none', fast=False, local_rank=0)
     parser.add_argument(

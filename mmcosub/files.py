@@ -62,9 +62,6 @@ def written_in(folder: str | Path) -> list[str]:
 
     Only these may be deleted. Links and names with a folder are left out.
 
-    Args:
-        folder (str | Path): The folder.
-
     Returns:
         list[str]: In the order of writing.
     """
@@ -75,9 +72,6 @@ def written_earlier(folder: str | Path) -> set[str]:
     """Return checkpoints in a folder of unrelated earlier runs.
 
     Also those that a run, resumed from an older checkpoint, has redone.
-
-    Args:
-        folder (str | Path): The folder.
     """
     return {*_listed(folder)[1]}
 
@@ -95,12 +89,7 @@ def begin_run(folder: str | Path, resumed: str) -> None:
 
 
 def note_written(folder: str | Path, name: str) -> None:
-    """Record a checkpoint that is about to be written.
-
-    Args:
-        folder (str | Path): The folder.
-        name (str): Name of the file in it.
-    """
+    """Record a checkpoint that is about to be written."""
     own = [each for each in written_in(folder) if each != name]
     _list(folder, [*own, name], written_earlier(folder) - {name})
 
@@ -150,9 +139,6 @@ def _to_disk(path: Path) -> None:
 
 def require_local(work_dir: str | Path) -> None:
     """Check that a work directory is a folder rather than a URL.
-
-    Args:
-        work_dir (str | Path): The work directory.
 
     Raises:
         ValueError: If it is a URL.

@@ -27,11 +27,7 @@ _MORE = {aten.addmm_: _addmm, aten.baddbmm_: _addmm}
 
 
 def count_flops(call: Callable[[], object]) -> int:
-    """Count FLOPs of matrix products, convolutions and attention.
-
-    Args:
-        call (Callable): The call to measure.
-    """
+    """Count FLOPs of matrix products, convolutions and attention."""
     with FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
         call()
     return counter.get_total_flops()

@@ -123,9 +123,6 @@ def default_layer(model: Any) -> str:
 
     With a class token, this is the norm before the last attention: later outputs of the
     other tokens do not reach the class token.
-
-    Args:
-        model (nn.Module): A segmentor or classifier.
     """
     backbone = model.backbone
     norms = [n for n, m in backbone.named_modules(prefix='backbone') if is_norm(m)]

@@ -20,10 +20,6 @@ def submodel_work(network: Network, kept: Kept) -> dict[str, int]:
     Counts what is really computed, see
     :func:`~mmcosub.analysis.arithmetic.count_flops`; a multiply-add counts as two.
 
-    Args:
-        network (Network): The network.
-        kept (frozenset[int]): The submodel's blocks.
-
     Returns:
         dict: ``flops``, ``backbone_flops`` and ``backbone_parameters``, without removed
         blocks.

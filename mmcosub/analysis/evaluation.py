@@ -147,9 +147,6 @@ def loader_of(
 def training_images(cfg: Config) -> Dataset:
     """Return the training images without augmentation.
 
-    Args:
-        cfg (Config): The config.
-
     Raises:
         ValueError: If it has no training images.
     """

@@ -54,9 +54,6 @@ FAMILIES = {
 def family_of(backbone: nn.Module) -> Family:
     """Return the settings by which a backbone's config gives its depth.
 
-    Args:
-        backbone (nn.Module): The backbone.
-
     Raises:
         ValueError: If it cannot, or is not known.
     """

@@ -48,20 +48,12 @@ class Network:
         return frozenset(range(len(self.blocks)))
 
     def submodel(self, kept: Collection[int]) -> AbstractContextManager:
-        """Run the model as a submodel within a context.
-
-        Args:
-            kept (Collection[int]): Its blocks.
-        """
+        """Run the model as a submodel within a context."""
         factors = factors_of_blocks(self.sites, kept)
         return as_submodel(self.backbone, self.sites, factors)
 
     def why_not(self, kept: Kept) -> str | None:
-        """Return why some blocks make no submodel; None if they do.
-
-        Args:
-            kept (frozenset[int]): The blocks.
-        """
+        """Return why some blocks make no submodel; None if they do."""
         if not kept:
             return 'it would be empty: keep one block at least'
         unknown = sorted(kept - self.full)
@@ -81,9 +73,6 @@ class Network:
 
 def backbone_of(model: nn.Module) -> nn.Module:
     """Return the backbone of a segmentor or classifier.
-
-    Args:
-        model (nn.Module): The model.
 
     Raises:
         ValueError: If it has none.

@@ -15,9 +15,6 @@ Picture = NDArray[np.uint8]
 def check_picture_name(path: Path) -> None:
     """Raise if a file's suffix is not of an image.
 
-    Args:
-        path (Path): The file to write.
-
     Raises:
         ValueError: If OpenCV cannot write this format.
     """

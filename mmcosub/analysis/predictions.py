@@ -15,9 +15,6 @@ from mmcosub.models.mask_classification import MaskClassification
 def check_probabilities(model: Any) -> None:
     """Raise if a model's outputs are not logits of exclusive classes.
 
-    Args:
-        model (nn.Module): The upstream model.
-
     Raises:
         ValueError: If they are not.
     """
@@ -72,9 +69,6 @@ def probabilities_of(sample: Any) -> Tensor:
 def threshold_of(model: Any) -> float | None:
     """Return the threshold of a head with one output channel.
 
-    Args:
-        model (nn.Module): The upstream model.
-
     Returns:
         float, optional: None for other models, which predict the most likely class.
     """
@@ -99,9 +93,6 @@ def predicted_classes(probabilities: Tensor, threshold: float | None) -> Tensor:
 
 def ignored_label(model: Any) -> int:
     """Return the ignored label.
-
-    Args:
-        model (nn.Module): The upstream model.
 
     Returns:
         int: The ``ignore_index`` of a segmentor's last decode head; -1, which is no

@@ -99,11 +99,7 @@ class _ScaledDropPaths(Rerouting):
 
 
 def names_of_blocks(sites: Sequence[Site]) -> list[str]:
-    """Return names of a backbone's residual blocks, in forward order.
-
-    Args:
-        sites (Sequence[Site]): Its branches.
-    """
+    """Return names of a backbone's residual blocks, in forward order."""
     return list({site.depth: site.name for site in sites}.values())
 
 

@@ -19,9 +19,6 @@ def local_file(filename: str) -> str:
     The hub's cache goes by file names, but every file on Hugging Face is called
     ``model.safetensors``. So names get a hash of the URL, unless they contain a hash of
     the content (``vit-0676ba61.pth``; digits alone may be a date).
-
-    Args:
-        filename (str): A file or URL.
     """
     if not is_url(filename):
         return filename
@@ -33,9 +30,6 @@ def local_file(filename: str) -> str:
 
 def download(url: str) -> str:
     """Download a file unless it is cached.
-
-    Args:
-        url (str): URL of the file.
 
     Returns:
         str: Path of the file.

@@ -23,9 +23,6 @@ def damage(path: str | Path) -> str | None:
 
     :func:`read_checkpoint` interprets the content.
 
-    Args:
-        path (str | Path): The file.
-
     Returns:
         str, optional: The problem; None if the file is intact.
     """
@@ -44,9 +41,6 @@ def saved_iteration(path: str | Path) -> int | None:
     """Return the iteration at which a checkpoint was saved.
 
     Reads plain data only and executes nothing.
-
-    Args:
-        path (str | Path): The file.
 
     Returns:
         int, optional: The iteration; None if the file is corrupt or has weights only.

@@ -100,9 +100,6 @@ def load_backbone(
 def check_min_match(share: Any) -> None:
     """Raise unless the fraction is in [0, 1].
 
-    Args:
-        share (float): The fraction.
-
     Raises:
         ValueError: If it is not in [0, 1].
     """

@@ -124,9 +124,6 @@ def known_objects() -> AbstractContextManager:
 def foreign_objects(filename: str) -> list[str]:
     """List classes and functions in a file that are not allowed.
 
-    Args:
-        filename (str): The file.
-
     Returns:
         list[str]: Sorted; empty where it is no pickle.
     """

@@ -124,9 +124,6 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
 def _require_mmdetection(head: Any) -> None:
     """Raise with the remedy if a mask head needs MMDetection.
 
-    Args:
-        head (Any): Config of the decode head.
-
     Raises:
         ImportError: If it is missing. The message has the command to run.
     """

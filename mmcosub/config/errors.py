@@ -59,11 +59,7 @@ _succeeded: set[str] = set()
 
 
 def note_moment(name: str) -> None:
-    """Record how far a run has come, to tell config errors from bugs.
-
-    Args:
-        name (str): Name of the hooks' method.
-    """
+    """Record how far a run has come, to tell config errors from bugs."""
     global _stage
     if name in _BEGINNINGS:
         _stage = name.split('_')[1]
@@ -105,11 +101,7 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return an error's message in one line, also from a data loader's worker.
-
-    Args:
-        error (BaseException): The error.
-    """
+    """Return an error's message in one line, also from a data loader's worker."""
     said, kind = str(error), type(error).__name__
     if 'Original Traceback' in said:  # torch puts a worker's traceback in the message
         said = re.split(rf'\n(?:[\w.]+\.)?{kind}: ', said)[-1]

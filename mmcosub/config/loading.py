@@ -116,9 +116,6 @@ def find_config(name: str) -> Path:
 def read_config(path: Path) -> Config:
     """Read a config file.
 
-    Args:
-        path (Path): The file.
-
     Raises:
         ValueError: If it cannot be read; names the file.
     """

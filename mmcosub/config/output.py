@@ -43,9 +43,6 @@ def log_without_tracebacks(logger: logging.Logger) -> None:
     """Report a full disk once, in one line, instead of a traceback.
 
     Python's own logging prints a traceback for each record.
-
-    Args:
-        logger (Logger): The logger.
     """
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):

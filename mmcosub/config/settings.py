@@ -50,9 +50,6 @@ _TYPES = {
 def check_types(cfg: Config) -> None:
     """Raise if a top-level setting has a type that MMEngine does not take.
 
-    Args:
-        cfg (Config): The config.
-
     Raises:
         ValueError: If a type is wrong.
     """
@@ -93,9 +90,6 @@ def check_launcher(launcher: str) -> None:
 def check_scheme(scheme: Any) -> None:
     """Raise for an unknown setting of a scheme, or one of a wrong type.
 
-    Args:
-        scheme (dict): Config of the scheme.
-
     Raises:
         ValueError: If a key is unknown, or a value is not finite or of a type that the
             scheme does not take.
@@ -135,9 +129,6 @@ def check_scheme(scheme: Any) -> None:
 
 def check_carry_over(options: Any) -> None:
     """Raise for unknown keys in ``carry_over``.
-
-    Args:
-        options (dict, optional): The config's ``carry_over``.
 
     Raises:
         ValueError: If a key is unknown or ``min_match`` is not in [0, 1].

@@ -166,12 +166,7 @@ def walk(part: Any, at: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def value_at(cfg: Config, place: str) -> Any:
-    """Return the value at a dotted key; None without one.
-
-    Args:
-        cfg (Config): The config.
-        place (str): The key.
-    """
+    """Return the value at a dotted key; None without one."""
     part: Any = cfg
     for key in place.split('.'):
         if isinstance(part, list | tuple):

@@ -17,10 +17,6 @@ def check_file(path: Path, cfg: Config) -> None:
     A base file uses its own value of a variable: in a config with ``_base_``,
     ``crop_size = (64, 64)`` alone changes nothing.
 
-    Args:
-        path (Path): The file.
-        cfg (Config): The config read from it.
-
     Raises:
         ValueError: If there is such a variable. For configs inside packages, which have
             some, it is logged as a warning.

@@ -33,12 +33,7 @@ class BadSamples:
         self.listed.unlink(missing_ok=True)
 
     def note(self, names: str, reason: str) -> None:
-        """Record a sample, once.
-
-        Args:
-            names (str): Its files.
-            reason (str): The problem.
-        """
+        """Record a sample, once."""
         size, known = self._read
         if not self.listed.is_file() or self.listed.stat().st_size != size:
             known = {*self.names()}  # other processes write, too

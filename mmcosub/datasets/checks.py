@@ -54,11 +54,7 @@ def check_segmentation_data(
 
 
 def loads_labels(dataset: BaseSegDataset) -> bool:
-    """Return True if the pipeline of a dataset loads label maps.
-
-    Args:
-        dataset (BaseSegDataset): The dataset.
-    """
+    """Return True if the pipeline of a dataset loads label maps."""
     transforms = dataset.pipeline.transforms
     return any('Annotation' in type(each).__name__ for each in transforms)
 

@@ -114,11 +114,7 @@ class GuardedPipeline:
 
 
 def loads(transform: object) -> bool:
-    """Return True for an upstream transform that reads files.
-
-    Args:
-        transform (object): The transform.
-    """
+    """Return True for an upstream transform that reads files."""
     return is_stock(transform) and type(transform).__name__.startswith('Load')
 
 

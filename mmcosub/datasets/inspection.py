@@ -69,11 +69,7 @@ class Inspected:
         self.image_loader = images[0] if images and maps else None
 
     def look(self, number: int) -> 'Found':
-        """Inspect a sample.
-
-        Args:
-            number (int): Number of the sample.
-        """
+        """Inspect a sample."""
         counts: NDArray[np.int64] = np.zeros(len(self.classes) + 1, dtype=np.int64)
         problem = self._problem(number, counts)
         path = self.dataset.get_data_info(number).get('img_path')

@@ -20,9 +20,6 @@ def is_stock(transform: object) -> bool:
 
     A user's transform may read labels of more than 8 bits or another size, or renumber
     them.
-
-    Args:
-        transform (object): The transform.
     """
     return type(transform).__module__.partition('.')[0] in _STOCK
 

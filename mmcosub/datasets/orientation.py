@@ -9,11 +9,7 @@ _TAG = 0x0112
 
 
 def orientation_of(path: str | None) -> int:
-    """Return the EXIF orientation (1 to 8); 1 if unset or unreadable.
-
-    Args:
-        path (str, optional): The file.
-    """
+    """Return the EXIF orientation (1 to 8); 1 if unset or unreadable."""
     try:
         with opened(path or '') as image:
             return image.getexif().get(_TAG, 1)

@@ -178,9 +178,6 @@ class UnlabelledImages(Dataset):
 def find_images(place: str) -> list[Path]:
     """Return the sorted image files of a folder or of a list.
 
-    Args:
-        place (str): The folder or text file.
-
     Raises:
         FileNotFoundError: If there is no such folder or file, or a listed image.
         ValueError: If there is no image.

@@ -32,11 +32,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Add autocast to bfloat16.
-
-        Args:
-            model (nn.Module): The model that trains.
-        """
+        """Add autocast to bfloat16."""
         with super().optim_context(model), autocast('cpu', dtype=torch.bfloat16):
             yield
 

@@ -90,21 +90,13 @@ def check_split(
 
 
 def check_evaluator(model: nn.Module, evaluator: Any) -> None:
-    """Report metrics that ignore another label than the heads.
-
-    Args:
-        model (nn.Module): The model.
-        evaluator (Evaluator | dict | list, optional): The evaluator or its config.
-    """
+    """Report metrics that ignore another label than the heads."""
     if scenes := classes_of(model):
         check_metrics(evaluator, scenes[1])
 
 
 def check_rates(model: nn.Module) -> None:
     """Raise for a drop-path rate of 1 or more.
-
-    Args:
-        model (nn.Module): The model.
 
     Raises:
         ValueError: If a rate is not in [0, 1).
@@ -120,11 +112,7 @@ def check_rates(model: nn.Module) -> None:
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:
-    """Return a segmentor's number of classes and ignored label; else None.
-
-    Args:
-        model (nn.Module): The model.
-    """
+    """Return a segmentor's number of classes and ignored label; else None."""
     head: Any = getattr(model, 'decode_head', None)
     if isinstance(head, nn.ModuleList):
         head = head[-1]
@@ -135,9 +123,6 @@ def classes_of(model: nn.Module) -> tuple[int, int] | None:
 
 def check_heads(model: nn.Module) -> None:
     """Raise if a segmentor's heads disagree on the classes.
-
-    Args:
-        model (nn.Module): The segmentor.
 
     Raises:
         ValueError: If an auxiliary head has other classes than the main one, or a loss

@@ -28,11 +28,7 @@ class AnyDeviceRunner(Runner):
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper; without a GPU, AMP is bfloat16.
-
-        Args:
-            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
-        """
+        """Build the optimizer wrapper; without a GPU, AMP is bfloat16."""
         amp = type_name(optim_wrapper) == 'AmpOptimWrapper'
         if isinstance(optim_wrapper, dict) and amp and get_device() == 'cpu':
             print_log('No GPU: mixed precision is bfloat16 here.', 'current')
@@ -41,11 +37,7 @@ class AnyDeviceRunner(Runner):
         return super().build_optim_wrapper(optim_wrapper)
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Set up the processes; without a GPU, over gloo.
-
-        Args:
-            env_cfg (dict): The config's ``env_cfg``.
-        """
+        """Set up the processes; without a GPU, over gloo."""
         # MMEngine selects a GPU in every process, whatever the backend.
         on_cpu = self._launcher == 'pytorch' and get_device() == 'cpu'
         if on_cpu and not is_distributed():
@@ -67,13 +59,7 @@ class AnyDeviceRunner(Runner):
         return built
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume; report BatchNorm statistics that differ between processes.
-
-        Args:
-            filename (str): The checkpoint.
-            *args: Further arguments of MMEngine's ``Runner.resume``.
-            **kwargs: Further keyword arguments.
-        """
+        """Resume; report BatchNorm statistics that differ between processes."""
         super().resume(filename, *args, **kwargs)
         own = any(
             isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm)
@@ -87,12 +73,7 @@ class AnyDeviceRunner(Runner):
             )
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap the model for several processes; without a GPU, without SyncBN.
-
-        Args:
-            model_wrapper_cfg (dict, optional): Config of the wrapper.
-            model (nn.Module): The model.
-        """
+        """Wrap the model for several processes; without a GPU, without SyncBN."""
         scheme = getattr(model, 'scheme', None)
         lean = scheme is not None and scheme.lean
         if self.distributed and model_wrapper_cfg and lean:
@@ -114,9 +95,6 @@ class AnyDeviceRunner(Runner):
 
 def lean_wrapper(model_wrapper_cfg: dict) -> dict:
     """Return a config's DDP wrapper with cheaper steps.
-
-    Args:
-        model_wrapper_cfg (dict): Config of the wrapper.
 
     Raises:
         ValueError: If the wrapper does not support ``lean``.

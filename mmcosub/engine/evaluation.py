@@ -40,11 +40,7 @@ class EvaluationRunner(CoTrainingRunner):
         return super().test()
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model without fetching initial weights.
-
-        Args:
-            model (nn.Module | dict): A model or its config.
-        """
+        """Build the model without fetching initial weights."""
         return super().build_model(
             without_pretrained(model) if isinstance(model, dict) else model
         )
@@ -57,10 +53,6 @@ class EvaluationRunner(CoTrainingRunner):
         A checkpoint already contains the averaged weights of ``EMAHook``. The hook
         would swap them by position with those of a copy, which fails after folding
         norms and, in MMPretrain, under test-time augmentation.
-
-        Args:
-            default_hooks (dict, optional): Config of default hooks.
-            custom_hooks (list, optional): Configs of further hooks.
 
         Raises:
             ValueError: If such a hook also tests the trained weights and the model does

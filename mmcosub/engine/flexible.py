@@ -65,24 +65,14 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
             return super().train()
 
     def resume(self, *args: Any, **kwargs: Any) -> None:
-        """Resume; ignore a checkpoint's list of files to delete.
-
-        Args:
-            *args: Arguments of MMEngine's ``FlexibleRunner.resume``.
-            **kwargs: Further keyword arguments.
-        """
+        """Resume; ignore a checkpoint's list of files to delete."""
         super().resume(*args, **kwargs)
         forget_named_files(self, WholeCheckpointHook)
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks and mmcosub's.
-
-        Args:
-            default_hooks (dict, optional): Config of default hooks.
-            custom_hooks (list, optional): Configs of further hooks.
-        """
+        """Register the config's hooks and mmcosub's."""
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(IterationSeedHook())
         ours = ['NonFiniteLossHook', 'RunFactsHook']

@@ -30,12 +30,7 @@ class QuietStart(Runner):
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger.
-
-        Args:
-            *args: Arguments of MMEngine's ``Runner.build_logger``.
-            **kwargs: Further keyword arguments.
-        """
+        """Build the logger."""
         outlive_readers()
         logger = super().build_logger(*args, **kwargs)
         log_without_tracebacks(logger)
@@ -52,11 +47,7 @@ class QuietStart(Runner):
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper.
-
-        Args:
-            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
-        """
+        """Build the optimizer wrapper."""
         with listed_in_file_only(self.logger):
             return super().build_optim_wrapper(optim_wrapper)
 
@@ -67,9 +58,6 @@ def listed_in_file_only(logger: MMLogger) -> Iterator[None]:
 
     Optimizer constructors of MMEngine and MMSegmentation log several lines for each
     parameter. Warnings are still shown; ``log_level='DEBUG'`` shows everything.
-
-    Args:
-        logger (MMLogger): The run's logger.
     """
     screens = _screens(logger)
     if not screens:

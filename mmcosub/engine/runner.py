@@ -51,9 +51,6 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
 
         With ``fast`` in the config, heads and attention use faster classes with the
         same weights and outputs.
-
-        Args:
-            model (nn.Module | dict): A model or its config.
         """
         scheme = self.cfg.get('scheme')
         if self.cfg.get('fast') and isinstance(model, dict):
@@ -81,12 +78,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks and mmcosub's.
-
-        Args:
-            default_hooks (dict, optional): Config of default hooks.
-            custom_hooks (list, optional): Configs of further hooks.
-        """
+        """Register the config's hooks and mmcosub's."""
         super().register_hooks(default_hooks, custom_hooks)
         ours = ['NonFiniteLossHook', 'RunFactsHook']
         if self.cfg.get('scheme') and self.trains and self._train_loop:
@@ -142,11 +134,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper; raise if a rule matches no parameter.
-
-        Args:
-            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
-        """
+        """Build the optimizer wrapper; raise if a rule matches no parameter."""
         if isinstance(optim_wrapper, dict):
             stock = '.mim' in Path(self.cfg.filename or '').parts
             check_optimizer(unwrapped(self.model), optim_wrapper, stock)

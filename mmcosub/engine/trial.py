@@ -93,11 +93,7 @@ def check_windows(model: nn.Module) -> None:
 
 @contextlib.contextmanager
 def leaving_no_traces(model: nn.Module) -> Iterator[None]:
-    """Restore random state, module modes, logs, output and warnings.
-
-    Args:
-        model (nn.Module): The model.
-    """
+    """Restore random state, module modes, logs, output and warnings."""
     states = random.getstate(), np.random.get_state()
     modes = {module: module.training for module in model.modules()}
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []

@@ -22,9 +22,6 @@ LOADING = ('data_root', 'batch_size', 'pipeline', 'strong')
 def method_options(cfg: Any) -> dict | None:
     """Return the method's part of ``unlabelled``; None without one.
 
-    Args:
-        cfg (Config): The config.
-
     Raises:
         ValueError: If there is no ``data_root`` or no scheme.
     """

@@ -29,9 +29,6 @@ class LabelMapHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Assign an output file to every image.
 
-        Args:
-            runner (Runner): The runner.
-
         Raises:
             ValueError: If two images would have the same file.
         """

@@ -32,11 +32,7 @@ class RunFactsHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Write the facts.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Write the facts."""
         folder = Path(runner.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
         facts = _facts(runner)
@@ -86,9 +82,6 @@ def _installed() -> list[Any]:
 
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Return the commit of a folder, and whether files differ from it.
-
-    Args:
-        folder (Path): The folder.
 
     Returns:
         dict, optional: ``commit`` and ``changed``; None if it is in no repository, or

@@ -40,9 +40,6 @@ def flat_settings(cfg: Any) -> dict[str, str]:
 
     Variables such as ``crop_size`` or ``train_pipeline`` are left out, as the settings
     that use them are included.
-
-    Args:
-        cfg (Config): The config.
     """
     read = {*inspect.signature(Runner).parameters, *_OURS} - {*_SKIPPED}
     flat: dict[str, str] = {}

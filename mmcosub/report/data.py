@@ -10,9 +10,6 @@ from mmengine.registry import DATASETS
 def validation_data(dataset: Any) -> Any:
     """Return the dataset of a config.
 
-    Args:
-        dataset (dict): Its config.
-
     Raises:
         ValueError: If there are no images at its paths.
     """

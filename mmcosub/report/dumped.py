@@ -13,9 +13,6 @@ def read_settings(file: Path) -> Config:
     A dump has only assignments of literals and of ``dict(...)``. Everything else
     raises, so that no code in the folder is executed.
 
-    Args:
-        file (Path): The file.
-
     Returns:
         Config: Equal to that of ``Config.fromfile``.
 

@@ -50,11 +50,7 @@ class Group:
 
 
 def task_of(run: Run) -> Task:
-    """Return the task of a run; runs of the same task can be compared.
-
-    Args:
-        run (Run): The run.
-    """
+    """Return the task of a run; runs of the same task can be compared."""
     cfg = run.cfg
     head = cfg.model.get('decode_head') or cfg.model.get('head') or {}
     head = head[-1] if isinstance(head, list) else head

@@ -62,9 +62,6 @@ class Page:
     def write(self, path: Path) -> None:
         """Write the page.
 
-        Args:
-            path (Path): The file.
-
         Raises:
             OSError: If it cannot be written.
         """

@@ -189,9 +189,6 @@ def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
 def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
     """Return each class's IoU in percent, from the last logged validation.
 
-    Args:
-        starts (Sequence[Start]): The starts of a run.
-
     Returns:
         dict[str, float]: Empty if no log has such a table (mmseg's ``IoUMetric``
         prints one).

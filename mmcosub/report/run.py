@@ -138,9 +138,6 @@ def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
 def read_facts(start: Start) -> dict[str, Any]:
     """Read how a run was started.
 
-    Args:
-        start (Start): The start.
-
     Returns:
         dict: Facts of ``RunFactsHook``, or versions and seed from MMEngine's log.
         Unknown facts are None.

@@ -13,9 +13,6 @@ def collect_gradients(runner: Runner) -> list[dict] | None:
     """Return gradients of an unfinished accumulation, one dict a rank.
 
     Each rank has its own until they are reduced. None without gradients.
-
-    Args:
-        runner (Runner): The runner.
     """
     wrapper: Any = runner.optim_wrapper
     counts = getattr(wrapper, '_accumulative_counts', 1)

@@ -91,20 +91,12 @@ def without_first(loader: DataLoader, count: int) -> Iterable:
 
 
 def sampler_of(loader: DataLoader) -> Any:
-    """Return the sampler of a data loader or of its batch sampler.
-
-    Args:
-        loader (DataLoader): The data loader.
-    """
+    """Return the sampler of a data loader or of its batch sampler."""
     return getattr(loader.batch_sampler, 'sampler', loader.sampler)
 
 
 def is_endless(loader: DataLoader) -> bool:
-    """Return True if one pass over a data loader does not end.
-
-    Args:
-        loader (DataLoader): The data loader.
-    """
+    """Return True if one pass over a data loader does not end."""
     return isinstance(sampler_of(loader), InfiniteSampler)
 
 

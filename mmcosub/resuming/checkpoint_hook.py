@@ -79,9 +79,6 @@ class WholeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Check that checkpoints will be saved; delete what a killed run left.
 
-        Args:
-            runner (Runner): The runner.
-
         Raises:
             ValueError: If the training ends before the first checkpoint.
         """

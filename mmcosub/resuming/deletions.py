@@ -42,11 +42,7 @@ class NotDeleting:
         return getattr(self.backend, name)
 
     def isfile(self, path: str) -> bool:
-        """Return False, so that nothing is deleted.
-
-        Args:
-            path (str): A file or folder.
-        """
+        """Return False, so that nothing is deleted."""
         return False
 
     isdir = isfile

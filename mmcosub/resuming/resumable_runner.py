@@ -79,23 +79,13 @@ class ResumableRunner(SeededRunner, Runner):
             super().dump_config()
 
     def register_hook(self, hook: Hook | dict, *args: Any, **kwargs: Any) -> None:
-        """Register a hook; replace MMEngine's ``CheckpointHook``.
-
-        Args:
-            hook (Hook | dict): A hook or its config.
-            *args: Further arguments of MMEngine's ``Runner.register_hook``.
-            **kwargs: Further keyword arguments.
-        """
+        """Register a hook; replace MMEngine's ``CheckpointHook``."""
         if isinstance(hook, dict) and type_name(hook) == 'CheckpointHook':
             hook = {**hook, 'type': 'mmcosub.WholeCheckpointHook'}
         super().register_hook(hook, *args, **kwargs)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """Register the default hooks and the one that seeds every iteration.
-
-        Args:
-            hooks (dict, optional): Config of default hooks.
-        """
+        """Register the default hooks and the one that seeds every iteration."""
         super().register_default_hooks(hooks)
         self.register_hook(IterationSeedHook())
 
@@ -158,11 +148,6 @@ class ResumableRunner(SeededRunner, Runner):
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Resume, after checking the state of the schedules.
-
-        Args:
-            filename (str): The checkpoint.
-            *args: Further arguments of MMEngine's ``Runner.resume``.
-            **kwargs: Further keyword arguments.
 
         Raises:
             ValueError: If the state of the schedules is missing or does not fit.

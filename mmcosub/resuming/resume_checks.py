@@ -83,11 +83,7 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
 
 
 def is_built(schedules: Any) -> bool:
-    """Return True if schedules are objects rather than configs.
-
-    Args:
-        schedules (dict | list, optional): The schedules or their configs.
-    """
+    """Return True if schedules are objects rather than configs."""
     if isinstance(schedules, dict):
         return 'type' not in schedules and all(map(is_built, schedules.values()))
     return not isinstance(schedules, list) or all(map(is_built, schedules))

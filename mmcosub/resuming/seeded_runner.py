@@ -58,9 +58,6 @@ class SeededRunner:
 
         MMEngine keeps visualizers by name, and upstream configs all use the same name:
         a second run would log into the folder of the first.
-
-        Args:
-            visualizer (Visualizer | dict, optional): A visualizer or its config.
         """
         if isinstance(visualizer, dict):
             name = visualizer.get('name', '')
@@ -69,11 +66,7 @@ class SeededRunner:
         return super().build_visualizer(visualizer)  # type: ignore[misc]
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the resumable training loop.
-
-        Args:
-            loop (BaseLoop | dict): A loop or its config.
-        """
+        """Build the resumable training loop."""
         cfg = self._train_dataloader
         if isinstance(cfg, dict):
             diff = self._randomness_cfg.get('diff_rank_seed', False)
@@ -103,11 +96,7 @@ class SeededRunner:
         return loader
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the validation loop; raise if there is no data.
-
-        Args:
-            loop (BaseLoop | dict): A loop or its config.
-        """
+        """Build the validation loop; raise if there is no data."""
         built: Any = super().build_val_loop(loop)  # type: ignore[misc]
         stock = type(built).run is ValLoop.run  # a user's loop may end by itself
         check_batches(
@@ -116,11 +105,7 @@ class SeededRunner:
         return built
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the test loop; raise if there is no data.
-
-        Args:
-            loop (BaseLoop | dict): A loop or its config.
-        """
+        """Build the test loop; raise if there is no data."""
         built: Any = super().build_test_loop(loop)  # type: ignore[misc]
         stock = type(built).run is TestLoop.run  # a user's loop may end by itself
         check_batches(
@@ -129,12 +114,7 @@ class SeededRunner:
         return built
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call all hooks and record the phase.
-
-        Args:
-            fn_name (str): Name of the hooks' method.
-            **kwargs: Arguments of the hooks.
-        """
+        """Call all hooks and record the phase."""
         if fn_name.startswith('before'):
             note_moment(fn_name)
         super().call_hook(fn_name, **kwargs)  # type: ignore[misc]

@@ -172,11 +172,7 @@ class QuietWorker:
         self.then = then
 
     def __call__(self, worker: int) -> None:
-        """Set up a worker.
-
-        Args:
-            worker (int): Number of the worker.
-        """
+        """Set up a worker."""
         for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
             signal.signal(name, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

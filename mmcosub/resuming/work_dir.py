@@ -64,11 +64,7 @@ def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
 
 
 def is_in_use(work_dir: str) -> bool:
-    """Return True if another process trains in a work directory.
-
-    Args:
-        work_dir (str): The folder.
-    """
+    """Return True if another process trains in a work directory."""
     if not fcntl or work_dir in _held or not Path(work_dir, LOCK).is_file():
         return False
     with open(Path(work_dir, LOCK), 'a') as file:

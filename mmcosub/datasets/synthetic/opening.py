@@ -13,9 +13,6 @@ def opened(path: str) -> Iterator[Image.Image]:
     Pillow raises above 179 million pixels, as a protection against decompression bombs.
     Maps and scans for training can be larger, and OpenCV reads them.
 
-    Args:
-        path (str): The file.
-
     Raises:
         OSError: If it cannot be opened.
     """
