@@ -1,4 +1,4 @@
-"""Arguments that the command-line tools share. Imports neither torch nor MMEngine."""
+"""Shared command-line arguments; imports neither torch nor MMEngine."""
 
 import difflib
 import re
@@ -6,18 +6,14 @@ from argparse import Action, ArgumentParser, Namespace
 from typing import Any, NoReturn
 
 STATUS = 2
-"""Exit status when the user can mend it. Python's own for all else is 1."""
+"""Exit status for user errors; Python's is 1 for all others."""
 
 
 class OneLineParser(ArgumentParser):
-    """An argument parser whose errors are one line, without the usage."""
+    """Argument parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave.
-
-        Args:
-            message (str): What is wrong.
-        """
+        """Print the error and exit."""
         said = ' '.join(message.split())
         if said.startswith('unrecognized'):
             for word in re.findall(r'--[\w-]+', said):
@@ -27,20 +23,16 @@ class OneLineParser(ArgumentParser):
 
 
 def add_debug_argument(parser: ArgumentParser) -> None:
-    """Add the argument that ``explained_errors`` of the engine goes by.
-
-    Args:
-        parser (ArgumentParser): Parser to add it to.
-    """
+    """Add ``--debug``, which shows tracebacks."""
     parser.add_argument(
-        '--debug', action='store_true', help='show where every error is from'
+        '--debug', action='store_true', help='show tracebacks of all errors'
     )
 
 
 class OptionsAction(Action):
-    """MMEngine's ``KEY=VALUE`` arguments, with an error for what is none.
+    """MMEngine's ``KEY=VALUE`` arguments, with an error for malformed ones.
 
-    MMEngine is imported when there are some, so that ``--help`` is there at once.
+    MMEngine is imported only for such arguments, so that ``--help`` is fast.
     """
 
     def __call__(self, parser: Any, namespace: Any, values: Any, *args: Any) -> None:
@@ -48,7 +40,7 @@ class OptionsAction(Action):
 
         Args:
             parser (ArgumentParser): The parser.
-            namespace (Namespace): What gets them.
+            namespace (Namespace): Receives the values.
             values (list[str]): The arguments.
             *args: The name of the option.
         """
@@ -62,26 +54,22 @@ class OptionsAction(Action):
                 if not well_formed:
                     raise ValueError(text)
                 action._parse_iterable(value)
-            except RecursionError:  # MMEngine's parser does not come to an end
+            except RecursionError:  # MMEngine's parser recurses endlessly
                 parser.error(
                     f'--cfg-options: {text!r} has brackets of a dict: give its keys '
                     'each, such as a.b=1 a.c=2, or all of it in the config'
                 )
             except (AssertionError, ValueError, SyntaxError, IndexError) as error:
                 parser.error(
-                    f'--cfg-options: {text!r} is no KEY=VALUE, such as model.type=A or '
-                    f'a="[1,2]", without spaces around = and ,'
+                    f'--cfg-options: {text!r} is not KEY=VALUE, such as model.type=A '
+                    f'or a="[1,2]", without spaces around = and ,'
                     + (f' ({error})' if well_formed else '')
                 )
         action(parser, namespace, values, *args)
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments that training and testing share.
-
-    Args:
-        parser (ArgumentParser): Parser to add them to.
-    """
+    """Add the arguments that training and testing share."""
     add_work_dir_argument(parser, 'logs and checkpoints')
     add_config_arguments(parser)
     parser.add_argument(
@@ -96,7 +84,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         help='compute heads, their loss and attention the faster way, with the same '
         'weights and outputs (docs/fast.md)',
     )
-    # torch.distributed.launch passes it with a hyphen, older ones with an underscore.
+    # torch.distributed.launch uses a hyphen, older versions an underscore.
     parser.add_argument(
         '--local-rank',
         '--local_rank',
@@ -107,11 +95,11 @@ def add_common_arguments(parser: ArgumentParser) -> None:
 
 
 def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
-    """Add the argument on the work directory.
+    """Add ``--work-dir``.
 
     Args:
         parser (ArgumentParser): Parser to add it to.
-        what (str): What is written there, for the help.
+        what (str): Content, for the help.
     """
     parser.add_argument(
         '--work-dir',
@@ -122,11 +110,7 @@ def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
 
 
 def add_shape_argument(parser: ArgumentParser) -> None:
-    """Add the argument on the size of made images.
-
-    Args:
-        parser (ArgumentParser): Parser to add it to.
-    """
+    """Add the size of random images."""
     parser.add_argument(
         '--shape',
         type=int,
@@ -138,14 +122,14 @@ def add_shape_argument(parser: ArgumentParser) -> None:
 
 
 def require_positive(args: Namespace, *names: str) -> None:
-    """Refuse arguments below 1.
+    """Raise for arguments below 1.
 
     Args:
         args (Namespace): The arguments.
-        *names (str): Which of them.
+        *names (str): Names of the arguments to check.
 
     Raises:
-        ValueError: If one is, naming its flag.
+        ValueError: If one is below 1; names its flag.
     """
     for name in names:
         if getattr(args, name) < 1:
@@ -153,13 +137,9 @@ def require_positive(args: Namespace, *names: str) -> None:
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments on the config and on what is let in.
+    """Add the config and what it may import or trust.
 
-    ``load_config`` of the engine needs no more, in one process and without faster
-    parts.
-
-    Args:
-        parser (ArgumentParser): Parser to add them to.
+    These suffice for ``load_config`` in one process.
     """
     parser.set_defaults(work_dir=None, launcher='none', fast=False, local_rank=0)
     parser.add_argument(
@@ -174,6 +154,6 @@ def add_config_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
-        help='open checkpoints that bring Python objects, which could run any code',
+        help='allow checkpoints with Python objects, which can execute code',
     )
     add_debug_argument(parser)

@@ -7,48 +7,47 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = '.partial'
-"""Ending of a file that is being written. One that is found later is of no use."""
+"""Suffix of a file that is being written."""
 
 POINTER = 'last_checkpoint'
 """MMEngine's file in the work directory with the name of the newest checkpoint."""
 
 WRITTEN = 'written_checkpoints.json'
-"""File in a checkpoint folder with the names of what the run wrote there, newest last,
-and of what was there before or is not part of it any more."""
+"""File in a checkpoint folder that lists the run's checkpoints, newest last, and those
+of earlier runs."""
 
 
 @contextmanager
 def whole_or_absent(path: str | Path) -> Iterator[Path]:
     """Write a file atomically.
 
-    Yields the file beside ``path`` to write to, which takes its place once it is on
-    disk.
+    Yields a temporary file to write to. It replaces ``path`` once it is on disk.
 
     Args:
-        path (str | Path): The file to write. If the writing fails, one that is already
-            there stays as it is.
+        path (str | Path): The file to write. If writing fails, an existing file is
+            kept.
 
     Raises:
-        OSError: If it cannot be written, with the name of the file.
+        OSError: If it cannot be written; names the file.
     """
     path = Path(path)
     partial = path.with_name(path.name + PARTIAL)
     try:
-        # A symbolic link of that name would lead the writing elsewhere.
+        # A symbolic link of that name would redirect the writing.
         partial.unlink(missing_ok=True)
         yield partial
         _to_disk(partial)
         os.replace(partial, path)
         _to_disk(path.parent)  # the new name, too
     except OSError as error:
-        # What torch and MMEngine raise has no file name.
+        # Errors of torch and MMEngine have no file name.
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def write_pointer(work_dir: str | Path, checkpoint: str) -> None:
-    """Make ``last_checkpoint`` name a checkpoint.
+    """Point ``last_checkpoint`` at a checkpoint.
 
     Args:
         work_dir (str | Path): Folder of the file.
@@ -59,12 +58,9 @@ def write_pointer(work_dir: str | Path, checkpoint: str) -> None:
 
 
 def written_in(folder: str | Path) -> list[str]:
-    """Names of the checkpoints that the run wrote into a folder and that are there.
+    """Return existing checkpoints in a folder that this run wrote.
 
-    Nothing else may be deleted. Links and names with a folder are left out.
-
-    Args:
-        folder (str | Path): The folder.
+    Only these may be deleted. Links and names with a folder are left out.
 
     Returns:
         list[str]: In the order of writing.
@@ -73,22 +69,19 @@ def written_in(folder: str | Path) -> list[str]:
 
 
 def written_earlier(folder: str | Path) -> set[str]:
-    """Names of checkpoints in a folder that the run does not build on.
+    """Return checkpoints in a folder of unrelated earlier runs.
 
-    They are of earlier runs, or of before it was resumed from an older checkpoint.
-
-    Args:
-        folder (str | Path): The folder.
+    Also those that a run, resumed from an older checkpoint, has redone.
     """
     return {*_listed(folder)[1]}
 
 
 def begin_run(folder: str | Path, resumed: str) -> None:
-    """Tell what is in a folder from what the run that begins will write.
+    """Record the existing checkpoints at the start of a run.
 
     Args:
         folder (str | Path): The folder.
-        resumed (str): Name of the checkpoint in it that is resumed; '' if none is.
+        resumed (str): Name of the resumed checkpoint in it; '' without one.
     """
     own, there = written_in(folder), {path.name for path in Path(folder).glob('*.pth')}
     own = own[: own.index(resumed) + 1] if resumed in own else []
@@ -96,18 +89,13 @@ def begin_run(folder: str | Path, resumed: str) -> None:
 
 
 def note_written(folder: str | Path, name: str) -> None:
-    """Add a checkpoint that is about to be written to :func:`written_in`.
-
-    Args:
-        folder (str | Path): The folder.
-        name (str): Name of the file in it.
-    """
+    """Record a checkpoint that is about to be written."""
     own = [each for each in written_in(folder) if each != name]
     _list(folder, [*own, name], written_earlier(folder) - {name})
 
 
 def remove_partial(folder: str | Path) -> None:
-    """Remove the checkpoint that a killed run left half-written.
+    """Remove the partial checkpoint of a killed run.
 
     Args:
         folder (str | Path): Folder of the checkpoints.
@@ -120,7 +108,7 @@ def remove_partial(folder: str | Path) -> None:
 
 
 def _listed(folder: str | Path) -> tuple[list[str], list[str]]:
-    """Names that the run has written, and those of earlier ones."""
+    """Return names that the run and that earlier ones have written."""
     file = Path(folder, WRITTEN)
     try:
         listed = json.loads(file.read_text()) if _is_plain(file) else {}
@@ -151,9 +139,6 @@ def _to_disk(path: Path) -> None:
 
 def require_local(work_dir: str | Path) -> None:
     """Check that a work directory is a folder rather than a URL.
-
-    Args:
-        work_dir (str | Path): The work directory.
 
     Raises:
         ValueError: If it is a URL.

@@ -1,15 +1,15 @@
-"""Registries, and what else MMEngine has to know of the toolkit.
+"""Registries, and what MMEngine has to know of mmcosub.
 
-The registries are children of MMEngine's, so that everything here can be named from any
-OpenMMLab config as ``mmcosub.Name``; MMEngine imports this module when it meets such a
-name. ``SCHEMES`` and ``SAMPLERS`` are the core's, which does without MMEngine.
+The registries are children of MMEngine's, so any OpenMMLab config can use
+``mmcosub.Name``; MMEngine imports this module for such names. ``SCHEMES`` and
+``SAMPLERS`` belong to the core, which does not need MMEngine.
 """
 
 import logging
 
 from .stack import check_stack, ignore_known_warnings, installed_version
 
-check_stack()  # before anything that imports the stack, so that a wrong one is named
+check_stack()  # first, to report a wrong stack
 ignore_known_warnings()
 
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
@@ -58,14 +58,14 @@ MODELS.register_module(module=BinaryCrossEntropyLoss)
 
 # Lets a config say `_base_ = ['mmcosub::_base_/schemes/cosub.py']`.
 MODULE2PACKAGE.setdefault('mmcosub', 'mmcosub')
-# `mmseg::` asks pip for mmsegmentation, which OneDL publishes under another name; an
-# import name will do as well.
+# `mmseg::` looks up the distribution mmsegmentation, which OneDL renames; the import
+# name works as well.
 if not installed_version('mmsegmentation'):
     MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
 class _ToMMEngine(logging.Handler):
-    """Writes what the core logs to the log of MMEngine's current run."""
+    """Log handler that forwards the core's messages to MMEngine's log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print_log(record.getMessage(), 'current')

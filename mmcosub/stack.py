@@ -1,4 +1,4 @@
-"""Checks that the packages underneath fit together, with the commands to run."""
+"""Checks that the installed packages fit together, with commands to fix them."""
 
 import contextlib
 import importlib
@@ -14,8 +14,8 @@ from packaging.version import Version
 Versions = Callable[[str], str | None]
 Distributions = dict[str, tuple[str, ...]]
 
-# Two families of distributions publish the same four packages. The `lite` build of mmcv
-# is a second name in one of them.
+# Two families of distributions publish the same four packages; mmcv also has a `lite`
+# build.
 _FAMILIES: dict[str, Distributions] = {
     'OneDL': {
         'mmengine': ('onedl-mmengine',),
@@ -31,8 +31,8 @@ _FAMILIES: dict[str, Distributions] = {
     },
 }
 MAINTAINED = 'OneDL'
-"""The family to install where there is none."""
-# Oldest versions that the tests have passed with.
+"""The family to install by default."""
+# Oldest versions that the tests pass with.
 OLDEST = {
     'torch': '2.6',
     'torchvision': '0.21',
@@ -52,7 +52,7 @@ _DATA_AND_MODELS = (
 
 
 class Installed(NamedTuple):
-    """A package that is installed: its name to import, and what pip knows of it."""
+    """Installed package: its import name, distribution and version."""
 
     package: str
     distribution: str
@@ -60,7 +60,7 @@ class Installed(NamedTuple):
 
 
 def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, or None."""
+    """Return the version of an installed distribution, or None."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -68,11 +68,11 @@ def installed_version(distribution: str) -> str | None:
 
 
 def find_stack(version: Versions = installed_version) -> dict[str, list[Installed]]:
-    """What is installed of the stack, by family; torch's packages under ``'torch'``.
+    """Find installed packages by family; torch's are under ``'torch'``.
 
     Args:
-        version (Callable): Version of a distribution, None if it is not installed.
-            Defaults to asking the environment.
+        version (Callable): Returns a distribution's version or None. Defaults to the
+            environment's.
     """
     torch: Distributions = {name: (name,) for name in _TORCH}
     groups = {'torch': torch, **_FAMILIES}
@@ -89,13 +89,13 @@ def find_stack(version: Versions = installed_version) -> dict[str, list[Installe
 
 
 def check_stack(version: Versions = installed_version) -> None:
-    """Check, from what pip knows, that the packages underneath fit together.
+    """Check the installed versions, without importing packages.
 
-    Imports nothing of them unless torch and torchvision look mismatched.
+    Imports torchvision only if it seems not to fit torch.
 
     Args:
-        version (Callable): Version of a distribution, None if it is not installed.
-            Defaults to asking the environment.
+        version (Callable): Returns a distribution's version or None. Defaults to the
+            environment's.
 
     Raises:
         ImportError: If something is missing or too old, both families are installed, or
@@ -125,7 +125,7 @@ def _check_missing(found: dict[str, list[Installed]]) -> None:
     missing = [package for package in OLDEST if package not in present]
     if not missing:
         return
-    # Of the family that is there already: two of them overwrite each other.
+    # Stay with the installed family: the two overwrite each other.
     family = next((name for name in _FAMILIES if name in found), MAINTAINED)
     commands = [_INSTALL_TORCH] if {*_TORCH} & {*missing} else []
     if {*missing} - {*_TORCH}:
@@ -142,7 +142,7 @@ def _check_age(found: dict[str, list[Installed]]) -> None:
         each
         for group in found.values()
         for each in group
-        # Of a build before a release, such as 2.6.0a0+nv25.01, the release counts.
+        # Compare releases: 2.6.0a0+nv25.01 counts as 2.6.0.
         if Version(each.version).release < Version(OLDEST[each.package]).release
     ]
     if old:
@@ -156,7 +156,7 @@ def _check_age(found: dict[str, list[Installed]]) -> None:
 
 
 def _install(family: str, packages: list[str] | None = None) -> str:
-    """Command that installs a family, or some packages of it."""
+    """Return the command that installs a family or some of its packages."""
     names = [
         distributions[0]
         for package, distributions in _FAMILIES[family].items()
@@ -174,14 +174,14 @@ def _listed(found: dict[str, list[Installed]]) -> str:
 
 
 def import_or_explain(module: str) -> None:
-    """Import a module; say what to do about the known reasons why that fails.
+    """Import a module; explain known causes of failure.
 
     Args:
         module (str): Module to import.
 
     Raises:
-        ImportError: If the compiled part of torchvision is for another torch, or that
-            of mmcv is not there and the installed mmseg needs it.
+        ImportError: If torchvision is built for another torch, or the installed mmseg
+            needs mmcv's missing compiled operators.
     """
     try:
         importlib.import_module(module)
@@ -203,10 +203,10 @@ def import_or_explain(module: str) -> None:
 
 
 def import_stack_quietly() -> None:
-    """Import the datasets and models of both packages without what they print.
+    """Import both packages' datasets and models without their output.
 
-    mmseg and mmpretrain print a line each about an optional dataset service, and mmcv
-    warns about a compiled operator; both are as expected, and neither concerns us.
+    mmseg and mmpretrain print a line about an optional dataset service, and mmcv warns
+    about a compiled operator; both are irrelevant here.
     """
     from mmcosub import registry  # noqa: F401  (checks the stack, names us to MMEngine)
 
@@ -216,7 +216,7 @@ def import_stack_quietly() -> None:
 
 
 def ignore_known_warnings() -> None:
-    """Ignore warnings of the stack that no user of it can act on."""
+    """Ignore upstream warnings that users cannot act on."""
     for message in (
         'Fail to import ``MultiScaleDeformableAttention``',
         'Default ``avg_non_ignore`` is False',
@@ -225,15 +225,15 @@ def ignore_known_warnings() -> None:
         'Unnecessary conv bias before batch/instance norm',
     ):
         warnings.filterwarnings('ignore', message=message)
-    # It is the same of each loader.
+    # The same for each loader.
     warnings.filterwarnings('once', message='This DataLoader will create')
 
 
 def _looks_mismatched(torch: str, torchvision: str) -> bool:
-    """Whether torch and torchvision seem to come from different places.
+    """Return True if torch and torchvision seem to be of different builds.
 
-    A CPU build is ``2.x.y+cpu``, and fits only a torchvision of the same label. A
-    hint only: builds from source carry labels of their own.
+    A CPU build is ``2.x.y+cpu`` and needs a torchvision with the same label. This is
+    only a hint: builds from source have other labels.
     """
     if Version(torch).local != Version(torchvision).local:
         return True

@@ -12,7 +12,7 @@ from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config, part_processes
-from mmcosub.config.task import classifies
+from mmcosub.config.model_settings import classifies
 from mmcosub.config.type_name import type_name
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets

@@ -1,1 +1,1 @@
-"""What models cost, and what the submodels of a trained one can do."""
+"""Costs of models, and accuracy and uncertainty of submodels."""

@@ -1,4 +1,4 @@
-"""How good probabilities are, counted image by image.
+"""Probability metrics, accumulated image by image.
 
 Shapes: ``C`` classes, ``...`` positions: the pixels of an image, or none for a
 classifier.
@@ -15,17 +15,17 @@ from .predictions import predicted_classes
 BINS = 15
 """Bins of the calibration error, as in Guo et al., arXiv 1706.04599."""
 _LEAST = 1e-12
-"""Where a probability is below, its logarithm is that of this."""
+"""Smallest probability in logarithms."""
 
 
 class Quality:
-    """Accuracy, likelihood, calibration and mean IoU of probabilities.
+    """Accuracy, NLL, calibration error and mean IoU of probabilities.
 
     Args:
         classes (int): Number of classes C.
-        ignored (int): Label that does not count. Defaults to 255.
-        threshold (float, optional): By which classes are predicted, see
-            :func:`threshold_of`. Defaults to None, the likeliest class.
+        ignored (int): Ignored label. Defaults to 255.
+        threshold (float, optional): Threshold of predictions, see :func:`threshold_of`.
+            Defaults to None: the most likely class.
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class Quality:
         self.areas = [torch.zeros(classes, dtype=torch.float64) for _ in range(4)]
 
     def add(self, probabilities: Tensor, labels: Tensor | None) -> float | None:
-        """Count one image.
+        """Add one image.
 
         Args:
             probabilities (Tensor): Of shape (C, ...).
-            labels (Tensor, optional): Of shape (...). Without them it does not count.
+            labels (Tensor, optional): Of shape (...). Without labels, the image is
+                skipped.
 
         Returns:
-            float, optional: Share of its labelled positions that are wrong; None
-            without any.
+            float, optional: Fraction of wrong labelled positions; None without labels.
         """
         if labels is None:
             return None
@@ -62,7 +62,7 @@ class Quality:
         predicted = predicted_classes(probabilities, self.threshold)
         confidence = probabilities.gather(0, predicted[None])[0].cpu()
         predicted, labels = predicted.cpu(), labels.cpu()
-        # From here in float64, which not every device has.
+        # float64 on the CPU, as not every device has it.
         right = (predicted == labels).double()
         self.nll -= float(true.double().log().sum())
         self.right += int(right.sum())
@@ -76,7 +76,7 @@ class Quality:
         return 1 - float(right.mean())
 
     def result(self) -> dict[str, float]:
-        """What has been counted.
+        """Return the metrics.
 
         Returns:
             dict: ``accuracy`` in percent of the positions; ``mIoU`` in percent, over

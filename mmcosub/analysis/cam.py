@@ -1,4 +1,4 @@
-"""Where in an image a class comes from, by the gradient-weighted maps of grad-cam.
+"""Class activation maps, by grad-cam.
 
 Shapes: ``N`` tokens, ``C`` channels, ``H, W`` of the image.
 """
@@ -15,17 +15,17 @@ from mmcosub.engine.prediction import read_image
 
 
 class MeanLogit:
-    """What is explained: a class's logit, the mean over the pixels predicted so.
+    """Target of an explanation: a class's mean logit over its predicted pixels.
 
     Args:
-        number (int): The class.
+        number (int): Number of the class.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """The logit of one image.
+        """Return the logit of one image.
 
         Args:
             logits (Tensor): Of shape (classes, ) or (classes, height, width).
@@ -43,21 +43,19 @@ def activation_map(
     category: int | None = None,
     method: str = 'GradCAM',
 ) -> tuple[np.ndarray, str, int]:
-    """Class activation map of an image, drawn over it.
+    """Return the class activation map of an image, drawn over it.
 
     Args:
-        model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`.
+        model (nn.Module): Model of :func:`mmcosub.engine.prediction.load_model`.
         path (str): The image.
         layer (str, optional): Name of the module whose output is weighted. Defaults to
-            None, the backbone's last norm but those that come after all mixing of
-            tokens.
-        category (int, optional): The class. Defaults to None, the one of the largest
-            logit, or of most pixels.
+            None: :func:`default_layer`.
+        category (int, optional): Number of the class. Defaults to None, the one of the
+            largest logit, or of most pixels.
         method (str): Class of grad-cam. Defaults to 'GradCAM'.
 
     Returns:
-        tuple: The picture, in BGR, of shape (H, W, 3), the name of the layer, and the
-        class.
+        tuple: Image in BGR, of shape (H, W, 3), the name of the layer, and the class.
 
     Raises:
         ImportError: If grad-cam is not installed.
@@ -110,7 +108,7 @@ def _import_grad_cam() -> Any:
 
 
 class _Logits(nn.Module):
-    """A model whose ``forward`` gives logits."""
+    """Model whose ``forward`` returns logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -121,13 +119,10 @@ class _Logits(nn.Module):
 
 
 def default_layer(model: Any) -> str:
-    """The backbone's last norm whose output still mixes into all that is predicted.
+    """Return the last norm of the backbone that affects all predictions.
 
-    Of a network with a class token that is the norm before the last attention: behind
-    it, the other tokens no longer reach the class token.
-
-    Args:
-        model (nn.Module): A segmentor or classifier.
+    With a class token, this is the norm before the last attention: later outputs of the
+    other tokens do not reach the class token.
     """
     backbone = model.backbone
     norms = [n for n, m in backbone.named_modules(prefix='backbone') if is_norm(m)]
@@ -138,7 +133,7 @@ def default_layer(model: Any) -> str:
 
 
 def _as_map(tokens: Tensor, ratio: float) -> Tensor:
-    """Tokens of shape (1, N, C) as a map of shape (1, C, h, w); maps as they are."""
+    """Reshape tokens (1, N, C) to (1, C, h, w); return maps unchanged."""
     if tokens.ndim == 4:
         return tokens
     count = tokens.shape[1]
@@ -150,6 +145,6 @@ def _as_map(tokens: Tensor, ratio: float) -> Tensor:
                 grid = tokens[:, extra:].unflatten(1, (height, width))
                 return grid.permute(0, 3, 1, 2)
     raise ValueError(
-        f'The layer puts out {count} tokens, which are no map of an image whose width '
-        f'is {ratio:.2f} of its height. Name another layer.'
+        f'The layer puts out {count} tokens, which make no map of an image whose '
+        f'width is {ratio:.2f} of its height. Name another layer.'
     )

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, over a test set."""
+"""Confusion matrix of a test set."""
 
 import json
 import warnings
@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmpretrain.evaluation import ConfusionMatrix
 from torch import Tensor
 
-from mmcosub.config.task import classifies
+from mmcosub.config.model_settings import classifies
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.runner import unwrapped
 
@@ -22,7 +22,7 @@ _RESULT = 'confusion_matrix/result'
 
 
 class PixelConfusion(BaseMetric):
-    """MMPretrain's ``ConfusionMatrix`` of pixels; ignored ones are left out.
+    """MMPretrain's ``ConfusionMatrix`` for pixels, without ignored ones.
 
     Args:
         ignore_index (int): Label of ignored pixels. Defaults to 255.
@@ -49,10 +49,10 @@ class PixelConfusion(BaseMetric):
             self.results.append(matrix.cpu())
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, Tensor]:
-        """Add up.
+        """Return the sum of the counts.
 
         Args:
-            results (list[Tensor]): Of each image, of shape (C, C).
+            results (list[Tensor]): Counts of each image, of shape (C, C).
         """
         return {'result': torch.stack(results).sum(dim=0)}
 
@@ -60,15 +60,15 @@ class PixelConfusion(BaseMetric):
 
 
 def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
-    """Test a checkpoint, counting which class is taken for which.
+    """Test a checkpoint and return the confusion matrix.
 
     Args:
         cfg (Config): Config of a segmentor or classifier, with the checkpoint in
             ``load_from``.
 
     Returns:
-        tuple: Pixels, or images, by label (rows) and prediction (columns), of shape
-        (C, C), and the names of the classes.
+        tuple: Counts of pixels or images by label (rows) and prediction (columns), of
+        shape (C, C), and the names of the classes.
 
     Raises:
         ValueError: If the checkpoint does not fit, or images have several labels.
@@ -109,19 +109,19 @@ def save_matrix(matrix: Tensor, names: Sequence[str], out: Path) -> None:
 def draw_matrix(
     matrix: Tensor, names: Sequence[str], out: Path, values: bool, cmap: str
 ) -> None:
-    """Draw a confusion matrix in percent of each label, by MMPretrain's plot.
+    """Draw a confusion matrix in percent of each label, with MMPretrain.
 
     Args:
         matrix (Tensor): Of shape (C, C).
         names (Sequence[str]): Names of the classes.
-        out (Path): The picture.
-        values (bool): Whether numbers are written into the fields.
-        cmap (str): Matplotlib's name of the colours.
+        out (Path): The image file.
+        values (bool): Write numbers into the fields.
+        cmap (str): Matplotlib colour map.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     percent = 100 * matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
     with warnings.catch_warnings():
-        # It hands tensors to Matplotlib, which asks for them as NumPy 2 does.
+        # MMPretrain passes tensors to Matplotlib, which NumPy 2 deprecates.
         warnings.simplefilter('ignore', DeprecationWarning)
         figure = ConfusionMatrix.plot(
             percent.round().long(), values, cmap, list(names), show=False

@@ -1,4 +1,4 @@
-"""What a submodel costs: operations, parameters, time."""
+"""Costs of submodels: FLOPs, parameters, time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,23 +10,19 @@ from .arithmetic import count_flops
 from .network import Kept, Network
 
 WARMUP = 1
-"""Rounds that are not counted."""
+"""Number of warm-up rounds."""
 
 
 @torch.inference_mode()
 def submodel_work(network: Network, kept: Kept) -> dict[str, int]:
-    """Floating-point operations of one image, and the backbone's parameters.
+    """Return FLOPs for one image, and the backbone's parameters.
 
-    Of what is really computed, see :func:`~mmcosub.analysis.arithmetic.count_flops`: a
-    multiplication and an addition are two.
-
-    Args:
-        network (Network): The network.
-        kept (frozenset[int]): The submodel's blocks.
+    Counts what is really computed, see
+    :func:`~mmcosub.analysis.arithmetic.count_flops`; a multiply-add counts as two.
 
     Returns:
-        dict: ``flops``, of them ``backbone_flops``, and ``backbone_parameters``
-        without those of blocks that are left out.
+        dict: ``flops``, ``backbone_flops`` and ``backbone_parameters``, without removed
+        blocks.
     """
     with network.submodel(kept):
         flops = count_flops(lambda: network.model(network.image, mode='tensor'))
@@ -48,20 +44,21 @@ def time_submodels(
     rounds: int,
     tick: Callable[[], object] = lambda: None,
 ) -> list[dict[str, float]]:
-    """Time of one image through submodels, as ratios to the first of them.
+    """Return the time of one image, relative to the first submodel.
 
-    Machines are noisy, so submodels take turns within every round, and what is told is
-    the median over rounds of each one's ratio to the first of the same round.
+    Timings are noisy, so submodels alternate within a round. The result is the median
+    over rounds of the ratio to the first submodel of the same round.
 
     Args:
         network (Network): The network.
-        submodels (Sequence[frozenset[int]]): Their blocks; the first is the reference.
-        rounds (int): How many times each is timed, 1 or more.
-        tick (Callable): Called after each run. Defaults to nothing.
+        submodels (Sequence[frozenset[int]]): Blocks of each submodel; the first is the
+            reference.
+        rounds (int): Number of timings of each, 1 or more.
+        tick (Callable): Called after each timing. Defaults to nothing.
 
     Returns:
-        list[dict]: Of each its median ``time_ratio``, the quartiles ``time_low`` and
-        ``time_high`` of it, and the median time ``seconds``.
+        list[dict]: For each, the median ``time_ratio``, its quartiles ``time_low`` and
+        ``time_high``, and the median time ``seconds``.
     """
     times = np.zeros((len(submodels), rounds))
     for i in range(-WARMUP, rounds):

@@ -1,4 +1,4 @@
-"""How far submodels disagree.
+"""Disagreement of submodels.
 
 Shapes: ``K`` submodels, ``C`` classes, ``...`` positions: the pixels of an image, or
 none for a classifier.
@@ -12,17 +12,17 @@ from torch import Tensor
 from .predictions import predicted_classes
 
 SCORES = ('entropy', 'mutual_information', 'disagreement')
-"""What images can be ranked by."""
+"""Scores to rank images by."""
 
 
 class Ensemble:
-    """Mean and disagreement of submodels' probabilities, one after another.
+    """Running mean and disagreement of submodels' probabilities.
 
-    So no more than two predictions are in memory at a time.
+    Keeps at most two predictions in memory.
 
     Args:
-        threshold (float, optional): By which classes are predicted, see
-            :func:`threshold_of`. Defaults to None, the likeliest class.
+        threshold (float, optional): Threshold of predictions, see :func:`threshold_of`.
+            Defaults to None: the most likely class.
     """
 
     def __init__(self, threshold: float | None = None) -> None:
@@ -32,7 +32,7 @@ class Ensemble:
         self.predicted: list[Tensor] = []
 
     def add(self, probabilities: Tensor) -> None:
-        """Take in the next submodel.
+        """Add the next submodel.
 
         Args:
             probabilities (Tensor): Of shape (C, ...).
@@ -59,7 +59,7 @@ class Ensemble:
 
     @property
     def disagreement(self) -> Tensor:
-        """Share of the submodels that predict another class than their mean.
+        """Fraction of the submodels that predict another class than their mean.
 
         Returns:
             Tensor: Of shape (...), in [0, 1).
@@ -69,11 +69,11 @@ class Ensemble:
 
     @property
     def mutual_information(self) -> Tensor:
-        r"""How much the submodels' probabilities differ from their mean.
+        r"""Mean divergence of the submodels from their mean.
 
-        The entropy of the mean less the mean of the entropies (BALD, Houlsby et al.,
-        arXiv 1112.5745, eq. 2), as a share of the logarithm of the number of classes:
-        0 where all say the same, be they sure of it or not.
+        Entropy of the mean minus mean of the entropies (BALD, Houlsby et al., arXiv
+        1112.5745, eq. 2), divided by the logarithm of the number of classes. 0 if all
+        submodels agree, however confident they are.
 
         Returns:
             Tensor: Of shape (...), in [0, 1].
@@ -83,13 +83,13 @@ class Ensemble:
         return (entropy(self.mean) - inside).clamp_min(0)
 
     def scores(self) -> dict[str, float]:
-        """Means over positions of ``SCORES``, the entropy being that of the mean."""
+        """Means of ``SCORES`` over positions; the entropy is that of the mean."""
         found = (entropy(self.mean), self.mutual_information, self.disagreement)
         return {k: float(v.mean()) for k, v in zip(SCORES, found, strict=True)}
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Entropy, as a share of that of all classes being equally likely.
+    """Entropy, as a fraction of that of the uniform distribution.
 
     Args:
         probabilities (Tensor): Of shape (C, ...), C at least 2.

@@ -1,4 +1,4 @@
-"""Submodels as training draws them.
+"""Random submodels, drawn as in training.
 
 Shapes: ``L`` branches, ``K`` submodels.
 """
@@ -23,11 +23,11 @@ from .network import backbone_of
 
 
 def find_called_sites(model: Any, batch: Any) -> list[Site]:
-    """Branches of a model's backbone, or its drop paths as they are called.
+    """Return a backbone's branches, or its drop paths in call order.
 
     Args:
         model (nn.Module): The model.
-        batch (dict): A batch of its test loader, to see which drop paths are called.
+        batch (dict): A batch of its test loader, to find which drop paths are called.
     """
     backbone = backbone_of(model)
     sites = find_sites(backbone)
@@ -38,18 +38,18 @@ def find_called_sites(model: Any, batch: Any) -> list[Site]:
 
 
 def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
-    """Drop-path rates of a network's submodels.
+    """Return the drop-path rates of a network's submodels.
 
     Args:
         sites (Sequence[Site]): The backbone's branches.
-        scheme (dict): May have ``drop_path_rate`` and ``drop_path_decay``, as schemes
-            do; otherwise the rates are the backbone's own.
+        scheme (dict): Options ``drop_path_rate`` and ``drop_path_decay`` as of a
+            scheme. Without them, the backbone's rates are used.
 
     Returns:
         ndarray: Of shape (L, ).
 
     Raises:
-        ValueError: If all are 0, or one is out of its range.
+        ValueError: If all rates are 0 or one is out of range.
     """
     rate = scheme.get('drop_path_rate')
     if rate is None:
@@ -68,7 +68,7 @@ def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
 def draw_factors(
     rates: NDArray[np.float64], count: int, seed: int
 ) -> NDArray[np.float64]:
-    """Submodels as training draws them: kept branches are scaled by 1 / (1 - rate).
+    """Draw submodels as in training: kept branches scale by 1 / (1 - rate).
 
     Args:
         rates (ndarray): Drop-path rates in [0, 1), of shape (L, ).

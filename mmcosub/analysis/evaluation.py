@@ -1,4 +1,4 @@
-"""Testing a network again and again, as its submodels."""
+"""Repeated tests of a network as its submodels."""
 
 import copy
 from collections.abc import Callable
@@ -10,25 +10,24 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch.utils.data import Dataset, Subset
 
+from mmcosub.datasets.viewing import evenly_spread
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
 
-from .spread import evenly_spread
-
 HEADLINES = ('mIoU', 'accuracy/top1')
-"""Metrics that a network is judged by unless another is named."""
+"""Default main metrics, the first that exists."""
 
 _HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler')
 
 
 def quiet_runner(cfg: Config) -> EvaluationRunner:
-    """A runner that only builds what is needed to test, and says only what is wrong.
+    """Return a runner for testing that logs warnings only.
 
     Args:
-        cfg (Config): The config. It stays as it is.
+        cfg (Config): The config; not changed.
 
     Raises:
-        ValueError: If it has nothing to test on.
+        ValueError: If it has no test data or evaluator.
     """
     cfg = copy.deepcopy(cfg)
     missing = [k for k in ('test_dataloader', 'test_evaluator') if not cfg.get(k)]
@@ -37,8 +36,8 @@ def quiet_runner(cfg: Config) -> EvaluationRunner:
             f'The config has no {missing[0]}, so there is nothing to test.'
         )
     cfg.load_from, cfg.resume = None, False
-    # The stock classes: what is measured is theirs, and a model whose norms are folded
-    # takes no second checkpoint.
+    # Use upstream classes: they are to be measured, and folded norms would not load a
+    # second checkpoint.
     cfg.fast = False
     cfg.log_level = 'WARNING'
     cfg.visualizer = None
@@ -48,15 +47,14 @@ def quiet_runner(cfg: Config) -> EvaluationRunner:
 
 
 class Evaluation:
-    """The metrics of a config's evaluator on some images.
+    """Metrics of a config's evaluator on some images.
 
     Args:
-        runner (EvaluationRunner): Has the model, the loader and the evaluator.
-        dataset (Dataset, optional): What to test on. Defaults to None, what the config
-            tests on.
-        images (int, optional): How many of them, spread evenly. Defaults to None, all.
-        metric (str, optional): The metric that counts. Defaults to None, the first of
-            ``HEADLINES`` that there is.
+        runner (EvaluationRunner): Runner with the model, the loader and the evaluator.
+        dataset (Dataset, optional): Test data. Defaults to None: the config's.
+        images (int, optional): Number of images, evenly spread. Defaults to None: all.
+        metric (str, optional): Main metric. Defaults to None: the first of
+            ``HEADLINES`` that exists.
     """
 
     def __init__(
@@ -75,17 +73,17 @@ class Evaluation:
 
     @torch.inference_mode()
     def __call__(self, tick: Callable[[int], object] = lambda n: None) -> dict:
-        """Test the runner's model as it runs now.
+        """Test the runner's model in its current state.
 
         Args:
-            tick (Callable): Told after each batch how many images it had. Defaults to
-                nothing.
+            tick (Callable): Called after each batch with its number of images. Defaults
+                to nothing.
 
         Returns:
-            dict[str, float]: The metrics that are a number.
+            dict[str, float]: The scalar metrics.
 
         Raises:
-            ValueError: If the one that counts is not among them.
+            ValueError: If the main metric is missing.
         """
         model: Any = self.runner.model
         model.eval()
@@ -94,7 +92,7 @@ class Evaluation:
             self.evaluator.process(data_samples=outputs, data_batch=batch)
             tick(len(outputs))
         found = self.evaluator.evaluate(self.images)
-        # Not so a confusion matrix, or a list by class.
+        # Others are matrices or lists by class.
         numbers = [k for k, v in found.items() if _is_number(v)]
         metrics = {k: float(found[k]) for k in numbers}
         wanted = HEADLINES if self.metric is None else (self.metric,)
@@ -107,7 +105,7 @@ class Evaluation:
         return metrics
 
     def score(self, tick: Callable[[int], object] = lambda n: None) -> float:
-        """The metric that counts, of the runner's model as it runs now.
+        """Return the main metric of the runner's model in its current state.
 
         Args:
             tick (Callable): See :meth:`__call__`.
@@ -123,13 +121,12 @@ def _is_number(value: Any) -> bool:
 def loader_of(
     runner: EvaluationRunner, dataset: Dataset | None, images: int | None
 ) -> Any:
-    """A loader like the one that the config tests with.
+    """Return a loader like the config's test loader.
 
     Args:
         runner (EvaluationRunner): The runner.
-        dataset (Dataset, optional): What to load. Defaults to None, what the config
-            tests on.
-        images (int, optional): How many images, spread evenly. Defaults to None, all.
+        dataset (Dataset, optional): The data. Defaults to None: the config's test data.
+        images (int, optional): Number of images, evenly spread. Defaults to None: all.
 
     Raises:
         ValueError: If the number of images is not above 0.
@@ -148,10 +145,7 @@ def loader_of(
 
 
 def training_images(cfg: Config) -> Dataset:
-    """The training images as a test sees them, without augmentation.
-
-    Args:
-        cfg (Config): The config.
+    """Return the training images without augmentation.
 
     Raises:
         ValueError: If it has no training images.

@@ -1,4 +1,4 @@
-"""Stock backbones that a config can ask for with fewer blocks."""
+"""Upstream backbones whose configs allow fewer blocks."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ _SEG = 'mmseg.models.backbones'
 
 @dataclass(frozen=True)
 class Family:
-    """How the config of a backbone says how many blocks it has.
+    """Settings by which a backbone's config gives its number of blocks.
 
     Args:
-        depth (str): Dotted key of the number of blocks, or of the numbers by stage.
-        shift (str): For windows that are shifted in every other block: 'block' if the
-            config can say so for each block, 'position' if it goes by its place.
-            Defaults to '', no such windows.
-        empty_stages (bool): Whether a stage can be without blocks. Defaults to True.
+        depth (str): Dotted key of the number of blocks, possibly by stage.
+        shift (str): For shifted windows: 'block' if the config can set the shift of
+            each block, 'position' if it depends on the block's place. Defaults to '':
+            no shifted windows.
+        empty_stages (bool): A stage may have no blocks. Defaults to True.
     """
 
     depth: str
@@ -39,7 +39,7 @@ FAMILIES = {
     f'{_PRETRAIN}.convnext.ConvNeXt': Family('arch.depths'),
     f'{_PRETRAIN}.poolformer.PoolFormer': Family('arch.layers'),
     f'{_PRETRAIN}.hornet.HorNet': Family('arch.depths'),
-    # It takes a stage's channels from its last block.
+    # Reads a stage's channels from its last block.
     f'{_PRETRAIN}.van.VAN': Family('arch.depths', empty_stages=False),
     f'{_SEG}.vit.VisionTransformer': Family('num_layers'),
     f'{_SEG}.beit.BEiT': Family('num_layers'),
@@ -52,24 +52,21 @@ FAMILIES = {
 
 
 def family_of(backbone: nn.Module) -> Family:
-    """How a backbone's config says how many blocks it has.
-
-    Args:
-        backbone (nn.Module): The backbone.
+    """Return the settings by which a backbone's config gives its depth.
 
     Raises:
-        ValueError: If it cannot say so, or that is not known.
+        ValueError: If it cannot, or is not known.
     """
     cls = type(backbone)
     family = FAMILIES.get(f'{cls.__module__}.{cls.__qualname__}')
     if family is not None:
         return family
-    reason = 'is not among those whose settings can say so'
+    reason = 'has no known setting for that'
     depths = getattr(cls, 'arch_settings', None)
     if isinstance(depths, dict) and depths and all(isinstance(d, int) for d in depths):
-        reason = f'has fixed numbers of blocks, those of depth {sorted(depths)}'
+        reason = f'supports fixed numbers of blocks only, for depth {sorted(depths)}'
     known = ', '.join(sorted(name.split('.models.backbones.')[-1] for name in FAMILIES))
     raise ValueError(
-        f'No stock config builds {cls.__name__} with these blocks: it {reason}. '
+        f'No upstream config builds {cls.__name__} with these blocks: it {reason}. '
         f'Submodels of these can be extracted: {known}.'
     )

@@ -1,4 +1,4 @@
-"""Intervals of means, by Student's t."""
+"""Confidence intervals of means, by Student's t."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def half_width(values: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of a mean.
+    """Half-width of the 95 % confidence interval of a mean.
 
     Args:
         values (Sequence[float]): Independent values.
@@ -18,12 +18,11 @@ def half_width(values: Sequence[float]) -> float:
 
     if len(values) < 2:
         return float('nan')
-    error = np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
 def half_width_of_difference(values: Sequence[float], others: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of a difference of means, by Welch's t.
+    """Half-width of the 95 % interval of a difference (Welch's t).
 
     Args:
         values (Sequence[float]): Independent values.

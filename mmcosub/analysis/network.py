@@ -16,19 +16,18 @@ from .submodel import (
 )
 
 Kept = frozenset[int]
-"""Numbers of the blocks that a submodel has, from 0."""
+"""Numbers of a submodel's blocks, from 0."""
 
 
 class Network:
-    """A segmentor or classifier, and the residual blocks of its backbone.
+    """Segmentor or classifier with the residual blocks of its backbone.
 
     Args:
-        model (nn.Module): The model, with all its weights. It is put into evaluation
-            mode.
+        model (nn.Module): The model with its weights; set to evaluation mode.
         shape (tuple[int, int]): Height and width of an image.
 
     Raises:
-        ValueError: If some block of its backbone is not known.
+        ValueError: If a block of its backbone is not known.
     """
 
     def __init__(self, model: nn.Module, shape: Shape) -> None:
@@ -49,20 +48,12 @@ class Network:
         return frozenset(range(len(self.blocks)))
 
     def submodel(self, kept: Collection[int]) -> AbstractContextManager:
-        """A context in which the model runs as a submodel.
-
-        Args:
-            kept (Collection[int]): Its blocks.
-        """
+        """Run the model as a submodel within a context."""
         factors = factors_of_blocks(self.sites, kept)
         return as_submodel(self.backbone, self.sites, factors)
 
     def why_not(self, kept: Kept) -> str | None:
-        """Why some blocks make no submodel; None if they do.
-
-        Args:
-            kept (frozenset[int]): The blocks.
-        """
+        """Return why some blocks make no submodel; None if they do."""
         if not kept:
             return 'it would be empty: keep one block at least'
         unknown = sorted(kept - self.full)
@@ -81,10 +72,7 @@ class Network:
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
-    """The backbone of a segmentor or classifier.
-
-    Args:
-        model (nn.Module): The model.
+    """Return the backbone of a segmentor or classifier.
 
     Raises:
         ValueError: If it has none.
@@ -94,17 +82,17 @@ def backbone_of(model: nn.Module) -> nn.Module:
         backbone = model.model
     if backbone is None:
         raise ValueError(
-            f'{type(model).__name__} has no backbone: it is no segmentor of '
-            'MMSegmentation and no classifier of MMPretrain.'
+            f'{type(model).__name__} has no backbone: it is neither a segmentor of '
+            'MMSegmentation nor a classifier of MMPretrain.'
         )
     return backbone
 
 
 def example_image(model: nn.Module, shape: Shape) -> Tensor:
-    """An image of noise, the same each time, as it is after preprocessing.
+    """Return a fixed noise image, as after preprocessing.
 
     Args:
-        model (nn.Module): The model that is to take it.
+        model (nn.Module): The model.
         shape (tuple[int, int]): Height and width.
 
     Returns:
@@ -115,13 +103,13 @@ def example_image(model: nn.Module, shape: Shape) -> Tensor:
 
 
 def evaluation_shape(cfg: Any, given: Sequence[int] | None = None) -> Shape:
-    """Height and width of the images that a config's model sees in evaluation.
+    """Return height and width of the images in evaluation.
 
     Args:
         cfg (Config): The config.
-        given (Sequence[int], optional): What the user says: one number or two.
-            Defaults to None, for the crop of a sliding window, what images are padded
-            to, or the size that the backbone is made for, or else what is usual.
+        given (Sequence[int], optional): One or two numbers from the user. Defaults to
+            None: the sliding window, the padded size, the backbone's size, or else the
+            usual size.
 
     Raises:
         ValueError: If there are more numbers, or one is below 1.

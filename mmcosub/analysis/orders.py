@@ -1,4 +1,4 @@
-"""In which order blocks are left out."""
+"""Orders in which blocks are removed."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -7,22 +7,22 @@ import numpy as np
 from .network import Kept
 
 WhyNot = Callable[[Kept], str | None]
-"""Why some blocks make no submodel; None if they do."""
+"""Function that returns why some blocks make no submodel, or None."""
 
 
 def greedy_order(
     full: Kept, why_not: WhyNot, score: Callable[[Kept], float]
 ) -> Iterator[Kept]:
-    """Submodels of ever fewer blocks: each time the best that is one block smaller.
+    """Yield the best submodel of each depth, one block fewer each time.
 
     Args:
         full (frozenset[int]): All blocks.
-        why_not (Callable): What makes no submodel.
-        score (Callable): How good a submodel is, the more the better. Among equals the
-            one that has left out the latest block is taken.
+        why_not (Callable): Returns why blocks make no submodel, or None.
+        score (Callable): Score of a submodel, higher is better. Ties go to the submodel
+            without the latest block.
 
     Yields:
-        frozenset[int]: The blocks of each submodel, until nothing can be left out.
+        frozenset[int]: The blocks of each submodel, until nothing can be removed.
     """
 
     def best(options: list[Kept]) -> Kept:
@@ -35,34 +35,34 @@ def greedy_order(
 def random_order(
     full: Kept, why_not: WhyNot, rng: np.random.Generator
 ) -> Iterator[Kept]:
-    """Submodels of ever fewer blocks: each time any that is one block smaller.
+    """Yield a random submodel of each depth, one block fewer each time.
 
-    Where all blocks can be left out, the submodel of each size is uniform.
+    If all blocks can be removed, submodels of each size are uniformly distributed.
 
     Args:
         full (frozenset[int]): All blocks.
-        why_not (Callable): What makes no submodel.
+        why_not (Callable): Returns why blocks make no submodel, or None.
         rng (Generator): Source of all randomness.
 
     Yields:
-        frozenset[int]: The blocks of each submodel, until nothing can be left out.
+        frozenset[int]: The blocks of each submodel, until nothing can be removed.
     """
     return _descend(full, why_not, lambda options: options[rng.integers(len(options))])
 
 
 def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[Kept]:
-    """Submodels of ever fewer blocks, as the user says.
+    """Yield submodels of decreasing depth in the user's order.
 
     Args:
         full (frozenset[int]): All blocks.
-        why_not (Callable): What makes no submodel.
-        order (Sequence[int]): The blocks to leave out, one after another.
+        why_not (Callable): Returns why blocks make no submodel, or None.
+        order (Sequence[int]): The blocks to remove, one after another.
 
     Yields:
         frozenset[int]: The blocks of each submodel.
 
     Raises:
-        ValueError: If one is no block, is named twice, or what is left is no submodel.
+        ValueError: If a block is unknown or repeated, or the rest makes no submodel.
     """
     kept = full
     for block in order:
@@ -72,7 +72,7 @@ def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[K
                 f'{len(full) - 1}.'
             )
         if block not in kept:
-            raise ValueError(f'Block {block} is to be left out twice. Name it once.')
+            raise ValueError(f'Block {block} is given twice. Name it once.')
         kept -= {block}
         reason = why_not(kept)
         if reason:
@@ -81,14 +81,14 @@ def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[K
 
 
 def require_smaller(full: Kept, why_not: WhyNot) -> None:
-    """Refuse a network of which nothing can be left out.
+    """Raise if no block of a network can be removed.
 
     Args:
         full (frozenset[int]): All blocks.
-        why_not (Callable): What makes no submodel.
+        why_not (Callable): Returns why blocks make no submodel, or None.
 
     Raises:
-        ValueError: If it is one, with the reason for its last block.
+        ValueError: If none can; names the reason for the last block.
     """
     reasons = [why_not(full - {block}) for block in sorted(full)]
     if None not in reasons:
@@ -109,7 +109,7 @@ def _descend(
 
 
 def greedy_steps(full: Kept, fixed: Kept) -> int:
-    """How many submodels a greedy search tries at most.
+    """Return the maximum number of submodels that a greedy search tests.
 
     Args:
         full (frozenset[int]): All blocks.

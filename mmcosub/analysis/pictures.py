@@ -1,4 +1,4 @@
-"""Writing pictures, and one of where submodels disagree."""
+"""Image files, and pictures of where submodels disagree."""
 
 from pathlib import Path
 from typing import Any
@@ -13,44 +13,41 @@ Picture = NDArray[np.uint8]
 
 
 def check_picture_name(path: Path) -> None:
-    """Refuse a file whose ending is of no picture.
-
-    Args:
-        path (Path): The file that is to be.
+    """Raise if a file's suffix is not of an image.
 
     Raises:
-        ValueError: If OpenCV writes none of this ending.
+        ValueError: If OpenCV cannot write this format.
     """
     if not cv2.haveImageWriter(str(path)):
-        raise ValueError(f'{path} has not the ending of a picture, such as .png.')
+        raise ValueError(f'{path} does not end like an image, such as .png.')
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write a picture; its folder is made.
+    """Write an image; its folder is created.
 
     Args:
         path (Path): The file.
         picture (ndarray): In BGR, of shape (H, W, 3).
 
     Raises:
-        ValueError: If its ending is of no picture.
+        ValueError: If the suffix is not of an image.
         OSError: If it cannot be written.
     """
     check_picture_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture):  # it says no more
+    if not cv2.imwrite(str(path), picture):  # without a reason
         raise OSError(f'{path} cannot be written.')
 
 
 class DisagreementPictures:
-    """Writes an image, what the submodels' mean predicts, and where they differ.
+    """Writer of an image, the mean prediction and the disagreement.
 
-    The last is a map from black, where all submodels predict the same, to light yellow,
-    where no two do; the scale is the same for all images. A picture has its image's
-    name; where several have one, those that come later have their folders' before it.
+    The disagreement is black where all submodels agree and light yellow where all
+    differ; the scale is the same for all images. Files are named like the images, with
+    parent folders if names repeat.
 
     Args:
-        folder (Path): Where to write them; it is made.
+        folder (Path): Output folder; it is created.
         palette (Sequence): Colours of the classes in RGB, of shape (C, 3).
     """
 
@@ -63,8 +60,8 @@ class DisagreementPictures:
         """Write an image's picture.
 
         Args:
-            sample (SegDataSample): The image, with the path that it is from.
-            ensemble (Ensemble): Predictions of the submodels for it.
+            sample (SegDataSample): The sample, with its ``img_path``.
+            ensemble (Ensemble): Predictions of the submodels.
         """
         predicted = ensemble.prediction.cpu().numpy()
         most = 1 - 1 / len(ensemble.predicted)

@@ -1,4 +1,4 @@
-"""The picture of a sweep."""
+"""Plot of a sweep."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +16,11 @@ _STYLES = {'greedy': '-o', 'random': '--', 'given': ':s'}
 
 
 def plot_sweep(record: Mapping[str, Any], path: Path) -> None:
-    """Draw how good submodels are by their blocks, their work and their time.
+    """Plot submodels' metrics by number of blocks, FLOPs and time.
 
     Args:
         record (Mapping): The record of a sweep.
-        path (Path): The file; its ending says of which kind.
+        path (Path): The file; its suffix sets the format.
     """
     points = record['points']
     axes = [a for a in _AXES if a == 'blocks' or a in points[0]['cost']]
@@ -45,11 +45,10 @@ def plot_sweep(record: Mapping[str, Any], path: Path) -> None:
 
 
 class _Curve:
-    """A metric over one of the costs, by number of blocks.
+    """Metric over one of the costs, by number of blocks.
 
     Args:
-        points (list[dict]): Submodels of one network, found in one order or in several
-            random ones.
+        points (list[dict]): Submodels of one network and order.
         axis (str): The cost.
         metric (str): The metric.
     """

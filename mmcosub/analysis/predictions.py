@@ -1,4 +1,4 @@
-"""What stock models predict, as probabilities and labels.
+"""Predictions of upstream models, as probabilities and labels.
 
 Shapes: ``C`` classes, ``...`` positions: height and width, or none for a classifier.
 """
@@ -13,13 +13,10 @@ from mmcosub.models.mask_classification import MaskClassification
 
 
 def check_probabilities(model: Any) -> None:
-    """Refuse a model whose outputs are no logits of classes that exclude one another.
-
-    Args:
-        model (nn.Module): The stock model.
+    """Raise if a model's outputs are not logits of exclusive classes.
 
     Raises:
-        ValueError: If it is one.
+        ValueError: If they are not.
     """
     heads = [getattr(model, name, None) for name in ('decode_head', 'head')]
     for head in [h for several in heads for h in _listed(several)]:
@@ -32,11 +29,10 @@ def check_probabilities(model: Any) -> None:
 
 
 def is_multi_label(head: Any) -> bool:
-    """Whether a head gives an image several classes.
+    """Return True if a head gives an image several classes.
 
     Args:
-        head (nn.Module): Of a classifier; MMPretrain's, or one derived from it or of
-            such a name.
+        head (nn.Module): Head of a classifier.
     """
     return any('MultiLabel' in kind.__name__ for kind in type(head).__mro__)
 
@@ -46,10 +42,10 @@ def _listed(head: Any) -> list[Any]:
 
 
 def probabilities_of(sample: Any) -> Tensor:
-    """A prediction's probabilities.
+    """Return a prediction's probabilities.
 
     Args:
-        sample (SegDataSample | DataSample): What ``test_step`` gives for one image.
+        sample (SegDataSample | DataSample): Result of ``test_step`` for one image.
 
     Returns:
         Tensor: Of shape (C, ...).
@@ -59,36 +55,33 @@ def probabilities_of(sample: Any) -> Tensor:
     """
     if 'seg_logits' in sample:
         logits = sample.seg_logits.data.float()
-        if len(logits) == 1:  # one class against none: mmseg stores its probability
+        if len(logits) == 1:  # binary: mmseg stores the probability
             return torch.cat([1 - logits, logits])
         return logits.softmax(dim=0)
     if 'pred_score' in sample:
         return sample.pred_score.float()
     raise ValueError(
         f'{type(sample).__name__} has neither seg_logits nor pred_score: the model is '
-        'no segmentor and no classifier.'
+        'neither a segmentor nor a classifier.'
     )
 
 
 def threshold_of(model: Any) -> float | None:
-    """The probability above which a head of one output channel predicts its class.
-
-    Args:
-        model (nn.Module): The stock model.
+    """Return the threshold of a head with one output channel.
 
     Returns:
-        float, optional: None of every other model, which predicts the likeliest class.
+        float, optional: None for other models, which predict the most likely class.
     """
     head = _listed(getattr(model, 'decode_head', None))[-1]
     return head.threshold if getattr(head, 'out_channels', None) == 1 else None
 
 
 def predicted_classes(probabilities: Tensor, threshold: float | None) -> Tensor:
-    """The classes that a model predicts by some probabilities.
+    """Return the classes that a model predicts from probabilities.
 
     Args:
         probabilities (Tensor): Of shape (C, ...).
-        threshold (float, optional): Of :func:`threshold_of`.
+        threshold (float, optional): Threshold of :func:`threshold_of`.
 
     Returns:
         Tensor: Of shape (...).
@@ -99,24 +92,21 @@ def predicted_classes(probabilities: Tensor, threshold: float | None) -> Tensor:
 
 
 def ignored_label(model: Any) -> int:
-    """The label that does not count.
-
-    Args:
-        model (nn.Module): The stock model.
+    """Return the ignored label.
 
     Returns:
         int: The ``ignore_index`` of a segmentor's last decode head; -1, which is no
-        label, of a classifier.
+        label, for a classifier.
     """
     found = classes_of(model)
     return found[1] if found else -1
 
 
 def labels_of(sample: Any) -> Tensor | None:
-    """The labels that came with an image.
+    """Return the labels of an image.
 
     Args:
-        sample (SegDataSample | DataSample): What ``test_step`` gives for one image.
+        sample (SegDataSample | DataSample): Result of ``test_step`` for one image.
 
     Returns:
         Tensor, optional: Of shape (...); None without labels.

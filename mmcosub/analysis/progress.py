@@ -13,9 +13,9 @@ from rich.progress import (
 
 
 class Bars:
-    """Progress bars with the time that is left, one below the other.
+    """Progress bars with remaining time, one below the other.
 
-    A context; outside of it nothing is shown.
+    A context manager.
     """
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class Bars:
 
     @contextmanager
     def __call__(self, what: str, total: int) -> Iterator[Callable[[int], object]]:
-        """Show one more bar.
+        """Add a bar.
 
         Args:
-            what (str): What is going on.
-            total (int): How many steps it has, at most.
+            what (str): Description.
+            total (int): Maximum number of steps.
 
         Yields:
-            Callable: To be told how many more steps are done.
+            Callable: Function to call with the number of further steps.
         """
         task = self.progress.add_task(what, total=max(total, 1))
         yield lambda steps: self.progress.advance(task, steps)

@@ -1,4 +1,4 @@
-"""Which blocks of a Swin attend in shifted windows, when some are left out."""
+"""Shifted windows of a Swin whose blocks are partly removed."""
 
 import copy
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ def keep_shifts(
     kept: Kept,
     family: Family,
 ) -> None:
-    """Have the same blocks of a Swin attend in shifted windows as before.
+    """Keep shifted attention in the same blocks of a Swin.
 
     Args:
-        settings (dict): The backbone's, which are changed.
-        network (Network): A network of all blocks.
+        settings (dict): Settings of the backbone, changed in place.
+        network (Network): The full network.
         stages (list[list[int]]): Numbers of the blocks of each stage.
         kept (frozenset[int]): The blocks.
-        family (Family): How the backbone's config says which windows are shifted.
+        family (Family): Family of the backbone.
 
     Raises:
-        ValueError: If the config cannot say it.
+        ValueError: If the config cannot set it.
     """
     blocks: dict[int, Any] = {site.depth: site.block for site in network.sites}
     given = settings.get('stage_cfgs') or {}
@@ -52,7 +52,7 @@ def keep_shifts(
 
 
 def _by_block(block: Any) -> dict[str, bool]:
-    """What a Swin's block does that its place in the stage decides otherwise."""
+    """Return settings of a Swin block that depend on its place in the stage."""
     found = dict(shift=block.attn.shift_size > 0)
     if hasattr(block, 'extra_norm'):
         found['extra_norm'] = bool(block.extra_norm)

@@ -1,4 +1,4 @@
-"""Steps of training and prediction on random images: what they compute, how long.
+"""Training and prediction steps on random images, for FLOPs and timing.
 
 Shapes: ``B`` images, ``C`` classes.
 """
@@ -21,15 +21,15 @@ from mmcosub.fast.attention import accelerate_attention
 Batch = tuple[Tensor, list]
 Shape = tuple[int, int]
 DEFAULT_SHAPES: dict[str, Shape] = {'mmseg': (512, 512), 'mmpretrain': (224, 224)}
-"""Height and width of images, by default scope, unless another one is named."""
+"""Default height and width of images, by default scope."""
 
 
 def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
-    """Height and width of images.
+    """Return height and width of images.
 
     Args:
-        given (Sequence[int], optional): One number for both, or two. Defaults to None,
-            what :data:`DEFAULT_SHAPES` says.
+        given (Sequence[int], optional): One or two numbers. Defaults to None:
+            :data:`DEFAULT_SHAPES`.
         cfg (Config): The config.
 
     Raises:
@@ -39,7 +39,7 @@ def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
     shape = tuple(given or DEFAULT_SHAPES.get(scope, (512, 512)))
     if len(shape) > 2 or min(shape) < 1:
         raise ValueError(
-            f'The shape {shape} is none: give height and width, 1 or more.'
+            f'The shape {shape} is not valid: give height and width, 1 or more.'
         )
     return shape[0], shape[-1]
 
@@ -49,8 +49,7 @@ def build_model(cfg: Config, scheme: dict | None = None) -> Any:
 
     Args:
         cfg (Config): The config; with ``fast``, faster parts are built.
-        scheme (dict, optional): Config of a scheme to train by. Defaults to None,
-            plain training.
+        scheme (dict, optional): Config of the scheme. Defaults to None: the baseline.
     """
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model: Any = model_settings(cfg)
@@ -65,7 +64,7 @@ def build_model(cfg: Config, scheme: dict | None = None) -> Any:
 
 
 def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
-    """Random images and labels that a model takes.
+    """Return random images and labels that a model takes.
 
     Args:
         model (nn.Module): A segmentor or classifier.
@@ -92,11 +91,10 @@ def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
 
 
 def input_channels(model: nn.Module) -> int:
-    """Number of channels of the images that a model takes.
+    """Return the number of channels of a model's images.
 
     Args:
-        model (nn.Module): A model or backbone. One that begins without a convolution
-            takes 3.
+        model (nn.Module): A model or backbone. Without a convolution, the number is 3.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -105,7 +103,7 @@ def input_channels(model: nn.Module) -> int:
 
 
 def _classified(model: Any, device: torch.device) -> DataSample:
-    """A sample of class 0, as a label and as scores: losses take one or the other."""
+    """Return a sample of class 0, as a label and as scores for any loss."""
     head: Any = getattr(model, 'head', None)
     classes = getattr(head, 'num_classes', None) or model.num_classes
     sample = DataSample(num_classes=classes)
@@ -116,17 +114,17 @@ def _classified(model: Any, device: torch.device) -> DataSample:
 
 
 def _takes_labels(loss: nn.Module) -> bool:
-    """Whether a loss takes the numbers of classes rather than scores of all."""
+    """Return True if a loss takes class indices rather than scores."""
     sigmoid = getattr(loss, 'use_sigmoid', False) or getattr(loss, 'use_soft', False)
     return not sigmoid and 'Binary' not in type(loss).__name__
 
 
 def training_step(model: Any, batch: Batch) -> None:
-    """Forward and backward, as in training; no optimizer.
+    """Run forward and backward, as in training, without an optimizer.
 
     Args:
         model (nn.Module): A segmentor or classifier in training mode.
-        batch (tuple): Of :func:`random_batch`.
+        batch (tuple): Batch of :func:`random_batch`.
     """
     model.zero_grad(set_to_none=True)
     total, _ = model.parse_losses(model.loss(*batch))
@@ -135,10 +133,10 @@ def training_step(model: Any, batch: Batch) -> None:
 
 @torch.inference_mode()
 def predicting_step(model: Any, batch: Batch) -> None:
-    """Predict, up to classes at the images' resolution.
+    """Predict classes at the images' resolution.
 
     Args:
         model (nn.Module): A segmentor or classifier in evaluation mode.
-        batch (tuple): Of :func:`random_batch`.
+        batch (tuple): Batch of :func:`random_batch`.
     """
     model(*batch, mode='predict')

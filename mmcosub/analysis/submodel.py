@@ -1,9 +1,8 @@
-"""A network that runs as one and the same submodel, whatever passes through it.
+"""Fixed submodels: a network forwarded with some blocks only.
 
-In training, each image of each iteration has a submodel of its own, and
-:func:`mmcosub.submodels.run_submodels` runs a batch of them. Here all images have the
-same one, as often as the backbone is called and with any number of rows: crops of a
-sliding window, heads that run twice.
+In training, :func:`mmcosub.submodels.run_submodels` runs a different submodel for each
+image. Here all images use the same one, for any number of calls and rows, as in sliding
+windows.
 
 Shapes: ``L`` branches.
 """
@@ -30,10 +29,10 @@ Factors = NDArray[np.float64]
 def as_submodel(
     backbone: nn.Module, sites: Sequence[Site], factors: Factors
 ) -> Iterator[None]:
-    """Run a backbone as one submodel for as long as the context lasts.
+    """Run a backbone as one fixed submodel within a context.
 
-    A branch whose factor is 0 is not computed, unless the block is not known and only
-    its drop path is. A block of which every branch has the factor 1 runs as it stands.
+    Branches with factor 0 are skipped, unless the block is unknown and only its
+    DropPath is found. Blocks whose factors are all 1 run unchanged.
 
     Args:
         backbone (nn.Module): The backbone, in evaluation mode.
@@ -56,7 +55,7 @@ def as_submodel(
 
 
 class _ScaledBranches:
-    """Every branch times its factor; none of factor 0.
+    """Execution that scales each branch by its factor; 0 skips it.
 
     Args:
         factors (ndarray): Factor of every branch, of shape (L, ).
@@ -66,7 +65,7 @@ class _ScaledBranches:
         self.factors = factors
 
     def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
-        """See :class:`~mmcosub.submodels.run.RunBranch`."""
+        """Run a branch, see :class:`~mmcosub.submodels.run.RunBranch`."""
         factor = float(self.factors[call.number])
         shortcut = call.shortcut(x)
         if not factor:
@@ -75,7 +74,7 @@ class _ScaledBranches:
 
 
 class _ScaledDropPaths(ForwardOverride):
-    """Every drop path of a backbone multiplies by its factor, pass after pass.
+    """Drop paths that multiply by fixed factors, forward after forward.
 
     Args:
         backbone (nn.Module): The backbone.
@@ -100,20 +99,15 @@ class _ScaledDropPaths(ForwardOverride):
 
 
 def names_of_blocks(sites: Sequence[Site]) -> list[str]:
-    """Names of a backbone's residual blocks, in the order in which they run.
-
-    Args:
-        sites (Sequence[Site]): Its branches.
-    """
+    """Return names of a backbone's residual blocks, in forward order."""
     return list({site.depth: site.name for site in sites}.values())
 
 
 def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
-    """Factors of the submodel of some blocks: 1 for their branches, 0 for all others.
+    """Return factors of a submodel: 1 for its blocks' branches, else 0.
 
-    Not 1 / (1 - rate), by which a kept branch is scaled in training: there that makes
-    up for the other branch being there only now and then. A network is evaluated
-    without drop path and without that factor, and its submodel likewise.
+    Unlike in training, kept branches are not scaled by 1 / (1 - rate): evaluation uses
+    neither DropPath nor that factor.
 
     Args:
         sites (Sequence[Site]): The backbone's branches.
@@ -129,10 +123,10 @@ def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
 def blocks_that_can_go(
     backbone: nn.Module, sites: Sequence[Site], images: Tensor
 ) -> list[int]:
-    """Blocks that pass on what comes in when their branches are left out.
+    """Return blocks that become the identity without their branches.
 
     A block that changes the resolution or the number of channels, such as the first of
-    a ResNet's stages, cannot go, as what follows relies on it.
+    a ResNet's stages, cannot be removed.
 
     Args:
         backbone (nn.Module): The backbone, in evaluation mode.

@@ -1,4 +1,4 @@
-"""How good submodels of a network are and what they cost, by their number of blocks."""
+"""Accuracy and cost of a network's submodels, by number of blocks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -15,26 +15,24 @@ from .orders import WhyNot, given_order, greedy_order, greedy_steps, random_orde
 ORDERS = ('greedy', 'random', 'given')
 
 Ticker = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-"""``with ticker(what, total) as tick: tick(n)`` shows how far something has come."""
+"""Progress display: ``with ticker(what, total) as tick: tick(n)``."""
 
 
 @dataclass
 class Settings:
-    """What to sweep.
+    """Settings of a sweep.
 
     Args:
-        orders (Sequence[str]): Some of ``ORDERS``. Defaults to greedy and random.
-        draws (int): Random orders, 1 or more. Defaults to 4.
-        given (Sequence[int]): Blocks to leave out one after another, in the order
+        orders (Sequence[str]): Members of ``ORDERS``. Defaults to greedy and random.
+        draws (int): Number of random orders, 1 or more. Defaults to 4.
+        given (Sequence[int]): Blocks to remove one after another, for the order
             'given'. Defaults to none.
-        depths (Sequence[int], optional): Numbers of blocks to test submodels of.
-            Defaults to None, all that come up.
-        rounds (int): How many times each submodel is timed; 0 for not at all. Defaults
-            to 10.
+        depths (Sequence[int], optional): Depths to test. Defaults to None: all.
+        rounds (int): Number of timings of each submodel; 0 for none. Defaults to 10.
         seed (int): Seed of the random orders. Defaults to 0.
 
     Raises:
-        ValueError: If one is out of its range.
+        ValueError: If a value is out of range.
     """
 
     orders: Sequence[str] = ('greedy', 'random')
@@ -63,15 +61,15 @@ class Settings:
 
 @dataclass
 class Point:
-    """A submodel of a network, and how good it is.
+    """Submodel of a network with its metrics.
 
     Args:
         network (str): Name of the network.
-        order (str): In which order blocks were left out, one of ``ORDERS``.
-        draw (int): Which of the random orders; 0 for others.
-        kept (list[int]): Numbers of the blocks that are left.
-        metrics (dict): What the config's evaluator says.
-        cost (dict): Its work and time, see :mod:`mmcosub.analysis.costs`.
+        order (str): Order in which blocks were removed, one of ``ORDERS``.
+        draw (int): Number of the random order; 0 for others.
+        kept (list[int]): Numbers of the kept blocks.
+        metrics (dict): Metrics of the config's evaluator.
+        cost (dict): FLOPs and time, see :mod:`mmcosub.analysis.costs`.
     """
 
     network: str
@@ -91,15 +89,15 @@ def sweep(
     why_not: WhyNot,
     ticker: Ticker,
 ) -> list[Point]:
-    """Test submodels of a network, of all its blocks and of ever fewer.
+    """Test the full network and submodels of decreasing depth.
 
     Args:
         network (Network): The network.
-        name (str): Its name.
-        settings (Settings): Which submodels.
-        test (Evaluation): Tests them.
-        search (Evaluation): Compares them in a greedy search, on other images.
-        why_not (Callable): Which ones not.
+        name (str): Name of the network.
+        settings (Settings): Settings of the sweep.
+        test (Evaluation): Evaluation of the submodels.
+        search (Evaluation): Evaluation for the greedy search, on other images.
+        why_not (Callable): Returns why blocks make no submodel, or None.
         ticker (Callable): Shows the progress.
 
     Returns:
@@ -135,10 +133,10 @@ def sweep(
 
 
 def runs(settings: Settings) -> Iterable[tuple[str, int]]:
-    """The orders of a sweep and their numbers.
+    """Yield the orders of a sweep with their numbers.
 
     Args:
-        settings (Settings): What to sweep.
+        settings (Settings): Settings of the sweep.
     """
     for order in settings.orders:
         for draw in range(settings.draws if order == 'random' else 1):
@@ -152,12 +150,12 @@ def _wanted(kept: Kept, full: Kept, depths: Sequence[int] | None) -> bool:
 def add_costs(
     points: Sequence[Point], network: Network, rounds: int, ticker: Ticker
 ) -> None:
-    """Measure what the submodels cost; it does not depend on the weights.
+    """Measure the costs of the submodels; weights do not matter.
 
     Args:
-        points (Sequence[Point]): The submodels; they get their cost.
-        network (Network): A network of their architecture.
-        rounds (int): How many times each is timed; 0 for not at all.
+        points (Sequence[Point]): The submodels; their cost is set.
+        network (Network): A network of the same architecture.
+        rounds (int): Number of timings of each; 0 for none.
         ticker (Callable): Shows the progress.
     """
     submodels = sorted({frozenset(p.kept) for p in points}, key=len, reverse=True)

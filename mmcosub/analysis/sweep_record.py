@@ -1,4 +1,4 @@
-"""A sweep as it is written down, and what is picked from that."""
+"""Records of sweeps, and the choice of a submodel."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from .sweep import Point
 def record_of(
     points: Sequence[Point], network: Network, metric: str, about: Mapping[str, Any]
 ) -> dict:
-    """A sweep as it is written down.
+    """Return a sweep's record.
 
     Args:
         points (Sequence[Point]): The submodels.
-        network (Network): A network of their architecture.
-        metric (str): The metric that counts.
-        about (Mapping): What else to say of the sweep.
+        network (Network): A network of the same architecture.
+        metric (str): The main metric.
+        about (Mapping): Further entries of the record.
     """
     cuda = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if cuda else platform.machine()
@@ -40,18 +40,17 @@ def record_of(
 def pick_point(
     record: Mapping[str, Any], depth: int, network: str | None, order: str | None
 ) -> dict:
-    """The best submodel of some depth in a sweep's record.
+    """Return the best submodel of a depth in a sweep's record.
 
     Args:
         record (Mapping): The record.
-        depth (int): Its number of blocks.
-        network (str, optional): Name of its network. Defaults to None, the only one.
-        order (str, optional): How it was found. Defaults to None, 'greedy' if there is
-            such a one, or else the first.
+        depth (int): Number of blocks.
+        network (str, optional): Name of the network. Defaults to None: the only one.
+        order (str, optional): Order of removal. Defaults to None: 'greedy' if
+            available, else the first.
 
     Raises:
-        ValueError: If there is none, or its network is not named where there are
-            several.
+        ValueError: If there is none, or the network is ambiguous.
     """
     points = record['points']
     networks = sorted({p['network'] for p in points})

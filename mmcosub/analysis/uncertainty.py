@@ -1,4 +1,4 @@
-"""A network's submodels as an ensemble: better probabilities, and where they disagree.
+"""Submodels as an ensemble: probability metrics and disagreement.
 
 Shapes: ``L`` branches, ``K`` submodels.
 """
@@ -26,14 +26,14 @@ from .predictions import (
 from .submodel import as_submodel
 
 Draw = Callable[[Any, Ensemble], object]
-"""Draws the picture of an image, given its sample and its submodels."""
+"""Function that draws an image, given its sample and submodel predictions."""
 
 
 class SubmodelEnsemble:
-    """The full network and the mean of its submodels, compared image by image.
+    """Comparison of the full network with the mean of its submodels.
 
-    All images have the same K submodels. So the mean is one predictor, and an image's
-    row does not depend on the others.
+    All images use the same K submodels, so the mean is a single predictor and rows are
+    independent.
 
     Args:
         model (nn.Module): A segmentor or classifier, with its weights.
@@ -66,13 +66,13 @@ class SubmodelEnsemble:
 
         Args:
             batch (dict): A batch of a test loader.
-            draw (Callable, optional): Draws each image's picture. Defaults to None.
+            draw (Callable, optional): Draws each image. Defaults to None.
 
         Returns:
             int: Number of images.
         """
         samples = self.model.test_step(batch)
-        # At once, as the submodels' predictions may come in the same objects.
+        # Copy now, as later predictions may reuse these objects.
         full = [probabilities_of(sample) for sample in samples]
         labels = [labels_of(sample) for sample in samples]
         ensembles = [Ensemble(self.threshold) for _ in samples]
@@ -97,7 +97,7 @@ class SubmodelEnsemble:
         return len(samples)
 
     def ranking(self, score: str) -> list[dict[str, Any]]:
-        """The images, those that submodels know least about first.
+        """Return the images, the most uncertain first.
 
         Args:
             score (str): One of ``SCORES``.
@@ -106,20 +106,20 @@ class SubmodelEnsemble:
             list[dict]: A row for each image.
 
         Raises:
-            ValueError: If one submodel is to disagree with itself.
+            ValueError: If there is a single submodel and the score needs several.
         """
         check_ranking(score, len(self.factors))
         rows = sorted(self.rows, key=lambda row: -row[score])
         return [dict(rank=i + 1, **row) for i, row in enumerate(rows)]
 
     def result(self) -> dict[str, Any]:
-        """What was found: the quality of the probabilities, and what ranks errors.
+        """Return the probability metrics, and how well scores rank errors.
 
         Returns:
-            dict: ``full``, ``mean`` and ``one_submodel`` (the mean over them) with what
-            :class:`Quality` says, mIoU for segmentors only; ``finds_errors``, of each
-            score and of the full network's own entropy, how well it tells which images
-            the full network has wrong, see :func:`finds_errors`. Empty without labels.
+            dict: ``full``, ``mean`` and ``one_submodel`` (averaged over submodels) with
+            the metrics of :class:`Quality`, mIoU for segmentors only; ``finds_errors``,
+            for each score and the full network's entropy, see :func:`finds_errors`.
+            Empty without labels.
         """
         if not self.full.counted:
             return {}
@@ -145,14 +145,14 @@ class SubmodelEnsemble:
 
 
 def check_ranking(score: str, count: int) -> None:
-    """Refuse to rank by what is 0 for every image.
+    """Raise if the score to rank by is 0 for every image.
 
     Args:
         score (str): One of ``SCORES``.
         count (int): Number of submodels K.
 
     Raises:
-        ValueError: If there is one submodel, which cannot disagree.
+        ValueError: If there is a single submodel, which cannot disagree.
     """
     if count == 1 and score != 'entropy':
         raise ValueError(
@@ -164,16 +164,16 @@ def check_ranking(score: str, count: int) -> None:
 def finds_errors(
     scores: Sequence[float], wrong: Sequence[float]
 ) -> dict[str, float | None]:
-    """How well a score tells which images are wrong.
+    """Measure how well a score ranks wrongly predicted images first.
 
     Args:
-        scores (Sequence[float]): Of each image.
-        wrong (Sequence[float]): Share of each image that is wrong.
+        scores (Sequence[float]): Score of each image.
+        wrong (Sequence[float]): Fraction of each image that is wrong.
 
     Returns:
-        dict: ``wrong_in_first_fifth``, the mean share, in percent, of the fifth of the
-        images with the largest scores; ``wrong``, that of all; ``rank_correlation`` of
-        the two (Spearman's), None if either is the same everywhere.
+        dict: ``wrong_in_first_fifth``, the mean error in percent of the fifth of the
+        images with the largest scores; ``wrong``, that of all images;
+        ``rank_correlation`` (Spearman's), None if either is constant.
     """
     order = np.argsort(scores)[::-1]
     first = np.array(wrong)[order[: max(len(order) // 5, 1)]]

@@ -1,4 +1,4 @@
-"""Checkpoints: opening, judging, translating and carrying them over."""
+"""Checkpoints: reading, checking, converting, and loading pretrained weights."""
 
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
 from mmcosub.checkpoints.formats.table import (
@@ -10,16 +10,16 @@ from mmcosub.checkpoints.formats.table import (
 )
 
 from . import formats  # noqa: F401  (fills the table of formats)
-from .carry_over import CarryOver, load_backbone
 from .convert import convert_checkpoint
 from .latest import checkpoints_in
 from .overlap import check_overlap, load_for_prediction, load_to_train
+from .pretrained import LoadReport, load_backbone
 from .reading import read_checkpoint, read_weights, require_file, safe_reading
 from .weights import select_weights, state_dict
 
 __all__ = [
-    'CarryOver',
     'Format',
+    'LoadReport',
     'check_overlap',
     'checkpoints_in',
     'convert_checkpoint',

@@ -1,6 +1,6 @@
-"""Fitting weights, in mmpretrain's names, to a network of another size or form.
+"""Adapt weights in mmpretrain's names to a network of another size or variant.
 
-What concerns positions and sizes is in ``positions.py`` and ``resizing.py``.
+Positions and sizes are adapted in ``positions.py`` and ``resizing.py``.
 """
 
 import re
@@ -11,7 +11,7 @@ from .positions import adapt_positions, count_tokens, without_padding
 from .reading import State
 from .resizing import Grid, adapt_channels, by, resize_patches, resize_table, table_size
 
-# And the projections before them; a gated MLP has another name for its own.
+# LayerScale weights and the projections before them; the names of MLPs vary.
 _SCALES = {
     r'(layers\.\d+\.attn)\.gamma1\.weight': ('proj',),
     r'(layers\.\d+\.ffn)\.gamma2\.weight': ('layers.1', 'w3'),
@@ -21,7 +21,7 @@ _TABLE = 'relative_position_bias_table'
 
 
 def fold_layer_scale(state: State) -> State:
-    """Multiply LayerScale into the projection before it: the same function."""
+    """Multiply LayerScale into the projection before it; outputs stay equal."""
     folded = dict(state)
     for name, gamma in state.items():
         for pattern, projections in _SCALES.items():
@@ -38,7 +38,7 @@ def fold_layer_scale(state: State) -> State:
 
 
 def fold_patch_bias(state: State) -> State:
-    """Add the patch projection's bias to patches' positions: the same function."""
+    """Add the patch projection's bias to the position embedding."""
     bias, positions = state.get('patch_embed.projection.bias'), state.get('pos_embed')
     if bias is None or positions is None:
         return state
@@ -52,20 +52,20 @@ def fold_patch_bias(state: State) -> State:
 def adapt(
     state: State, wanted: State, source: Grid | None, target: Grid | None
 ) -> tuple[State, list[str]]:
-    """Fit weights to a network.
+    """Adapt weights to a network.
 
     Args:
         state (dict[str, Tensor]): Weights, in mmpretrain's names.
-        wanted (dict[str, Tensor]): The network's own, in the same names, for shapes.
-        source (tuple[int, int], optional): Patches by height and width that the
-            positions of ``state`` are for. None if not known.
-        target (tuple[int, int], optional): The same of the network.
+        wanted (dict[str, Tensor]): The network's own, for their shapes.
+        source (tuple[int, int], optional): Grid of patches (height, width) of the
+            positions in ``state``. None if unknown.
+        target (tuple[int, int], optional): Grid of the network.
 
     Returns:
-        tuple: The weights that fit, others as they are, and what was done, in words.
+        tuple: The adapted weights and descriptions of the changes.
 
     Raises:
-        ValueError: If positions have to be resized and their grid is not known.
+        ValueError: If positions must be resized and their grid is unknown.
     """
     done: list[str] = []
     state = {k: v for k, v in state.items() if not is_computed(k)}
@@ -110,7 +110,7 @@ def adapt(
 
 
 def _fill_plain(state: State, wanted: State, done: list) -> None:
-    """What BEiT's layers have and a plain ViT's do not, so that it changes nothing."""
+    """Add neutral values of what BEiT's layers have and a plain ViT's do not."""
     filled, there = [], {_layer(name) for name in state}
     for name, value in wanted.items():
         if _layer(name) not in there:
@@ -129,7 +129,7 @@ def _fill_plain(state: State, wanted: State, done: list) -> None:
 
 
 def _drop_zero_biases(state: State, wanted: State) -> None:
-    """DINOv3's biases of queries and values are zero in most of its networks."""
+    """Drop DINOv3's query and value biases, which are zero in most networks."""
     if any(name.endswith(('q_bias', 'qkv.bias', 'q_proj.bias')) for name in wanted):
         return
     biases = {k for k in state if re.fullmatch(r'layers\.\d+\.attn\.[qv]_bias', k)}
@@ -143,7 +143,7 @@ def _drop_zero_biases(state: State, wanted: State) -> None:
 
 
 def is_computed(name: str) -> bool:
-    """Whether a weight is a buffer that the network computes for its own size."""
+    """Return True for a buffer that the network computes for its own size."""
     return name.endswith(
         (
             'relative_position_index',

@@ -1,4 +1,4 @@
-"""Whole checkpoints from one code base to another."""
+"""Conversion of checkpoints from one library to another."""
 
 import re
 
@@ -19,10 +19,10 @@ from .prefixes import network_in
 from .reading import State, read_weights
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
-"""Code bases to convert to; 'official' is that of the architecture's authors."""
+"""Target libraries; 'official' is the code of the architecture's authors."""
 
 _REGISTERS, _GATED = r'reg_token$', r'layers\.\d+\.ffn\.w\d+\.'
-# What a ViT may have, in our names, and that of a code base has no place for.
+# Parts of a ViT, in mmpretrain's names, that a library's ViT does not have.
 _WITHOUT = {
     'mmpretrain': _REGISTERS,
     'mmseg': f'{_REGISTERS}|{_GATED}',
@@ -33,14 +33,14 @@ _WITHOUT = {
 def convert_checkpoint(
     filename: str, target: str, trust: bool = False, which: str | None = None
 ) -> tuple[State, str, str]:
-    """Translate a checkpoint's weights, the format of which is found out.
+    """Convert the weights of a checkpoint; its format is detected.
 
     Args:
         filename (str): Checkpoint file or URL.
         target (str): One of 'mmpretrain' (an ``ImageClassifier``), 'mmseg' (the
             backbone of a segmentor), 'timm' and 'official'.
-        trust (bool): Whether the file may bring any Python object, and so run any
-            code. Defaults to False.
+        trust (bool): Allow any Python object, which can execute code. Defaults to
+            False.
         which (str, optional): 'ema' (averaged), 'model' (trained) or the name of a set
             of weights in the file. Defaults to None: the average if there is one.
 
@@ -48,13 +48,13 @@ def convert_checkpoint(
         tuple: The weights, and the names of the formats before and after.
 
     Raises:
-        ValueError: If the file cannot be read, its format is not known, or its
-            architecture does not exist in the target's, or not with all its parts.
+        ValueError: If the file cannot be read, its format is unknown, or the target has
+            no such architecture or lacks some of its parts.
     """
     weights, _ = read_weights(filename, which, trust, option='--weights')
     weights = network_in(weights, with_head=True)
     if any(name.startswith('backbone.') for name in weights):
-        # A classifier of mmpretrain or a segmentor, of which only this part has names.
+        # A classifier or segmentor: only the backbone and the head are converted.
         weights = {
             name: value
             for name, value in weights.items()
@@ -64,7 +64,7 @@ def convert_checkpoint(
     source = detect_format(weights)
     if source is None:
         raise ValueError(
-            f'{filename} is of no known format; it has '
+            f'{filename} has an unknown format; it contains '
             f'{", ".join(sorted(weights)[:4])}, ...'
         )
     state = source.to_our_state(weights)
@@ -98,7 +98,7 @@ def _with_head(state: State, family: str, target: str) -> State:
 
 
 def _of_backbone(state: State, family: str) -> State:
-    """The backbone alone, as mmseg's class has it."""
+    """Return the backbone's weights alone, as mmseg's class has them."""
     behind = re.compile(r'head|fc\.|mask_token|decoder|pooler')
     state = {k: v for k, v in state.items() if not behind.match(k)}
     if family == 'ViT':  # mmseg's has neither of the two
@@ -109,7 +109,7 @@ def _of_backbone(state: State, family: str) -> State:
 
 
 def _format_of(source: Format, target: str, state: State) -> Format | None:
-    """The format to write; None for mmpretrain's names, which are ours."""
+    """Return the format to write; None for mmpretrain's names, used internally."""
     family, deep = source.family, 'stem.0.conv.weight' in state
     if family.startswith(f'{target} '):  # exists in one format only
         return source
@@ -145,12 +145,10 @@ def _check_product(
         product = in_timm.from_our_state(back) if in_timm else back
     try:
         network = target_network(state, family, library)
-    except Exception:  # of settings that its constructor does not have
+    except Exception:  # unsupported settings
         network = None
     if network is None:
-        raise ValueError(
-            f'{library} has no {family} of the form that {filename} is of.'
-        )
+        raise ValueError(f'{library} has no {family} of the variant in {filename}.')
     wanted = {k: v.shape for k, v in network.state_dict().items()}
     for name in wanted.keys() - product.keys():
         if name.endswith('num_batches_tracked'):  # not in older files

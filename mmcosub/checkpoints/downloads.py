@@ -9,20 +9,16 @@ import torch
 
 
 def is_url(filename: str) -> bool:
-    """Tell a URL that can be downloaded from a file and other addresses."""
+    """Return True for a URL that can be downloaded."""
     return filename.startswith(('http://', 'https://'))
 
 
 def local_file(filename: str) -> str:
-    """Return the file itself, or where the download of a URL is kept.
+    """Return the file itself, or the cached file of a URL.
 
-    There the file's name alone is taken, and every file on Hugging Face is called
-    ``model.safetensors``: others get a hash of the URL. A name with a hash of the
-    content (``vit-0676ba61.pth``; one of digits only may be a date) stays as it is, so
-    that what others have downloaded is found.
-
-    Args:
-        filename (str): A file or URL.
+    The hub's cache goes by file names, but every file on Hugging Face is called
+    ``model.safetensors``. So names get a hash of the URL, unless they contain a hash of
+    the content (``vit-0676ba61.pth``; digits alone may be a date).
     """
     if not is_url(filename):
         return filename
@@ -33,13 +29,10 @@ def local_file(filename: str) -> str:
 
 
 def download(url: str) -> str:
-    """Download a file unless it is there.
-
-    Args:
-        url (str): Its address.
+    """Download a file unless it is cached.
 
     Returns:
-        str: The file.
+        str: Path of the file.
     """
     file = Path(local_file(url))
     if not file.exists():

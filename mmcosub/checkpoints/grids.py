@@ -1,4 +1,4 @@
-"""Which grid of patches a position embedding is for."""
+"""Grid of patches that a position embedding was made for."""
 
 import ast
 from typing import Any
@@ -8,13 +8,13 @@ from .resizing import Grid
 
 
 def inner_network(backbone: Any) -> Any:
-    """The network in mmpretrain's wrapper of timm and in timm's feature extractors."""
+    """Return the network inside wrappers of mmpretrain and timm."""
     inner = getattr(backbone, 'timm_model', backbone)
     return getattr(inner, 'model', inner)
 
 
 def grid_of(backbone: Any) -> Grid | None:
-    """Patches by height and width that a backbone's position embedding is for."""
+    """Return the grid (height, width) of a backbone's position embedding."""
     inner = inner_network(backbone)
     grid = getattr(inner, 'patch_resolution', None)
     grid = grid or getattr(getattr(inner, 'patch_embed', None), 'grid_size', None)
@@ -26,13 +26,13 @@ def grid_of(backbone: Any) -> Grid | None:
 
 
 def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
-    """The grid of the training that a checkpoint records, if any.
+    """Return the training grid that a checkpoint records, if any.
 
-    MMEngine keeps the config as text, timm the arguments of its training script.
+    MMEngine stores the config as text; timm stores its script's arguments.
 
     Args:
         checkpoint (dict): The checkpoint.
-        weights (dict[str, Tensor]): Its weights, for the size of a patch.
+        weights (dict[str, Tensor]): Its weights, for the patch size.
     """
     meta, args = checkpoint.get('meta'), checkpoint.get('args')
     text = meta.get('cfg') if isinstance(meta, dict) else None
@@ -40,7 +40,7 @@ def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     patch: Any = projections[0].shape[-1] if projections else 16
     size: Any = getattr(args, 'input_size', None) or getattr(args, 'img_size', None)
     if isinstance(text, str):
-        try:  # parsed, never run: the file may be anyone's
+        try:  # parsed, never executed
             values = _keywords(_assigned(ast.parse(text), 'model'), 'backbone')
             size = ast.literal_eval(values['img_size'])
             patch = ast.literal_eval(values.get('patch_size', ast.Constant(patch)))
@@ -50,10 +50,10 @@ def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     if not isinstance(size, tuple | list) or not isinstance(patch, int):
         return None
     height, width = size[-2:]
-    if height % patch or width % patch:  # more or fewer by how they are padded
+    if height % patch or width % patch:  # depends on the padding
         return None
     grid = height // patch, width // patch
-    # Positions may be of another size than the images that they were resized for.
+    # Positions may have been kept while only images were resized.
     counts = {v.shape[1] for k, v in weights.items() if 'pos' in k and v.ndim == 3}
     fits = any(count - grid[0] * grid[1] in (0, 1, 2) for count in counts)
     return grid if fits or not counts else None
@@ -67,6 +67,6 @@ def _assigned(module: ast.Module, name: str) -> ast.expr:
 
 
 def _keywords(call: ast.expr, name: str) -> dict[str | None, ast.expr]:
-    """Arguments of the call, such as ``dict(...)``, that is argument ``name``."""
+    """Return the arguments of the call, such as ``dict(...)``, given as ``name``."""
     inner = {k.arg: k.value for k in getattr(call, 'keywords', [])}[name]
     return {k.arg: k.value for k in getattr(inner, 'keywords', [])}

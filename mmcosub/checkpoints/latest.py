@@ -1,4 +1,4 @@
-"""Finding the newest intact checkpoint of a run, without running what files bring."""
+"""Search for the newest intact checkpoint of a run, without executing pickled code."""
 
 import os
 import pickle
@@ -13,43 +13,37 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from mmcosub.files import POINTER, written_earlier, written_in
 
-# Best ones and published ones, by MMEngine's names. That of a checkpoint may be the
-# same, if filename_tmpl='iter-{:08d}.pth'.
+# Names of best and published checkpoints in MMEngine. A regular checkpoint may match as
+# well, with filename_tmpl='iter-{:08d}.pth'.
 _OF_WEIGHTS = re.compile(r'^best_|-[0-9a-f]{8}\.pth$')
 
 
 def damage(path: str | Path) -> str | None:
-    """Check the checksums in a checkpoint file.
+    """Verify the checksums of a checkpoint file.
 
-    What it means is left to :func:`read_checkpoint`.
-
-    Args:
-        path (str | Path): The file.
+    :func:`read_checkpoint` interprets the content.
 
     Returns:
-        str, optional: What is wrong; None if it reads back as it was written.
+        str, optional: The problem; None if the file is intact.
     """
     try:
         with zipfile.ZipFile(path) as file:
             broken = file.testzip()
-        # PyTorch's reader goes by more of the directory than Python's.
+        # PyTorch's reader uses more fields of the archive than Python's.
         get_unsafe_globals_in_checkpoint(path)
-    except Exception as error:  # a single wrong bit raises any of a dozen kinds
+    except Exception as error:  # a wrong bit can raise almost any exception
         size = os.path.getsize(path) if os.path.exists(path) else None
         return f'{error}, {size} bytes' if size is not None else 'it is not there'
     return f'{broken} in it is damaged' if broken else None
 
 
 def saved_iteration(path: str | Path) -> int | None:
-    """Number of iterations after which a run saved a checkpoint.
+    """Return the iteration at which a checkpoint was saved.
 
-    Reads the plain data in the file, and runs nothing that it brings.
-
-    Args:
-        path (str | Path): The file.
+    Reads plain data only and executes nothing.
 
     Returns:
-        int, optional: The number; None if the file is damaged, or has weights only.
+        int, optional: The iteration; None if the file is corrupt or has weights only.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -64,7 +58,7 @@ def saved_iteration(path: str | Path) -> int | None:
 
 
 def pointed_checkpoint(work_dir: str | Path) -> Path | None:
-    """The file that ``last_checkpoint`` names, also where the folder was moved.
+    """Return the file that ``last_checkpoint`` names; the folder may have moved.
 
     Args:
         work_dir (str | Path): Work directory of the run.
@@ -75,7 +69,7 @@ def pointed_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def remote_checkpoint(work_dir: str | Path) -> str:
-    """The URL that ``last_checkpoint`` names; '' if it names a file.
+    """Return the URL in ``last_checkpoint``; '' if it names a file.
 
     Args:
         work_dir (str | Path): Work directory of the run.
@@ -85,13 +79,12 @@ def remote_checkpoint(work_dir: str | Path) -> str:
 
 
 def checkpoints_in(work_dir: str | Path) -> list[Path]:
-    """Checkpoints that a run can be resumed from, the newest first.
+    """List checkpoints that a run can be resumed from, newest first.
 
-    Iteration numbers in the files decide, then ``last_checkpoint``; times of files do
-    not, as copying changes them. Those of earlier runs in the folder, or of before the
-    run was resumed from an older checkpoint, come behind. Best and published ones have
-    no state of the optimizer and are left out; other files of weights, and unreadable
-    ones, come last.
+    Sorted by the iteration in the file, then ``last_checkpoint``; file times do not
+    count, as copying changes them. Checkpoints of earlier runs, or of iterations that a
+    resumed run has redone, come later. Best and published ones are left out, as they
+    have no optimizer state; other files of weights, and unreadable ones, come last.
 
     Args:
         work_dir (str | Path): Work directory of the run.
@@ -100,18 +93,18 @@ def checkpoints_in(work_dir: str | Path) -> list[Path]:
 
 
 def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that can be resumed from.
+    """Return the newest intact checkpoint that can be resumed from.
 
     Args:
         work_dir (str | Path): Work directory of the run.
-        say (Callable): Told which ones were passed over, and why.
+        say (Callable): Receives a message for each skipped checkpoint.
 
     Returns:
-        Path, optional: The file, or one of weights only if there is no other; None if
-            there is none at all.
+        Path, optional: The file; one with weights only if there is no other; None if
+            there is none.
 
     Raises:
-        ValueError: If all are damaged, or the newest is not in a local folder.
+        ValueError: If all are corrupt, or the newest is not in a local folder.
     """
     found = _ranked(work_dir)
     newest, of_weights = None, None
@@ -143,7 +136,7 @@ def _pointer(work_dir: str | Path) -> str:
 
 
 def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:
-    """:func:`checkpoints_in`, and whether each has the state of a run."""
+    """List checkpoints with whether each contains the state of a run."""
     pointed = pointed_checkpoint(work_dir)
     ranks: dict[Path, tuple] = {}
     for folder in {Path(work_dir), pointed.parent if pointed else Path(work_dir)}:
@@ -162,7 +155,7 @@ def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:
 
 
 class _Inert:
-    """Stands for every object in a pickle that is no plain data."""
+    """Placeholder for every object in a pickle that is not plain data."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -174,7 +167,7 @@ class _Inert:
 
 
 class _PlainData(pickle.Unpickler):
-    """Reads numbers, text, lists and dicts, with nothing in place of the rest."""
+    """Unpickler of numbers, text, lists and dicts; the rest becomes a placeholder."""
 
     def find_class(self, module: str, name: str) -> Any:
         return OrderedDict if name == 'OrderedDict' else _Inert

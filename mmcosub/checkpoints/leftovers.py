@@ -1,7 +1,7 @@
-"""Weights that only the checkpoint or only the network has, judged by their place.
+"""Missing and unexpected weights, sorted into heads and parts of the backbone.
 
-A part is the outermost module of which the other side has nothing: ``layer3.6`` where
-a ResNet-50 gets the weights of a ResNet-101.
+A part is the outermost module that the other side lacks entirely, for example
+``layer3.6`` when a ResNet-50 loads a ResNet-101.
 """
 
 import re
@@ -9,36 +9,36 @@ from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from itertools import accumulate
 
-# At the root of a network only: `backbone.multihead_attn` and `se.fc` are no heads.
+# Matched at the root of a network only: `backbone.multihead_attn` is no head.
 _HEADS = re.compile(r'((\w+_)?heads?(_\w+)?|fc|classif\w*|last_linear|logits)(\.|$)')
-# What comes behind the features: decoders of masked images, poolers, class attention of
+# Modules after the features: decoders of masked images, poolers, class attention of
 # XCiT and BEiT v2, SAM's neck, HRNet's classifiers.
 _BEHIND = re.compile(
     r'(\w*decoder\w*|\w*mask_token|pooler|attn_pool|fc_norm|neck|ca_layers|'
     r'cls_attn_blocks|cls_pt_layers|incre_modules|downsamp_modules|final_layer|'
     r'last_layer)(\.|$)'
 )
-# Norms of feature maps, and tokens, the positions of which are reported by themselves.
+# Norms of feature maps, and tokens; their positions are reported separately.
 _ENDS = re.compile(
     r'((norm|ln)\d?|(local_)?cls_norm|head\.norm)\.(weight|bias)|(cls|dist)_token'
 )
-# A numbered module that holds numbered ones: `stages.3`, `layer4`, but not `layers.3`
+# A numbered module with numbered submodules: `stages.3`, `layer4`, but not `layers.3`
 # of a ViT.
 _STAGE = re.compile(r'([a-z_]+)\.?(\d+)(?=\.([a-z]?\d+|\w+\.\d+)\.)')
 
 
 def is_head(name: str) -> bool:
-    """Return True for weights of a head, by their name in the whole network."""
+    """Return True for weights of a head, judged by the name in the whole network."""
     return bool(_HEADS.match(name))
 
 
 def is_end(name: str) -> bool:
-    """Return True for norms and tokens without which a network is complete."""
+    """Return True for norms and tokens that a network can do without."""
     return bool(_ENDS.fullmatch(name))
 
 
 def parts(names: Iterable[str], others: Iterable[str]) -> dict[str, list[str]]:
-    """Group names by the outermost module of which the others have nothing."""
+    """Group names by their outermost module that is missing entirely."""
     known = {start for name in others for start in _starts(name)}
     grouped: dict[str, list[str]] = {}
     for name in names:
@@ -53,19 +53,19 @@ def sort_leftovers(
     cut: Collection[str] = (),
     strangers: bool = False,
 ) -> tuple[list[str], list[str], list[str]]:
-    """Tell heads and ends of a network from parts inside it.
+    """Separate heads and optional ends from inner parts of a network.
 
     Args:
         names (Iterable[str]): Plain names in the checkpoint that the network lacks.
         own (Collection[str]): Plain names of the network's weights.
-        cut (Collection[str]): Modules that the network was built with and has taken
-            out behind its last feature map, as timm does.
-        strangers (bool): Whether modules of other names than the network's outermost
-            ones are ends, as where the architecture is not known.
+        cut (Collection[str]): Modules after the last feature map that the network has
+            removed, as timm does.
+        strangers (bool): Count unknown outermost modules as ends, for networks of
+            unknown architecture.
 
     Returns:
-        tuple: Parts that are heads or behind the features; parts at the ends (norms,
-        tokens, stages behind the last one); names of weights inside the network.
+        tuple: Heads and parts after the features; parts at the ends (norms, tokens,
+        stages after the last one); names of weights inside the network.
     """
     names = list(names)
     stages = {(m[1], int(m[2])) for m in map(_STAGE.match, own) if m}
@@ -77,7 +77,7 @@ def sort_leftovers(
     for part, weights in parts(names, own).items():
         stage = next(filter(None, map(_STAGE.match, weights)), None)
         behind = stage and stage[0] == part and int(stage[2]) > last.get(stage[1], 99)
-        # Some networks keep what leads to a stage in the one before it.
+        # Some networks keep the downsampling before a stage in the previous stage.
         leads = re.fullmatch(r'([a-z_]+)\.(\d+)\.downsample', part)
         end = (
             all(map(is_end, weights))
@@ -97,7 +97,7 @@ def sort_leftovers(
 
 
 def missing_blocks(missing: Iterable[str], there: Collection[str]) -> list[str]:
-    """Return the numbered modules that have no weight though their neighbours have."""
+    """Return numbered modules without weights whose neighbours have some."""
     lists = {s.rpartition('.')[0] for k in there for s in _starts(k) if s[-1].isdigit()}
     return [
         part
@@ -107,14 +107,14 @@ def missing_blocks(missing: Iterable[str], there: Collection[str]) -> list[str]:
 
 
 def is_allowed(name: str, patterns: Iterable[str]) -> bool:
-    """Return True for a weight that one of the patterns names, or the module of it."""
+    """Return True if a pattern matches a weight or one of its modules."""
     return any(
         fnmatchcase(name, each) or fnmatchcase(name, f'{each}.*') for each in patterns
     )
 
 
 def as_patterns(part_names: Iterable[str]) -> list[str]:
-    """Return patterns that allow the parts, one for those that differ in numbers."""
+    """Return patterns that allow the parts, merged if they differ in numbers."""
     return sorted({re.sub(r'(?<=\.)\d+(?=\.|$)', '*', part) for part in part_names})
 
 

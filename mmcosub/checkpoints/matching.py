@@ -1,4 +1,4 @@
-"""What became of the weights of a checkpoint and of those of a backbone."""
+"""Report of which weights of a checkpoint were loaded into a backbone."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -10,23 +10,23 @@ from .leftovers import is_allowed, is_end, is_head, sort_leftovers
 from .reading import State
 
 BY_NAMES = 'by names'
-"""Source of weights for a backbone of no known format."""
+"""Source of weights for a backbone of unknown format."""
 
 
 @dataclass
-class CarryOver:
-    """What became of the weights of a checkpoint and of those of a backbone.
+class LoadReport:
+    """Report of which weights of a checkpoint were loaded into a backbone.
 
     Args:
         checkpoint (str): The file.
         source (str): Format of its weights.
         target (str): Format of the backbone's.
-        matched (list[str]): Names in the backbone that got their values.
-        done (list[str]): What was resized, set or folded, in words.
-        expected (list[str]): Names that got none, as is to be expected.
-        missing (list[str]): Names that got none and should have.
-        misshapen (list[str]): Names whose shapes differ, with both shapes.
-        heads (list[str]): Parts of the checkpoint behind the features.
+        matched (list[str]): Names in the backbone that were loaded.
+        done (list[str]): Descriptions of resized, initialised or folded weights.
+        expected (list[str]): Names without a value, as expected (heads).
+        missing (list[str]): Names without a value that need one.
+        misshapen (list[str]): Names with different shapes, both shapes included.
+        heads (list[str]): Parts of the checkpoint after the features.
         ends (list[str]): Parts that the backbone lacks at its ends.
         allowed (list[str]): Weights inside the network that may stay unused.
         unused (list[str]): Weights inside the network that may not.
@@ -47,7 +47,7 @@ class CarryOver:
 
     @property
     def match(self) -> float:
-        """Fraction of the weights that should have got their values and did."""
+        """Fraction of the expected weights that were loaded."""
         lost = len(self.missing) + len(self.misshapen)
         return len(self.matched) / max(len(self.matched) + lost, 1)
 
@@ -73,21 +73,21 @@ class CarryOver:
 
 
 def compare(
-    report: CarryOver,
+    report: LoadReport,
     state: State,
     own: State,
     allow_unused: Iterable[str] = (),
     cut: Collection[str] = (),
 ) -> None:
-    """Note in a report which of a backbone's weights there are.
+    """Record which of a backbone's weights were found.
 
     Args:
-        report (CarryOver): The report.
-        state (dict[str, Tensor]): What there is, by the backbone's names.
+        report (LoadReport): The report.
+        state (dict[str, Tensor]): Weights by the backbone's names.
         own (dict[str, Tensor]): The backbone's weights.
-        allow_unused (Iterable[str]): Patterns of names inside the network that may
-            stay unused.
-        cut (Collection[str]): Modules that the backbone has taken out behind its last
+        allow_unused (Iterable[str]): Patterns of weights inside the network that may be
+            unused.
+        cut (Collection[str]): Modules that the backbone has removed after its last
             feature map.
     """
     for name, value in own.items():
@@ -106,7 +106,7 @@ def compare(
             report.misshapen.append(f'{name} {given.dtype}, not {value.dtype}')
         else:
             report.matched.append(name)
-    # One tensor under two names, of which a .safetensors file has only one.
+    # Tied weights have two names; a .safetensors file stores one.
     tied = {own[name].data_ptr() for name in report.matched if own[name].numel() > 1}
     report.missing = [n for n in report.missing if own[n].data_ptr() not in tied]
     rest = {plain_name(k): k for k in state if k not in own and not is_computed(k)}
@@ -121,7 +121,7 @@ def compare(
 
 
 def some(names: Iterable[str]) -> str:
-    """The first of some names, and how many there are."""
+    """Return the first few names and their total number, as text."""
     names = list(names)
     more = f', ... ({len(names)} in all)' if len(names) > 5 else ''
     return ', '.join(names[:5]) + more

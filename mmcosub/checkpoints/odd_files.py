@@ -1,4 +1,4 @@
-"""Explaining why a file cannot be read as a checkpoint, and what to do."""
+"""Explanations of why a file cannot be read as a checkpoint."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from .downloads import is_url, local_file
 from .safe_objects import NO_DATA, foreign_objects
 
 _TRUST = 'If you trust where it is from, open it with --trust-checkpoint'
-# In PyTorch's refusals and in ours.
+# Phrases of PyTorch's errors and of ours for objects that are not allowed.
 _REFUSED = f'{NO_DATA}|unrecognized function|Can only|blocked'
 _BEGINNINGS = {
     rb'\s*<(!doctype|html|\?xml)': 'a web page: check the link, or log in for it',
@@ -23,19 +23,19 @@ _BEGINNINGS = {
 
 
 def why_unreadable(filename: str, trust: bool, error: BaseException) -> str:
-    """Say in one line why a file cannot be read, and the remedy.
+    """Return one line with the cause and the remedy.
 
     Args:
         filename (str): The file or URL.
-        trust (bool): Whether it was allowed to bring any Python object.
-        error (BaseException): What opening it has raised.
+        trust (bool): True if any Python object was allowed.
+        error (BaseException): Exception on opening it.
     """
     file = local_file(filename)
     kept = f', kept in {file},' if is_url(filename) else ''
     if not Path(file).is_file():
         return f'{filename} cannot be read as a checkpoint ({_reason(error)}).'
     if what := _what(file):
-        return f'{filename}{kept} is no checkpoint but {what}.'
+        return f'{filename}{kept} is not a checkpoint but {what}.'
     if trust and isinstance(error, ImportError | AttributeError):
         return f'{filename}{kept} brings objects of code that is not here: {error}.'
     if not trust and (brought := _brought(file, error)):
@@ -54,7 +54,7 @@ def why_unreadable(filename: str, trust: bool, error: BaseException) -> str:
 
 
 def _brought(file: str, error: BaseException) -> str | None:
-    """What PyTorch cannot open without running it, if that is why."""
+    """Return the objects that PyTorch refuses to unpickle, if that is the cause."""
     in_zip = _in_zip(file)
     if any(name.endswith('/constants.pkl') for name in in_zip):
         return 'is a TorchScript archive, a program with its weights'
@@ -64,7 +64,7 @@ def _brought(file: str, error: BaseException) -> str | None:
         return None
     if foreign := foreign_objects(file):
         more = ', ...' if len(foreign) > 4 else ''
-        return f'brings Python objects besides weights ({", ".join(foreign[:4])}{more})'
+        return f'contains Python objects ({", ".join(foreign[:4])}{more})'
     said = _reason(error)
     if re.search(_REFUSED, said) or (in_zip and 'Unsupported operand' in said):
         said = said.removeprefix(f'{NO_DATA}: ')
@@ -99,7 +99,7 @@ def _what(file: str) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """What an error says, without PyTorch's advice to open the file unsafely."""
+    """Return an error's message without PyTorch's advice to load unsafely."""
     said = str(error)
     said = re.split(r'WeightsUnpickler error:', said)[-1].strip()
     line = (said.splitlines() or [''])[0].strip()

@@ -1,4 +1,4 @@
-"""Judging whether a checkpoint is a model's, and loading it if so."""
+"""Loading of whole-model checkpoints, with checks that they fit the model."""
 
 import re
 
@@ -9,20 +9,20 @@ from torch import nn
 from .leftovers import is_head
 from .weights import State, state_dict
 
-# Parts without which a model still predicts the same.
+# Parts that do not affect predictions.
 _NOT_FOR_PREDICTION = ('auxiliary_head.',)
 
 
 def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
-    """Check that most of a checkpoint has its place in a model to be trained.
+    """Check that most weights of a checkpoint match a model to be trained.
 
     Args:
         model (nn.Module): The model.
         checkpoint (dict): The checkpoint.
-        filename (str): Its name, for the message.
+        filename (str): Name for messages.
 
     Raises:
-        ValueError: If fewer than half of the checkpoint's weights do.
+        ValueError: If fewer than half of the checkpoint's weights match.
     """
     wanted, given = set(model.state_dict()), set(state_dict(checkpoint))
     if 2 * len(wanted & given) < len(given):
@@ -39,22 +39,22 @@ def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
 def load_to_train(
     model: nn.Module, checkpoint: dict, filename: str, resumed: bool = False
 ) -> None:
-    """Load weights to start or continue a training from.
+    """Load weights to start or continue training from.
 
-    Weights of heads whose shapes differ, as with another number of classes, are left
-    as they are, and the log says so.
+    Heads of another shape, as with another number of classes, keep their initial
+    weights; the log lists them.
 
     Args:
         model (nn.Module): The model.
         checkpoint (dict): The checkpoint.
-        filename (str): Its name, for messages.
-        resumed (bool): Whether a run is resumed, which takes exactly its own weights.
-            Defaults to False.
+        filename (str): Name for messages.
+        resumed (bool): True on resuming, where all weights must match exactly. Defaults
+            to False.
 
     Raises:
-        ValueError: If it hardly matches the model, data types are not those of
-            weights, or shapes differ other than those of heads. Where a run is resumed,
-            if anything is missing or differs.
+        ValueError: If the checkpoint hardly matches the model, has other data types, or
+            other shapes outside of heads. On resuming, if anything is missing or
+            differs.
     """
     check_overlap(model, checkpoint, filename)
     carry = (
@@ -62,7 +62,7 @@ def load_to_train(
         "type='Pretrained', checkpoint=...) of the backbone) resizes it."
     )
     weights, own = state_dict(checkpoint), model.state_dict()
-    # Here, not below: some backbones resize their tables while they load.
+    # Compare before loading: some backbones resize their tables while they load.
     differ = [k for k in own if k in weights and weights[k].shape != own[k].shape]
     if resumed and differ:
         raise ValueError(
@@ -88,7 +88,7 @@ def load_to_train(
         missing = [name for name in own if name not in weights]
         unexpected = [name for name in weights if name not in own]
     except (AttributeError, NotImplementedError) as error:
-        # mmpretrain's resizing of Swin's tables asks SciPy for what it had.
+        # mmpretrain resizes Swin's tables with a function that SciPy has removed.
         raise ValueError(
             f'{filename} does not fit the model: {error}. {carry}'
         ) from error
@@ -102,23 +102,23 @@ def load_to_train(
             )
             + f'. {_resume_or_start(filename)}'
         )
-    for what, names in (('has no', missing), ('has besides', unexpected)):
+    for what, names in (('has no', missing), ('also has', unexpected)):
         if names:
             print_log(f'{filename} {what} {_some(names)} ({len(names)}).', 'current')
 
 
 def check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None:
-    """Check that weights are of data types that can stand for a model's.
+    """Check that the weights' data types can be loaded into a model.
 
     Args:
-        own (dict[str, Tensor]): Those of the model.
-        given (dict[str, Tensor]): Those of a checkpoint.
-        filename (str): Its name, for the message.
-        exactly (bool): Whether they must be the same, rather than any floating-point
-            type with which no scale belongs (float8).
+        own (dict[str, Tensor]): Weights of the model.
+        given (dict[str, Tensor]): Weights of a checkpoint.
+        filename (str): Name for messages.
+        exactly (bool): Require equal types rather than any floating-point type but
+            float8, which needs a scale.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If a type does not fit.
     """
 
     def fits(now: torch.dtype, wanted: torch.dtype) -> bool:
@@ -139,20 +139,20 @@ def check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None
 
 
 def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> list[str]:
-    """Load everything that a model predicts with, or refuse.
+    """Load weights for prediction; raise unless all are present.
 
     Args:
         model (nn.Module): The model.
         checkpoint (dict): The checkpoint.
-        filename (str): Its name, for the message.
+        filename (str): Name for messages.
 
     Returns:
-        list[str]: Names in the checkpoint that have no place in the model.
+        list[str]: Names in the checkpoint that the model does not have.
 
     Raises:
         ValueError: If weights are missing, or of other shapes or data types.
     """
-    mend = (
+    remedy = (
         'Test with the config that the checkpoint was trained with (a copy is in its '
         'work directory).'
     )
@@ -164,7 +164,7 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
         shapes = [line.strip() for line in str(e).splitlines() if 'mismatch' in line]
         raise ValueError(
             f'{filename} does not fit the model: {"; ".join(shapes[:4])}'
-            f'{" ..." if len(shapes) > 4 else ""}. {mend}'
+            f'{" ..." if len(shapes) > 4 else ""}. {remedy}'
         ) from e
     missing = [
         key
@@ -177,7 +177,7 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
             f'{filename} does not fit the model: it lacks {len(missing)} of its '
             f'weights, among them {_some(missing)}'
             + (f'; it has instead {_some(unexpected)}' if unexpected else '')
-            + f'. {mend}'
+            + f'. {remedy}'
         )
     return list(unexpected)
 

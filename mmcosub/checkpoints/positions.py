@@ -1,4 +1,4 @@
-"""Fitting position embeddings, in mmpretrain's names, to another grid of patches.
+"""Resizing of position embeddings, in mmpretrain's names, to another grid.
 
 Shapes: ``N`` patches, ``C`` channels.
 """
@@ -17,9 +17,9 @@ _TOKENS = ('cls_token', 'dist_token')
 
 
 def position_per_token(state: State) -> State:
-    """Give the class token of a DeiT III or timm network a position, of zero.
+    """Give the class token of a DeiT III or timm network a zero position.
 
-    There, positions may be those of patches only. Adding zero is the same function.
+    These networks may have positions of patches only; a zero position changes nothing.
     """
     positions = state.get('pos_embed')
     if positions is None or 'cls_token' not in state or positions.ndim != 3:
@@ -31,9 +31,9 @@ def position_per_token(state: State) -> State:
 
 
 def without_padding(state: State, grid: Grid | None) -> State:
-    """Take back :func:`position_per_token` where a grid shows that it was mistaken.
+    """Undo :func:`position_per_token` if the grid shows it to be wrong.
 
-    The positions of 3x5 patches and a token are 16, as those of 4x4 patches are.
+    3x5 patches and a token have 16 positions, as have 4x4 patches.
     """
     positions, count = state.get('pos_embed'), count_tokens(state)
     if positions is None or positions.ndim != 3 or not grid or not count:
@@ -45,7 +45,7 @@ def without_padding(state: State, grid: Grid | None) -> State:
 
 
 def fold_class_position(state: State) -> State:
-    """The inverse of :func:`position_per_token`: add positions of tokens to them."""
+    """Add the positions of tokens to the tokens themselves."""
     positions, count = state.get('pos_embed'), count_tokens(state)
     if positions is None or not count:
         return state
@@ -58,19 +58,19 @@ def fold_class_position(state: State) -> State:
 def adapt_positions(
     state: State, wanted: State, source: Grid | None, target: Grid | None, done: list
 ) -> State:
-    """Resize positions, and give tokens theirs or take it away.
+    """Resize positions, and add or remove those of tokens.
 
     Args:
         state (dict[str, Tensor]): Weights with positions, in mmpretrain's names.
-        wanted (dict[str, Tensor]): The network's own, in the same names, for shapes.
-        source (tuple[int, int], optional): Patches by height and width that the
-            positions of ``state`` are for. None if not known: the network's if it has
-            as many, else a square.
-        target (tuple[int, int], optional): The same of the network.
-        done (list[str]): Gets what was done, in words.
+        wanted (dict[str, Tensor]): The network's own, for their shapes.
+        source (tuple[int, int], optional): Grid of patches (height, width) of the
+            positions in ``state``. None if unknown: the network's if it has as many,
+            else a square.
+        target (tuple[int, int], optional): Grid of the network.
+        done (list[str]): Receives a description of each change.
 
     Raises:
-        ValueError: If positions have to be resized and their grid is not known.
+        ValueError: If positions must be resized and their grid is unknown.
     """
     positions, goal = state['pos_embed'], wanted['pos_embed']
     if positions.ndim == 4:  # PiT's are a map
@@ -110,7 +110,7 @@ def adapt_positions(
 def _source_grid(
     positions: Tensor, tokens: int, grid: Grid | None, target: Grid | None, done: list
 ) -> tuple[Grid, int]:
-    """Grid of positions and how many of them are tokens'."""
+    """Return the grid of positions and the number of token positions."""
     length = positions.shape[1]
     if grid is not None:
         extra = length - grid[0] * grid[1]
@@ -126,7 +126,7 @@ def _source_grid(
     if same and square:
         steps = [_steps(positions, each) for each in (square[0], same[0])]
         if steps[0] < 0.75 * steps[1]:
-            same = []  # they change as little from row to row as those of a square
+            same = []  # a square grid is smoother
     if same and same[0] not in square:
         done.append(
             f'positions copied, as there are as many as {by(same[0][0])} patches have '
@@ -142,7 +142,7 @@ def _source_grid(
 
 
 def _steps(positions: Tensor, grid: tuple[Grid, int]) -> float:
-    """Mean square of the steps from row to row: small for the grid of training."""
+    """Mean squared difference of adjacent rows: smallest for the training grid."""
     rows = positions[0, grid[1] :].unflatten(0, grid[0])
     return rows.diff(dim=0).square().mean().item()
 
@@ -153,5 +153,5 @@ def _square(length: int) -> Grid | None:
 
 
 def count_tokens(state: State) -> int:
-    """Number of tokens besides patches that may have a position."""
+    """Return the number of extra tokens that may have a position."""
     return sum(token in state for token in _TOKENS)

@@ -1,4 +1,4 @@
-"""Finding a network by its names inside a larger model or the training of one."""
+"""Search for a network inside a larger model by the prefix of its names."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from mmcosub.checkpoints.formats.table import detect_format, plain_name
 
 from .weights import State
 
-# Where whole models, and trainings of them, keep the network: the first that gives
-# names of a known format is taken.
+# Usual prefixes of the network in models and training checkpoints. The first that
+# yields a known format is used.
 _USUAL = (
     'backbone.',
     'teacher.backbone.',
@@ -23,7 +23,7 @@ _DEPTH = 3
 
 
 def prefixes_in(names: Iterable[str]) -> list[str]:
-    """Beginnings that several names share, the shortest and most frequent first.
+    """Return common prefixes of the names, the shortest and most frequent first.
 
     Args:
         names (Iterable[str]): Names of weights.
@@ -37,15 +37,14 @@ def prefixes_in(names: Iterable[str]) -> list[str]:
 
 
 def network_in(weights: State, with_head: bool = False) -> State:
-    """Return the weights of a network of known format, without its prefix.
+    """Return the weights of a network of known format, without the prefix.
 
     Args:
-        weights (dict[str, Tensor]): Weights of a model, or of a training of one.
-        with_head (bool): Whether a head beside ``backbone.`` is wanted, too. Defaults
-            to False.
+        weights (dict[str, Tensor]): Weights of a model or of its training.
+        with_head (bool): Also return a head next to ``backbone.``. Defaults to False.
 
     Returns:
-        dict[str, Tensor]: All of them if no prefix gives a known format.
+        dict[str, Tensor]: All weights if no prefix yields a known format.
 
     Raises:
         ValueError: If there are several networks, none under a usual name.
@@ -72,7 +71,7 @@ def network_in(weights: State, with_head: bool = False) -> State:
 
 
 def under(prefix: str, weights: State) -> State:
-    """Return the weights whose names begin with a prefix, without it."""
+    """Return the weights under a prefix, without it."""
     return {
         name.removeprefix(prefix): value
         for name, value in weights.items()

@@ -1,4 +1,4 @@
-"""From a run's checkpoint to a file for others: weights, and what they are of."""
+"""Export of a run's checkpoint to a file of weights and metadata."""
 
 import hashlib
 import io
@@ -14,28 +14,27 @@ _EMA = 'module.'
 
 
 def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
-    """Write a checkpoint's weights and ``meta`` to a file with its hash in the name.
+    """Write a checkpoint's weights and ``meta`` to a file named by its hash.
 
-    What only a run needs to go on (optimizer, schedules, messages, the state of hooks)
-    stays behind.
+    State for resuming (optimizer, schedules, messages, hooks) is left out.
 
     Args:
         checkpoint (str): The run's checkpoint, a file or URL.
         out (str | Path): Name of the file without the hash, ``name.pth`` for
             ``name-1234abcd.pth``.
-        average (bool): Which weights to take of a run with MMEngine's ``EMAHook``: the
-            average, or those that were trained. Defaults to True.
+        average (bool): For a run with MMEngine's ``EMAHook``: the averaged weights
+            rather than the trained ones. Defaults to True.
 
     Returns:
         Path: The file.
 
     Raises:
-        ValueError: If the checkpoint cannot be read, ``out`` is in no folder, or the
-            weights that are asked for are not there.
+        ValueError: If the checkpoint cannot be read or lacks the weights, or the folder
+            of ``out`` does not exist.
     """
     out = Path(out)
     if not out.parent.is_dir():
-        raise ValueError(f'There is no folder {out.parent}: make it first.')
+        raise ValueError(f'There is no folder {out.parent}: create it first.')
     given = read_checkpoint(checkpoint)
     weights = state_dict(given)
     if not average:
@@ -50,7 +49,7 @@ def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
 
 
 def _trained(checkpoint: dict, name: str) -> dict[str, torch.Tensor]:
-    """What MMEngine's hook has exchanged for the average."""
+    """Return the trained weights that MMEngine's EMA hook has swapped."""
     exchanged = checkpoint.get('ema_state_dict')
     if not exchanged:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Opening checkpoint files without running code that they bring."""
+"""Reading of checkpoint files without executing code in them."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from .weights import State, select_weights, sets_of_weights, state_dict
 __all__ = ['State', 'read_checkpoint', 'read_weights', 'safe_reading', 'state_dict']
 
 _INDEX = '.index.json'
-# In folders of Hugging Face.
+# File names in Hugging Face folders.
 _IN_FOLDERS = [
     name + end
     for name in ('model.safetensors', 'pytorch_model.bin')
@@ -27,7 +27,7 @@ _IN_FOLDERS = [
 
 
 def require_file(filename: str) -> None:
-    """Check that a checkpoint that is no URL is there.
+    """Check that a checkpoint file exists; URLs pass.
 
     Args:
         filename (str): A file, a folder of Hugging Face, or a URL.
@@ -53,18 +53,18 @@ def require_file(filename: str) -> None:
 def read_checkpoint(
     filename: str, map_location: str = 'cpu', trust: bool = False
 ) -> dict:
-    """Read a checkpoint, MMEngine's included, without running code that it brings.
+    """Read a checkpoint, also of MMEngine, without executing code in it.
 
     Args:
-        filename (str): A file (``.safetensors`` too), the index of a sharded one, a
-            folder of Hugging Face that has one of these, or a URL.
+        filename (str): A file (also ``.safetensors``), the index of a sharded one, a
+            Hugging Face folder with one of these, or a URL.
         map_location (str): Device of its tensors. Defaults to 'cpu'.
-        trust (bool): Whether the file may bring any Python object, and so run any
-            code. Defaults to False.
+        trust (bool): Allow any Python object, which can execute code. Defaults to
+            False.
 
     Raises:
-        ValueError: If there is no such file, it is no checkpoint, or it brings objects
-            although it is not trusted.
+        ValueError: If there is no such file, it is not a checkpoint, or it contains
+            objects that are not allowed.
     """
     require_file(filename)
     checkpoint = _read(filename, map_location, trust)
@@ -92,10 +92,9 @@ def read_weights(
 
     Args:
         filename (str): A file or URL.
-        which (str, optional): As of :func:`select_weights`: 'ema', 'model', the name
-            of a set. Defaults to None: the average if there is one.
-        trust (bool): Whether the file may bring any Python object, and so run any
-            code. Defaults to False.
+        which (str, optional): As in :func:`select_weights`.
+        trust (bool): Allow any Python object, which can execute code. Defaults to
+            False.
         option (str): Name of the user's option for ``which``, for messages.
 
     Returns:
@@ -110,15 +109,14 @@ def read_weights(
 
 @contextmanager
 def safe_reading(trust: bool = False) -> Iterator[None]:
-    """Have MMEngine open checkpoint files in this way, too, within a context.
+    """Make MMEngine read checkpoints safely, too, within a context.
 
-    It opens files by itself for ``init_cfg=dict(type='Pretrained', ...)``, for
-    ``load_from`` of its ``FlexibleRunner`` and for published checkpoints, and falls
-    back to running what they bring.
+    MMEngine reads files for ``init_cfg=dict(type='Pretrained', ...)``, ``load_from`` of
+    its ``FlexibleRunner`` and published checkpoints, and unpickles any object in them.
 
     Args:
-        trust (bool): Whether files may bring any Python object, and so run any code.
-            Defaults to False.
+        trust (bool): Allow any Python object, which can execute code. Defaults to
+            False.
     """
 
     def open_file(file: str | BinaryIO, map_location: Any = None, _: Any = None) -> Any:
@@ -128,7 +126,7 @@ def safe_reading(trust: bool = False) -> Iterator[None]:
     def open_url(url: str, *_: Any, map_location: Any = None, **__: Any) -> Any:
         return _without_code(_open(download(url), url, map_location, trust))
 
-    # The two functions that all of its loaders end in.
+    # All of MMEngine's loaders call one of these two functions.
     ours: dict[str, Any] = dict(_safe_torch_load=open_file, load_url=open_url)
     theirs = {name: getattr(mmengine_checkpoint, name, None) for name in ours}
     try:
@@ -157,7 +155,7 @@ def _read(filename: str, map_location: str, trust: bool) -> Any:
 
 
 def _in_folder(path: Path) -> str | None:
-    """The checkpoint in a folder of Hugging Face."""
+    """Return the checkpoint in a Hugging Face folder."""
     found = [path / name for name in _IN_FOLDERS if (path / name).is_file()]
     return str(found[0]) if found else None
 
@@ -180,7 +178,7 @@ def _read_shards(index: str, file: str, map_location: str, trust: bool) -> State
 
 
 def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> Any:
-    """Open a file, or say what is wrong with the one of this name."""
+    """Open a file; raise with the cause and the remedy if that fails."""
     try:
         if isinstance(file, str) and _is_safetensors(file):
             from safetensors.torch import load_file
@@ -195,7 +193,7 @@ def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> An
 
 
 def _is_safetensors(file: str) -> bool:
-    """Tell by the ending, or by the first bytes: a length and the beginning of JSON."""
+    """Detect safetensors by suffix, or by a length and JSON at the start."""
     if file.endswith('.safetensors'):
         return True
     with open(file, 'rb') as opened:
@@ -203,9 +201,9 @@ def _is_safetensors(file: str) -> bool:
 
 
 def _without_code(checkpoint: Any) -> Any:
-    """Take out the config as text that MMEngine would run when it resumes.
+    """Remove the config text that MMEngine would execute on resuming.
 
-    MMEngine itself writes ``meta['cfg']``, which it does not run.
+    MMEngine writes ``meta['cfg']`` instead, which it does not execute.
     """
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     if isinstance(meta, dict):

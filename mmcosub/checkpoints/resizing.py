@@ -1,4 +1,4 @@
-"""Resizing weights bicubically, or so that they compute the same.
+"""Resizing of weights: bicubic, or so that the outputs stay equal.
 
 Shapes: ``C`` channels, ``H`` heads.
 """
@@ -19,12 +19,12 @@ def table_size(table: Tensor, window: Grid | None = None) -> Grid:
 
     Args:
         table (Tensor): Of shape ((2h - 1)(2w - 1), H) for a window of h x w; BEiT's has
-            three entries more, those of the class token.
+            three more entries, for the class token.
         window (tuple[int, int], optional): The window, if known. Defaults to None: a
             square.
 
     Raises:
-        ValueError: If the table is of neither.
+        ValueError: If neither fits.
     """
     length = table.shape[0]
     for extra in (0, 3):
@@ -46,7 +46,7 @@ def resize_table(table: Tensor, before: Grid, after: Grid) -> Tensor:
     """Resize a table of relative position biases, bicubically.
 
     Args:
-        table (Tensor): Of shape (height * width, H) and entries of the class token.
+        table (Tensor): Of shape (height * width, H), plus entries of the class token.
         before (tuple[int, int]): Its height and width.
         after (tuple[int, int]): The wanted ones.
 
@@ -61,15 +61,15 @@ def resize_table(table: Tensor, before: Grid, after: Grid) -> Tensor:
 
 
 def adapt_channels(state: State, wanted: State, done: list[str]) -> None:
-    """Fit the first convolution to another number of input channels, as timm does.
+    """Adapt the first convolution to another number of channels, as timm does.
 
-    One channel gets the sum, so that a grey image has the features that it has in
-    colour; more get the weights in turn, scaled to keep the sum over channels.
+    One channel gets the sum over channels, which suits grey images. More channels
+    repeat the weights, scaled to keep the sum.
 
     Args:
         state (dict[str, Tensor]): Weights, changed in place.
-        wanted (dict[str, Tensor]): The network's own, of the same names, in order.
-        done (list[str]): Gets what was done, in words.
+        wanted (dict[str, Tensor]): The network's own, with the same names, in order.
+        done (list[str]): Receives a description of each change.
     """
     name = next(
         (k for k, v in wanted.items() if v.ndim == 4 and k.endswith('.weight')), ''
@@ -90,11 +90,10 @@ def adapt_channels(state: State, wanted: State, done: list[str]) -> None:
 
 
 def resize_patches(weight: Tensor, size: Grid) -> Tensor:
-    """Resize a patch projection so that it gives resized patches the same embedding.
+    """Resize a patch projection; resized patches keep their embedding.
 
-    For larger patches the embedding of a bilinearly resized patch is exactly that of
-    the patch; for smaller ones it is the nearest in the least squares (FlexiViT,
-    arXiv 2212.08013, eq. 4).
+    For larger patches, a bilinearly resized patch has exactly the same embedding; for
+    smaller ones it is the least-squares solution (FlexiViT, arXiv 2212.08013, eq. 4).
 
     Args:
         weight (Tensor): Of shape (C, 3, h, w).
@@ -106,13 +105,14 @@ def resize_patches(weight: Tensor, size: Grid) -> Tensor:
     height, width = weight.shape[-2:]
     pixels = torch.eye(height * width, dtype=torch.float64).view(-1, 1, height, width)
     resized = F.interpolate(pixels, size, mode='bilinear', align_corners=False)
-    # Row i: what pixel i of a patch becomes. Embeddings are w @ x = new @ resize.T @ x.
+    # Row i: the resized unit image of pixel i. Embeddings are w @ x = new @ resize.T @
+    # x.
     inverse = torch.linalg.pinv(resized.flatten(1))
     new = weight.flatten(2).double() @ inverse.T
     return new.unflatten(2, size).to(weight.dtype)
 
 
 def by(size: Tensor | Grid) -> str:
-    """Height and width, of a map or as they are, in words."""
+    """Format a size, or that of a map, as height x width."""
     height, width = size.shape[-2:] if isinstance(size, Tensor) else size
     return f'{height}x{width}'

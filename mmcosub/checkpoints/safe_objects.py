@@ -1,8 +1,8 @@
-"""Objects in checkpoints that are data: they may be built, and nothing else.
+"""Allow-list of data objects that checkpoints may contain.
 
-PyTorch lets a file set any state of an object whose class is allowed. That of a NumPy
-data type says what its arrays are in memory, so a file could pass bytes off as
-addresses of objects. Data types are therefore built here from their text alone.
+A file may set any state of an object whose class PyTorch allows. The state of a NumPy
+data type could make raw bytes pass for object pointers, so data types are built here
+from their names alone.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _DTYPE = re.compile(r'[<>|=]?(\?|[bBhHiIlLqQefdgFDGO]|[biufcSUOmM]\d+)(\[\d*\w+\
 
 
 class _DataType:
-    """A NumPy data type in a file: its name, and of its state the order of bytes."""
+    """NumPy data type in a file, built from its name and byte order alone."""
 
     def __init__(self, name: str, *_: Any) -> None:
         if not isinstance(name, str) or not _DTYPE.fullmatch(name):
@@ -58,7 +58,7 @@ class _DataType:
 
 
 class _Array(np.ndarray):
-    """A NumPy array in a file, which is pickled as any other."""
+    """NumPy array in a file; pickled like any other."""
 
     def __setstate__(self, state: tuple) -> None:
         version, shape, kind, fortran, data = state
@@ -81,7 +81,7 @@ def _scalar(kind: _DataType, data: bytes) -> Any:
 
 
 def _method_of_history(owner: Any, name: str) -> Any:
-    """All of ``getattr`` that MMEngine's logged scalars need."""
+    """Restricted ``getattr``: what MMEngine's logged scalars need."""
     if owner is not HistoryBuffer:
         raise pickle.UnpicklingError(f'{NO_DATA}: getattr of {owner!r}')
     return getattr(owner, name)
@@ -117,15 +117,12 @@ for _module in ('pathlib', 'pathlib._local'):
 
 
 def known_objects() -> AbstractContextManager:
-    """Let PyTorch build the known objects within a context."""
+    """Let PyTorch unpickle the allowed objects within a context."""
     return torch.serialization.safe_globals(_KNOWN)
 
 
 def foreign_objects(filename: str) -> list[str]:
-    """Name the classes and functions, other than the known ones, that a file brings.
-
-    Args:
-        filename (str): The file.
+    """List classes and functions in a file that are not allowed.
 
     Returns:
         list[str]: Sorted; empty where it is no pickle.
@@ -143,7 +140,7 @@ def foreign_objects(filename: str) -> list[str]:
 
 
 def _pickles(filename: str) -> BinaryIO:
-    """Open what is pickled in a file of PyTorch's, old or new."""
+    """Open the pickle in a PyTorch file, old or new."""
     if not zipfile.is_zipfile(filename):
         return open(filename, 'rb')
     with zipfile.ZipFile(filename) as archive:
@@ -152,7 +149,7 @@ def _pickles(filename: str) -> BinaryIO:
 
 
 def _names(file: BinaryIO) -> Iterator[str]:
-    """Name all classes and functions in a file of pickles, by today's modules."""
+    """List all classes and functions in a file of pickles, under current names."""
     for _ in range(5):  # old files begin with a number, a version and a platform
         texts: list[str] = []
         memo: list[str] = []

@@ -1,4 +1,4 @@
-"""Finding the sets of weights in a checkpoint, and choosing one."""
+"""Search for the sets of weights in a checkpoint, and choice of one."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 State = dict[str, Tensor]
 
-# Keys under which files keep averaged and trained weights, the usual ones first.
+# Keys of averaged and trained weights in files, the usual ones first.
 _KEYS = {
     'ema': (
         'state_dict_ema', 'model_ema', 'ema_state_dict', 'model_ema_state_dict', 'ema',
@@ -22,7 +22,7 @@ _KEYS = {
 }  # fmt: skip
 _ALL_KEYS = sum(_KEYS.values(), ())
 _NO_WEIGHTS = ('optimizer', 'message_hub', 'param_schedulers', 'meta')
-# What torch.compile, DDP, FSDP and activation checkpointing put into names.
+# Parts of names from torch.compile, DDP, FSDP and activation checkpointing.
 _INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
 _WRAPPERS = re.compile(rf'^((module|_forward_module|{_INNER})\.)+|(?<=\.)({_INNER})\.')
 
@@ -31,12 +31,11 @@ def sets_of_weights(checkpoint: Any) -> dict[str, State]:
     """Find all sets of weights in a checkpoint.
 
     Args:
-        checkpoint (Any): What the file contains.
+        checkpoint (Any): Content of the file.
 
     Returns:
-        dict[str, dict]: Weights, without what wrappers put into their names, by the
-        keys that lead to them (``'model.state_dict'``; ``''`` where the file is
-        the weights).
+        dict[str, dict]: Weights without wrappers' prefixes, by their path of keys
+        (``'model.state_dict'``; ``''`` if the file is a plain state dict).
     """
     found: dict[str, State] = {}
     _collect(checkpoint, (), found)
@@ -51,22 +50,22 @@ def select_weights(
 ) -> tuple[State, str]:
     """Choose the weights of a checkpoint to start from.
 
-    Where a file has averaged and trained ones, the average is taken, as in timm, and
-    the log says so.
+    Averaged weights are preferred to trained ones, as in timm, and the log says so.
 
     Args:
-        checkpoint (Any): What the file contains.
+        checkpoint (Any): Content of the file.
         which (str, optional): 'ema' (averaged), 'model' (trained) or the name of a set
             in the file. Defaults to None: the average if there is one.
         filename (str): Name of the file, for messages.
         option (str): Name of the user's option for ``which``, for messages.
 
     Returns:
-        tuple: The weights, those of half precision in float32, and the name of the
-        set in the file.
+        tuple: The weights, half precision converted to float32, and the name of the set
+        in the file.
 
     Raises:
-        ValueError: If there are none, or not those asked for, naming what is there.
+        ValueError: If there are none, or not the requested ones; lists the available
+            sets.
     """
     found = sets_of_weights(checkpoint)
     name = _choose(found, which, filename, option)
@@ -82,14 +81,13 @@ def select_weights(
 
 
 def state_dict(checkpoint: Any) -> State:
-    """Return the weights in a checkpoint, without what wrappers put into names.
+    """Return the weights in a checkpoint, without wrappers' prefixes.
 
     Args:
-        checkpoint (Any): What the file contains. Where it has an average, that is
-            taken.
+        checkpoint (Any): Content of the file. Averaged weights are preferred.
 
     Raises:
-        ValueError: If it has several sets of which none is the usual one.
+        ValueError: If it has several sets and none is under a usual key.
     """
     found = sets_of_weights(checkpoint)
     return _values(found, _choose(found, None, 'The checkpoint', '')) if found else {}
@@ -114,7 +112,7 @@ def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
 
 
 def _roles(found: dict[str, State]) -> dict[str, str | None]:
-    """What each set is: 'ema', 'model' or, if its keys are no usual ones, None."""
+    """Return the role of each set: 'ema', 'model' or, if unknown, None."""
     roles = {
         name: next(
             (role for role, keys in _KEYS.items() if {*name.split('.')} & {*keys}),
@@ -126,12 +124,12 @@ def _roles(found: dict[str, State]) -> dict[str, str | None]:
         roles.update(state_dict='ema', ema_state_dict='model')
     trained = {name for name, role in roles.items() if role == 'model'}
     if 'teacher' in found and trained - {'student'}:
-        roles['teacher'] = None  # of a distillation, not the student's average
+        roles['teacher'] = None  # a distillation teacher, not an average
     return roles
 
 
 def _swapped(found: dict[str, State]) -> bool:
-    """Whether MMEngine has exchanged the two sets; its averages have a counter."""
+    """Return True if MMEngine has swapped the sets; its averages have a counter."""
     return 'state_dict' in found and 'steps' in found.get('ema_state_dict', {})
 
 

@@ -8,11 +8,11 @@ from mmengine.model import BaseModule
 
 @contextmanager
 def without_memory() -> Iterator[None]:
-    """Build models without memory for their weights."""
-    # Networks read their rates off a tensor, which has to be a real one.
+    """Build models on the meta device, without memory for their weights."""
+    # Networks read drop-path rates from a linspace tensor, which must have values.
     linspace, init_weights = torch.linspace, BaseModule.init_weights
     torch.linspace = functools.partial(linspace, device='cpu')
-    # MMPretrain's LoRA fills its weights as it is built, and MMEngine looks at them.
+    # MMPretrain's LoRA initialises its weights on construction.
     BaseModule.init_weights = lambda self: None
     try:
         with torch.device('meta'):

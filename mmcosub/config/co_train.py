@@ -1,4 +1,4 @@
-"""From a stock config to a co-trained one: schemes by name, wrappers by model."""
+"""From an upstream config to a co-trained one: schemes by name, wrappers by model."""
 
 import difflib
 import importlib
@@ -13,7 +13,7 @@ from mmcosub.names import packaged_configs as packaged_configs
 
 from .type_name import type_name
 
-# A fragment may bring the module that registers a scheme of the user's own.
+# A fragment may import the module that registers a user's scheme.
 _FRAGMENT_KEYS = ('scheme', 'runner_type', 'custom_hooks', 'custom_imports')
 
 FAST = {
@@ -22,14 +22,14 @@ FAST = {
     'SegformerHead': 'mmcosub.FastSegformerHead',
     'UPerHead': 'mmcosub.FastUPerHead',
 }
-"""Faster class for each stock class, with the same weights and outputs."""
+"""Faster class for each upstream class, with the same weights and outputs."""
 
 
 def find_scheme(name_or_file: str) -> Path:
     """Find the config fragment of a scheme.
 
     Args:
-        name_or_file (str): One of :func:`list_schemes`, or a fragment of one's own.
+        name_or_file (str): One of :func:`list_schemes`, or the path of a fragment.
 
     Raises:
         ValueError: If there is no such name and no such file.
@@ -52,9 +52,9 @@ def apply_scheme(cfg: Config, name_or_file: str) -> None:
     """Turn a config into a co-trained one, in place.
 
     Args:
-        cfg (Config): Config of a segmentor or classifier. A scheme that it has is
+        cfg (Config): Config of a segmentor or classifier. Its scheme, if any, is
             replaced.
-        name_or_file (str): One of :func:`list_schemes`, or a fragment of one's own.
+        name_or_file (str): One of :func:`list_schemes`, or the path of a fragment.
 
     Raises:
         ValueError: If the scheme is not found or its file is not a fragment.
@@ -66,7 +66,7 @@ def apply_scheme(cfg: Config, name_or_file: str) -> None:
     others = sorted(set(fragment) - set(_FRAGMENT_KEYS))
     if others:
         raise ValueError(
-            f'{path} is more than a scheme: it also has {others}. A scheme file may '
+            f'{path} is not a scheme file: it also has {others}. A scheme file may '
             f'have {list(_FRAGMENT_KEYS)} only; a whole config is trained as it is, '
             'without --co-train.'
         )
@@ -75,7 +75,7 @@ def apply_scheme(cfg: Config, name_or_file: str) -> None:
     if 'custom_hooks' in fragment:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *fragment.custom_hooks]
     if 'custom_imports' in fragment:
-        # Kept, so that the config in the work directory finds the scheme, too.
+        # Also the config in the work directory needs the imports of the scheme.
         before = cfg.get('custom_imports') or dict(imports=[])
         imports = [*_as_list(before['imports'])]
         imports += _as_list(fragment.custom_imports['imports'])
@@ -83,7 +83,7 @@ def apply_scheme(cfg: Config, name_or_file: str) -> None:
 
 
 def turn_off_scheme(cfg: Config) -> None:
-    """Take out, in place, the hook that only a scheme has a use for.
+    """Remove, in place, the hook that only a scheme needs.
 
     Args:
         cfg (Config): Config whose scheme was set to None.
@@ -94,10 +94,10 @@ def turn_off_scheme(cfg: Config) -> None:
 
 
 def co_trained_model(model: dict, scheme: dict) -> dict:
-    """Config of the model that trains a stock model by a scheme.
+    """Return the config of a model wrapped for co-training.
 
     Args:
-        model (dict): Config of a stock model, or of a wrapper already.
+        model (dict): Config of an upstream model or of a wrapper.
         scheme (dict): Config of the scheme.
 
     Raises:
@@ -122,10 +122,7 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
 
 
 def _require_mmdetection(head: Any) -> None:
-    """Say what a head that classifies masks needs, where mmseg's error misleads.
-
-    Args:
-        head (Any): Config of the decode head.
+    """Raise with the remedy if a mask head needs MMDetection.
 
     Raises:
         ImportError: If it is missing. The message has the command to run.
@@ -144,7 +141,7 @@ def _require_mmdetection(head: Any) -> None:
 
 
 def accelerated_model(model: dict) -> dict:
-    """Config of the model with faster parts of the same weights and outputs.
+    """Return the model's config with faster parts; weights stay the same.
 
     Args:
         model (dict): Config of a model.

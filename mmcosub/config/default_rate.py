@@ -1,4 +1,4 @@
-"""A drop-path rate for stock networks that drop no paths."""
+"""Default drop-path rate for upstream networks without DropPath."""
 
 import copy
 import warnings
@@ -15,22 +15,22 @@ from mmcosub.submodels import Site, find_branches
 from .type_name import type_name
 
 RATE = 0.1
-"""Drop-path rate of the last block. Ours: what ConvNeXt-T is pretrained with
-(arXiv 2201.03545, table 5), and small enough for a ResNet."""
+"""Drop-path rate of the last block. Our choice: as in ConvNeXt-T's pretraining (arXiv
+2201.03545, table 5), and small enough for a ResNet."""
 
-# The schemes that draw their views by drop-path rates. The others bring their own.
+# Schemes that draw views by drop-path rates; others have their own settings.
 _BY_RATES = ('Cosub', 'StochasticDepth')
 
 
 def set_default_rate(cfg: Config) -> None:
-    """Give the scheme a drop-path rate where the stock network drops no path.
+    """Set the scheme's drop-path rate if the network uses no DropPath.
 
-    The usual rule: up to the last block it rises linearly in a network of stages, and
-    is constant in one that keeps its resolution. The log says so.
+    As usual, the rate rises linearly with depth in a network of several stages and is
+    constant in a network of one resolution. The change is logged.
 
     Args:
-        cfg (Config): Config with a scheme, changed in place. One that has a rate, of
-            the scheme or of the network, stays as it is.
+        cfg (Config): Config with a scheme, changed in place. A rate of the scheme or
+            the network is kept.
     """
     scheme = cfg.scheme
     if type_name(scheme) not in _BY_RATES or scheme.get('drop_path_rate') is not None:
@@ -42,7 +42,7 @@ def set_default_rate(cfg: Config) -> None:
     scheme.drop_path_rate = RATE
     scheme.setdefault('drop_path_decay', 'linear' if stages > 1 else 'constant')
     print_log(
-        f'The backbone drops no path, so scheme.drop_path_rate is set to {RATE}, '
+        f'The backbone uses no DropPath, so scheme.drop_path_rate is set to {RATE}, '
         f'{scheme.drop_path_decay} over depth. Another one: --cfg-options '
         'scheme.drop_path_rate=0.2.',
         'current',
@@ -50,7 +50,7 @@ def set_default_rate(cfg: Config) -> None:
 
 
 def _branches(cfg: Config) -> list[Site]:
-    """Branches of the network, built without memory for its weights."""
+    """Find the network's branches, with the model on the meta device."""
     config = copy.deepcopy(cfg.model)
     if 'backbone' in config:
         config = config.backbone
@@ -58,7 +58,7 @@ def _branches(cfg: Config) -> list[Site]:
     try:
         import_stack_quietly()
         with scope, without_memory(), warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # the real building says them again
+            warnings.simplefilter('ignore')  # reported when the model is built
             return find_branches(MODELS.build(config))
-    except Exception:  # whatever it is, building the model says it better
+    except Exception:  # reported when the model is built
         return []

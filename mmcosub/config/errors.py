@@ -1,4 +1,4 @@
-"""What a tool says when something is wrong: one line for what the user can mend."""
+"""User errors: one line and status 2 instead of a traceback."""
 
 import errno
 import logging
@@ -32,7 +32,7 @@ _THE_CONFIGS = (
 )
 
 
-# What is said where memory or another process is gone, and what to do.
+# Patterns of errors from lost memory or processes, with the remedy.
 _LOST = {
     'Too many open files|ancdata': (
         'Raise the limit of open files (`ulimit -n 65535`) or lower num_workers.'
@@ -59,11 +59,7 @@ _succeeded: set[str] = set()
 
 
 def note_moment(name: str) -> None:
-    """Note how far a run has come, to tell a config that cannot run from a fault.
-
-    Args:
-        name (str): A moment, by the name of the hooks' method.
-    """
+    """Record how far a run has come, to tell config errors from bugs."""
     global _stage
     if name in _BEGINNINGS:
         _stage = name.split('_')[1]
@@ -73,18 +69,17 @@ def note_moment(name: str) -> None:
 
 @contextmanager
 def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
-    """End the process with one line and status 2 at an error that a user can mend.
+    """End the process with one line and status 2 at a user's error.
 
-    That is every error before the first iteration and the first validation have
-    succeeded, as it shows then whether the config is one to run; and from then on those
-    that say so by their type: ``ValueError``, ``OSError`` (a full disk), a loss that is
-    not finite, too little memory on the device. A process that the run has lost is one
-    line and status 1. All others are faults of programs, and show where. The log file
-    has that of all.
+    Every error before the first successful iteration or validation counts as a user's,
+    because the config has not run yet. Later, only ``ValueError``, ``OSError`` (a full
+    disk), non-finite losses and lack of device memory do. A lost process is reported in
+    one line with status 1. All other errors are bugs and show a traceback. The log file
+    has the traceback of each error.
 
     Args:
         prog (str): Name of the tool.
-        debug (bool): Whether to show where every error is from. Defaults to False.
+        debug (bool): Show tracebacks of all errors. Defaults to False.
     """
     global _stage
     _stage = ''
@@ -106,13 +101,9 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says, in one line, that of a data loader's worker included.
-
-    Args:
-        error (BaseException): The error.
-    """
+    """Return an error's message in one line, also from a data loader's worker."""
     said, kind = str(error), type(error).__name__
-    if 'Original Traceback' in said:  # torch puts a worker's in the message
+    if 'Original Traceback' in said:  # torch puts a worker's traceback in the message
         said = re.split(rf'\n(?:[\w.]+\.)?{kind}: ', said)[-1]
     if isinstance(error, OSError) and error.strerror:
         said = f'{error.filename}: {error.strerror}' if error.filename else said
@@ -130,7 +121,7 @@ def _is_the_users(error: Exception) -> bool:
 
 
 def _loss(error: Exception) -> str:
-    """What to do where memory or another process was lost; empty for other errors."""
+    """Return the remedy for lost memory or processes; empty for other errors."""
     of_device = isinstance(error, torch.OutOfMemoryError)
     if of_device or not isinstance(error, RuntimeError | MemoryError):
         return ''
@@ -139,7 +130,7 @@ def _loss(error: Exception) -> str:
 
 
 def _log_traceback(error: Exception) -> None:
-    """Write where an error is from into the log files, if there are any yet."""
+    """Write the traceback to the log files, if there are any yet."""
     if not MMLogger._instance_dict:
         return
     about = (type(error), error, error.__traceback__)

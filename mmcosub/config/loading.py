@@ -1,4 +1,4 @@
-"""How the command-line tools load configs and end."""
+"""Config loading for the command-line tools."""
 
 import gc
 import importlib.util
@@ -39,10 +39,10 @@ def load_config(args: Namespace) -> Config:
     _drop_own_scope(cfg._cfg_dict)
     check_version(path, cfg)
     if not isinstance(cfg.get('model'), dict):
-        raise ValueError(f'{path} is no config to run: it has no `model=dict(...)`.')
+        raise ValueError(f'{path} is not a whole config: it has no `model=dict(...)`.')
     check_types(cfg)
     check_file(path, cfg)
-    # Before the options, which may be about the scheme.
+    # Before the options, which may set parts of the scheme.
     if getattr(args, 'co_train', None):
         apply_scheme(cfg, args.co_train)
     if getattr(args, 'unlabelled', None):
@@ -57,7 +57,7 @@ def load_config(args: Namespace) -> Config:
                 raise ValueError(f'--cfg-options {key}: {said}.') from error
         check_types(cfg)
         if any(key.startswith('custom_imports') for key in args.cfg_options):
-            # MMEngine has imported what the file names, and heeds no other.
+            # MMEngine imports only the modules that the file names.
             import_modules_from_strings(**cfg.custom_imports)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
@@ -116,16 +116,13 @@ def find_config(name: str) -> Path:
 def read_config(path: Path) -> Config:
     """Read a config file.
 
-    Args:
-        path (Path): The file.
-
     Raises:
-        ValueError: If it cannot be read, naming it.
+        ValueError: If it cannot be read; names the file.
     """
     try:
         return Config.fromfile(path)
     except RecursionError as error:
-        raise ValueError(f'{path}: its bases go round in a circle.') from error
+        raise ValueError(f'{path}: its _base_ files include each other.') from error
     except SyntaxError as error:
         bom = path.read_bytes()[:3] == b'\xef\xbb\xbf'
         said = (
@@ -134,16 +131,16 @@ def read_config(path: Path) -> Config:
             else f'line {error.lineno}: {error.msg}'
         )
         raise ValueError(f'{path} cannot be read as a config ({said}).') from error
-    except Exception as error:  # a config is a program: it can fail in any way
+    except Exception as error:  # a config is a program and can raise anything
         raise ValueError(
             f'{path} cannot be read as a config ({type(error).__name__}: {error}).'
         ) from error
 
 
 def part_processes() -> None:
-    """Let the processes of a distributed run go, all at once.
+    """Leave the process group, all processes at once.
 
-    One that ends while others still listen to it makes them abort now and then.
+    A process that ends earlier can make others abort.
     """
     if is_distributed():
         barrier()
@@ -152,7 +149,7 @@ def part_processes() -> None:
 
 
 def _set_loader_defaults(cfg: Config) -> None:
-    """Set what configs of mmpretrain leave to its tools."""
+    """Set defaults that mmpretrain's own tools would add."""
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(key)
         if loader:
@@ -162,10 +159,10 @@ def _set_loader_defaults(cfg: Config) -> None:
 
 
 def _drop_own_scope(cfg: Any) -> None:
-    """Remove the mark that MMEngine puts on what comes from ``mmcosub::`` configs.
+    """Remove the scope that MMEngine adds to ``mmcosub::`` configs.
 
-    It would look up every name there among ours, where those of mmseg are not; ours
-    are named with their scope.
+    With it, every name would be looked up in mmcosub's registries, which lack mmseg's.
+    Names of mmcosub include their scope.
     """
     if isinstance(cfg, dict):
         if cfg.get('_scope_') == 'mmcosub':

@@ -1,4 +1,4 @@
-"""The model of a config whose weights come from a checkpoint."""
+"""Settings and task of a config's model."""
 
 import copy
 from typing import Any
@@ -9,10 +9,10 @@ from .type_name import type_name
 
 
 def model_settings(cfg: Config) -> ConfigDict:
-    """A config's model, with its preprocessor and without ``pretrained``.
+    """Return a config's model with its preprocessor, without ``pretrained``.
 
     Args:
-        cfg (Config): The config. It stays as it is.
+        cfg (Config): The config; not changed.
     """
     model = without_pretrained(cfg.model)
     if cfg.get('data_preprocessor'):
@@ -21,17 +21,16 @@ def model_settings(cfg: Config) -> ConfigDict:
 
 
 def without_pretrained(settings: Any) -> Any:
-    """A model's config that asks for no weights to begin from.
+    """Return a model's config that loads no initial weights.
 
-    timm's networks would fetch them as soon as they are built, for a checkpoint to take
-    their place.
+    timm's networks download them on construction, although a checkpoint replaces them.
 
     Args:
         settings (Any): The config, or a part of it.
     """
     if isinstance(settings, dict):
         kept = ConfigDict({k: without_pretrained(v) for k, v in settings.items()})
-        # MMSegmentation's fetches them unless it is told not to.
+        # MMSegmentation's downloads them unless this is False.
         timm = type_name(kept) == 'TIMMBackbone'
         if timm or kept.get('pretrained'):
             kept['pretrained'] = False if timm or kept.pretrained is True else None
@@ -39,3 +38,18 @@ def without_pretrained(settings: Any) -> Any:
     if isinstance(settings, list | tuple):
         return type(settings)(without_pretrained(each) for each in settings)
     return settings
+
+
+def classifies(cfg: Config) -> bool:
+    """Return True if the model classifies images rather than segments them.
+
+    A model with ``decode_head`` segments, one with ``head`` classifies. A model without
+    either segments if the scope is mmseg's.
+
+    Args:
+        cfg (Config): Config; its model may be inside a wrapper's ``module``.
+    """
+    model = cfg.model.get('module', cfg.model)
+    if 'decode_head' in model:
+        return False
+    return 'head' in model or cfg.get('default_scope') != 'mmseg'

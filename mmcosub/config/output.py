@@ -1,4 +1,4 @@
-"""Output that nobody reads, or that finds no room, does not end a run."""
+"""Output to closed pipes and full disks that does not end a run."""
 
 import logging
 import os
@@ -8,10 +8,10 @@ from typing import Any, TextIO
 
 
 def outlive_readers() -> None:
-    """Let the process go on when what it prints cannot be written.
+    """Continue the process when its output cannot be written.
 
-    As behind ``| head``, after a ``tee`` has died or an ssh connection has dropped.
-    What is printed from then on is lost; files of the log have it.
+    For example behind ``| head``, or after a ``tee`` or an ssh connection has ended.
+    Later prints are lost; log files still have them.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(getattr(stream, 'write', None), _Forgiving) or stream is None:
@@ -21,7 +21,7 @@ def outlive_readers() -> None:
 
 
 class _Forgiving:
-    """A stream's method that sends the output nowhere once it cannot be written."""
+    """Method of a stream that discards output once writing fails."""
 
     def __init__(self, stream: TextIO, method: Callable) -> None:
         self.stream = stream
@@ -34,18 +34,15 @@ class _Forgiving:
             pass  # a slow reader loses this text only
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())  # what is buffered goes there, too
+            os.dup2(nowhere, self.stream.fileno())  # also for buffered text
             os.close(nowhere)
         return sum(map(len, text))
 
 
 def log_without_tracebacks(logger: logging.Logger) -> None:
-    """Have the log files of a logger say once, in one line, that they have no room.
+    """Report a full disk once, in one line, instead of a traceback.
 
     Python's own logging prints a traceback for each record.
-
-    Args:
-        logger (Logger): The logger.
     """
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
@@ -53,7 +50,7 @@ def log_without_tracebacks(logger: logging.Logger) -> None:
 
 
 class _Once:
-    """A ``handleError`` of a file's handler that prints its first error."""
+    """``handleError`` of a file handler that prints only its first error."""
 
     def __init__(self, handler: logging.FileHandler) -> None:
         self.handler = handler
@@ -66,7 +63,7 @@ class _Once:
         elif not self.told:
             self.told = True
             print(
-                f'warning: {self.handler.baseFilename}: {error.strerror}. The run goes '
-                'on, and lines of its log are lost until there is room.',
+                f'warning: {self.handler.baseFilename}: {error.strerror}. The run '
+                'continues without these log lines until there is space.',
                 file=sys.stderr,
             )

@@ -1,4 +1,4 @@
-"""Settings that are checked before anything is built from them."""
+"""Checks of settings before anything is built from them."""
 
 import difflib
 import inspect
@@ -15,14 +15,14 @@ from mmengine.logging import print_log
 from mmengine.registry import OPTIMIZERS
 from torch import nn
 
-from mmcosub.checkpoints.carry_over import check_min_match
+from mmcosub.checkpoints.pretrained import check_min_match
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import spread_rates
 
 from .unread import refuse
 from .where import unknown_type
 
-# What each launcher tells the processes that it starts.
+# Environment variables that each launcher sets.
 _LAUNCHERS = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
@@ -48,13 +48,10 @@ _TYPES = {
 
 
 def check_types(cfg: Config) -> None:
-    """Refuse top-level settings of another type than MMEngine takes.
-
-    Args:
-        cfg (Config): The config.
+    """Raise if a top-level setting has a type that MMEngine does not take.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: If a type is wrong.
     """
     for kind, names in _TYPES.items():
         for name in names:
@@ -64,13 +61,13 @@ def check_types(cfg: Config) -> None:
 
 
 def check_launcher(launcher: str) -> None:
-    """Refuse a launcher that has not started this process.
+    """Raise if the launcher has not started this process.
 
     Args:
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Raises:
-        ValueError: If what it would have set is not set, or is no number.
+        ValueError: If one of its environment variables is missing or not a number.
     """
     missing = [n for n in _LAUNCHERS.get(launcher, ()) if n not in os.environ]
     for name in {*_LAUNCHERS.get(launcher, ()), 'LOCAL_RANK'} & {*os.environ}:
@@ -91,10 +88,7 @@ def check_launcher(launcher: str) -> None:
 
 
 def check_scheme(scheme: Any) -> None:
-    """Refuse a scheme with a setting that it does not have, or of another kind.
-
-    Args:
-        scheme (dict): Config of the scheme.
+    """Raise for an unknown setting of a scheme, or one of a wrong type.
 
     Raises:
         ValueError: If a key is unknown, or a value is not finite or of a type that the
@@ -109,7 +103,7 @@ def check_scheme(scheme: Any) -> None:
     kind = SCHEMES.get(name) if isinstance(name, str) else name
     if kind is None:
         if 'type' not in scheme:
-            return  # said where the model is built
+            return  # reported when the model is built
         names = sorted(SCHEMES.module_dict)
         raise ValueError(f'Unknown scheme.type {name!r}. Valid ones are {names}.')
     if 'drop_path_decay' in scheme:
@@ -134,13 +128,10 @@ def check_scheme(scheme: Any) -> None:
 
 
 def check_carry_over(options: Any) -> None:
-    """Refuse settings that carrying a backbone over does not have.
-
-    Args:
-        options (dict, optional): The config's ``carry_over``.
+    """Raise for unknown keys in ``carry_over``.
 
     Raises:
-        ValueError: If a key is unknown or ``min_match`` is no share.
+        ValueError: If a key is unknown or ``min_match`` is not in [0, 1].
     """
     options = options or {}
     known = ['allow_unused', 'grid', 'min_match', 'weights']
@@ -151,13 +142,13 @@ def check_carry_over(options: Any) -> None:
 
 
 def _arguments(kind: Any) -> Iterator[tuple[str, Any]]:
-    """Names and types of what a class takes, its bases included."""
+    """Return names and types of a class's arguments, its bases included."""
     for base in reversed(kind.__mro__):
         if '__init__' not in vars(base) or base is object:
             continue
         try:
             hints = typing.get_type_hints(base.__init__)
-        except NameError:  # of what is imported for type checkers only
+        except NameError:  # imported for type checkers only
             hints = {}
         for name, parameter in inspect.signature(base.__init__).parameters.items():
             if name != 'self' and parameter.kind not in (
@@ -168,7 +159,7 @@ def _arguments(kind: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type, for the plain ones; all else is let pass."""
+    """Return True if a value is of a plain type; other types pass."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return any(_fits(value, each) for each in typing.get_args(hint))
     if hint in (int, float):
@@ -186,8 +177,8 @@ def _in_words(hint: Any) -> str:
     return ' or '.join(names.get(each, str(each)) for each in options)
 
 
-# Only some variants of a network have these, so that rules without weight decay may
-# name them in vain: upstream's configs of Swin do so with `absolute_pos_embed`.
+# Only some variants of a network have these, so rules without weight decay may match
+# none: upstream's Swin configs do so with `absolute_pos_embed`.
 _OPTIONAL = re.compile(
     r'bias|bn|gamma|ln|norm|embed|feat|rel_pos|table|token|pos_block'
 )
@@ -200,17 +191,17 @@ _RULES = (
 
 
 def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
-    """Refuse an optimizer that is not known, and rules that no parameter follows.
+    """Raise for an unknown optimizer, or rules that match no parameter.
 
     Args:
         model (nn.Module): The model.
         optim_wrapper (dict): Config of the optimizer wrapper.
-        stock (bool): Whether the config came with a package; rules without effect are
-            then logged as a warning.
+        stock (bool): The config is part of a package; rules without effect are then
+            logged as a warning.
 
     Raises:
-        ValueError: If a key of ``paramwise_cfg`` is not read, or one of its
-            ``custom_keys`` is part of no parameter's name.
+        ValueError: If a key of ``paramwise_cfg`` is unknown, or one of its
+            ``custom_keys`` matches no parameter.
     """
     optimizer = optim_wrapper.get('optimizer') or {}
     rules = optim_wrapper.get('paramwise_cfg') or {}
@@ -235,7 +226,7 @@ def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
     names = [name for name, _ in model.named_parameters()]
     parts = {n.rsplit('.', i)[0] for n in names for i in range(n.count('.') + 1)}
     for key, options in keys.items():
-        # A parameter of the model itself begins with a dot for MMEngine.
+        # In MMEngine, a parameter of the model itself begins with a dot.
         if any(key in (name if '.' in name else f'.{name}') for name in names):
             continue
         if options.get('lr_mult', 1) == 1 and _OPTIONAL.search(key.split('.')[-1]):

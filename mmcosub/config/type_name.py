@@ -6,18 +6,16 @@ _STOCK = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmcosub')
 
 
 def type_name(config: Any, registry: Registry | None = None) -> str:
-    """Name of the class that a config is of, however the config says it.
+    """Class name of a config's ``type``: a string, a scoped string or the class.
 
-    One in plain Python names the class itself, one of text its name, with or without a
-    scope or module. Where those are MMEngine's, MMCV's, MMSegmentation's, MMPretrain's
-    or ours, they are left out; another's class keeps them, and is not taken for a stock
-    one of the same name.
+    Scopes and modules of OpenMMLab's packages and mmcosub are removed. Other classes
+    keep theirs, so that they are not taken for an upstream class of the same name.
 
     Args:
-        config (Any): The config. What is none, or has no type, has the name ''.
-        registry (Registry, optional): Where what has no scope is looked up, as it can
-            be another's in their ``default_scope`` or by ``force=True``. Defaults to
-            None, the stock one.
+        config (Any): The config. The name is '' if it is not a dict or has no type.
+        registry (Registry, optional): Registry for names without a scope, which a
+            user's ``default_scope`` or ``force=True`` can redefine. Defaults to None:
+            taken as upstream's.
 
     Example:
         >>> type_name(dict(type='mmengine.CheckpointHook'))

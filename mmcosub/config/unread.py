@@ -1,4 +1,4 @@
-"""Checks for settings that nothing reads, and the settings to use instead."""
+"""Checks for settings that nothing reads, with the settings to use instead."""
 
 import difflib
 import inspect
@@ -11,8 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import FlexibleRunner, Runner
 
-# Read from the config by MMEngine, the tools and our runners, beside the arguments of
-# MMEngine's runners.
+# Keys that MMEngine's runners, the tools and mmcosub's runners read.
 READ = {
     *('activation_checkpointing', 'allow_changes', 'bad_data', 'carry_over', 'compile'),
     *('custom_imports', 'efficient_conv_bn_eval', 'fast', 'find_unused_parameters'),
@@ -53,22 +52,22 @@ OLD = {
     'workers_per_gpu': 'train_dataloader.num_workers',
     'workflow': 'train_cfg',
 }
-"""Settings of MMSegmentation 0.x and other trainers, and what replaces them."""
+"""Settings of MMSegmentation 0.x and other trainers, with their replacements."""
 
 _OF_VERSION_0 = {
     *('checkpoint_config', 'data', 'evaluation', 'log_config', 'lr_config'),
     *('optimizer_config', 'runner', 'workflow'),
 }
-# Where a setting is looked for first.
+# Parts that are searched first.
 _FIRST = ('train_dataloader', 'model', 'optim_wrapper', 'train_cfg')
 _SHOWN = 4
 
 
 def check_version(path: Path, cfg: Config) -> None:
-    """Refuse a config of MMSegmentation 0.x.
+    """Raise for a config of MMSegmentation 0.x.
 
     Args:
-        path (Path): Its file.
+        path (Path): File of the config.
         cfg (Config): The config.
 
     Raises:
@@ -81,19 +80,19 @@ def check_version(path: Path, cfg: Config) -> None:
         said = '; '.join(f'{name} is now {OLD[name]}' for name in old)
         raise ValueError(
             f'{path} is a config of MMSegmentation 0.x, which MMEngine does not read: '
-            f'{said}. Start from the config of the same name in mmseg:: of today.'
+            f'{said}. Start from the config of the same name in the installed mmseg::.'
         )
 
 
 def check_options(cfg: Config, options: dict[str, Any]) -> None:
-    """Refuse settings that would be put where nothing reads them.
+    """Raise for settings that nothing would read.
 
     Args:
         cfg (Config): The config.
         options (dict): Values by dotted key.
 
     Raises:
-        ValueError: If the first part of a key is not read, naming what is.
+        ValueError: If the first part of a key is not read; names the settings that are.
     """
     for key in options:
         first, dot, rest = key.partition('.')
@@ -118,21 +117,21 @@ def check_options(cfg: Config, options: dict[str, Any]) -> None:
             said = f'{key} is not read{used}. Set {at} instead.'
         else:
             said = f'Unknown setting {key!r}.' + _hint(first)
-        # A user's own code may read it.
+        # A user's code may read it.
         refuse(said, unless=bool(cfg.get('custom_imports')) and first in cfg)
 
 
 def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
-    """Find the settings that a variable may have been meant for.
+    """Find the settings that a variable may be meant for.
 
     Args:
         cfg (Config): The config.
         name (str): Name of the variable.
-        value (Any, optional): Its value, where it is known. Defaults to None.
+        value (Any, optional): Its value, if known. Defaults to None.
 
     Returns:
-        list[str]: Dotted keys, at most four: those that end in the name, and those of
-        the same value.
+        list[str]: Dotted keys, at most four, that end in the name or have the same
+        value.
     """
     rest = sorted(READ & set(cfg) - set(_FIRST))
     order = [key for key in (*_FIRST, *rest) if key in cfg]
@@ -150,11 +149,11 @@ def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
 
 
 def walk(part: Any, at: str = '') -> Iterator[tuple[str, Any]]:
-    """A part of a config and all that it consists of, with dotted keys.
+    """Yield a part of a config and all its parts, with dotted keys.
 
     Args:
         part (Any): The part.
-        at (str): Its own key. Defaults to '', the whole config.
+        at (str): Its dotted key. Defaults to '', the whole config.
     """
     yield at, part
     if isinstance(part, dict | Config):
@@ -167,12 +166,7 @@ def walk(part: Any, at: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def value_at(cfg: Config, place: str) -> Any:
-    """Value at a dotted key; None where there is none.
-
-    Args:
-        cfg (Config): The config.
-        place (str): The key.
-    """
+    """Return the value at a dotted key; None without one."""
     part: Any = cfg
     for key in place.split('.'):
         if isinstance(part, list | tuple):
@@ -191,11 +185,11 @@ def refuse(said: str, unless: bool) -> None:
     """Raise, or only warn.
 
     Args:
-        said (str): What is wrong.
-        unless (bool): Whether to log a warning instead.
+        said (str): The message.
+        unless (bool): Log a warning instead.
 
     Raises:
-        ValueError: Unless it only warns.
+        ValueError: If ``unless`` is False.
     """
     if not unless:
         raise ValueError(said)

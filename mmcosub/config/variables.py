@@ -12,24 +12,20 @@ from .unread import OLD, READ, find_places, refuse, value_at
 
 
 def check_file(path: Path, cfg: Config) -> None:
-    """Refuse variables of a config file that do not reach the settings they name.
+    """Raise for variables of a config file that do not reach their settings.
 
-    A base has used its own value by then: in a config with ``_base_``,
+    A base file uses its own value of a variable: in a config with ``_base_``,
     ``crop_size = (64, 64)`` alone changes nothing.
 
-    Args:
-        path (Path): The file.
-        cfg (Config): The config as it was read from it.
-
     Raises:
-        ValueError: If there is such a variable. Of a config inside a package it is
-            logged as a warning, as those have some.
+        ValueError: If there is such a variable. For configs inside packages, which have
+            some, it is logged as a warning.
     """
     try:
         tree = ast.parse(path.read_text('utf-8'))
         bases = list(_bases(path, tree))
         inherited = {name for base in bases for name in _names(base)}
-    except (SyntaxError, ValueError):  # JSON, or a template that is no Python
+    except (SyntaxError, ValueError):  # JSON or a template
         return
     loaded = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)
               and isinstance(n.ctx, ast.Load)}  # fmt: skip
@@ -37,38 +33,38 @@ def check_file(path: Path, cfg: Config) -> None:
         value = cfg.get(name)
         places = find_places(cfg, name)
         current = [value_at(cfg, place) for place in (*places, OLD.get(name, ''))]
-        if value is None or value in current:  # such as in a config that was dumped
+        if value is None or value in current:  # for example in a dumped config
             continue
         if name in OLD and not (name == 'optimizer' and cfg.get('optim_wrapper')):
-            mend = f'It is now {", ".join(places)}.'
+            remedy = f'It is now {", ".join(places)}.'
         elif name in inherited or (bases and places):
             for base in bases:
                 before = Config.fromfile(base).get(name)
                 places += [p for p in find_places(cfg, name, before) if p not in places]
             at = ', '.join(places) or 'the settings that it is for'
-            mend = f'_base_ has used its own value: set {at}.'
+            remedy = f'_base_ has used its own value: set {at}.'
         elif close := difflib.get_close_matches(name, READ, n=1, cutoff=0.88):
-            mend = f'Did you mean {close[0]!r}?'
+            remedy = f'Did you mean {close[0]!r}?'
         else:
             continue
-        said = f'{path}: {name} is not read. {mend}'
+        said = f'{path}: {name} is not read. {remedy}'
         refuse(said, unless='.mim' in path.parts or bool(cfg.get('custom_imports')))
 
 
 def _assigned(tree: ast.Module) -> set[str]:
-    """Names that a module assigns plain values to."""
+    """Return names that a module assigns plain values to."""
     targets = [t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
     return {t.id for t in targets if isinstance(t, ast.Name)} - {'_base_'}
 
 
 def _names(path: Path) -> set[str]:
-    """Names that a config file or its bases assign."""
+    """Return names that a config file or its bases assign."""
     tree = ast.parse(path.read_text('utf-8'))
     return _assigned(tree).union(*(_names(base) for base in _bases(path, tree)))
 
 
 def _bases(path: Path, tree: ast.Module) -> Iterator[Path]:
-    """Files that a config inherits from: by ``_base_``, or ``with read_base():``."""
+    """Return files that a config inherits from, by ``_base_`` or ``read_base()``."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
             named = ast.literal_eval(node.value)

@@ -1,4 +1,4 @@
-"""Which setting of a config, or part of the model, an error comes from."""
+"""Attribution of errors to a setting of the config or a part of the model."""
 
 import difflib
 import inspect
@@ -15,12 +15,12 @@ from torch import nn
 from .type_name import type_name
 from .unread import walk
 
-_LONGEST = 300  # of what others say, as some print whole configs
+_LONGEST = 300  # some messages contain whole configs
 _HINT = ' (--debug shows where)'
 
 
 def explained(error: BaseException, said: str) -> str:
-    """One line on an error, with the setting or the part of the model that it is about.
+    """Return one line on an error, with the setting or module it comes from.
 
     Args:
         error (BaseException): The error, as it was caught.
@@ -28,7 +28,7 @@ def explained(error: BaseException, said: str) -> str:
     """
     origin = error
     if said.endswith('>') and error.__suppress_context__ and error.__context__:
-        origin = error.__context__  # MMEngine has added the address of a hook
+        origin = error.__context__  # MMEngine has added a hook's address
         said = str(origin)
     steps = list(traceback.walk_tb(origin.__traceback__))
     frames = [frame for frame, _ in steps]
@@ -59,12 +59,12 @@ def explained(error: BaseException, said: str) -> str:
 
 
 def unknown_type(place: str, name: str, registry: Registry) -> str:
-    """What to say of a type that is in no registry.
+    """Return the message for a type that is in no registry.
 
     Args:
         place (str): Dotted key of the setting.
         name (str): The type.
-        registry (Registry): Where it was looked up.
+        registry (Registry): Registry that was searched.
     """
     known = _names(registry)
     near = difflib.get_close_matches(name, known, n=3)
@@ -72,7 +72,7 @@ def unknown_type(place: str, name: str, registry: Registry) -> str:
 
 
 def _about(place: str, part: Any, frames: list[FrameType], said: str, hint: str) -> str:
-    """The message of a part of the config, with valid names where one is not."""
+    """Return the message about a part of the config, with valid names."""
     builds = [f.f_locals for f in frames if f.f_code.co_name == 'build_from_cfg']
     part = part if isinstance(part, dict) else {}
     if builds and 'obj_type' in builds[-1]:
@@ -104,13 +104,13 @@ def _choices(near: list[str], known: list[str]) -> str:
 
 
 def _names(registry: Registry) -> list[str]:
-    """Names in a registry and its parents."""
+    """Return names in a registry and its parents."""
     parents = _names(registry.parent) if registry.parent is not None else []
     return sorted({*registry.module_dict, *parents})
 
 
 def _arguments(built: Any) -> list[str]:
-    """Names of the arguments of a class, its bases included, or of a function."""
+    """Return arguments of a function, or of a class and its bases."""
     found: set[str] = set()
     for maker in built.__mro__ if inspect.isclass(built) else [built]:
         try:
@@ -121,7 +121,7 @@ def _arguments(built: Any) -> list[str]:
 
 
 def _configs(frames: list[FrameType]) -> Iterator[Config]:
-    """Whole configs that the functions of a traceback work with."""
+    """Return whole configs in the local variables of a traceback."""
     for frame in frames:
         known = [frame.f_locals.get(name) for name in ('self', 'runner')]
         found = [vars(each).get('cfg') for each in known if hasattr(each, '__dict__')]
@@ -133,7 +133,7 @@ def _configs(frames: list[FrameType]) -> Iterator[Config]:
 
 
 def _built(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:
-    """The innermost part of the config that was being built, with its dotted key."""
+    """Return the innermost config part that was being built, with its dotted key."""
     place, part = '', cfg
     for frame in frames:
         code = frame.f_code
@@ -152,7 +152,7 @@ def _built(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:
 
 
 def _same(inner: dict, wanted: dict) -> bool:
-    """Whether a part of the config is what is built, perhaps wrapped or half built."""
+    """Return True if a config part is what is built, perhaps wrapped or half built."""
     kind, other = inner.get('type'), wanted.get('type')
     rest = {k: v for k, v in inner.items() if k not in ('type', '_scope_')}
     if not rest:
@@ -165,25 +165,25 @@ def _same(inner: dict, wanted: dict) -> bool:
             wanted[k] == v or (isinstance(v, dict) and not isinstance(wanted[k], dict))
             for k, v in rest.items()
         )
-    except (ValueError, KeyError):  # arrays, and keys that are not there
+    except (ValueError, KeyError):  # arrays and missing keys
         return False
 
 
 def _used(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:
-    """The part of the config that the innermost object that ran was built from."""
+    """Return the config part of the innermost object that ran."""
     parts = {type_name(inner): (at, inner) for at, inner in reversed([*walk(cfg)])
              if isinstance(inner, dict)}  # fmt: skip
     for frame in reversed(frames):
         owner = frame.f_locals.get('self')
         if isinstance(owner, nn.Module):
-            return None  # named by its place in the model
+            return None  # reported by its place in the model
         if owner is not None and type(owner).__name__ in parts:
             return parts[type(owner).__name__]
     return None
 
 
 def _part_of_model(frames: list[FrameType]) -> str:
-    """Name of the innermost module that ran, such as ``model.backbone.stages.0``."""
+    """Return the innermost module that ran, e.g. ``model.backbone.stages.0``."""
     owners = [f.f_locals.get('self') for f in frames]
     modules = [m for m in owners if isinstance(m, nn.Module)]
     if not modules:

@@ -1,4 +1,4 @@
-"""Datasets, and what mmseg's lack."""
+"""Datasets, checks of them, and synthetic data."""
 
 from mmpretrain.datasets import CustomDataset
 
@@ -15,7 +15,7 @@ from .bad_samples import BadSamples
 from .checks import check_segmentation_data
 from .guard import GuardedPipeline, guard
 
-# Configs and checkpoints of earlier versions name it so.
+# Name in configs and checkpoints of earlier versions.
 DATASETS.register_module('ImageFolder', module=CustomDataset)
 
 __all__ = [

@@ -1,22 +1,21 @@
-"""Samples that cannot be used: what becomes of them, and a list of them."""
+"""Unusable samples: raise or skip, and a list of them on disk."""
 
 from pathlib import Path
 
 
 class BadSampleError(ValueError):
-    """A sample whose files cannot be used."""
+    """Error of a sample whose files cannot be used."""
 
 
 class BadSamples:
-    """What becomes of bad samples, and a list of them that all workers write to.
+    """Policy for bad samples, with a list of them that all workers append to.
 
     Args:
-        policy (str): 'raise' to end the run at one, 'skip' to take another sample in
-            its place.
-        listed (Path): File of the list, a line each.
+        policy (str): 'raise' to end the run, 'skip' to take another sample instead.
+        listed (Path): File of the list, one sample a line.
 
     Raises:
-        ValueError: If the policy is neither.
+        ValueError: If the policy is unknown.
     """
 
     def __init__(self, policy: str, listed: Path) -> None:
@@ -34,12 +33,7 @@ class BadSamples:
         self.listed.unlink(missing_ok=True)
 
     def note(self, names: str, reason: str) -> None:
-        """Note a sample, once.
-
-        Args:
-            names (str): Its files.
-            reason (str): What is wrong with it.
-        """
+        """Record a sample, once."""
         size, known = self._read
         if not self.listed.is_file() or self.listed.stat().st_size != size:
             known = {*self.names()}  # other processes write, too
@@ -51,17 +45,17 @@ class BadSamples:
         self._read = self.listed.stat().st_size, known
 
     def names(self) -> list[str]:
-        """Files of the samples that were noted so far, by any process."""
+        """Files of the samples recorded so far, by any process."""
         if not self.listed.is_file():
             return []
         return [line.split('\t')[0] for line in self.listed.read_text().splitlines()]
 
 
 def files_of(info: dict) -> str:
-    """Image and label map of a sample, in words.
+    """Return the image and label map of a sample, as text.
 
     Args:
-        info (dict): What the dataset knows of the sample.
+        info (dict): The dataset's record of the sample.
     """
     files = [info.get(key) for key in ('img_path', 'seg_map_path')]
     return ' and '.join(str(file) for file in files if file)

@@ -22,29 +22,27 @@ def check_segmentation_data(
     bad: BadSamples | None = None,
     trains: bool = True,
 ) -> None:
-    """Refuse a dataset that cannot be what the model expects.
+    """Raise if a dataset does not fit the model.
 
-    Costs a listing of the folders and the reading of a few label maps, spread evenly
-    over the dataset. Datasets other than mmseg's ``BaseSegDataset``, and data behind a
-    remote file backend, are taken as they are; so are the files of those that list
-    their samples in a way of their own.
+    Lists the folders and reads a few label maps, spread evenly over the dataset.
+    Datasets other than mmseg's ``BaseSegDataset`` and data behind a remote file backend
+    are not checked, nor are the files of datasets with their own ``load_data_list``.
 
     Args:
         config (dict): Config of the dataset; wrappers such as ``RepeatDataset`` are
-            looked into.
+            unwrapped.
         num_classes (int): Number of classes of the decode head.
-        ignore_index (int): Label of pixels to leave out. Defaults to 255.
-        samples (int): How many label maps to read. Defaults to 32.
-        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
-            error.
-        trains (bool): To train on the data rather than to evaluate, which needs labels
-            only if the pipeline loads them. Defaults to True.
+        ignore_index (int): Label of ignored pixels. Defaults to 255.
+        samples (int): Number of label maps to read. Defaults to 32.
+        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
+        trains (bool): Training rather than evaluation, which needs labels only if the
+            pipeline loads them. Defaults to True.
 
     Raises:
         FileNotFoundError: If a folder is missing or empty, or an image or its label
             is missing.
-        ValueError: If the dataset is empty, or the number of classes or a label's
-            values disagree with the model's.
+        ValueError: If the dataset is empty, or its classes or labels do not fit the
+            model.
     """
     for dataset in _datasets(config):
         setting = 'num_classes of model.decode_head (and auxiliary_head)'
@@ -56,22 +54,18 @@ def check_segmentation_data(
 
 
 def loads_labels(dataset: BaseSegDataset) -> bool:
-    """Whether the pipeline of a dataset loads label maps, as far as its names tell.
-
-    Args:
-        dataset (BaseSegDataset): The dataset.
-    """
+    """Return True if the pipeline of a dataset loads label maps."""
     transforms = dataset.pipeline.transforms
     return any('Annotation' in type(each).__name__ for each in transforms)
 
 
 def check_listing(config: dict) -> None:
-    """Refuse a dataset that finds no image.
+    """Raise if a dataset finds no image.
 
-    Of the same datasets as :func:`check_segmentation_data`, and the first that it does.
+    This is the first check of :func:`check_segmentation_data`.
 
     Args:
-        config (dict): Config of the dataset; wrappers are looked into.
+        config (dict): Config of the dataset; wrappers are unwrapped.
 
     Raises:
         FileNotFoundError: If a folder is missing or empty.
@@ -82,7 +76,7 @@ def check_listing(config: dict) -> None:
 
 
 def _datasets(config: dict) -> Iterator[BaseSegDataset]:
-    """Datasets of mmseg inside wrappers, on this machine, not yet listed."""
+    """Yield mmseg's datasets inside wrappers, on local disk, not yet listed."""
     for leaf in _leaves(config):
         dataset = _build(leaf)
         if dataset is not None and not dataset.backend_args:
@@ -90,7 +84,7 @@ def _datasets(config: dict) -> Iterator[BaseSegDataset]:
 
 
 def _leaves(config: dict) -> Iterator[dict]:
-    """Configs of the datasets inside wrappers."""
+    """Yield the configs of datasets inside wrappers."""
     inner = config.get('datasets') or (
         [config['dataset']] if 'dataset' in config else []
     )
@@ -101,11 +95,11 @@ def _leaves(config: dict) -> Iterator[dict]:
 
 
 def _build(config: dict) -> BaseSegDataset | None:
-    """The dataset, without its list of files if it can be; None if not of mmseg's."""
+    """Build a dataset of mmseg, lazily if possible; None for other classes."""
     kind: Any = config['type']
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(config.get('_scope_')) as registry:
-            # An unknown name is for build() to refuse.
+            # build() raises for an unknown name.
             kind = registry.get(kind) or BaseSegDataset
     if not (inspect.isclass(kind) and issubclass(kind, BaseSegDataset)):
         return None
@@ -113,7 +107,7 @@ def _build(config: dict) -> BaseSegDataset | None:
     try:
         return DATASETS.build({**config, **lazy})
     except AssertionError:
-        # Some of mmseg's assert that their data exist, and do not say which.
+        # Some of mmseg's datasets assert that their data exist without naming them.
         root = Path(config.get('data_root') or '')
         names = [config.get('ann_file'), *config.get('data_prefix', {}).values()]
         for path in (root, *(root / name for name in names if name)):
@@ -126,7 +120,7 @@ def _build(config: dict) -> BaseSegDataset | None:
 
 
 def _takes(kind: type, name: str) -> bool:
-    """Whether a class can be built with an argument of a name."""
+    """Return True if a class takes an argument of a name."""
     parameters = inspect.signature(kind).parameters
     return name in parameters or any(
         each.kind is each.VAR_KEYWORD for each in parameters.values()
@@ -134,11 +128,11 @@ def _takes(kind: type, name: str) -> bool:
 
 
 def check_places(config: dict) -> None:
-    """Refuse a list with blank lines, and a folder with links that go round.
+    """Raise for a list with blank lines, or a folder with cyclic links.
 
     Args:
-        config (dict): Config of a classifier's dataset; wrappers are looked into. One
-            that names no place, or several, is taken as it is.
+        config (dict): Config of a classifier's dataset; wrappers are unwrapped. One
+            without a path, or with several, is not checked.
 
     Raises:
         ValueError: If there is such a list or folder.

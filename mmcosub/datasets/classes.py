@@ -1,15 +1,15 @@
-"""Checks of the classes that data and model name."""
+"""Checks of the classes of datasets and model."""
 
 from typing import Any
 
 
 def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
-    """Refuse a dataset with another number of classes than the model's.
+    """Raise unless dataset and model have the same number of classes.
 
     Args:
-        dataset (BaseDataset): The dataset; one that names no classes passes.
+        dataset (BaseDataset): The dataset; one without class names passes.
         num_classes (int): Number of classes of the model.
-        setting (str): Where the config sets it, for the message.
+        setting (str): Config key, for the message.
 
     Raises:
         ValueError: If the numbers differ.
@@ -18,40 +18,40 @@ def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
     if classes is not None and len(classes) != num_classes:
         raise ValueError(
             f'{type(dataset).__name__} has {len(classes)} classes, but the model '
-            f'{num_classes}. Set {setting} to {len(classes)}, or mend the data.'
+            f'{num_classes}. Set {setting} to {len(classes)}, or fix the data.'
         )
 
 
 def check_class_folders(dataset: Any) -> None:
-    """Refuse names of classes that belong to other folders than they are given to.
+    """Raise if class names are assigned to the wrong folders.
 
-    MMPretrain's ``CustomDataset`` numbers class folders in the order of their names and
-    compares only how many there are.
+    MMPretrain's ``CustomDataset`` numbers class folders in alphabetical order and
+    checks only their number.
 
     Args:
         dataset (BaseDataset): The dataset; one without class folders passes.
 
     Raises:
-        ValueError: If the names are the folders' in another order, or some of them are.
+        ValueError: If the names partly match the folders, or are in another order.
     """
     folders = list(getattr(dataset, 'folder_to_idx', ()))
     classes = [str(name) for name in getattr(dataset, 'CLASSES', None) or ()]
     if not {*folders} & {*classes} or classes == folders:
-        return  # all are of another kind, such as 'goldfish' for n01443537
+        return  # no name is a folder's, as with 'goldfish' for n01443537
     unnamed = [name for name in folders if name not in {*classes}]
     lacking = [name for name in classes if name not in {*folders}]
     raise ValueError(
         f'classes of {type(dataset).__name__} are not its folders in the order of '
         f'their names: no folder for {lacking[:4]}, no name for {unnamed[:4]}. Sort '
-        "or mend them, or leave classes out to take the folders' names."
+        "or fix them, or leave classes out to take the folders' names."
     )
 
 
 def check_class_names(training: Any, validation: Any) -> None:
-    """Refuse data whose classes are others in validation than in training.
+    """Raise if training and validation have different classes.
 
     Args:
-        training (BaseDataset): Dataset to train on; one that names no classes passes.
+        training (BaseDataset): Dataset to train on; one without class names passes.
         validation (BaseDataset): Dataset to validate on.
 
     Raises:

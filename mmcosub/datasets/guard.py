@@ -10,23 +10,22 @@ from mmseg.datasets import BaseSegDataset
 from .bad_samples import BadSampleError, BadSamples, files_of
 from .label_maps import check_depth, check_size, is_stock, label_values_out_of_range
 
-# What a program raises that is wrong, whatever the file.
+# Errors that are bugs of a transform, whatever the file.
 _OF_PROGRAMS = (TypeError, AttributeError, NameError, ImportError, LookupError)
 
 
 class GuardedPipeline:
-    """A pipeline whose errors name the files that it was working on.
+    """Pipeline whose errors name the sample's files.
 
-    Besides, what makes a label map another than it seems is an error here: a size that
-    is not its image's, values of more than 8 bits, or that no class has.
+    It also raises for a label map with another size than its image, values of more than
+    8 bits, or values without a class.
 
     Args:
         pipeline (Callable): The pipeline.
-        num_classes (int, optional): Number of classes of a segmentor, to look at label
-            maps. None not to.
-        ignore_index (int): Label of pixels to leave out.
-        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
-            error.
+        num_classes (int, optional): Number of classes of a segmentor. None: label maps
+            are not checked.
+        ignore_index (int): Label of ignored pixels.
+        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
     """
 
     def __init__(
@@ -50,15 +49,14 @@ class GuardedPipeline:
         """Run the pipeline.
 
         Args:
-            results (dict): What the dataset knows of one sample.
+            results (dict): The dataset's record of a sample.
 
         Returns:
-            What the pipeline returns; None for a bad sample that is to be skipped, for
-            which the dataset takes another.
+            The pipeline's output; None for a skipped sample, which the dataset
+            replaces.
 
         Raises:
-            ValueError: If it fails, or the label map is wrong, naming the sample's
-                files.
+            ValueError: If it fails or the label map is wrong; names the sample's files.
         """
         names = files_of(results)
         try:
@@ -81,8 +79,8 @@ class GuardedPipeline:
                     raise BadSampleError(_unreadable(names, error)) from error
                 raise ValueError(
                     f'{type(transform).__name__} fails at {names} '
-                    f'({type(error).__name__}: {error}), by a fault of its own rather '
-                    'than of the files. Mend the transform.'
+                    f'({type(error).__name__}: {error}), because of a bug rather '
+                    'than the files. Fix the transform.'
                 ) from error
             except Exception as error:
                 raise BadSampleError(_unreadable(names, error)) from error
@@ -97,7 +95,7 @@ class GuardedPipeline:
         return sample
 
     def _look_at_label_map(self, results: dict, names: str, as_stock: bool) -> None:
-        """Look at a label map that was just loaded, as stock or in a user's own way."""
+        """Check a label map that was just loaded."""
         if as_stock:
             check_size(results)
             check_depth(str(results.get('seg_map_path')))
@@ -111,16 +109,12 @@ class GuardedPipeline:
             raise BadSampleError(
                 f'The label of {names} has the values {wrong}, but the model has '
                 f'classes 0 to {self.num_classes - 1} (and {self.ignore_index} to '
-                'ignore). Mend the file, num_classes or reduce_zero_label.'
+                'ignore). Fix the file, num_classes or reduce_zero_label.'
             )
 
 
 def loads(transform: object) -> bool:
-    """Whether a transform is a stock one that reads files: it fails at broken ones.
-
-    Args:
-        transform (object): The transform.
-    """
+    """Return True for an upstream transform that reads files."""
     return is_stock(transform) and type(transform).__name__.startswith('Load')
 
 
@@ -132,13 +126,13 @@ def _unreadable(names: str, error: Exception) -> str:
 
 
 def _labels(sample: Any) -> np.ndarray | None:
-    """The label map in what a pipeline returned, if there is one."""
+    """Return the label map in a pipeline's output, if any."""
     if not isinstance(sample, dict):
         return None
     packed = sample.get('data_samples')
     if isinstance(packed, list):  # test-time augmentation: the label is the same
         packed = packed[0]
-    if packed is None:  # left unpacked for a wrapper such as MultiImageMixDataset
+    if packed is None:  # not packed yet, e.g. for MultiImageMixDataset
         return sample.get('gt_seg_map')
     label = getattr(packed, 'gt_sem_seg', None)
     return None if label is None else label.data.numpy()
@@ -150,15 +144,14 @@ def guard(
     ignore_index: int = 255,
     bad: BadSamples | None = None,
 ) -> None:
-    """Guard the pipelines of a dataset, also inside wrappers, in place.
+    """Wrap the pipelines of a dataset, also inside wrappers, in place.
 
     Args:
         dataset (Any): A built dataset.
-        num_classes (int, optional): Number of classes of a segmentor, to look at label
-            maps. Defaults to None, not to.
-        ignore_index (int): Label of pixels to leave out. Defaults to 255.
-        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
-            error.
+        num_classes (int, optional): Number of classes of a segmentor. Defaults to None:
+            label maps are not checked.
+        ignore_index (int): Label of ignored pixels. Defaults to 255.
+        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
     """
     if isinstance(dataset, BaseDataset):
         if not isinstance(dataset.pipeline, GuardedPipeline):

@@ -1,4 +1,4 @@
-"""Looking at every sample of a dataset.
+"""Inspection of every sample of a dataset.
 
 Shapes: ``C`` classes.
 """
@@ -20,7 +20,7 @@ from .guard import GuardedPipeline
 from .label_counts import count_labels
 from .orientation import is_turned_alone
 
-# What reads files, as opposed to what changes images.
+# Transforms that read files.
 _LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
 _MOST_PIXELS = 1 << 30  # OpenCV's own limit
 _DATASET: 'Inspected | None' = None
@@ -28,13 +28,13 @@ _DATASET: 'Inspected | None' = None
 
 @dataclass
 class Found:
-    """What there is to say of a sample.
+    """Findings on one sample.
 
     Args:
-        problem (str, optional): What is wrong with it; None if nothing is.
+        problem (str, optional): The problem; None if there is none.
         counts (ndarray): Pixels of each class and of ignored ones, of shape (C + 1,).
-        turned (str, optional): Its image, if the loader turns it by its EXIF
-            orientation, which the size of the label does not confirm.
+        turned (str, optional): Its image, if the loader rotates it by its EXIF
+            orientation and the label's size does not confirm that.
     """
 
     problem: str | None
@@ -43,11 +43,11 @@ class Found:
 
 
 class Inspected:
-    """A dataset, to look at its samples one by one.
+    """Dataset whose samples are inspected one by one.
 
     Args:
         dataset (BaseDataset): The dataset.
-        ignore_index (int): Label of pixels to leave out. Defaults to 255.
+        ignore_index (int): Label of ignored pixels. Defaults to 255.
     """
 
     def __init__(self, dataset: BaseDataset, ignore_index: int = 255) -> None:
@@ -69,11 +69,7 @@ class Inspected:
         self.image_loader = images[0] if images and maps else None
 
     def look(self, number: int) -> 'Found':
-        """Look at a sample.
-
-        Args:
-            number (int): Number of the sample.
-        """
+        """Inspect a sample."""
         counts: NDArray[np.int64] = np.zeros(len(self.classes) + 1, dtype=np.int64)
         problem = self._problem(number, counts)
         path = self.dataset.get_data_info(number).get('img_path')
@@ -81,7 +77,7 @@ class Inspected:
         return Found(problem, counts, path if turned else None)
 
     def _problem(self, number: int, counts: NDArray[np.int64]) -> str | None:
-        """What is wrong with a sample; its labels are added to the counts."""
+        """Return a sample's problem, if any; add its labels to the counts."""
         info = self.dataset.get_data_info(number)
         path = str(info.get('img_path', ''))
         try:
@@ -92,7 +88,7 @@ class Inspected:
                             f'{image.width} x {image.height} pixels are more than '
                             'OpenCV reads (2^30). Cut it into tiles.'
                         )
-                    image.load()  # unlike OpenCV it refuses a picture that is cut short
+                    image.load()  # unlike OpenCV, raises for truncated images
         except (OSError, SyntaxError, ValueError) as error:
             return f'{path} cannot be read: {error}'
         try:
@@ -109,14 +105,14 @@ class Inspected:
 
 
 def inspect(inspected: Inspected, processes: int) -> Iterator['Found']:
-    """Look at every sample, in parallel.
+    """Inspect every sample, in parallel.
 
     Args:
         inspected (Inspected): The dataset.
-        processes (int): How many look at the same time.
+        processes (int): Number of worker processes.
 
     Yields:
-        Found: Of each sample, in order.
+        Found: Findings of each sample, in order.
     """
     numbers = range(len(inspected.dataset))
     pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(inspected,))

@@ -1,4 +1,4 @@
-"""Checks of label maps of a dataset before training or testing starts."""
+"""Checks of label maps before training or testing starts."""
 
 import logging
 from typing import Any
@@ -27,18 +27,17 @@ def check_labels(
     bad: BadSamples | None = None,
     trains: bool = True,
 ) -> None:
-    """Read some label maps, say which classes occur, and refuse unusable ones.
+    """Read some label maps, report their classes, and raise if unusable.
 
-    More are read as long as no second class has been found.
+    More are read until a second class is found.
 
     Args:
         dataset (BaseSegDataset): The dataset, listed.
         num_classes (int): Number of classes of the model.
-        ignore_index (int): Label of pixels to leave out. Defaults to 255.
-        samples (int): How many label maps to read, evenly spread. Defaults to 32.
-        bad (BadSamples, optional): What becomes of bad ones. Defaults to None, an
-            error.
-        trains (bool): Refuse labels of a single class. Defaults to True.
+        ignore_index (int): Label of ignored pixels. Defaults to 255.
+        samples (int): Number of label maps to read, evenly spread. Defaults to 32.
+        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
+        trains (bool): Raise for labels of a single class. Defaults to True.
 
     Raises:
         ValueError: If a label map is wrong, or there is nothing to learn.
@@ -55,7 +54,7 @@ def check_labels(
             'in both, or in the dataset only.'
         )
     if theirs := [type(t).__name__ for t in transforms if not is_stock(t)]:
-        # They may give labels other numbers.
+        # A user's transforms may renumber labels.
         print_log(
             f'Labels of {type(dataset).__name__} are checked as they are loaded, and '
             f'not before, as {", ".join(theirs)} may change them.',
@@ -93,7 +92,7 @@ def check_labels(
 def _load(
     info: dict, loader: Any, image_loader: Any, num_classes: int, ignore_index: int
 ) -> NDArray:
-    """Load a label map and check it, with its image if there is a loader of that."""
+    """Load and check a label map, with its image if there is a loader."""
     path = info['seg_map_path']
     try:
         loaded = loader(dict(info))
@@ -109,7 +108,7 @@ def _load(
     if wrong:
         raise BadSampleError(
             f'The label {path} has the values {wrong}, but the model has classes 0 to '
-            f'{num_classes - 1} (and {ignore_index} to ignore). Mend the file, or set '
+            f'{num_classes - 1} (and {ignore_index} to ignore). Fix the file, or set '
             'num_classes; if 0 means "no class" in these labels, set '
             'reduce_zero_label=True.'
         )
@@ -117,7 +116,7 @@ def _load(
     if image_loader:
         try:
             size = image_loader(dict(info))['ori_shape']
-        except Exception:  # said when it is loaded
+        except Exception:  # reported on loading
             return labels
         check_size({**loaded, 'ori_shape': size})
     return labels
@@ -130,7 +129,7 @@ def _report(
     read: int,
     trains: bool,
 ) -> None:
-    """Say what the labels are; refuse those of which nothing can be learned."""
+    """Report the labels; raise if nothing can be learned from them."""
     if not read:
         raise ValueError('None of the label maps can be used: see the reasons above.')
     kind, total = type(dataset).__name__, len(dataset)

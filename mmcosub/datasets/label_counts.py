@@ -1,4 +1,4 @@
-"""Classes that occur in label maps, and the fraction of pixels that is ignored.
+"""Counts of classes in label maps, and the fraction of ignored pixels.
 
 Shapes: ``C`` classes.
 """
@@ -14,12 +14,12 @@ _NAMED = 8
 def count_labels(
     labels: NDArray, num_classes: int, ignore_index: int
 ) -> NDArray[np.int64]:
-    """Count the pixels of each class and, last, those that are ignored.
+    """Count the pixels of each class and, last, the ignored ones.
 
     Args:
         labels (ndarray): Label map of any shape.
         num_classes (int): Number of classes C.
-        ignore_index (int): Label of pixels to leave out.
+        ignore_index (int): Label of ignored pixels.
 
     Returns:
         ndarray: Of shape (C + 1,).
@@ -33,12 +33,12 @@ def count_labels(
 def describe_labels(
     counts: NDArray[np.int64], names: Sequence[str], ignore_index: int
 ) -> str:
-    """Say which classes never occur, and what fraction of pixels is ignored.
+    """Describe which classes never occur and what fraction is ignored.
 
     Args:
         counts (ndarray): Of :func:`count_labels`, summed over label maps.
         names (Sequence[str]): Names of the C classes.
-        ignore_index (int): Label of pixels to leave out.
+        ignore_index (int): Label of ignored pixels.
     """
     missing = [
         name
@@ -56,7 +56,7 @@ def describe_labels(
 
 
 def few_classes(counts: NDArray[np.int64]) -> bool:
-    """Is there at most one class in the labels of a task with several?
+    """Return True if a task of several classes has labels of at most one.
 
     Args:
         counts (ndarray): Of :func:`count_labels`, summed over label maps.
@@ -67,11 +67,11 @@ def few_classes(counts: NDArray[np.int64]) -> bool:
 def explain_few_classes(
     counts: NDArray[np.int64], ignore_index: int, reduce_zero_label: bool
 ) -> str:
-    """Say what is wrong with labels of at most one class, and what may help.
+    """Explain labels of at most one class, with the likely remedy.
 
     Args:
         counts (ndarray): Of :func:`count_labels`, summed over label maps.
-        ignore_index (int): Label of pixels to leave out.
+        ignore_index (int): Label of ignored pixels.
         reduce_zero_label (bool): The dataset's setting.
     """
     (present,) = np.nonzero(counts[:-1])

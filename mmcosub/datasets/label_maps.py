@@ -1,4 +1,4 @@
-"""What makes a label map another than it seems."""
+"""Label-map checks: size, bit depth, value range."""
 
 from pathlib import Path
 
@@ -16,13 +16,10 @@ _STOCK = ('mmcv', 'mmengine', 'mmseg', 'mmpretrain', 'mmdet', 'mmcosub')
 
 
 def is_stock(transform: object) -> bool:
-    """Whether a transform is one of OpenMMLab's packages or ours, not a user's.
+    """Return True for a transform of OpenMMLab or mmcosub, not a user's.
 
-    A user's may read labels of more than 8 bits or of another size, or give them other
-    numbers.
-
-    Args:
-        transform (object): The transform.
+    A user's transform may read labels of more than 8 bits or another size, or renumber
+    them.
     """
     return type(transform).__module__.partition('.')[0] in _STOCK
 
@@ -30,27 +27,27 @@ def is_stock(transform: object) -> bool:
 def label_values_out_of_range(
     labels: np.ndarray, num_classes: int, ignore_index: int
 ) -> list[int]:
-    """Up to five values of a label map that are neither a class nor to be ignored.
+    """Return up to five values that are neither a class nor ignored.
 
     Args:
         labels (ndarray): Label map of any shape.
         num_classes (int): Number of classes.
-        ignore_index (int): Label of pixels to leave out.
+        ignore_index (int): Label of ignored pixels.
     """
     wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
     return np.unique(labels[wrong])[:5].tolist() if wrong.any() else []
 
 
 def check_depth(path: str) -> None:
-    """Refuse a label file whose values do not fit into the 8 bits that mmseg reads.
+    """Raise if label values exceed the 8 bits that mmseg reads.
 
-    It takes them modulo 256: class 256 would be class 0.
+    mmseg reads values modulo 256: class 256 would become class 0.
 
     Args:
-        path (str): The file. One that Pillow cannot open passes.
+        path (str): The file. It passes if Pillow cannot open it.
 
     Raises:
-        BadSampleError: If values are above 255, below 0 or no whole numbers.
+        BadSampleError: If values are above 255, below 0 or not integers.
     """
     if not Path(path).is_file():
         return
@@ -65,16 +62,15 @@ def check_depth(path: str) -> None:
     if odd.size:
         raise BadSampleError(
             f'The label {path} has the values {np.unique(odd)[:5].tolist()}, but label '
-            'maps are read as whole numbers of 8 bits, 0 to 255. Save it anew with '
-            'such.'
+            'maps are read as 8-bit integers, 0 to 255. Save it with such values.'
         )
 
 
 def check_size(results: dict) -> None:
-    """Refuse a label map of another size than its image.
+    """Raise if label map and image differ in size.
 
     Args:
-        results (dict): What a pipeline knows of a sample when both are loaded.
+        results (dict): The pipeline's record of a sample with both loaded.
 
     Raises:
         BadSampleError: If height or width differ.
@@ -91,6 +87,6 @@ def check_size(results: dict) -> None:
             )
         raise BadSampleError(
             f'The label {results.get("seg_map_path")} is of {size} pixels, but the '
-            f'image {results.get("img_path")} of {image[0]}x{image[1]}. Mend either, '
+            f'image {results.get("img_path")} of {image[0]}x{image[1]}. Fix either, '
             f'or take both out.{hint}'
         )

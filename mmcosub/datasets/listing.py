@@ -1,4 +1,4 @@
-"""Checks of the folders and files that datasets name."""
+"""Checks of the folders and files of datasets."""
 
 import logging
 import os
@@ -14,11 +14,10 @@ _PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def check_list(path: str) -> None:
-    """Refuse a list of samples with blank lines, which would be samples without name.
+    """Raise if a list of samples has blank lines.
 
     Args:
-        path (str): Text file with one sample in a line. One that is not there, or of
-            another kind, passes.
+        path (str): Text file with one sample a line. Missing and other files pass.
 
     Raises:
         ValueError: If a line is blank, or the first begins with a byte order mark.
@@ -42,7 +41,7 @@ def check_list(path: str) -> None:
 
 
 def check_links(folder: str) -> None:
-    """Refuse links to a folder that they are in: the search would go round.
+    """Raise for a link to one of its own parent folders.
 
     Args:
         folder (str): Folder of images.
@@ -66,7 +65,7 @@ def _check_folders(dataset: BaseSegDataset, labelled: bool) -> None:
     listed = dataset.ann_file
     if listed and not Path(listed).exists():
         raise FileNotFoundError(
-            f'There is no ann_file {listed}. Mend its name, or leave ann_file out to '
+            f'There is no ann_file {listed}. Fix its name, or leave ann_file out to '
             'take every image of the folder.'
         )
     for what, key in (('img_path', 'img_suffix'), ('seg_map_path', 'seg_map_suffix')):
@@ -74,34 +73,34 @@ def _check_folders(dataset: BaseSegDataset, labelled: bool) -> None:
         folder = dataset.data_prefix.get(what)
         if not folder or (what == 'seg_map_path' and not labelled):
             continue
-        mend = (
+        remedy = (
             f'Set data_root (now {dataset.data_root!r}) and data_prefix.{what}, or '
             'prepare the data (docs/data.md).'
         )
         if not Path(folder).is_dir():
-            raise FileNotFoundError(f'There is no folder {folder}. {mend}')
+            raise FileNotFoundError(f'There is no folder {folder}. {remedy}')
         check_links(folder)
-        # Into links, as mmseg looks. Path.rglob follows none.
+        # Follow links, as mmseg does; Path.rglob does not.
         walked = os.walk(folder, followlinks=True)
         files = [name for _, _, names in walked for name in names]
         others = [name for name in files if not name.endswith(suffix)]
         if len(others) == len(files):
             other = _usual_ending(files)
             there = f', but *{other}, for {key}={other!r}' if other else ''
-            raise FileNotFoundError(f'{folder} has no file *{suffix}{there}. {mend}')
+            raise FileNotFoundError(f'{folder} has no file *{suffix}{there}. {remedy}')
         beside = folder == dataset.data_prefix.get('seg_map_path')
         if what == 'img_path' and not listed and not beside:
             _check_left_out(folder, others, suffix, len(files))
 
 
 def _usual_ending(files: list[str]) -> str:
-    """Ending of most files, '' if there are none."""
+    """Return the most frequent suffix; '' without files."""
     endings = Counter(Path(name).suffix for name in files)
     return max(endings, key=lambda ending: endings[ending], default='')
 
 
 def _check_left_out(folder: str, others: list[str], suffix: str, total: int) -> None:
-    """Refuse images that only the case of their suffix leaves out; report others."""
+    """Raise if the suffix's case excludes images; report other exclusions."""
     same = [name for name in others if name.lower().endswith(suffix.lower())]
     if same:
         raise ValueError(
@@ -121,21 +120,21 @@ def _check_left_out(folder: str, others: list[str], suffix: str, total: int) -> 
 
 
 def _lists_folders(dataset: BaseSegDataset) -> bool:
-    """Whether it lists the files of its folders, as mmseg does."""
+    """Return True if a dataset lists its folders as mmseg does."""
     return type(dataset).load_data_list is BaseSegDataset.load_data_list
 
 
 def check_found(dataset: BaseSegDataset, labelled: bool = True) -> None:
-    """Refuse a dataset that finds no image, and list those that it finds.
+    """List a dataset's samples; raise if there are none.
 
     Args:
-        dataset (BaseSegDataset): The dataset, not yet listed if it can be.
-        labelled (bool): Require the folder of label maps, too. Defaults to True.
+        dataset (BaseSegDataset): The dataset, preferably not yet listed.
+        labelled (bool): Also require the folder of label maps. Defaults to True.
 
     Raises:
         FileNotFoundError: If a folder is missing or empty.
-        ValueError: If the dataset is empty, its list has blank lines, or images are
-            left out by the case of their suffix.
+        ValueError: If the dataset is empty, its list has blank lines, or the suffix's
+            case excludes images.
     """
     if _lists_folders(dataset):
         if dataset.ann_file:
@@ -155,22 +154,22 @@ def check_found(dataset: BaseSegDataset, labelled: bool = True) -> None:
 def check_files(
     dataset: BaseSegDataset, labelled: bool = True, bad: BadSamples | None = None
 ) -> None:
-    """Refuse a dataset of which an image or a label is missing.
+    """Raise if an image or a label map is missing.
 
     Args:
-        dataset (BaseSegDataset): The dataset, listed. One that lists its samples in a
-            way of its own passes: they may lie in an archive.
-        labelled (bool): Require label maps, too. Defaults to True.
-        bad (BadSamples, optional): What becomes of samples that lack a file. Defaults
-            to None, an error.
+        dataset (BaseSegDataset): The dataset, listed. One with its own
+            ``load_data_list`` passes: its files may be in an archive.
+        labelled (bool): Also require label maps. Defaults to True.
+        bad (BadSamples, optional): Policy for samples that lack a file. Defaults to
+            None: raise.
 
     Raises:
-        FileNotFoundError: If a file is missing, of all samples if bad ones are skipped.
+        FileNotFoundError: If a file is missing; with 'skip', if all are.
     """
     if not _lists_folders(dataset):
         return
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    # Images that were found in the folder are there; those of a list may not be.
+    # Images found in the folder exist; those of a list may not.
     kinds = [('img_path', 'image')] if dataset.ann_file else []
     kinds += [('seg_map_path', 'label')] if labelled else []
     for key, what in kinds:

@@ -1,4 +1,4 @@
-"""EXIF orientation: loaders that turn an image, but not its label map."""
+"""Images rotated by EXIF orientation while their label maps are not."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +9,7 @@ _TAG = 0x0112
 
 
 def orientation_of(path: str | None) -> int:
-    """EXIF orientation of an image, 1 to 8; 1 where none is set or it cannot be read.
-
-    Args:
-        path (str, optional): The file.
-    """
+    """Return the EXIF orientation (1 to 8); 1 if unset or unreadable."""
     try:
         with opened(path or '') as image:
             return image.getexif().get(_TAG, 1)
@@ -22,11 +18,11 @@ def orientation_of(path: str | None) -> int:
 
 
 def is_turned_alone(path: str | None, loader: Any) -> bool:
-    """Does a loader turn an image whose size does not tell whether the label is turned?
+    """Return True if a loader rotates an image and sizes do not reveal it.
 
     Args:
         path (str, optional): The image.
-        loader (Any): MMCV's ``LoadImageFromFile``; None loads nothing.
+        loader (Any): MMCV's ``LoadImageFromFile``, or None.
     """
     if getattr(loader, 'color_type', None) not in ('color', 'grayscale'):
         return False
@@ -38,11 +34,11 @@ def is_turned_alone(path: str | None, loader: Any) -> bool:
 
 
 def explain_turned(paths: Sequence[str], looked_at: int) -> str:
-    """Say that images are turned, and what to do if the labels are not.
+    """Explain that images are rotated, with the remedy.
 
     Args:
         paths (Sequence[str]): The images.
-        looked_at (int): How many were looked at.
+        looked_at (int): Number of images that were checked.
     """
     return (
         f'{len(paths)} of {looked_at} images have an EXIF orientation by which the '

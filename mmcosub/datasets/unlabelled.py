@@ -35,7 +35,7 @@ PHOTOMETRIC = (
 """Transforms of a training pipeline that the weak view leaves out."""
 
 MIXTURES = ('AutoAugment', 'RandAugment', 'RandomApply', 'RandomChoice')
-"""Likewise, for classifiers only, as they may move pixels, too."""
+"""The same for classifiers only, as these may move pixels."""
 
 STRONG = (
     dict(
@@ -54,9 +54,9 @@ STRONG = (
 
 @TRANSFORMS.register_module()
 class NoLabel(BaseTransform):
-    """Stands in for ``LoadAnnotations``: a label map that tells padding from image.
+    """Stand-in for ``LoadAnnotations``: a label map of 0 that marks padding.
 
-    It is 0 wherever there is an image. What pads images pads it by the ignored label.
+    It is 0 at image pixels; transforms pad it with the ignored label.
     """
 
     def transform(self, results: dict) -> dict:
@@ -72,12 +72,12 @@ class NoLabel(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackWeakAndStrong(BaseTransform):
-    """Packs an image as it is and once more after further transforms.
+    """Pack an image twice: as it is, and after further transforms.
 
     Args:
         strong (Sequence[dict]): The further transforms. They may not move pixels of an
             image that has a label map.
-        pack (dict): Config of what packs one image.
+        pack (dict): Config of the transform that packs one image.
 
     Raises:
         ValueError: If the strong transforms move pixels, naming them.
@@ -97,7 +97,7 @@ class PackWeakAndStrong(BaseTransform):
         other = copy.deepcopy(results)
         probe = other.get('gt_seg_map')
         if probe is not None:
-            # Numbers that no movement of pixels leaves where they are.
+            # Unique values, so that any movement of pixels shows.
             probe = np.arange(probe.size, dtype=np.int64).reshape(probe.shape)
             other['gt_seg_map'] = probe.copy()
         other = self.strong(other)
@@ -113,11 +113,11 @@ class PackWeakAndStrong(BaseTransform):
 
 
 def weak_and_strong(pipeline: Sequence[dict], strong: Sequence[dict]) -> list[dict]:
-    """The pipeline of unlabelled images, from that of labelled ones.
+    """Return the pipeline of unlabelled images, made from the training one.
 
     Args:
         pipeline (Sequence[dict]): The training pipeline.
-        strong (Sequence[dict]): What makes the strong view of the weak one.
+        strong (Sequence[dict]): Transforms from the weak to the strong view.
 
     Raises:
         ValueError: If the pipeline does not end by packing.
@@ -146,11 +146,11 @@ def _name(step: dict) -> str:
 
 @DATASETS.register_module()
 class UnlabelledImages(Dataset):
-    """Images of a folder, those of folders inside it included, or of a list.
+    """Dataset of the images of a folder, recursively, or of a list.
 
     Args:
-        data_root (str): The folder, or a text file with the path of an image a line,
-            absolute or from the file's own folder.
+        data_root (str): The folder, or a text file with one image path a line, absolute
+            or relative to the file's folder.
         pipeline (Sequence[dict]): The transforms.
 
     Raises:
@@ -176,10 +176,7 @@ class UnlabelledImages(Dataset):
 
 
 def find_images(place: str) -> list[Path]:
-    """Image files, sorted, of a folder or of a list.
-
-    Args:
-        place (str): The folder or text file.
+    """Return the sorted image files of a folder or of a list.
 
     Raises:
         FileNotFoundError: If there is no such folder or file, or a listed image.

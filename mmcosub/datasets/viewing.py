@@ -1,4 +1,4 @@
-"""Images of any depth and number of channels, as a picture to look at."""
+"""Choice of images to look at, and their conversion for display."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 def viewable(image: NDArray) -> NDArray[np.uint8]:
     """Convert an image to 8 bits and three channels.
 
-    One channel is shown in grey, of more than three the first three, and a missing
-    third is black. Values that are not of 0 to 255 are stretched to that.
+    One channel is shown in grey. Of more than three, the first three are used; a
+    missing third is black. Values outside of 0 to 255 are rescaled.
 
     Args:
         image (ndarray): Of shape (H, W) or (H, W, channels).
@@ -27,3 +27,13 @@ def viewable(image: NDArray) -> NDArray[np.uint8]:
         if low < 0 or high > 255 or high <= 1:
             image = (image - low) / max(high - low, 1e-12) * 255
     return np.ascontiguousarray(image.astype(np.uint8))
+
+
+def evenly_spread(total: int, number: int) -> list[int]:
+    """Return evenly spaced indices, the first and the last included.
+
+    Args:
+        total (int): Number of items.
+        number (int): Number of indices.
+    """
+    return np.linspace(0, total - 1, number).round().astype(int).tolist()

@@ -1,4 +1,4 @@
-"""Runners, and what turns a stock config into one for them."""
+"""Runners that build co-trained models from configs."""
 
 from mmcosub.stack import import_stack_quietly
 

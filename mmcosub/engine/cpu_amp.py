@@ -9,15 +9,15 @@ from torch import nn
 
 
 class CPUAmpOptimWrapper(OptimWrapper):
-    """What MMEngine's ``AmpOptimWrapper`` is on a GPU, for a machine without one.
+    """CPU counterpart of MMEngine's ``AmpOptimWrapper``, in bfloat16.
 
-    MMEngine's own refuses to run there. This one computes in bfloat16, which has the
-    range of float32 and so needs no loss scaling.
+    MMEngine's wrapper does not run on CPUs. bfloat16 has the range of float32 and needs
+    no loss scaling.
 
     Args:
-        loss_scale (Any): Accepted and not used. Defaults to None.
-        dtype (Any): Accepted and not used: always bfloat16. Defaults to None.
-        use_fsdp (bool): Accepted and not used. Defaults to False.
+        loss_scale (Any): Ignored. Defaults to None.
+        dtype (Any): Ignored: always bfloat16. Defaults to None.
+        use_fsdp (bool): Ignored. Defaults to False.
         **kwargs: Arguments of ``OptimWrapper``.
     """
 
@@ -32,16 +32,12 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast to bfloat16 besides what every wrapper does.
-
-        Args:
-            model (nn.Module): The model that trains.
-        """
+        """Add autocast to bfloat16."""
         with super().optim_context(model), autocast('cpu', dtype=torch.bfloat16):
             yield
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state, that of a run on a GPU included.
+        """Load a state, also that of a run on a GPU.
 
         Args:
             state_dict (dict): State of this or MMEngine's ``AmpOptimWrapper``.

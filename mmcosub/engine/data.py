@@ -1,4 +1,4 @@
-"""Checks of data and model against each other before training starts."""
+"""Checks of data against the model before training starts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,15 +24,16 @@ from .ignored_labels import check_metrics, check_pad_values
 def check_data(
     model: nn.Module, training: Any, validation: Any, bad: BadSamples
 ) -> None:
-    """Check the data of both loaders, and have their datasets name what is bad.
+    """Check the data of both loaders; later errors name the file.
 
     Args:
-        model (nn.Module): Segmentor or classifier; the data of another are taken as
-            they are.
-        training (dict | DataLoader): Loader to train on. In the config of one the
-            dataset is put in place of its config.
-        validation (dict | DataLoader, optional): Loader to validate on, likewise.
-        bad (BadSamples): What becomes of bad samples of training.
+        model (nn.Module): Segmentor or classifier; data of other models are not
+            checked.
+        training (dict | DataLoader): Training loader. In a config, the built dataset
+            replaces its config.
+        validation (dict | DataLoader, optional): Validation loader, treated in the same
+            way.
+        bad (BadSamples): Policy for bad training samples.
 
     Raises:
         ValueError: If data and model do not fit.
@@ -49,16 +50,15 @@ def check_data(
 def check_split(
     model: nn.Module, loader: Any, bad: BadSamples | None = None, trains: bool = False
 ) -> None:
-    """Check the data of a loader, and have its dataset name what is bad.
+    """Check the data of a loader; later errors name the file.
 
     Args:
-        model (nn.Module): Segmentor or classifier; the data of another are taken as
-            they are.
-        loader (dict | DataLoader, optional): The loader. In the config of one the
-            dataset is put in place of its config.
-        bad (BadSamples, optional): What becomes of bad samples. Defaults to None, an
-            error.
-        trains (bool): To train on the data rather than to evaluate. Defaults to False.
+        model (nn.Module): Segmentor or classifier; data of other models are not
+            checked.
+        loader (dict | DataLoader, optional): The loader. In a config, the built dataset
+            replaces its config.
+        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
+        trains (bool): Training rather than evaluation. Defaults to False.
 
     Raises:
         ValueError: If data and model do not fit.
@@ -76,7 +76,7 @@ def check_split(
                 config, *scenes, bad=bad, trains=trains
             )
         loader['dataset'] = DATASETS.build(config)
-        # In place, before the loader's workers get their copies.
+        # In place, before workers copy the dataset.
         mmcosub.datasets.guard(loader['dataset'], *scenes, bad)
     elif to_classify:
         check_places(config)
@@ -90,21 +90,13 @@ def check_split(
 
 
 def check_evaluator(model: nn.Module, evaluator: Any) -> None:
-    """Report metrics of a segmentor that ignore another label than its heads.
-
-    Args:
-        model (nn.Module): The model.
-        evaluator (Evaluator | dict | list, optional): The evaluator or its config.
-    """
+    """Report metrics that ignore another label than the heads."""
     if scenes := classes_of(model):
         check_metrics(evaluator, scenes[1])
 
 
 def check_rates(model: nn.Module) -> None:
-    """Refuse drop path that would drop everything, or more.
-
-    Args:
-        model (nn.Module): The model.
+    """Raise for a drop-path rate of 1 or more.
 
     Raises:
         ValueError: If a rate is not in [0, 1).
@@ -114,17 +106,13 @@ def check_rates(model: nn.Module) -> None:
         named = 'DropPath' in type(module).__name__
         if named and isinstance(rate, int | float) and not 0 <= rate < 1:
             raise ValueError(
-                f'{name} drops paths at the rate {rate:g}, which must be in [0, 1): '
+                f'{name} has the drop-path rate {rate:g}, which must be in [0, 1): '
                 'lower model.backbone.drop_path_rate.'
             )
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:
-    """Number of classes and ignored label of a segmentor, None of another model.
-
-    Args:
-        model (nn.Module): The model.
-    """
+    """Return a segmentor's number of classes and ignored label; else None."""
     head: Any = getattr(model, 'decode_head', None)
     if isinstance(head, nn.ModuleList):
         head = head[-1]
@@ -134,14 +122,11 @@ def classes_of(model: nn.Module) -> tuple[int, int] | None:
 
 
 def check_heads(model: nn.Module) -> None:
-    """Refuse heads of a segmentor that disagree on the classes.
-
-    Args:
-        model (nn.Module): The segmentor.
+    """Raise if a segmentor's heads disagree on the classes.
 
     Raises:
         ValueError: If an auxiliary head has other classes than the main one, or a loss
-            has weights for another number of them.
+            has another number of class weights.
     """
     wanted, ignored = classes_of(model) or (None, None)
     for name, head in _heads(model):
@@ -173,7 +158,7 @@ def check_heads(model: nn.Module) -> None:
 
 
 def check_one_output(name: str, outputs: int | None, losses: Any) -> None:
-    """Refuse the softmax of a single output, which is 1 whatever the network does.
+    """Raise for the softmax of a single output, which is always 1.
 
     Args:
         name (str): Setting of the head.
@@ -181,7 +166,7 @@ def check_one_output(name: str, outputs: int | None, losses: Any) -> None:
         losses (nn.Module | Iterable[nn.Module]): Its label losses.
 
     Raises:
-        ValueError: If there is one output under a loss by softmax.
+        ValueError: If a softmax loss has a single output.
     """
     if outputs != 1 or 'softmax' not in activations(losses):
         return
@@ -211,14 +196,14 @@ def _is_config(loader: Any) -> bool:
 
 
 def _classes_of_classifier(model: nn.Module) -> int | None:
-    """Number of classes of a classifier, None of another model."""
+    """Return a classifier's number of classes; else None."""
     parts = (getattr(model, 'head', None), getattr(model, 'model', None))
     counts = (getattr(part, 'num_classes', None) for part in parts)
     return next((count for count in counts if isinstance(count, int)), None)
 
 
 def configs_of_datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
-    """The configs of datasets with a pipeline inside wrappers such as ConcatDataset.
+    """Return configs of datasets with a pipeline, inside wrappers too.
 
     Args:
         cfg (ConfigDict): Config of a dataset.

@@ -19,19 +19,16 @@ from .cpu_amp import CPUAmpOptimWrapper
 
 
 class AnyDeviceRunner(Runner):
-    """A runner for machines without a GPU, too: ``--amp`` and several processes.
+    """Runner that also supports AMP and several processes on CPUs.
 
-    In several processes a model of a lean scheme takes its lean steps.
+    With several processes, a scheme with ``lean=True`` runs its backward passes one
+    after another.
     """
 
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper; without a GPU, AMP is bfloat16.
-
-        Args:
-            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
-        """
+        """Build the optimizer wrapper; without a GPU, AMP is bfloat16."""
         amp = type_name(optim_wrapper) == 'AmpOptimWrapper'
         if isinstance(optim_wrapper, dict) and amp and get_device() == 'cpu':
             print_log('No GPU: mixed precision is bfloat16 here.', 'current')
@@ -40,21 +37,17 @@ class AnyDeviceRunner(Runner):
         return super().build_optim_wrapper(optim_wrapper)
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Set up the processes; without a GPU, over gloo.
-
-        Args:
-            env_cfg (dict): The config's ``env_cfg``.
-        """
-        # MMEngine's own selects a GPU in every process, whatever the backend.
+        """Set up the processes; without a GPU, over gloo."""
+        # MMEngine selects a GPU in every process, whatever the backend.
         on_cpu = self._launcher == 'pytorch' and get_device() == 'cpu'
         if on_cpu and not is_distributed():
             torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
 
     def build_evaluator(self, evaluator: dict | list | Evaluator) -> Evaluator:
-        """Build the evaluator; its processes meet in the work directory.
+        """Build the evaluator; its processes exchange data in the work directory.
 
-        MMEngine's own leave a folder ``.dist_test`` wherever the run was started.
+        MMEngine leaves a folder ``.dist_test`` in the current directory.
 
         Args:
             evaluator (dict | list | Evaluator): Metrics or their configs.
@@ -66,13 +59,7 @@ class AnyDeviceRunner(Runner):
         return built
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume; say so where processes had BatchNorm statistics of their own.
-
-        Args:
-            filename (str): The checkpoint.
-            *args: Further arguments of MMEngine's ``Runner.resume``.
-            **kwargs: Further ones.
-        """
+        """Resume; report BatchNorm statistics that differ between processes."""
         super().resume(filename, *args, **kwargs)
         own = any(
             isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm)
@@ -86,12 +73,7 @@ class AnyDeviceRunner(Runner):
             )
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap the model for several processes; without a GPU, without SyncBN.
-
-        Args:
-            model_wrapper_cfg (dict, optional): Config of the wrapper.
-            model (nn.Module): The model.
-        """
+        """Wrap the model for several processes; without a GPU, without SyncBN."""
         scheme = getattr(model, 'scheme', None)
         lean = scheme is not None and scheme.lean
         if self.distributed and model_wrapper_cfg and lean:
@@ -107,18 +89,15 @@ class AnyDeviceRunner(Runner):
         )
         if get_device() != 'cpu':
             return super().wrap_model(dict(type=wrapper.__name__, **options), model)
-        # SyncBN has no CPU implementation, and devices are named on GPUs only.
+        # SyncBN has no CPU implementation, and only GPUs need device ids.
         return wrapper(module=revert_sync_batchnorm(model), **options)
 
 
 def lean_wrapper(model_wrapper_cfg: dict) -> dict:
-    """A config's own wrapper for several processes, with lean steps.
-
-    Args:
-        model_wrapper_cfg (dict): Config of the wrapper.
+    """Return a config's DDP wrapper with cheaper steps.
 
     Raises:
-        ValueError: If it is of a kind that has no lean steps.
+        ValueError: If the wrapper does not support ``lean``.
     """
     name = type_name(model_wrapper_cfg)
     ours = CoTrainingDistributedDataParallel.__name__

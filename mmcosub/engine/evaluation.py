@@ -16,22 +16,22 @@ from .runner import CoTrainingRunner, unwrapped
 
 @RUNNERS.register_module()
 class EvaluationRunner(CoTrainingRunner):
-    """Tests the stock model of a config, with all its weights from the checkpoint.
+    """Runner that tests a config's model with all weights of a checkpoint.
 
-    Unlike MMEngine's runner it refuses a checkpoint that does not fit, and leaves the
-    config that training has put into the work directory as it is.
+    Unlike MMEngine's runner, it raises for a checkpoint that does not fit and keeps the
+    training config in the work directory.
     """
 
     trains = False
 
     def dump_config(self) -> None:
-        """Leave the work directory's config alone: it is that of training."""
+        """Do nothing: the work directory keeps the training config."""
 
     def test(self) -> dict[str, float]:
         """Check the data, then test.
 
         Raises:
-            ValueError: If the data cannot be what the config says.
+            ValueError: If data and config do not agree.
         """
         model = unwrapped(self.model)
         if classes_of(model):
@@ -40,11 +40,7 @@ class EvaluationRunner(CoTrainingRunner):
         return super().test()
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model, and fetch no weights that the checkpoint's replace.
-
-        Args:
-            model (nn.Module | dict): A model or its config.
-        """
+        """Build the model without fetching initial weights."""
         return super().build_model(
             without_pretrained(model) if isinstance(model, dict) else model
         )
@@ -52,19 +48,15 @@ class EvaluationRunner(CoTrainingRunner):
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks, but none that only repeats the average.
+        """Register the config's hooks, without those that repeat the average.
 
-        A checkpoint's weights are those that ``EMAHook`` has averaged. It would swap
-        them with those of a copy: by position, which a model of folded norms no longer
-        has, and under test-time augmentation MMPretrain's copy gets no weights.
-
-        Args:
-            default_hooks (dict, optional): Config of default hooks.
-            custom_hooks (list, optional): Configs of further hooks.
+        A checkpoint already contains the averaged weights of ``EMAHook``. The hook
+        would swap them by position with those of a copy, which fails after folding
+        norms and, in MMPretrain, under test-time augmentation.
 
         Raises:
-            ValueError: If such a hook is to test the weights before averaging, too, and
-                the model is not as the hook needs it.
+            ValueError: If such a hook also tests the trained weights and the model does
+                not support that.
         """
         super().register_hooks(default_hooks, custom_hooks)
         self._hooks = [
@@ -84,7 +76,7 @@ class EvaluationRunner(CoTrainingRunner):
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
-        """Load everything that the model predicts with.
+        """Load all weights needed for prediction.
 
         Args:
             filename (str): Checkpoint file or URL.
@@ -101,7 +93,7 @@ class EvaluationRunner(CoTrainingRunner):
         unused = load_for_prediction(unwrapped(self.model), checkpoint, filename)
         if unused:
             self.logger.warning(
-                f'{filename} has {len(unused)} weights with no place in the model: '
+                f'{filename} has {len(unused)} weights that the model does not have: '
                 f'{", ".join(unused[:4])}{", ..." if len(unused) > 4 else ""}'
             )
         self._has_loaded = True
@@ -112,7 +104,7 @@ class EvaluationRunner(CoTrainingRunner):
         return checkpoint
 
     def _compare_classes(self, checkpoint: dict, filename: str) -> None:
-        """Refuse data of other classes than those that a checkpoint was trained on."""
+        """Raise if data and checkpoint have different classes."""
         loop: Any = self._test_loop
         meta = checkpoint.get('meta')
         meta = meta.get('dataset_meta') if isinstance(meta, dict) else None
@@ -136,12 +128,12 @@ class EvaluationRunner(CoTrainingRunner):
 
 
 def _tests_the_origin(hook: Any) -> bool:
-    """Whether it is MMPretrain's ``EMAHook``, told to test what it averages, too."""
+    """Return True for an ``EMAHook`` that also tests the trained weights."""
     return isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_origin', False)
 
 
 def _require_finite(checkpoint: dict, filename: str) -> None:
-    """Refuse weights of a run that has come to nothing."""
+    """Raise for weights that are not finite."""
     odd = [
         name
         for name, value in state_dict(checkpoint).items()
@@ -150,6 +142,6 @@ def _require_finite(checkpoint: dict, filename: str) -> None:
     if odd:
         raise ValueError(
             f'{filename} has {len(odd)} weights that are not finite, '
-            f'{", ".join(odd[:3])}: what it predicts means nothing. Take an earlier '
+            f'{", ".join(odd[:3])}: its predictions are meaningless. Take an earlier '
             'checkpoint of the run.'
         )

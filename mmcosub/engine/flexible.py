@@ -9,24 +9,24 @@ from mmcosub.files import require_local
 from mmcosub.hooks import WholeCheckpointHook
 from mmcosub.registry import RUNNERS, SCHEMES
 from mmcosub.resuming.deletions import forget_named_files
-from mmcosub.resuming.seed_hook import IterationSeedHook
-from mmcosub.resuming.seeded_runner import CountedRun
+from mmcosub.resuming.seeded_runner import SeededRunner
+from mmcosub.resuming.seeding import IterationSeedHook
 from mmcosub.resuming.work_dir import end_with_torchrun, locked
 
 
 @RUNNERS.register_module()
-class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
-    """MMEngine's ``FlexibleRunner``, training by the config's ``scheme`` if it has one.
+class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
+    """``FlexibleRunner`` of MMEngine that trains by ``scheme``.
 
-    So schemes go with its strategies: FSDP, DeepSpeed, gradient accumulation under
-    them. Checkpoints are the strategy's own, written as MMEngine does.
+    Supports its strategies: FSDP, DeepSpeed, and their gradient accumulation. The
+    strategy writes the checkpoints, as in MMEngine.
 
     Args:
         **kwargs: Arguments of ``FlexibleRunner``.
 
     Raises:
-        ValueError: If the scheme is lean, as strategies have one backward pass a step,
-            or the model is to be compiled.
+        ValueError: If the scheme is lean, as strategies run one backward pass a step,
+            or the model is compiled.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -65,24 +65,14 @@ class CoTrainingFlexibleRunner(CountedRun, FlexibleRunner):
             return super().train()
 
     def resume(self, *args: Any, **kwargs: Any) -> None:
-        """Resume, without taking up what a checkpoint says is to be deleted.
-
-        Args:
-            *args: Arguments of MMEngine's ``FlexibleRunner.resume``.
-            **kwargs: Further ones.
-        """
+        """Resume; ignore a checkpoint's list of files to delete."""
         super().resume(*args, **kwargs)
         forget_named_files(self, WholeCheckpointHook)
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks and those of ours that it does not name.
-
-        Args:
-            default_hooks (dict, optional): Config of default hooks.
-            custom_hooks (list, optional): Configs of further hooks.
-        """
+        """Register the config's hooks and mmcosub's."""
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(IterationSeedHook())
         ours = ['NonFiniteLossHook', 'RunFactsHook']

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.runner import FlexibleRunner, Runner
 
-from mmcosub.resuming.seeded_runner import CountedRun
+from mmcosub.resuming.seeded_runner import SeededRunner
 
 from .flexible import CoTrainingFlexibleRunner
 from .runner import CoTrainingRunner
@@ -17,9 +17,9 @@ def respect_schemes() -> None:
     """Let ``from_cfg`` of MMEngine's runners respect a config's ``scheme``.
 
     ``Runner.from_cfg(cfg)``, the usual way to train in Python, ignores ``runner_type``
-    and so would train without the scheme. With a scheme it returns our runner instead,
-    ``FlexibleRunner.from_cfg`` refuses, and other classes log a warning. Called where
-    ``mmcosub.engine`` is imported, as the config fragments do.
+    and would train without the scheme. With a scheme it returns mmcosub's runner
+    instead, ``FlexibleRunner.from_cfg`` raises, and other classes log a warning. Called
+    on importing ``mmcosub.engine``, as the config fragments do.
     """
     for runner in (Runner, FlexibleRunner):
         runner.from_cfg = classmethod(_respecting(runner.from_cfg.__func__))
@@ -34,7 +34,7 @@ def _respecting(stock: Any) -> Any:
 
 
 def _runner_for(cls: type, cfg: Any) -> type:
-    if cfg.get('scheme') and cfg.get('train_cfg') and not issubclass(cls, CountedRun):
+    if cfg.get('scheme') and cfg.get('train_cfg') and not issubclass(cls, SeededRunner):
         if cls is Runner:
             return CoTrainingRunner
         if cls is FlexibleRunner:

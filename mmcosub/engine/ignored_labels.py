@@ -1,4 +1,4 @@
-"""Labels to ignore: heads, padding and metrics have to agree on them."""
+"""Consistency of the ignored label in heads, padding and metrics."""
 
 import logging
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from mmengine.registry import METRICS, TRANSFORMS
 
 from mmcosub.config.type_name import type_name
 
-_DEFAULT = 255  # of MMCV's and MMSegmentation's classes
+_DEFAULT = 255  # default of MMCV and MMSegmentation
 _WARNING = logging.WARNING
 _PAD = ('RandomRotate', 'RandomMosaic')
 
@@ -18,10 +18,10 @@ _PAD = ('RandomRotate', 'RandomMosaic')
 def check_pad_values(
     preprocessor: Any, dataset: Any, num_classes: int, ignore_index: int
 ) -> None:
-    """Refuse transforms that pad label maps with a value no class has.
+    """Raise if label maps are padded with a value that is a class.
 
-    Padding with a class is reported, as the network learns it there, and so is a value
-    of the preprocessor that no class has: it pads smaller images only.
+    Padding with a class is reported, as the network learns it. So is an invalid value
+    of the preprocessor, which pads smaller images only.
 
     Args:
         preprocessor (nn.Module, optional): The model's data preprocessor.
@@ -30,7 +30,7 @@ def check_pad_values(
         ignore_index (int): Label that the heads ignore.
 
     Raises:
-        ValueError: If there is such a value.
+        ValueError: If a transform pads with such a value.
     """
     pads = [*_pad_values(dataset)]
     transforms = {where for where, _ in pads}
@@ -79,7 +79,7 @@ def check_metrics(evaluator: Any, ignore_index: int) -> None:
 
 
 def _pad_values(config: Any) -> Iterator[tuple[str, int]]:
-    """Names and values of what transforms of a config pad label maps with."""
+    """Return names and label padding values of a config's transforms."""
     if isinstance(config, dict):
         name = type_name(config, TRANSFORMS) if 'type' in config else ''
         if name in _PAD or 'seg_pad_val' in config:

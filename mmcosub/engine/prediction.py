@@ -1,4 +1,4 @@
-"""A stock model with its weights, ready to predict."""
+"""Upstream models with their weights, for prediction."""
 
 import copy
 from collections.abc import Sequence
@@ -28,17 +28,17 @@ from .data import configs_of_datasets
 def load_model(
     cfg: Config, checkpoint: str | None = None, device: str | None = None
 ) -> nn.Module:
-    """Build a config's stock model with the weights of a checkpoint, to predict.
+    """Build a config's upstream model with a checkpoint's weights, to predict.
 
-    As ``mmseg.apis.init_model`` and ``mmpretrain.get_model`` do, whose functions for
-    single images work on it; but nothing is fetched for the weights to replace, a
-    checkpoint that does not fit is refused, and no code in it is run unless
-    ``cfg.trust_checkpoint`` is set.
+    Like ``mmseg.apis.init_model`` and ``mmpretrain.get_model``, whose functions for
+    single images accept the model. Differences: it downloads no weights that the
+    checkpoint replaces, raises for a checkpoint that does not fit, and executes no code
+    in it unless ``cfg.trust_checkpoint`` is set.
 
     Args:
         cfg (Config): Config of a segmentor or classifier.
-        checkpoint (str, optional): A file or URL. Defaults to None, random weights.
-        device (str, optional): Where the model goes. Defaults to None, the GPU if there
+        checkpoint (str, optional): A file or URL. Defaults to None: random weights.
+        device (str, optional): Device of the model. Defaults to None: the GPU if there
             is one.
 
     Returns:
@@ -46,14 +46,14 @@ def load_model(
         segmentors, colours of the classes).
 
     Raises:
-        ValueError: If the device is none, or the checkpoint cannot be read or does not
-            fit.
+        ValueError: If there is no such device, or the checkpoint cannot be read or does
+            not fit.
     """
     device = device_of(device)
     cfg = copy.deepcopy(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model = stock_model(cfg).to(device)
-    if cfg.get('test_dataloader'):  # what mmseg's and mmpretrain's functions go by
+    if cfg.get('test_dataloader'):  # read by mmseg's and mmpretrain's functions
         cfg.test_pipeline = _pipeline_of(cfg)
     model.cfg = model._config = cfg
     model.dataset_meta = model._dataset_meta = _dataset_meta(cfg)
@@ -67,17 +67,17 @@ def load_model(
 
 
 def stock_model(cfg: Config) -> Any:
-    """Build a config's stock model with random weights, for one process to predict.
+    """Build a config's upstream model with random weights, for one process.
 
     Args:
-        cfg (Config): Config of a segmentor or classifier. The default scope has to be
-            its own.
+        cfg (Config): Config of a segmentor or classifier. The default scope must be the
+            config's.
     """
     return revert_sync_batchnorm(MODELS.build(model_settings(cfg))).eval()
 
 
 def device_of(name: str | None) -> str:
-    """The device of a name; by default the GPU if there is one.
+    """Return the named device; by default the GPU if there is one.
 
     Args:
         name (str, optional): Such as ``'cuda:0'``.
@@ -95,7 +95,7 @@ def device_of(name: str | None) -> str:
 
 
 def _dataset_meta(cfg: Config) -> dict[str, Any]:
-    """Names and colours of the classes, as far as the config tells."""
+    """Return names and colours of the classes, as far as known."""
     loader = cfg.get('test_dataloader') or cfg.get('train_dataloader') or {}
     dataset = loader.get('dataset') or {}
     kind = dataset.get('type')
@@ -103,7 +103,7 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
     heads = cfg.model.get('decode_head')
     if heads and not meta.get('palette'):
-        # What draws needs both. MMSegmentation draws random colours, too.
+        # Drawing needs both. MMSegmentation uses random colours, too.
         head = heads[-1] if isinstance(heads, list | tuple) else heads
         meta.setdefault('classes', [str(i) for i in range(head['num_classes'])])
         colours = np.random.default_rng(42).integers(256, size=(head['num_classes'], 3))
@@ -112,16 +112,16 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
 
 
 def _pipeline_of(cfg: Config) -> list[dict]:
-    """The steps of the test data's pipeline, that of the first of several datasets."""
+    """Return the steps of the first test dataset's pipeline."""
     return next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
 
 
 def loaded_image(transforms: Sequence[Any], info: dict) -> np.ndarray:
-    """Load an image as a pipeline does, without what else the pipeline does.
+    """Load an image by a pipeline's loading steps alone.
 
     Args:
         transforms (Sequence): The pipeline's transforms.
-        info (dict): What the dataset knows of the image.
+        info (dict): The dataset's record of the image.
 
     Returns:
         ndarray: Of shape (H, W, channels).
@@ -141,12 +141,12 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
     """Read an image and transform it as ``test_dataloader`` does.
 
     Args:
-        model (nn.Module): Of :func:`load_model`.
+        model (nn.Module): Model of :func:`load_model`.
         path (str): The file.
 
     Returns:
-        tuple: A picture of it in BGR, of shape (H, W, 3), and a batch of the image
-        alone.
+        tuple: The image for display in BGR, of shape (H, W, 3), and a batch of the
+        image alone.
 
     Raises:
         ValueError: If there is no such file or it cannot be read.
@@ -154,7 +154,7 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
     if not Path(path).is_file():
         raise ValueError(f'There is no image {path}.')
     if not model.cfg.get('test_dataloader'):
-        raise ValueError('The config has no test_dataloader, which says how to read.')
+        raise ValueError('The config has no test_dataloader to read images by.')
     steps = [
         step
         for step in _pipeline_of(model.cfg)
@@ -165,7 +165,7 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
     try:
         image = loaded_image(pipeline.transforms, info)
         batch = pseudo_collate([pipeline(info)])
-    except Exception as error:  # of a loader of any kind
+    except Exception as error:  # a loader can raise anything
         said = f'({type(error).__name__}: {error})'
         raise ValueError(
             f'{path} cannot be read and transformed by the pipeline of test_dataloader '
@@ -175,18 +175,18 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
 
 
 def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> str:
-    """Predict an image, draw the prediction and say it.
+    """Predict an image, draw the prediction and print it.
 
     Args:
-        model (nn.Module): Of :func:`load_model`.
+        model (nn.Module): Model of :func:`load_model`.
         path (str): The image.
-        out (Path): The picture to write.
-        opacity (float): Of a segmentor's classes over the image, in (0, 1]. Defaults
-            to 0.5.
+        out (Path): The image to write.
+        opacity (float): Opacity of a segmentor's classes over the image, in (0, 1].
+            Defaults to 0.5.
 
     Returns:
-        str: Of a segmentor, the share of each class that is there, the largest first;
-        of a classifier, the class and its probability, or all that it predicts.
+        str: For a segmentor, the fraction of each class, the largest first; for a
+        classifier, the predicted classes and their probabilities.
 
     Raises:
         ValueError: If the image cannot be read.
@@ -200,7 +200,7 @@ def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> s
         UniversalVisualizer().visualize_cls(
             image[..., ::-1], found, classes=names, out_file=str(out)
         )
-        said = [  # of a head of several labels as many as it predicts, be it none
+        said = [  # a multi-label head may predict none
             f'{names[number] if names else number}: {found.pred_score[number]:.1%}'
             for number in found.pred_label.tolist()
         ]
@@ -210,7 +210,7 @@ def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> s
     visualizer.add_datasample(
         'prediction', image[..., ::-1], found, draw_gt=False, out_file=str(out)
     )
-    # Of a head with one output channel they are floating-point numbers.
+    # A head with one output channel gives floating-point numbers.
     classes, counts = found.pred_sem_seg.data.long().unique(return_counts=True)
     shares = sorted(
         zip((counts / counts.sum()).tolist(), classes.tolist(), strict=True)

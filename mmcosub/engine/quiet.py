@@ -1,4 +1,4 @@
-"""What fills the screen at the start of a run: in the log file, not on the screen."""
+"""Short start of a run on the screen; the log file has everything."""
 
 import contextlib
 import io
@@ -13,9 +13,9 @@ from mmengine.runner import Runner
 
 from mmcosub.config.output import log_without_tracebacks, outlive_readers
 
-# Hundreds of lines before the first that is news.
+# Listings of hundreds of lines.
 _LISTS = ('System environment', 'Config:', 'Hooks will be executed')
-# In nearly every run, and of the packages' own doing.
+# Warnings that the packages cause in nearly every run.
 _KNOWN_WARNINGS = (
     'The prefix is not set in metric class',
     '"FileClient" will be deprecated',
@@ -24,18 +24,13 @@ _KNOWN_WARNINGS = (
 
 
 class QuietStart(Runner):
-    """A runner that begins with what is news; everything is in its log file.
+    """Runner mixin that keeps listings off the screen at the start.
 
-    And on the screen, at ``log_level='DEBUG'``.
+    ``log_level='DEBUG'`` shows them.
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger.
-
-        Args:
-            *args: Arguments of MMEngine's ``Runner.build_logger``.
-            **kwargs: Further ones.
-        """
+        """Build the logger."""
         outlive_readers()
         logger = super().build_logger(*args, **kwargs)
         log_without_tracebacks(logger)
@@ -52,25 +47,17 @@ class QuietStart(Runner):
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper.
-
-        Args:
-            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
-        """
+        """Build the optimizer wrapper."""
         with listed_in_file_only(self.logger):
             return super().build_optim_wrapper(optim_wrapper)
 
 
 @contextlib.contextmanager
 def listed_in_file_only(logger: MMLogger) -> Iterator[None]:
-    """Keep what is logged or printed in the context off the screen.
+    """Keep logs and prints within a context off the screen.
 
-    The constructors of optimizers of MMEngine and MMSegmentation say one or several
-    lines about each parameter, before which nothing else can be seen. Warnings are
-    shown, and everything is at ``log_level='DEBUG'``.
-
-    Args:
-        logger (MMLogger): The run's logger.
+    Optimizer constructors of MMEngine and MMSegmentation log several lines for each
+    parameter. Warnings are still shown; ``log_level='DEBUG'`` shows everything.
     """
     screens = _screens(logger)
     if not screens:
@@ -102,11 +89,11 @@ def listed_in_file_only(logger: MMLogger) -> Iterator[None]:
 
 
 def _screens(logger: MMLogger) -> list[logging.Handler]:
-    """Handlers that write to the screen, and not everything."""
+    """Return log handlers that write to the screen."""
     return [
         handler
         for handler in logger.handlers
-        # One that writes to a file is one of streams, too.
+        # A file handler is a stream handler, too.
         if type(handler) is logging.StreamHandler and handler.level > logging.DEBUG
     ]
 

@@ -20,7 +20,7 @@ from mmcosub.fast.attention import accelerate_attention
 from mmcosub.models import compile_parts
 from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import RUNNERS
-from mmcosub.resuming.resumable_runner import LastingRunner
+from mmcosub.resuming.resumable_runner import ResumableRunner
 
 from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
@@ -30,30 +30,27 @@ from .unlabelled import load_unlabelled, method_options
 
 
 @RUNNERS.register_module()
-class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
-    """MMEngine's runner, training by the config's ``scheme`` if it has one.
+class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
+    """MMEngine's runner that co-trains if the config has a ``scheme``.
 
-    The config stays that of the stock model: the wrapper is put around it only in
-    here, so what is dumped, and what a checkpoint holds, needs no mmcosub to load.
+    The config remains that of the upstream model; only this runner adds the wrapper. So
+    the dumped config and checkpoints load without mmcosub.
 
-    Besides, for every run: the data are checked before training starts, a loss that
-    is not finite stops it, a checkpoint that hardly matches is refused, and machines
-    without a GPU can use ``--amp`` and several processes.
+    For every run, it also checks the data before training, stops at a non-finite loss,
+    raises for a checkpoint that hardly matches, and supports ``--amp`` and several
+    processes without a GPU.
     """
 
     trains = True
-    """Whether the model is to be trained, rather than only evaluated."""
+    """True if the model is trained rather than only evaluated."""
 
     # ---- the method --------------------------------------------------------------
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model, with its co-training wrapper where there is a scheme.
 
-        With ``fast`` in the config, parts of it for which there is a faster class of
-        the same weights and outputs are of that class, attention included.
-
-        Args:
-            model (nn.Module | dict): A model or its config.
+        With ``fast`` in the config, heads and attention use faster classes with the
+        same weights and outputs.
         """
         scheme = self.cfg.get('scheme')
         if self.cfg.get('fast') and isinstance(model, dict):
@@ -69,7 +66,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         return built
 
     def extended(self, loader: Any) -> Any:
-        """Return the training loader, with unlabelled images if the config has any.
+        """Return the training loader, with unlabelled images if configured.
 
         Args:
             loader (DataLoader): Loader of labelled images.
@@ -81,12 +78,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks and those of ours that it does not name.
-
-        Args:
-            default_hooks (dict, optional): Config of default hooks.
-            custom_hooks (list, optional): Configs of further hooks.
-        """
+        """Register the config's hooks and mmcosub's."""
         super().register_hooks(default_hooks, custom_hooks)
         ours = ['NonFiniteLossHook', 'RunFactsHook']
         if self.cfg.get('scheme') and self.trains and self._train_loop:
@@ -96,12 +88,12 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         self.register_ours(ours)
 
     def _maybe_compile(self, target: str) -> None:
-        """Try validation, then compile; with a scheme what goes with any plan.
+        """Try validation, then compile what is the same for all plans.
 
         MMEngine calls this when everything is built and the weights are loaded.
 
         Args:
-            target (str): What MMEngine compiles without a scheme.
+            target (str): Target that MMEngine compiles without a scheme.
 
         Raises:
             ValueError: If validation fails on one batch, unless ``skip_checks``.
@@ -117,13 +109,13 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         elif options is not None and options is not False:
             compile_parts(model, options)
 
-    # ---- what bad input gets -----------------------------------------------------
+    # ---- checks ------------------------------------------------------------------
 
     def train(self) -> nn.Module:
         """Check the data, then train.
 
         Raises:
-            ValueError: If the data cannot be what the config says.
+            ValueError: If data and config do not agree.
         """
         bad = BadSamples(
             self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
@@ -142,24 +134,20 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper, unless rules of it apply to no parameter.
-
-        Args:
-            optim_wrapper (OptimWrapper | dict): A wrapper or its config.
-        """
+        """Build the optimizer wrapper; raise if a rule matches no parameter."""
         if isinstance(optim_wrapper, dict):
             stock = '.mim' in Path(self.cfg.filename or '').parts
             check_optimizer(unwrapped(self.model), optim_wrapper, stock)
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build the schedules of learning rate and the like.
+        """Build the schedules.
 
         Args:
             scheduler (dict | list): Config of one or several.
 
         Raises:
-            ValueError: If one begins when the training is over.
+            ValueError: If a schedule begins after the end of training.
         """
         try:
             return super().build_param_scheduler(scheduler)
@@ -167,7 +155,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
             if 'larger than begin' not in str(error):
                 raise
             raise ValueError(
-                f'param_scheduler: {error}. A schedule without an end of its own ends '
+                f'param_scheduler: {error}. A schedule without an end ends '
                 'with the training, which is over here before it begins: train for '
                 'longer (train_cfg), or set earlier ones, for instance --cfg-options '
                 'param_scheduler.0.end=10 param_scheduler.1.begin=10.'
@@ -178,7 +166,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
-        """Load weights to start from, unless they are those of another model.
+        """Load initial weights; raise if they are of another model.
 
         Args:
             filename (str): Checkpoint file or URL.
@@ -186,8 +174,8 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
             **kwargs: Not used.
 
         Raises:
-            ValueError: If it cannot be read or hardly matches the model, or a run is
-                resumed and shapes differ.
+            ValueError: If it cannot be read, hardly matches the model or, on resuming,
+                differs in shapes.
         """
         checkpoint, self._resumed = self._resumed, None
         resumed = checkpoint is not None
@@ -200,13 +188,13 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         return checkpoint
 
     def _init_model_weights(self) -> None:
-        """Initialise, with a pretrained backbone carried over rather than loaded.
+        """Initialise the model and load a pretrained backbone.
 
-        Where the config says ``backbone.init_cfg=dict(type='Pretrained', ...)``,
-        MMEngine's loading of whatever fits is replaced by ours.
+        For ``backbone.init_cfg=dict(type='Pretrained', ...)``, :func:`load_backbone`
+        replaces MMEngine's loading, which skips what does not fit.
         """
         model: Any = unwrapped(self.model)
-        # mmpretrain's wrapper of timm has the network's head within the network.
+        # mmpretrain's wrapper of timm has no separate backbone.
         whole = isinstance(model, TimmClassifier)
         owner: Any = model if whole else getattr(model, 'backbone', None)
         init: Any = getattr(owner, 'init_cfg', None)
@@ -217,7 +205,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
         super()._init_model_weights()
         owner.init_cfg = init
         if self._resume and self._load_from:
-            return  # everything comes from the run that is resumed
+            return  # resuming loads all weights
         options = dict(self.cfg.get('carry_over') or {})
         check_carry_over(options)
         report = load_backbone(
@@ -231,7 +219,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, LastingRunner):
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, out of wrappers for several processes or augmentations."""
+    """Return the model inside DDP or test-time-augmentation wrappers."""
     inner: Any = model
     while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
         inner = inner.module
@@ -239,5 +227,5 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def is_pretrained(init_cfg: Any) -> bool:
-    """Whether an ``init_cfg`` is MMEngine's for loading a checkpoint."""
+    """Return True for an ``init_cfg`` that loads a checkpoint."""
     return type_name(init_cfg) in ('Pretrained', 'PretrainedInit')

@@ -1,4 +1,4 @@
-"""A trial of validation on one batch before training, which leaves no traces."""
+"""Trial validation on one batch before training, without side effects."""
 
 import contextlib
 import copy
@@ -24,15 +24,15 @@ from mmcosub.config.errors import in_one_line
 
 
 def try_validation(runner: Runner) -> None:
-    """Validate on one batch, and look for the metrics that others wait for.
+    """Validate on one batch and check for the metrics that hooks monitor.
 
-    What only validation uses would otherwise fail after thousands of iterations.
+    Otherwise errors in validation would show after thousands of iterations.
 
     Args:
         runner (Runner): The runner, its model initialised and its loops built.
 
     Raises:
-        ValueError: If validation fails, or a metric that is monitored is missing.
+        ValueError: If validation fails or a monitored metric is missing.
     """
     loop, training = runner.val_loop, runner.train_loop
     begin = getattr(training, 'val_begin', 1)
@@ -64,7 +64,7 @@ def try_validation(runner: Runner) -> None:
 
 
 def check_windows(model: nn.Module) -> None:
-    """Refuse windows of sliding inference that leave pixels out.
+    """Raise if sliding windows leave pixels out.
 
     Args:
         model (nn.Module): A segmentor; others pass.
@@ -93,11 +93,7 @@ def check_windows(model: nn.Module) -> None:
 
 @contextlib.contextmanager
 def leaving_no_traces(model: nn.Module) -> Iterator[None]:
-    """Keep random state, modes of modules, logs, output and warnings as they were.
-
-    Args:
-        model (nn.Module): The model. In the context it is in evaluation mode.
-    """
+    """Restore random state, module modes, logs, output and warnings."""
     states = random.getstate(), np.random.get_state()
     modes = {module: module.training for module in model.modules()}
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
@@ -121,13 +117,13 @@ def leaving_no_traces(model: nn.Module) -> Iterator[None]:
         np.random.set_state(states[1])
         for module, mode in modes.items():
             module.training = mode
-        for device in devices:  # the logs have the peak of training
+        for device in devices:  # the logs report the peak of training
             torch.cuda.reset_peak_memory_stats(device)
 
 
 def _validate_one_batch(model: Any, loop: ValLoop) -> dict[str, Any]:
-    """Metrics of the first batch, computed by copies."""
-    # Of the loader nothing is used up; what a pipeline opens stays open in its copy.
+    """Return metrics of the first batch, computed by copies."""
+    # Does not advance the loader; files that the pipeline opens belong to the copy.
     dataset: Any = copy.copy(loop.dataloader.dataset)
     if hasattr(dataset, 'pipeline'):
         dataset.pipeline = copy.deepcopy(dataset.pipeline)
@@ -145,7 +141,7 @@ def _validate_one_batch(model: Any, loop: ValLoop) -> dict[str, Any]:
                 metric.output_dir = folder
         evaluator.process(data_samples=outputs, data_batch=batch)
         for metric in evaluator.metrics:
-            # Not `evaluate`, which collects from all processes: one may have failed.
+            # Not `evaluate`, which waits for all processes: one may have failed.
             computed = metric.compute_metrics(metric.results)
             prefix = [metric.prefix] if metric.prefix else []
             found |= {'/'.join([*prefix, name]): computed[name] for name in computed}
@@ -153,7 +149,7 @@ def _validate_one_batch(model: Any, loop: ValLoop) -> dict[str, Any]:
 
 
 def _monitored(runner: Runner) -> Iterator[tuple[str, str]]:
-    """Metrics that hooks and schedules wait for, each with its setting."""
+    """Return metrics that hooks and schedules monitor, with their settings."""
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook) and hook.save_best:
             for name in hook.key_indicators:

@@ -1,4 +1,4 @@
-"""Batches of labelled and unlabelled images together."""
+"""Batches of labelled and unlabelled images."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,23 +10,20 @@ from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset
 
 from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_strong
-from mmcosub.resuming.seeding import Counted, CountedBatches, SeededFetch
+from mmcosub.resuming.seeding import SeededBatches, SeededFetch, SeededIndex
 
 from .data import configs_of_datasets
 
 LOADING = ('data_root', 'batch_size', 'pipeline', 'strong')
-"""Keys of the config's ``unlabelled`` that are about data; the others are the method's,
-see :class:`mmcosub.schemes.Unlabelled`."""
+"""Keys of ``unlabelled`` about data; the others are arguments of
+:class:`mmcosub.schemes.Unlabelled`."""
 
 
 def method_options(cfg: Any) -> dict | None:
-    """The method's part of a config's ``unlabelled``, None without one.
-
-    Args:
-        cfg (Config): The config.
+    """Return the method's part of ``unlabelled``; None without one.
 
     Raises:
-        ValueError: If images are missing, or nothing co-trains.
+        ValueError: If there is no ``data_root`` or no scheme.
     """
     options = cfg.get('unlabelled')
     if not options:
@@ -42,7 +39,7 @@ def method_options(cfg: Any) -> dict | None:
 
 
 def unlabelled_dataset(cfg: Any) -> UnlabelledImages:
-    """The unlabelled images of a config, augmented as its training pipeline says.
+    """Build the unlabelled dataset, augmented like the training images.
 
     Args:
         cfg (Config): The config, with ``unlabelled``.
@@ -64,7 +61,7 @@ def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
         seed (int): Seed of the run.
 
     Raises:
-        ValueError: If the batch size is no number above 0.
+        ValueError: If the batch size is not an integer above 0.
     """
     dataset = unlabelled_dataset(cfg)
     batch = cfg.unlabelled.get('batch_size', cfg.train_dataloader.get('batch_size', 1))
@@ -82,7 +79,7 @@ def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
 
 
 def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
-    """Say how many unlabelled images are labelled ones."""
+    """Describe how many unlabelled images are labelled ones."""
     known: Any = getattr(labelled, 'get_data_info', None)
     if known is None:
         return 'whether some are labelled, too, is not known.'
@@ -99,23 +96,23 @@ def with_unlabelled(
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader:
-    """Return a loader whose batches have unlabelled images, too.
+    """Return a loader whose batches also have unlabelled images.
 
     Args:
-        loader (DataLoader): Loader of labelled images; its batches know for which
-            iteration they are (:class:`~mmcosub.resuming.seeding.Counted`).
+        loader (DataLoader): Loader of labelled images with
+            :class:`~mmcosub.resuming.seeding.SeededBatches`.
         dataset (Dataset): The unlabelled images.
-        batch (int): How many of them in a batch.
+        batch (int): Number of unlabelled images in a batch.
         seed (int): Seed of their order and augmentation.
         rank (int): Rank of the process. Defaults to 0.
         world (int): Number of processes. Defaults to 1.
     """
     both = WithUnlabelled(loader.dataset, dataset, seed, rank)
-    counted: Any = loader.batch_sampler
+    seeded: Any = loader.batch_sampler
     order = UnlabelledOrder(len(dataset), batch, seed, rank, world)  # type: ignore
     return DataLoader(
         both,
-        batch_sampler=_Batches(counted, order, len(both)),
+        batch_sampler=_Batches(seeded, order, len(both)),
         num_workers=loader.num_workers,
         collate_fn=CollateWithUnlabelled(loader.collate_fn),
         pin_memory=loader.pin_memory,
@@ -128,9 +125,9 @@ def with_unlabelled(
 
 
 class WithUnlabelled(Dataset):
-    """Labelled samples, and behind them, by number, unlabelled ones.
+    """Dataset of labelled samples followed by unlabelled ones.
 
-    Its length is that of the labelled ones, so that epochs are theirs.
+    Its length is the number of labelled samples, which define epochs.
 
     Args:
         labelled (Dataset): The labelled samples.
@@ -148,7 +145,7 @@ class WithUnlabelled(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """That of the labelled samples."""
+        """Metainfo of the labelled samples."""
         return self.labelled.metainfo
 
     def __len__(self) -> int:
@@ -163,10 +160,10 @@ class WithUnlabelled(Dataset):
 
 
 class UnlabelledOrder:
-    """Which unlabelled images an iteration takes: a function of its number alone.
+    """Order of unlabelled images: a function of the iteration alone.
 
-    Every image comes once before any comes again, over all processes together. The
-    labelled images' epochs do not matter, nor how often the run was resumed.
+    Over all processes, every image comes once before any is repeated, independently of
+    epochs and of how often the run was resumed.
 
     Args:
         count (int): Number of images.
@@ -186,10 +183,10 @@ class UnlabelledOrder:
         self.world = world
 
     def __call__(self, iteration: int) -> list[int]:
-        """Numbers of the images.
+        """Return the numbers of the images.
 
         Args:
-            iteration (int): Number of iterations before.
+            iteration (int): Number of iterations done.
         """
         first = (iteration * self.world + self.rank) * self.batch
         places = [divmod(first + i, self.count) for i in range(self.batch)]
@@ -201,10 +198,10 @@ class UnlabelledOrder:
 
 
 class CollateWithUnlabelled:
-    """Collates both kinds of samples of a batch apart.
+    """Collate labelled and unlabelled samples separately.
 
     Args:
-        collate (Callable): What collates labelled samples.
+        collate (Callable): Collate function of labelled samples.
     """
 
     def __init__(self, collate: Callable[[list], Any]) -> None:
@@ -226,13 +223,13 @@ class CollateWithUnlabelled:
         return batch
 
 
-class _Batches(CountedBatches):
-    """Batches of indices with those of unlabelled samples behind the labelled ones."""
+class _Batches(SeededBatches):
+    """Batch sampler that appends unlabelled indices to the labelled ones."""
 
     def __init__(
-        self, counted: CountedBatches, order: UnlabelledOrder, labelled: int
+        self, seeded: SeededBatches, order: UnlabelledOrder, labelled: int
     ) -> None:
-        super().__init__(counted.batches, counted.done)
+        super().__init__(seeded.batches, seeded.done)
         self.order = order
         self.labelled = labelled
 
@@ -240,6 +237,6 @@ class _Batches(CountedBatches):
         for batch in super().__iter__():
             iteration = batch[0].iteration
             yield batch + [
-                Counted(self.labelled + number, iteration, len(batch) + place)
+                SeededIndex(self.labelled + number, iteration, len(batch) + place)
                 for place, number in enumerate(self.order(iteration))
             ]

@@ -1,1 +1,1 @@
-"""Trained networks as files for other programs."""
+"""Export of trained networks for other programs."""

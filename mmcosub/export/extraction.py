@@ -1,4 +1,4 @@
-"""A submodel as a model of its own."""
+"""Extraction of a submodel as an upstream model."""
 
 import copy
 from dataclasses import dataclass
@@ -17,20 +17,19 @@ from .shallower import shallower_settings, shallower_weights
 from .stock import stock_model, without_ours
 
 TOLERANCE = 1e-6
-"""Largest difference of outputs, as a share of their largest value."""
+"""Maximum difference of outputs, relative to their largest value."""
 
 
 @dataclass
 class Extracted:
-    """A submodel as a stock config and its weights.
+    """Submodel as an upstream config and its weights.
 
     Args:
         cfg (Config): The config, which needs no mmcosub.
         weights (dict[str, Tensor]): All weights of its model.
-        left_out (list[str]): Settings of the given config that are not in it, as they
-            need mmcosub.
-        difference (float): Largest difference of its outputs from the submodel's, as a
-            share of their largest value.
+        left_out (list[str]): Settings that were removed, as they need mmcosub.
+        difference (float): Largest difference of its outputs from the submodel's,
+            relative to their largest value.
     """
 
     cfg: Config
@@ -40,11 +39,11 @@ class Extracted:
 
 
 def extractable(settings: dict, network: Network) -> WhyNot:
-    """Makes what says why a submodel cannot be extracted.
+    """Return a check of why a submodel cannot be extracted.
 
     Args:
-        settings (dict): The stock model's.
-        network (Network): A network of it.
+        settings (dict): Settings of the upstream model.
+        network (Network): The network.
     """
 
     def why_not(kept: Kept) -> str | None:
@@ -61,16 +60,16 @@ def extractable(settings: dict, network: Network) -> WhyNot:
 
 
 def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
-    """Make a stock model of a submodel, and compare the two.
+    """Build an upstream model of a submodel and compare their outputs.
 
     Args:
-        cfg (Config): The network's config. It stays as it is.
+        cfg (Config): The network's config. Not changed.
         network (Network): The network, with its weights.
         kept (frozenset[int]): The submodel's blocks.
 
     Raises:
-        ValueError: If there is no such submodel, no stock config builds it, or one does
-            that computes something else.
+        ValueError: If there is no such submodel, or no upstream config computes the
+            same.
     """
     reason = network.why_not(kept)
     if reason:
@@ -84,7 +83,7 @@ def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
     difference = _difference(network, kept, model)
     if not difference <= TOLERANCE:
         raise ValueError(
-            f'The stock {type(network.backbone).__name__} with the blocks '
+            f'The upstream {type(network.backbone).__name__} with the blocks '
             f'{sorted(kept)} computes something else than the submodel: outputs '
             f'differ by {difference:.1g} of their largest value. Keep other blocks, '
             'and please report the config.'
@@ -96,7 +95,7 @@ def _backbone(settings: dict) -> dict:
     if 'backbone' not in settings:
         raise ValueError(
             f'model.type={settings["type"]!r} has no settings of a backbone, so no '
-            'stock config builds a shallower one. Those with model.backbone can be '
+            'upstream config builds a shallower one. Those with model.backbone can be '
             'extracted.'
         )
     return settings['backbone']
@@ -108,7 +107,7 @@ def _build(cfg: Config, weights: dict[str, Tensor]) -> nn.Module:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     try:
         model: Any = MODELS.build(copy.deepcopy(cfg.model))
-        # SwinV2 makes some of its buffers anew and throws away those that it is given.
+        # SwinV2 recomputes some buffers and discards loaded ones.
         made, _ = model.load_state_dict(model.state_dict(), strict=False)
         missing, unexpected = model.load_state_dict(weights, strict=False)
         if odd := {*missing, *unexpected} - {*made}:
@@ -124,14 +123,14 @@ def _build(cfg: Config, weights: dict[str, Tensor]) -> nn.Module:
 
 @torch.inference_mode()
 def _difference(network: Network, kept: Kept, model: Any) -> float:
-    """Largest difference of outputs, as a share of their largest value."""
+    """Return the largest difference of outputs, relative to their maximum."""
     with network.submodel(kept):
         wanted = _outputs(network.model, network.image)
     try:
         found = _outputs(model.to(network.image.device), network.image)
     except Exception as error:
         raise ValueError(
-            f'The stock {type(network.backbone).__name__} with the blocks '
+            f'The upstream {type(network.backbone).__name__} with the blocks '
             f'{sorted(kept)} does not run ({type(error).__name__}: '
             f'{str(error).splitlines()[0]}). Keep other blocks.'
         ) from error
@@ -143,8 +142,8 @@ def _difference(network: Network, kept: Kept, model: Any) -> float:
 
 
 def _outputs(model: Any, image: Tensor) -> list[Tensor]:
-    """What the backbone and the whole model put out."""
+    """Return outputs of the backbone and the whole model."""
     with torch.random.fork_rng():
-        torch.manual_seed(0)  # some heads begin with random numbers, as SegNeXt's
+        torch.manual_seed(0)  # some heads, such as SegNeXt's, draw random numbers
         outputs = [model.backbone(image), model(image, mode='tensor')]
     return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]

@@ -1,4 +1,4 @@
-"""The settings of a stock backbone with fewer blocks, and its weights."""
+"""Settings and weights of an upstream backbone with fewer blocks."""
 
 import copy
 import inspect
@@ -13,18 +13,18 @@ from mmcosub.analysis.shifts import keep_shifts
 
 
 def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
-    """Settings of a backbone that has some of the blocks only.
+    """Return settings of a backbone with some of its blocks.
 
     Args:
-        settings (dict): The backbone's.
-        network (Network): A network with it.
+        settings (dict): Settings of the backbone.
+        network (Network): The network.
         kept (frozenset[int]): The blocks.
 
     Returns:
-        dict: Its settings, without where weights come from.
+        dict: The settings, without initial weights.
 
     Raises:
-        ValueError: If no settings say so, with the reason.
+        ValueError: If no settings build it, with the reason.
     """
     backbone: Any = network.backbone
     family = family_of(backbone)
@@ -63,11 +63,11 @@ def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
 def shallower_weights(
     weights: dict[str, Tensor], network: Network, kept: Kept
 ) -> dict[str, Tensor]:
-    """The weights of a model of which only some blocks are kept, by their new names.
+    """Return the weights of the kept blocks, under their new names.
 
     Args:
         weights (dict[str, Tensor]): All weights of the model.
-        network (Network): A network of its architecture.
+        network (Network): A network of the same architecture.
         kept (frozenset[int]): The blocks.
     """
     names = {module: name for name, module in network.model.named_modules()}
@@ -92,10 +92,10 @@ def shallower_weights(
 
 
 def _stages(network: Network) -> list[list[int]]:
-    """Numbers of the blocks of each list of blocks, in their order.
+    """Return the block numbers of each list of blocks, in order.
 
     Raises:
-        ValueError: If a list has other modules, too.
+        ValueError: If a list also has other modules.
     """
     stages: dict[str, list[int]] = {}
     for number, name in enumerate(network.blocks):
@@ -106,13 +106,13 @@ def _stages(network: Network) -> list[list[int]]:
         if not listed or len(module) != len(blocks):
             raise ValueError(
                 f'{holder} of {type(network.backbone).__name__} holds other modules '
-                'besides residual blocks, so its blocks cannot be counted anew.'
+                'than residual blocks, so its blocks cannot be renumbered.'
             )
     return list(stages.values())
 
 
 def _arch(cls: type, arch: Any) -> dict:
-    """The architecture that a name stands for; its own default if there is none."""
+    """Return the architecture of a name; the default without one."""
     if isinstance(arch, dict):
         return dict(arch)
     for table in ('arch_zoo', 'arch_settings'):
@@ -124,7 +124,7 @@ def _arch(cls: type, arch: Any) -> dict:
 
 
 def _setting(settings: dict, key: str, cls: type) -> Any:
-    """A setting, by its dotted key, or else its default."""
+    """Return a setting by its dotted key, or its default."""
     first, _, rest = key.partition('.')
     if first not in settings:
         return inspect.signature(cls).parameters[first].default
@@ -140,11 +140,11 @@ def _set(settings: dict, key: str, value: Any) -> None:
 
 
 def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None:
-    """Count anew the blocks behind which there are feature maps."""
+    """Renumber the blocks that output feature maps."""
     old = [int(i) % count if i < 0 else int(i) for i in backbone.out_indices]
     new: dict[int, int] = {}
     for index in old:
-        # Behind the blocks that are counted there may be others, as in XCiT.
+        # Other blocks may follow the counted ones, as in XCiT.
         place = index - (count - len(kept))
         if index < count:
             place = len([b for b in kept if b <= index]) - 1
@@ -167,7 +167,11 @@ def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None
             f'The norm behind the last block would come before the feature map of '
             f'block {last}. {_keep(last + 1, count - 1)}.'
         )
-    if settings.get('out_indices', -1) not in (-1, [-1], (-1,)):  # the last stays so
+    if settings.get('out_indices', -1) not in (
+        -1,
+        [-1],
+        (-1,),
+    ):  # keep the last
         settings['out_indices'] = list(new)
 
 

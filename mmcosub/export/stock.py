@@ -1,4 +1,4 @@
-"""A config without what needs mmcosub."""
+"""Configs without what needs mmcosub."""
 
 import copy
 import inspect
@@ -13,7 +13,7 @@ from mmseg.datasets import BaseSegDataset
 from mmcosub.registry import MODELS
 
 _OURS = 'mmcosub'
-# Of our runners and tools, and where things are on a machine.
+# Keys of mmcosub's runners and tools, and paths.
 _KEYS = (
     'scheme', 'runner_type', 'fast', 'carry_over', 'trust_checkpoint', 'bad_data',
     'launcher', 'work_dir', 'load_from', 'resume',
@@ -22,22 +22,22 @@ _LOOPS = ('train', 'val', 'test')
 
 
 def without_ours(cfg: Config) -> tuple[Config, list[str]]:
-    """A config without what needs mmcosub, its model apart.
+    """Return a config without what needs mmcosub, except its model.
 
-    Datasets of ours become stock ones of the same files and labels. Loaders and hooks
-    that cannot are left out; a loop of which anything is left out goes as a whole.
+    Datasets of mmcosub become upstream datasets of the same files and labels. Loaders
+    and hooks without a counterpart are removed, with their whole loop.
 
     Args:
-        cfg (Config): The config. It stays as it is.
+        cfg (Config): The config; not changed.
 
     Returns:
-        tuple: The new config, and the settings that were left out because of us.
+        tuple: The new config and the removed settings.
     """
     new = copy.deepcopy(cfg)
     left_out: list[str] = []
     for key in _KEYS:
         new.pop(key, None)
-    # Hooks of ours have nothing to do without a scheme, and nothing is to be imported.
+    # mmcosub's hooks and imports are not needed without a scheme.
     new.custom_hooks = [h for h in new.get('custom_hooks') or [] if not _is_ours(h)]
     if _is_ours(new.get('custom_imports')):
         new.pop('custom_imports')
@@ -60,16 +60,16 @@ def without_ours(cfg: Config) -> tuple[Config, list[str]]:
 
 
 def stock_model(model: ConfigDict) -> list[str]:
-    """Take out of a model's settings what needs mmcosub and does not predict.
+    """Remove from a model's settings what needs mmcosub and does not predict.
 
     Args:
-        model (ConfigDict): The settings, which are changed.
+        model (ConfigDict): The settings, changed in place.
 
     Returns:
-        list[str]: The settings that were left out: losses.
+        list[str]: The removed settings: losses.
 
     Raises:
-        ValueError: If anything else of it needs mmcosub.
+        ValueError: If another part needs mmcosub.
     """
     left_out = []
     for path, holder, key in list(_places(model, 'model')):
@@ -84,14 +84,15 @@ def stock_model(model: ConfigDict) -> list[str]:
                 if not c.__module__.startswith(_OURS)
             ]
             raise ValueError(
-                f'{path}={holder[key]!r} needs mmcosub. Set it to the stock class with '
-                f'the same weights{f", {stock[0]}" if stock else ""}, by --cfg-options.'
+                f'{path}={holder[key]!r} needs mmcosub. Set it to the upstream class '
+                f'with the same weights{f", {stock[0]}" if stock else ""} '
+                '(--cfg-options).'
             )
     return left_out
 
 
 def _places(value: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Every setting inside a value: its dotted path, what holds it and its key."""
+    """Yield every nested setting: its dotted path, container and key."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in list(items):
         here = f'{path}.{key}'
@@ -101,7 +102,7 @@ def _places(value: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _is_ours(value: Any) -> bool:
-    """Whether a setting names anything of ours."""
+    """Return True if a setting names a class of mmcosub."""
     if isinstance(value, str):
         return value.startswith((f'{_OURS}.', f'{_OURS}::')) or value == _OURS
     if isinstance(value, type):
@@ -118,7 +119,7 @@ def _flat(value: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _stock_dataset(cfg: Any) -> Any:
-    """A dataset's settings by a stock class, if it is one of ours that has one."""
+    """Return a dataset's settings with an upstream class, if there is one."""
     for key in ('dataset', 'datasets'):
         if key in cfg:
             inner = cfg[key]
@@ -139,6 +140,6 @@ def _stock_dataset(cfg: Any) -> Any:
         metainfo = {**kind.METAINFO, **cfg.get('metainfo', {})}
         new = {**defaults, **cfg, 'metainfo': metainfo}
         return ConfigDict({**new, 'type': 'BaseSegDataset'})
-    if kind is CustomDataset:  # by the name that it has in earlier configs
+    if kind is CustomDataset:  # its name in earlier configs
         cfg['type'] = 'CustomDataset'
     return cfg

@@ -15,7 +15,7 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
 
     Args:
         content (Mapping): The record.
-        path (Path): The file; its folder is made.
+        path (Path): The file; its folder is created.
     """
     entries = [f' {json.dumps(k)}: {_in_lines(v)}' for k, v in content.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def read_json(path: Path) -> dict:
         path (Path): The file.
 
     Raises:
-        ValueError: If there is no such file, or it is no such record.
+        ValueError: If there is no such file, or it is not such a record.
     """
     if not path.is_file():
         raise ValueError(f'There is no record {path}. submodel_sweep.py writes one.')
@@ -55,9 +55,9 @@ def write_extracted(
 
     Args:
         extracted (Extracted): The submodel.
-        out (Path): The checkpoint; its folder is made.
-        dataset_meta (dict): Classes and palette that it was trained on.
-        blocks (list[str]): What its blocks were called in the whole network.
+        out (Path): The checkpoint; its folder is created.
+        dataset_meta (dict): Classes and palette of the training data.
+        blocks (list[str]): Names of its blocks in the full network.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     meta = dict(dataset_meta=dataset_meta, submodel_of_blocks=blocks)

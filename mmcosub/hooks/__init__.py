@@ -1,4 +1,4 @@
-"""Hooks."""
+"""Hooks of training and testing."""
 
 from mmcosub.resuming.checkpoint_hook import WholeCheckpointHook
 from mmcosub.resuming.stop_hook import StopHook

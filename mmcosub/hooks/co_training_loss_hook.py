@@ -12,21 +12,20 @@ from mmcosub.registry import HOOKS
 
 @HOOKS.register_module()
 class CoTrainingLossHook(Hook):
-    """Ramps the co-training weight, logs what views do, keeps the plans resumable.
+    """Hook that ramps the co-training weight and logs the views.
 
-    Logged every iteration, beside the losses: ``label_view{i}`` (label loss of each
-    view at the main head), ``co_training`` (co-training loss there, weighted),
-    ``agreement`` (share of labelled pixels, or of images, to which views give the same
-    class), ``branch_work`` (share of all views' branch evaluations that was computed)
-    and, if there is one, ``ramp``. A log line has their means over the iterations that
-    the losses beside them are means of (``log_processor.window_size``).
+    Logged with the losses in every iteration: ``label_view{i}`` (label loss of each
+    view at the main head), ``co_training`` (weighted co-training loss), ``agreement``
+    (fraction of labelled pixels or images with the same class in all views),
+    ``branch_work`` (fraction of the views' branch evaluations that was computed) and,
+    with a ramp, ``ramp``. Log lines average them like the losses
+    (``log_processor.window_size``).
 
     Args:
         ramp (int): Length of the linear ramp of the co-training weight from 0 to the
             scheme's own. Defaults to 0, no ramp.
-        begin (int): When the ramp begins; before, the weight is 0. Defaults to 0.
-        by_epoch (bool): Whether the two count epochs rather than iterations. Defaults
-            to False.
+        begin (int): Start of the ramp; the weight is 0 before. Defaults to 0.
+        by_epoch (bool): Count epochs rather than iterations. Defaults to False.
 
     Raises:
         ValueError: If ``ramp`` or ``begin`` is negative.
@@ -46,13 +45,13 @@ class CoTrainingLossHook(Hook):
         self.by_epoch = by_epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Take up the plans where the checkpoint that is resumed left them.
+        """Restore the plans' random state of a resumed checkpoint.
 
-        Otherwise their seed is the run's, on all ranks: what torch holds by now is that
-        of an iteration.
+        Otherwise the plans' seed is the run's, on all ranks; torch's seed is already an
+        iteration's.
         """
         model = _model(runner)
-        # By itself MMEngine logs the last iteration's value of what is no 'loss'.
+        # MMEngine averages losses only; other values would be the last iteration's.
         processor = runner.log_processor
         pattern = f'{processor.mean_pattern.pattern}|{self._MEANS}'
         processor.mean_pattern = re.compile(pattern)
@@ -62,16 +61,16 @@ class CoTrainingLossHook(Hook):
         elif model.scheme.seed is None:
             settings = getattr(runner, '_randomness_cfg', {})
             own = get_rank() if settings.get('diff_rank_seed') else 0
-            model.scheme.seed = runner.seed - own  # plans differ by rank all the same
+            model.scheme.seed = runner.seed - own  # plans still differ by rank
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep what the scheme trains besides the model, beside the model's weights."""
+        """Save the scheme's own state with the model's weights."""
         state = _model(runner).extras.own_state()
         if state:
             checkpoint[self._EXTRAS] = state
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take it up again."""
+        """Restore the scheme's own state."""
         state = checkpoint.get(self._EXTRAS)
         if state and runner._resume:
             _model(runner).extras.load_own_state(state)
@@ -91,7 +90,7 @@ class CoTrainingLossHook(Hook):
         """
         if now < self.begin:
             return 0.0
-        # The first iteration of a ramp already counts, the one after it is the whole.
+        # Above 0 from the ramp's first iteration on, and 1 right after the ramp.
         return min((now - self.begin + 1) / (self.ramp + 1), 1.0)
 
     def after_train_iter(
@@ -101,7 +100,7 @@ class CoTrainingLossHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Log what the views did, and note how many plans are drawn."""
+        """Log the views, and record how many plans were drawn."""
         model = _model(runner)
         for key, value in model.telemetry.items():
             runner.message_hub.update_scalar(f'train/{key}', value)

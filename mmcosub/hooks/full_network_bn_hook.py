@@ -19,30 +19,28 @@ from mmcosub.submodels import is_drop_path
 
 @HOOKS.register_module()
 class FullNetworkBNHook(Hook):
-    """Estimates BatchNorm statistics anew with the full network before validation.
+    """Hook that re-estimates BatchNorm with the full network for validation.
 
-    Training by subnets leaves statistics that are no network's in particular, so
-    stimulative training (arXiv 2210.04153, its code) takes them anew. Here each is the
-    mean over batches of the training set, prepared as in training, by a loader of the
-    hook's own, so that the training loop's goes on undisturbed. Frozen layers keep
-    theirs. The number of images is ours.
+    Training of random subnets leaves mixed statistics, so stimulative training (arXiv
+    2210.04153, its code) re-estimates them. Here they are means over batches of the
+    training set with its pipeline, from a separate loader. Frozen layers keep theirs.
+    The default number of images is our choice.
 
-    With ``EMAHook`` they are those of the averaged weights, which are validated and
-    saved. With its ``update_buffers=True``, the other weights have statistics of their
-    own.
+    With ``EMAHook``, they are estimated for the averaged weights, which are validated
+    and saved. With its ``update_buffers=True``, the trained weights get their own.
 
     Args:
-        num_samples (int): Number of training images to take, 1 or more, over all
-            processes. Defaults to 1024.
-        interval (int, optional): Every how many epochs (or iterations, as the training
-            loop counts), 1 or more. Defaults to None, the validation interval. The end
-            of the training always counts.
+        num_samples (int): Number of training images over all processes, 1 or more.
+            Defaults to 1024.
+        interval (int, optional): Interval in epochs (or iterations, as the training
+            loop counts), 1 or more. Defaults to None: the validation interval.
+            Statistics are also estimated at the end.
 
     Raises:
         ValueError: If a number is not 1 or more.
     """
 
-    # After EMAHook, and before CheckpointHook, so that checkpoints have the new ones.
+    # After EMAHook, and before CheckpointHook, which saves the statistics.
     priority = 'LOW'
 
     def __init__(self, num_samples: int = 1024, interval: int | None = None) -> None:
@@ -60,7 +58,7 @@ class FullNetworkBNHook(Hook):
             self.interval = getattr(runner.train_loop, 'val_interval', 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Estimate, where epochs count."""
+        """Estimate in epoch-based training."""
         if isinstance(runner.train_loop, EpochBasedTrainLoop) and (
             self.every_n_epochs(runner, self._every) or self.is_last_train_epoch(runner)
         ):
@@ -73,7 +71,7 @@ class FullNetworkBNHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Estimate, where iterations count."""
+        """Estimate in iteration-based training."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop) and (
             self.every_n_train_iters(runner, self._every)
             or self.is_last_train_iter(runner)
@@ -102,21 +100,20 @@ class FullNetworkBNHook(Hook):
             for its, ours in zip(
                 average.module.modules(), model.modules(), strict=True
             ):
-                its.training = ours.training  # what hooks froze since it was copied
+                its.training = ours.training  # hooks may freeze
             estimate_statistics(average.module, islice(loader, count))
-            if not average.update_buffers:  # the model's go with the averaged weights
+            if not average.update_buffers:  # checkpoints use the model's buffers
                 _copy_statistics(average.module, model)
 
 
 def estimate_statistics(model: Any, batches: Iterable) -> None:
     """Set the running statistics of a model's BatchNorms to their means over batches.
 
-    Layers that see none of them keep theirs, such as those of auxiliary heads, which
-    do not take part in predictions.
+    Layers that no batch passes, such as those of auxiliary heads, keep theirs.
 
     Args:
-        model (BaseModel): The model, in training mode. Every branch is kept meanwhile.
-        batches (Iterable): What its data loader gives.
+        model (BaseModel): The model, in training mode. No branch is dropped here.
+        batches (Iterable): Batches of its data loader.
     """
     layers = _layers(model)
     momenta = [layer.momentum for layer in layers]
@@ -126,7 +123,7 @@ def estimate_statistics(model: Any, batches: Iterable) -> None:
     ]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # PyTorch's word for the mean over all batches
+        layer.momentum = None  # the mean over all batches
     with torch.no_grad(), _no_drop_path(model):
         for data in batches:
             model(**model.data_preprocessor(data, True))
@@ -139,7 +136,7 @@ def estimate_statistics(model: Any, batches: Iterable) -> None:
 
 
 def _layers(model: nn.Module) -> list[Any]:
-    """The BatchNorms that keep statistics and are not frozen."""
+    """Return BatchNorms that track statistics and are not frozen."""
     return [
         m
         for m in model.modules()
@@ -153,12 +150,12 @@ def _copy_statistics(source: nn.Module, target: nn.Module) -> None:
 
 
 def _own_loader(loader: DataLoader, seed: int) -> Any:
-    """A loader of the same data, of which nothing else takes batches."""
+    """Return a separate loader of the same data."""
     dataset: Any = loader.dataset
     batch = loader.batch_size
-    if batch is None:  # a batch sampler's affair, which goes by the iteration
+    if batch is None:  # set by the batch sampler
         batch = getattr(loader.batch_sampler, 'batch_size', 1)
-    generator = torch.Generator().manual_seed(seed)  # not the training's own
+    generator = torch.Generator().manual_seed(seed)
     sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
     return DataLoader(
         dataset,
@@ -166,7 +163,7 @@ def _own_loader(loader: DataLoader, seed: int) -> Any:
         sampler=sampler,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
-        # Of the process's own share, of which one batch at least is to be left.
+        # Keep at least one batch on each process.
         drop_last=len(sampler) >= batch,
         worker_init_fn=loader.worker_init_fn,
         generator=generator,

@@ -13,11 +13,11 @@ from mmcosub.registry import HOOKS
 
 @HOOKS.register_module()
 class LabelMapHook(Hook):
-    """Writes predicted label maps as files, in the subfolders that the images have.
+    """Hook that writes predicted label maps, in the images' subfolders.
 
-    MMSegmentation's metrics write all into one folder, where images of the same name
+    MMSegmentation's metrics write into one folder, where images of the same name
     overwrite each other. Values are those of the label files: with
-    ``reduce_zero_label`` one more than the class.
+    ``reduce_zero_label``, the class plus 1.
 
     Args:
         out (str): Folder to write to.
@@ -27,13 +27,10 @@ class LabelMapHook(Hook):
         self.out = Path(out)
 
     def before_test(self, runner: Runner) -> None:
-        """Give every image of the dataset a file.
-
-        Args:
-            runner (Runner): The runner.
+        """Assign an output file to every image.
 
         Raises:
-            ValueError: If two images would have the same one.
+            ValueError: If two images would have the same file.
         """
         dataset: Any = runner.test_dataloader.dataset
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
@@ -82,7 +79,7 @@ class LabelMapHook(Hook):
 
 
 def _image_folders(dataset: Any) -> Iterator[str]:
-    """Folders of images that a dataset, or those inside a wrapper, are given."""
+    """Return the image folders of a dataset, wrappers included."""
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     for each in filter(None, inner):
         yield from _image_folders(each)

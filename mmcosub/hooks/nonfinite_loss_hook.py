@@ -16,16 +16,16 @@ from mmcosub.registry import HOOKS
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Stops a run whose loss is not finite, before a checkpoint keeps the damage.
+    """Hook that stops a run at a non-finite loss, before it is saved.
 
-    A loss scaler that adapts survives single overflows: it skips the step and lowers
-    the scale. Everywhere else the first one has already spoilt the weights.
+    A dynamic loss scaler skips steps that overflow and lowers the scale. Without one, a
+    single overflow corrupts the weights.
 
-    A run on several machines may see the loss of another rank only in the weights, so
-    these are looked at, too, before a checkpoint is written.
+    Other ranks see a non-finite loss only in the weights, so weights are checked as
+    well before a checkpoint is written.
 
     Args:
-        patience (int): Number of iterations in a row whose loss may be infinite or NaN
+        patience (int): Maximum number of consecutive iterations with a non-finite loss
             while a loss scaler adapts. Defaults to 20.
 
     Raises:
@@ -48,10 +48,10 @@ class NonFiniteLossHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Look at the losses of the iteration.
+        """Check the losses of the iteration.
 
         Raises:
-            FloatingPointError: If they are not finite and that cannot mend itself.
+            FloatingPointError: If they are not finite and no loss scaler can recover.
         """
         terms = {
             name: torch.as_tensor(value).detach().item()
@@ -73,11 +73,11 @@ class NonFiniteLossHook(Hook):
         report = write_report(runner, data_batch, terms)
         raise FloatingPointError(
             f'Loss not finite at iteration {runner.iter + 1}: {values}. The batch and '
-            f'the plan are in {report}.{_mend(runner)}'
+            f'the plan are in {report}.{_remedy(runner)}'
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse to write weights that are not finite.
+        """Raise rather than save weights that are not finite.
 
         Raises:
             FloatingPointError: If a parameter is not finite.
@@ -86,24 +86,23 @@ class NonFiniteLossHook(Hook):
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise FloatingPointError(
                     f'{name} is not finite at iteration {runner.iter + 1}; the '
-                    f'checkpoint is not written.{_mend(runner)}'
+                    f'checkpoint is not written.{_remedy(runner)}'
                 )
 
 
 def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Path:
-    """Write what an iteration was given, as tensors and plain objects.
+    """Write the inputs of an iteration, as tensors and plain objects.
 
-    With the weights before it, this is the iteration: all that it draws at random goes
-    by the seed, the rank and the iteration. A run that is resumed gets there, too.
+    With the previous weights this reproduces the iteration, as random numbers depend
+    only on the seed, the rank and the iteration.
 
     Args:
         runner (Runner): The runner.
-        data_batch (Any): What the data loader gave.
+        data_batch (Any): Batch of the data loader.
         terms (dict): Losses by name.
 
     Returns:
-        Path: ``nonfinite_iter_N.pt`` in the work directory, to be opened by
-        ``torch.load``.
+        Path: ``nonfinite_iter_N.pt`` in the work directory, for ``torch.load``.
     """
     model: Any = runner.model
     model = model.module if is_model_wrapper(model) else model
@@ -130,14 +129,14 @@ def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Pa
 
 
 def _label(sample: Any) -> Tensor | None:
-    """Label map of shape (1, height, width), or label of an image; None if unknown."""
+    """Return a label map (1, height, width) or an image's label; None if unknown."""
     label_map = getattr(sample, 'gt_sem_seg', None)
     label = getattr(sample, 'gt_label', None)
     return label if label_map is None else label_map.data
 
 
 def _skips_overflows(optim_wrapper: OptimWrapper) -> bool:
-    """Whether a loss scaler adapts and skips the steps that overflow."""
+    """Return True if a loss scaler adapts and skips overflowing steps."""
     return (
         isinstance(optim_wrapper, AmpOptimWrapper)
         and optim_wrapper._scale_update_param is None
@@ -145,7 +144,7 @@ def _skips_overflows(optim_wrapper: OptimWrapper) -> bool:
     )
 
 
-def _mend(runner: Runner) -> str:
+def _remedy(runner: Runner) -> str:
     saved = runner.message_hub.runtime_info.get('last_ckpt')
     kept = (
         f'The last checkpoint, {saved}, is intact'
@@ -154,7 +153,7 @@ def _mend(runner: Runner) -> str:
     )
     amp = isinstance(runner.optim_wrapper, AmpOptimWrapper)
     return (
-        f' {kept}. To mend: lower the learning rate (optim_wrapper.optimizer.lr) or '
+        f' {kept}. Remedies: lower the learning rate (optim_wrapper.optimizer.lr) or '
         'warm it up for longer, clip gradients (optim_wrapper.clip_grad='
         'dict(max_norm=1.0))'
         + (
@@ -162,5 +161,5 @@ def _mend(runner: Runner) -> str:
             if amp
             else ''
         )
-        + ', lower scheme.weight if it is a co-training loss, and look at the data.'
+        + ', lower scheme.weight if it is a co-training loss, or check the data.'
     )

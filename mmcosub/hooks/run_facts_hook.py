@@ -22,21 +22,17 @@ from .setting_changes import against_base, flat_settings
 
 @HOOKS.register_module()
 class RunFactsHook(Hook):
-    """Writes down how a run was started: ``facts.json`` beside its log.
+    """Hook that records how a run was started, in ``facts.json``.
 
-    The command, the config file and what the run sets beyond its ``_base_`` files,
-    versions, devices, seed, and the commit of the folder that it was started in.
+    Facts: the command, the config file, changes to its ``_base_`` files, versions,
+    devices, seed, and the commit of the current folder.
     """
 
     FILE = 'facts.json'
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Write them.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Write the facts."""
         folder = Path(runner.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
         facts = _facts(runner)
@@ -67,15 +63,15 @@ def _facts(runner: Runner) -> dict[str, Any]:
 
 
 def _changes(cfg: Config) -> list[tuple[str, tuple[str, ...], str]] | None:
-    """Key, value of the base and of the run, and source of each changed setting.
+    """Return key, base value, own value and source of each changed setting.
 
-    They are kept as data, so that no reader of the run has to run its config.
+    They are saved as data, so that readers need not execute the config.
     """
     if not cfg.filename:
         return None
     try:
         found = against_base(flat_settings(cfg), Path(cfg.filename))
-    except Exception:  # a config is a program, whose files may have changed since
+    except Exception:  # a config is a program, and its files may have changed
         return None
     return [(each.key, each.values, each.source) for each in found]
 
@@ -85,10 +81,7 @@ def _installed() -> list[Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of a folder, and whether its files differ from it.
-
-    Args:
-        folder (Path): The folder.
+    """Return the commit of a folder, and whether files differ from it.
 
     Returns:
         dict, optional: ``commit`` and ``changed``; None if it is in no repository, or

@@ -1,4 +1,4 @@
-"""Settings of runs, flattened, compared with each other and with their base files."""
+"""Flattened settings of runs, compared with each other and with base files."""
 
 import ast
 import inspect
@@ -12,22 +12,22 @@ from mmengine.fileio import load
 from mmengine.runner import Runner
 
 _OURS = ('scheme', 'fast', 'bad_data', 'carry_over', 'allow_changes')
-# What says nothing of the training itself.
+# Keys that do not affect training.
 _SKIPPED = ('cfg', 'work_dir', 'launcher', 'experiment_name', 'visualizer')
-# How data are brought, not which; the tools set it as the machine allows.
+# Settings of data loading that depend on the machine.
 _OF_THE_MACHINE = ('.persistent_workers', '.pin_memory', '.collate_fn.type')
 ABSENT = '–'
-"""What stands for a setting that is not there."""
+"""Placeholder for a missing setting."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that differs.
+    """Setting that differs.
 
     Args:
-        key (str): Its dotted name.
-        values (tuple[str, ...]): What it is in each config compared.
-        source (str): What has set it, 'config' or 'command line'; '' if not known.
+        key (str): Dotted key.
+        values (tuple[str, ...]): Value in each config.
+        source (str): Origin: 'config', 'command line' or '' if unknown.
     """
 
     key: str
@@ -36,17 +36,14 @@ class Change:
 
 
 def flat_settings(cfg: Any) -> dict[str, str]:
-    """Settings that a run goes by, by dotted key.
+    """Return settings that affect a run, by dotted key.
 
-    Those that only serve to write a config, such as ``crop_size`` or
-    ``train_pipeline``, are left out: what they are put into is in here.
-
-    Args:
-        cfg (Config): The config.
+    Variables such as ``crop_size`` or ``train_pipeline`` are left out, as the settings
+    that use them are included.
     """
     read = {*inspect.signature(Runner).parameters, *_OURS} - {*_SKIPPED}
     flat: dict[str, str] = {}
-    # With names in place of classes, as a config of imports has them once written.
+    # Class names instead of classes, as in a dumped config.
     for key, value in cfg.to_dict().items():
         if key in read:
             _flatten(key, value, flat)
@@ -54,10 +51,10 @@ def flat_settings(cfg: Any) -> dict[str, str]:
 
 
 def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
-    """Settings that are not the same in all of some configs.
+    """Return settings that differ between configs.
 
     Args:
-        configs (Sequence[dict]): Of :func:`flat_settings`.
+        configs (Sequence[dict]): Results of :func:`flat_settings`.
     """
     keys = sorted({key for config in configs for key in config})
     rows = [(key, tuple(c.get(key, ABSENT) for c in configs)) for key in keys]
@@ -65,18 +62,17 @@ def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
 
 
 def against_base(run: dict[str, str], file: Path) -> list[Change]:
-    """Settings of a run that its config's ``_base_`` files do not have.
+    """Return settings of a run that differ from its ``_base_`` files.
 
-    This runs the config file and its bases.
+    Executes the config file and its bases.
 
     Args:
-        run (dict): The run's, of :func:`flat_settings`.
+        run (dict): The run's :func:`flat_settings`.
         file (Path): The config file that it was started with.
 
     Returns:
-        list[Change]: Each with the base's value and the run's, and whether the config
-        file or the command line has set it. Where the file has no bases, it is itself
-        the base.
+        list[Change]: Each with the base's value, the run's value and its origin. A file
+        without bases is its own base.
     """
     own = flat_settings(Config.fromfile(file))
     bases = _bases(file)
@@ -90,12 +86,12 @@ def against_base(run: dict[str, str], file: Path) -> list[Change]:
 
 
 def _source(own: str, change: Change) -> str:
-    """What has set a value, given that of the config file itself."""
+    """Return the origin of a value, given that of the config file."""
     return 'config' if own == change.values[1] else 'command line'
 
 
 def _bases(file: Path) -> list[str]:
-    """The ``_base_`` of a config file, as other files can name them."""
+    """Return a config's ``_base_``, as other files can name them."""
     value: Any = []
     if file.suffix == '.py':
         for statement in ast.parse(file.read_text()).body:
@@ -110,7 +106,7 @@ def _bases(file: Path) -> list[str]:
 
 
 def _flatten(key: str, value: Any, flat: dict[str, str]) -> None:
-    """Put a setting's parts under their dotted keys."""
+    """Add a setting's parts under their dotted keys."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             if name != '_scope_':

@@ -1,4 +1,4 @@
-"""One page about some runs: what they logged and predict, and how they came about."""
+"""Report page on training runs: logs, predictions and how they were started."""
 
 from .make import make_report
 

@@ -1,4 +1,4 @@
-"""A measure of every class, of several runs."""
+"""Per-class metrics of several runs."""
 
 import itertools
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from .summary import number_text
 
 @dataclass
 class ByClass:
-    """A measure of every class, the best first.
+    """Per-class metric, the best class first.
 
     Args:
-        title (str): Its name.
-        source (str): Where it is from, in a sentence.
-        svg (str): The drawing.
+        title (str): Name of the metric.
+        source (str): Sentence about its source.
+        svg (str): The figure.
         runs (list[int]): Numbers of the runs.
-        rows (list[tuple]): Each class, and its value in each run, '–' for none.
+        rows (list[tuple]): Each class with its value in each run, '–' for none.
     """
 
     title: str
@@ -36,13 +36,13 @@ class ByClass:
 def measure_classes(
     runs: Mapping[int, Run], predicted: Mapping[int, Predicted], segments: bool
 ) -> ByClass | None:
-    """IoU of each class or, for classifiers, the share of it that is found.
+    """Return each class's IoU or, for classifiers, recall.
 
     Args:
         runs (Mapping[int, Run]): The runs, by number on the page.
-        predicted (Mapping[int, Predicted]): What their checkpoints predict. A run
-            without has what its last validation logged, if it did.
-        segments (bool): Whether they are of segmentation.
+        predicted (Mapping[int, Predicted]): Predictions of their checkpoints. Other
+            runs use the last logged validation, if any.
+        segments (bool): True for segmentation.
 
     Returns:
         ByClass, optional: Sorted by the mean of the runs; None if there is nothing.
@@ -60,13 +60,13 @@ def measure_classes(
         return None
     names = list(dict.fromkeys(itertools.chain(*found.values())))
     table = np.array([[of.get(n, np.nan) for n in names] for of in found.values()])
-    mean = np.ma.masked_invalid(table).mean(axis=0).filled(-1)  # last, what is nowhere
+    mean = np.ma.masked_invalid(table).mean(axis=0).filled(-1)  # absent classes last
     order = np.argsort(-mean, kind='stable')
     names = [names[k] for k in order]
     table = table[:, order]
     logged_only = 'As the last validation has logged it.'
     return ByClass(
-        title='IoU by class' if segments else 'Share found, by class',
+        title='IoU by class' if segments else 'Recall by class',
         source='Of the checkpoints above.' if predicted else logged_only,
         svg=draw_dots(names, table, list(found), f'classes-{list(found)}'),
         runs=list(found),

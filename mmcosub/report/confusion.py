@@ -1,4 +1,4 @@
-"""A confusion matrix as the page shows it.
+"""Confusion matrix on the page.
 
 Shapes: ``C`` classes.
 """
@@ -17,15 +17,15 @@ _MOST_MISTAKES = 8
 
 @dataclass
 class Confusion:
-    """A confusion matrix.
+    """Confusion matrix.
 
     Args:
         classes (list[str]): Names of the classes.
-        rows (list[list[float]]): Share of each label that is predicted as each class,
-            in percent; empty if there are too many classes for a table.
-        svg (str): It as a picture; '' if there is a table.
-        mistakes (list[tuple]): The most frequent mistakes: label, prediction, and share
-            of the label in percent.
+        rows (list[list[float]]): Percentage of each label that is predicted as each
+            class; empty if there are too many classes for a table.
+        svg (str): The matrix as a figure; '' if there is a table.
+        mistakes (list[tuple]): The most frequent mistakes: label, prediction, and
+            percentage of the label.
     """
 
     classes: list[str]
@@ -42,7 +42,7 @@ def show_confusion(
     Args:
         matrix (ndarray): Counts of shape (C, C), a row for each label.
         classes (Sequence[str]): Names of the classes.
-        name (str): What is different for every matrix of a page.
+        name (str): Unique name of the matrix on the page.
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     off = shares - np.diag(np.diag(shares))

@@ -1,4 +1,4 @@
-"""Which curves a page shows, and their points."""
+"""Selection of the curves on a page, and their points."""
 
 import re
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmcosub.analysis.spread import evenly_spread
+from mmcosub.datasets.viewing import evenly_spread
 
 from .figures import Line, draw_lines
 from .records import Records
 
 _POINTS = 160
-"""Points of a line at most; a screen has no place for more, so they are averaged."""
+"""Maximum number of points of a line; more are averaged."""
 _ROWS = 8
 _METRICS = ('mIoU', 'accuracy/top1', 'mDice', 'mAcc', 'aAcc', 'accuracy/top5')
 _MOST_METRICS = 3
@@ -21,17 +21,17 @@ _VIEW = re.compile(r'label_view(\d+)')
 
 @dataclass
 class Curve:
-    """One figure of a page, and what it shows in words.
+    """Figure of a page with a text summary.
 
     Args:
-        title (str): Its title.
-        about (str): What is shown, in a sentence.
-        svg (str): The drawing.
-        runs (list[int]): Numbers of the runs that it shows.
-        ends (list[str]): Last value of each.
-        unit (str): What training is counted in.
-        rows (list[tuple]): Some of the values: where, and of each run, '' if it has
-            none there.
+        title (str): Title.
+        about (str): Sentence about the figure.
+        svg (str): The figure.
+        runs (list[int]): Numbers of the shown runs.
+        ends (list[str]): Last value of each run.
+        unit (str): Unit of the horizontal axis.
+        rows (list[tuple]): Some of the values: position, and value of each run, '' if
+            it has none there.
     """
 
     title: str
@@ -44,20 +44,20 @@ class Curve:
 
 
 def main_metric(runs: Sequence[Records]) -> str | None:
-    """What runs are compared by: mIoU, or else what validation has measured.
+    """Return the metric to compare runs by: mIoU, or what validation measured.
 
     Args:
-        runs (Sequence[Records]): What they have logged.
+        runs (Sequence[Records]): Logged values.
     """
     found = _metrics(runs)
     return found[0] if found else None
 
 
 def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
-    """The curves of some runs, one figure for each thing that any of them has logged.
+    """Return the curves of some runs, one figure for each logged quantity.
 
     Args:
-        runs (Sequence[Records]): What they have logged.
+        runs (Sequence[Records]): Logged values.
         numbers (Sequence[int]): Their numbers on the page.
     """
     figures = [
@@ -71,9 +71,9 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
          ['loss'], False),
         ('Label loss of each view', f'Of the main head. {_styles(len(views))}',
          views, False),
-        ('Co-training loss', 'What views teach each other, weighted.',
+        ('Co-training loss', 'Mutual distillation of the views, weighted.',
          ['co_training'], False),
-        ('Agreement of views', 'Share of labels on which all views agree.',
+        ('Agreement of views', 'Fraction of labels on which all views agree.',
          ['agreement'], False),
         ('Loss on unlabelled images', 'Against the teacher\'s predictions, weighted.',
          ['loss_unlabelled'], False),
@@ -92,9 +92,9 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
 
 
 def _metrics(runs: Sequence[Records]) -> list[str]:
-    """What validation has measured, the more telling first."""
+    """Return the measured metrics, the main ones first."""
     found = list(dict.fromkeys(m for records in runs for m in records.metrics()))
-    # A metric's `prefix` stands before its name.
+    # Metrics may have a `prefix`.
     known = [m for name in _METRICS for m in found if f'/{m}'.endswith(f'/{name}')]
     return known + [metric for metric in found if metric not in known]
 
@@ -136,11 +136,11 @@ def _curve(
 def thinned(
     points: Sequence[tuple[float, float]], number: int = _POINTS
 ) -> list[tuple[float, float]]:
-    """Points of a line, averaged over as many stretches if there are more than that.
+    """Average a line's points over stretches if there are too many.
 
     Args:
         points (Sequence[tuple]): The points.
-        number (int): How many there may be. Defaults to 160.
+        number (int): Maximum number. Defaults to 160.
     """
     if len(points) <= number:
         return list(points)
@@ -149,7 +149,7 @@ def thinned(
 
 
 def _rows(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:
-    """A few of the values as a table, where the longest line has points."""
+    """Return some of the values as a table."""
     longest = max(lines, key=lambda line: len(line.points)).points
     number = min(_ROWS, len(longest))
     picked = evenly_spread(len(longest), number)

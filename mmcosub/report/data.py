@@ -1,4 +1,4 @@
-"""The data of a run, as its config has them."""
+"""Validation data of a run's config."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,20 +8,17 @@ from mmengine.registry import DATASETS
 
 
 def validation_data(dataset: Any) -> Any:
-    """The dataset of a config.
-
-    Args:
-        dataset (dict): Its config.
+    """Return the dataset of a config.
 
     Raises:
-        ValueError: If there are no images where it has them.
+        ValueError: If there are no images at its paths.
     """
     try:
         built = DATASETS.build(dataset)
         if hasattr(built, 'full_init'):
             built.full_init()
         found, reason = len(built), 'there are no images'
-    except (OSError, ValueError) as error:  # MMEngine's of no image is a ValueError
+    except (OSError, ValueError) as error:  # MMEngine raises ValueError without images
         found, reason = 0, str(error)
     if not found:
         raise ValueError(
@@ -34,15 +31,15 @@ def validation_data(dataset: Any) -> Any:
 
 
 def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> None:
-    """Refuse data of other classes than those that a checkpoint was trained on.
+    """Raise if data and checkpoint have different classes.
 
     Args:
         saved (dict): The checkpoint.
         classes (Sequence[str]): Names of the classes of the data.
-        checkpoint (Path): Its file, for the message.
+        checkpoint (Path): Its file, for messages.
 
     Raises:
-        ValueError: If they differ, or the data have none.
+        ValueError: If they differ or the data have no classes.
     """
     meta = (saved.get('meta') or {}).get('dataset_meta') or {}
     trained = [str(name) for name in meta.get('classes') or ()]

@@ -1,4 +1,4 @@
-"""Reading a config that MMEngine dumped as data, without running it."""
+"""Parser of configs dumped by MMEngine that executes no code."""
 
 import ast
 from pathlib import Path
@@ -8,19 +8,16 @@ from mmengine.config import Config
 
 
 def read_settings(file: Path) -> Config:
-    """Read the config that MMEngine wrote when a training started.
+    """Read the config that MMEngine wrote at the start of a training.
 
-    Its dump has only assignments of literals and of ``dict(...)``. Whatever else a
-    Python file can do is refused, so that opening a folder runs no code in it.
-
-    Args:
-        file (Path): The file.
+    A dump has only assignments of literals and of ``dict(...)``. Everything else
+    raises, so that no code in the folder is executed.
 
     Returns:
         Config: Equal to that of ``Config.fromfile``.
 
     Raises:
-        ValueError: If the file is anything else than such a dump.
+        ValueError: If the file is not such a dump.
     """
     settings = {}
     try:
@@ -43,12 +40,12 @@ def read_settings(file: Path) -> Config:
 
 
 def _value(node: ast.expr) -> Any:
-    """Value of an expression: a literal, or ``dict`` with names."""
+    """Return the value of an expression: a literal, or ``dict`` with names."""
     match node:
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords):
             return {_name(each): _value(each.value) for each in keywords}
         case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as of], keywords=[]):
-            return _value(of)  # of keys that are no names
+            return _value(of)  # with keys that are not identifiers
         case ast.Dict(keys=keys, values=values):
             pairs = zip(keys, values, strict=True)
             return {ast.literal_eval(key or ''): _value(each) for key, each in pairs}
@@ -58,7 +55,7 @@ def _value(node: ast.expr) -> Any:
             return tuple(_value(each) for each in elements)
         case ast.Name(id='inf' | 'nan' as number):
             return float(number)
-        case ast.Attribute():  # a class that was given itself, by its name
+        case ast.Attribute():  # a class, by its name
             return ast.unparse(node)
         case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id='inf')):
             return -float('inf')

@@ -1,8 +1,7 @@
-"""Figures as SVG that takes its colours from the page, so that it suits light and dark.
+"""SVG figures whose colours follow the page's light or dark theme.
 
-Matplotlib writes plain colours. Those below are written by no one else and stand for
-the page's own, which take their place. Text stays text: it is small, can be searched,
-and has the page's typeface.
+Matplotlib writes fixed colours. Those below are placeholders that are replaced by the
+page's CSS variables. Text stays text: small, searchable and in the page's typeface.
 """
 
 import io
@@ -18,14 +17,14 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 RUN_COLOURS = 8
-"""How many colours the page has for runs; further runs take them again."""
+"""Number of colours for runs; further runs reuse them."""
 
 _INK, _MUTED, _GRID = '#010101', '#010102', '#010103'
 _VARIABLES = {_INK: 'var(--ink)', _MUTED: 'var(--muted)', _GRID: 'var(--line)'}
 _RUNS = [f'#0101{16 + i:02x}' for i in range(RUN_COLOURS)]
 _VARIABLES.update({colour: f'var(--run-{i})' for i, colour in enumerate(_RUNS)})
 _STEPS = [1, 2, 2.5, 5, 10]
-# Of a matrix drawn as a picture, to be seen on light and on dark.
+# Colour of a matrix, visible in light and dark themes.
 _ACCENT = (59 / 255, 130 / 255, 246 / 255)
 
 _STYLE: Any = {
@@ -51,7 +50,7 @@ _STYLE: Any = {
     'path.simplify': True,
 }
 
-# What Matplotlib writes that a page has no use for, or has of its own.
+# Parts of Matplotlib's output that the page does not need.
 _SUBSTITUTIONS: list[tuple[re.Pattern, Any]] = [
     (re.compile(r'<(metadata|style)\b.*?</\1>', re.DOTALL), ''),
     (re.compile(r'(<svg[^>]*?) width="[^"]*"'), r'\1'),
@@ -69,13 +68,13 @@ _SUBSTITUTIONS: list[tuple[re.Pattern, Any]] = [
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a figure.
+    """Line of a figure.
 
     Args:
-        run (int): Number of the run, which decides on the colour.
-        points (Sequence[tuple]): Where, and what.
-        variant (int): Which of the run's lines, solid, dashed, dotted, ... Defaults
-            to 0.
+        run (int): Number of the run, which sets the colour.
+        points (Sequence[tuple]): Positions and values.
+        variant (int): Number of the run's line: solid, dashed, dotted, ... Defaults to
+            0.
     """
 
     run: int
@@ -84,13 +83,13 @@ class Line:
 
 
 def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str:
-    """Lines over the course of training.
+    """Draw lines over the course of training.
 
     Args:
         lines (Sequence[Line]): The lines.
-        unit (str): What the horizontal axis counts.
-        name (str): What is different for every figure of a page.
-        marked (bool): Whether to mark the points.
+        unit (str): Unit of the horizontal axis.
+        name (str): Unique name of the figure on the page.
+        marked (bool): Mark the points.
 
     Returns:
         str: The ``<svg>`` element.
@@ -118,12 +117,12 @@ def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str
 
 
 def _counted(value: float, _: object) -> str:
-    """A number of iterations or epochs, in thousands where they are that many."""
+    """Format a number of iterations or epochs, in thousands if large."""
     return EngFormatter(sep='')(value) if value >= 1000 else f'{value:g}'
 
 
 def _dashes(line: Line) -> Any:
-    """The style of a line: by variant, and another where a colour comes again."""
+    """Return a line's dash style, different where a colour repeats."""
     styles = ['solid', (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]
     return styles[(line.variant + 2 * (line.run // RUN_COLOURS)) % len(styles)]
 
@@ -134,13 +133,13 @@ def draw_dots(
     runs: Sequence[int],
     name: str,
 ) -> str:
-    """One row a class and one dot a run, in percent.
+    """Draw one row a class and one dot a run, in percent.
 
     Args:
         names (Sequence[str]): Names of the C classes, the first one at the top.
-        values (ndarray): In percent, of shape (runs, C); nan where there is none.
-        runs (Sequence[int]): Numbers of the runs, which decide on the colours.
-        name (str): What is different for every figure of a page.
+        values (ndarray): In percent, of shape (runs, C); nan for missing values.
+        runs (Sequence[int]): Numbers of the runs, which set the colours.
+        name (str): Unique name of the figure on the page.
 
     Returns:
         str: The ``<svg>`` element.
@@ -166,12 +165,12 @@ def draw_dots(
 
 
 def draw_matrix(shares: NDArray[np.float64], name: str) -> str:
-    """A confusion matrix of many classes, as a picture.
+    """Draw a confusion matrix of many classes as an image.
 
     Args:
-        shares (ndarray): Share of each label that is predicted as each class, in [0,
-            1], of shape (C, C).
-        name (str): What is different for every figure of a page.
+        shares (ndarray): Fraction of each label that is predicted as each class, of
+            shape (C, C).
+        name (str): Unique name of the figure on the page.
 
     Returns:
         str: The ``<svg>`` element.
@@ -179,7 +178,7 @@ def draw_matrix(shares: NDArray[np.float64], name: str) -> str:
     with mpl.rc_context({**_STYLE, 'axes.grid': False, 'svg.hashsalt': name}):
         figure = Figure(figsize=(3.5, 3.4), layout='constrained')
         axes = figure.add_subplot()
-        # See-through where there is nothing, so that the page's own ground shows.
+        # Transparent at 0, so that the page's background shows.
         picture = np.empty((*shares.shape, 4))
         picture[..., :3] = _ACCENT
         picture[..., 3] = np.sqrt(np.nan_to_num(shares))
@@ -195,9 +194,9 @@ def _short(name: str, length: int = 20) -> str:
 
 
 def _svg(figure: Figure) -> str:
-    """A figure as an element of the page.
+    """Return a figure as an element of the page.
 
-    What it shows is said beside it, so it is hidden from those who cannot see it.
+    Hidden from screen readers, as the text next to it says the same.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
@@ -210,7 +209,7 @@ def _svg(figure: Figure) -> str:
     used = {*re.findall(r'#([\w.]+)[")]', text)}
     text = re.sub(
         r' id="([^"]*)"', lambda m: m[0] if m[1] in used else '', text
-    )  # the others come again in every figure
+    )  # unused ids repeat in every figure
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     return text.strip()

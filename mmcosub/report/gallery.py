@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcosub.analysis.spread import evenly_spread
+from mmcosub.datasets.viewing import evenly_spread
 
 from .pictures import classes_uri, image_uri, share_uri
 from .predictions import Predictions, Sample
@@ -20,17 +20,17 @@ _WORST = 6
 
 @dataclass
 class Tile:
-    """One picture or, for a classifier, one word, and what it is.
+    """Image or, for a classifier, word of a gallery, with its caption.
 
     Args:
-        title (str): What it is.
-        uri (str): The picture; '' for a word.
-        alt (str): What it shows, in words.
-        word (str): The word. Defaults to '', none.
-        note (str): What is said beside it. Defaults to ''.
-        run (int, optional): Number of the run that it is of. Defaults to None, of all.
-        right (bool, optional): Whether the word is right. Defaults to None, not known.
-        pixels (bool): Whether its pixels are to be seen as they are. Defaults to True.
+        title (str): Title.
+        uri (str): Data URI of the image; '' for a word.
+        alt (str): Alternative text.
+        word (str): The word. Defaults to ''.
+        note (str): Caption. Defaults to ''.
+        run (int, optional): Number of the run. Defaults to None: all runs.
+        right (bool, optional): True if the word is right. Defaults to None: unknown.
+        pixels (bool): Show pixels without smoothing. Defaults to True.
     """
 
     title: str
@@ -45,10 +45,10 @@ class Tile:
 
 @dataclass
 class Gallery:
-    """Some images and what runs make of them.
+    """Images with the predictions of some runs.
 
     Args:
-        title (str): How they were chosen.
+        title (str): How the images were chosen.
         entries (list[tuple]): Name of each image, and its tiles.
         legend (list[tuple]): Classes that occur, each with its colour.
     """
@@ -61,15 +61,15 @@ class Gallery:
 def make_galleries(
     runs: Sequence[tuple[int, str, Predictions, NDArray[np.float64]]],
 ) -> list[Gallery]:
-    """Galleries of some runs that predict the same images.
+    """Make galleries of runs that predict the same images.
 
     Args:
-        runs (Sequence[tuple]): Of each its number on the page, its name, what it
-            predicts, and the share of each image that is right, of shape (N, ).
+        runs (Sequence[tuple]): Number on the page, name, predictions, and fraction of
+            each image that is right, of shape (N, ), of each run.
 
     Returns:
-        list[Gallery]: Images that are evenly spread over the data, which nobody has
-        chosen for how they look; and those that the runs get most wrong.
+        list[Gallery]: Images that are evenly spread over the data, and those with most
+        errors.
     """
     right = np.mean([shares for *_, shares in runs], axis=0)
     number = min(_SPREAD, len(right))
@@ -81,14 +81,14 @@ def make_galleries(
 
 
 def most_wrong(right: NDArray[np.float64], number: int) -> list[int]:
-    """The images that are most wrong; of those that are equally so, from all over.
+    """Return the images with most errors; ties are spread evenly.
 
     Args:
-        right (ndarray): Share of each image that is right, of shape (N, ).
-        number (int): How many are wanted.
+        right (ndarray): Fraction of each image that is right, of shape (N, ).
+        number (int): Number of images.
 
     Returns:
-        list[int]: That many, or fewer if fewer have anything wrong.
+        list[int]: At most ``number`` images with errors.
     """
     order = [int(i) for i in np.argsort(right, kind='stable') if right[i] < 1]
     if len(order) <= number:
@@ -137,7 +137,7 @@ def _label(sample: Sample, of: Predictions) -> Tile:
 
 
 def _predicted(sample: Sample, of: Predictions, run: int, name: str) -> list[Tile]:
-    """What a run predicts, and where its submodels do not agree."""
+    """Return a run's prediction and the disagreement of its submodels."""
     differ = sample.disagreement
     other = 0.0 if differ is None else float(differ.mean())
     if not of.segments:
@@ -165,7 +165,7 @@ def _predicted(sample: Sample, of: Predictions, run: int, name: str) -> list[Til
 
 
 def _shares(classes: NDArray[np.int64], names: Sequence[str]) -> str:
-    """The classes of a map in words, the largest first."""
+    """Describe the classes of a map, the largest first."""
     found, counts = np.unique(classes[classes < len(names)], return_counts=True)
     order = np.argsort(-counts)[:5]
     said = [f'{names[found[i]]} {100 * counts[i] / classes.size:.0f} %' for i in order]
@@ -173,7 +173,7 @@ def _shares(classes: NDArray[np.int64], names: Sequence[str]) -> str:
 
 
 def _palette(of: Predictions) -> NDArray[np.uint8]:
-    """Colours of the classes; some, where the data set has none."""
+    """Return the classes' colours; generated ones if the dataset has none."""
     if of.palette is not None:
         return of.palette
     rng = np.random.default_rng(0)

@@ -1,10 +1,10 @@
-"""Runs of one task, and all that there is to say and show of them."""
+"""Comparable runs of one task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmcosub.config.task import classifies
+from mmcosub.config.model_settings import classifies
 from mmcosub.hooks.setting_changes import Change, compare
 
 from .by_class import ByClass, measure_classes
@@ -17,25 +17,24 @@ from .seeds import Seeds, compare_trainings
 from .summary import summarize
 
 Task = tuple[bool, int | None, str]
-"""Whether it is segmentation, the number of classes, and the kind of data."""
+"""True for segmentation, the number of classes, and the dataset class."""
 
 
 @dataclass
 class Group:
-    """Runs of one task, that can be compared.
+    """Runs of one task that can be compared.
 
     Args:
         title (str): The task.
         runs (list[int]): Numbers of the runs on the page.
         names (list[str]): Names of the runs.
-        summary (list[tuple]): What there is to say of each run: a name, and a value for
-            each run.
-        seeds (Seeds, optional): Trainings over their seeds, if any has several.
-        curves (list[Curve]): What was logged.
-        by_class (ByClass, optional): A measure of every class, if there is one.
+        summary (list[tuple]): Facts: a name, and a value for each run.
+        seeds (Seeds, optional): Comparison over seeds, if a training has several.
+        curves (list[Curve]): Logged curves.
+        by_class (ByClass, optional): Per-class metric, if there is one.
         confusions (list[tuple]): Run and its confusion matrix.
         galleries (list[Gallery]): Images.
-        differences (list[Change]): Settings in which the runs differ.
+        differences (list[Change]): Settings that differ.
     """
 
     title: str
@@ -51,11 +50,7 @@ class Group:
 
 
 def task_of(run: Run) -> Task:
-    """What a run learns. Runs of the same task can be compared.
-
-    Args:
-        run (Run): The run.
-    """
+    """Return the task of a run; runs of the same task can be compared."""
     cfg = run.cfg
     head = cfg.model.get('decode_head') or cfg.model.get('head') or {}
     head = head[-1] if isinstance(head, list) else head
@@ -67,13 +62,13 @@ def task_of(run: Run) -> Task:
 def make_group(
     task: Task, runs: Mapping[int, Run], predicted: Mapping[int, Predicted]
 ) -> Group:
-    """Say and show all of some runs.
+    """Prepare all text and figures of some runs.
 
     Args:
         task (Task): Their task.
         runs (Mapping[int, Run]): The runs, by number on the page.
-        predicted (Mapping[int, Predicted]): What their checkpoints predict, by the same
-            numbers; empty if that is left out.
+        predicted (Mapping[int, Predicted]): Predictions of their checkpoints, by
+            number; empty without predictions.
     """
     segments, count, _ = task
     kind = 'Segmentation' if segments else 'Classification'
@@ -97,10 +92,10 @@ def make_group(
 def _galleries(
     runs: Mapping[int, Run], predicted: Mapping[int, Predicted]
 ) -> list[Gallery]:
-    """Galleries, of all runs that predict the same images together."""
+    """Make galleries, shared by runs that predict the same images."""
     of_images: dict[tuple, list] = {}
     for i, one in predicted.items():
-        # By their files: folds of one data set have as many images, and other ones.
+        # Compare files: folds of a dataset may have equally many images.
         indices = tuple(one.predictions.indices)
         images = (one.predictions.total, indices, tuple(one.files))
         entry = (i, runs[i].name, one.predictions, one.right)

@@ -27,21 +27,21 @@ def make_report(
         work_dirs (Sequence[Path]): Their work directories, as MMEngine's runner writes
             them.
         out (Path): The HTML file to write.
-        run_config (bool): Build models and data as the configs say, which can run any
+        run_config (bool): Build models and data from the configs, which can execute
             code, and evaluate checkpoints on the validation data, for the confusion
-            matrix, the measures by class and the images. Defaults to False.
-        checkpoint (str): Which one of a run, 'best' (the last one, where none was saved
-            as the best) or 'last'. Defaults to 'best'.
-        images (int, optional): How many images to evaluate, evenly spread. Defaults to
-            None, all.
+            matrix, per-class metrics and images. Defaults to False.
+        checkpoint (str): Checkpoint of a run: 'best' (the last one if none was saved as
+            the best) or 'last'. Defaults to 'best'.
+        images (int, optional): Number of images to evaluate, evenly spread. Defaults to
+            None: all.
         options (dict, optional): Settings by dotted key that have changed since the
-            runs, such as the place of the data. Defaults to None.
-        trust (bool): Whether checkpoints may bring any Python object, and so run any
-            code. Defaults to False.
+            runs, such as the data root. Defaults to None.
+        trust (bool): Allow any Python object, which can execute code. Defaults to
+            False.
 
     Raises:
         ValueError: If a folder has no logs or config, or a checkpoint is missing or
-            does not fit, naming the folder.
+            does not fit; names the folder.
     """
     if images is not None and images < 1:
         raise ValueError(f'--images {images} must be 1 or more.')
@@ -72,9 +72,9 @@ def _predict(run: Run, which: str, images: int | None, trust: bool) -> Predicted
 
 
 def _name_apart(runs: Sequence[Run]) -> None:
-    """Name runs whose folders are called the same by the folders around them, too.
+    """Add parent folders to the names of runs whose folders share a name.
 
-    By as many as tell them apart.
+    Adds as many parents as necessary.
     """
     folders = [run.work_dir.resolve().parts for run in runs]
     for run, own in zip(runs, folders, strict=True):

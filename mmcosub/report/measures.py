@@ -1,4 +1,4 @@
-"""Counting which label was predicted as what, and what follows from that.
+"""Confusion counts, and metrics from them.
 
 Shapes: ``C`` classes.
 """
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 def share_right(
     label: NDArray[np.int64], prediction: NDArray[np.int64], ignored: int
 ) -> float:
-    """Share of labels that are predicted; 1 where there are none.
+    """Fraction of correctly predicted labels; 1 without labels.
 
     Args:
         label (ndarray): Classes.
         prediction (ndarray): Of the same shape.
-        ignored (int): Label that does not count.
+        ignored (int): Ignored label.
     """
     labelled = label != ignored
     count = int(labelled.sum())
@@ -27,16 +27,16 @@ def share_right(
 def confusion(
     label: NDArray[np.int64], prediction: NDArray[np.int64], classes: int, ignored: int
 ) -> NDArray[np.int64]:
-    """Count which label was predicted as what, of shape (C, C), a row for each label.
+    """Count predictions by label, of shape (C, C), a row for each label.
 
     Args:
-        label (ndarray): Classes; what is no class is ignored.
+        label (ndarray): Classes; other values are ignored.
         prediction (ndarray): Of the same shape.
-        classes (int): Their number C.
-        ignored (int): Label that does not count, which may be that of a class.
+        classes (int): Number C of classes.
+        ignored (int): Ignored label, which may be a class.
 
     Raises:
-        ValueError: If another class than these is predicted.
+        ValueError: If another class is predicted.
     """
     if (highest := int(prediction.max(initial=0))) >= classes:
         raise ValueError(
@@ -50,7 +50,7 @@ def confusion(
 
 
 def class_iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union of every class, nan where it is nowhere, of shape (C, ).
+    """IoU of every class, nan where it does not occur, of shape (C, ).
 
     Args:
         matrix (ndarray): Confusion matrix of shape (C, C).
@@ -61,7 +61,7 @@ def class_iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def class_recall(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Share of every class that is found, nan where it is nowhere, of shape (C, ).
+    """Recall of every class, nan where it does not occur, of shape (C, ).
 
     Args:
         matrix (ndarray): Confusion matrix of shape (C, C).

@@ -1,4 +1,4 @@
-"""The page: what its template is given, and writing it."""
+"""Page data and rendering."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,11 +18,11 @@ from .run import Run
 
 @dataclass
 class Page:
-    """Everything on the page.
+    """Data of the page.
 
     Args:
         runs (list[Run]): The runs.
-        predicted (dict[int, Predicted]): What was predicted, by number of the run.
+        predicted (dict[int, Predicted]): Predictions by number of the run.
         title (str): Title of the page.
         groups (list[Group]): The runs by task.
     """
@@ -41,7 +41,7 @@ class Page:
             self.groups.append(make_group(task, runs, predicted))
 
     def render(self) -> str:
-        """The page as HTML."""
+        """Return the page as HTML."""
         environment = Environment(
             loader=PackageLoader('mmcosub.report'),
             autoescape=True,
@@ -61,9 +61,6 @@ class Page:
 
     def write(self, path: Path) -> None:
         """Write the page.
-
-        Args:
-            path (Path): The file.
 
         Raises:
             OSError: If it cannot be written.

@@ -1,4 +1,4 @@
-"""Images, label maps and disagreement as pictures that lie inside the page."""
+"""Images, label maps and disagreement, embedded in the page."""
 
 import base64
 import io
@@ -13,22 +13,22 @@ _HEAT = (220, 38, 38)
 
 
 def image_uri(image: NDArray[np.uint8]) -> str:
-    """An image as a data URI.
+    """Return an image as a data URI.
 
     Args:
         image (ndarray): In RGB, of shape (H, W, 3).
     """
     picture = Image.fromarray(image)
     picture.thumbnail((_SIDE, _SIDE))
-    # JPEG's blocks show in what is as small as one of them.
+    # JPEG blocks are visible in small images.
     return _uri(picture, 'PNG' if max(picture.size) <= 64 else 'JPEG')
 
 
 def classes_uri(classes: NDArray[np.int64], palette: NDArray[np.uint8]) -> str:
-    """A map of classes as a data URI.
+    """Return a map of classes as a data URI.
 
     Args:
-        classes (ndarray): Of shape (H, W); what is no class is gray.
+        classes (ndarray): Of shape (H, W); other values are gray.
         palette (ndarray): Colours in RGB, of shape (C, 3).
     """
     colours = np.vstack([palette, _UNLABELLED]).astype(np.uint8)
@@ -38,7 +38,7 @@ def classes_uri(classes: NDArray[np.int64], palette: NDArray[np.uint8]) -> str:
 
 
 def share_uri(shares: NDArray[np.float64]) -> str:
-    """A share at every pixel as a data URI: see-through where it is 0.
+    """Return a map of fractions as a data URI, transparent at 0.
 
     Args:
         shares (ndarray): In [0, 1], of shape (H, W).

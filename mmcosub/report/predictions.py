@@ -1,4 +1,4 @@
-"""What a checkpoint predicts on the validation images of its run.
+"""Predictions of a checkpoint on its run's validation images.
 
 Shapes: ``C`` classes, ``N`` images, ``H, W`` the size of an image, ``K`` submodels.
 """
@@ -24,11 +24,10 @@ from torch.utils.data import Subset
 from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
 from mmcosub.analysis.network import backbone_of
 from mmcosub.analysis.predictions import ignored_label
-from mmcosub.analysis.spread import evenly_spread
 from mmcosub.analysis.submodel import as_submodel
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
-from mmcosub.config.task import classifies
-from mmcosub.datasets.viewing import viewable
+from mmcosub.config.model_settings import classifies
+from mmcosub.datasets.viewing import evenly_spread, viewable
 from mmcosub.engine.prediction import loaded_image, stock_model
 
 from .data import compare_classes, validation_data
@@ -37,16 +36,16 @@ from .measures import confusion, share_right
 
 @dataclass
 class Sample:
-    """One image and what is known and predicted of it.
+    """Image with its label and predictions.
 
     Args:
         name (str): Name of its file, or its number.
         image (ndarray): In RGB, of shape (H, W, 3).
         label (ndarray): Class of each pixel, of shape (H, W), or of the image, ().
         prediction (ndarray): Of the same shape.
-        disagreement (ndarray, optional): Share of the submodels that predict another
-            class, of the same shape. None where there are no submodels.
-        right (float): Share of the labelled pixels, or of the one label, that is right.
+        disagreement (ndarray, optional): Fraction of the submodels that predict another
+            class, of the same shape. None without submodels.
+        right (float): Fraction of the labels that is predicted.
     """
 
     name: str
@@ -58,21 +57,20 @@ class Sample:
 
 
 class Predictions:
-    """Runs a checkpoint on the validation images of its run.
+    """Runner of a checkpoint on its run's validation images.
 
     Args:
         cfg (Config): Config of the run.
         checkpoint (Path): One of its checkpoints.
-        images (int, optional): How many to look at, evenly spread. Defaults to None,
-            all.
-        submodels (int): Number K of submodels that are asked about images of the
-            gallery, where the run was trained by a scheme. Defaults to 4.
-        trust (bool): Whether the checkpoint may bring any Python object, and so run any
-            code. Defaults to False.
+        images (int, optional): Number of images, evenly spread. Defaults to None: all.
+        submodels (int): Number K of submodels that predict images of the gallery, for
+            co-trained runs. Defaults to 4.
+        trust (bool): Allow any Python object, which can execute code. Defaults to
+            False.
 
     Raises:
-        ValueError: If the checkpoint does not fit the config or the data, or the run
-            has no validation images of one label each or of label maps.
+        ValueError: If the checkpoint does not fit the config or the data, or validation
+            images have no label map or not exactly one label.
     """
 
     def __init__(
@@ -114,12 +112,12 @@ class Predictions:
         """Predict the images.
 
         Returns:
-            Predicted: What was found.
+            Predicted: The evaluated predictions.
         """
         count = len(self.classes)
         matrix = np.zeros((count, count), dtype=np.int64)
         right, files = [], []
-        # Subset has no metainfo, which neither loading nor predicting asks for.
+        # Subset has no metainfo, which is not needed here.
         settings = {
             **self.loader,
             'dataset': Subset(self.dataset, self.indices),
@@ -144,10 +142,10 @@ class Predictions:
         return Predicted(self, matrix, np.array(right), files)
 
     def sample(self, number: int) -> Sample:
-        """An image, and what the model and its submodels predict of it.
+        """Return an image with predictions of the model and its submodels.
 
         Args:
-            number (int): Its place among the N images.
+            number (int): Index among the N images.
         """
         data = self._data(number)
         with torch.no_grad():
@@ -160,7 +158,7 @@ class Predictions:
                     (other,) = self.model.test_step(data)
                 others.append(self._classes_of(other)[1] != prediction)
         path = Path(str(result.get('img_path') or ''))
-        # Classes are often folders, with files of the same names in each.
+        # Class folders often contain files of the same names.
         name = path.stem if self.segments else '/'.join(path.parts[-2:])
         return Sample(
             name=name or str(self.indices[number]),
@@ -177,22 +175,22 @@ class Predictions:
         )
 
     def _draw(self, scheme: dict | None, number: int) -> NDArray[np.float64]:
-        """Draw submodels, of shape (K, L); none for a plain run, or without rates."""
+        """Draw submodels, of shape (K, L); none for a baseline or without rates."""
         if not scheme:
             return np.zeros((0, 0))
         self.sites = find_called_sites(self.model, self._data(0))
         try:
             rates = rates_of(self.sites, scheme)
-        except ValueError:  # its views are the whole network and see other images
+        except ValueError:  # without rates, there are no submodels
             return np.zeros((0, 0))
         return draw_factors(rates, number, seed=0)
 
     def _data(self, number: int) -> Any:
-        """A batch of one image."""
+        """Return a batch of one image."""
         return pseudo_collate([self.dataset[self.indices[number]]])
 
     def _classes_of(self, result: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Label and prediction of a result, of the same shape."""
+        """Return label and prediction of a result, of the same shape."""
         kind = 'sem_seg' if self.segments else 'label'
         if f'gt_{kind}' not in result:
             raise ValueError(
@@ -213,15 +211,14 @@ class Predictions:
 
 @dataclass
 class Predicted:
-    """What a run's checkpoint predicts, evaluated.
+    """Predictions of a run's checkpoint, evaluated.
 
     Args:
         predictions (Predictions): The checkpoint on its images.
         matrix (ndarray): Confusion matrix of shape (C, C), with a row for each label
             and a column for each prediction, in pixels or images.
-        right (ndarray): Share of each image that is right, of shape (N, ).
-        files (list[tuple]): Paths of each image and its label map, '' where it has
-            none.
+        right (ndarray): Fraction of each image that is right, of shape (N, ).
+        files (list[tuple]): Paths of each image and its label map, '' without one.
     """
 
     predictions: Predictions
@@ -238,7 +235,7 @@ def _files_of(result: Any) -> tuple[str, str]:
 def _image(
     dataset: Any, number: int, inputs: Any, preprocessor: Any
 ) -> NDArray[np.uint8]:
-    """An image in RGB as it is loaded, or what goes into the model without a file."""
+    """Return an RGB image as loaded, or the model's input without a file."""
     info = dataset.get_data_info(number)
     if Path(str(info.get('img_path') or '')).is_file():
         return viewable(loaded_image(dataset.pipeline.transforms, info))[..., ::-1]

@@ -1,8 +1,8 @@
-"""What a run has logged, its resumed parts joined.
+"""Logged values of a run, with resumed parts joined.
 
 MMEngine writes a folder for every start, named by the time, with one JSON record a line
-in ``vis_data/scalars.json``. A run that was killed and resumed has logged some
-iterations twice: what counts is what was logged last.
+in ``vis_data/scalars.json``. A killed and resumed run logs some iterations twice; the
+last record counts.
 """
 
 import json
@@ -22,12 +22,12 @@ _NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
 @dataclass
 class Start:
-    """One start of a run.
+    """Start of a run.
 
     Args:
         folder (Path): Folder of its logs.
-        records (int): Number of its records that count.
-        replaced (int): Number of records of earlier starts that it has replaced.
+        records (int): Number of its records in use.
+        replaced (int): Number of earlier records that it replaces.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class Start:
 
     @property
     def time(self) -> str:
-        """When, as ``YYYY-MM-DD HH:MM:SS``."""
+        """Time as ``YYYY-MM-DD HH:MM:SS``."""
         found = re.fullmatch(
             r'(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)', self.folder.name
         )
@@ -47,14 +47,14 @@ class Start:
 
 @dataclass
 class Records:
-    """What a run has logged, in the order of its iterations.
+    """Logged values of a run, in the order of iterations.
 
     Args:
-        train (list[tuple]): Iterations done, and what was logged of training.
-        val (list[tuple]): Iterations done, and what was logged of validation.
+        train (list[tuple]): Iterations done and record of training.
+        val (list[tuple]): Iterations done and record of validation.
         starts (list[Start]): The starts, the first one first.
-        epoch_length (float, optional): Iterations of an epoch; None if the run does
-            not go by epochs.
+        epoch_length (float, optional): Iterations per epoch; None for iteration-based
+            runs.
     """
 
     train: list[tuple[float, Record]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Records:
         return round(max(ends))
 
     def series(self, key: str) -> list[tuple[float, float]]:
-        """Iterations and values of what was logged under a name.
+        """Return iterations and values logged under a name.
 
         Args:
             key (str): The name, such as ``loss`` or ``mIoU``.
@@ -81,11 +81,11 @@ class Records:
         ]
 
     def train_keys(self) -> list[str]:
-        """Names under which training has logged something."""
+        """Return names of values logged in training."""
         return list(dict.fromkeys(key for _, record in self.train for key in record))
 
     def metrics(self) -> list[str]:
-        """Names of what validation has measured."""
+        """Return names of metrics measured in validation."""
         return list(
             dict.fromkeys(
                 key
@@ -97,11 +97,11 @@ class Records:
 
 
 def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
-    """Read what a run has logged.
+    """Read the logs of a run.
 
     Args:
         work_dir (Path): Its work directory.
-        metric_by_epoch (bool): Whether validations are logged by their epoch
+        metric_by_epoch (bool): Validations are logged by epoch
             (``default_hooks.logger.log_metric_by_epoch``) rather than iteration.
 
     Raises:
@@ -134,13 +134,13 @@ def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
 
 
 def _read(file: Path) -> list[Record]:
-    """The records of a file, less a last one that is cut short."""
+    """Read the records of a file, without a truncated last one."""
     records = []
     for line in file.read_text().splitlines():
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
-            continue  # of a run that was killed while it wrote
+            continue  # the run was killed while writing
         if isinstance(record, dict) and ('iter' in record or 'step' in record):
             records.append(record)
     return records
@@ -149,12 +149,12 @@ def _read(file: Path) -> list[Record]:
 def _append(
     joined: Records, start: Start, record: Record, metric_by_epoch: bool
 ) -> None:
-    """Add a record, which replaces all that were logged of later iterations."""
+    """Append a record and drop those of later iterations."""
     training = 'iter' in record
     at = float(record['iter'] if training else record['step'])
     last = joined.train[-1][0] if joined.train else 0.0
     if not training and metric_by_epoch:
-        # A run by iterations has no epoch to name: what it did last tells.
+        # An iteration-based run has no epochs: use the last iteration.
         at = at * joined.epoch_length if joined.epoch_length else last
     same, other = joined.train, joined.val
     if not training:
@@ -175,7 +175,7 @@ def _append(
 
 
 def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
-    """Iterations of an epoch, from the logs' text, or else as near as records say."""
+    """Return iterations per epoch, from the log's text or estimated."""
     for file in reversed(files):
         for log in file.parents[1].glob('*.log'):
             found = _EPOCH_LINE.search(log.read_text(errors='replace'))
@@ -187,10 +187,7 @@ def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
 
 
 def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
-    """IoU by class, in percent, as the last validation has printed it.
-
-    Args:
-        starts (Sequence[Start]): The starts of a run.
+    """Return each class's IoU in percent, from the last logged validation.
 
     Returns:
         dict[str, float]: Empty if no log has such a table (mmseg's ``IoUMetric``
@@ -205,7 +202,7 @@ def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
 
 
 def _iou_column(text: str) -> dict[str, float]:
-    """The column ``IoU`` of the first table in a text."""
+    """Return the column ``IoU`` of the first table in a text."""
     rows = []
     for line in text.splitlines():
         if line.startswith('|'):

@@ -1,4 +1,4 @@
-"""One run: its config, what it has logged, its checkpoint, and how it came about."""
+"""Run: its config, logs, checkpoint and how it was started."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ from .records import Records, Start, read_records
 
 _FACTS = ('command', 'config', 'changes', 'folder', 'git', 'seed', 'processes',
           'devices', 'versions', 'platform')  # fmt: skip
-# Lines of MMEngine's log that name a version, or how the run was seeded.
+# Lines of MMEngine's log with versions and the seed.
 _IN_LOG = {
     'Python': r'^ +Python: (\S+)',
     'torch': r'^ +PyTorch: (\S+)',
@@ -34,18 +34,18 @@ _BEST = re.compile(r'^best_(.*)_(?:iter|epoch)_(\d+)\.pth$')
 
 @dataclass
 class Run:
-    """A run, as its work directory has it.
+    """Run as found in its work directory.
 
     Args:
-        name (str): What it is called on the page.
-        work_dir (Path): Its work directory.
-        cfg (Config): Its config, as it was trained.
-        config_file (Path): Where that was read from.
-        records (Records): What it has logged.
-        facts (dict): How its last start came about, as ``RunFactsHook`` writes it, or
-            what MMEngine's log tells of that.
-        changes (list[Change], optional): Its config against that of its bases; None if
-            the run has not recorded it.
+        name (str): Name on the page.
+        work_dir (Path): Work directory.
+        cfg (Config): Training config.
+        config_file (Path): File of the config.
+        records (Records): Logged values.
+        facts (dict): Facts of its last start, by ``RunFactsHook`` or from MMEngine's
+            log.
+        changes (list[Change], optional): Changes to its base configs; None if not
+            recorded.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """What it goes by, see :func:`flat_settings`."""
+        """Flat settings, see :func:`flat_settings`."""
         return flat_settings(self.cfg)
 
     @property
     def method(self) -> str:
-        """The scheme that it was trained by; 'plain' without."""
+        """Scheme of the run; 'plain' without one."""
         scheme = self.cfg.get('scheme')
         return str(scheme['type']).rpartition('.')[2] if scheme else 'plain'
 
@@ -76,20 +76,19 @@ class Run:
         return ' + '.join(names) or str(self.cfg.model.type)
 
     def config_text(self) -> str:
-        """The config as it was written."""
+        """Text of the config file."""
         return self.config_file.read_text()
 
     def checkpoint_names(self) -> list[str]:
-        """Names of the checkpoints that are there."""
+        """Names of the existing checkpoints."""
         return sorted(path.name for path in self.work_dir.glob('*.pth'))
 
     def checkpoint(self, which: str) -> Path | None:
-        """A checkpoint to look at.
+        """Checkpoint to evaluate.
 
         Args:
-            which (str): 'best' for the newest that MMEngine has saved as the best, by
-                what runs are compared by if there is one by that, the last one where
-                there is none; 'last' for the last one.
+            which (str): 'best' for the newest best checkpoint, preferably by the main
+                metric, or the last one without any; 'last' for the last one.
         """
         metric = (main_metric([self.records]) or '').replace('/', '_')
         best = [
@@ -103,12 +102,12 @@ class Run:
 
 
 def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
-    """Read a run. No code in its folder is run.
+    """Read a run, without executing code in its folder.
 
     Args:
-        work_dir (Path): Its work directory, as MMEngine's runner writes it.
+        work_dir (Path): Its work directory.
         options (dict, optional): Settings by dotted key that have changed since, such
-            as the place of the data.
+            as the data root.
 
     Raises:
         ValueError: If there is no such folder, or it has no logs or no config.
@@ -137,14 +136,11 @@ def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
 
 
 def read_facts(start: Start) -> dict[str, Any]:
-    """How a run was started.
-
-    Args:
-        start (Start): The start.
+    """Read how a run was started.
 
     Returns:
-        dict: As ``RunFactsHook`` writes it, or versions and seed from MMEngine's log
-        where a run was trained without that hook. What is not known is None.
+        dict: Facts of ``RunFactsHook``, or versions and seed from MMEngine's log.
+        Unknown facts are None.
     """
     file = start.folder / RunFactsHook.FILE
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
@@ -164,7 +160,7 @@ def read_facts(start: Start) -> dict[str, Any]:
 
 
 def _config_file(work_dir: Path) -> Path:
-    """The config that a run was trained with, the newest if it was resumed."""
+    """Return the newest config that a run was trained with."""
     of_starts = sorted(work_dir.glob('*/vis_data/config.py'))
     trained = [f for f in of_starts if (f.parent / 'scalars.json').is_file()]
     dumped = sorted(work_dir.glob('*.py'), key=lambda path: path.stat().st_mtime)

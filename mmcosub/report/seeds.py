@@ -1,4 +1,4 @@
-"""Trainings that were run with several seeds: means, and what they differ by."""
+"""Means and differences of trainings over seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from mmcosub.analysis.intervals import half_width, half_width_of_difference
 from .curves import main_metric
 from .run import Run
 
-# In what runs of one training may differ.
+# Settings that may differ between seeds.
 _OF_A_SEED = ('randomness.seed', 'scheme.seed', 'resume', 'log_level')
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds, or a difference of two.
+    """Mean over seeds, or difference of two means.
 
     Args:
-        text (str): It and its 95 % interval.
-        certain (bool): Whether it is a difference whose interval leaves out 0.
+        text (str): The value and its 95 % interval.
+        certain (bool): True for a significant difference (interval excludes 0).
     """
 
     text: str
@@ -32,8 +32,8 @@ class Training:
     """Runs that differ in their seed alone.
 
     Args:
-        method (str): What they were trained by.
-        runs (tuple[int, ...]): Their numbers on the page.
+        method (str): Training method.
+        runs (tuple[int, ...]): Numbers on the page.
         means (tuple[Mean, ...]): For each column of the table.
     """
 
@@ -47,10 +47,10 @@ class Seeds:
     """Trainings side by side.
 
     Args:
-        columns (tuple[str, ...]): What there is a mean of.
+        columns (tuple[str, ...]): Names of the columns.
         trainings (list[Training]): The trainings, in the order of their first runs.
-        unfinished (list[int]): Numbers of runs that are left out, as another seed of
-            their training has gone on for longer.
+        unfinished (list[int]): Numbers of runs that are left out, as another seed was
+            trained for longer.
     """
 
     columns: tuple[str, ...]
@@ -65,7 +65,7 @@ def compare_trainings(runs: Mapping[int, Run]) -> Seeds | None:
         runs (Mapping[int, Run]): Runs of one task, by number on the page.
 
     Returns:
-        Seeds | None: None if no training was run with several seeds.
+        Seeds | None: None if no training has several seeds.
     """
     metric = main_metric([run.records for run in runs.values()])
     if metric is None:
@@ -109,7 +109,7 @@ def _known(run: Run, metric: str) -> list[tuple[float, float]]:
 
 
 def _training_of(run: Run) -> tuple:
-    """What runs of one training have in common."""
+    """Return what runs of one training have in common."""
     resumed = run.settings.get('resume') == 'True'  # from a checkpoint of its own
     left_out = (*_OF_A_SEED, 'load_from') if resumed else _OF_A_SEED
     return tuple(
@@ -123,13 +123,13 @@ def _means(
     scores: Mapping[int, float],
     seeds: Mapping[int, int | None],
 ) -> tuple[Mean, Mean]:
-    """Mean of a training's runs, and by how much it is above that of the first.
+    """Return a training's mean and its difference to the first training.
 
     Args:
         of_one (Sequence[int]): Numbers of the training's runs.
-        first (Sequence[int]): Those of the first training.
+        first (Sequence[int]): Numbers of the first training's runs.
         scores (Mapping[int, float]): Score of each run.
-        seeds (Mapping[int, int | None]): Seed of each run, None if it is not known.
+        seeds (Mapping[int, int | None]): Seed of each run, None if unknown.
     """
     mine, others = [[scores[i] for i in group] for group in (of_one, first)]
     mean = Mean(_text(float(np.mean(mine)), half_width(mine)))

@@ -1,4 +1,4 @@
-"""The runs in short: a line for each thing, a column for each run."""
+"""Summary table: a row for each fact, a column for each run."""
 
 import statistics
 from collections.abc import Sequence
@@ -15,15 +15,14 @@ from .run import Run
 def summarize(
     runs: Sequence[Run], predicted: Sequence[Predicted | None]
 ) -> list[tuple[str, list[str]]]:
-    """What there is to say of each run.
+    """Return the facts of each run.
 
     Args:
         runs (Sequence[Run]): The runs.
-        predicted (Sequence[Predicted | None]): What the checkpoint of each predicts,
-            None if it was not asked.
+        predicted (Sequence[Predicted | None]): Predictions of each checkpoint, or None.
 
     Returns:
-        list[tuple]: Lines, each with what it is about and a value for each run.
+        list[tuple]: Rows: a name and a value for each run.
     """
     metric = main_metric([run.records for run in runs])
     rows: list[tuple[str, list[str]]] = []
@@ -38,7 +37,7 @@ def summarize(
             ('evaluated', [_evaluated(p) for p in predicted]),
             ('of checkpoint', [_checkpoint(p) for p in predicted]),
         ]
-    # Of training alone: validations log their own, under the same name.
+    # From training only, as validations log another 'time'.
     times = [
         [record['time'] for _, record in run.records.train if 'time' in record]
         for run in runs
@@ -57,7 +56,7 @@ def summarize(
 
 
 def _evaluated(predicted: Predicted | None) -> str:
-    """What a checkpoint was found to do, by the measure that goes with its task."""
+    """Return a checkpoint's main metric."""
     if predicted is None:
         return '–'
     if not predicted.predictions.segments:
@@ -66,7 +65,7 @@ def _evaluated(predicted: Predicted | None) -> str:
 
 
 def _checkpoint(predicted: Predicted | None) -> str:
-    """Which checkpoint that was, and on how many images."""
+    """Return the checkpoint's name and the number of images."""
     if predicted is None:
         return '–'
     of = predicted.predictions
@@ -92,7 +91,7 @@ def _length(run: Run) -> str:
 
 
 def _at(iterations: float, run: Run) -> str:
-    """A number of iterations, or of epochs where a run goes by these."""
+    """Return a number of iterations or, if the run counts so, epochs."""
     if run.records.epoch_length:
         return f'{iterations / run.records.epoch_length:.3g} epochs'
     return f'{iterations:,.0f} iterations'
@@ -103,9 +102,9 @@ def _known(value: Any) -> str:
 
 
 def number_text(value: float) -> str:
-    """A number as the page has it; a dash for what is not known.
+    """Format a number; a dash for unknown values.
 
     Args:
-        value (float): The number, nan if it is not known.
+        value (float): The number, nan if unknown.
     """
     return '–' if value != value else f'{value:.2f}'

@@ -1,4 +1,4 @@
-"""Gradients of an accumulation that is not complete, to save and to restore."""
+"""Gradients of an unfinished accumulation, saved and restored."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +10,9 @@ from torch import nn
 
 
 def collect_gradients(runner: Runner) -> list[dict] | None:
-    """Gradients of an accumulation that is not complete, one dict a rank.
+    """Return gradients of an unfinished accumulation, one dict a rank.
 
-    Every rank has its own until they are exchanged. None where there are none.
-
-    Args:
-        runner (Runner): The runner.
+    Each rank has its own until they are reduced. None without gradients.
     """
     wrapper: Any = runner.optim_wrapper
     counts = getattr(wrapper, '_accumulative_counts', 1)
@@ -30,12 +27,12 @@ def collect_gradients(runner: Runner) -> list[dict] | None:
 
 
 def restore_gradients(runner: Runner, gradients: list[dict]) -> None:
-    """The inverse of :func:`collect_gradients`.
+    """Restore the gradients of :func:`collect_gradients`.
 
     Args:
         runner (Runner): The runner, its model on its device.
-        gradients (list[dict]): Of each rank. On another number of ranks each takes
-            their mean, which is what they would have exchanged.
+        gradients (list[dict]): Gradients of each rank. On another number of ranks, each
+            takes their mean, as a reduction would give.
     """
     if len(gradients) == runner.world_size:
         own = gradients[runner.rank]

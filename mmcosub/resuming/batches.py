@@ -1,4 +1,4 @@
-"""Batches of a data loader: going round it, leaving out what is done, and checks."""
+"""Batches of a data loader: endless iteration, skipping, and checks."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -7,11 +7,11 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from torch.utils.data import DataLoader, IterableDataset
 
-from .seeding import CountedBatches
+from .seeding import SeededBatches
 
 
 class Unbegun:
-    """Stands for a data loader while MMEngine's loop is built.
+    """Stand-in for a data loader while MMEngine's loop is built.
 
     Args:
         loader (DataLoader): The data loader.
@@ -25,10 +25,10 @@ class Unbegun:
 
 
 class Batches:
-    """Endless batches of a loader, which is gone round as often as needed.
+    """Endless batches of a loader, restarted as often as needed.
 
-    MMEngine's own loads what it skips, unless the sampler is its endless one, and waits
-    for two seconds at the end of each round.
+    MMEngine's counterpart loads skipped batches, unless the sampler is endless, and
+    waits for two seconds at the end of each epoch.
 
     Args:
         loader (DataLoader): The data loader.
@@ -52,13 +52,13 @@ class Batches:
             return next(self._batches)
 
     def skip(self, count: int) -> None:
-        """Leave out the first batches; without loading them, unless they are streamed.
+        """Skip the first batches; only streamed ones are loaded.
 
         Args:
-            count (int): How many.
+            count (int): Number of batches.
         """
         batches: Any = self._loader.batch_sampler
-        if not isinstance(batches, CountedBatches):
+        if not isinstance(batches, SeededBatches):
             for _ in range(count):
                 next(self)
         elif is_endless(self._loader):
@@ -77,34 +77,26 @@ class Batches:
 
 
 def without_first(loader: DataLoader, count: int) -> Iterable:
-    """Leave out the first batches of an epoch; without loading them, unless streamed.
+    """Skip the first batches of an epoch; only streamed data are loaded.
 
     Args:
         loader (DataLoader): The data loader.
-        count (int): How many batches.
+        count (int): Number of batches.
     """
     batches = loader.batch_sampler
-    if isinstance(batches, CountedBatches):
+    if isinstance(batches, SeededBatches):
         batches.skip(count)
         return loader
     return islice(loader, count, None)  # a stream
 
 
 def sampler_of(loader: DataLoader) -> Any:
-    """Sampler of a data loader, that of its batch sampler if it has one.
-
-    Args:
-        loader (DataLoader): The data loader.
-    """
+    """Return the sampler of a data loader or of its batch sampler."""
     return getattr(loader.batch_sampler, 'sampler', loader.sampler)
 
 
 def is_endless(loader: DataLoader) -> bool:
-    """True if one pass over a data loader does not end.
-
-    Args:
-        loader (DataLoader): The data loader.
-    """
+    """Return True if one pass over a data loader does not end."""
     return isinstance(sampler_of(loader), InfiniteSampler)
 
 
@@ -114,12 +106,11 @@ def check_batches(loader: Any, setting: str, epochs: bool = True) -> None:
     Args:
         loader (DataLoader): The data loader. Others, and streams, are not checked.
         setting (str): Name of its setting, such as 'train_dataloader'.
-        epochs (bool): Whether the loop goes by epochs, each one pass over the loader.
-            Defaults to True.
+        epochs (bool): The loop counts epochs, each one pass over the loader. Defaults
+            to True.
 
     Raises:
-        ValueError: If it has no batches, or the loop waits for the end of an endless
-            sampler.
+        ValueError: If there are no batches, or an epoch would not end.
     """
     if not isinstance(loader, DataLoader) or isinstance(
         loader.dataset, IterableDataset

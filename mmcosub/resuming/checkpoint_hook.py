@@ -27,21 +27,20 @@ _ALL = ('max_keep_ckpts', -1)
 
 @HOOKS.register_module()
 class WholeCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook`` with an intact checkpoint at every moment.
+    """``CheckpointHook`` that keeps an intact checkpoint at every moment.
 
-    MMEngine deletes older checkpoints before it writes the new one. Here they are
-    deleted after the new one is on disk, was read back and is named by
-    ``last_checkpoint``. Only what this run has written is deleted
-    (:func:`mmcosub.files.written_in`), whatever a checkpoint says.
+    MMEngine deletes older checkpoints before it writes a new one. Here they are deleted
+    after the new one is on disk, verified and named by ``last_checkpoint``. Only files
+    that this run has written are deleted (:func:`mmcosub.files.written_in`).
 
-    The hook also keeps the gradients of an accumulation that is not complete, and can
-    save between any two iterations.
+    The hook also saves the gradients of an unfinished accumulation, and can save
+    between any two iterations.
 
     Args:
         **kwargs: Arguments of ``CheckpointHook``.
 
     Raises:
-        ValueError: If there is no such argument, or its value is not valid.
+        ValueError: If an argument is unknown or invalid.
     """
 
     file_backend: Any = None
@@ -54,7 +53,7 @@ class WholeCheckpointHook(CheckpointHook):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if self.args:  # which saving would stumble over
+        if self.args:  # saving would fail on them
             raise ValueError(f'default_hooks.checkpoint has no setting {[*self.args]}.')
         for name, default in _DEFAULTS.items():
             number = kwargs.get(name, 1)
@@ -78,13 +77,10 @@ class WholeCheckpointHook(CheckpointHook):
         self._remote: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there will be a checkpoint; delete what a killed run left over.
-
-        Args:
-            runner (Runner): The runner.
+        """Check that checkpoints will be saved; delete what a killed run left.
 
         Raises:
-            ValueError: If the training is over before the first checkpoint.
+            ValueError: If the training ends before the first checkpoint.
         """
         total = runner.max_epochs if self.by_epoch else runner.max_iters
         first = self.save_begin or self.interval
@@ -101,7 +97,7 @@ class WholeCheckpointHook(CheckpointHook):
                     f'by a signal: default_hooks.checkpoint.{name}=False.'
                 )
         info = runner.message_hub.runtime_info
-        info.pop('keep_ckpt_ids', None)  # MMEngine deletes what it says
+        info.pop('keep_ckpt_ids', None)  # MMEngine would delete these
         super().before_train(runner)
         if is_main_process() and self._is_local():
             path = Path(getattr(runner, '_load_from', None) or '').resolve()
@@ -119,7 +115,7 @@ class WholeCheckpointHook(CheckpointHook):
                 self.best_ckpt_path_dict[key.removeprefix('best_ckpt_')] = own
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Put into the file what will hold once it is written."""
+        """Store in the file the state that holds after it is written."""
         info = checkpoint['message_hub']['runtime_info']
         info.update(self._pending.get('info', {}))
         gradients = self._pending.get('gradients')
@@ -127,15 +123,15 @@ class WholeCheckpointHook(CheckpointHook):
             checkpoint[self.GRADIENTS] = gradients
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take up the gradients of an accumulation that was not complete."""
+        """Restore the gradients of an unfinished accumulation."""
         if runner._resume and self.GRADIENTS in checkpoint:
             restore_gradients(runner, checkpoint[self.GRADIENTS])
 
     def save_now(self, runner: Runner) -> str:
-        """Save all that resuming needs between two iterations, if not just done.
+        """Save a resumable checkpoint between two iterations, unless just done.
 
         Args:
-            runner (Runner): Of a training with ``runner.iter`` iterations done.
+            runner (Runner): Runner after ``runner.iter`` iterations.
 
         Returns:
             str: The checkpoint.
@@ -158,10 +154,10 @@ class WholeCheckpointHook(CheckpointHook):
         self._save(runner, self.filename_tmpl.format(step), meta)
 
     def _save(self, runner: Runner, name: str, meta: dict) -> None:
-        """Write a checkpoint, then the pointer to it, then delete what is outdated."""
+        """Write a checkpoint, update the pointer, then delete outdated ones."""
         path = self.file_backend.join_path(self.out_dir, name)
         info: dict[str, Any] = dict(last_ckpt=path)
-        if self.max_keep_ckpts > 0:  # MMEngine, if it is to resume this, goes by it
+        if self.max_keep_ckpts > 0:  # for resuming with MMEngine
             steps = [self._step(each) for each in [*self._written(), name]]
             kept = [step for step in dict.fromkeys(steps[::-1]) if step is not None]
             info['keep_ckpt_ids'] = kept[: self.max_keep_ckpts][::-1]
@@ -206,7 +202,7 @@ class WholeCheckpointHook(CheckpointHook):
                     self._delete(name)
 
     def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
-        if ckpt_path:  # there is no best one by a metric that was never better
+        if ckpt_path:  # None if the metric never improved
             super()._publish_model(runner, ckpt_path)
 
     # ---- deleting ----------------------------------------------------------------
@@ -215,18 +211,18 @@ class WholeCheckpointHook(CheckpointHook):
         return isinstance(self.file_backend, LocalBackend)
 
     def _written(self) -> list[str]:
-        """Names of what may be deleted; elsewhere only what this process wrote."""
+        """Return checkpoints that may be deleted: those that this run wrote."""
         return written_in(self.out_dir) if self._is_local() else [*self._remote]
 
     def _own_best(self, said: Any) -> str | None:
-        """Path of a best checkpoint of this run; None if it is something else."""
+        """Return the path of this run's best checkpoint; None for anything else."""
         name = PurePath(str(said)).name
         if not name.startswith('best_') or name not in self._written():
             return None
         return self.file_backend.join_path(self.out_dir, name)
 
     def _delete_outdated(self, current: str) -> None:
-        """Delete all but ``max_keep_ckpts``, and those of earlier stops by a signal."""
+        """Keep ``max_keep_ckpts``; delete older ones and those of signals."""
         written = self._written()
         regular = [name for name in written if self._step(name) is not None]
         stopped = [name for name in written if self._STOPPED.fullmatch(name)]
@@ -235,7 +231,7 @@ class WholeCheckpointHook(CheckpointHook):
             self._delete(name)
 
     def _step(self, name: str) -> int | None:
-        """Epoch or iteration in the name of a regular checkpoint; None in others."""
+        """Return the epoch or iteration in a regular checkpoint's name, or None."""
         for number in ['0', *re.findall(r'\d+', name)]:
             if self.filename_tmpl.format(int(number)) == name:
                 return int(number)

@@ -1,4 +1,4 @@
-"""Keeping MMEngine from deleting what a checkpoint names."""
+"""Protection of files that a loaded checkpoint asks MMEngine to delete."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from mmengine.runner import FlexibleRunner, Runner
 def forget_named_files(
     runner: Runner | FlexibleRunner, ours: type[CheckpointHook]
 ) -> None:
-    """Take out of a resumed run what hooks other than ours would delete.
+    """Remove file names that other hooks would delete after resuming.
 
-    MMEngine deletes the best checkpoint and outdated ones under the names that are in
-    the checkpoint, folders and absolute paths included. Without them it deletes what it
-    has written since.
+    MMEngine deletes best and outdated checkpoints by the names in the loaded
+    checkpoint, absolute paths included. Without these names it deletes only files
+    written later.
 
     Args:
-        runner (Runner | FlexibleRunner): A runner that has just resumed.
-        ours (type): Class of hooks that delete nothing by such names.
+        runner (Runner | FlexibleRunner): Runner that has just resumed.
+        ours (type): Class of hooks that do not delete by these names.
     """
     savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     if all(isinstance(hook, ours) for hook in savers):
@@ -29,10 +29,10 @@ def forget_named_files(
 
 
 class NotDeleting:
-    """A file backend that deletes nothing.
+    """File backend that deletes nothing.
 
     Args:
-        backend (Any): The backend that does all else.
+        backend (Any): Backend for everything else.
     """
 
     def __init__(self, backend: Any) -> None:
@@ -42,11 +42,7 @@ class NotDeleting:
         return getattr(self.backend, name)
 
     def isfile(self, path: str) -> bool:
-        """Say that there is nothing to delete.
-
-        Args:
-            path (str): A file or folder.
-        """
+        """Return False, so that nothing is deleted."""
         return False
 
     isdir = isfile

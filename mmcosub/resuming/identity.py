@@ -1,17 +1,17 @@
-"""What a run is, to tell whether a checkpoint is one of it."""
+"""Fingerprint of a run, compared with a checkpoint's on resuming."""
 
 import json
 from typing import Any
 
 KEY = 'mmcosub'
-"""Where it is in a checkpoint's ``meta``."""
+"""Key of the fingerprint in a checkpoint's ``meta``."""
 
-# How the same numbers are computed.
+# Settings that do not change the results.
 _NO_DIFFERENCE = ('execution', 'lean', '_scope_')
 
 
 def identity_of(cfg: Any, batch: int, ranks: int, wrapper: dict) -> dict[str, Any]:
-    """What must be the same for a run to go on as it was.
+    """Return the settings that must be equal to resume a run exactly.
 
     Args:
         cfg (Config): Config of the run.
@@ -39,17 +39,17 @@ def identity_of(cfg: Any, batch: int, ranks: int, wrapper: dict) -> dict[str, An
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """In what two runs differ, in words.
+    """Describe the differences of two runs.
 
     Args:
-        saved (dict): Of the checkpoint; what it does not have is not compared.
-        now (dict): Of this run.
+        saved (dict): Fingerprint in the checkpoint; missing keys are not compared.
+        now (dict): Fingerprint of this run.
     """
     found = []
     before, after = _flat(saved), _flat(now)
     compared = set(saved)
     if saved.get('co_trained') != now.get('co_trained'):
-        compared.discard('scheme')  # all of it differs
+        compared.discard('scheme')  # everything in it differs
     for key in sorted(before.keys() | after.keys()):
         if key.partition('.')[0] in compared and before.get(key) != after.get(key):
             was, becomes = (
@@ -61,11 +61,11 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def identity_in(checkpoint: dict) -> dict[str, Any]:
-    """What a checkpoint says of its run.
+    """Return the fingerprint in a checkpoint.
 
     Args:
-        checkpoint (dict): The checkpoint. One of MMEngine's own, or an older one, says
-            no more than whether it was co-trained.
+        checkpoint (dict): The checkpoint. For one of MMEngine or an older version, only
+            ``co_trained`` is known.
     """
     meta = checkpoint['meta']
     said = dict(meta.get(KEY) or {})
@@ -84,7 +84,7 @@ def _flat(value: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def _plain(cfg: dict) -> dict[str, Any]:
-    """A config as JSON has it, with the name of its type alone."""
+    """Convert a config to JSON types, with class names for types."""
     kept = {k: v for k, v in _as_json(cfg).items() if k not in _NO_DIFFERENCE}
     if 'type' in kept:
         kept['type'] = str(kept['type']).rpartition('.')[2]

@@ -1,4 +1,4 @@
-"""Training loops that go on exactly where they were, without loading what is passed."""
+"""Training loops that resume exactly, without loading batches that are done."""
 
 from numbers import Real
 from typing import Any
@@ -12,18 +12,18 @@ from mmcosub.config.type_name import type_name
 from .batches import Batches, Unbegun, without_first
 
 _VALIDATED = 'validated_after'
-"""Where it is noted, for checkpoints, after which iteration was validated last."""
+"""Key in checkpoints for the iteration of the last validation."""
 
 
 class ResumableEpochLoop(EpochBasedTrainLoop):
-    """MMEngine's loop over epochs, which can also go on within one.
+    """MMEngine's loop over epochs; resumes also within an epoch.
 
-    A run that was stopped between training and validation validates first. One that
-    goes on with longer or shorter epochs does the same share of the one it was in.
+    A run that was stopped between training and validation validates first. If the epoch
+    length has changed, the current epoch continues at the same fraction.
     """
 
     _BEGUN = 'epoch_begun'
-    """Where it is noted, for checkpoints, when the epoch began and how long it is."""
+    """Key in checkpoints for the epoch's start and length."""
 
     _first = 0
 
@@ -40,7 +40,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         return self.runner.model
 
     def run_epoch(self) -> None:
-        """Train one epoch, or what is left of it."""
+        """Train one epoch or the rest of it."""
         first, self._first = self._first, 0
         begun = dict(
             epoch=self._epoch, iter=self._iter - first, batches=len(self.dataloader)
@@ -58,19 +58,19 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def _batches_done(self) -> int:
-        """How many batches of its epoch a resumed run need not train."""
+        """Return the number of batches of the epoch that are already trained."""
         if not self._iter:
             return 0
         now = len(self.dataloader)
         begun = self.runner.message_hub.runtime_info.get(self._BEGUN)
-        if begun is None:  # of MMEngine's own, whose epochs were perhaps as long
+        if begun is None:  # a checkpoint of MMEngine; assume equal epochs
             done = self._iter - self._epoch * now
             if 0 <= done < now:
                 return done
             self._say(f'{self._iter} iterations are no {self._epoch} epochs', 0)
             return 0
         before = begun['batches']
-        # Of one that was complete the next has begun without a batch.
+        # After a complete epoch, the next one is at batch 0.
         done = self._iter - begun['iter'] if begun['epoch'] == self._epoch else 0
         if before == now:
             return done
@@ -92,7 +92,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
 
     Args:
         *args: Arguments of ``IterBasedTrainLoop``.
-        **kwargs: Further ones.
+        **kwargs: Further keyword arguments.
     """
 
     dataloader: Any
@@ -102,8 +102,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
     ) -> None:
         BaseLoop.__init__(self, runner, dataloader)
         loader = self.dataloader
-        # OpenMMLab's own mmengine begins to load in here, before a resumed run can say
-        # what it need not load.
+        # OpenMMLab's mmengine starts loading here, before a resumed run can skip
+        # batches.
         unbegun: Any = Unbegun(loader)
         super().__init__(runner, unbegun, *args, **kwargs)
         self.dataloader = loader
@@ -113,7 +113,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         """Train."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        # OpenMMLab's own mmengine knows no such setting.
+        # OpenMMLab's mmengine has no such setting.
         if self._iter and not getattr(self, 'fast_forward_on_resume', False):
             self.dataloader_iterator.skip(self._iter)
         if not _is_validated(self):
@@ -128,7 +128,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
 
 
 def _validate(loop: Any, done: int, last: int) -> None:
-    """Validate if it is due after so many epochs or iterations."""
+    """Validate if it is due."""
     loop._decide_current_val_interval()
     due = done % loop.val_interval == 0 or done == last
     if loop.runner.val_loop is not None and done >= loop.val_begin and due:
@@ -137,9 +137,9 @@ def _validate(loop: Any, done: int, last: int) -> None:
 
 
 def _is_validated(loop: Any) -> bool:
-    """False if a resumed run was stopped between an iteration and its validation.
+    """Return False if a run was stopped just before its validation.
 
-    Twice would be wrong, as schedules such as ReduceOnPlateau step after validations.
+    It must not run twice: schedules such as ReduceOnPlateau step after validations.
     """
     info = loop.runner.message_hub.runtime_info
     return loop.iter in (0, info.get(_VALIDATED))
@@ -158,13 +158,13 @@ _NO_VALIDATION = (
 
 
 def resumable(loop: dict) -> dict:
-    """Config of the loop that stands for one of MMEngine's; others as they are.
+    """Return the resumable counterpart of a loop's config; others unchanged.
 
     Args:
         loop (dict): Config of a training loop.
 
     Raises:
-        ValueError: If one of MMEngine's is to train or to validate after no step.
+        ValueError: If a length or interval of one of MMEngine's loops is below 1.
     """
     loop = dict(loop)
     name = type_name(loop)

@@ -28,23 +28,23 @@ from .checkpoint_hook import WholeCheckpointHook
 from .deletions import forget_named_files
 from .identity import KEY, differences, identity_in, identity_of
 from .resume_checks import check_schedules, check_state, is_built
-from .seed_hook import IterationSeedHook
-from .seeded_runner import CountedRun
+from .seeded_runner import SeededRunner
+from .seeding import IterationSeedHook
 from .stop_hook import StopHook
 from .stopping import Stopped, StopRequest
 from .work_dir import end_with_torchrun, is_in_use, locked
 
 
-class LastingRunner(CountedRun, Runner):
-    """MMEngine's runner, for runs that are killed, stopped and resumed.
+class ResumableRunner(SeededRunner, Runner):
+    """MMEngine's runner with exact resuming after kills and signals.
 
-    A resumed run goes on as if it had not been broken, to the bit on a CPU. What it
-    draws at random goes by the iteration, so there is no state to keep. Checkpoints
-    are whole or absent, and no file that is read can bring code.
+    A resumed run continues as if it had not been interrupted, bit-exactly on a CPU.
+    Random numbers are seeded per iteration, so no random state is saved. Checkpoints
+    are written atomically and read without executing code.
 
     Args:
         *args: Arguments of MMEngine's ``Runner``.
-        **kwargs: Further ones.
+        **kwargs: Further keyword arguments.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,12 +56,12 @@ class LastingRunner(CountedRun, Runner):
         super().__init__(*args, **kwargs)
 
     def train(self) -> nn.Module:
-        """Train, from where the run was left if it is resumed.
+        """Train; resume first if asked for.
 
         Raises:
-            ValueError: If what is to be resumed is damaged or of another run, or the
-                work directory is in use.
-            Stopped: If a signal has asked the run to end, when all is saved.
+            ValueError: If the checkpoint is corrupt or of another run, or the work
+                directory is in use.
+            Stopped: If a signal has ended the run, after saving.
         """
         with locked(self.work_dir, self.logger.warning), StopRequest() as request:
             if self._resume:
@@ -79,30 +79,20 @@ class LastingRunner(CountedRun, Runner):
             super().dump_config()
 
     def register_hook(self, hook: Hook | dict, *args: Any, **kwargs: Any) -> None:
-        """Register a hook, ours in place of MMEngine's ``CheckpointHook``.
-
-        Args:
-            hook (Hook | dict): A hook or its config.
-            *args: Further arguments of MMEngine's ``Runner.register_hook``.
-            **kwargs: Further ones.
-        """
+        """Register a hook; replace MMEngine's ``CheckpointHook``."""
         if isinstance(hook, dict) and type_name(hook) == 'CheckpointHook':
             hook = {**hook, 'type': 'mmcosub.WholeCheckpointHook'}
         super().register_hook(hook, *args, **kwargs)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """Register the default hooks and the one that seeds every iteration.
-
-        Args:
-            hooks (dict, optional): Config of default hooks.
-        """
+        """Register the default hooks and the one that seeds every iteration."""
         super().register_default_hooks(hooks)
         self.register_hook(IterationSeedHook())
 
     # ---- resuming ----------------------------------------------------------------
 
     def _open_resumed(self) -> None:
-        """Open what is to be resumed, before anything is built that goes by it."""
+        """Read the checkpoint to resume before anything is built from it."""
         latest = self._load_from is None
         if latest:
             found: list[str | None] = [None]
@@ -121,7 +111,7 @@ class LastingRunner(CountedRun, Runner):
         self._compare(checkpoint)
         pointed = pointed_checkpoint(self.work_dir)
         if latest and is_main_process() and pointed != Path(self._load_from):
-            write_pointer(self.work_dir, self._load_from)  # a kill came before it
+            write_pointer(self.work_dir, self._load_from)  # not yet updated
         seed = checkpoint['meta'].get('seed')
         if seed is not None and self._randomness_cfg.get('seed') is None:
             self._randomness_cfg = {**self._randomness_cfg, 'seed': seed}
@@ -129,10 +119,10 @@ class LastingRunner(CountedRun, Runner):
         self._resumed = checkpoint
 
     def _compare(self, checkpoint: dict) -> None:
-        """Refuse to go on with another run than that of a checkpoint."""
+        """Raise if a checkpoint is of a different run."""
         saved, now = identity_in(checkpoint), self._identity()
         seed = self._randomness_cfg.get('seed')
-        if seed is not None:  # otherwise it will be the checkpoint's
+        if seed is not None:  # otherwise the checkpoint's is used
             saved['seed'] = checkpoint['meta'].get('seed')
             now['seed'] = seed
         saved['EMAHook'] = 'ema_state_dict' in checkpoint
@@ -152,20 +142,15 @@ class LastingRunner(CountedRun, Runner):
         if seed is not None:
             checkpoint['meta']['seed'] = seed
         hub = checkpoint['message_hub']
-        hub['log_scalars'] = {}  # what is logged is of this run only
+        hub['log_scalars'] = {}  # log only this run's values
         if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):
             hub['runtime_info'].pop('co_training_plans', None)
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Resume, after checking the state of the schedules.
 
-        Args:
-            filename (str): The checkpoint.
-            *args: Further arguments of MMEngine's ``Runner.resume``.
-            **kwargs: Further ones.
-
         Raises:
-            ValueError: If it has no state of the schedules, or that of others.
+            ValueError: If the state of the schedules is missing or does not fit.
         """
         if self._resumed:
             saved = self._resumed.get('param_schedulers')
@@ -199,18 +184,18 @@ class LastingRunner(CountedRun, Runner):
         by_epoch: bool = True,
         backend_args: dict | None = None,
     ) -> None:
-        """Save a checkpoint that says of which run it is; whole, or not at all.
+        """Save a checkpoint with the run's fingerprint, atomically.
 
         Args:
-            out_dir (str): Folder.
-            filename (str): Name in it.
+            out_dir (str): Output folder.
+            filename (str): File name.
             file_client_args (dict, optional): As in MMEngine.
-            save_optimizer (bool): Whether to save the state of the optimizer, if it is
+            save_optimizer (bool): Save the state of the optimizer, if it is built.
+                Defaults to True.
+            save_param_scheduler (bool): Save the state of the schedulers, if they are
                 built. Defaults to True.
-            save_param_scheduler (bool): Whether to save that of the schedulers, if they
-                are built. Defaults to True.
             meta (dict, optional): Further meta information. Defaults to None.
-            by_epoch (bool): Whether an epoch or an iteration has just ended. Defaults
+            by_epoch (bool): An epoch rather than an iteration has just ended. Defaults
                 to True.
             backend_args (dict, optional): As in MMEngine.
 
@@ -237,6 +222,6 @@ class LastingRunner(CountedRun, Runner):
                 raise OSError(5, f'It does not read back as written ({wrong})', path)
             if objects := foreign_objects(str(partial)):
                 self.logger.warning(
-                    f'{path} has Python objects besides weights ({objects[0]}, from a '
+                    f'{path} contains Python objects ({objects[0]}, from a '
                     'hook or the data), so resuming it will need --trust-checkpoint.'
                 )

@@ -1,21 +1,21 @@
-"""Checks that a checkpoint has all that a run needs to go on as it was."""
+"""Checks that a checkpoint has the state needed to resume exactly."""
 
 from itertools import chain
 from typing import Any
 
-# Settings that only optimizers with a state of their own have.
+# Settings that imply an optimizer with state.
 _WITH_STATE = {'betas', 'alpha', 'rho', 'lr_decay'}
 
 
 def check_state(checkpoint: dict, filename: str) -> None:
-    """Check for the iteration, the optimizer and the logs of a run.
+    """Check for the iteration, optimizer and logs of a run.
 
     Args:
         checkpoint (dict): The checkpoint.
-        filename (str): Its name, for the message.
+        filename (str): Name for messages.
 
     Raises:
-        ValueError: If one is missing.
+        ValueError: If any is missing.
     """
     meta, hub, optimizer = (
         value if isinstance(value := checkpoint.get(key), dict) else {}
@@ -42,20 +42,20 @@ def check_state(checkpoint: dict, filename: str) -> None:
 def check_schedules(saved: Any, built: Any, filename: str) -> str:
     """Check that a checkpoint has the state of a run's schedules.
 
-    Without it they would begin anew, from the learning rate that they had come to.
+    Without it, schedules would restart from the current learning rate.
 
     Args:
-        saved (dict | list, optional): Their state in the checkpoint.
+        saved (dict | list, optional): State in the checkpoint.
         built (dict | list, optional): The schedules of the run.
         filename (str): Name of the checkpoint, for the message.
 
     Returns:
-        str: A warning if schedules are of another length than the config's, ''
-            otherwise. MMEngine takes the checkpoint's, ends included, so a run that
-            has ended and is resumed to train for longer goes on with its last rate.
+        str: A warning if schedules end elsewhere than the config's, else ''. MMEngine
+            uses the checkpoint's, so a finished run that is resumed for longer keeps
+            its last rate.
 
     Raises:
-        ValueError: If it has not, or has that of other schedules.
+        ValueError: If the state is missing or of other schedules.
     """
     before, now = _kinds(saved), _kinds(built)
     if before == now:
@@ -83,18 +83,14 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
 
 
 def is_built(schedules: Any) -> bool:
-    """Whether schedules are objects rather than configs.
-
-    Args:
-        schedules (dict | list, optional): The schedules or their configs.
-    """
+    """Return True if schedules are objects rather than configs."""
     if isinstance(schedules, dict):
         return 'type' not in schedules and all(map(is_built, schedules.values()))
     return not isinstance(schedules, list) or all(map(is_built, schedules))
 
 
 def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
-    """What the saved state of an optimizer, or of several by name, lacks."""
+    """Describe what an optimizer's saved state lacks."""
     if 'param_groups' not in optimizer:
         parts = [each for each in optimizer.values() if isinstance(each, dict)]
         found = [_lacking_state(part, before_first_step) for part in parts]
@@ -109,7 +105,7 @@ def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
 
 
 def _states(schedules: Any) -> list[tuple[str, dict]]:
-    """Optimizer and state of each schedule, built or saved."""
+    """Yield the optimizer and state of each schedule, built or saved."""
     if not isinstance(schedules, dict):
         schedules = {'': schedules or []}
     return [
@@ -120,12 +116,12 @@ def _states(schedules: Any) -> list[tuple[str, dict]]:
 
 
 def _kinds(schedules: Any) -> list[tuple[str, list[str]]]:
-    """Optimizer and names of the settings of each schedule."""
+    """Return the optimizer and setting names of each schedule."""
     return [(name, sorted(state)) for name, state in _states(schedules)]
 
 
 def _ends(schedules: Any) -> list[int]:
-    """Iteration or epoch at which each schedule ends."""
+    """Return the iteration or epoch at which each schedule ends."""
     return [state['end'] for _, state in _states(schedules) if 'end' in state]
 
 

@@ -15,11 +15,10 @@ from .loops import resumable
 from .seeding import count_batches
 
 
-class CountedRun:
-    """Mixin of our runners: random numbers go by the iteration, and errors know when.
+class SeededRunner:
+    """Runner mixin: seeds per iteration and records the phase for error reports.
 
-    What a run logs is in its own folder. To be named before MMEngine's runner among a
-    class's bases.
+    Must precede MMEngine's runner among a class's bases.
     """
 
     seed: int
@@ -33,35 +32,32 @@ class CountedRun:
 
     @property
     def trusts(self) -> bool:
-        """Whether checkpoints may bring any Python object, and so run any code."""
+        """True if checkpoints may execute code (``trust_checkpoint``)."""
         cfg: Any = self.cfg
         return bool(cfg.get('trust_checkpoint', False))
 
     def train(self) -> Any:
-        """Train, with checkpoints read as this runner may read them."""
+        """Train; checkpoints are read safely unless trusted."""
         with safe_reading(self.trusts):
             return super().train()  # type: ignore[misc]
 
     def val(self) -> Any:
-        """Validate, with checkpoints read as this runner may read them."""
+        """Validate; checkpoints are read safely unless trusted."""
         with safe_reading(self.trusts):
             return super().val()  # type: ignore[misc]
 
     def test(self) -> Any:
-        """Test, with checkpoints read as this runner may read them."""
+        """Test; checkpoints are read safely unless trusted."""
         with safe_reading(self.trusts):
             return super().test()  # type: ignore[misc]
 
     def build_visualizer(
         self, visualizer: Visualizer | dict | None = None
     ) -> Visualizer:
-        """Build the visualizer, one for each run of a program.
+        """Build the visualizer, a new one for each run in a process.
 
-        MMEngine keeps visualizers by name, and stock configs give all the same one. So
-        a second run would write its curves into the folder of the first.
-
-        Args:
-            visualizer (Visualizer | dict, optional): A visualizer or its config.
+        MMEngine keeps visualizers by name, and upstream configs all use the same name:
+        a second run would log into the folder of the first.
         """
         if isinstance(visualizer, dict):
             name = visualizer.get('name', '')
@@ -70,11 +66,7 @@ class CountedRun:
         return super().build_visualizer(visualizer)  # type: ignore[misc]
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the training loop, which can go on where it was.
-
-        Args:
-            loop (BaseLoop | dict): A loop or its config.
-        """
+        """Build the resumable training loop."""
         cfg = self._train_dataloader
         if isinstance(cfg, dict):
             diff = self._randomness_cfg.get('diff_rank_seed', False)
@@ -90,52 +82,39 @@ class CountedRun:
             epochs=isinstance(built, EpochBasedTrainLoop),
         )
         if isinstance(cfg, dict):
-            self._train_dataloader = cfg  # as it is asked for later
+            self._train_dataloader = cfg  # used again later
         else:
             count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
         return built
 
     def extended(self, loader: Any) -> Any:
-        """Return the training loader, with what else its batches are to bring.
+        """Return the training loader, possibly with further data in its batches.
 
         Args:
-            loader (DataLoader): Its batches know their iteration.
+            loader (DataLoader): Loader of seeded batches.
         """
         return loader
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the validation loop; raise if it has nothing to validate on.
-
-        Args:
-            loop (BaseLoop | dict): A loop or its config.
-        """
+        """Build the validation loop; raise if there is no data."""
         built: Any = super().build_val_loop(loop)  # type: ignore[misc]
-        stock = type(built).run is ValLoop.run  # one of a user's may end by itself
+        stock = type(built).run is ValLoop.run  # a user's loop may end by itself
         check_batches(
             getattr(built, 'dataloader', None), 'val_dataloader', epochs=stock
         )
         return built
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the test loop; raise if it has nothing to test on.
-
-        Args:
-            loop (BaseLoop | dict): A loop or its config.
-        """
+        """Build the test loop; raise if there is no data."""
         built: Any = super().build_test_loop(loop)  # type: ignore[misc]
-        stock = type(built).run is TestLoop.run  # one of a user's may end by itself
+        stock = type(built).run is TestLoop.run  # a user's loop may end by itself
         check_batches(
             getattr(built, 'dataloader', None), 'test_dataloader', epochs=stock
         )
         return built
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call all hooks, and note how far the run has come.
-
-        Args:
-            fn_name (str): The moment.
-            **kwargs: What hooks get.
-        """
+        """Call all hooks and record the phase."""
         if fn_name.startswith('before'):
             note_moment(fn_name)
         super().call_hook(fn_name, **kwargs)  # type: ignore[misc]
@@ -143,10 +122,10 @@ class CountedRun:
             note_moment(fn_name)
 
     def register_ours(self, names: Sequence[str]) -> None:
-        """Register hooks of ours that the config does not name.
+        """Register mmcosub's hooks that the config does not name.
 
         Args:
-            names (Sequence[str]): Names of their classes.
+            names (Sequence[str]): Class names.
         """
         present = {type(hook).__name__ for hook in self._hooks}
         for name in names:

@@ -1,8 +1,8 @@
-"""Random numbers that go by the iteration, so that a resumed run draws the same.
+"""Random seeds per iteration and sample, for exact resuming.
 
-No state is kept: what an iteration draws depends on the seed, the rank, the number of
-the iteration and, while data are loaded, the place in the batch. So it does not matter
-how many workers load data, how far ahead they are, or how often the run was resumed.
+No random state is saved. An iteration's random numbers depend on the seed, the rank,
+the iteration and, for data, the place in the batch. They do not depend on the number of
+workers, prefetching or how often the run was resumed.
 """
 
 import os
@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader, IterableDataset
 
 
 def seed_by(*counters: int) -> int:
-    """Seed the generators of Python, NumPy and torch (CPU) by some counters.
+    """Seed Python, NumPy and torch (CPU) from some counters.
 
     Args:
         *counters (int): Numbers of 0 or more.
@@ -34,7 +37,7 @@ def seed_by(*counters: int) -> int:
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:
-    """Seed the generators of this process, devices included, for one iteration.
+    """Seed this process, devices included, for one iteration.
 
     Args:
         seed (int): Seed of the run.
@@ -46,34 +49,49 @@ def seed_iteration(seed: int, rank: int, iteration: int) -> None:
         torch.cuda.manual_seed_all(device_seed)
 
 
-class Counted(int):
-    """Index of a sample that knows for which iteration and place it is drawn.
+class IterationSeedHook(Hook):
+    """Hook that seeds every iteration by its number, for exact resuming.
+
+    Dropout, upstream DropPath and mixing of images draw from this seed. Data are seeded
+    on loading; plans have their own generator.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Seed one iteration."""
+        seed_iteration(runner.seed, get_rank(), runner.iter)
+
+
+class SeededIndex(int):
+    """Sample index with its iteration and its place in the batch.
 
     Args:
         index (int): The index.
-        iteration (int): Number of iterations before the one it is for.
-        place (int): Its place in the batch, from 0.
+        iteration (int): Number of iterations before this one.
+        place (int): Place in the batch, from 0.
     """
 
     iteration: int
     place: int
 
-    def __new__(cls, index: int, iteration: int, place: int) -> 'Counted':
-        """An index."""
-        counted = super().__new__(cls, index)
-        counted.iteration, counted.place = iteration, place
-        return counted
+    def __new__(cls, index: int, iteration: int, place: int) -> 'SeededIndex':
+        """Make an index."""
+        seeded = super().__new__(cls, index)
+        seeded.iteration, seeded.place = iteration, place
+        return seeded
 
     def __reduce__(self) -> tuple:
-        return Counted, (int(self), self.iteration, self.place)
+        return SeededIndex, (int(self), self.iteration, self.place)
 
 
-class CountedBatches:
-    """A batch sampler that counts, and can skip without anything being loaded.
+class SeededBatches:
+    """Batch sampler of seeded indices that can skip without loading.
 
     Args:
-        batches (Any): A batch sampler. Indices that are no whole numbers are passed on
-            as they are.
+        batches (Any): A batch sampler. Indices that are not integers pass unchanged.
         done (Callable): Number of iterations done.
     """
 
@@ -83,7 +101,7 @@ class CountedBatches:
         self._skipped = 0
 
     def skip(self, batches: int) -> None:
-        """Leave out the first batches of the next round.
+        """Skip the first batches of the next epoch.
 
         Args:
             batches (int): How many.
@@ -96,7 +114,7 @@ class CountedBatches:
         for number, batch in enumerate(self.batches):
             if number >= skipped:
                 yield [
-                    Counted(int(index), iteration + number, place)
+                    SeededIndex(int(index), iteration + number, place)
                     if isinstance(index, int | np.integer)
                     else index
                     for place, index in enumerate(batch)
@@ -106,13 +124,13 @@ class CountedBatches:
         return len(self.batches)
 
     def __getattr__(self, name: str) -> Any:
-        if name == 'batches':  # a copy asks before it has any
+        if name == 'batches':  # a copy has no attributes yet
             raise AttributeError(name)
         return getattr(self.batches, name)
 
 
 class SeededFetch:
-    """Loads the samples of a batch, each with random numbers of its own.
+    """Loader of a batch's samples, each with its own random seed.
 
     Args:
         dataset (Any): The dataset.
@@ -129,11 +147,11 @@ class SeededFetch:
         """Load samples.
 
         Args:
-            indices (Sequence): Their indices.
+            indices (Sequence): Indices of the samples.
         """
         samples = []
         for index in indices:
-            if isinstance(index, Counted):
+            if isinstance(index, SeededIndex):
                 seed_by(self.seed, self.rank, index.iteration, index.place + 1)
                 index = int(index)
             samples.append(self.dataset[index])
@@ -141,24 +159,20 @@ class SeededFetch:
 
 
 class QuietWorker:
-    """Sets up a worker that leaves signals to the process that it works for.
+    """Worker initialisation that leaves signals to the parent process.
 
-    Ctrl-C and Slurm's signals reach workers, too. A run that is to finish its iteration
-    needs them until then, so only that process itself can end them.
+    Ctrl-C and Slurm's signals also reach workers, but a run needs them to finish its
+    iteration. So only the parent process can end them.
 
     Args:
-        then (Callable, optional): What else sets up a worker. Defaults to None.
+        then (Callable, optional): Further initialisation. Defaults to None.
     """
 
     def __init__(self, then: Callable[[int], None] | None = None) -> None:
         self.then = then
 
     def __call__(self, worker: int) -> None:
-        """Set up a worker.
-
-        Args:
-            worker (int): Its number.
-        """
+        """Set up a worker."""
         for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
             signal.signal(name, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
@@ -178,11 +192,11 @@ def _end_when_told(by: int) -> None:
 def count_batches(
     loader: DataLoader, seed: int, rank: int, done: Callable[[], int]
 ) -> None:
-    """Have a data loader draw by the iteration, in place.
+    """Make a data loader draw seeded batches, in place.
 
     Args:
-        loader (DataLoader): Loader of the training data. One of a stream, or that does
-            not make batches, stays as it is.
+        loader (DataLoader): Loader of the training data. Streams and loaders without
+            batches are not changed.
         seed (int): Seed of the run.
         rank (int): Rank of the process.
         done (Callable): Number of iterations done.
@@ -190,7 +204,7 @@ def count_batches(
     loader.worker_init_fn = QuietWorker(loader.worker_init_fn)
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return
-    # torch allows it of no loader that is in use; this one has yet to begin.
-    loader.__dict__['batch_sampler'] = CountedBatches(loader.batch_sampler, done)
+    # torch forbids this on a loader in use; this one has not started.
+    loader.__dict__['batch_sampler'] = SeededBatches(loader.batch_sampler, done)
     if not hasattr(type(loader.dataset), '__getitems__'):
         loader.dataset.__getitems__ = SeededFetch(loader.dataset, seed, rank)  # type: ignore[attr-defined]

@@ -12,15 +12,15 @@ from .checkpoint_hook import WholeCheckpointHook
 
 @HOOKS.register_module()
 class StopHook(Hook):
-    """Saves and ends a run between two iterations when a signal has asked for it.
+    """Hook that saves and ends a run between iterations after a signal.
 
     Args:
-        request (StopRequest): Of whom to ask.
-        stopped (type): What to raise, given a message, and the signal where nothing
-            was saved.
+        request (StopRequest): Source of signals.
+        stopped (type): Exception class; takes a message and, if nothing was saved, the
+            signal.
     """
 
-    # Before what an iteration or a validation does first.
+    # Before any other hook of an iteration or validation.
     priority = 'VERY_HIGH'
 
     def __init__(self, request: Any, stopped: type[BaseException]) -> None:
@@ -29,10 +29,10 @@ class StopHook(Hook):
         self._swapped: list[EMAHook] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Follow which EMA hooks have the averaged weights in the model.
+        """Track which EMA hooks have swapped the averaged weights in.
 
-        Whether a validation is on averaged weights is up to each hook: MMEngine's
-        always is, mmpretrain's goes by its settings and may validate twice.
+        Each hook decides whether validation uses averaged weights: MMEngine's always
+        does, mmpretrain's depends on its settings and may validate twice.
         """
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
@@ -48,11 +48,11 @@ class StopHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Look between two iterations."""
+        """Check between two iterations."""
         self._look(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Look before a validation, which a run that goes on makes up for."""
+        """Check before a validation; a resumed run repeats it."""
         self._look(runner)
 
     def after_val_iter(
@@ -62,9 +62,9 @@ class StopHook(Hook):
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        """Look during a validation, too: it can take longer than there is time."""
-        # All ranks must ask together, so as often. Loops of one's own may have several
-        # loaders, or none.
+        """Check during a validation, too, as it can take long."""
+        # All ranks must ask equally often. A user's loop may have several loaders or
+        # none.
         sampler = getattr(getattr(runner, 'val_dataloader', None), 'sampler', None)
         even = getattr(sampler, 'round_up', False)
         if (even or not runner.distributed) and self.request.agreed():
@@ -84,7 +84,7 @@ class StopHook(Hook):
             )
         if not runner.iter:
             raise self.stopped(f'Stopped by {name} before the first iteration.')
-        for hook in reversed([*self._swapped]):  # save the trained weights as such
+        for hook in reversed([*self._swapped]):  # restore the trained weights
             hook._swap_ema_parameters()
         path = savers[0].save_now(runner)
         raise self.stopped(

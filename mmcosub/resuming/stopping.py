@@ -1,4 +1,4 @@
-"""Stopping a run between two iterations, on all ranks at once, when a signal asks."""
+"""Stopping of a run on all ranks at once, between two iterations, after a signal."""
 
 import os
 import signal
@@ -13,22 +13,22 @@ from mmengine.dist import is_distributed
 from torch import distributed
 
 STATUS = 75
-"""Exit status of a run that was stopped and can go on (EX_TEMPFAIL of sysexits.h)."""
+"""Exit status of a stopped run that can be resumed (EX_TEMPFAIL of sysexits.h)."""
 
 LOST = 128
-"""What is added to a signal's number for the status where nothing was saved, as shells
-do for what a signal has ended."""
+"""Added to the signal's number in the exit status if nothing was saved, as in
+shells."""
 
-# SIGHUP is what a dropped connection sends.
+# A dropped connection sends SIGHUP.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Stopped(SystemExit):
-    """A run ended because a signal asked for it.
+    """Exception that ends a run after a signal.
 
     Args:
-        message (str): Where it was saved and how to go on.
-        lost (int): The signal, if nothing was saved. Defaults to 0: everything was.
+        message (str): File that was saved and how to continue.
+        lost (int): The signal, if nothing was saved. Defaults to 0: saved.
     """
 
     def __init__(self, message: str, lost: int = 0) -> None:
@@ -40,12 +40,12 @@ class Stopped(SystemExit):
 
 
 class StopRequest:
-    """Notes the first of some signals. The second one ends the process at once.
+    """Handler that records the first signal; the second ends the process.
 
-    As a context manager; outside of it, signals do what they did before.
+    A context manager; on exit, the previous handlers are restored.
     """
 
-    # torchrun passes on what it gets, and Slurm gives it to both: one signal, twice.
+    # torchrun forwards signals, and Slurm sends them to both: one signal arrives twice.
     _ECHO = 1.0
 
     def __init__(self) -> None:
@@ -74,12 +74,12 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
-            return  # a worker: it goes on until its run has done with it
+            return  # a data-loading worker, ended by its parent
         now = time.monotonic()
         if not self.received:
             self.received, self._since = number, now
             name = signal.Signals(number).name
-            # It may have come while something else was printed, or nobody reads.
+            # The signal may interrupt another print, or the output may be closed.
             with suppress(OSError, RuntimeError):
                 print(
                     f'{name}: finishing this iteration, then saving. Once more ends '
@@ -91,9 +91,9 @@ class StopRequest:
             os.kill(self._process, number)
 
     def agreed(self) -> int:
-        """Number of a signal that any rank has got; 0 if none has.
+        """Return the number of a signal that any rank has received, or 0.
 
-        All ranks must ask together.
+        Collective: all ranks must call it.
         """
         if self._group is None:
             return self.received

@@ -17,7 +17,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = '.lock'
-"""File in a work directory that the training there keeps locked."""
+"""File in a work directory that a training keeps locked."""
 
 _PR_SET_PDEATHSIG = 1
 _PARENT = os.getppid()
@@ -26,13 +26,13 @@ _held: set[str] = set()
 
 @contextmanager
 def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
-    """Keep other trainings out of a work directory, until this process ends at most.
+    """Lock a work directory against other trainings within a context.
 
-    All ranks of a training share it: the first one locks for all.
+    Rank 0 locks for all ranks.
 
     Args:
         work_dir (str): The folder.
-        warn (Callable): Told if its file system has no locks.
+        warn (Callable): Receives a message if the file system has no locks.
 
     Raises:
         ValueError: If another process trains there.
@@ -40,7 +40,7 @@ def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
     refused: list[str | None] = [None]
     handle = -1
     if is_main_process() and fcntl and work_dir not in _held:
-        # Locks of flock would be inherited by workers that outlive a killed process.
+        # Workers that outlive a killed process would inherit locks of flock.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         handle = os.open(Path(work_dir, LOCK), flags, 0o644)
         try:
@@ -64,11 +64,7 @@ def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
 
 
 def is_in_use(work_dir: str) -> bool:
-    """Whether another process trains in a work directory.
-
-    Args:
-        work_dir (str): The folder.
-    """
+    """Return True if another process trains in a work directory."""
     if not fcntl or work_dir in _held or not Path(work_dir, LOCK).is_file():
         return False
     with open(Path(work_dir, LOCK), 'a') as file:
@@ -82,14 +78,14 @@ def is_in_use(work_dir: str) -> bool:
 
 
 def end_with_torchrun() -> None:
-    """Have the system end this process as soon as the torchrun that started it is gone.
+    """End this process as soon as its parent torchrun has ended.
 
-    Otherwise ranks of a torchrun that was killed go on training.
+    Otherwise ranks continue after their torchrun was killed.
     """
     if 'TORCHELASTIC_RUN_ID' not in os.environ or sys.platform != 'linux':
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != _PARENT:  # it was gone before that
+    if os.getppid() != _PARENT:  # it had ended before
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -64,5 +64,7 @@ def test_shape_by_the_config(cfg, shape):
 
 
 def test_shape_that_is_none():
-    with pytest.raises(ValueError, match=r'\(1, 2, 3\) is none: give height and width'):
+    with pytest.raises(
+        ValueError, match=r'\(1, 2, 3\) is not valid: give height'
+    ):
         evaluation_shape(Config(dict(model={})), [1, 2, 3])

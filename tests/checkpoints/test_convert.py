@@ -250,7 +250,7 @@ REFUSED = {
     'another depth': (
         lambda: ResNet(BasicBlock, [1, 1, 1, 1], num_classes=7),
         'mmpretrain',
-        r'mmpretrain has no ResNet of the form that .* is of',
+        r'mmpretrain has no ResNet of the variant in ',
     ),
     'MiT': (
         lambda: SEGMENTORS.build(dict(type='MixVisionTransformer', embed_dims=8)),

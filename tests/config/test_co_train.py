@@ -71,7 +71,7 @@ def test_file_without_scheme(tmp_path: Path) -> None:
 
 def test_whole_config_as_a_scheme(tmp_path: Path) -> None:
     text = "scheme = dict(type='mmcosub.Cosub')\nmodel = dict(type='A')\n"
-    with pytest.raises(ValueError, match=r"more than a scheme: it also has \['model'"):
+    with pytest.raises(ValueError, match=r"not a scheme file: it also has \['model'"):
         apply_scheme(Config(), fragment(tmp_path, text))
 
 

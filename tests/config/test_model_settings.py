@@ -3,7 +3,7 @@ import timm
 from mmengine.config import Config
 from mmseg.models.backbones import TIMMBackbone
 
-from mmcosub.config.model_settings import model_settings
+from mmcosub.config.model_settings import classifies, model_settings
 from mmcosub.engine.prediction import stock_model
 
 
@@ -46,3 +46,18 @@ def test_nothing_is_fetched_for_a_class_either() -> None:
     backbone = dict(type=TIMMBackbone, model_name='resnet10t')
     settings = model_settings(Config(dict(model=dict(backbone=backbone))))
     assert settings.backbone.pretrained is False
+
+
+@pytest.mark.parametrize('scope', ['mmseg', 'mmpretrain', 'theirs', None])
+def test_by_the_head_or_else_the_scope(scope: str | None) -> None:
+    def of(**parts: dict) -> bool:
+        return classifies(Config(dict(default_scope=scope, model=parts)))
+
+    assert not of(decode_head={})
+    assert of(head={})
+    assert of(backbone={}) == (scope != 'mmseg')
+
+
+def test_the_model_in_a_wrapper() -> None:
+    model = dict(type='SegTTAModel', module=dict(decode_head={}))
+    assert not classifies(Config(dict(model=model)))

@@ -59,10 +59,10 @@ def refused(
 
 WRONG = [
     (other_size, 'is of 20x24 pixels, but the image'),
-    (sixteen_bits, 'has the values [257], but label maps are read as whole numbers'),
+    (sixteen_bits, 'has the values [257], but label maps are read as 8-bit integers'),
     pytest.param(
         floats,
-        'has the values [1.5], but label maps are read as whole numbers',
+        'has the values [1.5], but label maps are read as 8-bit integers',
         marks=pytest.mark.filterwarnings('ignore'),
     ),
 ]
@@ -135,7 +135,7 @@ def test_a_fault_of_a_transform_is_none_of_the_files(
 
     bad = BadSamples(policy, tmp_path / 'bad_data.txt')
     pipeline = GuardedPipeline(transform, None, 255, bad)
-    said = r'function fails at a\.jpg .*by a fault of its own'
+    said = r'function fails at a\.jpg .*because of a bug'
     with pytest.raises(ValueError, match=said):
         pipeline(dict(img_path='a.jpg'))
     assert bad.names() == []

@@ -185,7 +185,7 @@ def test_what_no_stock_config_builds():
         dict(type='Bare', backbone=dict(type='mmpretrain.ResNet', depth=18))
     )
     kept = network.full - {1}
-    assert 'has fixed numbers of blocks, those of depth [18, 34' in refused(
+    assert 'supports fixed numbers of blocks only, for depth [18, 34' in refused(
         cfg, network, kept
     )
     assert 'layer2.0) changes the resolution' in refused(
@@ -269,7 +269,9 @@ def test_a_head_of_ours_is_named():
     model = segmentor_config()
     model['decode_head']['type'] = 'mmcosub.FastUPerHead'
     cfg, network = built(model)
-    with pytest.raises(ValueError, match=r'decode_head.type=.*stock class.*UPerHead'):
+    with pytest.raises(
+        ValueError, match=r'decode_head.type=.*upstream class.*UPer'
+    ):
         extract(cfg, network, frozenset({0, 2}))
 
 

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import checkpoint
 
-from mmcosub.resuming.seeded_runner import CountedRun
+from mmcosub.resuming.seeded_runner import SeededRunner
 
 
 class Evil:
@@ -34,7 +34,7 @@ class Stock:
     val = test = train
 
 
-class OurRunner(CountedRun, Stock):
+class OurRunner(SeededRunner, Stock):
     """The same with our mixin."""
 
 

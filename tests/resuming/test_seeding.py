@@ -4,7 +4,7 @@ import pickle
 import pytest
 from torch.utils.data import BatchSampler, SequentialSampler
 
-from mmcosub.resuming.seeding import CountedBatches
+from mmcosub.resuming.seeding import SeededBatches
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from mmcosub.resuming.seeding import CountedBatches
 )
 def test_copies_of_batches(copied) -> None:
     batches = BatchSampler(SequentialSampler(range(4)), 2, drop_last=False)
-    again = copied(CountedBatches(batches, [].__len__))
+    again = copied(SeededBatches(batches, [].__len__))
     assert [*again] == [[0, 1], [2, 3]]
     assert again.batch_size == 2
     assert not hasattr(again, 'none_such')

@@ -118,7 +118,7 @@ def test_a_classifier(
     text = words(report(tmp_path / 'w', '--run-config', '--out', tmp_path / 'a.html'))
     assert 'Classification, 2 classes' in text
     assert re.search(r'accuracy/top1, best \d+\.00 at 1 epochs', text)
-    assert 'Share found, by class' in text
+    assert 'Recall by class' in text
     assert re.search(r'label [ab] [ab] [✓✗] (right|wrong) w ', text)
 
 

@@ -89,7 +89,7 @@ def test_demo_refuses(run, tmp_path, capsys):
     assert 'failed to load image' in refusal(name, capsys, run['config'], *rest)
     assert '--opacity 2' in refusal(name, capsys, run['image'], *rest, '--opacity', '2')
     said = refusal(name, capsys, run['image'], *rest, '--out-file', 'prediction')
-    assert 'prediction has not the ending of a picture' in said
+    assert 'prediction does not end like an image' in said
     said = refusal(name, capsys, run['image'], *rest, '--device', 'tpu9')
     assert "no device 'tpu9'" in said
 
@@ -306,7 +306,7 @@ def test_publish(run, tmp_path, capsys):
         assert torch.equal(after['state_dict'][name], value)
     name = 'model_converters/publish_model'
     said = refusal(name, capsys, run['checkpoint'], tmp_path / 'no' / 'a.pth')
-    assert 'make it first' in said
+    assert 'create it first' in said
     said = refusal(name, capsys, run['checkpoint'], tmp_path / 'a.pth', '--no-ema')
     assert 'no average of weights' in said
 

@@ -1,4 +1,4 @@
 """Formats of checkpoints: the names of weights in other libraries."""
 
-# They fill the table, in the order of the marks that tell formats apart.
+# Importing them fills the table; the order of their marks matters.
 from . import beit, mit, other, resnet, swin, transformers, vit  # noqa: F401

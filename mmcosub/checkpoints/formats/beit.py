@@ -1,7 +1,7 @@
 """Formats of BEiT, EVA, EVA-02 and DINOv3: mmpretrain's, timm's and the authors'.
 
-One family, as timm's class of EVA is that of DINOv3, and EVA is BEiT with absolute
-positions. Imported before ViT's, some of whose marks are here as well.
+They are one family: timm uses one class for EVA and DINOv3, and EVA is a BEiT with
+absolute positions. Imported before ViT, which shares some marks.
 """
 
 import math
@@ -38,7 +38,7 @@ _GATED = [
 
 
 def own_tables(state: State) -> State:
-    """Give each layer a copy of the biases that all share while BEiT is pretrained."""
+    """Give each layer a copy of the bias table shared in BEiT's pretraining."""
     state = dict(state)
     table = state.pop(f'rel_pos_bias.{_TABLE}', None)
     if table is not None:
@@ -46,7 +46,7 @@ def own_tables(state: State) -> State:
         state |= {f'layers.{i}.attn.{_TABLE}': table.clone() for i in layers}
     for name, value in list(state.items()):
         if name.endswith(f'attn.{_TABLE}'):
-            # A buffer in mmpretrain's checkpoints, without which none loads strictly.
+            # Strict loading in mmpretrain needs this buffer.
             width, heads = (math.isqrt(len(value) - 3) + 1) // 2, value.shape[1]
             attention = BEiTAttention(
                 heads, heads, (width, width), use_rel_pos_bias=True
@@ -61,7 +61,7 @@ def _without_computed(state: State) -> State:
 
 
 def _split_bias(state: State) -> State:
-    """DINOv3's bias of queries and values; that of keys is masked, and zero."""
+    """Split DINOv3's bias into queries and values; that of keys is zero."""
     split: State = {}
     for name, value in state.items():
         if name.endswith(('.bias_mask', 'rope_embed.periods')):
@@ -75,7 +75,7 @@ def _split_bias(state: State) -> State:
 
 
 def _bias_of_projections(state: State) -> State:
-    """EVA-02's authors keep the bias of a projection beside it."""
+    """Move the biases that EVA-02's authors store next to a projection."""
     return {
         re.sub(r'attn\.([qv])_bias$', r'attn.\1_proj.bias', name)
         if name.replace('_bias', '_proj.weight') in state
@@ -84,7 +84,7 @@ def _bias_of_projections(state: State) -> State:
     }
 
 
-# Of mmseg, too; its MAE has such tables and absolute positions.
+# Also mmseg's; its MAE has such tables and absolute positions.
 for _name, _mark in (
     ('mmpretrain BEiT', f'layers.0.attn.{_TABLE}'),
     ('mmpretrain BEiT, pretraining', f'rel_pos_bias.{_TABLE}'),
@@ -141,8 +141,7 @@ for _name, *_marks in (
         )
     )
 
-# Its rotations are of other frequencies than the authors', so weights of others would
-# not compute in it what they computed there.
+# Not convertible: its rotary embedding uses other frequencies than the authors'.
 register_format(
     Format(
         'mmpretrain EVA-02',

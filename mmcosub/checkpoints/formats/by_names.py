@@ -1,4 +1,4 @@
-"""Weights for a backbone of no known format: those that have its names."""
+"""Weights for a backbone of no known format, matched by name."""
 
 import importlib
 
@@ -20,8 +20,8 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
         weights (dict[str, Tensor]): Weights of a checkpoint.
 
     Returns:
-        tuple: The weights by the backbone's names, resized by timm where it can, and
-        what was done, in words.
+        tuple: The weights by the backbone's names, resized by timm if possible, and
+        descriptions of the changes.
     """
     own = backbone.state_dict()
     names = {_dotted(name): name for name in own}
@@ -38,15 +38,15 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
 
 
 def _dotted(name: str) -> str:
-    """A name by which ``stem_conv`` of timm's feature extractors is ``stem.conv``."""
+    """Normalise names, so that ``stem_conv`` of timm equals ``stem.conv``."""
     return plain_name(name).replace('_', '.')
 
 
 def by_plain_names(weights: State) -> State:
-    """Return weights by their names without what wrappers put around them.
+    """Return weights under their names without wrappers' prefixes.
 
     Raises:
-        ValueError: If two have the same plain name and other values.
+        ValueError: If two weights have the same plain name but different values.
     """
     plain: dict[str, str] = {}
     for name, value in weights.items():
@@ -63,7 +63,7 @@ def by_plain_names(weights: State) -> State:
 def _resized_by_timm(
     network: nn.Module, state: State, wanted: State, done: list[str]
 ) -> State:
-    """Have timm resize what its networks have for one size of images."""
+    """Let timm resize the weights that depend on the image size."""
     differ = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
     module = type(network).__module__
     if not differ or not module.startswith('timm.models.'):
@@ -73,7 +73,7 @@ def _resized_by_timm(
         return state
     try:
         resized = resize(dict(state), network)
-    except (RuntimeError, ValueError, KeyError, AttributeError):  # of another network
+    except (RuntimeError, ValueError, KeyError, AttributeError):  # not this network's
         return state
     fits = [k for k in differ if k in resized and resized[k].shape == wanted[k].shape]
     done += [f'{name} resized by timm' for name in fits]

@@ -1,4 +1,4 @@
-"""Formats of SegFormer's MiT. mmpretrain has none, so mmseg's names are ours here."""
+"""Formats of SegFormer's MiT; mmseg's names are used, as mmpretrain has none."""
 
 import re
 from functools import partial
@@ -17,7 +17,7 @@ _POINTWISE = re.compile(r'.+\.ffn\.layers\.[04]\.weight')
 
 
 def _to_ours(state: State) -> State:
-    """Queries, keys and values in one projection; linear layers as 1x1 convolutions."""
+    """Fuse queries, keys and values; turn linear layers into 1x1 convolutions."""
     ours: State = {}
     for name, value in state.items():
         match = re.fullmatch(r'(.+\.attn\.)(q|kv|k|v)\.(weight|bias)', name)
@@ -32,7 +32,7 @@ def _to_ours(state: State) -> State:
 
 
 def _from_ours(state: State, parts: dict[str, int]) -> State:
-    """The projection apart, by the names of its parts and how many thirds they have."""
+    """Split the fused projection into its parts."""
     theirs: State = {}
     for name, value in state.items():
         match = _JOINED.fullmatch(name)

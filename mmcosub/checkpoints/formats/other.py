@@ -1,4 +1,4 @@
-"""Formats of ConvNeXt and XCiT, and networks that exist in one format only."""
+"""Formats of ConvNeXt and XCiT, and of networks that exist in one library only."""
 
 from mmcosub.checkpoints.reading import State
 
@@ -6,7 +6,7 @@ from .table import Format, register_format
 
 
 def _pointwise_as_linear(state: State) -> State:
-    """1x1 convolutions as linear layers, and vectors without dimensions of 1."""
+    """Convert 1x1 convolutions to linear layers and flatten vectors."""
     return {
         name: value.flatten(1)
         if 'pointwise_conv' in name and value.ndim == 4
@@ -110,7 +110,7 @@ register_format(
 )
 
 _XCIT = [
-    # Their stem counts activations, too.
+    # Their stem numbers activations, too.
     *(
         (f'patch_embed.proj.{2 * i}.{j}', f'patch_embed.proj.{i}.{part}')
         for i in range(4)

@@ -1,7 +1,7 @@
 """Formats of ResNet and HRNet: mmpretrain's, mmseg's, torchvision's and timm's.
 
-All have the same names, but for V1c and V1d: their deep stem, and in V1d the place of a
-pooling that does nothing, which mmpretrain leaves out.
+All have the same names, except V1c's and V1d's deep stem and a no-op pooling in V1d,
+which mmpretrain leaves out.
 """
 
 from mmcosub.checkpoints.reading import State
@@ -12,7 +12,7 @@ _FIRST = 'layer1.0.downsample'
 
 
 def _without_pooling(state: State) -> State:
-    """Timm's first stage of V1d has a place for a pooling that does nothing."""
+    """Skip the no-op pooling in the first stage of timm's V1d."""
     if f'{_FIRST}.0.weight' in state or f'{_FIRST}.2.weight' not in state:
         return state
     return {_moved(name, -1): value for name, value in state.items()}
@@ -31,7 +31,7 @@ def _moved(name: str, by: int) -> str:
     return f'{_FIRST}.{int(number) + by}.{rest}'
 
 
-# Before ResNet, whose mark it has, too.
+# Registered before ResNet, which has the same mark.
 register_format(Format('HRNet', 'HRNet', marks=['stage2.0.branches.0.0.conv1']))
 
 _STEM = ('stem.0.conv', 'stem.0.bn', 'stem.1.conv', 'stem.1.bn', 'stem.2.conv')

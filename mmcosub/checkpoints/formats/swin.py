@@ -13,7 +13,7 @@ from .transformers import fused
 
 _TABLE_NAME = 'relative_position_bias_table'
 _ORDER = [0, 2, 1, 3]
-"""How patch merging concatenates four neighbours: by column here, by row there."""
+"""Order of the four neighbours in patch merging: by column or by row."""
 
 
 def _reorder(merging: Tensor, to_ours: bool) -> Tensor:
@@ -40,7 +40,7 @@ def _to_ours(state: State) -> State:
     state = _with_last_norm(state, True)
     for name, table in list(state.items()):
         if name.endswith(_TABLE_NAME):
-            # A buffer in mmpretrain's checkpoints, without which none loads strictly.
+            # Strict loading in mmpretrain needs this buffer.
             heads, width = table.shape[1], (math.isqrt(table.shape[0]) + 1) // 2
             window = WindowMSA(heads, (width, width), heads)
             index = name.replace(_TABLE_NAME, 'relative_position_index')
@@ -105,7 +105,7 @@ register_format(
         marks=[f'layers.0.{_TABLE}'],
         names=[
             *_BLOCKS,
-            # At the start of the next stage rather than at the end of one.
+            # At the start of the next stage rather than at the end of this one.
             ('layers.1.downsample', 'stages.0.downsample'),
             ('layers.2.downsample', 'stages.1.downsample'),
             ('layers.3.downsample', 'stages.2.downsample'),
@@ -122,7 +122,7 @@ register_format(
         names=[
             ('features.0.0', 'patch_embed.projection'),
             ('features.0.2', 'patch_embed.norm'),
-            # Stages and the merging after each, in turn.
+            # Stages alternate with patch merging.
             *(
                 names
                 for i in range(4)

@@ -1,7 +1,7 @@
-"""The formats in which checkpoints of one network exist, and their names.
+"""Table of the formats in which a network's checkpoints exist.
 
-Every format translates to and from mmpretrain's, which is here called ours. A new one
-is a table of names and, where values differ too, two functions.
+Every format converts to and from mmpretrain's, called "ours" here. A new format is a
+table of names and, if values differ too, two functions.
 """
 
 import re
@@ -20,13 +20,14 @@ class Format:
     """Names and values of one network's weights in one code base.
 
     Args:
-        name (str): What messages call it.
-        family (str): The architecture. Formats of one family translate.
-        marks (Sequence[str]): Names that only this format has, all of them; a name is
-            one of a parameter or the beginning of one.
-        names (Sequence[tuple[str, str]]): Theirs and ours, where they differ:
-            beginnings up to a dot, ``{}`` for a number. The first that fits is taken.
-        to_ours (Callable): Changes values, after renaming. Defaults to none.
+        name (str): Name in messages.
+        family (str): Architecture. Formats of one family convert to each other.
+        marks (Sequence[str]): Names, or beginnings of names, that identify the format.
+            All must occur.
+        names (Sequence[tuple[str, str]]): Pairs of the format's name and mmpretrain's,
+            where they differ: beginnings up to a dot, ``{}`` for a number. The first
+            match is used.
+        to_ours (Callable): Conversion of values, after renaming. Defaults to none.
         from_ours (Callable): The inverse, before renaming. Defaults to none.
     """
 
@@ -67,7 +68,7 @@ _FORMATS: list[Format] = []
 
 
 def register_format(new: Format) -> None:
-    """Make a format known; the first registered whose marks fit is taken."""
+    """Register a format; the first registered format whose marks fit is taken."""
     _FORMATS.append(new)
 
 
@@ -82,10 +83,10 @@ def known_families() -> list[str]:
 
 
 def find_format(name: str) -> Format:
-    """The format of a name.
+    """Return the format of a name.
 
     Raises:
-        ValueError: If there is none, listing the valid names.
+        ValueError: If the name is unknown; lists the valid ones.
     """
     for known in _FORMATS:
         if known.name == name:
@@ -94,7 +95,7 @@ def find_format(name: str) -> Format:
 
 
 def detect_format(names: Iterable[str]) -> Format | None:
-    """The format that weights are in, judged by their names; None if not known."""
+    """Detect the format of weights by their names; None if unknown."""
     text = '\n'.join(names)
     for known in _FORMATS:
         if all(re.search('(?m)^' + _pattern(mark), text) for mark in known.marks):
@@ -102,21 +103,21 @@ def detect_format(names: Iterable[str]) -> Format | None:
     return None
 
 
-# What Transformers calls the network under a head.
+# Names of the network under a head in Transformers.
 _IN_TRANSFORMERS = r'vit|deit|beit|dinov[23]\w*|swin|convnext(v2)?|resnet|segformer'
 
 
 def plain_name(name: str) -> str:
-    """A name without what wrappers put around it.
+    """Return a name without the prefixes of wrappers.
 
-    ``backbone.`` of a classifier or segmentor, ``timm_model.`` of ``TIMMBackbone``, and
-    what timm's feature extractors put before or make of a name (``stages_0``), and the
-    network that Transformers names.
+    Removes ``backbone.`` of a classifier or segmentor, ``timm_model.`` of
+    ``TIMMBackbone``, Transformers' name of the network, and changes by timm's feature
+    extractors (``stages_0``).
     """
     name = re.sub(r'^(backbone\.)?(timm_model\.)?(model\.|body\.)?', '', name)
     name = re.sub(rf'^({_IN_TRANSFORMERS})\.', '', name)
     name = re.sub(r'^(layers|stages|stem|s)_(\d+)\.', r'\1.\2.', name)
-    # PiT's authors keep a stage's pooling beside the stages.
+    # In PiT's original code, pooling layers are outside of the stages.
     return re.sub(
         r'^pools\.(\d)\.', lambda m: f'transformers.{int(m[1]) + 1}.pool.', name
     )

@@ -1,4 +1,4 @@
-"""The network of another library that converted weights are for, by their shapes."""
+"""Networks of other libraries, built to check converted weights against."""
 
 import math
 import warnings
@@ -14,7 +14,7 @@ from .target_transformers import beit_settings, count, vit_settings
 
 _DEPTHS: dict[
     tuple[tuple[int, ...], bool], int
-] = {  # of ResNet: its blocks, and whether they are bottlenecks
+] = {  # ResNet depth by blocks and bottleneck
     ((2, 2, 2, 2), False): 18,
     ((3, 4, 6, 3), False): 34,
     ((3, 4, 6, 3), True): 50,
@@ -24,10 +24,10 @@ _DEPTHS: dict[
 
 
 def target_network(state: State, family: str, target: str) -> nn.Module | None:
-    """Build the network, without memory for its weights.
+    """Build the network on the meta device.
 
     Args:
-        state (dict[str, Tensor]): The weights in mmpretrain's names, for the shapes.
+        state (dict[str, Tensor]): Weights in mmpretrain's names; only shapes are used.
         family (str): The architecture.
         target (str): 'mmpretrain', 'mmseg' (a backbone) or 'timm'.
 

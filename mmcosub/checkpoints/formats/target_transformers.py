@@ -1,4 +1,4 @@
-"""Settings of the ViT and BEiT of other libraries, read off converted weights."""
+"""Settings of other libraries' ViT and BEiT, inferred from converted weights."""
 
 import math
 import re

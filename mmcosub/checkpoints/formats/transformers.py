@@ -1,8 +1,8 @@
 """Formats of Hugging Face's Transformers: ViT, MAE, DeiT, DINOv2, DINOv3 and BEiT.
 
-Each has two sets of names: those in the files of the hub, and those that version 5
-gives to parameters in memory, which ``torch.save(model.state_dict())`` writes. A prefix
-of the network (``vit.``, ``dinov2.``) is passed over.
+Each has two sets of names: those in files of the hub, and those of version 5 in memory,
+which ``torch.save(model.state_dict())`` writes. The network's prefix (``vit.``,
+``dinov2.``) is ignored.
 """
 
 import re
@@ -18,7 +18,7 @@ _PARTS, _GATED = ('query', 'key', 'value'), ('gate', 'up')
 
 
 def fused(state: State) -> State:
-    """One projection for queries, keys and values, and one for a gated MLP's inputs."""
+    """Fuse queries, keys and values, and the two inputs of a gated MLP."""
     result: State = {}
     for name, value in state.items():
         match = re.fullmatch(r'(.+\.)(query|key|value|gate|up)\.(weight|bias)', name)
@@ -35,7 +35,7 @@ def fused(state: State) -> State:
 
 
 def _fused_weights(state: State) -> State:
-    """The same of weights; DINOv3's keys have no bias, and timm keeps the others."""
+    """Fuse the weights; DINOv3's keys have no bias."""
     rest: State = {}
     for name, value in state.items():
         match = re.fullmatch(r'(.+\.attn\.)(query|key|value)\.bias', name)
@@ -65,7 +65,7 @@ _CLASSIFIER = [
     ('cls_classifier', 'head.layers.head'),
     ('distillation_classifier', 'head.layers.head_dist'),
 ]
-# Parts of a layer, theirs and ours: in files of the hub, in memory, and in both.
+# Parts of a layer, in Transformers and here: on the hub, in memory, and in both.
 _HUB = {
     **{f'attention.attention.{part}': f'attn.{part}' for part in _PARTS},
     'attention.output.dense': 'attn.proj',

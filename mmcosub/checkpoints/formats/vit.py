@@ -1,6 +1,6 @@
 """Formats of ViT: mmpretrain's, timm's, DeiT III's, DINOv2's and mmseg's.
 
-MAE's authors have the names that timm has.
+MAE's authors use timm's names.
 """
 
 import re
@@ -45,7 +45,7 @@ register_format(
         ],
     )
 )
-# Before timm's, whose marks fit as well.
+# Registered before timm's ViT, whose marks match as well.
 register_format(
     Format(
         'DeiT III',
@@ -69,7 +69,7 @@ _GATED = [
     ('blocks.{}.mlp.w12', 'layers.{}.ffn.w12'),
     ('blocks.{}.mlp.w3', 'layers.{}.ffn.w3'),
 ]
-# DINOv2 without these has the names that timm has.
+# Other DINOv2 models use timm's names.
 for _name, _mark in (
     ('DINOv2 with registers', 'register_tokens'),
     ('DINOv2, giant', 'blocks.0.mlp.w12'),
@@ -85,7 +85,7 @@ for _name, _mark in (
 
 
 def _gated(state: State) -> State:
-    """Timm's gated MLP has the names of a plain one."""
+    """Rename timm's gated MLP, which has the names of a plain one."""
     renamed: State = {}
     for name, value in state.items():
         match = re.fullmatch(r'(layers\.\d+\.ffn)\.layers\.(0\.0|1)\.(\w+)', name)
@@ -114,7 +114,7 @@ register_format(
         names=[
             *_LAYER_SCALE,
             *_TIMM,
-            # From ours: a gated MLP has the names of a plain one.
+            # To timm: a gated MLP has the names of a plain one.
             ('blocks.{}.mlp.fc1', 'layers.{}.ffn.w12'),
             ('blocks.{}.mlp.fc2', 'layers.{}.ffn.w3'),
         ],

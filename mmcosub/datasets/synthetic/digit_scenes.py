@@ -26,10 +26,10 @@ from .scenes import (
 )
 
 LAYOUT = Layout(items=(1, 3), scale=(0.5, 0.8), angle=12)
-"""How digits lie in a scene unless something else is asked for."""
+"""Default layout of a scene."""
 
 ALONE = Layout(items=(1, 1), scale=(0.75, 0.95), angle=12)
-"""How the one digit lies in a picture of :func:`make_digit`."""
+"""Layout of an image of :func:`make_digit`."""
 
 
 @DATASETS.register_module()
@@ -58,11 +58,10 @@ class DigitScenesDataset(BaseSegDataset):
 
 
 def split_digits(validation: float = 0.3) -> dict[str, list[Image]]:
-    """The digits of training and validation, disjoint, always the same.
+    """Return the disjoint, fixed digits of training and validation.
 
     Args:
-        validation (float): Share of each class that is for validation. Defaults to
-            0.3.
+        validation (float): Fraction of each class used for validation. Defaults to 0.3.
 
     Returns:
         dict[str, list[ndarray]]: For 'training' and 'validation', ten arrays, one a
@@ -75,7 +74,7 @@ def split_digits(validation: float = 0.3) -> dict[str, list[Image]]:
     parts: dict[str, list[Image]] = dict(training=[], validation=[])
     for digit in range(10):
         of_class = images[digits.target == digit]
-        # In the order of the data, which goes by writer: so other writers, mostly.
+        # The data are sorted by writer, so validation has mostly other writers.
         first = round(len(of_class) * (1 - validation))
         parts['training'].append(of_class[:first])
         parts['validation'].append(of_class[first:])
@@ -91,15 +90,15 @@ def make_scene(
         digits (list[ndarray]): Ten arrays of shape (N, 8, 8), one a digit.
         size (int): Height and width in pixels, 32 or more.
         rng (Generator): Source of all randomness.
-        layout (Layout): How many digits there are, how large, and how they lie.
-            Defaults to one to three that may overlap.
+        layout (Layout): Number, size and placement of digits. Defaults to one to three
+            that may overlap.
 
     Returns:
         tuple: Image in BGR of shape (size, size, 3), and label map of shape
         (size, size).
     """
     image = texture(size, rng)
-    for _ in range(rng.integers(1, 5)):  # strokes of no digit at all
+    for _ in range(rng.integers(1, 5)):  # distractors
         scribble(image, rng)
 
     def pick() -> tuple[tuple[int, int], Draw]:
@@ -117,7 +116,7 @@ def make_scene(
 
 
 def make_digit(glyph: Image, size: int, rng: np.random.Generator) -> Image:
-    """Make a picture of one digit, in the middle, that looks like the scenes.
+    """Make an image of one centred digit in the style of the scenes.
 
     Args:
         glyph (ndarray): The digit, of shape (8, 8), values 0 to 255.
@@ -133,7 +132,7 @@ def make_digit(glyph: Image, size: int, rng: np.random.Generator) -> Image:
 
 
 def _paint(image: Plane, stroke: Plane, rng: np.random.Generator) -> Plane:
-    """The image with a stroke of some bright colour on it."""
+    """Draw a stroke of a bright colour on an image."""
     alpha = np.clip((stroke - 0.35) / 0.2, 0, 1)[..., None]
     colour = bright(rng) + rng.normal(0, 8, (*stroke.shape, 1))
     return image * (1 - alpha) + colour * alpha

@@ -18,7 +18,7 @@ CLASSES = (
     'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot',
 )  # fmt: skip
 SOURCE = Path('/usr/share/datasets/fashion-mnist')
-"""Where Debian's package ``dataset-fashion-mnist`` installs it."""
+"""Folder of Debian's package ``dataset-fashion-mnist``."""
 
 FILES = {'training': 'train', 'test': 't10k'}
 
@@ -26,12 +26,12 @@ FILES = {'training': 'train', 'test': 't10k'}
 def read_fashion_mnist(
     source: Path = SOURCE, validation: int = 0
 ) -> dict[str, tuple[Array, Array]]:
-    """The official split, with a validation split cut from its training images.
+    """Read the official split, with validation images cut from training.
 
     Args:
-        source (Path): Folder with the four ``.gz`` files. Defaults to where Debian's
-            package puts them.
-        validation (int): How many images of each class, the last of training's, are for
+        source (Path): Folder with the four ``.gz`` files. Defaults to that of Debian's
+            package.
+        validation (int): Number of images of each class, the last ones of training, for
             validation. Defaults to 0.
 
     Returns:
@@ -40,8 +40,8 @@ def read_fashion_mnist(
         values 0 to 9.
 
     Raises:
-        ValueError: If a file is missing, damaged or something else, or a class has no
-            image left for training. The file is named.
+        ValueError: If a file is missing or corrupt, or a class has no training image
+            left.
     """
     parts = {part: _read_part(source, prefix) for part, prefix in FILES.items()}
     images, labels = parts['training']
@@ -64,7 +64,7 @@ def read_fashion_mnist(
 
 
 def by_class(images: Array, labels: Array) -> list[Array]:
-    """The images of each of the ten classes.
+    """Group the images by their ten classes.
 
     Args:
         images (ndarray): Of shape (N, height, width).
@@ -91,7 +91,7 @@ def _read_part(source: Path, prefix: str) -> tuple[Array, Array]:
 
 
 def _read(path: Path, dimensions: int) -> Array:
-    """An array of bytes in the IDX format of MNIST, compressed."""
+    """Read a compressed array of bytes in MNIST's IDX format."""
     if not path.is_file():
         raise ValueError(
             f'There is no {path}. On Debian and Ubuntu, apt-get install '

@@ -26,7 +26,7 @@ from .scenes import (
 )
 
 LAYOUT = Layout(items=(2, 5), scale=(0.25, 0.6), angle=30, overlap=0.4)
-"""How articles lie in a scene unless something else is asked for."""
+"""Default layout of a scene."""
 
 
 @DATASETS.register_module()
@@ -55,9 +55,9 @@ class FashionScenesDataset(BaseSegDataset):
 
 
 def silhouette(photograph: Image) -> NDArray[np.bool_]:
-    """Where the article is in its photograph, which is black around it.
+    """Return the mask of the article in its photograph.
 
-    Holes are filled: a dark print is part of a shirt, and so is the opening of a bag.
+    Holes, such as a dark print on a shirt, are filled.
 
     Args:
         photograph (ndarray): Of shape (height, width), values 0 to 255.
@@ -83,12 +83,11 @@ def make_scene(
         articles (list[ndarray]): Ten arrays of shape (N, 28, 28), one a class.
         size (int): Height and width in pixels.
         rng (Generator): Source of all randomness.
-        layout (Layout): How many articles there are, how large, and how they lie.
-            Defaults to two to five that may cover 0.4 of one another.
-        distractors (tuple[int, int]): Fewest and most strokes and plain shapes, which
-            are no articles. Defaults to (2, 5).
-        brightest (float): Largest value of the ground, up to 255; articles are bright.
-            Defaults to 220.
+        layout (Layout): Number, size and placement of articles. Defaults to two to five
+            with an overlap of at most 0.4.
+        distractors (tuple[int, int]): Minimum and maximum number of strokes and plain
+            shapes. Defaults to (2, 5).
+        brightest (float): Largest value of the background, up to 255. Defaults to 220.
 
     Returns:
         tuple: Image in BGR of shape (size, size, 3), and label map of shape
@@ -117,7 +116,7 @@ def make_scene(
 
 
 def _distract(image: Plane, rng: np.random.Generator) -> None:
-    """Draw a stroke or a plain shape, which are no articles."""
+    """Draw a stroke or a plain shape as a distractor."""
     size, colour = len(image), rng.uniform(20, 235, 3).tolist()
     kind = rng.integers(3)
     if kind == 0:

@@ -1,4 +1,4 @@
-"""A folder of pictures that a script makes from settings."""
+"""Folder of synthetic images, written by a script from settings."""
 
 import json
 import os
@@ -15,21 +15,20 @@ Image = NDArray[np.uint8]
 
 
 class MadeFolder:
-    """A folder of pictures, and a record of the settings that they are made from.
+    """Folder of synthetic images, with a record of their settings.
 
-    Making them may be stopped at any moment and goes on where it was. Pictures of
-    other settings, and files of others, are replaced only if that is asked for.
+    Writing may be interrupted at any time and continues where it stopped. Images of
+    other settings and other files are replaced on request only.
 
     Args:
         root (Path): The folder.
         record (str): Name of the record in it.
-        settings (dict): What the pictures are made from.
-        overwrite (bool): Whether pictures of other settings may be replaced. Defaults
-            to False.
+        settings (dict): Settings of the images.
+        overwrite (bool): Replace images of other settings. Defaults to False.
 
     Raises:
-        ValueError: If the folder has other pictures, files and no record, or a record
-            that cannot be read.
+        ValueError: If the folder has images of other settings, files without a record,
+            or an unreadable record.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class MadeFolder:
         there = self.before = self._read(overwrite)
         self.same = there.get('settings') == self.settings
         self.ready = self.same and there.get('complete') is True
-        """Whether all pictures are there."""
+        """True if all images exist."""
         if there and not self.same and not overwrite:
             raise ValueError(
                 f'{root} has pictures of other settings, {there["settings"]}. Pass '
@@ -55,16 +54,16 @@ class MadeFolder:
             )
 
     def begin(self, folders: Sequence[str]) -> None:
-        """Note that pictures are being made.
+        """Record that images are being written.
 
         Args:
-            folders (Sequence[str]): Folders inside, for pictures. Pictures that are in
-                them are removed, unless they are of the same settings.
+            folders (Sequence[str]): Image folders inside. Images of other settings are
+                removed from them.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         if not self.same:
-            # The new settings are noted when no picture of others is left: stopped
-            # before, the folder is one of the old settings that lacks some.
+            # Record the new settings once all old images are deleted: if interrupted
+            # before, the folder is an incomplete one of the old settings.
             if self.before:
                 self._note(self.before['settings'], complete=False)
             for folder in folders:
@@ -73,29 +72,29 @@ class MadeFolder:
         self._note(self.settings, complete=False)
 
     def save(self, names: Sequence[str], make: Callable[[], Sequence[Image]]) -> None:
-        """Make some pictures, unless a run that was stopped already has.
+        """Write some images, unless an interrupted run already has.
 
         Args:
-            names (Sequence[str]): Their files, inside the folder.
-            make (Callable): Makes them, in this order.
+            names (Sequence[str]): Files inside the folder.
+            make (Callable): Returns the images, in the same order.
         """
         paths = [self.root / name for name in names]
         if all(path.is_file() for path in paths):
             return
         for path, image in zip(paths, make(), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Whole or not at all.
+            # Atomic.
             partial = path.with_name(f'.{path.name}')
             partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
             os.replace(partial, path)
 
     def finish(self) -> None:
-        """Note that all pictures are there."""
+        """Record that all images are written."""
         self._note(self.settings, complete=True)
         self.ready = True
 
     def _read(self, overwrite: bool) -> dict:
-        """The record; empty if there is none, or one of no use that may go."""
+        """Read the record; empty if there is none or it may be replaced."""
         if not self.record.is_file():
             return {}
         try:

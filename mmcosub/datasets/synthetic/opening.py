@@ -1,4 +1,4 @@
-"""Opening pictures with Pillow."""
+"""Opening of images with Pillow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,14 +8,10 @@ from PIL import Image
 
 @contextmanager
 def opened(path: str) -> Iterator[Image.Image]:
-    """A picture, as Pillow opens it, of any size.
+    """Open an image of any size with Pillow.
 
-    Pillow warns of pictures above 89 million pixels and refuses those of twice as many,
-    for what strangers send. Maps and scans for training are larger, and OpenCV reads
-    them.
-
-    Args:
-        path (str): The file.
+    Pillow raises above 179 million pixels, as a protection against decompression bombs.
+    Maps and scans for training can be larger, and OpenCV reads them.
 
     Raises:
         OSError: If it cannot be opened.

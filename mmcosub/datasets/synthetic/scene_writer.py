@@ -1,4 +1,4 @@
-"""Command line and files of made scenes, in ADE20K's layout."""
+"""Command line and files of synthetic scenes, in ADE20K's layout."""
 
 import argparse
 from collections.abc import Callable
@@ -24,8 +24,8 @@ def add_scene_arguments(
 
     Args:
         parser (ArgumentParser): Parser to add them to.
-        out (str): Folder to write to unless another is given.
-        layout (Layout): How items lie unless something else is given.
+        out (str): Default folder to write to.
+        layout (Layout): Default layout.
         **counts (int): Defaults of ``--train``, ``--val`` and ``--test``, the number of
             scenes, and of ``--size``, their height and width in pixels.
     """
@@ -49,14 +49,14 @@ def add_scene_arguments(
         nargs=2,
         metavar=pair,
         default=layout.scale,
-        help="their height, as a share of the scene's",
+        help="their height, as a fraction of the scene's",
     )
     add('--angle', type=float, default=layout.angle, help='largest turn in degrees')
     add(
         '--overlap',
         type=float,
         default=layout.overlap,
-        help='largest share of an item that another may share with it; 1 for any',
+        help='largest fraction of an item that may overlap another; 1 for any',
     )
     add('--seed', type=int, default=0)
     add('--overwrite', action='store_true', help='replace scenes of other settings')
@@ -69,14 +69,14 @@ def write_scenes(
     read: Callable[[], dict[str, list[Image]]],
     make: MakeScene,
 ) -> None:
-    """Write what a command line of :func:`add_scene_arguments` asks for.
+    """Write the scenes that a command line asks for.
 
     Args:
         args (Namespace): The command line.
-        record (str): Name of the file in the folder that keeps the settings.
-        smallest (int): Fewest pixels of an item's height.
-        read (Callable): Reads the items: by part, those of each class.
-        make (Callable): Makes a scene.
+        record (str): Name of the settings file in the folder.
+        smallest (int): Minimum height of an item in pixels.
+        read (Callable): Returns the items by part and class.
+        make (Callable): Returns a scene.
 
     Raises:
         ValueError: If an argument is out of range, there are scenes of other settings,

@@ -1,4 +1,4 @@
-"""What made scenes have in common: grounds, distractors, and items placed on them.
+"""Parts of synthetic scenes: backgrounds, distractors, and items placed on them.
 
 Shapes: a scene is of ``size`` x ``size`` pixels, in BGR, values 0 to 255.
 """
@@ -15,20 +15,20 @@ Image = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
 PLACES = 30
-"""Places that are tried for an item before the scene goes without it."""
+"""Number of attempts to place an item before it is left out."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How items lie in a scene.
+    """Placement of items in a scene.
 
     Args:
-        items (tuple[int, int]): Fewest and most items.
-        scale (tuple[float, float]): Smallest and largest height of an item, as a share
-            of the scene's, in (0, 1].
-        angle (float): Largest angle by which an item is turned either way, in degrees.
-        overlap (float): Share in [0, 1] of an item, the new one or one there already,
-            that may lie under or over another. Defaults to 1, any.
+        items (tuple[int, int]): Minimum and maximum number of items.
+        scale (tuple[float, float]): Minimum and maximum height of an item, as a
+            fraction of the scene's, in (0, 1].
+        angle (float): Maximum rotation either way, in degrees.
+        overlap (float): Maximum overlap of two items, as a fraction in [0, 1] of the
+            smaller one. Defaults to 1, any.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -56,11 +56,11 @@ class Layout:
             raise ValueError(f'--angle must be in [0, 180], not {self.angle}.')
 
     def check_size(self, size: int, smallest: int) -> None:
-        """Refuse a scene in which an item could not be told.
+        """Raise if a scene is too small to tell items apart.
 
         Args:
             size (int): Height and width of the scene in pixels.
-            smallest (int): Fewest pixels of an item's height.
+            smallest (int): Minimum height of an item in pixels.
 
         Raises:
             ValueError: If the smallest item has fewer.
@@ -86,18 +86,19 @@ def compose(
     rng: np.random.Generator,
     pick: Pick,
 ) -> tuple[Plane, Image]:
-    """Lay items over a ground, later ones over earlier ones.
+    """Draw items over a background, later ones on top.
 
     Args:
-        image (ndarray): The ground, of shape (size, size, 3).
-        layout (Layout): How they lie.
+        image (ndarray): Background, of shape (size, size, 3).
+        layout (Layout): Placement of the items.
         rng (Generator): Source of all randomness.
-        pick (Callable): Picks an item: its height and width, and a function that draws
-            it: of the image and the (2, 3) matrix that places it, to the image with it,
-            its mask of shape (size, size) and its label.
+        pick (Callable): Returns an item's size (height, width) and a function that
+            draws it. The function takes the image and the (2, 3) matrix of the
+            placement, and returns the new image, the mask of shape (size, size) and the
+            label.
 
     Returns:
-        tuple: The image, and the label map of shape (size, size), 0 for the ground.
+        tuple: Image, and label map of shape (size, size), 0 for the background.
     """
     size = len(image)
     label = np.zeros((size, size), np.uint8)
@@ -130,7 +131,7 @@ def _free(
 def place(
     shape: tuple[int, int], size: int, layout: Layout, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """A matrix that scales, turns and moves an item into a scene.
+    """Return the matrix that scales, rotates and moves an item.
 
     Args:
         shape (tuple[int, int]): Height and width of the item.
@@ -150,7 +151,7 @@ def place(
 
 
 def warp(item: NDArray[Any], matrix: NDArray[np.float64], size: int) -> Plane:
-    """An item at its place in a scene, 0 around it.
+    """Warp an item to its place in a scene, 0 around it.
 
     Args:
         item (ndarray): Of shape (height, width).
@@ -166,7 +167,7 @@ def warp(item: NDArray[Any], matrix: NDArray[np.float64], size: int) -> Plane:
 
 
 def texture(size: int, rng: np.random.Generator, brightest: float = 130) -> Plane:
-    """Noise of several octaves between two colours, sometimes striped.
+    """Return multi-octave noise between two colours, sometimes striped.
 
     Args:
         size (int): Height and width in pixels.
@@ -188,7 +189,7 @@ def texture(size: int, rng: np.random.Generator, brightest: float = 130) -> Plan
 
 
 def bright(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A colour of at least one bright channel.
+    """Return a random colour with at least one bright channel.
 
     Args:
         rng (Generator): Source of all randomness.
@@ -199,7 +200,7 @@ def bright(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def scribble(image: Plane, rng: np.random.Generator) -> None:
-    """Draw a stroke of no meaning into a scene.
+    """Draw a random stroke as a distractor.
 
     Args:
         image (ndarray): Of shape (size, size, 3), changed in place.
@@ -214,7 +215,7 @@ def scribble(image: Plane, rng: np.random.Generator) -> None:
 
 
 def finish(image: Plane, rng: np.random.Generator) -> Image:
-    """A scene with the noise of a camera, as bytes.
+    """Add camera noise to a scene and convert it to bytes.
 
     Args:
         image (ndarray): Of shape (size, size, 3).

@@ -303,7 +303,7 @@ def test_formats_are_told_apart():
 
 def test_architecture_that_the_target_does_not_have(tmp_path):
     torch.save({'a.weight': torch.ones(1)}, tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match=r'no known format; it has a.weight'):
+    with pytest.raises(ValueError, match=r'unknown format; it contains a.weight'):
         convert_checkpoint(str(tmp_path / 'a.pth'), 'timm')
 
 

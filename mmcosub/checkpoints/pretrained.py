@@ -1,4 +1,4 @@
-"""Pretrained weights into the backbone of another model."""
+"""Loading of pretrained weights into the backbone of another model."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,13 +17,13 @@ from mmcosub.checkpoints.formats.table import (
 from .adapt import adapt
 from .grids import grid_of, grid_of_checkpoint, inner_network
 from .leftovers import as_patterns, missing_blocks, parts
-from .matching import BY_NAMES, CarryOver, compare, some
-from .prefixes import network_in
+from .matching import BY_NAMES, LoadReport, compare, some
+from .prefixes import network_in, under
 from .reading import State, read_checkpoint
 from .resizing import Grid
 from .weights import select_weights
 
-# What everything else rests on: a random one is not made good by any share of the rest.
+# First layers. If they stay random, the other weights are useless.
 _ESSENTIAL = re.compile(
     r'(patch_embed|stem|conv1|bn1|pos_embed|rel_pos_bias|downsample_layers\.0|'
     r'(layers|blocks|stages|transformers|xca_layers)\.0|layer1|s1)(\.|$)'
@@ -39,41 +39,40 @@ def load_backbone(
     prefix: str | None = None,
     allow_unused: Sequence[str] | str = (),
     weights: str | None = None,
-) -> CarryOver:
+) -> LoadReport:
     """Load a backbone from a checkpoint of a classifier, segmentor or backbone.
 
-    Formats of the same architecture are translated (mmpretrain, mmseg, timm, the
-    authors'); position embeddings and relative position tables are resized,
-    bicubically; heads are dropped. Into a backbone of no known format go the weights
-    that have its names.
+    Formats of the same architecture are converted (mmpretrain, mmseg, timm, the
+    authors'). Position embeddings and relative position tables are resized bicubically.
+    Heads are dropped. A backbone of unknown format gets the weights with matching
+    names.
 
     Args:
         backbone (nn.Module): The backbone, changed in place.
         filename (str): Checkpoint file or URL.
-        min_match (float, optional): Fraction of the backbone's weights in [0, 1] that
-            must get a value. Defaults to None: 0.9, or 0.5 where the backbone is of
-            no known format and names alone decide, and no block may lack its weights.
-        grid (tuple[int, int], optional): Patches by height and width that the
-            checkpoint's position embedding is for. Defaults to None: the one that the
-            checkpoint records, else the backbone's if it has as many patches, else a
-            square.
-        trust (bool): Whether the file may bring any Python object, and so run any
-            code. Defaults to False.
-        prefix (str, optional): What the names of the network begin with in the
-            checkpoint, if it has several. Defaults to None: that is found out.
-        allow_unused (Sequence[str] | str): Names in the backbone's format, with ``*``
-            for any characters, of modules or weights inside the checkpoint's network
-            that the backbone may lack. Defaults to none.
+        min_match (float, optional): Fraction in [0, 1] of the backbone's weights that
+            must be loaded. Defaults to None: 0.9, or 0.5 for a backbone of unknown
+            format, and no block may lack its weights.
+        grid (tuple[int, int], optional): Grid (height, width) of the checkpoint's
+            position embedding. Defaults to None: the recorded grid, else the backbone's
+            if it has as many patches, else a square.
+        trust (bool): Allow any Python object, which can execute code. Defaults to
+            False.
+        prefix (str, optional): Prefix of the network's names if the checkpoint has
+            several networks. Defaults to None: detected.
+        allow_unused (Sequence[str] | str): Patterns with ``*``, in the backbone's
+            format, of modules or weights inside the checkpoint's network that the
+            backbone may lack. Defaults to none.
         weights (str, optional): 'ema' (averaged), 'model' (trained) or the name of a
             set of weights in the file. Defaults to None: the average if there is one.
 
     Returns:
-        CarryOver: What became of the weights.
+        LoadReport: Report of the loaded weights.
 
     Raises:
-        ValueError: If the file cannot be read, has nothing under ``prefix``, is of
-            another architecture, has weights inside the network that the backbone
-            lacks, or fewer weights match. The backbone is then unchanged.
+        ValueError: If the file cannot be read, has nothing under ``prefix`` or another
+            architecture, the backbone lacks some of its inner weights, or too few
+            weights match. The backbone is then unchanged.
     """
     if min_match is not None:
         check_min_match(min_match)
@@ -84,7 +83,7 @@ def load_backbone(
     target = detect_format(map(plain_name, own))
     if target is None:
         state, done = by_names(backbone, given)
-        report = CarryOver(filename, BY_NAMES, kind, done=done)
+        report = LoadReport(filename, BY_NAMES, kind, done=done)
     else:
         if grid is None:
             grid = grid_of_checkpoint(checkpoint, given)
@@ -99,10 +98,7 @@ def load_backbone(
 
 
 def check_min_match(share: Any) -> None:
-    """Refuse a share of weights that is none.
-
-    Args:
-        share (float): The share.
+    """Raise unless the fraction is in [0, 1].
 
     Raises:
         ValueError: If it is not in [0, 1].
@@ -112,10 +108,10 @@ def check_min_match(share: Any) -> None:
 
 
 def _under(prefix: str, weights: State, filename: str) -> State:
-    """Weights whose names begin with a prefix, without it."""
-    # MMEngine's prefixes end with a dot or not; `module.` is off the names already.
+    """Return the weights under a prefix, without it."""
+    # MMEngine's prefixes may end with a dot; `module.` is already removed from names.
     start = re.sub(r'^module\.', '', prefix.rstrip('.') + '.')
-    part = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
+    part = under(start, weights)
     if not part:
         there = sorted({name.partition('.')[0] for name in weights})
         raise ValueError(
@@ -131,8 +127,8 @@ def _translated(
     weights: State,
     filename: str,
     grid: Grid | None,
-) -> tuple[State, CarryOver]:
-    """Weights of the same architecture in the backbone's names and sizes."""
+) -> tuple[State, LoadReport]:
+    """Return weights of the same architecture in the backbone's names and sizes."""
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
     given = by_plain_names(network_in(weights))
@@ -152,19 +148,19 @@ def _translated(
     except ValueError as error:
         raise ValueError(f'{filename}: {error}') from error
     state = target.from_our_state(state)
-    report = CarryOver(filename, source.name, target.name, done=done)
+    report = LoadReport(filename, source.name, target.name, done=done)
     return {names.get(k, k): v for k, v in state.items()}, report
 
 
 def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
     if source.family == target.family:
         return True
-    # mmseg's MAE is a BEiT with absolute positions: a ViT, where its biases are zero.
+    # mmseg's MAE is a BEiT with absolute positions: a ViT if its biases are zero.
     return (source.family, target.family) == ('ViT', 'BEiT') and 'pos_embed' in names
 
 
-def _check(report: CarryOver, kind: str, own: State, min_match: float | None) -> None:
-    """Refuse weights after which the backbone is not the checkpoint's network."""
+def _check(report: LoadReport, kind: str, own: State, min_match: float | None) -> None:
+    """Raise if too few of the backbone's weights were loaded."""
     known = report.source != BY_NAMES
     lost = [*report.missing, *(name.split()[0] for name in report.misshapen)]
     essential = [n for n in lost if known and _ESSENTIAL.match(plain_name(n))]
