@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
@@ -116,6 +117,30 @@ def _pipeline_of(cfg: Config) -> list[dict]:
     return next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
 
 
+def image_suffixes(cfg: Config) -> set[str]:
+    """File endings of images that the datasets for testing name, in lower case.
+
+    Args:
+        cfg (Config): The config.
+    """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()
+    given = [each.get('img_suffix') for each in configs_of_datasets(dataset)]
+    return {suffix.lower() for suffix in given if isinstance(suffix, str)}
+
+
+def _reduces_zero_label(cfg: Config) -> bool:
+    """Whether label files of the test data have 0 for "no class"."""
+    dataset = next(configs_of_datasets(cfg.test_dataloader.dataset))
+    kind = dataset['type']
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    defaults = [
+        parameters['reduce_zero_label'].default
+        for each in getattr(kind, '__mro__', ())
+        if 'reduce_zero_label' in (parameters := signature(each).parameters)
+    ]
+    return bool(dataset.get('reduce_zero_label', [*defaults, False][0]))
+
+
 def loaded_image(transforms: Sequence[Any], info: dict) -> np.ndarray:
     """Load an image as a pipeline does, without what else the pipeline does.
 
@@ -161,7 +186,8 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
         if 'Annotation' not in type_name(step, TRANSFORMS)
     ]
     pipeline = Compose(steps)
-    info = dict(img_path=path, seg_fields=[], reduce_zero_label=False)
+    zero = _reduces_zero_label(model.cfg)
+    info = dict(img_path=path, seg_fields=[], reduce_zero_label=zero)
     try:
         image = loaded_image(pipeline.transforms, info)
         batch = pseudo_collate([pipeline(info)])
