@@ -112,8 +112,9 @@ class PredictionFiles:
         ensembles = [Ensemble(threshold) for _ in batch['inputs']]
         for factors in self.factors:
             with as_submodel(backbone_of(self.model), self.sites, factors):
-                for each, found in zip(ensembles, self.model.test_step(batch)):
-                    each.add(probabilities_of(found))
+                found = self.model.test_step(batch)
+                for each, one in zip(ensembles, found, strict=True):
+                    each.add(probabilities_of(one))
         return [ensemble.mean for ensemble in ensembles]
 
     def _segmentation(
@@ -146,7 +147,9 @@ class PredictionFiles:
         if 'uncertainty' in self.wanted:
             row['entropy'] = f'{entropy(scores if mean is None else mean):.6f}'
         if 'probabilities' in self.wanted:
-            row.update({f'p({n})': f'{p:.6f}' for n, p in zip(names, scores)})
+            row.update(
+                {f'p({n})': f'{p:.6f}' for n, p in zip(names, scores, strict=True)}
+            )
         if 'overlay' in self.wanted:
             text = f'{row["class"]} {row["probability"]}'
             drawn = cv2.putText(picture, text, (4, 16), 0, 0.5, (0, 0, 255))

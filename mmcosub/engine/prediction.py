@@ -55,7 +55,7 @@ def load_model(
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model = stock_model(cfg).to(device)
     if cfg.get('test_dataloader'):  # what mmseg's and mmpretrain's functions go by
-        cfg.test_pipeline = _pipeline_of(cfg)
+        cfg.test_pipeline = pipeline_of(cfg)
     model.cfg = model._config = cfg
     model.dataset_meta = model._dataset_meta = _dataset_meta(cfg)
     if checkpoint is not None:
@@ -112,8 +112,12 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     return meta
 
 
-def _pipeline_of(cfg: Config) -> list[dict]:
-    """The steps of the test data's pipeline, that of the first of several datasets."""
+def pipeline_of(cfg: Config) -> list[dict]:
+    """Return the test data's pipeline, that of the first of several datasets.
+
+    Args:
+        cfg (Config): A config with ``test_dataloader``.
+    """
     return next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
 
 
@@ -125,7 +129,7 @@ def image_suffixes(cfg: Config) -> set[str]:
     """
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()
     given = [each.get('img_suffix') for each in configs_of_datasets(dataset)]
-    return {suffix.lower() for suffix in given if isinstance(suffix, str)}
+    return {each.lower() for each in given if isinstance(each, str)}
 
 
 def _reduces_zero_label(cfg: Config) -> bool:
@@ -182,7 +186,7 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
         raise ValueError('The config has no test_dataloader, which says how to read.')
     steps = [
         step
-        for step in _pipeline_of(model.cfg)
+        for step in pipeline_of(model.cfg)
         if 'Annotation' not in type_name(step, TRANSFORMS)
     ]
     pipeline = Compose(steps)

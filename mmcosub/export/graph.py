@@ -77,8 +77,8 @@ class DeployedModel(nn.Module):
         """Pad below and on the right, as the data preprocessor does in testing."""
         given: Any = self.model.data_preprocessor
         if self.segments:
-            how = given.test_cfg or {}
-            divisor, size, value = how.get('size_divisor'), how.get('size'), given.pad_val
+            how, value = given.test_cfg or {}, given.pad_val
+            divisor, size = how.get('size_divisor'), how.get('size')
         else:
             divisor, size, value = given.pad_size_divisor, None, given.pad_value
         height, width = x.shape[-2:]
@@ -109,7 +109,7 @@ class DeployedModel(nn.Module):
         crop = [min(*pair) for pair in zip(of.crop_size, size, strict=True)]
         starts = [_starts(*each) for each in zip(crop, of.stride, size, strict=True)]
         places = [(top, left) for top in starts[0] for left in starts[1]]
-        windows = [x[..., t : t + crop[0], l : l + crop[1]] for t, l in places]
+        windows = [x[..., y : y + crop[0], z : z + crop[1]] for y, z in places]
         logits = self._logits(torch.cat(windows)).chunk(len(windows))
         total: Any = 0
         count = torch.zeros(1, 1, *size)

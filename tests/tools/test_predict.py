@@ -103,9 +103,11 @@ def test_uncertainty_of_submodels(run, tmp_path):
     images, argv = run['images'] / 'a', ['--uncertainty', '--submodels', '3']
     predict({**run, 'checkpoint': sharp}, images, '--out', tmp_path / 'o', *argv)
     found = cv2.imread(str(tmp_path / 'o' / 'uncertainty' / 'same.png'), -1)
-    cfg = load_config(load_tool('predict').make_parser().parse_args(
-        [str(run['config']), str(sharp), str(images), '--out', 'o']
-    ))
+    cfg = load_config(
+        load_tool('predict')
+        .make_parser()
+        .parse_args([str(run['config']), str(sharp), str(images), '--out', 'o'])
+    )
     model = load_model(cfg, str(sharp), 'cpu')
     _, batch = read_image(model, str(images / 'same.jpg'))
     sites = find_called_sites(model, batch)
@@ -142,7 +144,7 @@ def test_classifier(classifier, tmp_path, rate, scenes):
 def test_refuses(run, tmp_path, capsys):
     out = ('--out', tmp_path / 'out')
     said = refusal(capsys, run, 'nowhere/*.jpg', *out)
-    assert "There is no image at nowhere/*.jpg. Name files, folders" in said
+    assert 'There is no image at nowhere/*.jpg. Name files, folders' in said
     said = refusal(capsys, run, run['images'], *out, '--submodels', '3')
     assert '--submodels K needs --uncertainty' in said
     assert '--batch-size must be' in refusal(
