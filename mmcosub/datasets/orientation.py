@@ -5,7 +5,7 @@ from typing import Any
 
 from .opening import opened
 
-_TAG = 0x0112
+TAG = 0x0112
 
 
 def orientation_of(path: str | None) -> int:
@@ -16,7 +16,7 @@ def orientation_of(path: str | None) -> int:
     """
     try:
         with opened(path or '') as image:
-            return image.getexif().get(_TAG, 1)
+            return image.getexif().get(TAG, 1)
     except (OSError, SyntaxError, ValueError):
         return 1
 

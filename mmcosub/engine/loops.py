@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from .batches import Batches, Unbegun, without_first
 from .type_name import type_name
 
-_VALIDATED = 'validated_after'
+_VALIDATED = 'last_validation'
 """Where it is noted, for checkpoints, after which iteration was validated last."""
 
 
