@@ -8,7 +8,7 @@ import pytest
 import torch
 from launch import free_port
 from mmengine.config import Config
-from mmengine.dist import get_rank, init_dist
+from mmengine.dist import get_rank
 from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
@@ -113,7 +113,7 @@ def _of_a_rank(rank: int, port: int) -> None:
         MASTER_ADDR='127.0.0.1',
         MASTER_PORT=str(port),
     )
-    init_dist('pytorch', backend='gloo')
+    torch.distributed.init_process_group('gloo')
     samples, expected = segmented(4)
     # As a sampler gives them out; the last one is padded by the first.
     own = [*samples, samples[0]][get_rank() :: 2]

@@ -199,7 +199,11 @@ def test_no_pretrained(folder: Folder, name: str) -> None:
 
 
 BAD = {
-    'no folder': (lambda f: (f.image('1.jpg'), f.masks.rmdir()), {}, r'There is no folder .*/m'),
+    'no folder': (
+        lambda f: (f.image('1.jpg'), f.masks.rmdir()),
+        {},
+        r'There is no folder .*/m',
+    ),
     'no image': (lambda f: None, {}, r'/i has no pictures'),
     'without mask': (
         lambda f: (f.fill(), f.image('x.jpg')),
