@@ -16,7 +16,7 @@ from mmcosub.engine.cli import find_config, load_config
 from mmcosub.engine.co_train import list_schemes
 
 # What stands for a name of the reader's.
-PLACEHOLDER = re.compile(r'[A-Z_]{2,}(\.\w+)?|work_dirs/.*')
+PLACEHOLDER = re.compile(r'[A-Z_]{2,}(\.\w+)?|(work_dirs|mine)/.*')
 OWN_COMMANDS = ('info', 'completion', 'COMMAND')
 OUTSIDE = ('pip', 'apt-get', 'tensorboard')
 COMMANDS = commands()
