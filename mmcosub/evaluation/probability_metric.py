@@ -10,6 +10,8 @@ from mmcosub.registry import METRICS
 from .probabilities import as_probabilities, mean_metrics, sum_positions
 
 _OF_MAPS = 255  # mmseg's label of pixels to leave out
+_CHUNK = 2**24
+"""Probabilities that are computed at a time."""
 
 
 @METRICS.register_module()
@@ -59,15 +61,25 @@ class ProbabilityMetric(BaseMetric):
             ValueError: If a sample has no probabilities, or not one label.
         """
         for sample in data_samples:
-            probabilities, labels, predicted = _of_sample(sample)
-            ignored = self.ignore_index
-            if ignored is None and 'seg_logits' in sample:
-                ignored = _OF_MAPS
-            if ignored is not None:
-                known = labels != ignored
-                labels, predicted = labels[known], predicted[known]
-                probabilities = probabilities[:, known]
-            self.results.append(sum_positions(probabilities, labels, predicted))
+            scores, labels, predicted = _of_sample(sample)
+            maps, ignored = 'seg_logits' in sample, self.ignore_index
+            if ignored is None:
+                ignored = _OF_MAPS if maps else -1  # which is no label
+            parts = []
+            # A photograph of 150 classes has gigabytes of logits: not all at once.
+            step = max(_CHUNK // len(scores), 1)
+            for first in range(0, len(labels), step):
+                part = slice(first, first + step)
+                known = labels[part] != ignored
+                own = scores[:, part][:, known]
+                parts.append(
+                    sum_positions(
+                        as_probabilities(own) if maps else own.float(),
+                        labels[part][known],
+                        predicted[part][known],
+                    )
+                )
+            self.results.append(torch.stack(parts).sum(0))
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
         """Metrics of all images.
@@ -80,13 +92,13 @@ class ProbabilityMetric(BaseMetric):
 
 
 def _of_sample(sample: dict) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities (C, P), labels (P,) and predicted classes (P,) of an image."""
+    """Logits or scores (C, P), labels (P,) and predicted classes (P,) of an image."""
     if 'seg_logits' in sample and 'gt_sem_seg' in sample:
-        probabilities = as_probabilities(sample['seg_logits']['data']).flatten(1)
+        scores = sample['seg_logits']['data'].flatten(1)
         labels = sample['gt_sem_seg']['data'].flatten()
         predicted = sample['pred_sem_seg']['data'].flatten()
     elif 'pred_score' in sample and 'gt_label' in sample:
-        probabilities = sample['pred_score'].float()[:, None]
+        scores = sample['pred_score'][:, None]
         labels, predicted = sample['gt_label'], sample['pred_label']
         if len(labels) != 1 or len(predicted) != 1:
             raise ValueError(
@@ -99,5 +111,5 @@ def _of_sample(sample: dict) -> tuple[Tensor, Tensor, Tensor]:
             'gt_sem_seg of mmseg, pred_score and gt_label of mmpretrain), but a sample '
             f'has {sorted(sample)}. Take it out of the evaluator.'
         )
-    device = probabilities.device
-    return probabilities, labels.to(device).long(), predicted.to(device).long()
+    device = scores.device
+    return scores, labels.to(device).long(), predicted.to(device).long()

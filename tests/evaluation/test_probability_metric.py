@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch.multiprocessing.spawn import start_processes
 
 from mmcosub.engine.probability_metrics import add_probability_metrics
-from mmcosub.evaluation import ProbabilityMetric
+from mmcosub.evaluation import ProbabilityMetric, probability_metric
 from mmcosub.registry import METRICS
 
 IMAGES = 7
@@ -100,8 +100,11 @@ def measure(samples: Sequence, batch: int) -> dict[str, float]:
 
 @pytest.mark.parametrize('batch', [1, 3, IMAGES])
 @pytest.mark.parametrize('case', CASES)
-def test_against_formulas(case: str, batch: int) -> None:
+def test_against_formulas(
+    case: str, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples, expected = CASES[case]()
+    monkeypatch.setattr(probability_metric, '_CHUNK', 17 * batch)  # in pieces
     assert measure(samples, batch) == pytest.approx(expected, rel=1e-5)
 
 
