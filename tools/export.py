@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mmcosub.arguments import OneLineParser, add_config_arguments, add_shape_argument
 from mmcosub.checkpoints import require_file
-from mmcosub.config.loading import load_config
 from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
 from mmcosub.stack import import_stack_quietly
 
 FORMATS = ('onnx', 'torchscript', 'pt2')

@@ -212,12 +212,15 @@ def test_no_need_of_us(tmp_path, scenes):
     )
     cfg['test_dataloader'] = loader
     cfg['val_evaluator'] = dict(type='mmcosub.Nothing')
+    probabilities = dict(type='mmcosub.ProbabilityMetric')
+    cfg['test_evaluator'] = [dict(type='IoUMetric'), probabilities]
     cfg = Config(cfg)
     _, network = built(cfg.model)
     kept = frozenset({1, 2})
     extracted = extract(cfg, network, kept)
     assert extracted.left_out == ['val_evaluator']
     assert 'val_dataloader' not in extracted.cfg
+    assert [m.type for m in extracted.cfg.test_evaluator] == ['IoUMetric']
     dataset = extracted.cfg.test_dataloader.dataset
     assert (dataset.type, dataset.img_suffix) == ('BaseSegDataset', '.png')
     assert dataset.metainfo['classes'][:2] == ('background', '0')
@@ -269,9 +272,7 @@ def test_a_head_of_ours_is_named():
     model = segmentor_config()
     model['decode_head']['type'] = 'mmcosub.FastUPerHead'
     cfg, network = built(model)
-    with pytest.raises(
-        ValueError, match=r'decode_head.type=.*upstream class.*UPer'
-    ):
+    with pytest.raises(ValueError, match=r'decode_head.type=.*upstream class.*UPer'):
         extract(cfg, network, frozenset({0, 2}))
 
 
