@@ -121,7 +121,7 @@ class SubmodelEnsemble:
             for each score and the full network's entropy, see :func:`finds_errors`.
             Empty without labels.
         """
-        if not self.full.counted:
+        if not self.full.sums[0]:
             return {}
         each = [self._of(quality) for quality in self.each]
         one = {k: float(np.mean([r[k] for r in each])) for k in each[0]}

@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from mmcosub.config.loading import find_config, read_config
-from mmcosub.engine.length import set_length
+from mmcosub.config.length import set_length
 
 from .classes import Classes
 from .models import MODELS, WEIGHTS

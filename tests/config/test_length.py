@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmcosub.config.loading import find_config, read_config
-from mmcosub.engine.length import set_length
+from mmcosub.config.length import set_length
 
 SWIN = (
     'mmseg::swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py'
