@@ -31,7 +31,7 @@ def sequential_backward_step(
     data = model.data_preprocessor(data, True)
     try:
         for views in passes:
-            model.lean_views = views
+            model.sequential_views = views
             last = views is passes[-1]
             if last and unlabelled is not None:
                 data['unlabelled'] = model.unlabelled.preprocess(model, unlabelled)
@@ -59,7 +59,7 @@ def sequential_backward_step(
                 added = 'loss' in key and key in logs
                 logs[key] = logs[key] + value if added else logs.get(key, value)
     finally:
-        model.lean_views = model.lean_iteration = None
+        model.sequential_views = model.sequential_iteration = None
     if unlabelled is not None:
         model.unlabelled.after_step(model, model)
     return logs

@@ -166,7 +166,7 @@ def test_lean_gradients_are_those_of_all_at_once(name, backbone):
         model = build({**SCHEMES[name], 'lean': lean, 'seed': 3}, backbone)
         model.data_preprocessor.forward = lambda data, training: data
         optimizer = Recorder(model.parameters(), lr=0.0)
-        # Accumulated over two iterations: a lean one counts once.
+        # Accumulated over two iterations: a step with sequential backward counts once.
         wrapper = OptimWrapper(optimizer, accumulative_counts=2)
         wrapper.initialize_count_status(model, 0, 4)
         logs = [model.train_step(data, wrapper) for _ in range(4)]
