@@ -10,7 +10,7 @@ from tiny import BACKBONES, backbone, labelled_images, segmentor_config
 from torch import nn
 
 from mmcosub.config.co_train import co_trained_model
-from mmcosub.models.segmentor_heads import labelled_share
+from mmcosub.models.segmentor_heads import labelled_fraction
 from mmcosub.schemes import AugPath, GroupKnowledge, Stimulative
 from mmcosub.schemes.redundancy import KernelRedundancy
 from mmcosub.submodels import find_branches, plan_generator
@@ -74,7 +74,7 @@ def label_loss(model, logits, samples):
 
 def pixel_mean(model, values, samples, logits):
     # Over all pixels, as mmseg's cross-entropy averages by default.
-    share = labelled_share(model.decode_head, samples, logits)
+    share = labelled_fraction(model.decode_head, samples, logits)
     return (values * share).mean()
 
 
