@@ -335,7 +335,7 @@ AMONG_HEADS = dict(type='Collaboration', output=0.0, intermediate=0.8)
 def test_heads_of_other_functions_are_not_taught(config, scheme, message):
     instead = 'intermediate=0' if scheme is AMONG_HEADS else 'auxiliary=False'
     with pytest.raises(
-        ValueError, match=rf'{message} .*a softmax, .* of a sigmoid.*scheme.{instead}'
+        ValueError, match=rf'{message} .*a sigmoid, .* a softmax.*scheme.{instead}'
     ):
         build(config(), scheme)
     build(config(), COSUB)  # where they are not to be taught
@@ -427,7 +427,7 @@ def test_outputs_besides_logits(monkeypatch):
         ),
         (
             lambda head: dict(seg=head.logits),
-            'Have its forward return them alone, or first',
+            'Make its forward return them alone, or first',
         ),
         (lambda head: (head.logits, head.conv_seg.weight), r'\(5, 8, 1, 1\)'),
         (lambda head: (head.logits, head.logits.mean()), r'of shape \(\), and its'),
