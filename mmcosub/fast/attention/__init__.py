@@ -1,4 +1,4 @@
-"""Attention of stock backbones for less: same weights, same output."""
+"""Faster attention of upstream backbones, with the same weights and outputs."""
 
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmpretrain.models.utils import ShiftWindowMSA
