@@ -1,4 +1,4 @@
-"""Co-training of any PyTorch model in a plain loop.
+"""Co-training of any PyTorch model in a plain training loop.
 
 Shapes: ``V`` views, ``B`` images, ``C`` classes, ``*`` positions.
 """
@@ -30,34 +30,33 @@ _Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 class CoTrainer(SubmodelTraining):
-    """Losses of a model that is co-trained by a scheme, for a plain PyTorch loop.
+    """Co-training losses of a model, for a plain PyTorch loop.
 
-    The model stays as it is: its ``state_dict`` and its evaluation are its own.
+    The model is not changed: ``state_dict`` and evaluation stay the same.
 
     Args:
         model (nn.Module): A classifier, or a segmentor with logits at every pixel. Its
-            drop paths or known residual blocks are the branches. Wrap it in
-            ``DistributedDataParallel`` first where there are several processes.
+            known residual blocks or DropPath modules are the branches. With several
+            processes, pass the model wrapped in ``DistributedDataParallel``.
         scheme (str | dict | Scheme): Name or config of the scheme: 'cosub', 'augdrop',
             'augmask', 'augpath', 'collaboration', 'gkt', 'stimulative' or
             'stochastic_depth'. Defaults to 'cosub'.
         drop_path_rate (float, optional): Drop-path rate of the submodels. Defaults to
             None, the model's own rates.
-        key (str | int | Callable, optional): Where the logits are in the model's
-            output, or a function that returns them. Defaults to None: the output
-            itself, ``logits`` or ``out`` of a dict, the first of a tuple.
-        auxiliary (Mapping, optional): Weights of further label losses, by the keys of
-            auxiliary logits. Defaults to None, no auxiliary losses.
+        key (str | int | Callable, optional): Key of the logits in the model's output,
+            or a function that returns them. Defaults to None: the output itself,
+            ``logits`` or ``out`` of a dict, the first of a tuple.
+        auxiliary (Mapping, optional): Weights of additional label losses, for the keys
+            of auxiliary logits. Defaults to None, no auxiliary losses.
         ignore_index (int, optional): Label of positions without a label. Defaults to
             None, the criterion's.
         unlabelled (dict, optional): Arguments of :class:`~mmcosub.schemes.Unlabelled`,
-            to learn from unlabelled images, too. Defaults to None: the defaults there,
-            from the first batch that has such images.
+            for batches with unlabelled images. Defaults to None, its defaults.
         **options: Arguments of the scheme, such as ``weight``, ``loss`` or ``seed``.
 
     Raises:
-        ValueError: If the scheme cannot train the model: it has neither known blocks
-            nor drop paths, all rates are 0, or it is a ``DataParallel``.
+        ValueError: If the model has neither known blocks nor DropPath modules, all
+            rates are 0, or it is a ``DataParallel``.
 
     Examples:
         >>> model = timm.create_model('vit_tiny_patch16_224', drop_path_rate=0.1)
@@ -96,7 +95,7 @@ class CoTrainer(SubmodelTraining):
         if self.scheme.lean:
             raise ValueError(
                 'CoTrainer returns one loss of all views, so lean=True cannot run '
-                'backward between them. Leave it out.'
+                'backward between passes. Leave it out.'
             )
         if self._caller is not model:
             self._compile()
@@ -112,7 +111,7 @@ class CoTrainer(SubmodelTraining):
 
     @property
     def training(self) -> bool:  # type: ignore[override]
-        """Whether the model is in training mode."""
+        """True if the model is in training mode."""
         return self.backbone.training
 
     def loss(  # type: ignore[override]
@@ -122,20 +121,20 @@ class CoTrainer(SubmodelTraining):
         criterion: _Criterion,
         unlabelled: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Loss of all views: of the labels, and of what the views teach each other.
+        """Return the sum of the label and distillation losses of all views.
 
         Args:
             images (Tensor): Of shape (B, ...).
-            labels (Tensor): Whatever the criterion takes: (B, ), (B, H, W) or soft.
+            labels (Tensor): Labels for the criterion: (B, ), (B, H, W) or soft.
             criterion (Callable): ``criterion(logits, labels)``, a mean over images (and
-                positions). The distillation loss is matched to it.
+                positions). It decides the distillation loss.
             unlabelled (tuple, optional): Unlabelled images of shape (U, ...), weakly
-                and strongly augmented, with their pixels at the same places. Defaults
-                to None.
+                and strongly augmented, with pixels in the same positions. Defaults to
+                None.
 
         Raises:
-            ValueError: If the model is in evaluation mode, the logits cannot be found,
-                or the distillation loss cannot be matched to the criterion.
+            ValueError: If the model is in evaluation mode, the logits are not found, or
+                no distillation loss fits the criterion.
         """
         if not self.training:
             raise ValueError(
@@ -154,7 +153,7 @@ class CoTrainer(SubmodelTraining):
         first = self._unlabelled is None
         learned = self._unlabelled or self._learn_unlabelled({})
         if not first:
-            # What the optimizer did since the last call is known only now.
+            # The optimizer has stepped since the last call.
             learned.after_step(self, self.model)
         return learned(
             self,
@@ -198,10 +197,9 @@ class CoTrainer(SubmodelTraining):
         done.label_loss = lambda z: criterion(z, labels)
         if weight is not None:
             done.weights['head'] = weight
-        taught = iteration.teach('head', views, logits, weight)
-        iteration.add('co_training', taught)
+        losses['loss_co_training'] = iteration.teach('head', views, logits, weight)
+        iteration.add('co_training', losses['loss_co_training'])
         iteration.note_agreement('head', weight)
-        losses['loss_co_training'] = taught
         for objective in self.scheme.objectives:
             losses.update(objective.losses(done))
         return losses
@@ -216,22 +214,22 @@ class CoTrainer(SubmodelTraining):
         return self._caller
 
     def modules(self) -> Iterator[nn.Module]:
-        """Modules of the model."""
+        """Return the modules of the model."""
         return self.model.modules()
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters to optimize: the model's, and the scheme's own if it has any."""
+        """Return the parameters to optimize: the model's and the scheme's."""
         yield from self.model.parameters()
         yield from (p for p in self.extras.parameters() if p.requires_grad)
 
     def state_dict(self) -> dict[str, Any]:
-        """State to resume from: the seed, the step and the scheme's own modules."""
+        """Return the state for resuming: the seed, the step, the scheme's modules."""
         return dict(
             seed=self.plan_seed, step=self.plans_drawn, extras=self.extras.own_state()
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state.
+        """Resume from a state.
 
         Args:
             state (dict): From :meth:`state_dict`.
@@ -245,45 +243,45 @@ class CoTrainer(SubmodelTraining):
         super()._check_once(inputs)
         if count_processes() > 1 and self._caller is self.backbone:
             _logger.warning(
-                'CoTrainer has the model itself, so the gradients of the processes are '
-                'not averaged. Give it the DistributedDataParallel around the model.'
+                'CoTrainer got the model itself, so gradients are not averaged over '
+                'processes. Pass it the DistributedDataParallel around the model.'
             )
         if count_processes() > 1 and any(
             p.requires_grad for p in self.extras.parameters()
         ):
             raise ValueError(
-                f'{type(self.scheme).__name__} has parameters of its own here, whose '
-                'gradients DistributedDataParallel does not average. Use one process, '
-                'or another scheme.'
+                f'{type(self.scheme).__name__} adds parameters to this model, and '
+                'DistributedDataParallel does not average their gradients. Use one '
+                'process, or another scheme.'
             )
 
     def _compile(self) -> None:
-        """Compile the residual functions instead of the model, as its rows vary."""
+        """Compile the residual functions instead of the model, whose rows vary."""
         found = 'nothing, as its blocks are not known'
         if not are_drop_paths(self.sites):
             self.sites = compiled_sites(self.sites)
             found = f'the residual functions of {len(self.sites)} branches'
         _logger.warning(
             f'Of the compiled {type(self.backbone).__name__}, CoTrainer compiles '
-            f'{found}: the whole would be compiled again for every plan.'
+            f'{found}: the whole model would be compiled again for every plan.'
         )
 
     def _match(self, criterion: Any) -> None:
-        """Match the soft loss to the criterion."""
+        """Choose the distillation loss that fits the criterion."""
         name = getattr(criterion, '__name__', type(criterion).__name__)
         reduction = setting(criterion, 'reduction', 'mean')
         if reduction != 'mean':
             raise ValueError(
-                f'The criterion {name} has reduction={reduction!r}, and the loss '
-                "between views is a mean. Set reduction='mean'."
+                f'The criterion {name} has reduction={reduction!r}, and the '
+                "distillation loss is a mean. Set reduction='mean'."
             )
         found = activations([criterion])
         if found == self._activations:
             return
         if not found and self.scheme.soft_loss.name == 'auto' and self.scheme.views > 1:
             raise ValueError(
-                f'CoTrainer cannot tell whether the criterion {name} takes logits of a '
-                "softmax or of a sigmoid. Give it loss='ce' or loss='bce'."
+                f'CoTrainer cannot tell whether the criterion {name} uses a softmax or '
+                "a sigmoid. Give it loss='ce' or loss='bce'."
             )
         self.scheme.soft_loss.fit(found, f'the criterion {name}')
         self._activations = found

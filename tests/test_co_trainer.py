@@ -368,7 +368,7 @@ def test_distillation_matches_the_criterion(
         (lambda: CoTrainer(DataParallel(timm_model())), r'DistributedDataParallel'),
         (
             lambda: CoTrainer(timm_model(), 'collaboration', representation=0.1),
-            r'puts out logits, not features',
+            r'returns logits, not features',
         ),
     ],
 )

@@ -26,7 +26,7 @@ from stock_settings import segmentor_of_convolutions as convolutions
 from torch import nn
 
 from mmcosub.engine.cpu_amp import CPUAmpOptimWrapper
-from mmcosub.models.segmentor_heads import labelled_share
+from mmcosub.models.segmentor_heads import labelled_fraction
 from mmcosub.submodels import find_branches
 
 JOINT = ('cosub', 'coupled', 'collaboration', 'stochastic_depth')
@@ -345,7 +345,7 @@ def test_losses_are_the_formula(scheme, setting):
                 labels = sample.gt_sem_seg.data
                 labels[labels == 255] = 3
         head, outputs, z, losses = views_of(model, data)
-        share = labelled_share(head, data['data_samples'], z[0])
+        share = labelled_fraction(head, data['data_samples'], z[0])
 
         def mean(values, share=share):
             total = (values * share).sum()
@@ -389,7 +389,7 @@ def test_agreement_of_a_binary_head():
                   {**SCHEMES['cosub'], 'seed': 2})  # fmt: skip
     data = batch(model, classes=2)
     head, _, z, _ = views_of(model, data)
-    share = labelled_share(head, data['data_samples'], z[0])
+    share = labelled_fraction(head, data['data_samples'], z[0])
     edge = math.log(0.4 / 0.6)  # the head's threshold is 0.4
     same = ((z[0] > edge) == (z[1] > edge)).squeeze(1)
     agreement = (same * share).sum() / share.sum()

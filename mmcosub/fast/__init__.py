@@ -1,3 +1,3 @@
-"""Faster computation of upstream heads and attention: same weights, same outputs."""
+"""Faster heads, attention and convolutions with the weights and outputs of upstream."""
 
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)

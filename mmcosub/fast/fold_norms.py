@@ -10,13 +10,12 @@ from .fused_conv import has_hooks
 def fold_norms(model: nn.Module) -> int:
     """Fold BatchNorms into the convolutions before them, for inference only.
 
-    In evaluation mode a BatchNorm is a factor and a shift a channel, which the
-    convolution's weights can take over. Only within mmcv's ``ConvModule``, which says
-    in which order it computes. The parameters are then no longer a checkpoint's.
+    In evaluation mode, BatchNorm is a factor and a shift per channel, which the
+    convolution can apply. Folds norms of mmcv's ``ConvModule`` only, whose order of
+    computation is known. Afterwards, the parameters do not match checkpoints.
 
     Args:
-        model (nn.Module): The model, with the weights it is to predict with; changed in
-            place.
+        model (nn.Module): The model with its final weights, changed in place.
 
     Returns:
         int: Number of norms that were folded.
@@ -26,7 +25,7 @@ def fold_norms(model: nn.Module) -> int:
         fuse_conv_bn(module)
         activate = getattr(module, 'activate', None)
         if isinstance(activate, nn.ReLU):
-            activate.inplace = True  # the convolution's output is nobody else's
+            activate.inplace = True  # nothing else uses the convolution's output
     return len(modules)
 
 

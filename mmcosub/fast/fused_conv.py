@@ -1,14 +1,14 @@
-"""A convolution over levels that would be upsampled and concatenated, for less.
+"""Faster convolution over upsampled and concatenated feature levels.
 
 Shapes: ``B`` images, ``C`` input and ``O`` output channels, ``h, w`` a level's own and
 ``H, W`` the common resolution, ``k`` the kernel size, 1 or 3.
 
-A convolution over concatenated levels is the sum of one convolution a level. A tap of a
-convolution is a 1x1 convolution of a shifted map, and a 1x1 convolution commutes with
-bilinear resizing and shifting, as these act on every channel alike. So all taps of a
-coarse level are applied at its own resolution, on h*w places instead of H*W; resizing
-and shifting are one matrix product along each axis, with the interpolation matrix
-shifted by -1, 0 and 1 row and zeros outside, which is the convolution's padding.
+A convolution over concatenated levels is the sum of one convolution per level. A kernel
+tap is a 1x1 convolution of a shifted map, and a 1x1 convolution commutes with bilinear
+resizing and shifting, which treat all channels equally. So all taps of a coarse level
+run at its own resolution, on h*w pixels instead of H*W. Resizing and shifting are one
+matrix product along each axis, with the interpolation matrix shifted by -1, 0 and 1
+row. Zeros outside are the padding of the convolution.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,13 +24,13 @@ from mmcosub.losses.first_derivative import OnlyOnce, first_derivative_only
 from .interpolation import interpolation_matrix
 from .winograd import can_winograd, winograd_conv
 
-# Elements of the taps' output at a time, which should stay in a CPU's cache. Where all
-# are so few, one kernel after another over all images was 0.40 to 0.88 times as long.
+# Elements of the taps' output per chunk, to stay in a CPU's cache. Below this size, one
+# kernel after another over all images took 0.40 to 0.88 times as long.
 _CHUNK = 2**22
 
 
 def can_fuse(conv: nn.Module) -> bool:
-    """Whether a convolution is of the kind that :func:`fused_conv` computes.
+    """Return True if :func:`fused_conv` supports a convolution.
 
     Args:
         conv (nn.Module): The convolution.
@@ -48,7 +48,7 @@ def can_fuse(conv: nn.Module) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether calling a module does more than its forward.
+    """Return True if a module has hooks, which calling ``forward`` would skip.
 
     Args:
         module (nn.Module): The module.
@@ -67,11 +67,11 @@ def fused_conv(
     size: tuple[int, int],
     align_corners: bool | None,
 ) -> Tensor:
-    """What ``conv(cat([resize(x, size) for x in levels], dim=1))`` computes.
+    """Return ``conv(cat([resize(x, size) for x in levels], dim=1))``.
 
     Args:
-        conv (nn.Conv2d): One for which :func:`can_fuse` holds.
-        levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own.
+        conv (nn.Conv2d): A convolution for which :func:`can_fuse` is True.
+        levels (Sequence[Tensor]): Of shape (B, C, h, w), with C, h and w per level.
         size (tuple[int, int]): H and W.
         align_corners (bool, optional): As of ``F.interpolate``.
 
@@ -92,7 +92,7 @@ def fused_conv(
             total = total + conv.bias[:, None, None].to(dtype)
     if not coarse:
         return total
-    # Autocast as a convolution would have it, before the function that does not see it.
+    # Cast as autocast would, since it does not reach inside the autograd function.
     maps = [levels[i].to(total.dtype) for i in coarse]
     parts = [*maps, *(weights[i].to(total.dtype) for i in coarse)]
     largest = max(x[:, 0].numel() for x in maps) * conv.weight[:, 0].numel()
@@ -114,12 +114,11 @@ def _convolved(x: Tensor, weight: Tensor, conv: nn.Conv2d) -> Tensor:
 def _add_at_once(
     total: Tensor, x: Tensor, weight: Tensor, align_corners: bool
 ) -> Tensor:
-    """Add what a coarse level contributes, all images in one kernel after another.
+    """Add the contribution of a coarse level, for all images at once.
 
-    Less than the stock way has in memory at a time, at any batch: for a level of half
-    the resolution 3.75 values a channel and place, against 7 for four levels upsampled
-    and concatenated; and nothing of it is kept for the backward pass, as PyTorch keeps
-    factors of what needs a gradient alone.
+    The peak memory is below upstream's at any batch size: for a level of half the
+    resolution, 3.75 values per channel and pixel, against 7 for four upsampled and
+    concatenated levels. PyTorch stores none of them for the backward pass.
     """
     B, C, h, w = x.shape
     O, _, k, _ = weight.shape  # noqa: E741
@@ -133,15 +132,15 @@ def _add_at_once(
 
 
 def _cat(parts: Sequence[Tensor]) -> Tensor:
-    """Concatenated channels; a single one is not copied, as ``torch.cat`` would."""
+    """Concatenate channels, without the copy that ``torch.cat`` makes of one part."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
 
 class _AddCoarse(torch.autograd.Function):
-    """Add what coarse levels contribute, a chunk of output channels at a time.
+    """Add the contributions of coarse levels on a CPU, in chunks of output channels.
 
-    On a CPU, that is. The taps' outputs, up to nine times a level, are never there in
-    full, nor kept.
+    The outputs of the taps, up to nine times the size of a level, are never in memory
+    as a whole.
     """
 
     @staticmethod
@@ -157,7 +156,7 @@ class _AddCoarse(torch.autograd.Function):
                 which = (align_corners, x.dtype, x.device)
                 across, down = _shifted((h, w), size, k, *which)
                 columns = across.split(w, dim=1)
-                # Taps in the order (column, output, row), so that nothing is copied.
+                # The order (column, output, row) of taps avoids copies.
                 y = _product(_taps(weight), x[i].flatten(1))
                 y = y.view(k, -1, w)
                 z = y[0] @ columns[0].T
@@ -192,7 +191,7 @@ class _AddCoarse(torch.autograd.Function):
 
 
 def _chunks(total: Tensor, parts: Sequence[Tensor]) -> Iterator[tuple[int, slice, int]]:
-    """Image, output channels and level, in the order in which to compute them."""
+    """Yield image, output channels and level of each chunk, in order."""
     levels = len(parts) // 2
     largest = max(
         x[0, 0].numel() * weight[0, 0].numel()
@@ -206,23 +205,23 @@ def _chunks(total: Tensor, parts: Sequence[Tensor]) -> Iterator[tuple[int, slice
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` as a 1x1 convolution with rows of ``a`` for pixels.
+    """Compute ``a @ b`` as a 1x1 convolution, with the rows of ``a`` as pixels.
 
-    That is oneDNN's, while the matrix product is MKL's, which on processors other than
-    Intel's runs at about half the rate.
+    The convolution is oneDNN's. The matrix product is MKL's, which is about half as
+    fast on processors other than Intel's.
     """
-    # Channels last, as oneDNN tells it by the strides.
+    # In channels-last strides, as oneDNN recognises them.
     pixels = a.reshape(1, 1, *a.shape).permute(0, 3, 1, 2)
     out = F.conv2d(pixels, b.T[:, :, None, None])
     return out.permute(0, 2, 3, 1).reshape(len(a), -1)
 
 
 def _taps(weight: Tensor) -> Tensor:
-    """Weight (O, C, k, k) as a matrix of k*O*k taps, of shape (k * O * k, C)."""
+    """Reshape a weight (O, C, k, k) to a matrix of taps, of shape (k * O * k, C)."""
     return weight.permute(3, 0, 2, 1).reshape(-1, weight.shape[1])
 
 
-@lru_cache(maxsize=256)  # asked for once a chunk
+@lru_cache(maxsize=256)  # called once per chunk
 @torch.inference_mode(False)
 @torch.no_grad()
 def _shifted(
@@ -233,7 +232,7 @@ def _shifted(
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """The k shifted matrices side by side: (W, k * w) across and (H, k * h) down."""
+    """Return k shifted matrices side by side: (W, k * w) across, (H, k * h) down."""
     shifts = range(-(k // 2), k // 2 + 1)
     which = (align_corners, dtype, device)
     across = [interpolation_matrix(shape[1], size[1], *which, s) for s in shifts]
@@ -242,7 +241,7 @@ def _shifted(
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:
-    """The type a convolution would have here."""
+    """Return the dtype of a convolution of ``x`` here, under autocast or not."""
     kind = x.device.type
     return (
         torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

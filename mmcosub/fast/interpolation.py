@@ -1,4 +1,4 @@
-"""Bilinear resizing as a matrix product along each axis."""
+"""Matrices for bilinear resizing as a product along each axis."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-@lru_cache(maxsize=256)  # on the device, so that no forward has to wait for a copy
+@lru_cache(maxsize=256)  # on the device, so that no forward waits for a copy
 @torch.inference_mode(False)
 @torch.no_grad()
 def interpolation_matrix(
@@ -19,19 +19,19 @@ def interpolation_matrix(
     device: torch.device,
     shift: int = 0,
 ) -> Tensor:
-    """Matrix that resizes a line of ``source`` places to ``target``.
+    """Return the matrix that resizes a line of ``source`` pixels to ``target``.
 
     Args:
-        source (int): Number of places, at least 1.
-        target (int): Number of places after, at least 1.
-        align_corners (bool): As of ``F.interpolate``.
-        dtype (torch.dtype): Of the matrix.
-        device (torch.device): Of the matrix.
-        shift (int): Place i of the result is place i + shift of the resized line, or 0
+        source (int): Number of input pixels, at least 1.
+        target (int): Number of output pixels, at least 1.
+        align_corners (bool): As in ``F.interpolate``.
+        dtype (torch.dtype): Type of the matrix.
+        device (torch.device): Device of the matrix.
+        shift (int): Pixel i of the result is pixel i + shift of the resized line, or 0
             outside. Defaults to 0.
 
     Returns:
-        Tensor: Of shape (target, source). Shared between calls: not to be changed.
+        Tensor: Of shape (target, source). Cached: do not change it.
     """
     unit = torch.eye(source, dtype=torch.float64, device='cpu')[None]
     lines = F.interpolate(unit, size=target, mode='linear', align_corners=align_corners)
@@ -41,13 +41,12 @@ def interpolation_matrix(
 
 
 class Block(NamedTuple):
-    """Places of a resized line, and those of the line that they come from."""
+    """Pixels [start, stop) of a resized line, and their sources [first, last)."""
 
     start: int
     stop: int
     first: int
     last: int
-    """One past the last source."""
     matrix: Tensor
     """Of shape (stop - start, last - first)."""
 
@@ -64,7 +63,7 @@ def interpolation_blocks(
 ) -> tuple[Block, ...]:
     """Split :func:`interpolation_matrix` into blocks of at most ``length`` rows.
 
-    The matrix has two entries a row, so a block leaves out the columns of zeros.
+    A row has at most two entries that are not 0, so blocks omit columns of zeros.
     """
     matrix = interpolation_matrix(
         source, target, align_corners, torch.float64, torch.device('cpu')

@@ -1,12 +1,11 @@
-"""Softmax cross-entropy of logits that are resized to the label map, tile by tile.
+"""Softmax cross-entropy of logits resized to the label map, tile by tile.
 
-A segmentor's label loss resizes logits to the label map's resolution, 16 times as many
-for a stride of 4, and runs over them some ten times, forward and backward: with 150
-classes at 512x512 a copy is 157 MB an image. Here a tile that fits the cache is
-resized, its loss and gradient are taken, and the gradient is put back on the logits'
-own resolution at once. The loss is a sum over pixels, so tiles are independent, and its
-gradient is proportional to what comes from above, so nothing is kept or computed again
-in the backward pass.
+A segmentor's label loss resizes logits to the label map, to 16 times as many pixels at
+a stride of 4, and reads them about ten times, forward and backward: with 150 classes at
+512x512, a copy is 157 MB per image. Here a tile that fits the cache is resized, and its
+loss and gradient are computed and resized back at once. Since the loss is a sum over
+pixels, tiles are independent. Since its gradient is proportional to the incoming one,
+the backward pass recomputes nothing.
 
 Shapes: ``B`` images, ``C`` classes, ``h, w`` the logits' resolution and ``H, W`` the
 label map's.
@@ -22,8 +21,8 @@ from mmcosub.losses.without_autocast import without_autocast
 
 from .interpolation import Block, interpolation_blocks
 
-# Logits in a tile: on a CPU about what fits a core's cache. Elsewhere all there are, up
-# to where kernels count by 64 bits: a single copy, where the stock way has three.
+# Logits per tile; on a CPU, about the size of a core's cache. Elsewhere all logits, up
+# to the limit of 32-bit indices in kernels: a single copy, where upstream has three.
 _TILE = 2**19
 _TILE_WIDTH = 128
 _MOST = 2**31 - 1
@@ -36,22 +35,22 @@ def resized_cross_entropy(
     class_weight: Tensor | None = None,
     ignore_index: int = 255,
 ) -> tuple[Tensor, Tensor]:
-    """Sum over pixels of the cross-entropy of bilinearly resized logits.
+    """Return the sum over pixels of the cross-entropy of bilinearly resized logits.
 
-    The same as ``F.cross_entropy(F.interpolate(logits, (H, W), mode='bilinear'),
-    labels, reduction='sum')``, computed in float32 at least, at any autocast. It can be
-    differentiated once.
+    Equals ``F.cross_entropy(F.interpolate(logits, (H, W), mode='bilinear'), labels,
+    reduction='sum')``, computed in float32 at least, also under autocast. It has a
+    first derivative only.
 
     Args:
         logits (Tensor): Of shape (B, C, h, w).
         labels (Tensor): Integers in [0, C) or ``ignore_index``, of shape (B, H, W).
-        align_corners (bool): As of ``F.interpolate``. Defaults to False.
+        align_corners (bool): As in ``F.interpolate``. Defaults to False.
         class_weight (Tensor, optional): Of shape (C,). Defaults to None.
-        ignore_index (int): Label that counts for nothing. Defaults to 255.
+        ignore_index (int): Label of ignored pixels. Defaults to 255.
 
     Returns:
-        tuple[Tensor, Tensor]: The sum, and the number of pixels at which the label's
-        logit is the greatest (without gradient), both of shape ().
+        tuple[Tensor, Tensor]: The sum, and the number of pixels where the label's logit
+        is the largest (without gradient), both of shape ().
     """
     return _ResizedCrossEntropy.apply(
         logits, labels, align_corners, class_weight, ignore_index
@@ -95,7 +94,7 @@ class _ResizedCrossEntropy(torch.autograd.Function):
                 )
                 total += loss
                 right += hits
-                if grad is not None:  # y holds the gradient now
+                if grad is not None:  # y is the gradient now
                     if resizes:
                         y = (rows.matrix.T @ y) @ columns.matrix
                     grad[source].add_(y)
@@ -136,7 +135,7 @@ def _tile_loss(
     ignore_index: int,
     with_grad: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Loss and hits of a tile, whose logits (B, C, h, w) become the gradient."""
+    """Return loss and hits of a tile; its logits (B, C, h, w) become the gradient."""
     y = logits.view(*logits.shape[:2], -1)
     label = labels.reshape(len(labels), 1, -1)
     valid = label != ignore_index

@@ -1,14 +1,13 @@
-"""Attention inside windows, straight from and to the tokens of the feature map.
+"""Attention inside windows, directly on the tokens of the feature map.
 
 Shapes: ``B`` images, ``L`` tokens, ``C`` channels, ``M`` heads of ``D`` channels, ``n``
-windows an image, ``N`` tokens a window, ``W`` windows at a time.
+windows per image, ``N`` tokens per window, ``W`` windows per chunk.
 
-The stock way pads, rolls, partitions, and has every window's attention weights in
-memory several times over. On a CPU, that memory costs as much time as the arithmetic.
-Here a few windows are done at a time, from gathering their tokens to putting the
-results back, within the cache; the backward pass computes the weights again rather than
-keeping them, as FlashAttention does, and sums up the gradient of the relative position
-bias, which PyTorch's fused kernels for the CPU do not.
+Upstream pads, rolls and partitions the map, and holds the attention weights of all
+windows in memory several times. On a CPU, memory traffic takes as long as the
+arithmetic. Here a few windows at a time go through all steps within the cache. As in
+FlashAttention, the backward pass recomputes the weights. It also sums the gradient of
+the relative position bias, which PyTorch's fused CPU kernels do not.
 """
 
 import math
@@ -23,7 +22,7 @@ from mmcosub.losses.first_derivative import first_derivative_only
 
 from .window_layout import WindowLayout
 
-# Elements of attention weights at a time for each thread, measured: 1 MB of float32.
+# Elements of attention weights per chunk and thread, measured: 1 MB of float32.
 _CHUNK = 2**18
 
 
@@ -35,16 +34,16 @@ def window_attention(
     scale: float,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Multi-head attention inside windows of a feature map.
+    """Return multi-head attention inside windows of a feature map.
 
     Args:
         qkv (Tensor): Queries, keys and values of the map's tokens, (B, L, 3 * C).
-        outside (Tensor, optional): Those of places outside the map, of shape
+        outside (Tensor, optional): Queries, keys and values of padding, of shape
             (3 * C,). None if the windows are not padded.
         bias (Tensor): Relative position bias, of shape (M, N, N).
-        layout (WindowLayout): Which tokens meet.
-        scale (float): What the products of queries and keys are multiplied with.
-        dropout (float): Rate of dropping attention weights. Defaults to 0.
+        layout (WindowLayout): Tokens of each window.
+        scale (float): Factor of the products of queries and keys.
+        dropout (float): Dropout rate of attention weights. Defaults to 0.
 
     Returns:
         Tensor: Of shape (B, L, C), in the type of ``qkv``.
@@ -62,10 +61,10 @@ def _by_kernel(
     scale: float,
     dropout: float,
 ) -> Tensor:
-    """By the device's fused kernel, all windows at once.
+    """Run the device's fused kernel on all windows at once.
 
-    Windows go as heads, so that one mask serves all images, and its gradient is a plain
-    sum. (Taken by index for each window, it would be sorted and added up in series.)
+    Windows are treated as heads, so that all images share one mask, whose gradient is a
+    sum. (The gradient of an index per window would be sorted and added serially.)
     """
     B, L, channels = qkv.shape
     M, N, _ = bias.shape
@@ -81,14 +80,14 @@ def _by_kernel(
     mask = mask.flatten(0, 1)[None].to(x.dtype)
     if B:
         x = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale)
-    else:  # which PyTorch's leaves the bias without a gradient for
+    else:  # PyTorch's kernel gives the bias no gradient for an empty batch
         x = (q @ k.transpose(-2, -1) + mask) @ v
     x = x.reshape(B, M, len(places), D).transpose(1, 2)
     return x.index_select(1, layout.places).flatten(2)
 
 
 class _WindowAttention(torch.autograd.Function):
-    """A few windows at a time."""
+    """Attention of a few windows at a time."""
 
     @staticmethod
     def forward(
@@ -102,7 +101,7 @@ class _WindowAttention(torch.autograd.Function):
         ctx.save_for_backward(qkv, outside, bias)
         ctx.layout, ctx.scale = layout, scale
         B, L, channels = qkv.shape
-        # One row more, for what windows hold from outside the map.
+        # One extra row, for padding.
         out = qkv.new_empty(B * L + 1, channels // 3)
         work = _Workspace()
         for chunk in _chunks(qkv, outside, bias, layout, scale, work):
@@ -128,7 +127,7 @@ class _WindowAttention(torch.autograd.Function):
         work = _Workspace()
         for chunk in _chunks(qkv, outside, bias, ctx.layout, ctx.scale, work):
             q, k, v, weights = chunk.q, chunk.k, chunk.v, chunk.weights
-            # What comes out of places outside the map is dropped.
+            # Outputs of padding are dropped.
             g = _rows(grad, chunk.rows, chunk.outside, 0, work)
             (g,) = _as_heads(g, 1, M, N, work, dtype)
             grads = work('grads', dtype, 3, *q.shape)
@@ -156,13 +155,13 @@ class _WindowAttention(torch.autograd.Function):
 
 
 class _Workspace:
-    """Memory for one chunk after another: a new tensor's is slow at first."""
+    """Buffers reused by all chunks, as first access to new memory is slow."""
 
     def __init__(self) -> None:
         self._held: dict[tuple, Tensor] = {}
 
     def __call__(self, name: str, dtype: torch.dtype, *shape: int) -> Tensor:
-        """An uninitialised tensor, valid until the name is asked for again."""
+        """Return an uninitialised tensor, valid until the next call with the name."""
         size = math.prod(shape)
         held = self._held.get((name, dtype))
         if held is None or held.numel() < size:
@@ -171,11 +170,12 @@ class _Workspace:
 
 
 class _Chunk(NamedTuple):
-    """Windows that are done together.
+    """Windows that are computed together.
 
     Args:
-        rows (Tensor): Token, over all images, of each place: (W * N,); B * L outside.
-        outside (Tensor, optional): Which of these are outside, None if none is.
+        rows (Tensor): Token index over all images, of shape (W * N,); B * L in padding.
+        outside (Tensor, optional): Mask of the padding in ``rows``, None if there is
+            none.
         q, k, v (Tensor): Of shape (W * M, N, D).
         weights (Tensor): Attention weights, of shape (W * M, N, N).
     """
@@ -226,7 +226,7 @@ def _chunks(
 def _rows(
     x: Tensor, rows: Tensor, beyond: Tensor | None, fill: Any, work: _Workspace
 ) -> Tensor:
-    """Rows of a matrix, with ``fill`` where they are beyond it."""
+    """Gather rows of a matrix, with ``fill`` where ``beyond`` is True."""
     found = work(f'rows {x.shape[1]}', x.dtype, len(rows), x.shape[1])
     if beyond is None:
         return torch.index_select(x, 0, rows, out=found)
@@ -238,13 +238,13 @@ def _rows(
 def _as_heads(
     x: Tensor, parts: int, M: int, N: int, work: _Workspace, dtype: torch.dtype
 ) -> Tensor:
-    """(W * N, parts * C) to (parts, W * M, N, D), contiguous: bmm would copy it."""
+    """Reshape (W * N, parts * C) to (parts, W * M, N, D), contiguous for bmm."""
     x = x.view(-1, N, parts, M, x.shape[1] // (parts * M)).permute(2, 0, 3, 1, 4)
     return work(f'heads {parts}', dtype, *x.shape).copy_(x).flatten(1, 2)
 
 
 def _as_rows(x: Tensor, M: int, work: _Workspace, dtype: torch.dtype) -> Tensor:
-    """(parts, W * M, N, D) to (W * N, parts * C)."""
+    """Reshape (parts, W * M, N, D) to (W * N, parts * C)."""
     parts, _, N, D = x.shape
     x = x.view(parts, -1, M, N, D).permute(1, 3, 0, 2, 4)
     name = f'rows {parts * M * D}'
@@ -252,5 +252,5 @@ def _as_rows(x: Tensor, M: int, work: _Workspace, dtype: torch.dtype) -> Tensor:
 
 
 def _precise(x: Tensor) -> torch.dtype:
-    """What to compute in: half precision is for what is kept."""
+    """Return the type to compute in; half precision is for storage only."""
     return torch.promote_types(x.dtype, torch.float32)

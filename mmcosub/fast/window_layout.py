@@ -1,7 +1,7 @@
-"""Which tokens of a feature map meet in which window, as Swin lays windows out.
+"""Layout of Swin's windows: indices of their tokens, and attention masks.
 
-Shapes: ``h, w`` of the map, ``L = h * w`` tokens, ``n`` windows an image, ``N`` tokens
-a window, ``K`` kinds of windows.
+Shapes: ``h, w`` of the map, ``L = h * w`` tokens, ``n`` windows per image, ``N`` tokens
+per window, ``K`` masks.
 """
 
 import functools
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# What stock Swins add to keep tokens apart that only the shift brought together. Not
-# minus infinity: with large enough logits they do see one another.
+# Upstream's mask between tokens that are neighbours only by the cyclic shift. It is not
+# minus infinity, so with large logits they attend to one another.
 _APART = -100.0
 
 
@@ -20,13 +20,13 @@ class WindowLayout:
     """Windows over one image's feature map.
 
     Args:
-        tokens (Tensor): The token at each place of each window, of shape (n, N); L at
-            places outside the map.
-        places (Tensor): The inverse, a place in the flattened ``tokens`` for each
-            token, of shape (L,).
-        kinds (Tensor): Which mask each window has, of shape (n,).
-        masks (Tensor): What to add to the logits of each kind, of shape (K, N, N).
-        padded (bool): Whether any place is outside the map.
+        tokens (Tensor): Token at each position of each window, of shape (n, N); L in
+            padding.
+        places (Tensor): Inverse: index of each token in the flattened ``tokens``, of
+            shape (L,).
+        kinds (Tensor): Mask index of each window, of shape (n,).
+        masks (Tensor): Masks to add to the logits, of shape (K, N, N).
+        padded (bool): True if there is padding.
     """
 
     tokens: Tensor
@@ -40,19 +40,19 @@ class WindowLayout:
 def window_layout(
     height: int, width: int, size: int, shift: int, device: str
 ) -> WindowLayout:
-    """Windows over a map that is padded to whole windows and shifted round.
+    """Return the windows of a map that is padded to whole windows and shifted.
 
     Args:
-        height (int): h.
-        width (int): w.
-        size (int): Side of a window, so that N is its square.
-        shift (int): By how much the map is rolled, up and to the left, below ``size``.
-        device (str): Where the tensors are to be.
+        height (int): Height h of the map.
+        width (int): Width w of the map.
+        size (int): Side of a window, the square root of N.
+        shift (int): Cyclic shift of the map, up and to the left, below ``size``.
+        device (str): Device of the tensors.
 
     Returns:
-        Windows: In the stock order, row by row.
+        WindowLayout: Windows in upstream's order, row by row.
     """
-    # The result outlives the mode it was asked for in, and backward may save it.
+    # Not inference tensors, as the result is cached and backward may save it.
     with torch.inference_mode(False), torch.no_grad():
         rows, columns = -(-height // size), -(-width // size)
         y = _rolled(rows, size, shift)
@@ -78,15 +78,14 @@ def window_layout(
 
 
 def _rolled(count: int, size: int, shift: int) -> Tensor:
-    """Coordinates along one axis, of shape (count, size)."""
+    """Return shifted coordinates along one axis, of shape (count, size)."""
     return ((torch.arange(count * size) + shift) % (count * size)).view(count, size)
 
 
 def _masks(size: int, shift: int) -> Tensor:
-    """Masks of windows elsewhere, in the last column, the last row, and in both.
+    """Return the masks of inner windows, the last column, the last row, and both.
 
-    In these, what the roll brought round from the other side begins ``shift`` places
-    before the end.
+    In the last ones, the last ``shift`` tokens come from the opposite side.
     """
     brought = torch.arange(size) >= size - shift
     whole = torch.zeros(size, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Model wrappers."""
+"""Co-training wrappers of the models of mmseg, mmpretrain and timm."""
 
 import mmcosub.fast.heads  # noqa: F401  (registers them)
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)

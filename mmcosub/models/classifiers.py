@@ -1,7 +1,7 @@
 """Base of the co-training wrappers of mmpretrain's classifiers.
 
-Shapes: ``V`` views, ``B`` images, ``C`` classes, ``K`` logits an image and class, where
-a head has several.
+Shapes: ``V`` views, ``B`` images, ``C`` classes, ``K`` logits per image and class, for
+heads with several.
 """
 
 import math
@@ -19,12 +19,12 @@ from .views import loss_value, weighted_losses
 
 
 class CoTrainingClassifier(CoTraining):
-    """Base class of the wrappers of classifiers: losses of their logits."""
+    """Base class of the wrappers of classifiers."""
 
     sums_classes = True
-    """Whether a binary label loss is summed over classes, as mmpretrain's heads do."""
+    """If True, a binary label loss is summed over classes, as in mmpretrain's heads."""
     _activations: set[str]
-    """Activations of the label loss that the scheme's soft loss was chosen by."""
+    """Activations of the label loss that the distillation loss was chosen by."""
 
     @property
     @abstractmethod
@@ -32,7 +32,7 @@ class CoTrainingClassifier(CoTraining):
         """Loss of logits and labels."""
 
     def init_classifier(self, scheme: dict | Scheme) -> None:
-        """Compare the losses and set up co-training.
+        """Choose the distillation loss and set up co-training.
 
         Args:
             scheme (dict | Scheme): The scheme or its config.
@@ -42,16 +42,16 @@ class CoTrainingClassifier(CoTraining):
         self.init_co_training(scheme, self._activations, f'the label loss {name}')
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Return the losses of all views, by the current label loss.
+        """Return the losses of all views with the current label loss.
 
-        MMPretrain's ``SwitchRecipeHook`` replaces it during training.
+        MMPretrain's ``SwitchRecipeHook`` replaces the label loss during training.
 
         Args:
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (list[DataSample]): Their labels, hard or soft.
 
         Raises:
-            ValueError: If the scheme's soft loss does not go with it.
+            ValueError: If the scheme's distillation loss does not fit the label loss.
         """
         now = activations(self.label_loss)
         if now != self._activations:
@@ -61,16 +61,16 @@ class CoTrainingClassifier(CoTraining):
         return super().loss(inputs, data_samples)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict]:
-        """Add up losses; what is logged as ``loss`` is their sum.
+        """Add up losses, and log their sum as ``loss``.
 
         Args:
             losses (dict[str, Tensor]): Of one iteration; ``loss`` is the head's.
 
         Returns:
-            tuple: The sum, and values to log, the head's loss as ``loss_label``.
+            tuple: The sum, and values to log, with the head's loss as ``loss_label``.
         """
         total, values = super().parse_losses(losses)  # type: ignore[misc]
-        if 'loss' in losses:  # it has taken the sum's place
+        if 'loss' in losses:  # the head's loss, logged instead of the sum
             values['loss_label'] = values['loss']
         values['loss'] = total
         return total, values
@@ -87,14 +87,14 @@ class CoTrainingClassifier(CoTraining):
 
         Args:
             iteration (Iteration): The iteration.
-            done (Pass): What the pass of the V views has computed.
+            done (Pass): Results of the pass of the V views.
             logits (Tensor): Logits of shape (V * B, C) or (V * B, C, K).
             data_samples (list[DataSample]): Labels of the B images, hard or soft.
             label_loss (Callable): Upstream's ``label_loss(logits, data_samples)``.
 
         Returns:
             dict[str, Tensor]: The upstream losses, combined over views,
-            ``loss_co_training``, and those of further objectives.
+            ``loss_co_training``, and those of additional objectives.
         """
         views = done.views
         of_views = logits.chunk(len(views))
@@ -124,15 +124,15 @@ class CoTrainingClassifier(CoTraining):
     def _scale(
         self, logits: Tensor, data_samples: list, label_loss: Any
     ) -> Tensor | float:
-        """Value of a label loss that is 1 for every image: factor of the soft loss.
+        """Return the factor of the distillation loss that matches the label loss.
 
-        A binary loss that is summed over classes counts 1 for every class. Of a
-        cross-entropy that weighs classes it is found with logits of 0, where the loss
-        is log C (binary: log 2) whatever the label.
+        It is the value of the label loss if it were 1 for every image, and for every
+        class of a binary loss that is summed over classes. With class weights, it
+        follows from logits of 0, whose loss is log C (binary: log 2) for any label.
         """
         loss: Any = self.label_loss
         binary = self._activations == {'sigmoid'}
-        inner = getattr(loss, 'ce', loss)  # of label smoothing
+        inner = getattr(loss, 'ce', loss)  # the loss inside label smoothing
         names = ('class_weight', 'pos_weight')
         if any(getattr(inner, name, None) is not None for name in names):
             dtype = torch.promote_types(logits.dtype, torch.float32)

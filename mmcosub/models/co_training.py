@@ -1,4 +1,4 @@
-"""What all co-training models of MMEngine share."""
+"""Mixin of all co-training models in MMEngine."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +18,8 @@ from .unlabelled import UnlabelledBatch
 class CoTraining(SubmodelTraining):
     """Mixin that runs a model's backbone as the submodels of a scheme, in MMEngine.
 
-    It adds no parameter, buffer or submodule to checkpoints, so that they are those of
-    the unmodified model. To be called last in ``__init__``: :meth:`init_co_training`.
+    It adds no parameter, buffer or submodule to checkpoints, so that they keep the keys
+    of the unmodified model. Call :meth:`init_co_training` last in ``__init__``.
     """
 
     train: Callable
@@ -38,11 +38,11 @@ class CoTraining(SubmodelTraining):
         super()._check_once(inputs)
 
     def init_unlabelled(self, cfg: dict | None) -> None:
-        """Learn from unlabelled images, too, where batches bring some.
+        """Set up the loss on unlabelled images, for batches that have some.
 
         Args:
             cfg (dict, optional): Arguments of
-                :class:`~mmcosub.schemes.unlabelled.Unlabelled`.
+                :class:`~mmcosub.schemes.unlabelled.Unlabelled`. None for no such loss.
         """
         self.unlabelled = None if cfg is None else UnlabelledBatch(self, cfg)
 
@@ -59,7 +59,8 @@ class CoTraining(SubmodelTraining):
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (list, optional): Their labels.
             mode (str): 'loss', 'predict' or 'tensor'. Defaults to 'tensor'.
-            unlabelled (dict, optional): Unlabelled images of the batch, with 'loss'.
+            unlabelled (dict, optional): Unlabelled images of the batch, if mode is
+                'loss'.
         """
         outputs = super().forward(inputs, data_samples, mode)  # type: ignore[misc]
         if unlabelled is not None:
@@ -70,7 +71,7 @@ class CoTraining(SubmodelTraining):
     def train_step(
         self, data: Any, optim_wrapper: OptimWrapper
     ) -> dict[str, torch.Tensor]:
-        """Forward, backward and step, pass by pass if the scheme is lean.
+        """Run one optimizer step, with sequential backward if ``scheme.lean``.
 
         Args:
             data (dict | tuple | list): A batch of the data loader.

@@ -1,4 +1,4 @@
-"""What of a co-trained model is compiled by ``torch.compile``."""
+"""Compilation of the parts of a co-trained model with ``torch.compile``."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ _OPTIONS = ('backend', 'mode', 'options')
 def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
     """Compile the residual functions and the decode heads of a model, in place.
 
-    These take most of a step, and any number of rows. The whole step, which MMEngine's
-    ``compile`` is of, would be compiled again for every plan.
+    They take most of the time of a step and accept any number of rows. MMEngine's
+    ``compile`` compiles the whole step, which would be repeated for every plan.
 
     Args:
         model (CoTraining): The model.
@@ -34,8 +34,8 @@ def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
     if not isinstance(options, dict) or set(options) - set(_OPTIONS):
         raise ValueError(
             f'compile={options!r}: with a scheme it is True or a dict with some of '
-            f'{list(_OPTIONS)}. Number and shape of what is compiled are decided by '
-            'the scheme.'
+            f'{list(_OPTIONS)}. The scheme decides which parts are compiled, for which '
+            'shapes.'
         )
     options = dict(options)
     found = 'no residual function, as not all blocks are known'
@@ -45,7 +45,7 @@ def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
     compiled, left = [], []
     for head in list_heads(model) if hasattr(model, 'decode_head') else ():
         name = f'{head.name} ({type(head.module).__name__})'
-        own = 'forward' in vars(head.module)  # such as one that recomputes
+        own = 'forward' in vars(head.module)  # such as activation checkpointing
         if own or isinstance(head.module, FastHead) or head.classifies_masks:
             left.append(name)
             continue
@@ -60,10 +60,12 @@ def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
 
 
 class CompiledForward:
-    """A module's forward that is compiled in training, and plain for maps of all sizes.
+    """Forward of a module, compiled in training and uncompiled in evaluation.
+
+    In evaluation, maps have many sizes.
 
     Args:
-        module (nn.Module): The module. Its own forward is what runs.
+        module (nn.Module): The module, whose own forward runs.
         options (dict): Options of ``torch.compile``.
     """
 
@@ -73,7 +75,7 @@ class CompiledForward:
         self._compiled = torch.compile(type(module).forward, **options)
 
     def __reduce__(self) -> tuple:
-        """A copy is of the copied module, and compiled anew."""
+        """Compile again in a copy, for the copied module."""
         return type(self), (self.module, self.options)
 
     def __call__(self, *args: Any) -> Any:
@@ -88,8 +90,8 @@ class CompiledForward:
 
 
 def _any_rows(x: Tensor) -> Tensor:
-    """Have a tensor's first dimension be taken for one of any size."""
-    # Not at the top, as it takes a second that few runs need.
+    """Mark a tensor's first dimension as dynamic."""
+    # Imported here, as it takes a second that few runs need.
     from torch._dynamo import maybe_mark_dynamic
 
     maybe_mark_dynamic(x, 0)

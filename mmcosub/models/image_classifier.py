@@ -18,7 +18,7 @@ from .classifiers import CoTrainingClassifier
 class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
     """mmpretrain's ``ImageClassifier``, trained by a scheme.
 
-    All views share the image, its mixup or cutmix included, and the label. Parameter
+    All views get the same image, after mixup or cutmix, and the same label. Parameter
     names, evaluation and inference are the upstream model's.
 
     Args:
@@ -27,7 +27,7 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
 
     Raises:
         ValueError: If the backbone has no known block, every drop-path rate is 0, or
-            the head's loss is not one of its logits.
+            the head's loss is not a loss of class logits.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
         built = SCHEMES.build(scheme)
         if built.objectives and isinstance(self.head, ConformerHead):
             raise ValueError(
-                'ConformerHead has two logits for every image and class, so further '
-                f'objectives of {type(built).__name__} are not defined there. Set '
+                'ConformerHead has two logits for every image and class, so additional '
+                f'objectives of {type(built).__name__} are not defined for it. Set '
                 'scheme.intermediate, scheme.representation and scheme.kernel to 0.'
             )
         self.init_classifier(built)
@@ -76,8 +76,8 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
         logits = self.head(features)
         label_loss = self.head._get_loss
         if isinstance(self.head, ConformerHead):
-            # One of convolutions and one of tokens, whose label losses are added up. So
-            # each learns from its counterpart in the other view; both are added up.
+            # Two logits, of convolutions and of tokens. Label losses add up both, and
+            # so does distillation, of each from its counterpart in the other view.
             logits = torch.stack(logits, dim=2)
             label_loss = self._sum_of_label_losses
         return self.logit_losses(iteration, done, logits, data_samples, label_loss)
@@ -98,7 +98,7 @@ def check_head(head: Any) -> None:
     """
     if head is None:
         raise ValueError(
-            'The classifier has no head, so there are no logits to teach by. Set '
+            'The classifier has no head, so there are no logits for distillation. Set '
             'model.head.'
         )
     if getattr(head, 'dist', False) or getattr(head, 'distillation', False):
@@ -110,7 +110,7 @@ def check_head(head: Any) -> None:
         return  # then its loss is ClsHead's
     if getattr(type(head), 'loss', None) not in (ClsHead.loss, MultiLabelClsHead.loss):
         raise ValueError(
-            f'The loss of {type(head).__name__} is not one of class logits, so '
-            'views cannot teach each other there. Use a head with the loss of '
-            'ClsHead (LinearClsHead, VisionTransformerClsHead, ...).'
+            f'The loss of {type(head).__name__} is not a loss of class logits, which '
+            'distillation between views needs. Use a head with the loss of ClsHead '
+            '(LinearClsHead, VisionTransformerClsHead, ...).'
         )

@@ -1,4 +1,4 @@
-"""Heads that classify masks (MaskFormer, Mask2Former) under several views.
+"""Co-training of heads that classify masks (MaskFormer, Mask2Former).
 
 Shapes: ``V`` views, ``B`` images, ``Q`` queries, ``C`` classes, ``H, W`` of the masks.
 """
@@ -15,14 +15,14 @@ _HEADS = {'MaskFormerHead', 'Mask2FormerHead'}
 class MaskClassification:
     r"""Forward, label loss and logits of a head that classifies masks.
 
-    It learns from the label by its own matched losses, view by view. Distillation is
-    of its predictions (**not in the paper**): each pixel's score of a class,
+    The label loss is the head's own matching loss, view by view. Distillation (**not in
+    the paper**) uses the class scores of each pixel,
 
     .. math:: s_c = \sum_q softmax(z_q)_c \, sigmoid(m_q),
 
-    without the class "no object", of the last decoder layer, at the masks' own
-    resolution. Its logarithm takes the place of logits, so that a softmax makes the
-    scores of a pixel sum to 1.
+    of the last decoder layer, without the class "no object", at the resolution of the
+    masks. Their logarithms serve as logits, so that a softmax makes the scores of a
+    pixel sum to 1.
     """
 
     @staticmethod
@@ -54,7 +54,7 @@ class MaskClassification:
     def label_losses(
         module: Any, output: Any, data_samples: SampleList
     ) -> dict[str, Tensor]:
-        """Return the head's matched losses of one view.
+        """Return the head's matching losses of one view.
 
         Args:
             module (nn.Module): The head.

@@ -1,4 +1,4 @@
-"""Heads and necks that MMEngine's ``activation_checkpointing`` names."""
+"""Activation checkpointing of necks and heads."""
 
 from functools import partial, wraps
 from typing import Any
@@ -8,15 +8,15 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 _WRAPPED = wrap_forward(len).__code__
-"""The code of every forward that MMEngine has wrapped."""
+"""Code object of all forwards that MMEngine has wrapped."""
 
 
 def recompute_without_reentry(model: nn.Module, backbone: nn.Module) -> None:
-    """Have what MMEngine recomputes outside of the backbone learn and teach, in place.
+    """Make checkpointing of necks and heads non-reentrant, in place.
 
-    It takes PyTorch's reentrant way, which passes no gradient through the lists of
-    feature maps that heads and necks are given, so that neither they nor what comes
-    before them would learn from there. The backbone's parts are the execution's affair.
+    MMEngine's ``activation_checkpointing`` uses PyTorch's reentrant checkpoint, which
+    passes no gradients through the lists of feature maps that necks and heads get.
+    Executions handle the backbone's modules.
 
     Args:
         model (nn.Module): The model.

@@ -1,4 +1,4 @@
-"""The heads of a segmentor, run for several views at once.
+"""Heads of a segmentor: outputs, label losses and logits of several views.
 
 Shapes: ``V`` views, ``B`` images, ``C`` classes, ``H, W`` a head's own resolution.
 """
@@ -18,9 +18,9 @@ from mmcosub.losses import activations, value_of_ones, weighted_terms
 
 from .mask_classification import MaskClassification
 
-# Heads with several training outputs: position of the logits that they predict with,
-# and positions of the losses of these in ``loss_decode``. Not listed: the first of a
-# tuple, the last of a list (successive refinements), and all losses.
+# Heads with several training outputs: index of the prediction's logits, and indices of
+# their losses in ``loss_decode``. Other heads: the first of a tuple, the last of a list
+# (successive refinements), and all losses.
 _PREDICTION = {'PIDHead': (1, (1, 3)), 'DDRHead': (0, (0,))}
 
 
@@ -29,12 +29,12 @@ class Head:
     """One head of a segmentor.
 
     Args:
-        name (str): Prefix of its losses, as in the stock model.
+        name (str): Prefix of its losses, as upstream.
         module (nn.Module): The head.
-        main (bool): True for the head that predicts.
+        main (bool): True for the head of the final prediction.
         auxiliary (bool): True for a head of ``auxiliary_head``.
-        train_cfg (dict, optional): The segmentor's ``train_cfg``; a PointHead draws its
-            points by it. Defaults to None.
+        train_cfg (dict, optional): The segmentor's ``train_cfg``, for the points of a
+            PointHead. Defaults to None.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Head:
     def refines_points(self) -> bool:
         """True if it refines single points of the head before it (PointRend).
 
-        Every view draws its own points. So distillation takes place at the head before,
-        and this head learns from the label alone, as upstream (not in the paper).
+        Every view draws its own points, so this head learns from the label alone, and
+        distillation is at the head before (not in the paper).
         """
         return _is_point_head(self.module)
 
@@ -59,7 +59,7 @@ class Head:
 
     @property
     def activations(self) -> set[str]:
-        """Functions that turn its logits into probabilities: softmax, sigmoid."""
+        """Functions that turn its logits into probabilities, softmax or sigmoid."""
         if self.module.out_channels == 1:
             return {'sigmoid'}  # a softmax over one class is 1 whatever the logit
         if self.classifies_masks:
@@ -68,10 +68,7 @@ class Head:
 
     @property
     def label_loss(self) -> list[Any]:
-        """Label losses of the logits that it predicts with.
-
-        Of a head that holds heads (K-Net's), the first one's.
-        """
+        """Label losses of the prediction's logits, of K-Net those of its first head."""
         holders = [m for m in self.module.modules() if hasattr(m, 'loss_decode')]
         losses: Any = holders[0].loss_decode if holders else None
         if not isinstance(losses, nn.ModuleList):
@@ -87,17 +84,17 @@ class Head:
             return getattr(loss, 'loss_weight', 1.0)
         return sum(weight for weight, _ in weighted_terms(self.label_loss))
 
-    def averaging(self, share: Tensor, data_samples: SampleList) -> Tensor | float:
-        """Factor of a mean over labelled pixels that averages as its label loss does.
+    def averaging(self, labelled: Tensor, data_samples: SampleList) -> Tensor | float:
+        """Return the factor that turns a mean over labelled pixels into its average.
 
         Args:
-            share (Tensor): Labelled fraction of each pixel, of shape (B, H, W).
+            labelled (Tensor): Labelled fraction of each pixel, of shape (B, H, W).
             data_samples (list[SegDataSample]): Labels of the B images.
         """
         total = self.weight
         if self.classifies_masks or not total:
             return 1.0
-        head, fraction = self.module, share.mean()
+        head, fraction = self.module, labelled.mean()
         labels = cache(lambda: _labels(data_samples))
         return sum(
             weight
@@ -122,7 +119,7 @@ class Head:
         if self.classifies_masks:
             return MaskClassification.run(self.module, features, data_samples, views)
         if self.refines_points:
-            return tuple(features), previous  # its loss is all that it computes
+            return tuple(features), previous  # computed in its loss
         if isinstance(self.module, BaseCascadeDecodeHead):
             return self.module.forward(features, previous)
         return self.module.forward(features)
@@ -141,7 +138,7 @@ class Head:
         return self.module.loss_by_feat(output, data_samples)
 
     def logits(self, output: Any) -> Tensor:
-        """Logits of shape (B, C, H, W) that the head predicts with.
+        """Return the prediction's logits, of shape (B, C, H, W).
 
         Args:
             output (Any): The head's training outputs for one view.
@@ -153,9 +150,9 @@ class Head:
         if not isinstance(logits, Tensor) or logits.shape[1] != classes:
             raise ValueError(
                 f'{type(self.module).__name__} ({self.name}) has no logits of '
-                f'{classes} classes where they are looked for, so views would teach '
-                'each other something else. Have its forward return them alone, or '
-                'first in a tuple.'
+                f'{classes} classes at the expected place, so distillation would use '
+                'other outputs. Make its forward return them alone, or first in a '
+                'tuple.'
             )
         return logits
 
@@ -194,7 +191,7 @@ def list_heads(model: Any) -> list[Head]:
         if not (plain or head.classifies_masks or head.refines_points):
             raise ValueError(
                 f'{type(head.module).__name__} ({head.name}) computes its loss without '
-                'logits at every pixel, so views cannot teach each other there. Use a '
+                'logits at every pixel, which distillation between views needs. Use a '
                 'head with the loss of BaseDecodeHead (UPerHead, FCNHead, '
                 'SegformerHead, PSPHead, ASPPHead, ...), or MaskFormerHead or '
                 'Mask2FormerHead.'
@@ -203,7 +200,7 @@ def list_heads(model: Any) -> list[Head]:
 
 
 def prediction_logits(head: Any, outputs: Any) -> Tensor:
-    """Return the logits a head predicts with, among its training outputs.
+    """Return the prediction's logits among a head's training outputs.
 
     Args:
         head (nn.Module): A decode head.
@@ -217,12 +214,12 @@ def prediction_logits(head: Any, outputs: Any) -> Tensor:
 
 
 def _listed(head: Any) -> tuple[int, tuple[int, ...]] | None:
-    """Entry of a head's class, or of what it inherits from, in the table."""
+    """Return the table's entry of a head's class or its bases."""
     names = (cls.__name__ for cls in type(head).__mro__)
     return next((_PREDICTION[name] for name in names if name in _PREDICTION), None)
 
 
-def labelled_share(head: Any, data_samples: SampleList, logits: Tensor) -> Tensor:
+def labelled_fraction(head: Any, data_samples: SampleList, logits: Tensor) -> Tensor:
     """Return the labelled fraction of each of the head's pixels (not in the paper).
 
     Args:
@@ -240,5 +237,5 @@ def labelled_share(head: Any, data_samples: SampleList, logits: Tensor) -> Tenso
 
 
 def _labels(data_samples: SampleList) -> Tensor:
-    """Label maps of B images, of shape (B, 1, H, W)."""
+    """Return the label maps of B images, of shape (B, 1, H, W)."""
     return torch.stack([sample.gt_sem_seg.data for sample in data_samples])

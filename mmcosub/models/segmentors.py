@@ -13,7 +13,7 @@ from mmcosub.registry import MODELS
 from mmcosub.schemes import Iteration, Pass, Scheme
 
 from .co_training import CoTraining
-from .segmentor_heads import Head, labelled_share, list_heads
+from .segmentor_heads import Head, labelled_fraction, list_heads
 from .views import loss_value, split_views, weighted_losses
 
 
@@ -38,7 +38,7 @@ class CoTrainingSegmentor(CoTraining):
             where = 'model.decode_head.out_channels=1'
         self.init_co_training(scheme, main.activations, where)
         if self.scheme.auxiliary:
-            self._refuse_other_losses(heads, 'auxiliary=False')
+            self._check_other_losses(heads, 'auxiliary=False')
 
     def heads_alike(self) -> list[str]:
         """Return names of the heads that predict the main head's classes per pixel.
@@ -46,25 +46,25 @@ class CoTrainingSegmentor(CoTraining):
         The main head is among them.
 
         Raises:
-            ValueError: If the scheme's soft loss does not go with one of them.
+            ValueError: If the scheme's distillation loss does not fit one of them.
         """
         heads = [head for head in list_heads(self) if not head.refines_points]
         classes = next(head for head in heads if head.main).module.out_channels
         alike = [head for head in heads if head.module.out_channels == classes]
-        self._refuse_other_losses(alike, 'intermediate=0')
+        self._check_other_losses(alike, 'intermediate=0')
         return [head.name for head in alike]
 
-    def _refuse_other_losses(self, heads: list[Head], instead: str) -> None:
-        """Raise if the soft loss does not fit the label loss of one of the heads."""
+    def _check_other_losses(self, heads: list[Head], instead: str) -> None:
+        """Raise if the distillation loss does not fit the label loss of a head."""
         needed = self.scheme.soft_loss.activation
         for head in heads:
-            kinds = head.activations
-            if kinds and needed not in kinds and not head.refines_points:
+            found = head.activations
+            if found and needed not in found and not head.refines_points:
                 raise ValueError(
-                    f'{type(head.module).__name__} ({head.name}) would be taught by '
-                    f'the soft loss of the head that predicts, of a {needed}, and its '
-                    f'label loss takes its logits for those of a {"".join(kinds)}. '
-                    f'Give it a label loss of a {needed}, or set scheme.{instead}.'
+                    f'{type(head.module).__name__} ({head.name}) has a label loss with '
+                    f'a {"".join(found)}, but the distillation loss of the main head '
+                    f'uses a {needed}. Use a label loss with a {needed} there, or set '
+                    f'scheme.{instead}.'
                 )
 
     def pass_loss(
@@ -77,14 +77,14 @@ class CoTrainingSegmentor(CoTraining):
         """Return the weighted losses of some views.
 
         Args:
-            iteration (Iteration): The iteration; views of earlier passes have run.
+            iteration (Iteration): The iteration, with the logits of earlier passes.
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (list[SegDataSample]): Their labels, in ``gt_sem_seg``.
             views (list[int]): The views.
 
         Returns:
             dict[str, Tensor]: The upstream losses, combined over views, one
-            co-training loss a co-trained head, and those of further objectives.
+            co-training loss per co-trained head, and those of additional objectives.
         """
         features, tapped = self.run_backbone(iteration, inputs, views)
         done = Pass(self, views, features, tapped, {}, {}, {})
@@ -102,12 +102,12 @@ class CoTrainingSegmentor(CoTraining):
             outputs = split_views(previous, len(views))
             terms = self._label_losses(iteration, head, outputs, data_samples, views)
             losses.update(add_prefix(terms, head.name))
-            taught = head.main or self.scheme.auxiliary
-            if head.refines_points or not (taught or self.scheme.objectives):
-                continue  # its other outputs are not used
-            self._note_logits(done, iteration, head, outputs, data_samples)
-            if taught:
-                loss = self._taught(iteration, head, done)
+            co_trains = head.main or self.scheme.auxiliary
+            if head.refines_points or not (co_trains or self.scheme.objectives):
+                continue  # its logits are not used
+            self._record_logits(done, iteration, head, outputs, data_samples)
+            if co_trains:
+                loss = self._co_training_loss(iteration, head, done)
                 losses[f'{head.name}.loss_co_training'] = loss
         for objective in self.scheme.objectives:
             losses.update(objective.losses(done))
@@ -135,7 +135,7 @@ class CoTrainingSegmentor(CoTraining):
                         iteration.add(f'label_view{v}', loss_value(term))
         return weighted_losses(list(losses.values()), [weights[v] for v in losses])
 
-    def _note_logits(
+    def _record_logits(
         self,
         done: Pass,
         iteration: Iteration,
@@ -143,19 +143,18 @@ class CoTrainingSegmentor(CoTraining):
         outputs: list[Any],
         data_samples: SampleList,
     ) -> None:
-        """Record a head's logits, and weight and average of its pixels."""
+        """Record a head's logits, and the weights and factor of its pixels."""
         logits = [head.logits(output) for output in outputs]
         key = (head.module.ignore_index, *logits[0].shape[2:])
         if key not in iteration.labelled:
-            share = labelled_share(head.module, data_samples, logits[0])
-            iteration.labelled[key] = share
-        share = iteration.labelled[key]
+            fraction = labelled_fraction(head.module, data_samples, logits[0])
+            iteration.labelled[key] = fraction
         done.logits[head.name] = logits
-        done.weights[head.name] = share
-        # So that the two losses keep their balance, whatever has no label.
-        done.factors[head.name] = head.averaging(share, data_samples)
+        done.weights[head.name] = labelled = iteration.labelled[key]
+        # Keeps the balance of label loss and distillation when pixels have no label.
+        done.factors[head.name] = head.averaging(labelled, data_samples)
 
-    def _taught(self, iteration: Iteration, head: Head, done: Pass) -> Tensor:
+    def _co_training_loss(self, iteration: Iteration, head: Head, done: Pass) -> Tensor:
         """Return the co-training loss of a head."""
         weight = done.weights[head.name]
         logits = done.logits[head.name]
@@ -180,9 +179,9 @@ class CoTrainingEncoderDecoder(CoTrainingSegmentor, EncoderDecoder):
         **kwargs: Arguments of ``EncoderDecoder``.
 
     Raises:
-        ValueError: If the backbone has no known block, every drop-path rate is 0, or
-            a head has no logits at every pixel, or the scheme's soft loss does not go
-            with the decode head's loss.
+        ValueError: If the backbone has no known block, every drop-path rate is 0, a
+            head has no logits at every pixel, or the scheme's distillation loss does
+            not fit the decode head's loss.
     """
 
     def __init__(

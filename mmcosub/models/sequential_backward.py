@@ -10,17 +10,17 @@ from mmengine.registry import MODEL_WRAPPERS
 def sequential_backward_step(
     model: Any, runs: Any, data: Any, optim_wrapper: OptimWrapper
 ) -> dict[str, torch.Tensor]:
-    """One optimizer step in which each pass runs backward before the next one starts.
+    """Run one optimizer step in which each pass runs backward before the next starts.
 
-    The memory is that of the largest pass, the gradients are those of all passes at
-    once. AugSub's and stimulative training's code do the same by hand.
+    It needs the memory of the largest pass and gives the same gradients as one backward
+    of all passes. The published code of AugSub and stimulative training does the same.
 
     Args:
         model (CoTraining): The model.
-        runs (nn.Module): What is called: the model, or its wrapper for several
+        runs (nn.Module): Module to call: the model, or its wrapper for several
             processes.
         data (dict | tuple | list): A batch of the data loader.
-        optim_wrapper (OptimWrapper): Accumulates gradients and updates.
+        optim_wrapper (OptimWrapper): Accumulates gradients and updates parameters.
 
     Returns:
         dict[str, Tensor]: Values to log, of all passes.
@@ -31,7 +31,7 @@ def sequential_backward_step(
     data = model.data_preprocessor(data, True)
     try:
         for views in passes:
-            model.lean_views = views
+            model.sequential_views = views
             last = views is passes[-1]
             if last and unlabelled is not None:
                 data['unlabelled'] = model.unlabelled.preprocess(model, unlabelled)
@@ -43,15 +43,15 @@ def sequential_backward_step(
                 losses = runs._run_forward(data, mode='loss')
             loss, values = model.parse_losses(losses)
             if last and runs is not model:
-                # Every parameter has a gradient here, as the exchange expects, also
-                # those (auxiliary heads') that this pass does not use.
+                # DDP expects a gradient of every parameter, also of those that this
+                # pass does not use (auxiliary heads).
                 parts = [p.sum() for p in model.parameters() if p.requires_grad]
                 loss = loss + 0.0 * torch.stack(parts).sum()
-            # As in the stock step, outside of autocast.
+            # As upstream, outside of autocast.
             if last:
                 optim_wrapper.update_params(loss)
             else:
-                # One step counts once where gradients are accumulated.
+                # Gradient accumulation counts a step once.
                 count = optim_wrapper._inner_count
                 optim_wrapper.backward(optim_wrapper.scale_loss(loss))
                 optim_wrapper._inner_count = count
@@ -59,7 +59,7 @@ def sequential_backward_step(
                 added = 'loss' in key and key in logs
                 logs[key] = logs[key] + value if added else logs.get(key, value)
     finally:
-        model.lean_views = model.lean_iteration = None
+        model.sequential_views = model.sequential_iteration = None
     if unlabelled is not None:
         model.unlabelled.after_step(model, model)
     return logs
@@ -67,12 +67,12 @@ def sequential_backward_step(
 
 @MODEL_WRAPPERS.register_module()
 class CoTrainingDistributedDataParallel(MMDistributedDataParallel):
-    """MMEngine's wrapper for several processes, with lean steps."""
+    """MMEngine's DDP wrapper, with sequential backward."""
 
     def train_step(
         self, data: Any, optim_wrapper: OptimWrapper
     ) -> dict[str, torch.Tensor]:
-        """Forward, backward and step, pass by pass if the scheme is lean.
+        """Run one optimizer step, with sequential backward if ``scheme.lean``.
 
         Args:
             data (dict | tuple | list): A batch of the data loader.

@@ -16,19 +16,19 @@ _LEAST = 1e-12
 class StreamedSegTTAModel(SegTTAModel):
     """mmseg's ``SegTTAModel`` with one version of an image in memory at a time.
 
-    The stock model keeps the logits of all versions, at the size of the original image,
-    until the last is computed: for a photograph of 2 megapixels, 150 classes and the
-    12 versions of six scales and flips, 14 GiB. This one adds each version's
-    probabilities to a running sum and lets its logits go. It takes the same arguments,
-    and predicts the same but for heads with one output channel: their ``seg_logits``
-    are probabilities already, of which the stock model takes the sigmoid again.
+    Upstream keeps the logits of all versions at the size of the original image: 14 GiB
+    for a photograph of 2 megapixels, 150 classes and 12 versions (six scales, flipped
+    or not). This model adds each version's probabilities to a running sum and frees its
+    logits. Arguments and predictions are the same, except for heads with one output
+    channel: their ``seg_logits`` are probabilities already, and upstream applies the
+    sigmoid twice.
     """
 
     def test_step(self, data: dict[str, list]) -> list[SegDataSample]:
         """Predict from all versions of each image.
 
         Args:
-            data (dict): A batch as ``TestTimeAug`` makes it: one entry a version under
+            data (dict): A batch of ``TestTimeAug``, with one entry per version under
                 each key.
 
         Returns:

@@ -20,8 +20,8 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
         **kwargs: Arguments of ``TimmClassifier``.
 
     Raises:
-        ValueError: If the model has no known block, every drop-path rate is 0, or it
-            is to recompute activations, which timm does around several blocks at once.
+        ValueError: If the model has no known block, every drop-path rate is 0, or
+            ``with_cp=True``, as timm checkpoints several blocks at once.
     """
 
     sums_classes = False
@@ -30,8 +30,8 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
         super().__init__(**kwargs)
         if self.with_cp:
             raise ValueError(
-                'with_cp=True of TimmClassifier cannot be co-trained: timm recomputes '
-                'several blocks at once. Set model.with_cp=False.'
+                'TimmClassifier cannot be co-trained with with_cp=True: timm '
+                'checkpoints several blocks at once. Set model.with_cp=False.'
             )
         self.init_classifier(scheme)
 
@@ -42,7 +42,7 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
 
     @property
     def backbone(self) -> nn.Module:  # type: ignore[override]
-        """The timm model, its head included."""
+        """Whole timm model, head included."""
         return self.model
 
     def pass_loss(

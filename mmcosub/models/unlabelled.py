@@ -1,4 +1,4 @@
-"""Unlabelled images in the training of mmseg's and mmpretrain's models.
+"""Loss on unlabelled images for mmseg's and mmpretrain's models.
 
 Shapes: ``V`` students, ``U`` unlabelled images, ``C`` classes.
 """
@@ -18,7 +18,7 @@ class UnlabelledBatch(UnlabelledLoss):
     """Loss of a segmentor or classifier on the unlabelled images of a batch.
 
     Args:
-        model (CoTraining): The model; its branches are known already.
+        model (CoTraining): The model, after ``init_co_training``.
         cfg (dict): Arguments of :class:`~mmcosub.schemes.Unlabelled`.
     """
 
@@ -26,7 +26,7 @@ class UnlabelledBatch(UnlabelledLoss):
         super().__init__(model, model, cfg)
 
     def loss(self, model: Any, batch: dict) -> Tensor:
-        """Weighted loss, times the label loss's own weight.
+        """Return the weighted loss, times the weight of the label loss.
 
         Args:
             model (CoTraining): The model.
@@ -45,18 +45,18 @@ class UnlabelledBatch(UnlabelledLoss):
         return loss * _label_weight(model)
 
     def preprocess(self, model: Any, batch: dict) -> dict:
-        """Normalise the images, and find what is padding.
+        """Normalise the images, and find their padding.
 
         Args:
             model (CoTraining): The model.
             batch (dict): ``weak`` and ``strong``, lists of images, and
-                ``data_samples``, whose label map tells padding from the image.
+                ``data_samples``, whose label maps are 0 outside of padding.
         """
         segments = hasattr(model, 'decode_head')
         both = []
         for name in ('weak', 'strong'):
             data = dict(inputs=batch[name], data_samples=batch['data_samples'])
-            # A classifier's preprocessor would mix images where it trains.
+            # In training mode, a classifier's preprocessor would apply mixup.
             both.append(model.data_preprocessor(data, segments))
         samples = both[0]['data_samples']
         done = dict(weak=both[0]['inputs'], strong=both[1]['inputs'])
@@ -67,18 +67,18 @@ class UnlabelledBatch(UnlabelledLoss):
 
 
 def _label_weight(model: Any) -> float:
-    """Weight of the label loss, which the weight of this loss is relative to."""
+    """Return the weight of the label loss."""
     if hasattr(model, 'decode_head'):
         return next(head.weight for head in list_heads(model) if head.main)
     return getattr(model.label_loss, 'loss_weight', 1.0)
 
 
 def _logits(model: Any, features: Any, samples: list, views: int) -> list[Tensor]:
-    """Logits of each view that a model predicts with, of shape (U, C, ...)."""
+    """Return the prediction's logits of each view, of shape (U, C, ...)."""
     if model.with_neck:
         features = model.neck(features)
     if not hasattr(model, 'decode_head'):
-        head = getattr(model, 'head', None)  # timm's models have theirs inside
+        head = getattr(model, 'head', None)  # None if the backbone includes the head
         logits = features if head is None else head(features)
         return list(logits.chunk(views))
     previous: Any = None

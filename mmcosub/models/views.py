@@ -11,23 +11,23 @@ from torch import Tensor
 
 
 def split_views(outputs: Any, views: int) -> list[Any]:
-    """Split outputs of V * B rows into one nested output a view.
+    """Split outputs of V * B rows into one nested output per view.
 
     Args:
         outputs (Any): Tensor of shape (V * B, ...), or a list, tuple or dict of such.
-            Other leaves, such as None, go to every view.
+            Other leaves, such as None, are given to every view.
         views (int): Number of views V.
 
     Raises:
-        ValueError: If a tensor's rows cannot be those of the views.
+        ValueError: If a tensor's number of rows is not a multiple of V.
     """
     leaves, spec = torch.utils._pytree.tree_flatten(outputs)
     for leaf in leaves:
         if isinstance(leaf, Tensor) and (leaf.ndim == 0 or leaf.shape[0] % views):
             raise ValueError(
-                f'A head puts out a tensor of shape {tuple(leaf.shape)}, and its rows '
-                f'should be those of the images of {views} views. Compute what is of '
-                "no image (prototypes, a penalty) in the head's loss_by_feat."
+                f'A head returns a tensor of shape {tuple(leaf.shape)}, whose rows are '
+                f'not those of the images of {views} views. Compute tensors without '
+                "such rows (prototypes, a penalty) in the head's loss_by_feat."
             )
     chunks = [
         leaf.chunk(views) if isinstance(leaf, Tensor) else [leaf] * views
@@ -45,8 +45,8 @@ def weighted_losses(
     """Combine the loss dicts of several views into one.
 
     Args:
-        losses (Sequence[dict]): One a view, with the same keys. Keys without 'loss'
-            (accuracies) are averaged.
+        losses (Sequence[dict]): One per view, with the same keys. Values of keys
+            without 'loss' (accuracies) are averaged.
         weights (Sequence[float]): Weight of each view's losses.
     """
     combined: dict[str, Any] = {}

@@ -1,4 +1,7 @@
-"""Subnets of the first blocks of each stage, taught by larger ones."""
+"""Distillation from larger to smaller subnets of the first blocks of each stage.
+
+Shapes: ``L`` branches, ``S`` stages, ``B`` samples.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,17 +26,17 @@ FULL = 0
 
 
 class DepthScheme(Scheme):
-    """Views that are subnets of the first blocks of each stage, one draw a batch.
+    """Base class of schemes whose views are subnets of the first blocks of each stage.
 
-    View 0 is the full network and sees the label. Subnets are not rescaled. The
-    network's ordinary drop path stays on, with one draw an image for all its views, so
-    that a subnet is part of the very network that teaches it, as in the papers, whose
-    networks drop no paths.
+    View 0 is the full network and sees the label. Subnets are drawn once per batch and
+    are not rescaled. The network's own DropPath stays on, with one draw per image for
+    all its views, so that a subnet is part of its teacher. (The papers' networks do not
+    use DropPath.)
 
-    Where the model has a BatchNorm in training mode, views run one after another, each
-    with statistics of its own. Elsewhere they run together, which computes the same
-    for less, as a subnet's rows are those of the full network up to its last block of a
-    stage; with ``lean=True`` one after another all the same.
+    If the model has a BatchNorm in training mode, views run one after another, each
+    with its own statistics. Otherwise they run together, with the same results in less
+    time, since a subnet shares the full network's rows up to its last block of a stage.
+    With ``lean=True`` they run one after another in any case.
     """
 
     joint = False
@@ -41,7 +44,7 @@ class DepthScheme(Scheme):
     softmax_loss = 'kl'
 
     def check(self, sites: Sequence[Site]) -> None:
-        """Refuse a backbone that has no subnet, or is frozen."""
+        """Raise if a backbone has no subnet, or is frozen."""
         check_frozen(self, sites)
         if (stage_depths(sites) == 1).all():
             raise ValueError(
@@ -50,7 +53,7 @@ class DepthScheme(Scheme):
             )
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
-        """See :class:`Scheme`: find out whether views can run together."""
+        """See :class:`Scheme`. Views run together if there is no BatchNorm to train."""
         norms = (m for m in model.modules() if isinstance(m, _BatchNorm))
         self.joint = not self.lean and not any(norm.training for norm in norms)
         return super().prepare(model)
@@ -75,21 +78,20 @@ class DepthScheme(Scheme):
 
 @SCHEMES.register_module()
 class Stimulative(DepthScheme):
-    r"""Stimulative training: a random subnet learns from the full network.
+    r"""Stimulative training: distillation from the full network to a random subnet.
 
     .. math:: CE(z_{main}, y) + \lambda\, KL(p_{main} \| p_{sub})
 
     From `Stimulative Training of Residual Networks
     <https://arxiv.org/abs/2210.04153>`_ and its public code: the number of blocks of
-    each stage is uniform on 1 to all, :math:`\lambda = 1`, no temperature; BatchNorm
-    statistics are estimated anew before validation. Inside a segmentation training it
-    is ours.
+    each stage is uniform on 1 to all, :math:`\lambda = 1`, no temperature. BatchNorm
+    statistics are estimated again before validation. Segmentation is not in the paper.
 
     Args:
         weight (float): Weight :math:`\lambda` of the subnet's loss, 0 or more. Defaults
             to 1.
-        **kwargs: Arguments of :class:`Scheme`; its ``loss='auto'`` is 'kl' here, where
-            the label loss is of a softmax.
+        **kwargs: Arguments of :class:`Scheme`. With a softmax label loss,
+            ``loss='auto'`` is 'kl'.
     """
 
     def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
@@ -114,37 +116,36 @@ class Stimulative(DepthScheme):
 
 @SCHEMES.register_module('gkt')
 class GroupKnowledge(DepthScheme):
-    r"""Group knowledge: nested subnets, each group taught by the one above it.
+    r"""Group knowledge: distillation down groups of nested subnets.
 
-    Known of `Group Knowledge based Training of Residual Networks
-    <https://arxiv.org/abs/2308.13772>`_ is that subnets are drawn inside one another,
-    larger ones more often, in several loops that begin with the full network, and that
-    a moving average of each group's logits teaches the next group. The formula and
-    every constant are **ours**. With :math:`z_0` the full network's logits,
-    :math:`K_0 = z_0`, and :math:`z_g` those of a loop's g-th subnet:
+    In `Group Knowledge based Training of Residual Networks
+    <https://arxiv.org/abs/2308.13772>`_, subnets are drawn inside one another, larger
+    ones more often, in several loops that begin with the full network, and a moving
+    average of each group's logits is the target of the next group. The paper gives no
+    formula; this one and all constants are **our own**. With the full network's logits
+    :math:`z_0`, :math:`K_0 = z_0`, and the logits :math:`z_g` of a loop's g-th subnet:
 
     .. math::
         \ell(z_0, y) + w \sum_{loops} \sum_{g=1}^G
             T^2\, KL(softmax(K_{g-1}/T) \| softmax(z_g/T)), \quad
         K_g \leftarrow (1 - m) K_g + m z_g
 
-    Gradient flows through the :math:`z_g` alone; in the first loop
-    :math:`K_g = z_g`.
+    Gradients flow through the :math:`z_g` only. In the first loop, :math:`K_g = z_g`.
 
     Args:
-        groups (int): Number of groups G, and of subnets a loop. Defaults to 2.
+        groups (int): Number of groups G, and of subnets per loop. Defaults to 2.
         loops (int): Number of loops. Defaults to 2.
         weight (float): Weight w of each subnet's loss, 0 or more. Defaults to 1.
-        momentum (float): Share m of the newest logits in a group's knowledge, in
+        momentum (float): Fraction m of the newest logits in a group's average, in
             (0, 1]. Defaults to 0.5.
         decay (float): Base of the decay of the number of blocks that a subnet loses,
             in (0, 1]. Defaults to 0.5.
-        **kwargs: Arguments of :class:`Scheme`; its ``loss='auto'`` is 'kl' here, where
-            the label loss is of a softmax.
+        **kwargs: Arguments of :class:`Scheme`. With a softmax label loss,
+            ``loss='auto'`` is 'kl'.
 
     Raises:
         ValueError: If an argument is out of its range, or there are more groups than
-            blocks to lose.
+            blocks to remove.
     """
 
     def __init__(
@@ -179,7 +180,7 @@ class GroupKnowledge(DepthScheme):
 
     @property
     def teachings(self) -> Sequence[Teaching]:
-        """See :class:`Scheme`: of each loop, every group by the one above it."""
+        """See :class:`Scheme`: in each loop, from every group to the next."""
         weight = self.weight * self.ramp
         return [
             Teaching(self._knowledge(loop, g), loop * self.groups + g + 1, weight)
@@ -188,15 +189,15 @@ class GroupKnowledge(DepthScheme):
         ]
 
     def _knowledge(self, loop: int, group: int) -> int | dict[int, float]:
-        """Share of each view in what a group knows in a loop, both from 0."""
+        """Return the fraction of each view in a group's average, indices from 0."""
         if group == 0:
             return FULL
-        # Lerped once a loop: the first subnet's share is the only one without momentum.
-        shares = {group: (1 - self.momentum) ** loop}
+        # One update per loop; the first subnet starts the average without momentum.
+        fractions = {group: (1 - self.momentum) ** loop}
         for later in range(1, loop + 1):
             remains = (1 - self.momentum) ** (loop - later)
-            shares[later * self.groups + group] = self.momentum * remains
-        return shares
+            fractions[later * self.groups + group] = self.momentum * remains
+        return fractions
 
     def check(self, sites: Sequence[Site]) -> None:
         """See :class:`DepthScheme`."""

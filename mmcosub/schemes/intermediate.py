@@ -1,4 +1,4 @@
-"""Heads of one network that teach each other (ours)."""
+"""Mutual distillation between the heads of one network (not in the paper)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,17 +11,17 @@ from .stage_classifiers import StageClassifiers, stage_ends
 
 
 class IntermediateConsistency(Objective):
-    """The output and earlier heads teach each other, each by the mean of the others.
+    """Distillation to the output and earlier heads, each from the mean of the others.
 
-    Of the others' logits, as Song and Chai's collaborative learning does
-    (arXiv 1805.11761). In segmentation the earlier heads are the auxiliary ones that
-    put out the same classes (STDC's of boundaries does not); in classification, light
-    ones on the earlier stages, which learn from the label, too.
+    The mean is of logits, as in Song and Chai's collaborative learning (arXiv
+    1805.11761). In segmentation, the earlier heads are the auxiliary heads with the
+    same classes (not STDC's boundary head); in classification, light heads on the
+    earlier stages, which also learn from the label.
 
     Args:
         weight (float): Weight of the objective.
-        temperature (float): Temperature of the scheme's soft loss here.
-        label_share (float): Share of the label in what the light heads learn.
+        temperature (float): Temperature of the distillation loss here.
+        label_share (float): Fraction of the label loss in the light heads' losses.
     """
 
     def __init__(self, weight: float, temperature: float, label_share: float) -> None:
@@ -40,8 +40,8 @@ class IntermediateConsistency(Objective):
         if len(self._heads) < 2:
             raise ValueError(
                 'Intermediate consistency needs an auxiliary head, or an earlier one '
-                'of a cascade, that puts out the classes of the head that predicts at '
-                'every pixel, and the model has none. Set model.auxiliary_head, or '
+                'of a cascade, with the classes of the main head at every pixel, and '
+                'the model has none. Set model.auxiliary_head, or '
                 'scheme.intermediate=0.'
             )
         return {}
@@ -55,14 +55,13 @@ class IntermediateConsistency(Objective):
         logits = {name: z for name, z in done.logits.items() if name in self._heads}
         losses: dict[str, Tensor] = {}
         light = self._light_heads(done)
-        share = 1.0
+        factor = self.weight * done.model.scheme.ramp
         if light:
             losses['loss_stages'] = self._label_loss(done, light)
-            share = 1 - self.label_share
+            factor *= 1 - self.label_share
         logits.update(light)
-        if len(logits) > 1:  # auxiliary heads do not run where no view sees a label
-            taught = self._taught(done, logits)
-            losses['loss_heads'] = self.weight * done.model.scheme.ramp * share * taught
+        if len(logits) > 1:  # auxiliary heads do not run if no view sees a label
+            losses['loss_heads'] = factor * self._distillation_loss(done, logits)
         return losses
 
     def _light_heads(self, done: Pass) -> dict[str, Sequence[Tensor]]:
@@ -80,12 +79,14 @@ class IntermediateConsistency(Objective):
             for of_views in light.values()
             for v, z in zip(done.views, of_views, strict=True)
         ]
-        # A head more than the light ones: the output, whose label loss is the model's.
-        share = self.label_share / (len(light) + 1)
-        return self.weight * share * torch.stack(terms).sum()
+        # Mean over the light heads and the output, whose label loss is the model's.
+        fraction = self.label_share / (len(light) + 1)
+        return self.weight * fraction * torch.stack(terms).sum()
 
-    def _taught(self, done: Pass, logits: dict[str, Sequence[Tensor]]) -> Tensor:
-        """Mean over views and heads of what each head is taught."""
+    def _distillation_loss(
+        self, done: Pass, logits: dict[str, Sequence[Tensor]]
+    ) -> Tensor:
+        """Return the mean distillation loss over views and heads."""
         soft_loss = done.model.scheme.soft_loss
         terms = []
         for of_view in zip(*logits.values(), strict=True):
@@ -102,7 +103,7 @@ class IntermediateConsistency(Objective):
 
 
 def _resized(values: Tensor, size: Sequence[int]) -> Tensor:
-    """Logits at another head's resolution."""
+    """Resize logits to another head's resolution."""
     if tuple(values.shape[2:]) == tuple(size):
         return values
     return nn.functional.interpolate(values, tuple(size), mode='bilinear')

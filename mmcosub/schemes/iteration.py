@@ -1,4 +1,4 @@
-"""What one iteration of co-training has drawn and computed so far.
+"""State of one iteration of co-training: its plan, and the logits of its passes.
 
 Shapes: ``V`` views, ``B`` samples, ``C`` classes, ``*`` positions.
 """
@@ -17,23 +17,23 @@ from .base import Scheme
 
 
 def count_processes() -> int:
-    """Number of processes that train together."""
+    """Return the number of processes of the training."""
     distributed = torch.distributed
     started = distributed.is_available() and distributed.is_initialized()
     return distributed.get_world_size() if started else 1
 
 
 def get_rank() -> int:
-    """Rank of this process, 0 where there is one alone."""
+    """Return the rank of this process, 0 without distributed training."""
     return torch.distributed.get_rank() if count_processes() > 1 else 0
 
 
 class Iteration:
-    """The plan of one iteration, and what its passes leave for those after them.
+    """Plan of one iteration, and the logits that its passes leave for later passes.
 
     Args:
         scheme (Scheme): The scheme.
-        plan (Plan): Which view of which image keeps which branch.
+        plan (Plan): Branches that each view of each image keeps.
         seed (int): Seed of the run's plans.
         step (int): Number of plans drawn before this one.
     """
@@ -44,13 +44,13 @@ class Iteration:
         self.seed = seed
         self.step = step
         self.telemetry: dict[str, Tensor] = {}
-        """What the views did, for CoTrainingLossHook to log."""
+        """Values of the views, for CoTrainingLossHook to log."""
         self.labelled: dict[tuple, Tensor] = {}
-        """Labelled share of each pixel, by ignored label and resolution."""
+        """Labelled fraction of each pixel, by ignored label and resolution."""
         self._logits: dict[str, list[Tensor | None]] = {}
 
     def generator(self, views: list[int]) -> np.random.Generator:
-        """Random numbers of one pass, apart from those of the plan.
+        """Return a random generator for one pass, independent of the plan's.
 
         Args:
             views (list[int]): The views of the pass.
@@ -64,11 +64,11 @@ class Iteration:
         logits: Sequence[Tensor],
         weight: Tensor | None = None,
     ) -> Tensor:
-        """Co-training loss of some views at one head.
+        """Return the co-training loss of some views at one head.
 
         Args:
             head (str): Name of the head.
-            views (list[int]): The views. Their teachers are among them or have run.
+            views (list[int]): The views. Their teachers are among them or ran before.
             logits (Sequence[Tensor]): Their logits, of shape (B, C, *) each.
             weight (Tensor, optional): Weight of each position, of shape (B, *).
         """
@@ -76,23 +76,23 @@ class Iteration:
         seen = self._logits.setdefault(head, [None] * total)
         for v, z in zip(views, logits, strict=True):
             seen[v] = z
-        known: Any = seen  # as far as it is needed
+        known: Any = seen  # None only for views that are not needed
         if len(views) == total:
             return self.scheme.co_training_loss(known, weight)
         losses = [self.scheme.student_loss(v, known, weight) for v in views]
         return torch.stack(losses).sum()
 
     def end_pass(self) -> None:
-        """Let go of what the backward pass does not need: teachers are constants."""
+        """Detach stored logits so that finished passes free their graphs."""
         for logits in self._logits.values():
             logits[:] = [z if z is None else z.detach() for z in logits]
 
     def add(self, name: str, value: Tensor) -> None:
-        """Add a pass's share of a value to log.
+        """Add to a logged value.
 
         Args:
             name (str): Its name.
-            value (Tensor): A number.
+            value (Tensor): The pass's contribution, a number.
         """
         before = self.telemetry.get(name)
         value = value.detach()
@@ -102,15 +102,15 @@ class Iteration:
     def note_agreement(
         self, head: str, weight: Tensor | None = None, threshold: float = 0.5
     ) -> None:
-        """Note the share of positions at which views predict the same class.
+        """Log the fraction of positions where other views agree with the first.
 
-        Of all views with the first; nothing as long as some view has not run.
+        Does nothing until all views have run.
 
         Args:
             head (str): Name of the head.
             weight (Tensor, optional): Weight of each position, of shape (B, *).
-            threshold (float): Probability above which the one class of a binary head
-                is predicted. Defaults to 0.5.
+            threshold (float): Probability above which a head with one channel predicts
+                its class. Defaults to 0.5.
         """
         seen = [z for z in self._logits[head] if z is not None]
         if len(seen) < max(self.scheme.views, 2):
@@ -122,7 +122,7 @@ class Iteration:
 
 
 def _predicted(logits: Tensor, threshold: float) -> Tensor:
-    """Classes of shape (B, *), of logits of shape (B, C, *)."""
+    """Return classes of shape (B, *) from logits of shape (B, C, *)."""
     if logits.shape[1] == 1:
         return logits.squeeze(1).sigmoid() > threshold
     return logits.argmax(dim=1)

@@ -1,4 +1,4 @@
-"""What a network learns besides the labels and its views' teaching.
+"""Additional objectives, beside label losses and distillation between views.
 
 Shapes: ``V`` views, ``B`` samples, ``C`` classes, ``*`` positions.
 """
@@ -14,24 +14,24 @@ from mmcosub.losses import weighted_mean
 
 @dataclass
 class Pass:
-    """What one pass of some views has computed.
+    """Results of one pass of some views.
 
     Args:
         model (nn.Module): The segmentor or classifier, with its ``scheme``.
         views (list[int]): The V views.
-        features (Tensor | tuple): What the backbone put out, with V * B rows.
-        tapped (Sequence[Tensor]): What the blocks of :meth:`Objective.taps` put out,
-            with V * B rows.
-        logits (dict[str, Sequence[Tensor]]): By head, of each view, of shape
-            (B, C, *) with positions of the head's own.
-        weights (dict[str, Tensor]): By head, weight of each position, of shape
-            (B, *). All alike where there is none.
-        factors (dict[str, Tensor]): By head, factor of a weighted mean over
-            positions that makes it an average over what the label loss averages over.
-        scale (Tensor | float): Factor of the co-training loss that follows the
-            label loss of the head that predicts. Defaults to 1.
-        label_loss (Callable, optional): Label loss of logits of shape (B, C), of a
-            classifier.
+        features (Tensor | tuple): Outputs of the backbone, with V * B rows.
+        tapped (Sequence[Tensor]): Outputs of the blocks of :meth:`Objective.taps`, with
+            V * B rows.
+        logits (dict[str, Sequence[Tensor]]): For each head, logits of each view, of
+            shape (B, C, *) at the head's resolution.
+        weights (dict[str, Tensor]): For each head, weight of each position, of shape
+            (B, *). Equal weights for heads without an entry.
+        factors (dict[str, Tensor]): For each head, factor that turns a weighted mean
+            over positions into the average of the label loss.
+        scale (Tensor | float): Factor of the co-training loss, from the settings of the
+            main head's label loss. Defaults to 1.
+        label_loss (Callable, optional): Label loss of a classifier for logits of shape
+            (B, C).
     """
 
     model: Any
@@ -45,7 +45,7 @@ class Pass:
     label_loss: Callable[[Tensor], Tensor] | None = None
 
     def mean(self, head: str, values: Tensor) -> Tensor:
-        """Average over a head's positions, as its label loss averages, and scaled.
+        """Return the scaled average over positions, as the head's label loss averages.
 
         Args:
             head (str): Name of the head.
@@ -56,26 +56,21 @@ class Pass:
 
 
 class Objective:
-    """One more thing to learn; a scheme has any number of them."""
+    """Base class of additional losses of a scheme."""
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
-        """Look at the model that is to be trained.
+        """Inspect the model, and return modules to add to it as ``Scheme.prepare``.
 
         Args:
             model (nn.Module): The segmentor or classifier, with its backbone.
 
-        Returns:
-            dict[str, Module]: Modules of the objective's own, from then on
-            ``model.extras[name]``. They are trained with the model and resumed with
-            it, but are no part of its checkpoint.
-
         Raises:
-            ValueError: If the model has not what the objective needs.
+            ValueError: If the model lacks what the objective needs.
         """
         return {}
 
     def taps(self, model: Any) -> list[nn.Module]:
-        """Blocks whose outputs are wanted besides the backbone's.
+        """Return blocks whose outputs the objective needs.
 
         Args:
             model (nn.Module): The segmentor or classifier.
@@ -83,9 +78,9 @@ class Objective:
         return []
 
     def losses(self, done: Pass) -> dict[str, Tensor]:
-        """Losses, weighted, by name.
+        """Return weighted losses by name.
 
         Args:
-            done (Pass): What a pass has computed.
+            done (Pass): Results of a pass.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Penalties on channels and kernels that resemble one another (ours)."""
+"""Objectives that penalise similar channels and kernels (our formulas)."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from .objective import Objective, Pass
 
 
 class RepresentationRedundancy(Objective):
-    """Mean squared correlation between channels of what the backbone puts out (ours).
+    """Mean squared correlation between channels of the backbone's outputs.
 
     Args:
         weight (float): Weight of the penalty.
@@ -21,10 +21,10 @@ class RepresentationRedundancy(Objective):
         self.weight = weight
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
-        """See :class:`Objective`: the backbone must put out features."""
+        """See :class:`Objective`: the backbone must return features."""
         if not hasattr(type(model), 'with_neck'):
             raise ValueError(
-                f'The backbone of {type(model).__name__} puts out logits, not '
+                f'The backbone of {type(model).__name__} returns logits, not '
                 'features. Set scheme.representation=0.'
             )
         return {}
@@ -38,9 +38,9 @@ class RepresentationRedundancy(Objective):
 
 
 class KernelRedundancy(Objective):
-    """Mean squared cosine similarity of the kernels of each convolution (ours).
+    """Mean squared cosine similarity of the kernels of each convolution.
 
-    Of the backbone, a patch embedding's included.
+    Convolutions of the backbone, patch embeddings included.
 
     Args:
         weight (float): Weight of the penalty.
@@ -66,7 +66,7 @@ class KernelRedundancy(Objective):
 
 
 def _kernels(backbone: nn.Module) -> list[Tensor]:
-    """Weights of the convolutions with more than one kernel."""
+    """Return the weights of the convolutions with more than one kernel."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return [
         module.weight

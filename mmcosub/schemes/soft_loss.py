@@ -43,7 +43,7 @@ class SoftLoss:
         Args:
             activations (set[str]): 'softmax', 'sigmoid', both or neither: activations
                 of the label loss.
-            where (str): Setting that they come from, for the error.
+            where (str): Setting that decides them, for the error.
 
         Raises:
             ValueError: If the named soft loss has the other activation.
@@ -56,10 +56,10 @@ class SoftLoss:
         if activations and needed not in activations:
             better = 'bce' if needed == 'softmax' else self.softmax
             raise ValueError(
-                f'scheme.loss={self.name!r} takes logits for those of a {needed}, and '
-                f'{where} for those of a {"".join(activations)}, so what views teach '
-                'each other would not be what they predict. Set '
-                f"scheme.loss={better!r} or leave it out ('auto')."
+                f'scheme.loss={self.name!r} uses a {needed}, but {where} uses a '
+                f'{"".join(activations)}, so the distillation targets would not be '
+                f'the predictions. Set scheme.loss={better!r} or leave it out '
+                "('auto')."
             )
 
     def __call__(
@@ -70,7 +70,8 @@ class SoftLoss:
         Args:
             student (Tensor): Logits of shape (B, C, *).
             teacher (Tensor): Logits of shape (B, C, *), without gradient.
-            temperature (float, optional): One for this call. Defaults to None, its own.
+            temperature (float, optional): Temperature of this call. Defaults to None,
+                the loss's own.
 
         Returns:
             Tensor: Of shape (B, *).

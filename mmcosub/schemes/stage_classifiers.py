@@ -1,4 +1,4 @@
-"""Light classifiers on the earlier stages of a backbone (ours).
+"""Light classifiers on the earlier stages of a backbone (not in the paper).
 
 Shapes: ``R`` rows, ``C`` channels, ``N`` tokens, ``H, W`` of a map.
 """
@@ -12,11 +12,11 @@ from mmcosub.submodels import Site, evaluating
 
 
 class StageClassifiers(nn.ModuleList):
-    """One a stage: the mean over places, a norm, a linear layer.
+    """One classifier per stage: mean over positions, LayerNorm, linear layer.
 
     Args:
-        channels (list[int]): Channels that each stage puts out.
-        first (list[bool]): Whether they come before the places.
+        channels (list[int]): Number of channels of each stage's output.
+        first (list[bool]): True for each stage whose channels come before positions.
         num_classes (int): Number of classes.
     """
 
@@ -30,14 +30,14 @@ class StageClassifiers(nn.ModuleList):
 
     @classmethod
     def of(cls, model: Any, ends: Sequence[nn.Module]) -> 'StageClassifiers':
-        """For a classifier, behind some of its blocks.
+        """Build the classifiers for a model, one after each of some blocks.
 
         Args:
             model (CoTraining): The classifier.
             ends (Sequence[Module]): The blocks, see :func:`stage_ends`.
 
         Raises:
-            ValueError: If there is none, or it cannot be told what they put out.
+            ValueError: If there is no block, or its output format is not recognised.
         """
         name = type(model.backbone).__name__
         if not ends:
@@ -48,35 +48,33 @@ class StageClassifiers(nn.ModuleList):
         size = _image_size(model.backbone)
         try:
             outputs = [_values(x) for x in _of_one_image(model.backbone, ends, size)]
-        except Exception as error:  # whatever a backbone raises
+        except Exception as error:  # any error of a backbone
             if next(model.backbone.parameters()).is_meta:
-                raise  # work is counted without values, or else with them
+                raise  # the caller then counts FLOPs with real tensors
             raise ValueError(
-                f'What the stages of {name} put out cannot be told, as it does not run '
-                f'on one image of {size} pixels ({error}). Set scheme.intermediate=0.'
+                f'The output shapes of the stages of {name} are not known, as it does '
+                f'not run on one image of {size} pixels ({error}). Set '
+                'scheme.intermediate=0.'
             ) from error
         shapes = [tuple(x.shape[1:]) for x in outputs]
         first = [_channels_first(shape, size) for shape in shapes]
         if len(shapes) != len(ends) or None in first:
             raise ValueError(
-                f'The stages of {name} put out {shapes}, where a list of tokens or a '
-                'map each is expected, with other numbers of channels than of rows '
-                'and columns. Set scheme.intermediate=0.'
+                f'The stages of {name} return outputs of shapes {shapes}. Expected are '
+                'tokens or maps, with numbers of channels that differ from those of '
+                'rows and columns. Set scheme.intermediate=0.'
             )
         head: Any = model.head if hasattr(model, 'head') else model.model
         if not hasattr(head, 'num_classes'):
-            raise ValueError(
-                f'{name} does not say how many classes it has (num_classes). Set '
-                'scheme.intermediate=0.'
-            )
+            raise ValueError(f'{name} has no num_classes. Set scheme.intermediate=0.')
         widths = [s[0] if f else s[-1] for s, f in zip(shapes, first, strict=True)]
         return cls(widths, [bool(f) for f in first], head.num_classes)
 
     def forward(self, features: Sequence[Any]) -> list[Tensor]:
-        """Logits of shape (R, classes) each.
+        """Return logits of shape (R, classes) for each stage.
 
         Args:
-            features (Sequence[Tensor | tuple]): What the stages put out, a tuple's
+            features (Sequence[Tensor | tuple]): Outputs of the stages, of tuples the
                 first: maps of shape (R, C, H, W), or tokens of shape (R, N, C) or
                 (R, H, W, C).
         """
@@ -89,10 +87,9 @@ class StageClassifiers(nn.ModuleList):
 
 
 def stage_ends(sites: Sequence[Site]) -> list[nn.Module]:
-    """Last block of every stage but the last one.
+    """Return the last block of every stage but the last one.
 
-    A network without stages is taken as having three, of as equal a number of blocks
-    as can be.
+    A network without stages is divided into thirds.
 
     Args:
         sites (Sequence[Site]): The backbone's branches.
@@ -108,12 +105,12 @@ def stage_ends(sites: Sequence[Site]) -> list[nn.Module]:
 
 
 def _values(output: Any) -> Tensor:
-    """Of what a block puts out, the values: MViT's has the map's size beside them."""
+    """Return a block's output without extra values, such as the size in MViT."""
     return output[0] if isinstance(output, tuple | list) else output
 
 
 def _channels_first(shape: tuple[int, ...], image: tuple[int, int]) -> bool | None:
-    """Whether channels come before places; None where that cannot be told."""
+    """Return True if channels come before positions, None if ambiguous."""
     if len(shape) != 3:
         return False if len(shape) == 2 else None
     height, width = image  # maps have the image's proportions
@@ -125,7 +122,7 @@ def _channels_first(shape: tuple[int, ...], image: tuple[int, int]) -> bool | No
 def _of_one_image(
     backbone: nn.Module, blocks: Sequence[nn.Module], size: tuple[int, int]
 ) -> list[Any]:
-    """What blocks put out in evaluation, in the order in which they run."""
+    """Run one image in evaluation mode and return the outputs of blocks in order."""
     outputs: list[Any] = []
 
     def collect(module: nn.Module, args: Any, output: Any) -> None:
@@ -136,7 +133,7 @@ def _of_one_image(
     weight = next(backbone.parameters())
     handles = [block.register_forward_hook(collect) for block in blocks]
     try:
-        with evaluating(backbone):  # BatchNorm statistics stay as they are
+        with evaluating(backbone):
             backbone(weight.new_zeros(1, channels, *size))
     finally:
         for handle in handles:
@@ -145,12 +142,12 @@ def _of_one_image(
 
 
 def _image_size(backbone: Any) -> tuple[int, int]:
-    """Size of the images that a backbone is made for, 224 where it takes any."""
+    """Return the image size that a backbone is made for, 224 if it accepts any."""
     for module in backbone.modules():
         size = getattr(module, 'img_size', None)
         if size:
             return (size, size) if isinstance(size, int) else (size[0], size[1])
-    # timm's networks say what their weights were trained with.
+    # The size that timm's weights were trained with.
     network = getattr(backbone, 'timm_model', backbone)
     size = getattr(network, 'default_cfg', {}).get('input_size', (3, 224, 224))
     return size[1], size[2]

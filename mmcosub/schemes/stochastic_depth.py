@@ -6,10 +6,10 @@ from .teaching import Teaching
 
 @SCHEMES.register_module()
 class StochasticDepth(Scheme):
-    """Ordinary training with stochastic depth, on the rows that keep a branch.
+    """Scheme with one view: ordinary training with stochastic depth, but faster.
 
-    One view and no teaching: what the stock model computes in training, at the price of
-    what it keeps. `Deep Networks with Stochastic Depth
+    It computes the same as the unmodified model with DropPath, but only on the rows
+    that keep a branch. `Deep Networks with Stochastic Depth
     <https://arxiv.org/abs/1603.09382>`_.
 
     Arguments are those of :class:`Scheme`.
@@ -26,4 +26,4 @@ class StochasticDepth(Scheme):
         return []
 
     def check(self, sites: Sequence) -> None:
-        """See :class:`Scheme`. A rate of 0 is ordinary training, too."""
+        """See :class:`Scheme`. A rate of 0 is valid too."""

@@ -1,4 +1,4 @@
-"""Who teaches whom.
+"""Distillation term: a teacher view and a student view.
 
 Shapes: ``B`` samples, ``C`` classes, ``*`` positions.
 """
@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Teaching:
-    """One view's prediction as another's target.
+    """Distillation from one view, or from the mean of several, to another view.
 
     Args:
-        teacher (int | Mapping[int, float]): View whose logits become the target, or the
-            share of each of several views in it. No gradient flows there.
+        teacher (int | Mapping[int, float]): View whose detached logits are the target,
+            or the weights of several views in it.
         student (int): View that learns.
-        weight (float): Factor of the soft loss.
+        weight (float): Factor of the distillation loss.
     """
 
     teacher: int | Mapping[int, float]
@@ -26,12 +26,12 @@ class Teaching:
     weight: float
 
     def target(self, logits: Sequence[Tensor]) -> Tensor:
-        """The logits to learn from.
+        """Return the target logits.
 
         Args:
             logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *).
         """
         if isinstance(self.teacher, int):
             return logits[self.teacher].detach()
-        parts = [share * logits[v].detach() for v, share in self.teacher.items()]
+        parts = [weight * logits[v].detach() for v, weight in self.teacher.items()]
         return torch.stack(parts).sum(dim=0)

@@ -1,4 +1,4 @@
-"""Training of a network by a scheme, whatever its outputs and losses.
+"""Training of a network by a scheme, independent of its outputs and losses.
 
 Shapes: ``V`` views, ``B`` samples, ``*`` positions.
 """
@@ -32,9 +32,9 @@ _logger = logging.getLogger('mmcosub')
 class SubmodelTraining:
     """Mixin that runs a model's backbone as the submodels of a scheme.
 
-    It adds no parameter, buffer or submodule to checkpoints, so that they are the stock
-    model's. To be called last in ``__init__``: :meth:`init_co_training`. A subclass
-    says in :meth:`pass_loss` what the losses of some views are.
+    It adds no parameter, buffer or submodule to checkpoints, so that they keep the keys
+    of the unmodified model. Call :meth:`init_co_training` last in ``__init__``.
+    Subclasses compute the losses of some views in :meth:`pass_loss`.
     """
 
     scheme: Scheme
@@ -44,11 +44,11 @@ class SubmodelTraining:
     plans_drawn: int
     """Number of plans drawn so far, on each rank."""
     telemetry: dict[str, Tensor]
-    """What the last iteration's views did, for CoTrainingLossHook to log."""
-    lean_views: list[int] | None
-    """The views that a lean step is at."""
-    lean_iteration: Iteration | None
-    """The iteration that a lean step is at."""
+    """Values of the last iteration's views, for CoTrainingLossHook to log."""
+    sequential_views: list[int] | None
+    """Views of the current pass in a step with sequential backward."""
+    sequential_iteration: Iteration | None
+    """Current iteration in a step with sequential backward."""
 
     def init_co_training(
         self, scheme: dict | Scheme, activations: set[str], where: str
@@ -57,14 +57,14 @@ class SubmodelTraining:
 
         Args:
             scheme (dict | Scheme): The scheme or its config.
-            activations (set[str]): By what the label loss turns logits into
+            activations (set[str]): Functions by which the label loss turns logits into
                 probabilities, see :func:`mmcosub.losses.activations`.
-            where (str): Setting that says so.
+            where (str): Setting that decides them, for errors.
 
         Raises:
             ValueError: If the backbone has no known block, every rate is 0 or one is 1
-                or more, the scheme does not go with the label loss, or part of it would
-                never be asked for.
+                or more, the scheme does not fit the label loss, or it overrides a
+                method that is never called.
         """
         self.scheme = scheme if isinstance(scheme, Scheme) else SCHEMES.build(scheme)
         self.scheme.soft_loss.fit(activations, where)
@@ -78,13 +78,13 @@ class SubmodelTraining:
         self.extras = Extras(modules)
         self.plans_drawn = 0
         self.telemetry = {}
-        self.lean_views = self.lean_iteration = None
+        self.sequential_views = self.sequential_iteration = None
         self._checked = False
         self._fastest_exact = FastestExact()
         self._shares_rows = True
 
     def caller(self) -> torch.nn.Module:
-        """Module to call for the backbone's outputs, such as a DDP around it."""
+        """Return the module to call for the backbone's outputs, such as DDP's."""
         return self.backbone
 
     @property
@@ -97,22 +97,22 @@ class SubmodelTraining:
     # ---- one iteration -----------------------------------------------------------
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
-        """Losses of all views and of what they teach each other.
+        """Return the label and distillation losses of all views.
 
         Args:
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (Any): Their labels, as :meth:`pass_loss` takes them.
 
         Returns:
-            dict[str, Tensor]: The stock model's losses, combined over views, and
-            co-training losses. Of some views only, in a lean step.
+            dict[str, Tensor]: The upstream losses, combined over views, and
+            co-training losses. With sequential backward, those of one pass.
         """
-        if self.lean_views is None:
+        if self.sequential_views is None:
             iteration, passes = self._begin(inputs), self.scheme.passes
         else:
-            if self.lean_iteration is None:
-                self.lean_iteration = self._begin(inputs)
-            iteration, passes = self.lean_iteration, [self.lean_views]
+            if self.sequential_iteration is None:
+                self.sequential_iteration = self._begin(inputs)
+            iteration, passes = self.sequential_iteration, [self.sequential_views]
         losses: dict[str, Tensor] = {}
         for views in passes:
             terms = self.pass_loss(iteration, inputs, data_samples, views)
@@ -120,7 +120,7 @@ class SubmodelTraining:
             for key, value in terms.items():
                 if key not in losses:
                     losses[key] = value
-                elif 'loss' in key:  # accuracies are the first views'
+                elif 'loss' in key:  # accuracies stay those of the first pass
                     losses[key] = losses[key] + value
         return losses
 
@@ -132,10 +132,10 @@ class SubmodelTraining:
         data_samples: list,
         views: list[int],
     ) -> dict[str, Tensor]:
-        """Losses of some views, weighted.
+        """Return the weighted losses of some views.
 
         Args:
-            iteration (Iteration): The iteration; views of earlier passes have run.
+            iteration (Iteration): The iteration, with the logits of earlier passes.
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (list): Their labels.
             views (list[int]): The views.
@@ -155,11 +155,11 @@ class SubmodelTraining:
         return iteration
 
     def _check_once(self, inputs: Tensor) -> None:
-        """Check the model as it trains; hooks may have frozen parts of it since."""
+        """Check the model at the first step, when hooks may have frozen parts of it."""
         if are_drop_paths(self.sites):
             self.sites = [*called_drop_paths(self.backbone, inputs)]
         if not self.training:
-            return  # the loss of a validation, in which all views are the network
+            return  # a loss in evaluation mode, where all views are the full network
         self._check_sites()
         self._checked = True
         execution = self.scheme.execution
@@ -170,15 +170,15 @@ class SubmodelTraining:
         if reason:
             _logger.warning(
                 f'scheme.execution={execution!r} does not compute what the plain '
-                f'execution does: {reason}. It was asked for by name, so it runs; '
-                "'auto' takes the fastest exact one."
+                f"execution does: {reason}. scheme.execution='auto' uses the fastest "
+                'exact one.'
             )
 
     def _check_sites(self) -> None:
-        check_rates(self.scheme, self.sites)  # whatever a scheme's own check is
+        check_rates(self.scheme, self.sites)  # first, as schemes may override `check`
         self.scheme.check(self.sites)
 
-    # Every iteration has its own rows: compiled, it would be compiled again each time.
+    # Not compiled: rows differ in every iteration, so it would be compiled each time.
     @torch.compiler.disable
     def run_backbone(
         self, iteration: Iteration, inputs: Tensor, views: list[int]
@@ -188,11 +188,11 @@ class SubmodelTraining:
         Args:
             iteration (Iteration): The iteration.
             inputs (Tensor): Images of shape (B, ...).
-            views (list[int]): The views, V of them.
+            views (list[int]): The V views.
 
         Returns:
-            tuple: The backbone's outputs, and those of the blocks that objectives tap,
-            with V * B rows each, views outermost.
+            tuple: Outputs of the backbone, and of the blocks that objectives tap, with
+            V * B rows each, views outermost.
         """
         settings: dict[str, Any] = {}
         if len(views) == 1:
@@ -205,12 +205,12 @@ class SubmodelTraining:
         features, work = run_submodels(
             self.caller(), inputs, plan, self.sites, execution, taps, **settings
         )
-        share = work * len(views) / self.scheme.views
-        iteration.add('branch_work', torch.tensor(share))
+        work *= len(views) / self.scheme.views
+        iteration.add('branch_work', torch.tensor(work))
         return features if taps else (features, [])
 
     def execution_of_plans(self) -> str:
-        """The execution to run plans by, the fastest exact one for 'auto'."""
+        """Return the execution of plans, the fastest exact one for 'auto'."""
         if self.scheme.execution != 'auto':
             return self.scheme.execution
         fastest = self._fastest_exact(self.backbone, self.sites)
@@ -218,7 +218,7 @@ class SubmodelTraining:
         return 'kept_rows' if shares and not self._shares_rows else fastest
 
     def _check_sharing(self, inputs: Tensor) -> None:
-        """Find out whether views can share rows in this very network."""
+        """Test if views can share rows in this network, and act on the result."""
         if self.execution_of_plans() != 'shared_prefix':
             return
         if can_share_rows(self.backbone, inputs, self.sites):
@@ -226,11 +226,11 @@ class SubmodelTraining:
         name = type(self.backbone).__name__
         if self.scheme.execution != 'auto':
             raise ValueError(
-                f'Views cannot share rows in {name}, which counts on as many rows as '
-                "images. Set scheme.execution='kept_rows', or leave it out."
+                f'Views cannot share rows in {name}, which needs a constant number of '
+                "rows. Set scheme.execution='kept_rows', or leave it out."
             )
         self._shares_rows = False
         _logger.warning(
-            f'{name} counts on as many rows as images, so views share none '
+            f'{name} needs a constant number of rows, so views share none '
             "(execution='kept_rows')."
         )

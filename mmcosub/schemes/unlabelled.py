@@ -24,19 +24,18 @@ TEACHERS = ('average', 'current')
 
 
 class Unlabelled:
-    r"""Submodels learn from the full network's predictions on unlabelled images.
+    r"""Distillation from the full network to submodels on unlabelled images.
 
     The full network, in evaluation mode, predicts a weakly augmented image. Its
-    submodels see the same image strongly augmented and learn that prediction. With
-    :math:`z_v` the logits of student v and :math:`t` those of the teacher:
+    submodels learn that prediction from the same image under strong augmentation. With
+    logits :math:`z_v` of student v and :math:`t` of the teacher:
 
     .. math::
         \frac{w}{V} \sum_v \ell_{soft}(z_v, t)
 
-    **Our extension.** Weak and strong images are FixMatch's (arXiv 2001.07685), CutMix
-    for segmentation French et al.'s (arXiv 1906.01916), the moving average Mean
-    Teacher's (arXiv 1703.01780). Two random submodels as students, and complementary
-    ones, are not in the cosub paper.
+    **Not in the cosub paper.** Weak and strong augmentation come from FixMatch (arXiv
+    2001.07685), CutMix for segmentation from French et al. (arXiv 1906.01916), the
+    moving average from Mean Teacher (arXiv 1703.01780).
 
     Args:
         weight (float): Weight w, above 0. Defaults to 1.
@@ -46,22 +45,21 @@ class Unlabelled:
             weights themselves. Defaults to 'average'.
         momentum (float): Fraction in (0, 1] of the current weights in each update of
             the average. Defaults to 0.01.
-        students (str): 'submodels', two independent draws of drop path;
-            'complementary', two at rate 0.5 of which the second keeps exactly the
-            branches that the first drops, so that both cost one backbone pass (they
-            are dependent then); 'full', the full network. Defaults to 'submodels'.
+        students (str): 'submodels', two independent draws of DropPath;
+            'complementary', two draws at rate 0.5, where the second keeps exactly the
+            branches that the first drops, so that both together cost one forward;
+            'full', the full network. Defaults to 'submodels'.
         drop_path_rate (float, optional): Drop-path rate in (0, 1) of 'submodels',
             constant over depth. Defaults to None, the backbone's own rates.
-        temperature (float): Divides the logits of teacher and students in the soft
-            loss. Defaults to 1.
-        threshold (float, optional): Confidence in (0, 1) from which the teacher's
-            class is learned as a hard label; less confident positions are left out
-            (FixMatch). Defaults to None, soft targets everywhere.
-        cutmix (bool): Whether half of each strong image is replaced by another's, the
-            targets along with it. For label maps only. Defaults to True.
+        temperature (float): Temperature of the distillation loss. Defaults to 1.
+        threshold (float, optional): Confidence in (0, 1) above which the teacher's
+            class is a hard label; less confident positions are ignored (FixMatch).
+            Defaults to None, soft targets everywhere.
+        cutmix (bool): If True, half of each strong image and its targets is replaced
+            by another image's. For label maps only. Defaults to True.
 
     Raises:
-        ValueError: If an argument is out of its range, naming the valid ones.
+        ValueError: If an argument is out of its range, with the valid ones.
     """
 
     def __init__(
@@ -93,7 +91,7 @@ class Unlabelled:
                 raise ValueError(f'unlabelled.{name}={value} is out of its range.')
         if drop_path_rate is not None and students != 'submodels':
             raise ValueError(
-                f'unlabelled.students={students!r} has a rate of its own. Leave '
+                f'unlabelled.students={students!r} has its own rate. Leave '
                 'unlabelled.drop_path_rate out.'
             )
         self.weight = weight
@@ -107,13 +105,13 @@ class Unlabelled:
         self.soft_loss = SoftLoss('auto', temperature)
 
     def rates(self, sites: Sequence[Site]) -> NDArray[np.float64]:
-        """Drop-path rate of each branch, of shape (L, ); 0 in a frozen block.
+        """Return the drop-path rate of each branch, of shape (L, ); 0 if frozen.
 
         Args:
             sites (Sequence[Site]): The backbone's branches.
 
         Raises:
-            ValueError: If every rate is 0, so that no student would be a submodel.
+            ValueError: If every rate is 0, so that students would be the full network.
         """
         if self.students == 'submodels':
             if self.drop_path_rate is None:
@@ -159,20 +157,20 @@ class Unlabelled:
         step: int,
         valid: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted loss of one batch of unlabelled images.
+        """Return the weighted loss of one batch of unlabelled images.
 
         Args:
-            weak (Any): Weakly augmented images, as ``teach`` takes them.
+            weak (Any): Weakly augmented images, input of ``teach``.
             strong (Tensor): The same images strongly augmented, of shape (U, ...).
-            teach (Callable): Logits of the full network, of shape (U, C, *).
-            learn (Callable): Logits of each student, of shape (U, C, *).
+            teach (Callable): Returns the full network's logits, of shape (U, C, *).
+            learn (Callable): Returns each student's logits, of shape (U, C, *).
             rng (Generator): Source of all randomness.
             step (int): Number of iterations done.
-            valid (Tensor, optional): False where an image is padding, of the shape
-                (U, height, width) of the images. Defaults to None, nowhere.
+            valid (Tensor, optional): False where images are padded, of shape
+                (U, height, width). Defaults to None, no padding.
 
         Returns:
-            tuple: The loss, and numbers to log.
+            tuple: The loss, and values to log.
         """
         with torch.no_grad():
             target = teach(weak)
@@ -191,7 +189,7 @@ class Unlabelled:
         for logits in learn(strong):
             loss = self._term(logits, target, label)
             if self.threshold is not None:
-                # As FixMatch, over all positions, those that are left out included.
+                # As in FixMatch, the mean is over all positions, ignored ones too.
                 loss = loss * sure
             terms.append(weighted_mean(loss, weight))
             same = (self._predict(logits.detach())[1] == label).to(target.dtype)
@@ -206,7 +204,7 @@ class Unlabelled:
         return total, logs
 
     def ramp(self, step: int) -> float:
-        """Factor in [0, 1] of the weight.
+        """Return the factor of the weight, in [0, 1].
 
         Args:
             step (int): Number of iterations done.
@@ -214,7 +212,7 @@ class Unlabelled:
         return min(1.0, (step + 1) / self.ramp_iters) if self.ramp_iters else 1.0
 
     def _predict(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Confidence and class, of shape (U, *)."""
+        """Return confidences and classes, of shape (U, *)."""
         if logits.shape[1] == 1:
             probability = logits[:, 0].sigmoid()
             return torch.maximum(probability, 1 - probability), probability > 0.5
@@ -223,7 +221,7 @@ class Unlabelled:
         return logits.softmax(dim=1).max(dim=1)
 
     def _term(self, logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
-        """Loss of one student at every position, of shape (U, *)."""
+        """Return the loss of one student at every position, of shape (U, *)."""
         if self.threshold is None:
             return self.soft_loss(logits, target)
         if self.soft_loss.activation == 'softmax' and logits.shape[1] > 1:

@@ -1,4 +1,4 @@
-"""A training's loss on unlabelled images, and the teacher that it keeps.
+"""Loss on unlabelled images during a training, and its averaged teacher.
 
 Shapes: ``V`` students, ``U`` unlabelled images, ``C`` classes, ``*`` positions.
 """
@@ -22,24 +22,24 @@ from .unlabelled import Unlabelled
 _logger = logging.getLogger('mmcosub')
 
 PATIENCE = 500
-"""Iterations without a confident prediction after which there is a warning."""
+"""Number of iterations without a confident prediction before a warning."""
 
 _STREAM = 2**16
-"""Tells these random numbers from those of plans and passes."""
+"""Random stream, different from those of plans and passes."""
 
 
 class UnlabelledLoss:
     """Loss of a co-trained model on the unlabelled images of a batch.
 
     Args:
-        training (SubmodelTraining): The training; its branches are known already.
-        network (nn.Module): The network, which the average is of.
+        training (SubmodelTraining): The training, after ``init_co_training``.
+        network (nn.Module): The network to average.
         cfg (dict): Arguments of :class:`~mmcosub.schemes.Unlabelled`.
     """
 
     def __init__(self, training: Any, network: nn.Module, cfg: dict) -> None:
         self.method = Unlabelled(**cfg)
-        self.method.rates(training.sites)  # refuses rates of 0
+        self.method.rates(training.sites)  # raises if all are 0
         self._used: Tensor | None = None
         if not any(teaching.weight for teaching in training.scheme.teachings):
             _logger.warning(
@@ -61,18 +61,19 @@ class UnlabelledLoss:
         read: Callable[[Any, int], Sequence[Tensor]],
         valid: Tensor | None = None,
     ) -> Tensor:
-        """Weighted loss; what else there is to log joins the training's telemetry.
+        """Return the weighted loss, and log to the training's telemetry.
 
         Args:
             training (SubmodelTraining): The training.
             network (nn.Module): The network.
             weak (Any): Weakly augmented images.
             strong (Tensor): The same images strongly augmented, of shape (U, ...).
-            predict (Callable): ``predict(network, weak)``, logits of shape (U, C, *).
-            read (Callable): ``read(outputs, V)``, logits of each student from the
-                backbone's outputs.
-            valid (Tensor, optional): False where an image is padding, of shape
-                (U, height, width). Defaults to None, nowhere.
+            predict (Callable): ``predict(network, weak)`` returns logits of shape
+                (U, C, *).
+            read (Callable): ``read(outputs, V)`` returns logits of each student from
+                the backbone's outputs.
+            valid (Tensor, optional): False where images are padded, of shape
+                (U, height, width). Defaults to None, no padding.
         """
         self.method.soft_loss.function = training.scheme.soft_loss.function
         step = training.plans_drawn - 1
@@ -105,11 +106,11 @@ class UnlabelledLoss:
             return network
         average = training.extras['average']
         if not average.updates:
-            average.update(network)  # to begin with the weights as they are
+            average.update(network)  # initialise with the current weights
         return average.network
 
     def after_step(self, training: Any, network: nn.Module) -> None:
-        """Move the average towards the weights.
+        """Update the averaged teacher.
 
         Args:
             training (SubmodelTraining): The training.
@@ -119,7 +120,7 @@ class UnlabelledLoss:
             training.extras['average'].update(network)
 
     def _report_use(self, step: int, used: Tensor | None) -> None:
-        """Warn where no prediction of many iterations reached the threshold."""
+        """Warn if no prediction of many iterations reached the threshold."""
         if used is None:
             return
         self._used = used if self._used is None else self._used + used
@@ -134,10 +135,10 @@ class UnlabelledLoss:
 
 
 class Average(nn.Module):
-    """Moving average of a model's weights and statistics.
+    """Moving average of a model's weights and BatchNorm statistics.
 
-    It begins as their mean (the momentum is 1 / (t + 1) as long as that is larger), as
-    Mean Teacher's (arXiv 1703.01780) does.
+    It starts as the mean (the momentum is at least 1 / (t + 1)), as in Mean Teacher
+    (arXiv 1703.01780).
 
     Args:
         model (nn.Module): The model.
@@ -160,7 +161,7 @@ class Average(nn.Module):
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move the average towards the weights.
+        """Update the average with the current weights.
 
         Args:
             model (nn.Module): The model.
@@ -177,9 +178,9 @@ class Average(nn.Module):
 
 @contextmanager
 def _statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Have BatchNorm use a batch's statistics without noting them.
+    """Use batch statistics in BatchNorm without updating the running ones.
 
-    They are those of strongly augmented images, which the model never predicts.
+    Strongly augmented images do not occur at inference.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]

@@ -43,7 +43,7 @@ class DropPathSite(Site):
 
     @property
     def drop_path(self) -> nn.Module:
-        """The module."""
+        """DropPath module of this call."""
         return self.module
 
 

@@ -137,7 +137,7 @@ class ForwardOverride:
         return self._checkpointed(again, part, *args, **kwargs)
 
     def recomputed_inside(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Do the same for a part that runs no overridden module.
+        """Run a part that contains no overridden module, without storing activations.
 
         Args:
             part (Callable): The part.

@@ -20,7 +20,7 @@ from torch import nn
 
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.models.mask_classification import MaskClassification
-from mmcosub.models.segmentor_heads import labelled_share
+from mmcosub.models.segmentor_heads import labelled_fraction
 from mmcosub.registry import MODELS as OURS
 
 COSUB = dict(type='Cosub', weight=0.6, seed=7)
@@ -104,7 +104,7 @@ def test_formula(loss_weight):
     for c, m in zip(classes[-1].chunk(2), masks[-1].chunk(2), strict=True):
         score = torch.einsum('bqc,bqhw->bchw', c.softmax(-1)[..., :-1], m.sigmoid())
         z.append((score / score.sum(1, keepdim=True)).log())
-    share = labelled_share(model.decode_head, samples, z[0])
+    share = labelled_fraction(model.decode_head, samples, z[0])
     taught = sum(
         (-(z[1 - i].detach().exp() * z[i]).sum(1) * share).sum() / share.sum()
         for i in range(2)

@@ -14,7 +14,7 @@ from torch import nn
 
 from mmcosub.models import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
 from mmcosub.models.segmentor_heads import (
-    labelled_share,
+    labelled_fraction,
     list_heads,
     prediction_logits,
 )
@@ -86,7 +86,7 @@ def reference_loss(model, images, samples, weight):
             ).mean()  # mmseg divides by all pixels, ignored ones too
             loss = loss + (1 - weight) / 2 * ce * head.loss_decode.loss_weight
             p = z[1 - i].detach().softmax(1)
-            share = labelled_share(head, samples, z[i])
+            share = labelled_fraction(head, samples, z[i])
             soft = -(p * z[i].log_softmax(1)).sum(1)
             loss = loss + factor * weight / 2 * (soft * share).mean()
     return loss
@@ -335,7 +335,7 @@ AMONG_HEADS = dict(type='Collaboration', output=0.0, intermediate=0.8)
 def test_heads_of_other_functions_are_not_taught(config, scheme, message):
     instead = 'intermediate=0' if scheme is AMONG_HEADS else 'auxiliary=False'
     with pytest.raises(
-        ValueError, match=rf'{message} .*a softmax, .* of a sigmoid.*scheme.{instead}'
+        ValueError, match=rf'{message} .*a sigmoid, .* a softmax.*scheme.{instead}'
     ):
         build(config(), scheme)
     build(config(), COSUB)  # where they are not to be taught
@@ -427,7 +427,7 @@ def test_outputs_besides_logits(monkeypatch):
         ),
         (
             lambda head: dict(seg=head.logits),
-            'Have its forward return them alone, or first',
+            'Make its forward return them alone, or first',
         ),
         (lambda head: (head.logits, head.conv_seg.weight), r'\(5, 8, 1, 1\)'),
         (lambda head: (head.logits, head.logits.mean()), r'of shape \(\), and its'),
@@ -498,7 +498,7 @@ def test_telemetry_of_a_loss_of_every_pixel():
 def test_labelled_share():
     head = build(segmentor_config()).decode_head
     _, samples = labelled_images(size=(8, 8))
-    share = labelled_share(head, samples, torch.zeros(2, 5, 2, 2))
+    share = labelled_fraction(head, samples, torch.zeros(2, 5, 2, 2))
     # Three of the upper four rows of pixels are ignored.
     assert torch.equal(share, torch.tensor([[0.25, 0.25], [1.0, 1.0]]).repeat(2, 1, 1))
 

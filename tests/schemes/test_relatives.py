@@ -10,7 +10,7 @@ from tiny import BACKBONES, backbone, labelled_images, segmentor_config
 from torch import nn
 
 from mmcosub.config.co_train import co_trained_model
-from mmcosub.models.segmentor_heads import labelled_share
+from mmcosub.models.segmentor_heads import labelled_fraction
 from mmcosub.schemes import AugPath, GroupKnowledge, Stimulative
 from mmcosub.schemes.redundancy import KernelRedundancy
 from mmcosub.submodels import find_branches, plan_generator
@@ -74,7 +74,7 @@ def label_loss(model, logits, samples):
 
 def pixel_mean(model, values, samples, logits):
     # Over all pixels, as mmseg's cross-entropy averages by default.
-    share = labelled_share(model.decode_head, samples, logits)
+    share = labelled_fraction(model.decode_head, samples, logits)
     return (values * share).mean()
 
 
@@ -166,7 +166,7 @@ def test_lean_gradients_are_those_of_all_at_once(name, backbone):
         model = build({**SCHEMES[name], 'lean': lean, 'seed': 3}, backbone)
         model.data_preprocessor.forward = lambda data, training: data
         optimizer = Recorder(model.parameters(), lr=0.0)
-        # Accumulated over two iterations: a lean one counts once.
+        # Accumulated over two iterations: a step with sequential backward counts once.
         wrapper = OptimWrapper(optimizer, accumulative_counts=2)
         wrapper.initialize_count_status(model, 0, 4)
         logs = [model.train_step(data, wrapper) for _ in range(4)]

@@ -78,7 +78,7 @@ def test_channels_and_logits(name, first, channels):
 
 def test_channels_that_look_like_places_are_refused():
     backbone = network('timm Swin')  # 8 x 8 places, 8 channels
-    with pytest.raises(ValueError, match=r'put out \[\(8, 8, 8\)\].*intermediate=0'):
+    with pytest.raises(ValueError, match=r'shapes \[\(8, 8, 8\)\].*intermediate=0'):
         classifiers(backbone)
 
 
@@ -105,7 +105,7 @@ def test_stages_that_put_out_nothing_are_refused():
 
     backbone = Parts()
     model = SimpleNamespace(backbone=backbone, head=SimpleNamespace(num_classes=3))
-    with pytest.raises(ValueError, match=r'Parts put out \[\], .*intermediate=0'):
+    with pytest.raises(ValueError, match=r'of shapes \[\].*intermediate=0'):
         StageClassifiers.of(model, [backbone.part])
     with pytest.raises(ValueError, match='Parts has one block'):
         StageClassifiers.of(model, [])

@@ -138,7 +138,7 @@ def test_ramp() -> None:
         (dict(threshold=1.0), 'unlabelled.threshold'),
         (dict(momentum=0), 'unlabelled.momentum'),
         (dict(drop_path_rate=1.0), 'unlabelled.drop_path_rate'),
-        (dict(students='full', drop_path_rate=0.1), 'a rate of its own'),
+        (dict(students='full', drop_path_rate=0.1), 'has its own rate'),
         (dict(temperature=0), 'temperature'),
     ],
 )

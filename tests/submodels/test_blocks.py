@@ -258,7 +258,7 @@ def test_sharing_where_rows_cannot_grow():
     model = build(TINY['timm PiT'])
     sites = find_branches(model)
     plan = draw(sites, 2, np.full(len(sites), 0.5))
-    with pytest.raises(ValueError, match=r"TIMMBackbone: .*'kept_rows'"):
+    with pytest.raises(ValueError, match=r"TIMMBackbone, .*'kept_rows'"):
         run_submodels(model, torch.randn(2, 3, 32, 32), plan, sites, 'shared_prefix')
 
 

@@ -1,4 +1,4 @@
-"""Attention of stock backbones for less: same weights, same output."""
+"""Faster attention of upstream backbones, with the same weights and outputs."""
 
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmpretrain.models.utils import ShiftWindowMSA
@@ -16,21 +16,21 @@ _WINDOWED = {
     ShiftWindowMSA: FastShiftWindowMSA,
     swin.ShiftWindowMSA: FastMMSegShiftWindowMSA,
 }
-# Those that call PyTorch's and do nothing with the weights.
+# Wrappers of PyTorch's attention that do not use the weights.
 _AROUND_TORCHS = (MultiheadAttention, mit.EfficientMultiheadAttention)
 
 
 def accelerate_attention(model: nn.Module) -> int:
-    """Have the stock attentions in a model computed the faster way, in place.
+    """Replace the classes of upstream attentions by faster ones, in place.
 
-    Only their classes change, to ones of the same parameters. Attentions of other
-    classes, such as those derived from the stock ones, stay as they are.
+    Parameters stay the same. Other classes, subclasses of upstream's included, do not
+    change.
 
     Args:
         model (nn.Module): The model.
 
     Returns:
-        int: How many attentions there were.
+        int: Number of replaced attentions.
     """
     count = 0
     for module in model.modules():

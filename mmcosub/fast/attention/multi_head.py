@@ -4,18 +4,18 @@ from torch import Tensor, nn
 
 
 class FastMultiheadAttention(nn.MultiheadAttention):
-    """PyTorch's own, by its fused kernel: same weights, same output.
+    """PyTorch's attention with its fused kernel, with the same weights and output.
 
-    That kernel has no attention weights to give back. PyTorch computes them unless
-    told not to; mmcv and mmseg, which have no use for them, do not tell.
+    The kernel does not return attention weights. mmcv and mmseg do not use them, but
+    leave ``need_weights`` at its default, which rules out the kernel.
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        """Attend.
+        """Compute attention.
 
         Args:
-            *args: As of ``nn.MultiheadAttention``.
-            **kwargs: Likewise; ``need_weights`` is taken as False.
+            *args: Arguments of ``nn.MultiheadAttention``.
+            **kwargs: Keyword arguments of it; ``need_weights`` is set to False.
 
         Returns:
             tuple[Tensor, None]: The output, and None for the weights.

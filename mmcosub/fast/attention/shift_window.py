@@ -14,10 +14,10 @@ from mmcosub.log_once import log_once
 class _FastShiftWindowMSA(nn.Module):
     """Base of the faster shifted-window attentions of both packages.
 
-    The stock modules pad the map, roll it and copy it into windows. This one does not.
-    Its linear layers run on the tokens of the map alone. All tokens of the padding are
-    equal, so their query, key and value are computed once. The attention reads each
-    window's tokens from the map; see ``mmcosub.fast.window_attention``.
+    Upstream pads the map, rolls it and copies it into windows. Here the linear layers
+    run on the tokens of the map only, and once for the padding, whose tokens are all
+    equal. The attention reads each window's tokens from the map; see
+    ``mmcosub.fast.window_attention``.
     """
 
     stock_inner: type[nn.Module]
@@ -27,7 +27,7 @@ class _FastShiftWindowMSA(nn.Module):
     shift_size: int
 
     def forward(self, query: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """Attention inside shifted windows.
+        """Compute attention inside shifted windows.
 
         Args:
             query (Tensor): Of shape (B, L, C).
@@ -48,7 +48,7 @@ class _FastShiftWindowMSA(nn.Module):
             *map(int, hw_shape), self.window_size, shift, str(query.device)
         )
         C, N = query.shape[2], layout.tokens.shape[1]
-        # Indexed by [], it would get its gradient by a sort on a GPU.
+        # Indexing by [] would sort in the backward pass on a GPU.
         bias = inner.relative_position_bias_table.index_select(
             0, inner.relative_position_index.view(-1)
         )
@@ -63,7 +63,7 @@ class _FastShiftWindowMSA(nn.Module):
         return self.drop(inner.proj_drop(inner.proj(x)))
 
     def shift(self, hw_shape: tuple[int, int]) -> int | None:
-        """Return by how much windows are shifted; None if the map is too small.
+        """Return the cyclic shift of windows, or None if the map is too small.
 
         Args:
             hw_shape (tuple[int, int]): Height and width.
@@ -72,9 +72,9 @@ class _FastShiftWindowMSA(nn.Module):
 
 
 def _unusual(inner: Any) -> str | None:
-    """Why an attention has to run as the stock module does, or None."""
-    # The fast way does not call these modules, so their hooks would not run. People
-    # look at attention maps by such hooks.
+    """Return the reason to run upstream's computation, or None."""
+    # The faster computation does not call these modules, so their hooks (to look at
+    # attention maps, for instance) would not run.
     if any(has_hooks(m) for m in (inner, inner.softmax, inner.attn_drop)):
         return 'it has hooks'
     if torch.jit.is_tracing():
@@ -88,7 +88,7 @@ class FastShiftWindowMSA(_FastShiftWindowMSA, ShiftWindowMSA):
     stock_inner = WindowMSA
 
     def shift(self, hw_shape: tuple[int, int]) -> int | None:
-        """Return by how much windows are shifted; None if the map is too small.
+        """Return the cyclic shift of windows, or None if the map is too small.
 
         Args:
             hw_shape (tuple[int, int]): Height and width.

@@ -1,4 +1,4 @@
-"""Decode heads with the parameters and outputs of mmseg's, for less work."""
+"""Faster decode heads with the parameters and outputs of mmseg's."""
 
 from .fast_fcn_head import FastFCNHead
 from .fast_head import FastHead

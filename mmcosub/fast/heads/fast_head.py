@@ -17,17 +17,17 @@ _EPS = torch.finfo(torch.float32).eps  # as in mmseg's losses and accuracy
 
 
 class FastHead(BaseDecodeHead):
-    """Base of the faster decode heads: the label loss and fused convolutions.
+    """Base of the faster decode heads: label loss and fused convolutions.
 
-    The softmax cross-entropy does not upsample the logits to the size of the label map
-    (``mmcosub.fast.resized_cross_entropy``). Other losses and pixel samplers run as in
-    the stock head, and the log says so once.
+    The softmax cross-entropy runs without upsampled logits
+    (``mmcosub.fast.resized_cross_entropy``). Other losses and pixel samplers run as
+    upstream, with one log message.
     """
 
     def loss_by_feat(
         self, seg_logits: Tensor, batch_data_samples: SampleList
     ) -> dict[str, Tensor]:
-        """The stock head's label loss and accuracy.
+        """Return upstream's label loss and accuracy.
 
         Args:
             seg_logits (Tensor): Of shape (B, classes, h, w).
@@ -57,11 +57,11 @@ class FastHead(BaseDecodeHead):
         return result
 
     def fuse(self, module: Any, levels: Sequence[Tensor]) -> Tensor:
-        """A ``ConvModule`` over levels resized to the first one's resolution.
+        """Run a ``ConvModule`` on levels resized to the first one's resolution.
 
         Args:
             module (ConvModule): Convolution, norm and activation.
-            levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own.
+            levels (Sequence[Tensor]): Of shape (B, C, h, w), with C, h and w per level.
         """
         size = levels[0].shape[2], levels[0].shape[3]
         plain = can_fuse(module.conv) and not has_hooks(module)
@@ -82,8 +82,8 @@ class FastHead(BaseDecodeHead):
     def cls_seg(self, feat: Tensor) -> Tensor:
         """Classify each pixel.
 
-        The head's dropout drops whole channels of an image. It is applied to a copy of
-        the classifier's weights for each image, which are smaller than the feature map.
+        The head's dropout drops whole channels of an image. It is applied to one copy
+        of the classifier's weights per image, which is smaller than the feature map.
 
         Args:
             feat (Tensor): Feature map of shape (B, channels, H, W).
@@ -100,15 +100,15 @@ class FastHead(BaseDecodeHead):
         return logits.view(batch, -1, height, width)
 
     def log_fallback(self, reason: str) -> None:
-        """Log, once for each kind of head, why it runs the stock computation.
+        """Log once per class and reason that the head runs upstream's computation.
 
         Args:
-            reason (str): Half a sentence.
+            reason (str): Clause for the message.
         """
         log_once(f'{type(self).__name__}: {reason}, so it runs the stock computation.')
 
 
-@lru_cache(maxsize=64)  # so that no forward has to wait for a copy
+@lru_cache(maxsize=64)  # so that no forward waits for a copy
 @torch.inference_mode(False)
 def _on_device(
     weight: tuple[float, ...], dtype: torch.dtype, device: torch.device
@@ -127,7 +127,7 @@ def _is_softmax(loss: nn.Module) -> bool:
 def _denominator(
     loss: CrossEntropyLoss, labels: Tensor, weight: Tensor | None, ignore_index: int
 ) -> Tensor | float:
-    """What mmseg's cross-entropy divides the sum over pixels by."""
+    """Return the divisor of mmseg's cross-entropy for the sum over pixels."""
     valid = labels != ignore_index
     if weight is not None:
         return (weight[labels.where(valid, 0)] * valid).sum() + _EPS

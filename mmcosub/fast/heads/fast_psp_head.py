@@ -16,7 +16,7 @@ class FastPSPHead(FastHead, PSPHead):
     """
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
-        """The feature map that is classified, of shape (B, channels, H, W).
+        """Return the feature map to classify, of shape (B, channels, H, W).
 
         Args:
             inputs (Sequence[Tensor]): Feature maps of all levels.

@@ -13,13 +13,13 @@ class FastSegformerHead(FastHead, SegformerHead):
     """mmseg's ``SegformerHead`` that fuses levels before it upsamples them.
 
     Its 1x1 convolution over the upsampled, concatenated levels runs at each level's own
-    resolution: with four levels a third of the work. Arguments are those of
-    ``SegformerHead``; with another ``interpolate_mode`` than bilinear it computes as
-    that does.
+    resolution: with four levels, a third of the FLOPs. Arguments are those of
+    ``SegformerHead``. With an ``interpolate_mode`` other than bilinear it runs
+    upstream's computation.
     """
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits of shape (B, classes, H, W) at the finest level's resolution.
+        """Return logits of shape (B, classes, H, W) at the finest level's resolution.
 
         Args:
             inputs (Sequence[Tensor]): Feature maps of all levels, the finest first.

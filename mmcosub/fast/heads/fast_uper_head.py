@@ -12,12 +12,12 @@ from .fast_head import FastHead
 
 @MODELS.register_module()
 class FastUPerHead(FastHead, UPerHead):
-    """mmseg's ``UPerHead`` for about half the work, with the same weights and output.
+    """mmseg's ``UPerHead`` with about half the FLOPs, and the same weights and output.
 
-    The stock head upsamples feature maps, concatenates them and convolves the result,
-    twice: behind the pooled maps, and to fuse the pyramid, which is most of a UperNet's
-    work. This head convolves each map at its own resolution and upsamples what comes
-    out, which is less; see ``mmcosub.fast.fused_conv``.
+    Upstream upsamples feature maps, concatenates them and convolves the result, twice:
+    after the pooled maps, and to fuse the pyramid, which is most of a UperNet's work.
+    This head convolves each map at its own resolution and upsamples the smaller result;
+    see ``mmcosub.fast.fused_conv``.
 
     Arguments are those of ``UPerHead``.
     """
@@ -30,7 +30,7 @@ class FastUPerHead(FastHead, UPerHead):
                 activate.inplace = True  # nothing else uses its input
 
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Pool the coarsest level and fuse what comes out.
+        """Pool the coarsest level and fuse the pooled maps.
 
         Args:
             inputs (Sequence[Tensor]): Feature maps, the coarsest last.
