@@ -112,7 +112,7 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
         if has_run and newest:
             continue
         if wrong := damage(path):
-            say(f'Skipped {path}, which is not whole ({wrong}).')
+            say(f'Skipped {path}, which is corrupt ({wrong}).')
         elif has_run:
             newest = path
         else:  # converted or averaged, say
@@ -120,8 +120,8 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
             of_weights = of_weights or path
     if found and not newest and not of_weights:
         raise ValueError(
-            f'None of the {len(found)} checkpoints in {work_dir} is whole. To start '
-            'anew, take them out of the folder or choose another --work-dir.'
+            f'None of the {len(found)} checkpoints in {work_dir} is intact. To start '
+            'again, take them out of the folder or choose another --work-dir.'
         )
     if not found and (url := remote_checkpoint(work_dir)):
         raise ValueError(

@@ -80,7 +80,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     def _say(self, what: str, done: int) -> None:
         self.runner.logger.warning(
-            f'{what}, and one is {len(self.dataloader)} batches now: going on behind '
+            f'{what}, and one is {len(self.dataloader)} batches now: continuing after '
             f'batch {done} of epoch {self._epoch + 1}.'
         )
 

@@ -133,12 +133,12 @@ class ResumableRunner(SeededRunner, Runner):
         said = f'{self._load_from} is of another run: {"; ".join(different)}.'
         if not self.cfg.get('allow_changes'):
             raise ValueError(
-                f'{said} Give what it was begun with, or, to go on with these changes, '
+                f'{said} Use its settings, or continue with these changes by '
                 '--allow-changes.'
             )
         if any(each.startswith('optimizer') for each in different):
             said += ' The optimizer keeps the settings in the checkpoint.'
-        self.logger.warning(f'{said} Going on with these changes.')
+        self.logger.warning(f'{said} Continuing with these changes.')
         if seed is not None:
             checkpoint['meta']['seed'] = seed
         hub = checkpoint['message_hub']

@@ -145,7 +145,7 @@ def test_names_that_look_published(tmp_path: Path) -> None:
     assert said == []
     older.write_bytes(b'')
     assert newest_whole(tmp_path, said.append) == newer
-    assert 'iter-00000002.pth, which is not whole' in said[0]
+    assert 'iter-00000002.pth, which is corrupt' in said[0]
 
 
 @pytest.mark.parametrize('pointed', [True, False])

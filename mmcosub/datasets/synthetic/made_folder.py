@@ -43,7 +43,7 @@ class MadeFolder:
         """True if all images exist."""
         if there and not self.same and not overwrite:
             raise ValueError(
-                f'{root} has pictures of other settings, {there["settings"]}. Pass '
+                f'{root} has images of other settings, {there["settings"]}. Pass '
                 '--overwrite to replace them, or another --out.'
             )
         occupied = root.is_dir() and any(root.iterdir())
@@ -108,7 +108,7 @@ class MadeFolder:
             return {}
         raise ValueError(
             f'{self.record} cannot be read ({why}). Pass --overwrite to make all '
-            'pictures anew, or another --out.'
+            'images again, or another --out.'
         )
 
     def _note(self, settings: dict, complete: bool) -> None:
