@@ -18,7 +18,7 @@ _LEAST = 1e-12
 """Smallest probability in logarithms."""
 
 
-class Quality:
+class ProbabilityMetrics:
     """Accuracy, NLL, calibration error and mean IoU of probabilities.
 
     Args:

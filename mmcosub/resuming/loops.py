@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmcosub.config.type_name import type_name
 
-from .batches import Batches, Unbegun, without_first
+from .batches import Batches, NotStarted, without_first
 
 _VALIDATED = 'validated_after'
 """Key in checkpoints for the iteration of the last validation."""
@@ -104,8 +104,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
         loader = self.dataloader
         # OpenMMLab's mmengine starts loading here, before a resumed run can skip
         # batches.
-        unbegun: Any = Unbegun(loader)
-        super().__init__(runner, unbegun, *args, **kwargs)
+        not_started: Any = NotStarted(loader)
+        super().__init__(runner, not_started, *args, **kwargs)
         self.dataloader = loader
         self.dataloader_iterator: Any = Batches(loader)
 

@@ -64,7 +64,5 @@ def test_shape_by_the_config(cfg, shape):
 
 
 def test_shape_that_is_none():
-    with pytest.raises(
-        ValueError, match=r'\(1, 2, 3\) is not valid: give height'
-    ):
+    with pytest.raises(ValueError, match=r'\(1, 2, 3\) is not valid: give height'):
         evaluation_shape(Config(dict(model={})), [1, 2, 3])

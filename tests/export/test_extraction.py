@@ -269,9 +269,7 @@ def test_a_head_of_ours_is_named():
     model = segmentor_config()
     model['decode_head']['type'] = 'mmcosub.FastUPerHead'
     cfg, network = built(model)
-    with pytest.raises(
-        ValueError, match=r'decode_head.type=.*upstream class.*UPer'
-    ):
+    with pytest.raises(ValueError, match=r'decode_head.type=.*upstream class.*UPer'):
         extract(cfg, network, frozenset({0, 2}))
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcosub.files import whole_or_absent
+from mmcosub.files import atomic_write
 
 Image = NDArray[np.uint8]
 
@@ -113,5 +113,5 @@ class MadeFolder:
 
     def _note(self, settings: dict, complete: bool) -> None:
         note = dict(settings=settings, complete=complete)
-        with whole_or_absent(self.record) as partial:
+        with atomic_write(self.record) as partial:
             partial.write_text(json.dumps(note, indent=2) + '\n')
