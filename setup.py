@@ -26,7 +26,9 @@ def description() -> str:
     text = (ROOT / 'README.md').read_text()
     text = re.sub(r'<picture>.*?</picture>\n+', '', text, flags=re.DOTALL)
     text = re.sub(r'^!\[[^]]*\]\((?!https?:)[^)]*\)\n', '', text, flags=re.MULTILINE)
-    return re.sub(r'\[([^]]+)\]\((?!https?:)[^)]*\)', r'\1', text)
+    link = r'\[([^]]+)\]\((?!https?:)[^)]*\)'
+    text = re.sub(rf'\s\({link}\)', '', text)  # such as "([more](docs/install.md))"
+    return re.sub(link, r'\1', text)
 
 
 setup(

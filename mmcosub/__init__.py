@@ -10,6 +10,7 @@ _WHERE = {
     'CoTrainer': 'mmcosub.co_trainer',
     'CoTrainingFlexibleRunner': 'mmcosub.engine',
     'CoTrainingRunner': 'mmcosub.engine',
+    'ProbabilityMetric': 'mmcosub.evaluation',
 }
 
 __all__ = ['__version__', *_WHERE]

@@ -16,6 +16,7 @@ from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 from mmengine.logging import print_log  # noqa: E402
 from mmengine.registry import DATASETS as MMENGINE_DATASETS  # noqa: E402
 from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
+from mmengine.registry import METRICS as MMENGINE_METRICS  # noqa: E402
 from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS  # noqa: E402
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS  # noqa: E402
@@ -28,6 +29,7 @@ from .submodels import SAMPLERS  # noqa: E402
 __all__ = [
     'DATASETS',
     'HOOKS',
+    'METRICS',
     'MODELS',
     'RUNNERS',
     'SAMPLERS',
@@ -40,6 +42,12 @@ DATASETS = Registry(
 )
 HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope='mmcosub', locations=['mmcosub.hooks']
+)
+METRICS = Registry(
+    'metric',
+    parent=MMENGINE_METRICS,
+    scope='mmcosub',
+    locations=['mmcosub.evaluation'],
 )
 MODELS = Registry(
     'model', parent=MMENGINE_MODELS, scope='mmcosub', locations=['mmcosub.models']

@@ -98,6 +98,6 @@ def numbers_run(
         optim_wrapper=cfg.pop('optim_wrapper', _SGD),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         resume=any(Path(work_dir).glob('*.pth')),
-        cfg=Config(dict(allow_changes=True)),
+        cfg=Config(dict(allow_changes=True, skip_checks=True)),
     )
     return CoTrainingRunner(**settings | cfg)

@@ -151,7 +151,7 @@ def completion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ('line', 'expected'),
     [
         (['tr'], {'train'}),
-        (['in'], {'info'}),
+        (['in'], {'info', 'init'}),
         (['train', '--co-train', 'aug'], {'augdrop', 'augmask', 'augpath'}),
         (['train', '--la'], {'--launcher'}),
         (['test', '--launcher', 's'], {'slurm'}),

@@ -287,7 +287,7 @@ def test_rows_are_not_shared_where_images_are_counted(
 )
 def test_logits_that_are_not_found(change: Any) -> None:
     trainer = CoTrainer(Wrapped(change))
-    with pytest.raises(ValueError, match=r'Logits of shape .*Set key=|puts out . rows'):
+    with pytest.raises(ValueError, match=r'Logits of shape .*Set key=|returns . rows'):
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
 
 

@@ -16,7 +16,7 @@ from mmcosub.config.co_train import list_schemes
 from mmcosub.config.loading import find_config, load_config
 
 # What stands for a name of the reader's.
-PLACEHOLDER = re.compile(r'[A-Z_]{2,}(\.\w+)?|work_dirs/.*')
+PLACEHOLDER = re.compile(r'[A-Z_]{2,}(\.\w+)?|(work_dirs|mine)/.*')
 OWN_COMMANDS = ('info', 'completion', 'COMMAND')
 OUTSIDE = ('pip', 'apt-get', 'tensorboard', 'git')
 COMMANDS = commands()

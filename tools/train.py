@@ -79,6 +79,22 @@ def make_parser() -> argparse.ArgumentParser:
         help='automatic mixed precision: float16 with loss scaling on a GPU, bfloat16 '
         'without one',
     )
+    length = parser.add_mutually_exclusive_group()
+    for name in ('iters', 'epochs'):
+        length.add_argument(
+            f'--max-{name}',
+            type=int,
+            metavar='N',
+            help=f'train for N {"iterations" if name == "iters" else name}; schedules '
+            'of the learning rate and intervals of validation and checkpoints are '
+            'scaled along',
+        )
+    parser.add_argument(
+        '--probability-metrics',
+        action='store_true',
+        help='at every validation also measure NLL, calibration error (ECE) and Brier '
+        'score',
+    )
     parser.add_argument(
         '--skip-checks',
         action='store_true',
@@ -162,11 +178,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
 
+    from mmengine.dist import is_main_process
     from mmengine.registry import RUNNERS
 
     from mmcosub.config.errors import explained_errors
     from mmcosub.config.loading import load_config, part_processes
     from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
+    from mmcosub.engine.closing import closing_line
     from mmcosub.resuming.stopping import Stopped
 
     with explained_errors(parser.prog, args.debug):
@@ -202,6 +220,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(stopped, flush=True)
             part_processes()
             raise
+        if is_main_process():
+            print(closing_line(runner, args.config), flush=True)
         del runner  # and with it what holds on to the other processes
         part_processes()
 

@@ -10,12 +10,9 @@ import torch
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
-from .predictions import predicted_classes
+from mmcosub.evaluation.probabilities import BINS, mean_metrics, sum_positions
 
-BINS = 15
-"""Bins of the calibration error, as in Guo et al., arXiv 1706.04599."""
-_LEAST = 1e-12
-"""Smallest probability in logarithms."""
+from .predictions import predicted_classes
 
 
 class ProbabilityMetrics:
@@ -34,9 +31,7 @@ class ProbabilityMetrics:
         self.classes = classes
         self.ignored = ignored
         self.threshold = threshold
-        self.nll = 0.0
-        self.counted = self.right = 0
-        self.gaps = torch.zeros(BINS, dtype=torch.float64)
+        self.sums = torch.zeros(4 + BINS, dtype=torch.float64)
         self.areas = [torch.zeros(classes, dtype=torch.float64) for _ in range(4)]
 
     def add(self, probabilities: Tensor, labels: Tensor | None) -> float | None:
@@ -58,22 +53,15 @@ class ProbabilityMetrics:
         probabilities, labels = probabilities[:, known], labels[known].long()
         if not len(labels):
             return None
-        true = probabilities.gather(0, labels[None]).clamp_min(_LEAST).cpu()
         predicted = predicted_classes(probabilities, self.threshold)
-        confidence = probabilities.gather(0, predicted[None])[0].cpu()
+        sums = sum_positions(probabilities, labels, predicted)
+        self.sums += sums
         predicted, labels = predicted.cpu(), labels.cpu()
-        # float64 on the CPU, as not every device has it.
-        right = (predicted == labels).double()
-        self.nll -= float(true.double().log().sum())
-        self.right += int(right.sum())
-        self.counted += len(labels)
-        index = (confidence * BINS).long().clamp(max=BINS - 1)
-        self.gaps.index_add_(0, index, right - confidence.double())
         areas = IoUMetric.intersect_and_union(
             predicted, labels, self.classes, self.ignored
         )
         self.areas = [a + b.double() for a, b in zip(self.areas, areas, strict=True)]
-        return 1 - float(right.mean())
+        return 1 - float(sums[1] / sums[0])
 
     def result(self) -> dict[str, float]:
         """Return the metrics.
@@ -81,14 +69,10 @@ class ProbabilityMetrics:
         Returns:
             dict: ``accuracy`` in percent of the positions; ``mIoU`` in percent, over
             classes that are labelled or predicted somewhere; ``nll``, the mean negative
-            log-likelihood, in nats; ``ece``, the expected calibration error in percent
-            (Guo et al., arXiv 1706.04599, eq. 3) of the predicted classes.
+            log-likelihood, in nats; ``brier``, the mean Brier score; ``ece``, the
+            expected calibration error in percent (Guo et al., arXiv 1706.04599, eq. 3)
+            of the predicted classes.
         """
-        count = max(self.counted, 1)
         metrics: Any = IoUMetric.total_area_to_metrics(*self.areas, ['mIoU'])
-        return dict(
-            accuracy=100 * self.right / count,
-            mIoU=100 * float(torch.as_tensor(metrics['IoU']).nanmean()),
-            nll=self.nll / count,
-            ece=100 * float(self.gaps.abs().sum()) / count,
-        )
+        iou = 100 * float(torch.as_tensor(metrics['IoU']).nanmean())
+        return dict(mean_metrics(self.sums), mIoU=iou)

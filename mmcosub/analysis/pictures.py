@@ -1,11 +1,13 @@
-"""Image files, and pictures of where submodels disagree."""
+"""Writing pictures: overlays of classes, and where submodels disagree."""
 
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
+from PIL import ImageDraw, ImageFont
 
 from .disagreement import Ensemble
 
@@ -82,3 +84,42 @@ class DisagreementPictures:
         name = next((n for n in names if self.names.get(n, path) == path), names[-1])
         self.names[name] = path
         return name
+
+
+def overlay(
+    image: Picture, classes: Any, palette: Any, names: Any, opacity: float = 0.5
+) -> Picture:
+    """Draw classes over an image, with a legend of those present beside it.
+
+    Args:
+        image (ndarray): In BGR, of shape (H, W, 3).
+        classes (ndarray): Class of each pixel, of shape (H, W).
+        palette (Sequence): Colours of the classes in RGB, of shape (C, 3).
+        names (Sequence[str]): Names of the classes.
+        opacity (float): Of the classes, in [0, 1]. Defaults to 0.5.
+
+    Returns:
+        ndarray: In BGR, larger than the image by the legend.
+    """
+    colours = np.array(palette, np.uint8)
+    mixed = (1 - opacity) * image[..., ::-1] + opacity * colours[classes]
+    present, counts = np.unique(classes, return_counts=True)
+    order = np.argsort(-counts, kind='stable')
+    lines = [
+        (present[i], f'{names[present[i]]} {counts[i] / counts.sum():.1%}')
+        for i in order
+    ]
+    step = max(14, len(image) // 40)
+    font = ImageFont.load_default(size=0.8 * step)
+    wide = 2 * step + max(int(font.getlength(text)) for _, text in lines)
+    size = (image.shape[1] + wide, max(len(image), step * len(lines)))
+    canvas = PIL.Image.new('RGB', size, 'white')
+    canvas.paste(PIL.Image.fromarray(mixed.astype(np.uint8)))
+    draw = ImageDraw.Draw(canvas)
+    left = image.shape[1] + step // 4
+    for row, (number, text) in enumerate(lines):
+        top = row * step
+        box = (left, top + 1, left + step, top + step - 2)
+        draw.rectangle(box, fill=tuple(colours[number].tolist()), outline='black')
+        draw.text((left + 1.3 * step, top), text, fill='black', font=font)
+    return np.asarray(canvas)[..., ::-1]

@@ -5,10 +5,10 @@ Shapes: ``C`` classes, ``...`` positions: height and width, or none for a classi
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mmcosub.engine.data import classes_of
+from mmcosub.evaluation.probabilities import as_probabilities
 from mmcosub.models.mask_classification import MaskClassification
 
 
@@ -54,10 +54,7 @@ def probabilities_of(sample: Any) -> Tensor:
         ValueError: If there are none.
     """
     if 'seg_logits' in sample:
-        logits = sample.seg_logits.data.float()
-        if len(logits) == 1:  # binary: mmseg stores the probability
-            return torch.cat([1 - logits, logits])
-        return logits.softmax(dim=0)
+        return as_probabilities(sample.seg_logits.data)
     if 'pred_score' in sample:
         return sample.pred_score.float()
     raise ValueError(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmcosub.submodels import DropPathSite, Site, are_drop_paths
-from mmcosub.submodels.rerouting import Rerouting
+from mmcosub.submodels.forward_override import ForwardOverride
 from mmcosub.submodels.run import BranchCall, SubmodelRun
 
 Factors = NDArray[np.float64]
@@ -40,7 +40,7 @@ def as_submodel(
             from ``called_drop_paths``.
         factors (ndarray): Factor of every branch, of shape (L, ).
     """
-    run: Rerouting
+    run: ForwardOverride
     if are_drop_paths(sites):
         calls: Any = sites
         run = _ScaledDropPaths(backbone, calls, factors)
@@ -73,7 +73,7 @@ class _ScaledBranches:
         return call.after(torch.add(shortcut, call.residual(x), alpha=factor))
 
 
-class _ScaledDropPaths(Rerouting):
+class _ScaledDropPaths(ForwardOverride):
     """Drop paths that multiply by fixed factors, forward after forward.
 
     Args:

@@ -121,8 +121,8 @@ class SubmodelEnsemble:
         Returns:
             dict: ``full``, ``mean`` and ``one_submodel`` (averaged over submodels) with
             the metrics of :class:`ProbabilityMetrics`, mIoU for segmentors only;
-            ``finds_errors``, for each score and the full network's entropy, see :func:`finds_errors`.
-            Empty without labels.
+            ``finds_errors``, for each score and the full network's entropy, see
+            :func:`finds_errors`. Empty without labels.
         """
         if not self.full.counted:
             return {}

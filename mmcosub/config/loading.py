@@ -17,6 +17,8 @@ from mmcosub.files import require_local
 
 from .co_train import apply_scheme, turn_off_scheme
 from .default_rate import set_default_rate
+from .length import set_length
+from .probability_metrics import add_probability_metrics
 from .settings import check_carry_over, check_launcher, check_scheme, check_types
 from .unread import check_options, check_version
 from .variables import check_file
@@ -47,6 +49,11 @@ def load_config(args: Namespace) -> Config:
         apply_scheme(cfg, args.co_train)
     if getattr(args, 'unlabelled', None):
         cfg.unlabelled = dict(cfg.get('unlabelled') or {}, data_root=args.unlabelled)
+    for key in ('max_iters', 'max_epochs'):
+        if (length := getattr(args, key, None)) is not None:
+            set_length(cfg, key, length)
+    if getattr(args, 'probability_metrics', False):
+        add_probability_metrics(cfg)
     if args.cfg_options:
         check_options(cfg, args.cfg_options)
         for key, value in args.cfg_options.items():

@@ -8,7 +8,13 @@ from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
 
 from .bad_samples import BadSampleError, BadSamples, files_of
-from .label_maps import check_depth, check_size, is_stock, label_values_out_of_range
+from .label_maps import (
+    check_channels,
+    check_depth,
+    check_size,
+    is_stock,
+    label_values_out_of_range,
+)
 
 # Errors that are bugs of a transform, whatever the file.
 _OF_PROGRAMS = (TypeError, AttributeError, NameError, ImportError, LookupError)
@@ -97,6 +103,7 @@ class GuardedPipeline:
     def _look_at_label_map(self, results: dict, names: str, as_stock: bool) -> None:
         """Check a label map that was just loaded."""
         if as_stock:
+            check_channels(results['gt_seg_map'], results.get('seg_map_path'))
             check_size(results)
             check_depth(str(results.get('seg_map_path')))
         if self.bad and (results['gt_seg_map'] == self.ignore_index).all():

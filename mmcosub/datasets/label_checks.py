@@ -15,7 +15,13 @@ from .label_counts import (
     explain_few_classes,
     few_classes,
 )
-from .label_maps import check_depth, check_size, is_stock, label_values_out_of_range
+from .label_maps import (
+    check_channels,
+    check_depth,
+    check_size,
+    is_stock,
+    label_values_out_of_range,
+)
 from .orientation import explain_turned, is_turned_alone
 
 
@@ -99,11 +105,7 @@ def _load(
     except Exception as error:
         raise BadSampleError(f'The label {path} cannot be read: {error}') from error
     labels = loaded['gt_seg_map']
-    if labels.ndim != 2:
-        raise BadSampleError(
-            f'The label {path} has {labels.shape[2]} channels. A label map has one, '
-            'the number of the class: convert colours to that.'
-        )
+    check_channels(labels, path)
     wrong = label_values_out_of_range(labels, num_classes, ignore_index)
     if wrong:
         raise BadSampleError(

@@ -93,7 +93,8 @@ def explain_few_classes(
     elif ignored:
         remedy = (
             f'If {ignore_index} stands for a class, as in masks of 0 and 255, save the '
-            'masks again with the numbers of the classes: 0, 1, ...'
+            'masks again with the numbers of the classes: 0, 1, ..., as '
+            '`mmcosub init` does.'
         )
     else:
         remedy = 'Check data_prefix.seg_map_path and the files in it.'

@@ -66,6 +66,24 @@ def check_depth(path: str) -> None:
         )
 
 
+def check_channels(labels: np.ndarray, path: object) -> None:
+    """Refuse a mask of colours, which is no map of class numbers.
+
+    Args:
+        labels (ndarray): The label map as it was loaded.
+        path (object): Its file.
+
+    Raises:
+        BadSampleError: If it has more than one channel.
+    """
+    if labels.ndim > 2:
+        raise BadSampleError(
+            f'The label {path} has {labels.shape[2]} channels: it shows classes as '
+            'colours, but a label map has one channel, the number of the class. '
+            '`mmcosub init IMAGES MASKS --out DIR` converts such masks.'
+        )
+
+
 def check_size(results: dict) -> None:
     """Raise if label map and image differ in size.
 

@@ -10,7 +10,7 @@ from mmseg.datasets import BaseSegDataset
 
 from .bad_samples import BadSamples, files_of
 
-_PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def check_list(path: str) -> None:
@@ -102,7 +102,7 @@ def _check_left_out(folder: str, others: list[str], suffix: str, total: int) -> 
             f'{len(same)} of {total} files in {folder} are left out, as {same[0]}, '
             f'because img_suffix is {suffix!r}. Rename them to end in {suffix}.'
         )
-    images = [name for name in others if Path(name).suffix.lower() in _PICTURES]
+    images = [name for name in others if Path(name).suffix.lower() in PICTURES]
     endings = {Path(name).suffix for name in images} - {Path(suffix).suffix}
     images = [name for name in images if Path(name).suffix in endings]
     if images:

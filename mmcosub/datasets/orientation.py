@@ -5,14 +5,14 @@ from typing import Any
 
 from mmcosub.datasets.synthetic.opening import opened
 
-_TAG = 0x0112
+TAG = 0x0112
 
 
 def orientation_of(path: str | None) -> int:
     """Return the EXIF orientation (1 to 8); 1 if unset or unreadable."""
     try:
         with opened(path or '') as image:
-            return image.getexif().get(_TAG, 1)
+            return image.getexif().get(TAG, 1)
     except (OSError, SyntaxError, ValueError):
         return 1
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.config.type_name import type_name
-from mmcosub.models.lean import CoTrainingDistributedDataParallel
+from mmcosub.models.sequential_backward import CoTrainingDistributedDataParallel
 
 from .cpu_amp import CPUAmpOptimWrapper
 

@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
@@ -54,7 +55,7 @@ def load_model(
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model = stock_model(cfg).to(device)
     if cfg.get('test_dataloader'):  # read by mmseg's and mmpretrain's functions
-        cfg.test_pipeline = _pipeline_of(cfg)
+        cfg.test_pipeline = pipeline_of(cfg)
     model.cfg = model._config = cfg
     model.dataset_meta = model._dataset_meta = _dataset_meta(cfg)
     if checkpoint is not None:
@@ -111,9 +112,37 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     return meta
 
 
-def _pipeline_of(cfg: Config) -> list[dict]:
-    """Return the steps of the first test dataset's pipeline."""
+def pipeline_of(cfg: Config) -> list[dict]:
+    """Return the test data's pipeline, that of the first of several datasets.
+
+    Args:
+        cfg (Config): A config with ``test_dataloader``.
+    """
     return next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
+
+
+def image_suffixes(cfg: Config) -> set[str]:
+    """File endings of images that the datasets for testing name, in lower case.
+
+    Args:
+        cfg (Config): The config.
+    """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()
+    given = [each.get('img_suffix') for each in configs_of_datasets(dataset)]
+    return {each.lower() for each in given if isinstance(each, str)}
+
+
+def _reduces_zero_label(cfg: Config) -> bool:
+    """Whether label files of the test data have 0 for "no class"."""
+    dataset = next(configs_of_datasets(cfg.test_dataloader.dataset))
+    kind = dataset['type']
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    defaults = [
+        parameters['reduce_zero_label'].default
+        for each in getattr(kind, '__mro__', ())
+        if 'reduce_zero_label' in (parameters := signature(each).parameters)
+    ]
+    return bool(dataset.get('reduce_zero_label', [*defaults, False][0]))
 
 
 def loaded_image(transforms: Sequence[Any], info: dict) -> np.ndarray:
@@ -157,11 +186,12 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
         raise ValueError('The config has no test_dataloader to read images by.')
     steps = [
         step
-        for step in _pipeline_of(model.cfg)
+        for step in pipeline_of(model.cfg)
         if 'Annotation' not in type_name(step, TRANSFORMS)
     ]
     pipeline = Compose(steps)
-    info = dict(img_path=path, seg_fields=[], reduce_zero_label=False)
+    zero = _reduces_zero_label(model.cfg)
+    info = dict(img_path=path, seg_fields=[], reduce_zero_label=zero)
     try:
         image = loaded_image(pipeline.transforms, info)
         batch = pseudo_collate([pipeline(info)])

@@ -44,6 +44,10 @@ def without_ours(cfg: Config) -> tuple[Config, list[str]]:
     for loader in [new.get(f'{loop}_dataloader') for loop in _LOOPS]:
         if loader:
             loader['dataset'] = _stock_dataset(loader['dataset'])
+    for key in [f'{loop}_evaluator' for loop in _LOOPS]:
+        if isinstance(new.get(key), list):  # beside others, a metric of ours can go
+            kept = [metric for metric in new[key] if not _is_ours(metric)]
+            new[key] = kept or new[key]
     for loop in _LOOPS:
         keys = (f'{loop}_dataloader', f'{loop}_evaluator', f'{loop}_cfg')
         found = [key for key in keys if _is_ours(new.get(key))]

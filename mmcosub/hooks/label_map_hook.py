@@ -65,14 +65,7 @@ class LabelMapHook(Hook):
             ValueError: If the model predicts no label maps.
         """
         for sample in outputs or ():
-            if 'pred_sem_seg' not in sample:
-                raise ValueError('--out: the model predicts no label maps to save.')
-            labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.int64)
-            labels += bool(sample.get('reduce_zero_label', False))
-            path = self._place(sample.img_path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            wide = labels.max() > np.iinfo(np.uint8).max
-            Image.fromarray(labels.astype(np.uint16 if wide else np.uint8)).save(path)
+            write_label_map(sample, self._place(sample.img_path))
 
     def _place(self, image: str) -> Path:
         return self.out / Path(os.path.relpath(image, self.root)).with_suffix('.png')
@@ -86,3 +79,22 @@ def _image_folders(dataset: Any) -> Iterator[str]:
     prefix = getattr(dataset, 'data_prefix', None) or {}
     if prefix.get('img_path'):
         yield prefix['img_path']
+
+
+def write_label_map(sample: Any, path: Path) -> None:
+    """Write a predicted label map, with the values of label files.
+
+    Args:
+        sample (SegDataSample): The prediction.
+        path (Path): The file. Its folder is made.
+
+    Raises:
+        ValueError: If the prediction has no label map.
+    """
+    if 'pred_sem_seg' not in sample:
+        raise ValueError('--out: the model predicts no label maps to save.')
+    labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.int64)
+    labels += bool(sample.get('reduce_zero_label', False))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wide = labels.max() > np.iinfo(np.uint8).max
+    Image.fromarray(labels.astype(np.uint16 if wide else np.uint8)).save(path)

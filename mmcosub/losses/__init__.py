@@ -1,4 +1,4 @@
-"""Soft losses, and properties of label losses."""
+"""Distillation losses, and properties of label losses."""
 
 from .binary_cross_entropy import BinaryCrossEntropyLoss
 from .label_loss import activations, value_of_ones, weighted_terms

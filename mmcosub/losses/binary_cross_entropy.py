@@ -39,7 +39,7 @@ class BinaryCrossEntropyLoss(nn.Module):
         Args:
             cls_score (Tensor): Logits of shape (B, C).
             label (Tensor): Classes of shape (B, ) or soft targets of shape (B, C).
-            **kwargs: What heads hand over besides (``avg_factor``), not used.
+            **kwargs: Other arguments of heads (``avg_factor``), not used.
         """
         if label.ndim == 1:
             label = F.one_hot(label, cls_score.shape[1])

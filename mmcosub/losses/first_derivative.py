@@ -1,4 +1,4 @@
-"""Backward passes that are not themselves differentiable, and say so."""
+"""Error for second derivatives of functions that have only a first one."""
 
 import functools
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a backward pass refuse ``create_graph=True``.
+    """Decorate a backward pass to raise under ``create_graph=True``.
 
-    PyTorch's ``once_differentiable`` lets it pass where what comes from above needs no
-    gradient, as behind a plain sum, and then takes the second derivative for 0.
+    PyTorch's ``once_differentiable`` does not raise if the incoming gradient needs
+    none, as that of a plain sum, and the second derivative is silently 0.
 
     Args:
         backward (Callable): The ``backward`` of an autograd function.
@@ -23,7 +23,7 @@ def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 'This computation can be differentiated only once: train without '
-                'create_graph=True. Of heads and attention there is the stock one, '
+                'create_graph=True. Heads and attention have second derivatives '
                 'without `fast`.'
             )
         return backward(ctx, *grads)
@@ -32,24 +32,24 @@ def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class OnlyOnce(torch.autograd.Function):
-    """Hand tensors on to a computation that is to be differentiated only once.
+    """Identity that raises under ``create_graph=True``.
 
-    PyTorch could do better; but what can be done should not depend on the size of maps
-    or on the device, by which one of several ways is taken.
+    Used before computations that choose an implementation by size and device, only some
+    of which have a second derivative.
     """
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Hand them on.
+        """Return the tensors.
 
         Args:
-            ctx (Any): Of PyTorch.
-            *tensors (Tensor): Any.
+            ctx (Any): PyTorch's context.
+            *tensors (Tensor): Any tensors.
         """
         return tuple(x.view_as(x) for x in tensors)
 
     @staticmethod
     @first_derivative_only
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        """Hand their gradients on."""
+        """Return the gradients."""
         return grads

@@ -68,11 +68,11 @@ def _names(loss: Any) -> set[str]:
 
 
 def weighted_terms(losses: Sequence[Any]) -> list[tuple[float, Any]]:
-    """Label losses of a decode head that a co-training loss is weighted by.
+    """Return the label losses of a decode head that weight the co-training loss.
 
-    They are the pixel-wise ones, as the co-training loss is. Where there is none (Dice,
-    Lovasz or Tversky alone), they are all. Losses without 'loss' in their name are
-    logged and not learned from, and do not count.
+    These are the pixel-wise losses, like the co-training loss, or all if none is
+    pixel-wise (Dice, Lovasz or Tversky alone). Losses without 'loss' in their name are
+    only logged and do not count.
 
     Args:
         losses (Sequence[Module]): The losses of one output of a decode head.
@@ -92,13 +92,14 @@ def value_of_ones(
     ignored: int,
     classes: int,
 ) -> Tensor | float:
-    """Value of a label loss that is 1 at every labelled pixel, without ``loss_weight``.
+    """Return the value of a label loss whose terms are 1 at every labelled pixel.
 
-    A mean over labelled pixels times this is averaged as the label loss is. mmseg's
-    cross-entropy divides by all pixels, ignored ones included, unless
-    ``avg_non_ignore=True``; with class weights it divides by those of the labelled
-    pixels. Its focal loss divides by all pixels, its ``OhemCrossEntropy`` by those it
-    chooses. Losses of regions (Dice, Lovasz, Tversky) are made of labelled pixels.
+    Without ``loss_weight``. A mean over labelled pixels times this value is averaged in
+    the same way as the label loss. mmseg's cross-entropy divides by all pixels, ignored
+    ones included, unless ``avg_non_ignore=True``; with class weights it divides by the
+    weights of the labelled pixels. Its focal loss divides by all pixels, its
+    ``OhemCrossEntropy`` by the pixels that it selects. Losses of regions (Dice, Lovasz,
+    Tversky) use labelled pixels only.
 
     Args:
         loss (Module): The loss.
@@ -116,7 +117,7 @@ def value_of_ones(
     focal = 'FocalLoss' in names
     entropy = 'CrossEntropyLoss' in names
     if entropy and weights is not None and reduction == 'mean' and not binary:
-        return 1.0  # it divides by the weights
+        return 1.0  # the loss divides by the weights
     value: Tensor | float = 1.0
     if reduction == 'sum':
         value = (labels() != ignored).sum() * (classes if binary else 1)

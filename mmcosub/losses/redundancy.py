@@ -1,6 +1,6 @@
-"""Penalties on representations and kernels that resemble one another (ours).
+"""Penalties on similar channels and kernels (our formulas).
 
-Intra-model collaborative learning (arXiv 2105.09590) names both and publishes neither.
+Intra-model collaborative learning (arXiv 2105.09590) names both without a formula.
 Shapes: ``B`` images, ``C`` channels, ``K`` kernels.
 """
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def channel_redundancy(features: Tensor) -> Tensor:
-    """Mean squared correlation between different channels, over images and places.
+    """Return the mean squared correlation between channels, over images and pixels.
 
     Args:
         features (Tensor): Of shape (B, C, *).
@@ -24,10 +24,10 @@ def channel_redundancy(features: Tensor) -> Tensor:
 
 
 def kernel_redundancy(weight: Tensor) -> Tensor:
-    """Mean squared cosine similarity between different kernels of one layer.
+    """Return the mean squared cosine similarity between the kernels of a layer.
 
     Args:
-        weight (Tensor): Of shape (K, *): of a convolution or a linear layer.
+        weight (Tensor): Weight of a convolution or linear layer, of shape (K, *).
 
     Returns:
         Tensor: A number in [0, 1], in float32 at least.

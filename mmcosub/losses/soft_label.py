@@ -1,10 +1,10 @@
-"""Losses of a student's logits against a teacher's, per position.
+"""Distillation losses of a student's logits against a teacher's, per position.
 
 Shapes: ``B`` samples, ``C`` classes, ``*`` positions: none for an image's class, (H, W)
 for a label map.
 
-Computed by ``soft_target_loss``, which keeps no copy of the logits for the backward
-pass. A loss can be differentiated once.
+``soft_target_loss`` computes them without a copy of the logits for the backward pass.
+They have a first derivative only.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,13 @@ def soft_cross_entropy(
 
     .. math:: -T^2 \sum_c \sigma(z^t / T)_c \log \sigma(z^s / T)_c
 
-    The form for recipes with the softmax cross-entropy, which the abstract of cosub
-    (arXiv 2212.04884) speaks of. The temperature and its square, which keeps the size
-    of the gradient, are Hinton's (arXiv 1503.02531); cosub has none (T = 1).
+    For recipes with the softmax cross-entropy, as in the abstract of cosub (arXiv
+    2212.04884). The temperature, and its square that preserves the size of the
+    gradient, are Hinton's (arXiv 1503.02531); cosub has T = 1.
 
     Args:
         student (Tensor): Logits of shape (B, C, *).
-        teacher (Tensor): Logits of shape (B, C, *), from which no gradient flows.
+        teacher (Tensor): Logits of shape (B, C, *), detached.
         temperature (float): Temperature T > 0. Defaults to 1.
 
     Returns:
@@ -50,8 +50,8 @@ def soft_binary_cross_entropy(
 
     .. math:: \frac{T^2}{C} \sum_c BCE(z^s_c / T, sigmoid(z^t_c / T))
 
-    The form of cosub's published loss, which has T = 1. Peer targets are never
-    binarised. Arguments and result are those of :func:`soft_cross_entropy`.
+    The loss of cosub's published code, which has T = 1 and does not binarise targets.
+    Arguments and result are those of :func:`soft_cross_entropy`.
     """
     return soft_target_loss(student, teacher, 'bce', temperature)
 
@@ -64,9 +64,9 @@ def soft_kl_divergence(
     .. math:: T^2 \sum_c p_c \log \frac{p_c}{\sigma(z^s / T)_c}, \quad
         p = \sigma(z^t / T)
 
-    The soft cross-entropy less the teacher's entropy: the same gradient, but 0 where
-    the two agree (Hinton's distillation, arXiv 1503.02531). Arguments and result are
-    those of :func:`soft_cross_entropy`.
+    Same gradients as the soft cross-entropy, 0 where the two agree (Hinton's
+    distillation, arXiv 1503.02531). Arguments and result are those of
+    :func:`soft_cross_entropy`.
     """
     return soft_target_loss(student, teacher, 'kl', temperature)
 
@@ -79,12 +79,12 @@ SOFT_LOSSES: dict[str, _SoftLoss] = {
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean of values of shape (B, *), 0 where the weights are all 0.
+    """Return the weighted mean of values, or 0 if all weights are 0.
 
     Args:
         values (Tensor): Of shape (B, *).
-        weight (Tensor, optional): Non-negative, of the same shape. Defaults to None,
-            which weighs all alike.
+        weight (Tensor, optional): Weights of 0 or more, of the same shape. Defaults to
+            None, equal weights.
     """
     if weight is None:
         return values.mean()

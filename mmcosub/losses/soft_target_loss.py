@@ -1,9 +1,9 @@
-"""Losses against a teacher's prediction that keep nothing but the logits.
+"""Distillation losses that store only the logits for the backward pass.
 
-Autograd would keep the student's log-probabilities and the teacher's probabilities, and
-under half precision copies of both logits in float32, each as large as the logits. But
-the gradient is the difference of two probabilities, which the backward pass computes
-from the logits that are there anyway, a chunk at a time.
+Autograd would store the student's log-probabilities, the teacher's probabilities and,
+in half precision, float32 copies of both logits, each as large as the logits. Since the
+gradient is a difference of two probabilities, the backward pass here computes it from
+the logits, a chunk at a time.
 
 Shapes: ``B`` samples, ``C`` classes, ``N`` positions of a sample.
 """
@@ -17,16 +17,16 @@ from torch import Tensor
 
 from .first_derivative import first_derivative_only
 
-# Logits in a chunk: on a CPU about what fits a core's cache.
+# Logits per chunk; on a CPU, about the size of a core's cache.
 _CHUNK = {'cpu': 2**19, 'cuda': 2**26}
 
 
 def soft_target_loss(
     student: Tensor, teacher: Tensor, kind: str, temperature: float
 ) -> Tensor:
-    """Loss of a student's logits against a teacher's, per position.
+    """Return the loss of a student's logits against a teacher's, per position.
 
-    It can be differentiated once, and only by the student.
+    It has a first derivative, with respect to the student only.
 
     Args:
         student (Tensor): Logits of shape (B, C, *).
@@ -88,7 +88,7 @@ def _values(student: Tensor, teacher: Tensor, kind: str) -> Tensor:
 def _chunks(
     student: Tensor, teacher: Tensor, dtype: torch.dtype, temperature: float
 ) -> Iterator[tuple[tuple[slice, slice], Tensor, Tensor]]:
-    """Samples and positions of a chunk, and the logits over temperature there."""
+    """Yield the samples and positions of each chunk, and its logits / temperature."""
     s, t = (z.reshape(*z.shape[:2], -1) for z in (student, teacher))
     batch, classes, places = s.shape
     budget = max(_CHUNK.get(s.device.type, _CHUNK['cuda']) // max(classes, 1), 1)

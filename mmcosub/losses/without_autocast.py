@@ -1,4 +1,4 @@
-"""Computing in the types that are given."""
+"""Context without autocast on any device."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,7 +6,7 @@ import torch
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
-    """A context without autocast, also on devices that have none.
+    """Return a context without autocast, also on devices that do not support it.
 
     Args:
         device (torch.device): The device.

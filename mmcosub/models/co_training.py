@@ -10,8 +10,8 @@ from torch import Tensor
 from mmcosub.schemes import Scheme
 from mmcosub.schemes.training import SubmodelTraining
 
-from .lean import lean_step
 from .recomputing import recompute_without_reentry
+from .sequential_backward import sequential_backward_step
 from .unlabelled import UnlabelledBatch
 
 
@@ -77,5 +77,5 @@ class CoTraining(SubmodelTraining):
             optim_wrapper (OptimWrapper): Updates the parameters.
         """
         if self.scheme.lean or 'unlabelled' in data:
-            return lean_step(self, self, data, optim_wrapper)
+            return sequential_backward_step(self, self, data, optim_wrapper)
         return super().train_step(data, optim_wrapper)  # type: ignore[misc]

@@ -8,6 +8,8 @@ from mmcosub.registry import MODELS
 
 _CHUNK = 2**24
 """Probabilities that are computed at a time."""
+_LEAST = 1e-12
+"""Where a mean probability is below, its logarithm is that of this."""
 
 
 @MODELS.register_module()
@@ -30,11 +32,15 @@ class StreamedSegTTAModel(SegTTAModel):
                 each key.
 
         Returns:
-            list[SegDataSample]: For each image the prediction, of shape (H, W), and
-            the label map where there is one.
+            list[SegDataSample]: For each image the prediction, of shape (H, W), the
+            ``seg_logits`` that have the averaged probabilities, and the label map
+            where there is one.
         """
+        versions = list(zip(*data.values(), strict=True))
+        if len(versions) == 1:  # softmax may make neighbouring numbers equal
+            return self.module.test_step(dict(zip(data, versions[0], strict=True)))
         sums: list[Tensor] = []
-        for count, version in enumerate(zip(*data.values(), strict=True), start=1):
+        for count, version in enumerate(versions, start=1):
             samples = self.module.test_step(dict(zip(data, version, strict=True)))
             for i, sample in enumerate(samples):
                 logits = sample.seg_logits.data
@@ -45,8 +51,6 @@ class StreamedSegTTAModel(SegTTAModel):
                 del sample.seg_logits, logits
             if count == 1:
                 first = samples
-        if count == 1:  # softmax may make neighbouring numbers equal
-            return first
         return [
             self._prediction(sample, total.div_(count))
             for sample, total in zip(first, sums, strict=True)
@@ -62,8 +66,10 @@ class StreamedSegTTAModel(SegTTAModel):
     def _prediction(self, first: SegDataSample, mean: Tensor) -> SegDataSample:
         if self.module.out_channels > 1:
             predicted = mean.argmax(0)
+            mean = mean.clamp_min_(_LEAST).log_()  # its softmax is the mean again
         else:
             threshold = self.module.decode_head.threshold
             predicted = (mean > threshold).to(mean)
         first.pred_sem_seg = PixelData(data=predicted)
+        first.seg_logits = PixelData(data=mean)
         return first

@@ -16,6 +16,11 @@ _POINTS = 160
 _ROWS = 8
 _METRICS = ('mIoU', 'accuracy/top1', 'mDice', 'mAcc', 'aAcc', 'accuracy/top5')
 _MOST_METRICS = 3
+_PROBABILITY = {
+    'NLL': 'Negative log-likelihood on validation data, in nats: lower is better.',
+    'ECE': 'Calibration error on validation data, in percent: lower is better.',
+    'Brier': 'Brier score on validation data, from 0 to 2: lower is better.',
+}
 _VIEW = re.compile(r'label_view(\d+)')
 
 
@@ -60,9 +65,15 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
         runs (Sequence[Records]): Logged values.
         numbers (Sequence[int]): Their numbers on the page.
     """
+    found = _metrics(runs)
     figures = [
         (metric, 'Over the validation data, in percent.', [metric], True)
-        for metric in _metrics(runs)[:_MOST_METRICS]
+        for metric in [m for m in found if _name(m) not in _PROBABILITY][:_MOST_METRICS]
+    ]
+    figures += [
+        (metric, _PROBABILITY[_name(metric)], [metric], True)
+        for metric in found
+        if _name(metric) in _PROBABILITY
     ]
     keys = {key for records in runs for key in records.train_keys()}
     views = sorted((k for k in keys if _VIEW.fullmatch(k)), key=_view_number)
@@ -89,6 +100,11 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
         if curve := _curve(runs, numbers, names, by_epoch, title, about, marked):
             curves.append(curve)
     return curves
+
+
+def _name(metric: str) -> str:
+    """A metric's name without its prefix."""
+    return metric.rpartition('/')[2]
 
 
 def _metrics(runs: Sequence[Records]) -> list[str]:

@@ -11,7 +11,7 @@ from mmcosub.config.type_name import type_name
 
 from .batches import Batches, NotStarted, without_first
 
-_VALIDATED = 'validated_after'
+_VALIDATED = 'last_validation'
 """Key in checkpoints for the iteration of the last validation."""
 
 

@@ -1,4 +1,4 @@
-"""The methods: which submodels there are and who teaches whom."""
+"""Schemes: the views of a training and the distillation between them."""
 
 from .augsub import AugDrop, AugMask, AugPath, AugSub
 from .base import SCHEMES, Scheme

@@ -1,4 +1,4 @@
-"""Wrappers, outputs, labels and criteria of any model in a plain PyTorch loop.
+"""Helpers for models, outputs, labels and criteria of plain PyTorch loops.
 
 Shapes: ``R`` rows, ``B`` images, ``C`` classes, ``*`` positions.
 """
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 Key = str | int | Callable[[Any], Tensor] | None
-"""Where logits are in an output: a key, a function, or None for the usual places."""
+"""Place of the logits in an output: a key, a function, or None for the usual places."""
 
 
 def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
-    """Find the logits among a model's outputs.
+    """Return the logits among a model's outputs.
 
     Args:
         outputs (Any): A tensor, tuple, list, dict, or an object with attributes.
-        key (str | int | Callable, optional): Where they are. With None, the output
-            itself, ``logits`` or ``out`` or the only value of a dict, or the first of a
-            tuple.
+        key (str | int | Callable, optional): Their place. None stands for the output
+            itself, ``logits`` or ``out`` or the only value of a dict, or the first
+            element of a tuple.
         rows (int): Number of rows R.
 
     Returns:
@@ -68,11 +68,11 @@ def _picked(outputs: Any, key: Key) -> Any:
 def labelled_positions(
     labels: Tensor, logits: Tensor, ignored: int | None
 ) -> Tensor | None:
-    """Labelled fraction of each position, or None where all count alike.
+    """Return the labelled fraction of each position, or None if all count equally.
 
     Args:
-        labels (Tensor): Classes of shape (B, *), perhaps at another resolution, or
-            something else (soft labels), all of which counts.
+        labels (Tensor): Classes of shape (B, *), at any resolution. Soft labels count
+            everywhere.
         logits (Tensor): Of shape (B, C, *).
         ignored (int, optional): Label of positions without a label.
 
@@ -95,7 +95,7 @@ def setting(criterion: Any, name: str, default: Any) -> Any:
     Args:
         criterion (Callable): The criterion.
         name (str): Name of the setting.
-        default (Any): What it is where the criterion has none.
+        default (Any): Value for a criterion without the setting.
     """
     keywords = getattr(criterion, 'keywords', {})
     return getattr(criterion, name, keywords.get(name, default))

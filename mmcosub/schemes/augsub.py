@@ -1,4 +1,4 @@
-"""AugSub: the main network teaches itself under one more disturbance."""
+"""AugSub: self-distillation from a clean full network to a perturbed copy."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,28 +17,28 @@ from mmcosub.submodels.masking import (
     masking_kind,
 )
 
-from .base import SCHEMES, Context, Scheme, refuse_frozen
+from .base import SCHEMES, Context, Scheme, check_frozen
 from .extras import MaskToken
 from .teaching import Teaching
 
 MAIN, SUB = 0, 1
 
-# Not behind a projection: on attention weights, and mmcv's slot for a drop path.
+# Dropout that follows no projection: of attention weights, and mmcv's DropPath slot.
 _OTHER_DROPOUTS = ('attn_drop', 'dropout_layer')
 
 
 class AugSub(Scheme):
-    r"""The main network learns from the label, a submodel of it from the main network.
+    r"""Scheme with a full network that learns from labels, and a submodel from it.
 
     .. math:: \frac12 [\ell(z_{main}, y) + \ell_{soft}(z_{sub}, z_{main})]
 
     From `Augmenting Sub-model to Improve Main Model
-    <https://arxiv.org/abs/2306.11339>`_: no temperature, the submodel sees no label,
-    ordinary regularisation stays on in both, and the two run one after another. Inside
-    a segmentation training it is ours.
+    <https://arxiv.org/abs/2306.11339>`_: no temperature, no label loss for the
+    submodel, ordinary regularisation in both, and two forwards one after another.
+    Segmentation is not in the paper.
 
     Args:
-        ratio (float): Strength of the submodel's disturbance, in (0, 1). Defaults to
+        ratio (float): Strength of the submodel's perturbation, in (0, 1). Defaults to
             0.5.
         **kwargs: Arguments of :class:`Scheme`.
 
@@ -56,7 +56,7 @@ class AugSub(Scheme):
 
     @property
     def label_weights(self) -> Sequence[float]:
-        """See :class:`Scheme`. The main network's grows as the other's ramps up."""
+        """See :class:`Scheme`. The ramp moves weight from the label to distillation."""
         return [1 - self.ramp / 2, 0.0]
 
     @property
@@ -65,15 +65,15 @@ class AugSub(Scheme):
         return [Teaching(MAIN, SUB, self.ramp / 2)]
 
     def check(self, sites: Sequence[Site]) -> None:
-        """See :class:`Scheme`. The views differ whatever the drop-path rates are."""
-        refuse_frozen(self, sites)
+        """See :class:`Scheme`. Drop-path rates may be 0, as the views differ anyway."""
+        check_frozen(self, sites)
 
 
 @SCHEMES.register_module()
 class AugPath(AugSub):
-    """AugSub whose submodel has one high drop-path rate in all blocks.
+    """AugSub whose submodel has the drop-path rate ``ratio`` in all blocks.
 
-    It replaces the network's own rates there (published). Arguments are those of
+    It replaces the network's own rates, as in the paper. Arguments are those of
     :class:`AugSub`.
     """
 
@@ -87,13 +87,13 @@ class AugPath(AugSub):
 
 @SCHEMES.register_module()
 class AugDrop(AugSub):
-    """AugSub whose submodel has dropout behind the projections of every block.
+    """AugSub whose submodel has dropout after the projections of every block.
 
-    Of attention and MLP (published); the rate of attention weights stays. Arguments are
-    those of :class:`AugSub`.
+    As in the paper, after those of attention and MLP; the dropout of attention weights
+    keeps its rate. Arguments are those of :class:`AugSub`.
 
     Raises:
-        ValueError: If no known block has dropout behind a projection.
+        ValueError: If no known block has dropout after a projection.
     """
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
@@ -130,14 +130,16 @@ def _dropout_rates(modules: Sequence[nn.Dropout], rate: float) -> Iterator[None]
 
 @SCHEMES.register_module()
 class AugMask(AugSub):
-    """AugSub whose submodel sees part of the image.
+    """AugSub whose submodel sees a masked image.
 
-    Published: a ViT loses tokens, for good, and the class token stays; a Swin has
-    units of 32 pixels replaced by a learned token behind the patch embedding; networks
-    of convolutions have such units of the normalised image set to 0. Ours: so have
-    transformers that need every token (BEiT, mmseg's MAE, PiT), and where a ViT
-    puts out feature maps, the tokens are put back there as a learned one, so that every
-    pixel has a logit. The learned token is no part of the model's checkpoint.
+    As in the paper, patch tokens of a ViT are removed, units of 32 pixels of a Swin are
+    replaced by a learned token after the patch embedding, and such units of the
+    normalised image are set to 0 for convolutional networks.
+
+    Not in the paper: images of transformers that need every token (BEiT, mmseg's MAE,
+    PiT) are masked as for convolutional networks. Where a ViT returns feature maps, a
+    learned token takes the places of the removed ones, so that every pixel has a
+    logit. The learned token is not part of the model's checkpoint.
 
     Arguments are those of :class:`AugSub`.
     """
@@ -165,7 +167,7 @@ class AugMask(AugSub):
         extras = model.extras
         token = extras['mask_token'].value if 'mask_token' in extras else None
         if self.kind == 'patches':
-            assert token is not None  # prepare() made it
+            assert token is not None  # from prepare()
             return images, MaskedPatches(model.backbone, images, self.ratio, token, rng)
         backbone = getattr(model.backbone, 'timm_model', model.backbone)
         return images, RemovedTokens(
@@ -179,13 +181,9 @@ class AugMask(AugSub):
 
 
 def _blocks(model: Any) -> list[nn.Module]:
-    """All blocks, in the order in which they run.
-
-    Also those without a drop path, which have no site where drop paths are handed the
-    factors.
-    """
+    """Return all blocks in the order in which they run, also those without DropPath."""
     known = find_sites(model.backbone) if are_drop_paths(model.sites) else model.sites
-    # Of unknown blocks the model's own, which are in the order of their first call.
+    # The model's own sites of unknown blocks are in the order of their first call.
     sites = model.sites if are_drop_paths(known) else known
     return list(dict.fromkeys(site.block for site in sites))
 
@@ -200,7 +198,7 @@ def _projection_dropouts(blocks: Sequence[nn.Module]) -> list[nn.Dropout]:
 
 
 def _width(model: Any, kind: str) -> int:
-    """Channels of the tokens that a mask token stands for."""
+    """Return the number of channels of a block's tokens."""
     norm = next(
         m for m in model.sites[0].block.modules() if isinstance(m, nn.LayerNorm)
     )
@@ -208,18 +206,18 @@ def _width(model: Any, kind: str) -> int:
 
 
 def _extra_tokens(backbone: Any) -> int:
-    """Number of tokens before the patches'."""
+    """Return the number of tokens before the patch tokens."""
     backbone = getattr(backbone, 'model', backbone)  # timm's feature extractor
     if not getattr(backbone, 'with_cls_token', True):
-        return 0  # mmseg's ViT has the parameter all the same
-    for name in ('num_extra_tokens', 'num_prefix_tokens'):  # mmpretrain's, timm's
+        return 0  # mmseg's ViT has the parameter without using it
+    for name in ('num_extra_tokens', 'num_prefix_tokens'):  # mmpretrain, timm
         if hasattr(backbone, name):
             return int(getattr(backbone, name))
     return int(getattr(backbone, 'cls_token', None) is not None)
 
 
 def _blocks_put_out(backbone: Any, blocks: list[nn.Module]) -> list[nn.Module]:
-    """Blocks whose output has to be a whole feature map."""
+    """Return the blocks whose output must be a whole feature map."""
     if not hasattr(backbone, 'timm_model'):
         kind = getattr(backbone, 'out_type', 'featmap')
         if kind != 'featmap' or not hasattr(backbone, 'out_indices'):
@@ -227,5 +225,5 @@ def _blocks_put_out(backbone: Any, blocks: list[nn.Module]) -> list[nn.Module]:
         outs = backbone.out_indices
         outs = [outs] if isinstance(outs, int) else outs
         return [blocks[i] for i in outs]
-    # timm's feature extractors do not say which.
+    # timm's feature extractors do not tell which blocks they return.
     return blocks if hasattr(backbone.timm_model, 'model') else []

@@ -1,4 +1,4 @@
-"""What a co-training scheme is.
+"""Base class of co-training schemes.
 
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``*`` positions.
 """
@@ -30,46 +30,47 @@ _logger = logging.getLogger('mmcosub')
 
 
 class Scheme(ABC):
-    """Which views there are, who sees the label and who teaches whom.
+    """Views of a training, their label losses and the distillation between them.
 
     A scheme is a description. The model wrapper draws a plan from it, runs the views
-    and adds up the losses. A subclass says what is its own in :attr:`label_weights`
-    and :attr:`teachings`.
+    and adds up the losses. Subclasses define :attr:`label_weights` and
+    :attr:`teachings`.
 
     Args:
-        loss (str): Soft loss between views: 'ce' (softmax), 'kl' (the same less the
-            teacher's entropy), 'bce' (sigmoid), or 'auto' for the one that goes with
+        loss (str): Distillation loss between views: 'ce' (softmax), 'kl' (same
+            gradients, 0 where the views agree), 'bce' (sigmoid), or 'auto' to choose by
             the model's label loss. Defaults to 'auto'.
-        temperature (float): Temperature of the soft loss. Defaults to 1.
+        temperature (float): Temperature of the distillation loss. Defaults to 1.
         drop_path_rate (float, optional): Drop-path rate in [0, 1) of the submodels.
             Defaults to None, the backbone's own rates.
-        drop_path_decay (str): How ``drop_path_rate`` goes over depth, 'constant' or
-            'linear' from 0. Not for the backbone's own. Defaults to 'constant'.
+        drop_path_decay (str): Course of ``drop_path_rate`` over depth: 'constant', or
+            'linear' from 0. Does not apply to the backbone's own rates. Defaults to
+            'constant'.
         sampler (dict | str, optional): Sampler of the views, or its name. Defaults to
-            None, ``'BernoulliSampler'``, which is drop path's own distribution.
+            None, ``'BernoulliSampler'``, the distribution of DropPath.
         execution (str): 'auto' for the fastest that is exact, or one of 'plain',
             'kept_rows', 'shared_prefix' and 'drop_path'. Defaults to 'auto'.
-        auxiliary (bool): Whether auxiliary heads (and all but the last of a cascade)
+        auxiliary (bool): If True, auxiliary heads (and all but the last of a cascade)
             co-train too, weighted by their own loss weight. Defaults to False.
-        lean (bool): Whether each pass is propagated backward before the next one runs,
-            so that memory is that of one. The gradients are the same. Only for schemes
-            whose views run one after another. Defaults to False.
+        lean (bool): Sequential backward: if True, each pass runs backward before the
+            next one starts, which needs the memory of one pass and gives the same
+            gradients. For schemes whose views run one after another. Defaults to False.
         seed (int, optional): Seed of the plans. Defaults to None, the run's.
-        check_network (bool): Whether one image is run before the first step, to check
-            that a submodel of all branches is the network. Defaults to True.
+        check_network (bool): If True, one image runs before the first step to check
+            that a submodel of all branches equals the network. Defaults to True.
 
     Raises:
-        ValueError: If an argument is out of its range, naming the valid ones.
+        ValueError: If an argument is out of its range, with the valid ones.
     """
 
     joint = True
-    """Whether all views run in one pass, as one batch, or one after another."""
+    """If True, all views run in one pass, as one batch; else one after another."""
 
     changes_statistics = False
-    """Whether BatchNorm statistics are to be estimated anew before validation."""
+    """If True, BatchNorm statistics are estimated again before validation."""
 
     softmax_loss = 'ce'
-    """Soft loss that 'auto' takes where the label loss is of a softmax."""
+    """Distillation loss that 'auto' chooses for a softmax label loss."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class Scheme(ABC):
                 f'Unknown execution {execution!r}. Valid ones: {["auto", *EXECUTIONS]}.'
             )
         if drop_path_rate is not None:
-            spread_rates(drop_path_rate, [0], drop_path_decay)  # is it valid?
+            spread_rates(drop_path_rate, [0], drop_path_decay)  # raises if invalid
         self.soft_loss = SoftLoss(loss, temperature, self.softmax_loss)
         self.drop_path_rate = drop_path_rate
         self.drop_path_decay = drop_path_decay
@@ -115,11 +116,11 @@ class Scheme(ABC):
     @property
     @abstractmethod
     def teachings(self) -> Sequence[Teaching]:
-        """Who teaches whom."""
+        """Distillation terms between views."""
 
     @property
     def objectives(self) -> Sequence[Objective]:
-        """What is learned besides; nothing by default."""
+        """Additional objectives, none by default."""
         return ()
 
     @property
@@ -141,7 +142,7 @@ class Scheme(ABC):
 
         Args:
             sites (Sequence[Site]): The backbone's branches.
-            view (int): The view; here all have the same. Defaults to 0.
+            view (int): The view; by default, all have the same rates. Defaults to 0.
         """
         if self.drop_path_rate is None:
             rates = np.array([site.rate for site in sites])
@@ -151,16 +152,16 @@ class Scheme(ABC):
         return rates * [site.block.training for site in sites]
 
     def check(self, sites: Sequence[Site]) -> None:
-        """Refuse a backbone under which the scheme would do nothing.
+        """Raise if the scheme would have no effect with a backbone.
 
         Args:
             sites (Sequence[Site]): The backbone's branches, in training mode.
 
         Raises:
-            ValueError: If every drop-path rate is 0 although views teach one another,
-                or every block is frozen.
+            ValueError: If every drop-path rate is 0 and there is distillation between
+                views, or every block is frozen.
         """
-        refuse_frozen(self, sites)
+        check_frozen(self, sites)
         taught = any(teaching.weight for teaching in self.teachings)
         if taught and not self.rates(sites).any():
             raise ValueError(
@@ -173,8 +174,8 @@ class Scheme(ABC):
         never = {type(s.block) for s in sites if s.branch.drop_path is None}
         if self.drop_path_rate is None and never:
             _logger.warning(
-                f'Some branches of {[c.__module__ for c in never]} have no drop path '
-                'in the stock network and are always kept (the attention of '
+                f'Some branches of {[c.__module__ for c in never]} have no DropPath '
+                'upstream and are always kept (the attention of '
                 "mmseg's ViT). Set scheme.drop_path_rate to drop them too."
             )
 
@@ -194,15 +195,14 @@ class Scheme(ABC):
         return Plan(np.concatenate(plans, axis=1))
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
-        """Look at the model that is to be trained.
+        """Inspect the model before training, and return modules to add to it.
 
         Args:
             model (nn.Module): The segmentor or classifier, with its backbone.
 
         Returns:
-            dict[str, Module]: Modules of the scheme's own, from then on
-            ``model.extras[name]``. They are trained with the model and resumed with
-            it, but are no part of its checkpoint.
+            dict[str, Module]: Modules of the scheme, later ``model.extras[name]``. They
+            are trained and resumed with the model, but are not part of its checkpoint.
 
         Raises:
             ValueError: If the scheme cannot train such a model.
@@ -212,25 +212,25 @@ class Scheme(ABC):
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Context]:
-        """What a view that runs alone does besides dropping branches.
+        """Perturb the images and the backbone of a view that runs alone.
 
         Args:
             model (nn.Module): The model.
             view (int): The view.
             images (Tensor): Of shape (B, 3, height, width).
-            rng (Generator): Source of all randomness; to be used here, not later.
+            rng (Generator): Source of all randomness, to be used here, not later.
 
         Returns:
-            tuple: The images that the view sees, and a function that returns a context
-            in which the backbone runs as this view. The context is entered again for
-            what is recomputed during backward, and undoes its changes on leaving.
+            tuple: The view's images, and a function that returns a context to run its
+            backbone in. The context undoes its changes on leaving. It is entered again
+            when the backward pass recomputes activations.
         """
         return images, nullcontext
 
     def co_training_loss(
         self, logits: Sequence[Tensor], weight: Tensor | None = None
     ) -> Tensor:
-        """Weighted sum of the soft losses of all teachings.
+        """Return the weighted sum of all distillation losses.
 
         Args:
             logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *).
@@ -243,7 +243,7 @@ class Scheme(ABC):
     def student_loss(
         self, student: int, logits: Sequence[Tensor], weight: Tensor | None = None
     ) -> Tensor:
-        """Weighted sum of the soft losses of what one view is taught.
+        """Return the weighted sum of the distillation losses of one student view.
 
         Args:
             student (int): The view.
@@ -259,8 +259,8 @@ class Scheme(ABC):
         return total
 
 
-def refuse_frozen(scheme: Scheme, sites: Sequence[Site]) -> None:
-    """Refuse a backbone of which no block is in training mode.
+def check_frozen(scheme: Scheme, sites: Sequence[Site]) -> None:
+    """Raise if no block of a backbone is in training mode.
 
     Args:
         scheme (Scheme): The scheme.

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmcosub.submodels import Site
 
-from .base import SCHEMES, Scheme, refuse_frozen
+from .base import SCHEMES, Scheme, check_frozen
 from .intermediate import IntermediateConsistency
 from .objective import Objective
 from .redundancy import KernelRedundancy, RepresentationRedundancy
@@ -14,36 +14,38 @@ from .teaching import Teaching
 
 @SCHEMES.register_module()
 class Collaboration(Scheme):
-    r"""Parts of one network learn from one another, in up to four ways.
+    r"""Scheme of up to four consistency and redundancy terms within one network.
 
-    Known of `Intra-Model Collaborative Learning of Neural Networks
-    <https://arxiv.org/abs/2105.09590>`_ are the four ways; their formulas are **ours**.
+    `Intra-Model Collaborative Learning of Neural Networks
+    <https://arxiv.org/abs/2105.09590>`_ names the four terms; the formulas are **our
+    own**.
 
-    - output consistency: two submodels by drop path, as in cosub, each of which sees
-      the label with half the weight and is taught by the other.
-    - intermediate consistency: the output and earlier heads teach each other, each by
-      the mean of the others' logits (Song and Chai, arXiv 1805.11761). In segmentation
-      these are the auxiliary heads; in classification, light ones on the earlier
-      stages, which learn from the label, too, and are no part of the checkpoint.
-    - representation: mean squared correlation between channels of what the backbone
-      puts out.
+    - output consistency: mutual distillation between two DropPath submodels, as in
+      cosub, each with half of the label loss.
+    - intermediate consistency: mutual distillation between the output and earlier
+      heads, each from the mean of the others' logits (Song and Chai, arXiv
+      1805.11761). In segmentation, these are the auxiliary heads; in classification,
+      light heads on the earlier stages, which also learn from the label and are not
+      part of the checkpoint.
+    - representation: mean squared correlation between channels of the backbone's
+      outputs.
     - kernel: mean squared cosine similarity of the kernels of each convolution of the
-      backbone, a patch embedding's included.
+      backbone, patch embeddings included.
 
     Args:
-        output (float): Weight of the first. Defaults to 1.
-        intermediate (float): Weight of the second. Defaults to 0.
-        representation (float): Weight of the third. Defaults to 0.
-        kernel (float): Weight of the fourth. Defaults to 0.
-        intermediate_temperature (float): Temperature of the second's soft loss.
+        output (float): Weight of output consistency. Defaults to 1.
+        intermediate (float): Weight of intermediate consistency. Defaults to 0.
+        representation (float): Weight of the representation term. Defaults to 0.
+        kernel (float): Weight of the kernel term. Defaults to 0.
+        intermediate_temperature (float): Temperature of intermediate consistency.
             Defaults to 2.
-        label_share (float): Share of the label in what the light heads learn, in
-            [0, 1]; the rest is the others'. Defaults to 0.5.
+        label_share (float): Fraction of the label loss in the losses of the light
+            heads, in [0, 1]; the rest is distillation. Defaults to 0.5.
         **kwargs: Arguments of :class:`Scheme`.
 
     Raises:
-        ValueError: If a weight is negative, all are 0, or the model has not what one
-            of them needs.
+        ValueError: If a weight is negative, all are 0, or the model lacks what a term
+            needs.
     """
 
     def __init__(
@@ -97,12 +99,12 @@ class Collaboration(Scheme):
 
     @property
     def objectives(self) -> Sequence[Objective]:
-        """See :class:`Scheme`: the second to fourth way."""
+        """See :class:`Scheme`: all terms but output consistency."""
         return self._objectives
 
     def check(self, sites: Sequence[Site]) -> None:
-        """See :class:`Scheme`: rates above 0 are needed by output consistency alone."""
+        """See :class:`Scheme`: only output consistency needs rates above 0."""
         if self.weights['output']:
             super().check(sites)
         else:
-            refuse_frozen(self, sites)
+            check_frozen(self, sites)

@@ -1,4 +1,4 @@
-"""Cosub: two submodels of one network teach each other.
+"""Cosub: mutual distillation between two submodels of one network.
 
 Shapes: ``L`` branches, ``V`` views, ``B`` samples.
 """
@@ -18,34 +18,33 @@ from .teaching import Teaching
 class Cosub(Scheme):
     r"""Submodel co-training.
 
-    Two submodels of one network see every image; each learns from the label and from
-    the other's prediction. With :math:`z_1, z_2` their logits and :math:`w` the weight:
+    Two submodels of one network run on every image. Each learns from the label and from
+    the other's prediction. With logits :math:`z_1, z_2` and the weight :math:`w`:
 
     .. math::
         \frac12 \sum_i [(1 - w)\,\ell(z_i, y) + w\,\ell_{soft}(z_i, z_{3-i})]
 
     From `Co-training 2^L Submodels for Visual Recognition
     <https://arxiv.org/abs/2212.04884>`_, whose code has :math:`w = 0.5`, the binary
-    cross-entropy and no temperature. Inside a segmentation training it is ours: label
-    loss by the decode head, soft loss at every pixel that has a label.
+    cross-entropy and no temperature. Segmentation is not in the paper: the decode
+    head's label loss, and distillation at every labelled pixel.
 
-    Coupled views are **ours**. In a share of the branches, counted from the input, the
-    second view is the first one's submodel, so that more of the network is run once
-    for both. Each view alone still has drop path's distribution, with any sampler that
-    draws branches independently of one another, as ours do. What it costs: the views
-    differ in fewer branches, so they agree more and teach each other less. Time is
-    saved by the shared-prefix execution alone.
+    Coupled views are **not in the paper**. In a fraction of the branches, from the
+    input on, the second view keeps what the first one keeps, so the shared-prefix
+    execution runs more of the network once for both. Each view alone still has the
+    distribution of DropPath, with any sampler that draws branches independently. The
+    price: the views differ in fewer branches and learn less from each other.
 
     Args:
-        weight (float): Co-training weight :math:`w` in [0, 1). Defaults to 0.5. The
-            soft loss takes on the ``loss_weight`` and the average of the label loss, so
-            :math:`w` means the same whatever their settings.
-        coupled (float): Share in [0, 1) of the branches in which both views are the
-            same, rounded to whole branches. Defaults to 0, independent views.
+        weight (float): w in (1 - w) * CE(label) + w * CE(other submodel), in [0, 1).
+            Defaults to 0.5, as in the paper. The distillation loss follows the
+            ``loss_weight`` and the average of the label loss.
+        coupled (float): Fraction in [0, 1) of the branches in which both views are
+            equal, rounded to whole branches. Defaults to 0, independent views.
         **kwargs: Arguments of :class:`Scheme`.
 
     Raises:
-        ValueError: If the weight or the share is not in [0, 1).
+        ValueError: If ``weight`` or ``coupled`` is not in [0, 1).
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Cosub(Scheme):
         return [Teaching(0, 1, weight), Teaching(1, 0, weight)]
 
     def check(self, sites: Sequence[Site]) -> None:
-        """See :class:`Scheme`: coupled views have to differ somewhere, too."""
+        """See :class:`Scheme`. Coupled views must differ in some branch."""
         super().check(sites)
         rates = self.rates(sites)
         coupled = self._coupled_branches(sites)
@@ -93,7 +92,7 @@ class Cosub(Scheme):
             )
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
-        """See :class:`Scheme`. Only the coupled branches depend on the share."""
+        """See :class:`Scheme`. Copies the coupled branches of view 0 to view 1."""
         multipliers = super().draw(sites, batch, rng).multipliers  # (L, V, B)
         coupled = self._coupled_branches(sites)
         multipliers[:coupled, 1] = multipliers[:coupled, 0]

@@ -1,4 +1,4 @@
-"""CutMix for label maps and what is at their pixels.
+"""CutMix for label maps and other maps of the same images.
 
 Shapes: ``U`` images, ``H, W`` any resolution.
 """
@@ -14,15 +14,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CutMix:
-    """Boxes of half an image's area, pasted from the next image of a batch.
+    """Boxes of half an image's area, pasted from another image of a batch.
 
-    French et al. (arXiv 1906.01916), section 3.3: the box has half of the area, its
-    height is log-uniform and its place uniform. Edges are moved to those of a grid, so
-    that images and coarser maps are cut at the same places.
+    As in French et al. (arXiv 1906.01916), section 3.3, a box has half of the area, a
+    log-uniform height and a uniform position. Its edges are rounded to a grid, so that
+    images and coarser maps are cut at the same places.
 
     Args:
         boxes (ndarray): Top, bottom, left, right as fractions, of shape (U, 4).
-        shift (int): Image i gets a box of image i - shift.
+        shift (int): Image i gets the box of image i - shift.
     """
 
     boxes: NDArray[np.float64]

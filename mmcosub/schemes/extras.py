@@ -1,4 +1,4 @@
-"""Modules that a scheme adds to a model and that no checkpoint of the model holds."""
+"""Modules that a scheme adds to a model, outside of the model's checkpoint."""
 
 from typing import Any
 
@@ -7,11 +7,10 @@ from torch import nn
 
 
 class Extras(nn.ModuleDict):
-    """Modules that train with a model and are no part of its checkpoint.
+    """Modules that train with a model and are not part of its ``state_dict``.
 
-    A mask token, say, or classifiers of earlier stages: what a scheme needs and the
-    stock model has not. CoTrainingLossHook keeps them in checkpoints of its own accord,
-    beside the model's weights, to resume from.
+    For instance a mask token, or classifiers of earlier stages. CoTrainingLossHook
+    stores them in checkpoints beside the model's weights, for resuming.
 
     Args:
         modules (dict[str, Module]): The modules, by name.
@@ -20,27 +19,27 @@ class Extras(nn.ModuleDict):
     def __init__(self, modules: dict[str, nn.Module]) -> None:
         super().__init__(modules)
         for module in self.modules():
-            # Loaders ask every module by itself, and none of these is to be missed.
+            # Loaders visit every module, and must not report these as missing.
             module._load_from_state_dict = _load_nothing  # type: ignore[method-assign]
 
     def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Nothing, so that the model's checkpoint is the stock model's."""
+        """Return nothing, so that the model's checkpoint has upstream's keys."""
         return {} if destination is None else destination
 
     def own_state(self) -> dict[str, torch.Tensor]:
-        """What :meth:`load_own_state` takes."""
+        """Return the state for :meth:`load_own_state`."""
         tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         return {name: tensor.detach() for name, tensor in tensors.items()}
 
     @torch.no_grad()
     def load_own_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Load all of it.
+        """Load a state of the modules.
 
         Args:
             state (dict[str, Tensor]): From :meth:`own_state`.
 
         Raises:
-            ValueError: If it is of other modules.
+            ValueError: If it belongs to other modules.
         """
         own = self.own_state()
         if {k: t.shape for k, t in own.items()} != {
@@ -69,4 +68,4 @@ class MaskToken(nn.Module):
 
 
 def _load_nothing(*args: Any, **kwargs: Any) -> None:
-    """In place of a module's loading: its weights are not in the checkpoint."""
+    """Replace a module's loading, as its weights are not in the checkpoint."""

@@ -16,7 +16,7 @@ from mmcosub.submodels.depths import (
     stage_depths,
 )
 
-from .base import SCHEMES, Scheme, refuse_frozen
+from .base import SCHEMES, Scheme, check_frozen
 from .teaching import Teaching
 
 FULL = 0
@@ -42,7 +42,7 @@ class DepthScheme(Scheme):
 
     def check(self, sites: Sequence[Site]) -> None:
         """Refuse a backbone that has no subnet, or is frozen."""
-        refuse_frozen(self, sites)
+        check_frozen(self, sites)
         if (stage_depths(sites) == 1).all():
             raise ValueError(
                 f'Every stage of the backbone has one block, so {type(self).__name__} '

@@ -22,9 +22,9 @@ from mmcosub.submodels import (
 )
 
 from .base import SCHEMES, Scheme
+from .checks import check_overrides, check_rates, find_scheme_sites
 from .extras import Extras
 from .iteration import Iteration, get_rank
-from .refusals import find_scheme_sites, refuse_rates, refuse_unasked
 
 _logger = logging.getLogger('mmcosub')
 
@@ -72,7 +72,7 @@ class SubmodelTraining:
         if self.training:
             self._check_sites()
         modules = dict(self.scheme.prepare(self))
-        refuse_unasked(self.scheme)
+        check_overrides(self.scheme)
         for objective in self.scheme.objectives:
             modules.update(objective.prepare(self))
         self.extras = Extras(modules)
@@ -175,7 +175,7 @@ class SubmodelTraining:
             )
 
     def _check_sites(self) -> None:
-        refuse_rates(self.scheme, self.sites)  # whatever a scheme's own check is
+        check_rates(self.scheme, self.sites)  # whatever a scheme's own check is
         self.scheme.check(self.sites)
 
     # Every iteration has its own rows: compiled, it would be compiled again each time.
@@ -196,7 +196,7 @@ class SubmodelTraining:
         """
         settings: dict[str, Any] = {}
         if len(views) == 1:
-            inputs, settings['disturbed'] = self.scheme.disturb(
+            inputs, settings['perturbed'] = self.scheme.disturb(
                 self, views[0], inputs, iteration.generator(views)
             )
         execution = self.execution_of_plans()

@@ -1,4 +1,4 @@
-"""Choosing part of a network and running only that."""
+"""Submodels of a network: find its branches, draw which to keep, run only those."""
 
 from . import blocks  # noqa: F401  (fills the table of known blocks)
 from .branches import (

@@ -1,8 +1,8 @@
-"""Where the residual branches of a backbone are.
+"""Table of known residual blocks, and search for their branches in a backbone.
 
-A branch is the ``f`` of ``x + f(x)``. Every known block class has one entry in a table:
-its branches in the order in which it runs them. See ``blocks`` for the table and
-``docs/add_a_block.md`` for how to add to it.
+A branch is the ``f`` of ``x + f(x)``. The table lists the branches of each block class
+in the order in which the block runs them. ``blocks`` fills it; ``docs/add_a_block.md``
+explains how to add to it.
 """
 
 from collections.abc import Callable
@@ -21,21 +21,20 @@ class Branch:
     """One residual branch of a block class.
 
     Args:
-        residual (Callable): ``residual(block, x, *args) -> f(x)``, where ``args`` is
-            whatever else the block's ``forward`` takes. No row (dimension 0) may
-            influence another, and no drop path may act inside. It must be a function
-            of a module, because models have to stay picklable.
-        drop_path (str, optional): Dotted name, from the block, of the module that
-            drops this branch in the stock network. None if the stock network never
-            drops it.
-        shortcut (Callable, optional): ``shortcut(block, x, *args)``, what ``f(x)`` is
-            added to, such as a ResNet's down-sampling. Defaults to None, ``x`` itself.
-        after (Callable, optional): ``after(block, sum)``, what the block does to the
-            sum, such as a ResNet's activation. It must not work in place. Defaults to
-            None, nothing.
-        exists (Callable, optional): ``exists(block)``, whether this block of the class
-            has the branch, such as where only some have a shortcut. A block that has
-            none of its branches runs as it stands. Defaults to None, every block.
+        residual (Callable): ``residual(block, x, *args) -> f(x)``, where ``args`` are
+            the other arguments of the block's ``forward``. No row (dimension 0) may
+            influence another, and no DropPath may act inside. It must be picklable: a
+            function at the top level of a file.
+        drop_path (str, optional): Dotted name, from the block, of the DropPath module
+            of this branch. None if upstream never drops the branch.
+        shortcut (Callable, optional): ``shortcut(block, x, *args)`` returns the term
+            that ``f(x)`` is added to, such as a ResNet's down-sampling. Defaults to
+            None, ``x`` itself.
+        after (Callable, optional): ``after(block, sum)`` is applied to the sum, such as
+            a ResNet's activation. It must not work in place. Defaults to None.
+        exists (Callable, optional): ``exists(block)`` returns False for blocks of the
+            class without this branch. A block without branches runs unmodified.
+            Defaults to None, every block.
     """
 
     residual: Callable[..., Tensor]
@@ -52,17 +51,17 @@ _OUTPUTS: dict[str, Callable] = {}
 def register_block(
     name: str, *branches: Branch, output: Callable[..., Any] | None = None
 ) -> None:
-    """Make the branches of a block class known.
+    """Register the branches of a block class.
 
     Args:
-        name (str): Full dotted name of the class. A name rather than the class, so
-            that no optional package is imported for its sake.
+        name (str): Full dotted name of the class, so that optional packages need not
+            be imported.
         *branches (Branch): The branches, in the order in which the block runs them.
             The block must compute ``x = after(shortcut(x) + f(x))`` for each, and
-            nothing else. None at all for a block that runs as it stands with all that
-            is in it, such as where rows become something else than samples.
-        output (Callable, optional): ``output(block, x, *args)``, what ``forward``
-            returns, given what came of the branches. Defaults to None, ``x`` itself.
+            nothing else. Give none if the block and all inside of it must run
+            unmodified, such as where rows stop being samples.
+        output (Callable, optional): ``output(block, x, *args)`` turns the last sum into
+            the return value of ``forward``. Defaults to None, ``x`` itself.
     """
     _BLOCKS[name] = branches
     if output is not None:
@@ -73,10 +72,10 @@ _FIXED_BATCH: set[str] = set()
 
 
 def register_fixed_batch(*names: str) -> None:
-    """Make known that some module relies on as many rows coming out as went in.
+    """Register modules that need a constant number of rows.
 
-    For instance, it reshapes its blocks' output by the number of images that it was
-    given. Views cannot share rows inside, as their number grows where views part.
+    For instance, they reshape their blocks' output by the number of input images.
+    Views cannot share rows inside, since rows are added where views diverge.
 
     Args:
         *names (str): Full dotted names of classes.
@@ -85,7 +84,7 @@ def register_fixed_batch(*names: str) -> None:
 
 
 def has_fixed_batch(backbone: nn.Module) -> bool:
-    """Whether some module of a backbone relies on a fixed number of rows.
+    """Return True if a module of the backbone needs a constant number of rows.
 
     Args:
         backbone (nn.Module): The backbone.
@@ -94,9 +93,9 @@ def has_fixed_batch(backbone: nn.Module) -> bool:
     return any(not _FIXED_BATCH.isdisjoint(_class_names(kind)) for kind in kinds)
 
 
-@cache  # asked for in every step
+@cache  # called in every step
 def _class_names(kind: Any) -> frozenset[str]:
-    """Full dotted names of a class and of what it inherits from."""
+    """Full dotted names of a class and its bases."""
     return frozenset(f'{c.__module__}.{c.__qualname__}' for c in kind.__mro__)
 
 
@@ -106,9 +105,9 @@ def known_blocks() -> list[str]:
 
 
 def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
-    """The branches of a block's class, or None for a class that is not known.
+    """Return the branches of a block's class, or None if it is not registered.
 
-    A subclass counts as known if it inherits ``forward`` from a known class.
+    A subclass counts as registered if it inherits ``forward`` from a registered class.
     """
     own = getattr(type(block), 'forward', None)
     for cls in type(block).__mro__:
@@ -119,7 +118,7 @@ def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
 
 
 def block_output(block: nn.Module) -> Callable[..., Any] | None:
-    """What makes a known block's output of what came of its branches, if anything."""
+    """Return the function that builds a block's return value, if it has one."""
     for cls in type(block).__mro__:
         name = f'{cls.__module__}.{cls.__qualname__}'
         if name in _BLOCKS:
@@ -134,7 +133,7 @@ class Site:
     Args:
         name (str): Name of the block in the backbone.
         block (nn.Module): The block.
-        branch (Branch): Which of its branches.
+        branch (Branch): The branch.
         depth (int): Position of the block among the backbone's blocks, from 0.
     """
 
@@ -145,42 +144,42 @@ class Site:
 
     @property
     def stage(self) -> str:
-        """Name of the stage: of what holds the block and its like."""
+        """Name of the stage: the parent module of the block."""
         return self.name.rpartition('.')[0]
 
     @property
     def drop_path(self) -> nn.Module | None:
-        """The stock network's own drop-path module of this branch, if any."""
+        """DropPath module of this branch upstream, if any."""
         if self.branch.drop_path is None:
             return None
-        # timm's ResNet has None in its place where the rate is 0.
+        # timm's ResNet has None there at rate 0.
         return attrgetter(self.branch.drop_path)(self.block)
 
     @property
     def rate(self) -> float:
-        """Drop-path rate of the branch in the stock network."""
+        """Drop-path rate of the branch upstream."""
         return drop_path_rate(self.drop_path)
 
 
 class UnknownBlockError(ValueError):
-    """A backbone has blocks, or drop paths outside of blocks, that are not known."""
+    """A backbone has no registered block, or a DropPath outside of all of them."""
 
 
 def find_branches(backbone: nn.Module) -> list[Site]:
-    """All branches of a backbone, in the order in which they run.
+    """Return all branches of a backbone, in the order in which they are listed.
 
     Args:
         backbone (nn.Module): A backbone built of known blocks.
 
     Returns:
-        list[Site]: One entry a branch. Never empty.
+        list[Site]: One entry per branch. Never empty.
 
     Raises:
-        UnknownBlockError: If there is no known block, or if some drop path with a rate
-            above 0 sits outside the known blocks, where it would act unseen.
+        UnknownBlockError: If there is no known block, or a DropPath with a rate above 0
+            sits outside of the known blocks, where it would act twice.
     """
     sites: list[Site] = []
-    inside: set[nn.Module] = set()  # of a block, and so none itself
+    inside: set[nn.Module] = set()  # modules inside a block found before
     covered: set[nn.Module] = set()
     depth = 0
     for name, module in backbone.named_modules():
@@ -190,7 +189,7 @@ def find_branches(backbone: nn.Module) -> list[Site]:
         present = [b for b in branches if b.exists is None or b.exists(module)]
         sites += [Site(name, module, branch, depth) for branch in present]
         inside.update(module.modules())
-        if branches:  # and not a block that runs whole, whose drop path would act
+        if branches:  # a block without branches runs its own DropPath
             covered.update(module.modules())
         depth += bool(present)
 

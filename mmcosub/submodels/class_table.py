@@ -39,10 +39,10 @@ class ClassTable:
         return register
 
     def get(self, name: str) -> type | None:
-        """Class of a name, or None if there is none.
+        """Return the class of a name, or None if there is none.
 
         Args:
-            name (str): Its name.
+            name (str): A name or a full dotted name.
         """
         plain = name.removeprefix('mmcosub.').replace('_', '').lower()
         found = self._by_plain_name.get(plain)
@@ -63,7 +63,7 @@ class ClassTable:
             ValueError: If there is no such class.
         """
         arguments = dict(type=cfg) if isinstance(cfg, str) else dict(cfg)
-        arguments.pop('_scope_', None)  # MMEngine's, in configs of `mmcosub::`
+        arguments.pop('_scope_', None)  # added by MMEngine to configs of `mmcosub::`
         name = arguments.pop('type', None)
         cls = self.get(name) if isinstance(name, str) else name
         if cls is None:

@@ -12,11 +12,11 @@ from .branches import Branch, Site
 
 
 def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
-    """Branches whose residual functions are compiled when they are first run.
+    """Return branches whose residual functions are compiled on their first call.
 
-    Blocks of a stage with parameters of the same shapes share what is compiled. Where
-    they differ in more than weights (every other Swin block shifts its windows), there
-    is a version for each kind.
+    Blocks of a stage whose parameters have the same shapes share one compiled function.
+    If they differ in more than weights (every other Swin block shifts its windows),
+    PyTorch compiles one version of it for each variant.
 
     Args:
         sites (Sequence[Site]): The branches.
@@ -35,10 +35,10 @@ def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
 
 
 class CompiledResidual:
-    """A residual function, compiled for all numbers of rows at once.
+    """Residual function that is compiled once for any number of rows.
 
-    A single row runs uncompiled: PyTorch takes a size of 1 for a constant, and would
-    compile once more for it.
+    A single row runs uncompiled, because PyTorch treats a size of 1 as a constant and
+    would compile again for it.
 
     Args:
         plain (Callable): The residual function of a block.
@@ -52,14 +52,14 @@ class CompiledResidual:
         def run(block: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             return plain(block, x, *args, **kwargs)
 
-        # How often a function may be compiled PyTorch counts by its code object.
+        # A code object of its own: PyTorch limits recompilations per code object.
         own = FunctionType(
             run.__code__.replace(), run.__globals__, closure=run.__closure__
         )
         self._compiled = torch.compile(own, fullgraph=True, **options)
 
     def __reduce__(self) -> tuple:
-        """What is compiled can be neither pickled nor copied, and is made anew."""
+        """Compile again in a copy: compiled functions cannot be pickled."""
         return type(self), (self.plain, self.options)
 
     def __call__(
@@ -70,15 +70,15 @@ class CompiledResidual:
         Args:
             block (nn.Module): The block.
             x (Tensor): Of shape (R, ...).
-            *args (Any): Whatever else the block's ``forward`` takes.
-            **kwargs (Any): The same by name.
+            *args (Any): Other arguments of the block's ``forward``.
+            **kwargs (Any): Keyword arguments of it.
 
         Raises:
             ValueError: If PyTorch cannot compile it for any number of rows.
         """
         if len(x) < 2:
             return self.plain(block, x, *args, **kwargs)
-        # Not at the top, as it takes a second that few runs need.
+        # Imported here, as it takes a second that few runs need.
         from torch._dynamo import mark_dynamic
         from torch._dynamo.exc import TorchDynamoException
         from torch.fx.experimental.symbolic_shapes import ConstraintViolationError

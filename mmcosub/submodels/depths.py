@@ -14,7 +14,7 @@ Depths = NDArray[np.int64]
 
 
 def stage_depths(sites: Sequence[Site]) -> Depths:
-    """Number of blocks of every stage, of shape (S, ).
+    """Return the number of blocks of every stage, of shape (S, ).
 
     Args:
         sites (Sequence[Site]): The backbone's branches.
@@ -24,7 +24,7 @@ def stage_depths(sites: Sequence[Site]) -> Depths:
 
 
 def keep_first_blocks(sites: Sequence[Site], depths: Depths) -> NDArray[np.bool_]:
-    """Which branches the subnet of given depths has, of shape (L, ).
+    """Return a mask of the branches in a subnet of given depths, of shape (L, ).
 
     Args:
         sites (Sequence[Site]): The backbone's branches.
@@ -35,7 +35,7 @@ def keep_first_blocks(sites: Sequence[Site], depths: Depths) -> NDArray[np.bool_
 
 
 def draw_depths(full: Depths, rng: np.random.Generator) -> Depths:
-    """Depth of every stage, uniform on 1 to all (stimulative training, 2210.04153).
+    """Draw the depth of every stage, uniform on 1 to all (arXiv 2210.04153).
 
     Args:
         full (ndarray): Number of blocks of every stage, of shape (S, ).
@@ -45,15 +45,16 @@ def draw_depths(full: Depths, rng: np.random.Generator) -> Depths:
 
 
 def draw_nested(depths: Depths, decay: float, rng: np.random.Generator) -> Depths:
-    """A subnet inside another: as many blocks of every stage, or fewer.
+    """Draw a subnet inside another: as many blocks of every stage, or fewer.
 
     The number of blocks ``k`` that a stage loses, 0 to all but one, has a probability
-    proportional to ``decay ** k``; where no stage loses one, one stage loses one, if
-    any can. So larger subnets are drawn more often. How the paper (arXiv 2308.13772)
-    draws is not published; this is our reading of its "inheriting exponential decay".
+    proportional to ``decay ** k``, so larger subnets are drawn more often. If no stage
+    loses a block, one stage loses one where possible. This is our reading of
+    "inheriting exponential decay" in arXiv 2308.13772, which does not give the formula.
 
     Args:
-        depths (ndarray): Number of blocks of every stage of the other, of shape (S, ).
+        depths (ndarray): Number of blocks of every stage of the outer subnet, of
+            shape (S, ).
         decay (float): Base of the decay, in (0, 1].
         rng (Generator): Source of all randomness.
 
@@ -72,7 +73,7 @@ def _draw_lost(depth: int, decay: float, rng: np.random.Generator) -> int:
 
 
 def _places(sites: Sequence[Site]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Stage of every branch, and the number of its block in the stage, from 0."""
+    """Return the stage of every branch and the index of its block in the stage."""
     stages: dict[str, dict[str, int]] = {}
     places = []
     for site in sites:

@@ -1,4 +1,4 @@
-"""Drop-path modules of any library, recognised by what they do."""
+"""Recognition of DropPath modules of any library by their behaviour."""
 
 import copy
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import torch
 from torch import nn
 
-# Where libraries keep the rate: timm, mmcv and transformers; torchvision; others.
+# Attributes of the rate: in timm, mmcv and transformers; in torchvision; in others.
 _RATES = ('drop_prob', 'p', 'drop_path_prob', 'drop_path_rate', 'drop_rate', 'prob',
           'rate')  # fmt: skip
 _KNOWN: dict[type, bool] = {}
 
 
 def is_drop_path(module: nn.Module) -> bool:
-    """Whether a module is drop path (stochastic depth), of whatever name.
+    """Return True if a module is DropPath (stochastic depth), whatever its name.
 
-    It has no parameters and no submodules, drops whole rows in training, scales the
-    others by 1 / (1 - rate) or leaves them, and does nothing in evaluation. This is
-    tried on a copy, once a class.
+    DropPath has no parameters and no submodules, drops whole rows in training, scales
+    the others by 1 / (1 - rate) or leaves them, and does nothing in evaluation. Each
+    class is tested once, on a copy.
 
     Args:
         module (nn.Module): The module.
@@ -29,7 +29,7 @@ def is_drop_path(module: nn.Module) -> bool:
 
 
 def drop_path_rate(module: Any) -> float:
-    """Rate of a drop-path module; 0 for anything else.
+    """Return the rate of a DropPath module, or 0 for anything else.
 
     Args:
         module (nn.Module, optional): The module.
@@ -58,9 +58,9 @@ def _drops_rows(module: nn.Module) -> bool:
             rows = probe(ones.clone()).flatten(1)
             probe.training = False
             unchanged = torch.equal(probe(ones.clone()), ones)
-    except Exception:  # whatever a module raises that is handed something else
+    except Exception:  # any error of a module with another signature
         return False
     found = set(rows[:, 0].tolist())
-    # All rows alike: torchvision's mode 'batch'.
+    # A single value for all rows: torchvision's mode 'batch'.
     dropped = found in ({0.0, 2.0}, {0.0, 1.0}, {0.0}, {2.0})
     return unchanged and dropped and bool((rows == rows[:, :1]).all())

@@ -1,11 +1,11 @@
-"""Submodels of any network that drops paths: its own modules are handed the factors.
+"""Submodels of any network that uses DropPath: its own modules apply the plan.
 
-Shapes: ``V`` views, ``B`` samples, ``L`` calls of drop-path modules.
+Shapes: ``V`` views, ``B`` samples, ``L`` calls of DropPath modules.
 
-Nothing has to be known of the blocks, and nothing is saved: all views run as one batch,
-as in cosub's published code. A module that runs several times in one pass is a branch
-each time. Where rows are parts of images, those of an image keep a branch or drop it
-together.
+The blocks need not be registered, but no computation is saved: all views run as one
+batch, as in cosub's published code. A module that is called several times in one
+forward is one branch per call. Where rows are parts of images, all parts of an image
+keep or drop a branch together.
 """
 
 from collections import Counter
@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from .branches import Branch, Site, UnknownBlockError, find_branches
 from .drop_path_modules import is_drop_path
 from .evaluating import evaluating
-from .rerouting import Rerouting
+from .forward_override import ForwardOverride
 from .rows import scaled
 
-# Classes in which parts of an image are rows of their own, one after another. The stock
-# networks draw for every row.
+# Classes in which consecutive rows are parts of one image. Upstream draws per row.
 _OF_PARTS = {
     'mmpretrain.models.backbones.tnt.TnTLayer',  # patches
     'timm.models.tnt.Block',
@@ -34,7 +33,7 @@ _OF_PARTS = {
 
 @dataclass(frozen=True)
 class DropPathSite(Site):
-    """One call of a drop-path module.
+    """One call of a DropPath module.
 
     Args:
         module (nn.Module): The module.
@@ -49,7 +48,7 @@ class DropPathSite(Site):
 
 
 def find_sites(backbone: nn.Module) -> list[Site]:
-    """The branches of a backbone: of known blocks, or else its drop-path modules.
+    """Return the branches of a backbone: of known blocks, or its DropPath modules.
 
     Args:
         backbone (nn.Module): The backbone.
@@ -63,15 +62,15 @@ def find_sites(backbone: nn.Module) -> list[Site]:
         sites = find_drop_paths(backbone)
         if not sites:
             raise ValueError(
-                f'{error} Nor does it have drop paths, by which any network can be '
-                'co-trained: set model.backbone.drop_path_rate above 0 if it takes '
-                'one.'
+                f'{error} It has no DropPath modules either, with which any network '
+                'can be co-trained: set model.backbone.drop_path_rate above 0 if it '
+                'takes one.'
             ) from None
         return list(sites)
 
 
 def find_drop_paths(backbone: nn.Module) -> list[DropPathSite]:
-    """The drop-path modules of a backbone, each once, as it lists them.
+    """Return the DropPath modules of a backbone, each once, in the order of modules().
 
     Args:
         backbone (nn.Module): The backbone.
@@ -81,12 +80,12 @@ def find_drop_paths(backbone: nn.Module) -> list[DropPathSite]:
 
 
 def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]:
-    """The same in the order in which they are called, once for each call.
+    """Return the DropPath modules in the order of their calls, one entry per call.
 
-    Found by running one image through the backbone, as in evaluation.
+    Runs one image through the backbone in evaluation mode.
 
     Args:
-        backbone (nn.Module): The backbone; its mode stays what it is.
+        backbone (nn.Module): The backbone; its mode is restored.
         images (Tensor): Of shape (B, ...).
 
     Raises:
@@ -100,7 +99,7 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
 
     handles = [module.register_forward_pre_hook(note) for module in names]
     try:
-        again = Rerouting(backbone, {}, nullcontext, None)
+        again = ForwardOverride(backbone, {}, nullcontext, None)
         with evaluating(backbone), again.entered():
             backbone(images[:1])
     finally:
@@ -108,20 +107,21 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
             handle.remove()
     if not called:
         raise ValueError(
-            f'{type(backbone).__name__} has drop paths and calls none, as a network '
-            'without shortcuts, so it has no submodels. Train it without a scheme.'
+            f'{type(backbone).__name__} has DropPath modules and calls none, as in a '
+            'network without shortcuts, so it has no submodels. Train it without a '
+            'scheme.'
         )
     return _sites(backbone, called)
 
 
 def always_kept(backbone: nn.Module, sites: Sequence[Site]) -> list[str]:
-    """Names of blocks without a drop path whose like have one.
+    """Return names of blocks without DropPath where others of their class have it.
 
-    timm leaves it out where the rate is 0, as in the first block under the linear rule.
+    timm omits DropPath at rate 0, as in the first block under linear decay.
 
     Args:
         backbone (nn.Module): The backbone.
-        sites (Sequence[Site]): Its drop paths.
+        sites (Sequence[Site]): Its DropPath modules.
     """
     dropped = {site.block for site in sites}
     kinds = {type(block) for block in dropped}
@@ -144,9 +144,9 @@ def _sites(
 
 
 def _block_of(name: str) -> str:
-    """Name of the block around a module: the nearest that is numbered, or its parent.
+    """Return the nearest numbered parent of a module, or its parent.
 
-    In ``stages.0.blocks.3.attn.drop`` that is ``stages.0.blocks.3``.
+    ``stages.0.blocks.3`` for ``stages.0.blocks.3.attn.drop``.
     """
     parts = name.split('.')[:-1]
     for end in range(len(parts), 0, -1):
@@ -160,17 +160,17 @@ def _has_parts(block: nn.Module) -> bool:
 
 
 def _unknown(block: nn.Module, x: Tensor) -> Tensor:
-    raise RuntimeError('The residual function of an unknown block was asked for.')
+    raise RuntimeError('An unknown block has no residual function.')
 
 
-class DropPathRun(Rerouting):
-    """One pass of all views as one batch, with the plan's factors for drop path.
+class DropPathRun(ForwardOverride):
+    """Forward of all views as one batch, with the plan's factors as DropPath.
 
     Args:
         backbone (nn.Module): The backbone.
-        sites (Sequence[DropPathSite]): Its drop-path modules, once for each call.
+        sites (Sequence[DropPathSite]): Its DropPath modules, one entry per call.
         factors (Tensor): Factor of each call for each row, of shape (L, V * B).
-        disturbed (Callable): Returns a context in which to compute.
+        perturbed (Callable): Returns a context to run in.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class DropPathRun(Rerouting):
         backbone: nn.Module,
         sites: Sequence[DropPathSite],
         factors: Tensor,
-        disturbed: Callable[[], AbstractContextManager],
+        perturbed: Callable[[], AbstractContextManager],
     ) -> None:
         self.factors = factors
         self.calls: dict[nn.Module, list[int]] = {}
@@ -193,10 +193,10 @@ class DropPathRun(Rerouting):
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls
         }
-        super().__init__(backbone, forwards, disturbed, progress=Counter())
+        super().__init__(backbone, forwards, perturbed, progress=Counter())
 
     def _drop(self, module: Any, x: Tensor) -> Tensor:
-        """Scale the rows of a branch as the plan says."""
+        """Scale the rows of a branch by the plan's factors."""
         self.expect_gradients(self.blocks[module], self.names[module])
         calls, done = self.calls[module], self.progress[module]
         self.progress[module] += 1
@@ -216,10 +216,10 @@ class DropPathRun(Rerouting):
         return scaled(x, factor.repeat_interleave(parts))
 
     def check_complete(self) -> None:
-        """Refuse a pass in which a drop path ran less often than it was expected to.
+        """Raise if a DropPath module ran less often than expected.
 
         Raises:
-            ValueError: If one did, as where whole layers are left out at random.
+            ValueError: If one did, as in a network that skips layers at random.
         """
         for module, calls in self.calls.items():
             if self.progress[module] < len(calls):

@@ -1,4 +1,4 @@
-"""Running a network in evaluation, without leaving a trace."""
+"""Context that evaluates a network and restores its modes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation, without gradients, and its modes back afterwards.
+    """Run a network in evaluation mode without gradients, and restore its modes.
 
-    Each module's own mode is put back: some are kept in evaluation while their network
-    trains. Networks whose ``train`` does more than that are not told.
+    Each module gets back its own mode, since frozen modules of a training network are
+    in evaluation. ``train`` is not called, so overrides of it do not act.
 
     Args:
         network (nn.Module): The network.

@@ -1,4 +1,4 @@
-"""Which executions compute what the plain one does."""
+"""Choice of the fastest execution that computes exactly what the plain one does."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from .drop_paths import DropPathSite
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
 _OF_KNOWN_BLOCKS = EXECUTIONS[:3]
 
-# Attention modules hand a plain number to the fused kernel, timm's networks theirs to
-# `F.dropout`.
+# Rates that are plain numbers: attention modules pass them to the fused kernel, timm's
+# networks to `F.dropout`.
 _RATES = ('attn_drop', 'dropout', 'drop_rate')
 
-# Dropout of timm's own, with the name of the rate.
+# timm's dropout modules and the attributes of their rates.
 _DROPOUTS = {
     'PatchDropout': 'prob',
     'PatchDropoutWithIndices': 'prob',
@@ -26,11 +26,11 @@ _DROPOUTS = {
 
 
 def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
-    """The fastest execution that computes what the plain one does.
+    """Return the fastest execution that computes what the plain one does.
 
-    BatchNorm in training mode makes rows depend on one another: plain. Dropout would
-    give views that share a row the same noise, and some networks cannot have their
-    rows grow on the way: no sharing.
+    BatchNorm in training mode makes rows depend on one another, which needs 'plain'.
+    Dropout would give views that share a row the same noise, and some networks need a
+    constant number of rows; both rule out 'shared_prefix'.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
@@ -43,12 +43,11 @@ def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
 
 
 class FastestExact:
-    """:func:`fastest_exact`, looked for again only where something has changed.
+    """Cached :func:`fastest_exact`, computed again when the network has changed.
 
-    What it goes by is compared in every step instead, at a fraction of the time: which
-    modules there are, their modes and their dropout rates. Calls of ``train`` tell
-    nothing: MMEngine calls it in every iteration, and hooks freeze a norm or change a
-    rate by hand.
+    Every call compares the modules, their modes and their dropout rates, which takes a
+    fraction of the time. Calls of ``train`` would not do as a signal: MMEngine calls it
+    in every iteration, and hooks freeze norms or change rates without it.
     """
 
     def __init__(self) -> None:
@@ -74,21 +73,21 @@ class FastestExact:
 
 
 def _facts(module: nn.Module) -> tuple:
-    """What can change of a module and decides which executions are exact."""
+    """State of a module that decides which executions are exact."""
     own = vars(module)
     rates = own.get(_name_of_rate(module)), *map(own.get, _RATES)
     return own['training'], rates, list(own['_modules'].values())
 
 
 def _name_of_rate(module: nn.Module) -> str:
-    """Where a dropout module has its rate; empty for any other module."""
+    """Return the attribute of a dropout module's rate; '' for any other module."""
     if isinstance(module, _DropoutNd):
         return 'p'
     return _DROPOUTS.get(type(module).__name__, '')
 
 
 def is_dropout(module: nn.Module) -> bool:
-    """Whether a module is dropout of PyTorch or timm, of elements, patches or areas.
+    """Return True for dropout of PyTorch or timm, of elements, patches or areas.
 
     Args:
         module (nn.Module): The module.
@@ -97,7 +96,7 @@ def is_dropout(module: nn.Module) -> bool:
 
 
 def are_drop_paths(sites: Sequence[Site]) -> bool:
-    """Whether branches are those of drop-path modules, their blocks not being known.
+    """Return True if branches are DropPath modules in blocks that are not known.
 
     Args:
         sites (Sequence[Site]): The branches.
@@ -106,7 +105,7 @@ def are_drop_paths(sites: Sequence[Site]) -> bool:
 
 
 def inexact(backbone: nn.Module, execution: str) -> str | None:
-    """Why an execution does not compute what the plain one does, or None if it does.
+    """Return the reason why an execution differs from the plain one, or None.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
@@ -135,5 +134,5 @@ def _has_dropout(module: nn.Module) -> bool:
 
 
 def _positions_differ(module: Any) -> bool:
-    """Whether blocks get positions of each row, as timm's EVA under patch dropout."""
+    """Return True if each row has its own positions, as in EVA under patch dropout."""
     return type(module).__name__ == 'PatchDropoutWithIndices' and module.prob > 0

@@ -1,16 +1,16 @@
-"""Running a backbone as a plan's submodels.
+"""Forward of a backbone as the submodels of a plan.
 
-Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows, ``...`` whatever the
-backbone's tensors have behind their rows.
+Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows, ``...`` other
+dimensions.
 
-Executions of the same plan, equal in outputs and gradients:
+Four executions compute the same outputs and gradients:
 
-- ``plain``: all views concatenated, every branch run on every row and multiplied by its
-  factor, 0 included. The reference.
-- ``kept_rows``: every branch run only on the rows that keep it.
-- ``shared_prefix``: besides, views of a sample share a row until they first differ.
-- ``drop_path``: all views concatenated, the network's own drop-path modules handed the
-  factors. For networks whose blocks are not known; see ``drop_paths``.
+- ``plain``: all views are concatenated, every branch runs on every row, and its output
+  is multiplied by its factor, 0 included. The reference.
+- ``kept_rows``: every branch runs only on the rows that keep it.
+- ``shared_prefix``: also, views of a sample share a row until they first differ.
+- ``drop_path``: all views are concatenated, and the network's own DropPath modules
+  apply the factors. For networks whose blocks are not known; see ``drop_paths``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ from torch.utils._pytree import tree_map
 from .branches import Site, has_fixed_batch
 from .drop_paths import DropPathRun
 from .exactness import EXECUTIONS, are_drop_paths
+from .forward_override import ForwardOverride
 from .plan import Plan, RowPlan, plan_rows, to_device
-from .rerouting import Rerouting
 from .rows import PlainRows, Rows, Spread
 from .run import SubmodelRun
 
@@ -38,29 +38,29 @@ def run_submodels(
     sites: Sequence[Site],
     execution: str = 'shared_prefix',
     taps: Sequence[nn.Module] = (),
-    disturbed: Callable[[], AbstractContextManager] = nullcontext,
+    perturbed: Callable[[], AbstractContextManager] = nullcontext,
 ) -> tuple[Any, float]:
-    """Run a backbone as every view's submodel of a plan.
+    """Run a backbone as the submodels of all views of a plan.
 
     Args:
-        backbone (nn.Module): The backbone; its own ``forward`` is what runs.
+        backbone (nn.Module): The backbone, whose own ``forward`` runs.
         images (Tensor): Of shape (B, ...).
-        plan (Plan): Which view keeps which branch, for the same B.
+        plan (Plan): Branches that each view keeps, for the same B.
         sites (Sequence[Site]): The backbone's branches, from ``find_branches``, or its
-            drop paths, from ``called_drop_paths``.
+            DropPath modules, from ``called_drop_paths``.
         execution (str): One of ``EXECUTIONS``. Defaults to 'shared_prefix'.
-        taps (Sequence[Module]): Blocks whose outputs are wanted, too. Defaults to none.
-        disturbed (Callable): Returns a context in which to compute, for instance with
-            other dropout rates; called again for what is recomputed in the backward
-            pass. Defaults to nothing.
+        taps (Sequence[Module]): Blocks whose outputs to return too. Defaults to none.
+        perturbed (Callable): Returns a context to run in, for instance one with other
+            dropout rates. It is entered again when the backward pass recomputes
+            activations. Defaults to ``nullcontext``.
 
     Returns:
         tuple: The backbone's outputs with every tensor of shape (V * B, ...), views
-        outermost, and the share of the ``L * V * B`` branch evaluations computed. With
-        taps, the first is a pair: the backbone's outputs and a list of the blocks'.
+        outermost, and the fraction of the ``L * V * B`` branch evaluations computed.
+        With taps, the first is a pair: the backbone's outputs and the list of taps.
 
     Raises:
-        ValueError: If the execution is not known or cannot run this backbone, or some
+        ValueError: If the execution is not known or cannot run this backbone, or a
             block gets other rows than the plan expects.
     """
     if execution not in EXECUTIONS:
@@ -71,29 +71,29 @@ def run_submodels(
         fits = 'drop_path' if are_drop_paths(sites) else 'shared_prefix'
         raise ValueError(
             f'The execution {execution!r} cannot run {type(backbone).__name__}, whose '
-            f'branches are of {type(sites[0]).__name__}s. Pass execution={fits!r}, or '
+            f'branches are {type(sites[0]).__name__}s. Pass execution={fits!r}, or '
             "set scheme.execution='auto' in a config."
         )
     share = execution == 'shared_prefix'
     if share and has_fixed_batch(backbone):
         raise ValueError(
-            f'Views cannot share rows in {type(backbone).__name__}: it relies on as '
-            'many rows coming out of its blocks as went in. Pass '
-            "execution='kept_rows', or set scheme.execution='auto' in a config."
+            f'Views cannot share rows in {type(backbone).__name__}, which needs a '
+            "constant number of rows. Pass execution='kept_rows', or set "
+            "scheme.execution='auto' in a config."
         )
     rows: RowPlan | None = None
-    run: Rerouting
+    run: ForwardOverride
     if execution in ('plain', 'drop_path'):
         dtype = torch.promote_types(images.dtype, torch.float32)
         factors = to_device(plan.multipliers, images.device, dtype).flatten(1)
         if execution == 'plain':
-            run = SubmodelRun(backbone, sites, PlainRows(factors), disturbed, share)
+            run = SubmodelRun(backbone, sites, PlainRows(factors), perturbed, share)
         else:
-            calls: Any = sites  # of drop paths, as checked
-            run = DropPathRun(backbone, calls, factors, disturbed)
+            calls: Any = sites  # DropPathSites, as checked above
+            run = DropPathRun(backbone, calls, factors, perturbed)
     else:
         rows = plan_rows(plan, share, images.device)
-        run = SubmodelRun(backbone, sites, Rows(rows.steps), disturbed, share)
+        run = SubmodelRun(backbone, sites, Rows(rows.steps), perturbed, share)
     with _tapped(taps) as tapped, run.entered():
         outputs = backbone(images if share else _repeat(images, plan.views))
     run.check_complete()
@@ -106,7 +106,7 @@ def run_submodels(
 
 @contextmanager
 def _tapped(taps: Sequence[nn.Module]) -> Iterator[list[Any]]:
-    """Collect what some modules put out, in the order in which they run."""
+    """Collect the outputs of modules, in the order in which they run."""
     outputs: list[Any] = []
 
     def collect(module: nn.Module, args: Any, output: Any) -> None:
@@ -123,12 +123,12 @@ def _repeat(images: Tensor, views: int) -> Tensor:
 
 
 def _expand(output: Any, rows: RowPlan) -> Any:
-    """One row for each view and sample, from however many rows the output has."""
+    """Expand an output to one row per view and sample."""
     if not isinstance(output, Tensor):
         return output
     if output.shape[0] not in rows.rows_of_views:
         raise ValueError(
-            f'The backbone puts out {output.shape[0]} rows, and the plan knows only '
+            f'The backbone returns {output.shape[0]} rows, and the plan knows only '
             f'{sorted(rows.rows_of_views)}: some module changes the batch dimension. '
             "Set scheme.execution='plain', and see docs/add_a_block.md."
         )

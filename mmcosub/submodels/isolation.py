@@ -1,4 +1,4 @@
-"""Contexts in which a network runs without leaving a trace, or without noise."""
+"""Contexts that run a network without side effects, or without noise."""
 
 import random
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ from torch.overrides import TorchFunctionMode
 from .drop_path_modules import is_drop_path
 from .exactness import is_dropout
 
-# Whose hooks make a module work (sharding, reparametrisation). Those of others look on.
+# Packages whose hooks a module needs to work (sharding, reparametrisation).
 _NEEDED = ('torch', 'deepspeed', 'accelerate', 'fairscale')
 
 
 @contextmanager
 def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
-    """Put back what passes without gradients change; make every branch count meanwhile.
+    """Restore random state and buffers; make every branch visible meanwhile.
 
-    Random state and buffers are put back, and hooks of others are not called. Layer
-    scales of 1e-6 and normalisation weights of 0, as at the start of training, would
-    hide what branches compute. They are 0.5 meanwhile.
+    Hooks are not called, except those that a module needs. Layer scales of 1e-6 and
+    normalisation weights of 0, as at initialisation, would hide the outputs of
+    branches, so they are 0.5 inside the context.
 
     Args:
         network (nn.Module): The network.
@@ -50,13 +50,13 @@ def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
             module._forward_hooks.update(found)
         for tensor, value in kept:
             tensor.copy_(value)
-        torch.clear_autocast_cache()  # older PyTorch keeps casts of what was changed
+        torch.clear_autocast_cache()  # older PyTorch keeps casts of the changed tensors
         random.setstate(states[0])
         np.random.set_state(states[1])
 
 
 def _hides_branch(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter is a vector of tiny factors."""
+    """Return True if a parameter is a vector of tiny factors."""
     vector = 0 < parameter.numel() == max(parameter.shape, default=0)
     if not vector or name.endswith('bias') or not parameter.is_floating_point():
         return False
@@ -71,10 +71,10 @@ def _is_needed(hook: Any) -> bool:
 
 @contextmanager
 def without_noise(network: nn.Module) -> Iterator[None]:
-    """Run without gradients in training mode, but without dropout and drop path.
+    """Run without gradients in training mode, but without dropout and DropPath.
 
-    Normalisation takes the statistics of evaluation. What stays random, such as a drop
-    path that is not recognised, is not known.
+    Normalisation uses its running statistics. Random modules that are not recognised
+    stay random.
 
     Args:
         network (nn.Module): The network.
@@ -93,12 +93,12 @@ def without_noise(network: nn.Module) -> Iterator[None]:
 
 
 class _NoDropout(TorchFunctionMode):
-    """Dropout leaves everything as it is, whoever calls it."""
+    """Function mode in which dropout returns its input, whoever calls it."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        """Run a function of PyTorch without its dropout."""
+        """Call a function of PyTorch without its dropout."""
         kwargs = dict(kwargs or {})
         if 'dropout' in getattr(func, '__name__', ''):
             return args[0] if args else kwargs['input']

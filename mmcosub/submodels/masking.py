@@ -1,4 +1,4 @@
-"""Random masks, and running a backbone under them.
+"""Random masks of images, patches and tokens.
 
 Shapes: ``B`` images, ``N`` tokens or units, ``K`` of them kept, ``C`` channels.
 """
@@ -38,7 +38,7 @@ def draw_mask(
     Args:
         batch (int): Number of images B.
         number (int): Number of units N of each.
-        ratio (float): Share to mask, in [0, 1).
+        ratio (float): Fraction to mask, in [0, 1).
         rng (Generator): Source of all randomness.
 
     Returns:
@@ -59,20 +59,20 @@ def draw_mask(
 
 
 def masking_kind(sites: Sequence[Site]) -> str:
-    """How a backbone is masked.
+    """Choose the mask for a backbone.
 
     Args:
         sites (Sequence[Site]): Its branches.
 
     Returns:
-        str: 'tokens' (removed: ViT), 'patches' (replaced by a learned token behind the
-        patch embedding: Swin) or 'pixels' (zeroed: networks of convolutions, and of
-        blocks that need all tokens).
+        str: 'tokens' (removed, in a ViT), 'patches' (replaced by a learned token after
+        the patch embedding, in a Swin) or 'pixels' (set to 0, in networks that are
+        convolutional or need all tokens).
     """
     kind: Any = type(sites[0].block)
     known = {f'{c.__module__}.{c.__qualname__}': c for c in kind.__mro__}
-    # Not BEiT's and MAE's, whose attention has a bias for each pair of positions, and
-    # not PiT's stages, between which tokens become a map.
+    # BEiT and MAE need all tokens: their attention has a bias per pair of positions.
+    # So does PiT, between whose stages tokens become a map.
     vits = [cls for name, cls in known.items() if name in _TOKENS]
     inherited = any(kind.forward is cls.forward for cls in vits)
     if inherited and len({site.stage for site in sites}) == 1:
@@ -81,11 +81,11 @@ def masking_kind(sites: Sequence[Site]) -> str:
 
 
 def mask_pixels(images: Tensor, ratio: float, rng: np.random.Generator) -> Tensor:
-    """Images with units of pixels set to 0, the mean colour after normalisation.
+    """Set units of pixels to 0, the mean colour after normalisation.
 
     Args:
         images (Tensor): Normalised, of shape (B, 3, height, width).
-        ratio (float): Share of units to mask, in [0, 1).
+        ratio (float): Fraction of units to mask, in [0, 1).
         rng (Generator): Source of all randomness.
     """
     keep = ~_unit_mask(images, ratio, rng)
@@ -94,15 +94,14 @@ def mask_pixels(images: Tensor, ratio: float, rng: np.random.Generator) -> Tenso
 
 
 class MaskedPatches:
-    """Replaces patches by a token behind the patch embedding, in units of pixels.
+    """Context that replaces patches by a token after the patch embedding.
 
-    Called, it returns a context in which a backbone runs so; the mask is the same each
-    time.
+    Masks units of 32 pixels. The mask is the same whenever the context is entered.
 
     Args:
         backbone (nn.Module): Its ``patch_embed`` returns (B, N, C) and (rows, columns).
         images (Tensor): Of shape (B, 3, height, width).
-        ratio (float): Share of units to mask, in [0, 1).
+        ratio (float): Fraction of units to mask, in [0, 1).
         token (Tensor): Of shape (C, ).
         rng (Generator): Source of all randomness.
     """
@@ -122,7 +121,7 @@ class MaskedPatches:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """The context."""
+        """Enter the context."""
         handle = self.embedding.register_forward_hook(self._replace)
         try:
             yield
@@ -137,18 +136,18 @@ class MaskedPatches:
 
 
 class RemovedTokens:
-    """Runs a ViT's blocks without a random part of the patches' tokens.
+    """Context that runs a ViT's blocks without a random part of the patch tokens.
 
-    Called, it returns a context in which the ViT runs so; the tokens are the same each
-    time.
+    The tokens are the same whenever the context is entered.
 
     Args:
         blocks (Sequence[Module]): Its blocks.
-        restored (Sequence[Module]): Blocks whose output is a feature map: there, the
-            removed tokens are put back as ``token``, and taken out again after it.
-        extra_tokens (int): Number of tokens before the patches', which are kept.
-        ratio (float): Share of patches to remove, in [0, 1).
-        token (Tensor, optional): Of shape (C, ). None if there is no such block.
+        restored (Sequence[Module]): Blocks whose output is a feature map. There,
+            ``token`` fills the places of the removed tokens; the next block gets the
+            kept tokens alone.
+        extra_tokens (int): Number of tokens before the patch tokens. They are kept.
+        ratio (float): Fraction of patches to remove, in [0, 1).
+        token (Tensor, optional): Of shape (C, ). None if ``restored`` is empty.
         rng (Generator): Source of all randomness.
     """
 
@@ -172,7 +171,7 @@ class RemovedTokens:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """The context."""
+        """Enter the context."""
         with ExitStack() as stack:
             for block in self.blocks:
                 stack.callback(block.register_forward_pre_hook(self._take).remove)
@@ -191,7 +190,7 @@ class RemovedTokens:
         return x.gather(1, index), *args[1:]
 
     def _draw(self, x: Tensor) -> Tensor:
-        """The tokens to keep, of shape (B, K)."""
+        """Draw the indices of the tokens to keep, of shape (B, K)."""
         mask = draw_mask(len(x), self.length - self.extra_tokens, self.ratio, self.rng)
         kept = np.nonzero(~mask)[1].reshape(len(x), -1) + self.extra_tokens
         first = np.tile(np.arange(self.extra_tokens), (len(x), 1))
@@ -205,7 +204,7 @@ class RemovedTokens:
 
 
 def _unit_mask(images: Tensor, ratio: float, rng: np.random.Generator) -> Tensor:
-    """True where masked, of shape (B, rows, columns) of units."""
+    """Draw a mask of units, True where masked, of shape (B, rows, columns)."""
     rows, columns = (-(-size // UNIT) for size in images.shape[-2:])
     mask = draw_mask(len(images), rows * columns, ratio, rng)
     mask = mask.reshape(-1, rows, columns)
@@ -213,6 +212,6 @@ def _unit_mask(images: Tensor, ratio: float, rng: np.random.Generator) -> Tensor
 
 
 def _enlarge(units: Tensor, side: int, size: Sequence[int]) -> Tensor:
-    """Units of ``side`` by ``side`` places, cut to ``size``."""
+    """Enlarge a mask by ``side``, and crop it to ``size``."""
     places = units.repeat_interleave(side, 1).repeat_interleave(side, 2)
     return places[:, : size[0], : size[1]]

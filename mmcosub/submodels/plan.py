@@ -1,10 +1,10 @@
-"""One iteration's submodels, and the rows to compute for them.
+"""Plan of one iteration: its submodels, and the rows to compute for them.
 
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows.
 
 A *row* is one entry of the batch that the backbone runs on. As long as the views of a
-sample keep the same branches, they have the same activations, and one row stands for
-all of them. At the first branch that one view keeps and another drops, the row splits.
+sample keep the same branches, their activations are equal, and they share one row. The
+row splits at the first branch that one view keeps and another drops.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Plan:
-    """What the samplers drew for one iteration.
+    """Submodels of all views of one iteration.
 
     Args:
-        multipliers (ndarray): Factor of every branch, of shape (L, V, B). It is 0
-            where the branch is dropped, and usually ``1 / (1 - rate)`` elsewhere.
+        multipliers (ndarray): Factor of every branch, of shape (L, V, B): 0 where the
+            branch is dropped, usually ``1 / (1 - rate)`` elsewhere.
     """
 
     multipliers: NDArray[np.float64]
@@ -43,10 +43,10 @@ class Plan:
 
     @classmethod
     def from_keep(cls, keep: NDArray[np.bool_], rates: NDArray[np.float64]) -> 'Plan':
-        """Plan of ordinary drop path: a kept branch is scaled by 1 / (1 - rate).
+        """Return the plan of ordinary DropPath: kept branches times 1 / (1 - rate).
 
         Args:
-            keep (ndarray): Which branches are kept, of shape (L, V, B).
+            keep (ndarray): True where a branch is kept, of shape (L, V, B).
             rates (ndarray): Drop-path rates in [0, 1), of shape (L, ).
         """
         return cls(keep / (1 - rates)[:, None, None])
@@ -54,16 +54,15 @@ class Plan:
 
 @dataclass
 class Step:
-    """What to do at one branch.
+    """Instructions for one branch.
 
     Args:
-        rows (int): Number of rows that come in.
-        split (Tensor, optional): Rows to copy to the end of the batch before the
+        rows (int): Number of input rows.
+        split (Tensor, optional): Indices of rows to append to the batch before the
             branch. None if no row splits.
-        kept (Tensor, optional): Rows that keep the branch, after the split. None if
-            all do.
-        scale (float | Tensor): Factor of the branch: one number, or one for each kept
-            row.
+        kept (Tensor, optional): Indices of rows that keep the branch, after the split.
+            None if all do.
+        scale (float | Tensor): Factor of the branch: one number, or one per kept row.
     """
 
     rows: int
@@ -73,7 +72,7 @@ class Step:
 
     @property
     def rows_after(self) -> int:
-        """Number of rows that go out."""
+        """Number of output rows."""
         return self.rows + (0 if self.split is None else len(self.split))
 
 
@@ -82,12 +81,12 @@ class RowPlan:
     """A plan as instructions for the rows.
 
     Args:
-        steps (list[Step]): What to do at each branch, of length L.
-        rows_of_views (dict[int, Tensor | None]): By number of rows, the row of each
-            view of each sample, of shape (V * B, ), views outermost; None if these are
-            all rows in order. Rows are only ever added, so their number tells how far
-            the backbone has come.
-        work (float): Share of the ``L * V * B`` branch evaluations that is computed.
+        steps (list[Step]): Instructions for each branch, of length L.
+        rows_of_views (dict[int, Tensor | None]): For each number of rows, the row of
+            each view of each sample, of shape (V * B, ), views outermost; None for all
+            rows in order. Rows are only added, so their number identifies the place in
+            the backbone.
+        work (float): Fraction of the ``L * V * B`` branch evaluations computed.
     """
 
     steps: list[Step]
@@ -98,19 +97,19 @@ class RowPlan:
 def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
     """Turn a plan into instructions for the rows.
 
-    All on the CPU. The indices go to the device in one transfer, and the factors, where
-    they differ between the rows of a branch, in another.
+    Runs on the CPU. All indices are moved to the device in one transfer, and factors
+    that differ between the rows of a branch in another.
 
     Args:
         plan (Plan): The plan.
-        share (bool): Whether views share rows for as long as they are equal.
-        device (torch.device | str): Where the indices go. Defaults to 'cpu'.
+        share (bool): If True, views share rows as long as they are equal.
+        device (torch.device | str): Device of the indices. Defaults to 'cpu'.
     """
     views, batch = plan.views, plan.batch
     rows = batch if share else views * batch
     row_of = np.arange(views * batch) % rows
-    arrays = [row_of]  # every index array, to be moved together
-    spread = {rows: 0}  # number of rows -> place in `arrays`
+    arrays = [row_of]  # all index arrays, moved together
+    spread = {rows: 0}  # number of rows -> index into `arrays`
     draft: list[tuple[int, int | None, int | None, float | NDArray[np.float64]]] = []
     computed = 0
     for factor in plan.multipliers.reshape(-1, views * batch):
@@ -153,8 +152,8 @@ def _split(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     """Split rows until all views of a row have the same factor.
 
-    The views with a row's largest factor stay in it. So of two views, the one that
-    keeps the branch stays. The others move to new rows at the end.
+    The views with a row's largest factor stay in it, so of two views the one that keeps
+    the branch. The others move to new rows at the end.
 
     Args:
         row_of (ndarray): Row of each view of each sample, of shape (V * B, ).
@@ -162,8 +161,7 @@ def _split(
         rows (int): Number of rows R before.
 
     Returns:
-        tuple: The row of each view and the factor of each row after the split, and the
-        row that each new one is a copy of.
+        tuple: Row of each view, factor of each row, and source row of each new row.
     """
     source = np.arange(rows)
     while True:
@@ -180,14 +178,14 @@ def _split(
 
 
 def _common(factors: NDArray[np.float64]) -> float | NDArray[np.float64]:
-    """The factor of all rows as a number, or their factors if they differ."""
+    """Return one number if all factors are equal, else the factors."""
     if not len(factors):
         return 0.0
     return float(factors[0]) if (factors == factors[0]).all() else factors
 
 
 def _moved(arrays: list[NDArray], device: torch.device | str) -> Sequence[Tensor]:
-    """Arrays on a device, all in one transfer."""
+    """Move arrays to a device, all in one transfer."""
     if not arrays:
         return []
     moved = to_device(np.concatenate(arrays), device)
@@ -201,10 +199,10 @@ def to_device(
 
     Args:
         array (ndarray): The array.
-        device (torch.device | str): Where it goes.
-        dtype (torch.dtype, optional): What it becomes before it goes, as not every
-            device has float64. Defaults to None, float32 for a float64 array on any
-            device but a CPU.
+        device (torch.device | str): The device.
+        dtype (torch.dtype, optional): Type to convert it to first. Defaults to None:
+            its own, but float32 for float64 on devices other than CPUs, as not all
+            have float64.
     """
     device = torch.device(device)
     tensor = torch.from_numpy(array)

@@ -1,6 +1,6 @@
-"""Running one branch on the rows of a batch.
+"""Computation of one branch on the rows of a batch.
 
-Shapes: ``R`` rows, ``K`` of them kept, ``...`` whatever the tensors have behind.
+Shapes: ``R`` rows, ``K`` of them kept, ``...`` other dimensions.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from .run import BranchCall
 
 
 class PlainRows:
-    """Every branch on every row, times its factor.
+    """Run every branch on every row, times its factor.
 
     Args:
         factors (Tensor): Factor of every branch and row, of shape (L, R).
@@ -32,20 +32,20 @@ class PlainRows:
 
 
 class Rows:
-    """Every branch on the rows that keep it.
+    """Run every branch on the rows that keep it.
 
-    What comes into a block may be held by others: by the backbone as a feature map, by
-    hooks. So its rows are copied once, to memory with room for those that split inside
-    the block, and from there on the block's branches add to them in place.
+    A block's input may be referenced elsewhere: as a feature map of the backbone, or by
+    hooks. So its rows are copied once, to a buffer with room for the rows that split
+    inside the block. The block's branches then add to the buffer in place.
 
     Args:
-        steps (Sequence[Step]): What to do at each branch, of length L.
+        steps (Sequence[Step]): Instructions for each branch, of length L.
     """
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = steps
         self._room: Tensor | None = None
-        """Memory that begins with the block's sum so far, where nobody else has it."""
+        """Buffer that starts with the block's sum so far, if nothing else holds it."""
 
     def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
         """See :class:`~mmcosub.submodels.run.RunBranch`."""
@@ -53,7 +53,7 @@ class Rows:
         _expect_rows(call.site, x, step.rows)
         room, self._room = None if call.number == call.first else self._room, None
         if step.kept is None:
-            if step.split is not None:  # all views keep it, by different factors
+            if step.split is not None:  # all views keep it, with different factors
                 x = torch.cat([x, _gather(x, step.split)])
             y, scale = _prepared(x, call.residual(x), step.scale)
             return call.after(torch.add(call.shortcut(x), y, alpha=scale))
@@ -74,9 +74,10 @@ class Rows:
         return call.after(x.index_add_(0, step.kept, y, alpha=scale))
 
     def _makes_gradient(self, call: BranchCall) -> bool:
-        """Whether the gradient of a sum is made by the block's next branch, and for it.
+        """Return True if nothing else refers to the sum's incoming gradient.
 
-        Others may be anyone's: PyTorch hands one gradient to both terms of a sum.
+        Then it may be changed in place. It holds if the block's next branch makes the
+        gradient; elsewhere PyTorch may pass one gradient to both terms of a sum.
         """
         if call.number == call.last or call.site.branch.after is not None:
             return False
@@ -85,19 +86,19 @@ class Rows:
 
 
 class Spread(torch.autograd.Function):
-    """One row for each view and sample, as ``index_select``.
+    """Expand to one row per view and sample, as ``index_select``.
 
-    The gradients are added to zeros in place, where PyTorch copies the zeros first.
+    Backward adds the gradients to zeros in place; PyTorch's copies the zeros first.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
-        """Spread rows.
+        """Expand rows.
 
         Args:
-            ctx (Any): Of PyTorch.
+            ctx (Any): PyTorch's context.
             x (Tensor): Of shape (R, ...).
-            index (Tensor): The row of each view and sample, of shape (V * B, ).
+            index (Tensor): Row of each view and sample, of shape (V * B, ).
         """
         ctx.save_for_backward(index)
         ctx.rows = len(x)
@@ -105,14 +106,14 @@ class Spread(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Sum up the gradients of a row's views."""
+        """Sum the gradients of a row's views."""
         (index,) = ctx.saved_tensors
         zeros = _empty_rows(grad, ctx.rows).zero_()
         return _added(zeros, index, grad, own=True), None
 
 
 def _gather(x: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
-    """``index_select``, which by itself gives up a memory format of channels last."""
+    """Gather rows as ``index_select``, but keep the channels-last memory format."""
     if _is_channels_last(x):
         out = None if out is None else out.permute(0, 2, 3, 1)
         rows = torch.index_select(x.permute(0, 2, 3, 1), 0, index, out=out)
@@ -125,14 +126,14 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _empty_rows(x: Tensor, rows: int) -> Tensor:
-    """Memory for so many rows like those of ``x``."""
+    """Allocate rows like those of ``x``."""
     layout = torch.channels_last if _is_channels_last(x) else torch.contiguous_format
     shape = (rows, *x.shape[1:])
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
 
 
 def _prepared(x: Tensor, y: Tensor, scale: float | Tensor) -> tuple[Tensor, float]:
-    """What to add to ``x``, and the factor that it still lacks."""
+    """Return the term to add to ``x`` and its factor that is not applied yet."""
     dtype = torch.promote_types(x.dtype, y.dtype)  # they differ under autocast
     if isinstance(scale, Tensor) or dtype in (torch.float16, torch.bfloat16):
         y, scale = scaled(y, scale), 1.0
@@ -150,7 +151,7 @@ def _expect_rows(site: Site, x: Tensor, rows: int) -> None:
 
 
 def scaled(y: Tensor, factor: float | Tensor) -> Tensor:
-    """Rows times their factors, which are never rounded to half precision."""
+    """Multiply rows by their factors, which stay in float32 at least."""
     if isinstance(factor, Tensor):
         factor = factor.to(torch.promote_types(y.dtype, torch.float32))
         factor = factor.reshape(-1, *[1] * (y.ndim - 1))
@@ -158,11 +159,10 @@ def scaled(y: Tensor, factor: float | Tensor) -> Tensor:
 
 
 class _Take(torch.autograd.Function):
-    """All rows, those that split behind them, and the kept ones again.
+    """Return ``cat([x, x[split]])`` and its gather at ``kept``.
 
-    As ``torch.cat([x, x[split]])`` and a gather of it, but in memory that is there, and
-    backward adds the gradients of few rows to those of all, rather than zeros with a
-    few gradients in them.
+    Forward writes to the buffer ``room``. Backward scatters in place, instead of adding
+    a tensor of the full size with few rows that are not 0.
     """
 
     @staticmethod
@@ -181,7 +181,7 @@ class _Take(torch.autograd.Function):
         whole = room[: len(x) + (0 if split is None else len(split))]
         if split is not None:
             _gather(room[: len(x)], split, out=whole[len(x) :])
-        # Detached, as a view could not be added to in place behind this function.
+        # Detached, as autograd forbids adding in place to a view made here.
         return whole.detach(), _gather(whole, kept)
 
     @staticmethod
@@ -197,14 +197,14 @@ class _Take(torch.autograd.Function):
 
 
 def _added(x: Tensor, index: Tensor, y: Tensor, own: bool) -> Tensor:
-    """Gradients added to those of some rows; in place where they are nobody else's."""
+    """Add gradients to some rows of ``x``, in place if ``own``."""
     if torch.is_grad_enabled():  # create_graph=True
         own = False
     return (x if own else x.clone()).index_add_(0, index, y)
 
 
 class _Add(torch.autograd.Function):
-    """``index_add_`` to rows that PyTorch does not know to be a view."""
+    """Add to some rows of a buffer that autograd does not treat as a view."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kept: Tensor, y: Tensor, scale: float) -> Tensor:
@@ -223,11 +223,11 @@ class _Add(torch.autograd.Function):
 
 
 class _Skipped(torch.autograd.Function):
-    """A branch that no row keeps: the rows pass, and its parameters' gradients are 0.
+    """Pass rows by a branch that none keeps; its parameters get gradients of 0.
 
-    Zero rather than none, as in the plain form: DDP waits for every gradient, and
-    optimizers treat the two differently. (An empty batch would do in principle, but
-    some stock blocks cannot reshape one.)
+    The gradients are 0 rather than None, as in the plain execution: DDP waits for every
+    gradient, and optimizers treat the two differently. An empty batch would have the
+    same effect, but some upstream blocks cannot reshape one.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Running known blocks branch by branch."""
+"""Forward of known blocks, branch by branch."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -9,21 +9,21 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from .branches import Site, block_output
-from .rerouting import Rerouting
+from .forward_override import ForwardOverride
 
 
 @dataclass(frozen=True)
 class BranchCall:
-    """One branch of a block, with what else the block's ``forward`` was given.
+    """One branch of a block, and the other arguments of the block's ``forward``.
 
     Args:
         site (Site): The branch.
-        number (int): Its number among all branches.
-        first (int): Number of the block's first branch.
-        last (int): Number of the block's last branch.
+        number (int): Index of the branch.
+        first (int): Index of the block's first branch.
+        last (int): Index of the block's last branch.
         residual (Callable): The branch's function of rows.
-        args (tuple): Further arguments of the block.
-        kwargs (dict): Further arguments by name.
+        args (tuple): Other arguments of the block.
+        kwargs (dict): Keyword arguments of the block.
     """
 
     site: Site
@@ -35,46 +35,46 @@ class BranchCall:
     kwargs: dict
 
     def shortcut(self, x: Tensor) -> Tensor:
-        """What the branch is added to."""
+        """Return the term that the branch is added to."""
         shortcut = self.site.branch.shortcut
         if shortcut is None:
             return x
         return shortcut(self.site.block, x, *self.args, **self.kwargs)
 
     def after(self, x: Tensor) -> Tensor:
-        """What the block does to the sum."""
+        """Apply the block's function of the sum, such as an activation."""
         after = self.site.branch.after
         return x if after is None else after(self.site.block, x)
 
     @property
     def sources(self) -> list[Tensor]:
-        """Whatever else than rows the branch may pass a gradient to."""
+        """Parameters and arguments, other than rows, that may get a gradient."""
         given = (*self.args, *self.kwargs.values())
         learned = [t for t in given if isinstance(t, Tensor) and t.requires_grad]
         return [*self.site.block.parameters(), *learned]
 
 
 class RunBranch(Protocol):
-    """Runs one branch of one block on the rows."""
+    """Function that runs one branch on the rows."""
 
     def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
         """Compute the block's sum for this branch.
 
         Args:
-            x (Tensor): What comes in, of shape (R, ...).
+            x (Tensor): Input of shape (R, ...).
             call (BranchCall): The branch.
         """
 
 
-class SubmodelRun(Rerouting):
-    """One pass through a backbone whose known blocks are run by a plan.
+class SubmodelRun(ForwardOverride):
+    """One forward of a backbone whose known blocks run by a plan.
 
     Args:
         backbone (nn.Module): The backbone.
         sites (Sequence[Site]): Its branches.
         branch (RunBranch): Runs one of them.
-        disturbed (Callable): Returns a context in which to compute.
-        ordered (bool): Whether branches have to run in the order of ``sites``.
+        perturbed (Callable): Returns a context to run in.
+        ordered (bool): If True, branches must run in the order of ``sites``.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SubmodelRun(Rerouting):
         backbone: nn.Module,
         sites: Sequence[Site],
         branch: RunBranch,
-        disturbed: Callable[[], AbstractContextManager],
+        perturbed: Callable[[], AbstractContextManager],
         ordered: bool,
     ) -> None:
         self.sites = sites
@@ -92,22 +92,22 @@ class SubmodelRun(Rerouting):
         for i, site in enumerate(sites):
             of_block.setdefault(site.block, []).append((i, site))
         forwards = {b: partial(self._run_block, found) for b, found in of_block.items()}
-        super().__init__(backbone, forwards, disturbed, progress=0)
+        super().__init__(backbone, forwards, perturbed, progress=0)
 
     def check_complete(self) -> None:
-        """Refuse a pass that did not run every branch.
+        """Raise if a branch did not run.
 
         Raises:
-            ValueError: If some block was passed by, as where a compiled copy of the
-                backbone runs in its place.
+            ValueError: If a block was skipped, as when a compiled copy of the backbone
+                runs in its place.
         """
         if self.progress < len(self.sites):
             names = {site.name for site in self.sites}
             raise ValueError(
                 f'{self.progress} of {len(self.sites)} branches of {len(names)} blocks '
-                'ran, so some blocks were passed by and their submodels with them. '
-                'Leave out what replaces parts of the backbone, such as '
-                'efficient_conv_bn_eval of MMEngine or layer drop.'
+                'ran, so some blocks were skipped and cannot be co-trained. Leave out '
+                'what replaces parts of the backbone, such as efficient_conv_bn_eval '
+                'of MMEngine or layer drop.'
             )
 
     def _run_block(
@@ -120,7 +120,7 @@ class SubmodelRun(Rerouting):
                 raise ValueError(
                     f'{site.name} runs where {expected} was expected: blocks run in '
                     'another order than they are listed. Set scheme.execution='
-                    "'kept_rows', and make the backbone known to register_fixed_batch "
+                    "'kept_rows', and register the backbone with register_fixed_batch "
                     '(docs/add_a_block.md).'
                 )
             self.expect_gradients(site.block, site.name)

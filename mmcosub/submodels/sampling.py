@@ -1,4 +1,4 @@
-"""Drawing submodels: which view of which sample keeps which branch.
+"""Random draws of submodels: the branches that each view of each sample keeps.
 
 Shapes: ``L`` branches, ``V`` views, ``B`` samples.
 """
@@ -14,7 +14,7 @@ SAMPLERS = ClassTable('sampler')
 
 
 class Sampler(Protocol):
-    """Draws, for one view, which samples keep which branches."""
+    """Function that draws the branches that each sample of a view keeps."""
 
     def __call__(
         self, rates: NDArray[np.float64], batch: int, rng: np.random.Generator
@@ -33,10 +33,9 @@ class Sampler(Protocol):
 
 @SAMPLERS.register_module()
 class BernoulliSampler:
-    """Every sample keeps every branch with probability 1 - rate, independently.
+    """Sampler by which each sample keeps each branch independently, as in DropPath.
 
-    DropPath's own distribution, at every batch size (cosub, arXiv 2212.04884, which
-    uses ordinary DropPath).
+    The probability is 1 - rate. Cosub (arXiv 2212.04884) uses ordinary DropPath.
     """
 
     def __call__(
@@ -48,24 +47,23 @@ class BernoulliSampler:
 
 @SAMPLERS.register_module()
 class StratifiedSampler:
-    """Every branch is kept by as near B(1 - rate) samples as whole numbers allow.
+    """Sampler by which B(1 - rate) samples keep each branch, rounded at random.
 
-    The number of kept samples is ``B(1 - rate)`` rounded down or up at random so that
-    its mean is exact, and which ones is uniform. So each sample keeps each branch with
-    probability exactly ``1 - rate``, at batch 1 too, and the work varies less from one
-    iteration to the next than with :class:`BernoulliSampler`. Views stay independent
-    of one another; samples of one view do not. Ours: DINOv2's rounding to at least one
-    and to whole samples is biased at small batches.
+    ``B(1 - rate)`` is rounded down or up so that its mean is exact, and the samples are
+    drawn uniformly. So each sample keeps each branch with probability exactly
+    ``1 - rate``, also at batch size 1, and the work varies less between iterations than
+    with :class:`BernoulliSampler`. Views are independent of one another; samples of one
+    view are not. Not in the paper; DINOv2's rounding, to one sample at least, is biased
+    at small batch sizes.
 
     Args:
-        fixed (bool): Whether the number is the same in every iteration. With
-            ``execution='kept_rows'`` all shapes are constant then, for what is made
-            for shapes (``cudnn_benchmark``, CUDA graphs) and for equal work on all
-            ranks. Only where ``B(1 - rate)`` is whole for every branch, as rounding
-            would be biased. Defaults to False.
+        fixed (bool): If True, the number is the same in every iteration, and with
+            ``execution='kept_rows'`` all shapes are constant, for ``cudnn_benchmark``,
+            CUDA graphs and equal work on all ranks. ``B(1 - rate)`` must be whole for
+            every branch, since rounding would be biased. Defaults to False.
 
     Raises:
-        ValueError: When it draws, if ``fixed`` and the batch do not go together.
+        ValueError: When drawing with ``fixed``, if ``B(1 - rate)`` is not whole.
     """
 
     def __init__(self, fixed: bool = False) -> None:
@@ -96,18 +94,18 @@ class StratifiedSampler:
 def plan_generator(
     seed: int, iteration: int, rank: int = 0, stream: int = 0
 ) -> np.random.Generator:
-    """Random numbers of one iteration on one rank.
+    """Return the random generator of one iteration on one rank.
 
-    They are a function of the arguments: a run resumed at any iteration, on any number
-    of ranks, draws what an unbroken one would have. ``SeedSequence`` keeps generators
-    of any other arguments apart.
+    It depends on the arguments alone, so a resumed run draws the same plans as an
+    uninterrupted one, on any number of ranks. ``SeedSequence`` makes the generators of
+    different arguments independent.
 
     Args:
         seed (int): Seed of the run.
         iteration (int): Number of plans drawn before this one.
         rank (int): Rank of the process. Defaults to 0.
-        stream (int): What they are for: 0 for plans, others for further draws of the
-            iteration. Defaults to 0.
+        stream (int): 0 for plans, others for further draws of the iteration. Defaults
+            to 0.
     """
     key = (rank, iteration, stream)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
@@ -116,10 +114,10 @@ def plan_generator(
 def spread_rates(
     rate: float, depths: list[int], decay: str = 'constant'
 ) -> NDArray[np.float64]:
-    """Drop-path rate of every branch, from one rate for the network.
+    """Return the drop-path rate of every branch, from one rate for the network.
 
     Args:
-        rate (float): Rate in [0, 1); the last block's, if it decays.
+        rate (float): Rate in [0, 1); with decay, the last block's.
         depths (list[int]): Position of each branch's block, from 0, of length L.
         decay (str): 'constant' over depth (cosub's choice for networks without
             pooling) or 'linear' from 0 at the first block (the usual stochastic

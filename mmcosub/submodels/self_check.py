@@ -1,7 +1,7 @@
-"""Check before the first step: a submodel of all branches computes the whole network.
+"""Check before the first step that a submodel of all branches equals the network.
 
-It finds blocks that are known by name and have changed upstream, drop paths that were
-not recognised, and wrappers that run something else in a block's place.
+It finds registered blocks that have changed upstream, DropPath modules that were not
+recognised, and wrappers that replace a block's computation.
 """
 
 import warnings
@@ -20,11 +20,11 @@ from .drop_path_modules import is_drop_path
 from .evaluating import evaluating
 from .exactness import are_drop_paths
 from .execution import run_submodels
+from .forward_override import ForwardOverride
 from .isolation import untouched, without_noise
 from .plan import Plan
-from .rerouting import Rerouting
 
-_DRAWS = 8  # passes that tell drop path, of few outcomes, from other noise
+_DRAWS = 8  # passes that tell DropPath, with few outcomes, from other noise
 
 _Run = Callable[[], Any]
 _Mode = Callable[[nn.Module], AbstractContextManager]
@@ -33,12 +33,12 @@ _Mode = Callable[[nn.Module], AbstractContextManager]
 def check_network(
     backbone: nn.Module, images: Tensor, sites: Sequence[Site], execution: str
 ) -> None:
-    """Raise if a submodel of all branches is not the network.
+    """Raise if a submodel of all branches differs from the network.
 
-    One image is run without gradients: by the network itself, then as a submodel that
-    keeps every branch, in evaluation and in training. In training, dropout and batch
-    statistics are off, so that only drop path could differ. Random state, buffers and
-    parameters stay what they are, and hooks are not called.
+    One image runs without gradients through the network and through a submodel that
+    keeps every branch, in evaluation and in training mode. In training mode, dropout
+    and batch statistics are off, so that only DropPath could differ. Random state,
+    buffers and parameters are restored, and hooks are not called.
 
     Args:
         backbone (nn.Module): The backbone, in training mode.
@@ -47,12 +47,12 @@ def check_network(
         execution (str): The execution that will run.
 
     Raises:
-        ValueError: If outputs differ, naming the first module where they do.
+        ValueError: If outputs differ, with the name of the first module that differs.
     """
     if images.is_meta:
         return
     image, plan = images[:1], Plan(np.ones((len(sites), 1, 1)))
-    plain = Rerouting(backbone, {}, nullcontext, None)
+    plain = ForwardOverride(backbone, {}, nullcontext, None)
 
     def network(mode: _Mode) -> Any:
         with mode(backbone), plain.entered():
@@ -66,7 +66,7 @@ def check_network(
         reference: _Mode = evaluating
         try:
             expected = network(reference)
-        except Exception:  # LeViT prepares evaluation in `train`, which is not called
+        except Exception:  # LeViT prepares evaluation in `train`, not called here
             reference = without_noise
             expected = _tried(backbone, partial(network, reference))
         for mode in (evaluating, without_noise):
@@ -74,9 +74,9 @@ def check_network(
                 continue
             got = [submodel(mode)]
             if mode is not reference and not _alike(got[0], expected):
-                reference = mode  # some put out more in training
+                reference = mode  # some networks return more in training
                 expected = network(mode)
-                # What is random there may happen to be the same once.
+                # Random outputs may be equal by chance once.
                 got += [submodel(mode) for _ in range(_DRAWS)]
             if any(_differ(each, expected) for each in got):
                 runs = partial(network, reference), partial(submodel, mode)
@@ -84,10 +84,10 @@ def check_network(
 
 
 def can_share_rows(backbone: nn.Module, images: Tensor, sites: Sequence[Site]) -> bool:
-    """Whether views can share rows in a network, found by running it both ways.
+    """Return True if views can share rows in a network; runs it both ways.
 
-    Where they share, rows are added on the way. A head that goes by the number of
-    images that came in (``x.view(images, -1)``) mixes them, perhaps without an error.
+    Sharing adds rows inside the network. A head that uses the number of input images
+    (``x.view(images, -1)``) would mix them, perhaps without an error.
 
     Args:
         backbone (nn.Module): The backbone, in training mode.
@@ -104,7 +104,7 @@ def can_share_rows(backbone: nn.Module, images: Tensor, sites: Sequence[Site]) -
         expected, _ = run_submodels(backbone, pair, plan, sites, 'plain')
         try:
             got, _ = run_submodels(backbone, pair, plan, sites, 'shared_prefix')
-        except Exception:  # whatever a network raises at other numbers of rows
+        except Exception:  # any error of a network at another number of rows
             return False
     return not _differ(got, expected)
 
@@ -112,7 +112,7 @@ def can_share_rows(backbone: nn.Module, images: Tensor, sites: Sequence[Site]) -
 def _tried(backbone: nn.Module, run: _Run) -> Any:
     try:
         return run()
-    except Exception as error:  # whatever a backbone raises at a single image
+    except Exception as error:  # any error of a backbone with a single image
         warnings.warn(
             f'{type(backbone).__name__} is not checked before the first step, as it '
             f'does not run on one image: {error}',
@@ -127,11 +127,11 @@ def _refuse(
     submodel: _Run,
     in_training: bool,
 ) -> None:
-    """Raise for the first module that differs, unless it is noise in training."""
+    """Raise for the first module that differs, unless it adds noise in training."""
     name = _first_difference(backbone, sites, network, submodel)
     module = backbone.get_submodule(name)
     if in_training and _outcomes(module, submodel) > _DRAWS // 2:
-        return  # such as noise added to features
+        return  # noise added to features, for instance
     drops = any(is_drop_path(m) for m in backbone.modules())
     by_modules = drops and not (are_drop_paths(sites) or in_training)
     raise ValueError(
@@ -140,7 +140,7 @@ def _refuse(
         f'{"training, with every branch kept," if in_training else "a submodel"} '
         'than in the network by itself'
         + (
-            ', so it may drop paths in a way that mmcosub does not recognise'
+            ', so it may use a DropPath that mmcosub does not recognise'
             if in_training
             else ' although all branches are kept, so its code is another version or '
             'something wraps it'
@@ -154,14 +154,14 @@ def _refuse(
 
 
 def _alike(got: Any, expected: Any) -> bool:
-    """Whether outputs have the same structure and shapes."""
+    """Return True if outputs have the same structure and shapes."""
     (ours, spec), (theirs, expected_spec) = tree_flatten(got), tree_flatten(expected)
     shapes = [[getattr(x, 'shape', None) for x in found] for found in (ours, theirs)]
     return spec == expected_spec and shapes[0] == shapes[1]
 
 
 def _differ(got: Any, expected: Any, tolerance: float = 1e-4) -> bool:
-    """Whether outputs differ by more than rounding.
+    """Return True if outputs differ by more than rounding.
 
     Args:
         got (Any): Outputs.
@@ -179,19 +179,19 @@ def _far(a: Tensor, b: Tensor, tolerance: float) -> bool:
     low = a.dtype in (torch.float16, torch.bfloat16)
     if low or torch.is_autocast_enabled(a.device.type):
         tolerance *= 500
-    elif a.device.type != 'cpu':  # its convolutions and products may round to TF32
+    elif a.device.type != 'cpu':  # convolutions and products may round to TF32
         tolerance *= 10
-    # Not so where values are not finite: then nothing can be said.
+    # False for values that are not finite, which cannot be compared.
     return bool((a - b).abs().max() > tolerance * b.abs().max())
 
 
 def _first_difference(
     backbone: nn.Module, sites: Sequence[Site], first: _Run, second: _Run
 ) -> str:
-    """Name of the first module to put out something else; empty for the backbone."""
+    """Return the name of the first module whose output differs; '' for the backbone."""
     if are_drop_paths(sites):
         inside = {m for m in backbone.modules() if is_drop_path(m)}
-    else:  # inside of known blocks other modules may run
+    else:  # inside of known blocks, other modules may run
         inside = {m for site in sites for m in site.block.modules()}
         inside -= {site.block for site in sites}
     watched = {m: n for n, m in backbone.named_modules() if m not in inside}
@@ -203,7 +203,7 @@ def _first_difference(
 
 
 def _outcomes(module: nn.Module, run: _Run) -> int:
-    """Number of different outputs that a module has in some passes."""
+    """Return the number of different outputs of a module in some passes."""
     seen: list[Any] = []
     for _ in range(_DRAWS):
         output = _outputs({module: ''}, run)[0][1]
@@ -213,7 +213,7 @@ def _outcomes(module: nn.Module, run: _Run) -> int:
 
 
 def _outputs(watched: dict[nn.Module, str], run: _Run) -> list[tuple[str, Any]]:
-    """Names and outputs of modules, in the order in which they finish."""
+    """Return names and outputs of modules, in the order in which they finish."""
     outputs: list[tuple[str, Any]] = []
 
     def note(name: str, module: nn.Module, args: Any, output: Any) -> None:

@@ -212,12 +212,15 @@ def test_no_need_of_us(tmp_path, scenes):
     )
     cfg['test_dataloader'] = loader
     cfg['val_evaluator'] = dict(type='mmcosub.Nothing')
+    probabilities = dict(type='mmcosub.ProbabilityMetric')
+    cfg['test_evaluator'] = [dict(type='IoUMetric'), probabilities]
     cfg = Config(cfg)
     _, network = built(cfg.model)
     kept = frozenset({1, 2})
     extracted = extract(cfg, network, kept)
     assert extracted.left_out == ['val_evaluator']
     assert 'val_dataloader' not in extracted.cfg
+    assert [m.type for m in extracted.cfg.test_evaluator] == ['IoUMetric']
     dataset = extracted.cfg.test_dataloader.dataset
     assert (dataset.type, dataset.img_suffix) == ('BaseSegDataset', '.png')
     assert dataset.metainfo['classes'][:2] == ('background', '0')

@@ -104,6 +104,18 @@ def test_views_of_a_binary_head_are_averaged_as_probabilities() -> None:
     assert found[0].pred_sem_seg.data.tolist() == [[[0.0, 1.0, 1.0]]]
 
 
+@torch.no_grad()
+def test_logits_have_the_averaged_probabilities() -> None:
+    """So that metrics of probabilities measure the average, not one version."""
+    model = streamed_tta.StreamedSegTTAModel(module=build(5, False))
+    data = batch([(20, 33)])
+    (found,) = model.test_step(copy.deepcopy(data))
+    versions = zip(*copy.deepcopy(data).values(), strict=True)
+    each = [model.module.test_step(dict(zip(data, v, strict=True))) for v in versions]
+    mean = sum(samples[0].seg_logits.data.softmax(0) for samples in each) / len(each)
+    torch.testing.assert_close(found.seg_logits.data.softmax(0), mean)
+
+
 def test_one_version_at_a_time() -> None:
     """When a version is computed, nothing holds the logits of the one before."""
     held: list[int] = []

@@ -17,7 +17,7 @@ from torchvision.ops import StochasticDepth
 
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.registry import MODELS as OURS
-from mmcosub.schemes.refusals import find_scheme_sites
+from mmcosub.schemes.checks import find_scheme_sites
 from mmcosub.submodels import (
     Plan,
     always_kept,
@@ -244,7 +244,7 @@ def test_blocks_without_a_drop_path_are_named(caplog):
     assert always_kept(model.backbone, find_sites(model.backbone)) == ['blocks.0']
     find_scheme_sites(model.scheme, model.backbone)
     assert caplog.messages[1].startswith(
-        'UnknownNetwork has no drop path in blocks.0 (timm'
+        'UnknownNetwork has no DropPath in blocks.0 (timm'
     )
 
 
@@ -287,14 +287,14 @@ def test_partly_known():
 
 
 def test_neither_blocks_nor_drop_paths():
-    with pytest.raises(ValueError, match=r'no residual block.*Nor does it have drop'):
+    with pytest.raises(ValueError, match=r'no residual block.*no DropPath modules'):
         find_sites(nn.Sequential(nn.Conv2d(3, 3, 1)))
 
 
 def test_drop_paths_that_are_not_called():
     model = nn.Sequential(nn.Conv2d(3, 3, 1))
     model.drop, model.forward = DropPath(TAU), model[0].forward
-    with pytest.raises(ValueError, match=r'Sequential has drop paths and calls none'):
+    with pytest.raises(ValueError, match=r'has DropPath modules and calls none'):
         called_drop_paths(model, images().float())
 
 

@@ -89,5 +89,8 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
+val_evaluator = [
+    dict(type='Accuracy', topk=(1, 5)),
+    dict(type='mmcosub.ProbabilityMetric'),
+]
 test_evaluator = val_evaluator

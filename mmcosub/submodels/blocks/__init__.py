@@ -1,11 +1,10 @@
-"""The known blocks, by family: where their residual branches are.
+"""Branches of the known residual blocks, by family of networks.
 
-To add one, write its residual functions and register them under the class's full name.
-A residual function runs the branch as the stock block does, up to but not including
-its drop path, and must not depend on which other rows are in the batch.
+To add a block, write its residual functions and register them under the class's full
+name. A residual function computes the branch as upstream does, without DropPath, and
+must not depend on the other rows of the batch.
 
-Files named ``timm_...`` are for timm's networks, which come into MMPretrain and
-MMSegmentation through ``mmpretrain.TIMMBackbone``.
+Files named ``timm_...`` are for timm's networks, also as ``mmpretrain.TIMMBackbone``.
 """
 
 from . import (  # noqa: F401  (each fills the table of known blocks)

@@ -19,8 +19,8 @@ def _ffn(block: Any, x: Tensor, rel_pos_bias: Tensor | None) -> Tensor:
     return x if block.gamma_2 is None else block.gamma_2 * x
 
 
-# MMPretrain drops the FFN twice, in it and behind it: at a rate of 0.5 it is left in a
-# quarter of the cases. Here a branch is dropped once, as in the authors' code.
+# MMPretrain drops the FFN twice, inside and after it, so at a rate of 0.5 it is kept in
+# a quarter of the cases. Here a branch is dropped once, as in the authors' code.
 register_block(
     'mmpretrain.models.backbones.beit.BEiTTransformerEncoderLayer',
     Branch(_attention, 'drop_path'),
@@ -36,7 +36,7 @@ def _mmseg_ffn(block: Any, x: Tensor) -> Tensor:
     return block.gamma_2 * block.ffn(block.norm2(x))
 
 
-# And MAE's, which inherits from it.
+# Also the base of MAE's layer.
 register_block(
     'mmseg.models.backbones.beit.BEiTTransformerEncoderLayer',
     Branch(_mmseg_attention, 'drop_path'),

@@ -1,4 +1,4 @@
-"""Further networks of convolutions of MMPretrain, and its MLPs over patches.
+"""Further convolutional networks and MLPs of MMPretrain.
 
 HorNet, RepLKNet, RepVGG, MobileOne, ShuffleNetV1, ConvMixer, MLP-Mixer and RepMLP.
 """
@@ -9,11 +9,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block
 
-from .common import ffn_residual, out_of_place
-
-
-def _hornet_convolution(block: Any, x: Tensor) -> Tensor:
-    return block.gamma1(block.gnconv(block.norm1(x)))
+from .common import activation, chain, ffn_residual, out_of_place
 
 
 def _hornet_mlp(block: Any, x: Tensor) -> Tensor:
@@ -24,27 +20,16 @@ def _hornet_mlp(block: Any, x: Tensor) -> Tensor:
 
 register_block(
     'mmpretrain.models.backbones.hornet.HorNetBlock',
-    Branch(_hornet_convolution, 'drop_path'),
+    Branch(chain('norm1 gnconv gamma1'), 'drop_path'),
     Branch(_hornet_mlp, 'drop_path'),
 )
-
-
-def _large_kernel(block: Any, x: Tensor) -> Tensor:
-    x = block.pw1(block.prelkb_bn(x))
-    return block.pw2(block.lk_nonlinear(block.large_kernel(x)))
-
-
-def _large_kernel_ffn(block: Any, x: Tensor) -> Tensor:
-    return block.pw2(block.nonlinear(block.pw1(block.preffn_bn(x))))
-
-
 register_block(
     'mmpretrain.models.backbones.replknet.RepLKBlock',
-    Branch(_large_kernel, 'drop_path'),
+    Branch(chain('prelkb_bn pw1 large_kernel lk_nonlinear pw2'), 'drop_path'),
 )
 register_block(
     'mmpretrain.models.backbones.replknet.ConvFFN',
-    Branch(_large_kernel_ffn, 'drop_path'),
+    Branch(chain('preffn_bn pw1 nonlinear pw2'), 'drop_path'),
 )
 
 
@@ -57,10 +42,6 @@ def _mobile_one(block: Any, x: Tensor) -> Tensor:
     if block.branch_scale is not None:
         convolutions.append(block.branch_scale(x))
     return sum(convolutions[1:], convolutions[0])
-
-
-def _normed(block: Any, x: Tensor) -> Tensor:
-    return block.branch_norm(x)
 
 
 def _repvgg_activation(block: Any, x: Tensor) -> Tensor:
@@ -76,19 +57,14 @@ def _has_identity(block: Any) -> bool:
 
 
 # A block that is folded into one convolution has no branch left.
-register_block(
-    'mmpretrain.models.backbones.repvgg.RepVGGBlock',
-    Branch(_repvgg, shortcut=_normed, after=_repvgg_activation, exists=_has_identity),
-)
-register_block(
-    'mmpretrain.models.backbones.mobileone.MobileOneBlock',
-    Branch(
-        _mobile_one,
-        shortcut=_normed,
-        after=_mobile_one_activation,
-        exists=_has_identity,
-    ),
-)
+for _name, _residual, _after in (
+    ('repvgg.RepVGGBlock', _repvgg, _repvgg_activation),
+    ('mobileone.MobileOneBlock', _mobile_one, _mobile_one_activation),
+):
+    register_block(
+        f'mmpretrain.models.backbones.{_name}',
+        Branch(_residual, None, chain('branch_norm'), _after, _has_identity),
+    )
 
 
 def _shuffle(block: Any, x: Tensor) -> Tensor:
@@ -97,25 +73,15 @@ def _shuffle(block: Any, x: Tensor) -> Tensor:
     return block.g_conv_1x1_expand(x)
 
 
-def _shuffle_activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.act, x)
-
-
 def _adds(block: Any) -> bool:
     return block.combine == 'add'
 
 
 register_block(
     'mmpretrain.models.backbones.shufflenet_v1.ShuffleUnit',
-    Branch(_shuffle, after=_shuffle_activation, exists=_adds),
+    Branch(_shuffle, after=activation('act'), exists=_adds),
 )
-
-
-def _conv_mixer(block: Any, x: Tensor) -> Tensor:
-    return block.fn(x)
-
-
-register_block('mmpretrain.models.backbones.convmixer.Residual', Branch(_conv_mixer))
+register_block('mmpretrain.models.backbones.convmixer.Residual', Branch(chain('fn')))
 
 
 def _mix_tokens(block: Any, x: Tensor) -> Tensor:
@@ -132,18 +98,8 @@ register_block(
     Branch(_mix_tokens, 'token_mix.dropout_layer'),
     Branch(_mix_channels, 'channel_mix.dropout_layer'),
 )
-
-
-def _rep_mlp(block: Any, x: Tensor) -> Tensor:
-    return block.repmlp_block(block.norm1(x))
-
-
-def _rep_mlp_ffn(block: Any, x: Tensor) -> Tensor:
-    return block.ffn_block(block.norm2(x))
-
-
 register_block(
     'mmpretrain.models.backbones.repmlp.RepMLPNetUnit',
-    Branch(_rep_mlp),
-    Branch(_rep_mlp_ffn),
+    Branch(chain('norm1 repmlp_block')),
+    Branch(chain('norm2 ffn_block')),
 )

@@ -33,7 +33,7 @@ def _ffn(block: Any, x: Tensor, hw_shape: Size) -> Tensor:
     return ffn_residual(block.ffn, block.norm2(block.cpe2(x, hw_shape)))
 
 
-# Attention over channels has no drop path.
+# Attention over channels has no DropPath.
 for _name, _attention, _drop_path in (
     ('SpatialBlock', _spatial_attention, 'attn.drop'),
     ('ChannelBlock', _channel_attention, None),

@@ -1,4 +1,4 @@
-"""Transformers with convolutions of MMPretrain: TinyViT, LeViT, ViG."""
+"""Hybrids of transformers and convolutions of MMPretrain: TinyViT, LeViT, ViG."""
 
 from typing import Any
 
@@ -7,21 +7,11 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block
 
-from .common import out_of_place
-
-
-def _mb_conv(block: Any, x: Tensor) -> Tensor:
-    x = block.act(block.conv1(x))
-    return block.conv3(block.act(block.conv2(x)))
-
-
-def _mb_conv_activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.act, x)
-
+from .common import activation, chain
 
 register_block(
     'mmpretrain.models.backbones.tinyvit.MBConvBlock',
-    Branch(_mb_conv, 'drop_path', after=_mb_conv_activation),
+    Branch(chain('conv1 act conv2 act conv3'), 'drop_path', after=activation('act')),
 )
 
 
@@ -47,23 +37,13 @@ def _tiny_vit_convolution(block: Any, x: Tensor) -> Tensor:
     return block.local_conv(x.contiguous()).flatten(2).transpose(1, 2)
 
 
-def _tiny_vit_mlp(block: Any, x: Tensor) -> Tensor:
-    return block.mlp(x)
-
-
 register_block(
     'mmpretrain.models.backbones.tinyvit.TinyViTBlock',
     Branch(_tiny_vit_attention, 'drop_path', after=_tiny_vit_convolution),
-    Branch(_tiny_vit_mlp, 'drop_path'),
+    Branch(chain('mlp'), 'drop_path'),
 )
-
-
-def _levit(block: Any, x: Tensor) -> Tensor:
-    return block.block(x)
-
-
 register_block(
-    'mmpretrain.models.backbones.levit.Residual', Branch(_levit, 'drop_path')
+    'mmpretrain.models.backbones.levit.Residual', Branch(chain('block'), 'drop_path')
 )
 
 
@@ -72,13 +52,11 @@ def _graph(block: Any, x: Tensor) -> Tensor:
     return block.fc2(block.graph_conv(block.fc1(x), positions))
 
 
-def _graph_ffn(block: Any, x: Tensor) -> Tensor:
-    return block.fc2(block.act(block.fc1(x)))
-
-
 register_block('mmpretrain.models.backbones.vig.Grapher', Branch(_graph, 'drop_path'))
-register_block('mmpretrain.models.backbones.vig.FFN', Branch(_graph_ffn, 'drop_path'))
+register_block(
+    'mmpretrain.models.backbones.vig.FFN', Branch(chain('fc1 act fc2'), 'drop_path')
+)
 
-# Its transformer's rows are positions in a patch, and not images. So it runs whole, and
-# only the inverted residuals between have branches.
+# The rows of its transformer are positions in a patch, not images. So it runs
+# unmodified, and only the inverted residuals between have branches.
 register_block('mmpretrain.models.backbones.mobilevit.MobileVitBlock')

@@ -1,6 +1,6 @@
-"""Token mixers between norms, over maps: PoolFormer, RIFormer, EfficientFormer, VAN.
+"""MetaFormers of MMPretrain: PoolFormer, RIFormer, EfficientFormer, VAN.
 
-And SegNeXt's MSCAN of MMSegmentation, which is made like VAN.
+Also MMSegmentation's MSCAN (SegNeXt), which resembles VAN.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
-from .common import layer_scaled
+from .common import chain, layer_scaled
 
 
 def _mixer(block: Any, x: Tensor) -> Tensor:
@@ -40,32 +40,16 @@ register_block(
 )
 
 
-def _mixer_3d(block: Any, x: Tensor) -> Tensor:
-    return block.ls1(block.token_mixer(block.norm1(x)))
-
-
-def _mlp_3d(block: Any, x: Tensor) -> Tensor:
-    return block.ls2(block.mlp(block.norm2(x)))
-
-
-def _mixer_4d(block: Any, x: Tensor) -> Tensor:
-    return block.ls1(block.token_mixer(x))
-
-
-def _mlp_4d(block: Any, x: Tensor) -> Tensor:
-    return block.ls2(block.mlp(x))
-
-
 for _name, _first, _second in (
-    ('Meta3D', _mixer_3d, _mlp_3d),
-    ('Meta4D', _mixer_4d, _mlp_4d),
+    ('Meta3D', 'norm1 token_mixer ls1', 'norm2 mlp ls2'),
+    ('Meta4D', 'token_mixer ls1', 'mlp ls2'),
 ):
     register_block(
         f'mmpretrain.models.backbones.efficientformer.{_name}',
-        Branch(_first, 'drop_path'),
-        Branch(_second, 'drop_path'),
+        Branch(chain(_first), 'drop_path'),
+        Branch(chain(_second), 'drop_path'),
     )
-# It gives its last feature map the shape of what came into the last stage.
+# Reshapes its last feature map by the input of the last stage.
 register_fixed_batch('mmpretrain.models.backbones.efficientformer.EfficientFormer')
 
 
@@ -101,5 +85,5 @@ register_block(
     Branch(_mscan_attention, 'drop_path'),
     Branch(_mscan_mlp, 'drop_path'),
 )
-# It gives its feature maps the shape of the images that came in.
+# Reshapes its feature maps by the input batch.
 register_fixed_batch('mmseg.models.backbones.mscan.MSCAN')

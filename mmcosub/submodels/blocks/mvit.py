@@ -1,10 +1,12 @@
-"""MViT of MMPretrain, whose blocks hand on the size of their map."""
+"""MViT of MMPretrain, whose blocks also return the size of their map."""
 
 from typing import Any
 
 from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block
+
+from .common import chain
 
 Size = tuple[int, int]
 
@@ -20,10 +22,6 @@ def _attention_shortcut(block: Any, x: Tensor, in_size: Size) -> Tensor:
         return x
     pooled = block.pool_skip(x.transpose(1, 2).unflatten(2, tuple(in_size)))
     return pooled.flatten(2).transpose(1, 2)
-
-
-def _mlp(block: Any, x: Tensor, in_size: Size) -> Tensor:
-    return block.mlp(block.norm2(x))
 
 
 def _mlp_shortcut(block: Any, x: Tensor, in_size: Size) -> Tensor:
@@ -46,6 +44,6 @@ def _with_size(block: Any, x: Tensor, in_size: Size) -> tuple[Tensor, Size]:
 register_block(
     'mmpretrain.models.backbones.mvit.MultiScaleBlock',
     Branch(_attention, 'drop_path', _attention_shortcut),
-    Branch(_mlp, 'drop_path', _mlp_shortcut),
+    Branch(chain('norm2 mlp'), 'drop_path', _mlp_shortcut),
     output=_with_size,
 )

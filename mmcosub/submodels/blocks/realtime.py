@@ -1,8 +1,9 @@
-"""Small fast networks of MMSegmentation: BiSeNetV2, CGNet, DDRNet, ERFNet, PIDNet.
+"""Real-time networks of MMSegmentation: BiSeNetV2, CGNet, DDRNet, ERFNet, PIDNet.
 
-None has drop path of its own.
+None uses DropPath upstream.
 """
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -10,15 +11,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
-from .common import out_of_place
-
-
-def _basic_block(block: Any, x: Tensor) -> Tensor:
-    return block.conv2(block.conv1(x))
-
-
-def _bottleneck(block: Any, x: Tensor) -> Tensor:
-    return block.conv3(block.conv2(block.conv1(x)))
+from .common import activation, chain, out_of_place
 
 
 def _shortcut(block: Any, x: Tensor) -> Tensor:
@@ -26,37 +19,28 @@ def _shortcut(block: Any, x: Tensor) -> Tensor:
 
 
 def _activation(block: Any, x: Tensor) -> Tensor:
-    # Where there is none, the networks go on in place, on what may be the very rows
-    # that came in.
+    # Without one, the network continues in place, perhaps on the block's own input.
     return out_of_place(block.act, x) if hasattr(block, 'act') else x.clone()
 
 
 # DDRNet and PIDNet.
-for _name, _residual in (('BasicBlock', _basic_block), ('Bottleneck', _bottleneck)):
+for _name, _modules in (('BasicBlock', ''), ('Bottleneck', ' conv3')):
     register_block(
         f'mmseg.models.utils.basic_block.{_name}',
-        Branch(_residual, shortcut=_shortcut, after=_activation),
+        Branch(chain('conv1 conv2' + _modules), None, _shortcut, _activation),
     )
-
-
-def _gather_expand(block: Any, x: Tensor) -> Tensor:
-    return block.conv2(block.dwconv(block.conv1(x)))
 
 
 def _gather_expand_shortcut(block: Any, x: Tensor) -> Tensor:
     return x if block.shortcut is None else block.shortcut(x)
 
 
-def _last_activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.act, x)
-
-
 register_block(
     'mmseg.models.backbones.bisenetv2.GELayer',
     Branch(
-        _gather_expand,
+        chain('conv1 dwconv conv2'),
         shortcut=_gather_expand_shortcut,
-        after=_last_activation,
+        after=activation('act'),
     ),
 )
 
@@ -67,13 +51,9 @@ def _context_guided(block: Any, x: Tensor) -> Tensor:
     return block.f_glo(block.activate(block.bn(x)))
 
 
-def _skips(block: Any) -> bool:
-    return block.skip_connect
-
-
 register_block(
     'mmseg.models.backbones.cgnet.ContextGuidedBlock',
-    Branch(_context_guided, exists=_skips),
+    Branch(_context_guided, exists=attrgetter('skip_connect')),
 )
 
 
@@ -85,10 +65,10 @@ def _non_bottleneck(block: Any, x: Tensor) -> Tensor:
 
 register_block(
     'mmseg.models.backbones.erfnet.NonBottleneck1d',
-    Branch(_non_bottleneck, after=_last_activation),
+    Branch(_non_bottleneck, after=activation('act')),
 )
 
-# Their paths meet, and some paths have more of the blocks behind them than others.
+# They add up paths that have passed different numbers of blocks.
 register_fixed_batch(
     'mmseg.models.backbones.bisenetv2.BiSeNetV2',
     'mmseg.models.backbones.cgnet.CGNet',

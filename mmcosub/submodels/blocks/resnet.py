@@ -1,5 +1,6 @@
-"""ResNets of MMPretrain and MMSegmentation, and what builds on them."""
+"""ResNets and their variants of MMPretrain and MMSegmentation."""
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
-from .common import out_of_place
+from .common import activation, chain, downsampled
 
 
 def _plugins(block: Any, x: Tensor, position: int) -> Tensor:
@@ -15,11 +16,6 @@ def _plugins(block: Any, x: Tensor, position: int) -> Tensor:
         names = getattr(block, f'after_conv{position}_plugin_names')
         return block.forward_plugin(x, names)
     return x
-
-
-def _basic_block(block: Any, x: Tensor) -> Tensor:
-    x = block.relu(block.norm1(block.conv1(x)))
-    return block.norm2(block.conv2(x))
 
 
 def _bottleneck(block: Any, x: Tensor) -> Tensor:
@@ -33,7 +29,7 @@ def _se_bottleneck(block: Any, x: Tensor) -> Tensor:
 
 
 def _split_attention(block: Any, x: Tensor) -> Tensor:
-    """ResNeSt's."""
+    """ResNeSt."""
     x = _plugins(block, block.relu(block.norm1(block.conv1(x))), 1)
     x = block.conv2(x)
     if block.avg_down_stride:
@@ -43,7 +39,7 @@ def _split_attention(block: Any, x: Tensor) -> Tensor:
 
 
 def _bottle2neck(block: Any, x: Tensor) -> Tensor:
-    """Res2Net's: the groups of channels are convolved one after another."""
+    """Res2Net: the groups of channels are convolved one after another."""
     x = block.relu(block.norm1(block.conv1(x)))
     groups = torch.split(x, block.width, 1)
     outputs: list[Tensor] = []
@@ -57,55 +53,38 @@ def _bottle2neck(block: Any, x: Tensor) -> Tensor:
     return block.norm3(block.conv3(torch.cat(outputs, 1)))
 
 
-def _shortcut(block: Any, x: Tensor) -> Tensor:
-    return x if block.downsample is None else block.downsample(x)
-
-
-def _activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.relu, x)
-
-
-# ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no drop path, and may have
+# ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no DropPath, and may have
 # plugins.
 for _package, _drop_path in (
     ('mmpretrain.models.backbones', 'drop_path'),
     ('mmseg.models.backbones', None),
 ):
     for _name, _residual in (
-        ('resnet.BasicBlock', _basic_block),
+        ('resnet.BasicBlock', chain('conv1 norm1 relu conv2 norm2')),
         ('resnet.Bottleneck', _bottleneck),
         ('resnest.Bottleneck', _split_attention),
     ):
         register_block(
             f'{_package}.{_name}',
-            Branch(_residual, _drop_path, _shortcut, _activation),
+            Branch(_residual, _drop_path, downsampled, activation('relu')),
         )
 
-# These and MMPretrain's ResNeSt take a drop-path rate and never use it. Here it acts.
+# Upstream, these and MMPretrain's ResNeSt ignore their drop-path rate. Here it acts.
 for _name, _residual in (
     ('res2net.Bottle2neck', _bottle2neck),
     ('seresnet.SEBottleneck', _se_bottleneck),
 ):
     register_block(
         f'mmpretrain.models.backbones.{_name}',
-        Branch(_residual, 'drop_path', _shortcut, _activation),
+        Branch(_residual, 'drop_path', downsampled, activation('relu')),
     )
-
-
-def _darknet_bottleneck(block: Any, x: Tensor) -> Tensor:
-    return block.conv2(block.conv1(x))
-
-
-def _adds_identity(block: Any) -> bool:
-    return block.add_identity
-
 
 register_block(
     'mmpretrain.models.backbones.cspnet.DarknetBottleneck',
-    Branch(_darknet_bottleneck, 'drop_path', exists=_adds_identity),
+    Branch(chain('conv1 conv2'), 'drop_path', exists=attrgetter('add_identity')),
 )
 
-# Their paths meet, and some paths have more of the blocks behind them than others.
+# They add up paths that have passed different numbers of blocks.
 register_fixed_batch(
     'mmpretrain.models.backbones.cspnet.CSPNet',
     'mmpretrain.models.backbones.hrnet.HRNet',

@@ -1,9 +1,10 @@
-"""Networks of convolutions of timm.
+"""Convolutional networks of timm.
 
-ConvNeXt, RegNet, ResNet, EfficientNet, PoolFormer and its like, InceptionNeXt and
-MambaOut.
+ConvNeXt, RegNet, ResNet, EfficientNet, PoolFormer and other MetaFormers, InceptionNeXt
+and MambaOut.
 """
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
-from .common import out_of_place
+from .common import activation, chain, downsampled
 
 
 def _convnext(block: Any, x: Tensor) -> Tensor:
@@ -23,14 +24,10 @@ def _convnext(block: Any, x: Tensor) -> Tensor:
     return x if block.gamma is None else x * block.gamma.view(1, -1, 1, 1)
 
 
-def _convnext_shortcut(block: Any, x: Tensor) -> Tensor:
-    return block.shortcut(x)
-
-
 # V1 and V2.
 register_block(
     'timm.models.convnext.ConvNeXtBlock',
-    Branch(_convnext, 'drop_path', _convnext_shortcut),
+    Branch(_convnext, 'drop_path', chain('shortcut')),
 )
 
 
@@ -44,18 +41,6 @@ register_block(
 )
 
 
-def _regnet(block: Any, x: Tensor) -> Tensor:
-    return block.conv3(block.se(block.conv2(block.conv1(x))))
-
-
-def _regnet_shortcut(block: Any, x: Tensor) -> Tensor:
-    return block.downsample(x)
-
-
-def _last_activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.act3, x)
-
-
 def _has_shortcut(block: Any) -> bool:
     return block.downsample is not None
 
@@ -63,7 +48,13 @@ def _has_shortcut(block: Any) -> bool:
 # RegNetX, RegNetY and RegNetZ, which has blocks without a shortcut.
 register_block(
     'timm.models.regnet.Bottleneck',
-    Branch(_regnet, 'drop_path', _regnet_shortcut, _last_activation, _has_shortcut),
+    Branch(
+        chain('conv1 conv2 se conv3'),
+        'drop_path',
+        chain('downsample'),
+        activation('act3'),
+        _has_shortcut,
+    ),
 )
 
 
@@ -80,35 +71,19 @@ def _bottleneck(block: Any, x: Tensor) -> Tensor:
     return x if block.se is None else block.se(x)
 
 
-def _resnet_shortcut(block: Any, x: Tensor) -> Tensor:
-    return x if block.downsample is None else block.downsample(x)
-
-
-def _second_activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.act2, x)
-
-
-# And ResNeXt, SE-ResNet and their like.
+# Also ResNeXt, SE-ResNet and other variants.
 register_block(
     'timm.models.resnet.BasicBlock',
-    Branch(_basic_block, 'drop_path', _resnet_shortcut, _second_activation),
+    Branch(_basic_block, 'drop_path', downsampled, activation('act2')),
 )
 register_block(
     'timm.models.resnet.Bottleneck',
-    Branch(_bottleneck, 'drop_path', _resnet_shortcut, _last_activation),
+    Branch(_bottleneck, 'drop_path', downsampled, activation('act3')),
 )
-
-
-def _has_skip(block: Any) -> bool:
-    return block.has_skip
 
 
 def _from_space(block: Any, x: Tensor) -> Tensor:
     return x if block.conv_s2d is None else block.bn_s2d(block.conv_s2d(x))
-
-
-def _conv(block: Any, x: Tensor) -> Tensor:
-    return block.aa(block.bn1(block.conv(x)))
 
 
 def _separable(block: Any, x: Tensor) -> Tensor:
@@ -122,54 +97,30 @@ def _inverted(block: Any, x: Tensor) -> Tensor:
     return block.bn3(block.conv_pwl(x))
 
 
-def _universal(block: Any, x: Tensor) -> Tensor:
-    x = block.se(block.dw_mid(block.pw_exp(block.dw_start(x))))
-    return block.layer_scale(block.dw_end(block.pw_proj(x)))
-
-
-def _edge(block: Any, x: Tensor) -> Tensor:
-    x = block.se(block.aa(block.bn1(block.conv_exp(x))))
-    return block.bn2(block.conv_pwl(x))
-
-
-# EfficientNet and V2, MobileNetV3 and V4, and their like.
+# EfficientNet and V2, MobileNetV3 and V4, and others.
 for _name, _residual in (
-    ('ConvBnAct', _conv),
+    ('ConvBnAct', chain('conv bn1 aa')),
     ('DepthwiseSeparableConv', _separable),
     ('InvertedResidual', _inverted),
-    ('UniversalInvertedResidual', _universal),
-    ('EdgeResidual', _edge),
+    (
+        'UniversalInvertedResidual',
+        chain('dw_start pw_exp dw_mid se pw_proj dw_end layer_scale'),
+    ),
+    ('EdgeResidual', chain('conv_exp bn1 aa se conv_pwl bn2')),
 ):
     register_block(
         f'timm.models._efficientnet_blocks.{_name}',
-        Branch(_residual, 'drop_path', exists=_has_skip),
+        Branch(_residual, 'drop_path', exists=attrgetter('has_skip')),
     )
 
-
-def _mixer(block: Any, x: Tensor) -> Tensor:
-    return block.layer_scale1(block.token_mixer(block.norm1(x)))
-
-
-def _mlp(block: Any, x: Tensor) -> Tensor:
-    return block.layer_scale2(block.mlp(block.norm2(x)))
-
-
-def _first_scale(block: Any, x: Tensor) -> Tensor:
-    return block.res_scale1(x)
-
-
-def _second_scale(block: Any, x: Tensor) -> Tensor:
-    return block.res_scale2(x)
-
-
-# PoolFormer, ConvFormer and CAFormer. They drop before the layer scale, which is the
-# same.
+# PoolFormer, ConvFormer and CAFormer. timm drops before the layer scale, which is
+# equivalent.
 register_block(
     'timm.models.metaformer.MetaFormerBlock',
-    Branch(_mixer, 'drop_path1', _first_scale),
-    Branch(_mlp, 'drop_path2', _second_scale),
+    Branch(chain('norm1 token_mixer layer_scale1'), 'drop_path1', chain('res_scale1')),
+    Branch(chain('norm2 mlp layer_scale2'), 'drop_path2', chain('res_scale2')),
 )
-# Stages with attention give their maps the shape of what came in.
+# Stages with attention reshape their maps by their input.
 register_fixed_batch('timm.models.metaformer.Attention')
 
 
@@ -184,5 +135,5 @@ register_block(
     'timm.models.mambaout.GatedConvBlock', Branch(_gated_convolution, 'drop_path')
 )
 
-# Its transformer's rows are positions in a patch, and not images. See drop_paths.
+# The rows of its transformer are positions in a patch, not images. See drop_paths.
 register_block('timm.models.mobilevit.MobileVitBlock')

@@ -1,4 +1,4 @@
-"""Transformers of timm that lower their resolution.
+"""Hierarchical transformers of timm.
 
 Swin and SwinV2, PVTv2, Twins, Hiera, MaxViT and FocalNet.
 """
@@ -10,49 +10,22 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
-
-def _swin_attention(block: Any, x: Tensor) -> Tensor:
-    return block._attn(block.norm1(x))
-
-
-def _swin_mlp(block: Any, x: Tensor) -> Tensor:
-    return block.mlp(block.norm2(x))
-
+from .common import chain
 
 register_block(
     'timm.models.swin_transformer.SwinTransformerBlock',
-    Branch(_swin_attention, 'drop_path1'),
-    Branch(_swin_mlp, 'drop_path2'),
+    Branch(chain('norm1 _attn'), 'drop_path1'),
+    Branch(chain('norm2 mlp'), 'drop_path2'),
 )
-
-
-def _swin_v2_attention(block: Any, x: Tensor) -> Tensor:
-    return block.norm1(block._attn(x))
-
-
-def _swin_v2_mlp(block: Any, x: Tensor) -> Tensor:
-    return block.norm2(block.mlp(x))
-
-
 register_block(
     'timm.models.swin_transformer_v2.SwinTransformerV2Block',
-    Branch(_swin_v2_attention, 'drop_path1'),
-    Branch(_swin_v2_mlp, 'drop_path2'),
+    Branch(chain('_attn norm1'), 'drop_path1'),
+    Branch(chain('mlp norm2'), 'drop_path2'),
 )
-
-
-def _swin_v2_cr_attention(block: Any, x: Tensor) -> Tensor:
-    return block.norm1(block._shifted_window_attn(x))
-
-
-def _swin_v2_cr_norm(block: Any, x: Tensor) -> Tensor:
-    return block.norm3(x)
-
-
 register_block(
     'timm.models.swin_transformer_v2_cr.SwinTransformerV2CrBlock',
-    Branch(_swin_v2_cr_attention, 'drop_path1'),
-    Branch(_swin_v2_mlp, 'drop_path2', after=_swin_v2_cr_norm),
+    Branch(chain('_shifted_window_attn norm1'), 'drop_path1'),
+    Branch(chain('mlp norm2'), 'drop_path2', after=chain('norm3')),
 )
 
 
@@ -64,28 +37,16 @@ def _sized_mlp(block: Any, x: Tensor, size: Any) -> Tensor:
     return block.mlp(block.norm2(x), size)
 
 
-def _unsized_mlp(block: Any, x: Tensor, size: Any) -> Tensor:
-    return block.mlp(block.norm2(x))
-
-
-for _name, _mlp in (('pvt_v2', _sized_mlp), ('twins', _unsized_mlp)):
+for _name, _mlp in (('pvt_v2', _sized_mlp), ('twins', chain('norm2 mlp'))):
     register_block(
         f'timm.models.{_name}.Block',
         Branch(_sized_attention, 'drop_path1'),
         Branch(_mlp, 'drop_path2'),
     )
-# They give their feature maps the shape of what came in.
+# They reshape their feature maps by the input batch.
 register_fixed_batch(
     'timm.models.pvt_v2.PyramidVisionTransformerStage', 'timm.models.twins.Twins'
 )
-
-
-def _scaled_attention(block: Any, x: Tensor) -> Tensor:
-    return block.ls1(block.attn(block.norm1(x)))
-
-
-def _scaled_mlp(block: Any, x: Tensor) -> Tensor:
-    return block.ls2(block.mlp(block.norm2(x)))
 
 
 def _hiera_shortcut(block: Any, x: Tensor) -> Tensor:
@@ -100,14 +61,9 @@ def _hiera_shortcut(block: Any, x: Tensor) -> Tensor:
 
 register_block(
     'timm.models.hiera.HieraBlock',
-    Branch(_scaled_attention, 'drop_path1', _hiera_shortcut),
-    Branch(_scaled_mlp, 'drop_path2'),
+    Branch(chain('norm1 attn ls1'), 'drop_path1', _hiera_shortcut),
+    Branch(chain('norm2 mlp ls2'), 'drop_path2'),
 )
-
-
-def _partition_attention(block: Any, x: Tensor) -> Tensor:
-    return block.ls1(block._partition_attn(block.norm1(x)))
-
 
 for _name in (
     'PartitionAttentionCl',
@@ -116,8 +72,8 @@ for _name in (
 ):
     register_block(
         f'timm.models.maxxvit.{_name}',
-        Branch(_partition_attention, 'drop_path1'),
-        Branch(_scaled_mlp, 'drop_path2'),
+        Branch(chain('norm1 _partition_attn ls1'), 'drop_path1'),
+        Branch(chain('norm2 mlp ls2'), 'drop_path2'),
     )
 
 
@@ -140,13 +96,10 @@ def _conv_next(block: Any, x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
-def _shortcut(block: Any, x: Tensor, shared_rel_pos: Any = None) -> Tensor:
-    return block.shortcut(x)
-
-
 for _name, _residual in (('MbConvBlock', _mb_conv), ('ConvNeXtBlock', _conv_next)):
     register_block(
-        f'timm.models.maxxvit.{_name}', Branch(_residual, 'drop_path', _shortcut)
+        f'timm.models.maxxvit.{_name}',
+        Branch(_residual, 'drop_path', chain('shortcut')),
     )
 
 
@@ -154,28 +107,14 @@ def _relative_attention(block: Any, x: Tensor, shared_rel_pos: Any = None) -> Te
     return block.ls1(block.attn(block.norm1(x), shared_rel_pos=shared_rel_pos))
 
 
-def _mlp_2d(block: Any, x: Tensor, shared_rel_pos: Any = None) -> Tensor:
-    return block.ls2(block.mlp(block.norm2(x)))
-
-
-# CoAtNet's.
+# CoAtNet.
 register_block(
     'timm.models.maxxvit.TransformerBlock2d',
-    Branch(_relative_attention, 'drop_path1', _shortcut),
-    Branch(_mlp_2d, 'drop_path2'),
+    Branch(_relative_attention, 'drop_path1', chain('shortcut')),
+    Branch(chain('norm2 mlp ls2'), 'drop_path2'),
 )
-
-
-def _modulation(block: Any, x: Tensor) -> Tensor:
-    return block.ls1(block.norm1_post(block.modulation(block.norm1(x))))
-
-
-def _focal_mlp(block: Any, x: Tensor) -> Tensor:
-    return block.ls2(block.norm2_post(block.mlp(block.norm2(x))))
-
-
 register_block(
     'timm.models.focalnet.FocalNetBlock',
-    Branch(_modulation, 'drop_path1'),
-    Branch(_focal_mlp, 'drop_path2'),
+    Branch(chain('norm1 modulation norm1_post ls1'), 'drop_path1'),
+    Branch(chain('norm2 mlp norm2_post ls2'), 'drop_path2'),
 )

@@ -1,4 +1,4 @@
-"""Transformers of timm that keep their resolution.
+"""Transformers of timm with a constant resolution.
 
 ViT and PiT, EVA and DINOv3, BEiT, CaiT, SAM's encoder, NesT, ConViT, MLP-Mixer, ResMLP
 and gMLP.
@@ -10,29 +10,23 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
+from .common import chain
+
 
 def _attention(block: Any, x: Tensor, **kwargs: Any) -> Tensor:
     return block.ls1(block.attn(block.norm1(x), **kwargs))
-
-
-def _mlp(block: Any, x: Tensor, **kwargs: Any) -> Tensor:
-    return block.ls2(block.mlp(block.norm2(x)))
 
 
 for _name in ('vision_transformer.Block', 'vision_transformer_relpos.RelPosBlock'):
     register_block(
         f'timm.models.{_name}',
         Branch(_attention, 'drop_path1'),
-        Branch(_mlp, 'drop_path2'),
+        Branch(chain('norm2 mlp ls2'), 'drop_path2'),
     )
 
 
 def _post_norm_attention(block: Any, x: Tensor, **kwargs: Any) -> Tensor:
     return block.norm1(block.attn(x, **kwargs))
-
-
-def _post_norm_mlp(block: Any, x: Tensor, **kwargs: Any) -> Tensor:
-    return block.norm2(block.mlp(x))
 
 
 for _name in (
@@ -43,7 +37,7 @@ for _name in (
     register_block(
         f'timm.models.{_name}',
         Branch(_post_norm_attention, 'drop_path1'),
-        Branch(_post_norm_mlp, 'drop_path2'),
+        Branch(chain('mlp norm2'), 'drop_path2'),
     )
 
 
@@ -65,40 +59,26 @@ for _name in ('eva.EvaBlock', 'beit.Block'):
         Branch(_scaled_mlp, 'drop_path2'),
     )
 
-# The class-attention blocks that follow have no rate and run whole.
+# The class-attention blocks that follow have no rate and run unmodified.
 register_block(
     'timm.models.cait.LayerScaleBlock',
     Branch(_scaled_attention, 'drop_path'),
     Branch(_scaled_mlp, 'drop_path'),
 )
-
-
-def _plain_attention(block: Any, x: Tensor) -> Tensor:
-    return block.attn(block.norm1(x))
-
-
-def _plain_mlp(block: Any, x: Tensor) -> Tensor:
-    return block.mlp(block.norm2(x))
-
-
 register_block(
     'timm.models.nest.TransformerLayer',
-    Branch(_plain_attention, 'drop_path1'),
-    Branch(_plain_mlp, 'drop_path2'),
+    Branch(chain('norm1 attn'), 'drop_path1'),
+    Branch(chain('norm2 mlp'), 'drop_path2'),
 )
 register_block(
     'timm.models.convit.Block',
-    Branch(_plain_attention, 'drop_path'),
-    Branch(_plain_mlp, 'drop_path'),
+    Branch(chain('norm1 attn'), 'drop_path'),
+    Branch(chain('norm2 mlp'), 'drop_path'),
 )
 
 
 def _mix_tokens(block: Any, x: Tensor) -> Tensor:
     return block.mlp_tokens(block.norm1(x).transpose(1, 2)).transpose(1, 2)
-
-
-def _mix_channels(block: Any, x: Tensor) -> Tensor:
-    return block.mlp_channels(block.norm2(x))
 
 
 def _res_mlp_tokens(block: Any, x: Tensor) -> Tensor:
@@ -110,14 +90,10 @@ def _res_mlp_channels(block: Any, x: Tensor) -> Tensor:
     return block.ls2 * block.mlp_channels(block.norm2(x))
 
 
-def _gated_mlp(block: Any, x: Tensor) -> Tensor:
-    return block.mlp_channels(block.norm(x))
-
-
 for _name, *_residuals in (
-    ('MixerBlock', _mix_tokens, _mix_channels),
+    ('MixerBlock', _mix_tokens, chain('norm2 mlp_channels')),
     ('ResBlock', _res_mlp_tokens, _res_mlp_channels),
-    ('SpatialGatingBlock', _gated_mlp),
+    ('SpatialGatingBlock', chain('norm mlp_channels')),
 ):
     register_block(
         f'timm.models.mlp_mixer.{_name}',
@@ -145,9 +121,9 @@ register_block(
 )
 
 register_fixed_batch(
-    'timm.models.convit.ConVit',  # a class token per image comes in between
-    'timm.models.xcit.Xcit',  # and here behind these blocks
-    'timm.models.pit.Transformer',  # its output is reshaped by its input's batch
-    'timm.models.qwen3_vit.Qwen3VitEncoder',  # as well
-    'timm.models._features.FeatureGetterNet',  # features are, too
+    'timm.models.convit.ConVit',  # adds a class token per image between its blocks
+    'timm.models.xcit.Xcit',  # adds one after these blocks
+    'timm.models.pit.Transformer',  # these reshape outputs by the input batch
+    'timm.models.qwen3_vit.Qwen3VitEncoder',
+    'timm.models._features.FeatureGetterNet',
 )

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
-from .common import IDENTITY, ffn_residual, set_attributes
+from .common import IDENTITY, norm2_ffn, set_attributes
 
 
 def _local(block: Any, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
@@ -23,12 +23,8 @@ def _mmseg_global(block: Any, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         return block.attn(block.norm1(x), hw_shape, identity=0.0)
 
 
-def _ffn(block: Any, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-    return ffn_residual(block.ffn, block.norm2(x))
-
-
-# Both packages drop most branches twice, inside and behind them: at a rate of 0.5 one
-# is left in a quarter of the cases. Here it is dropped once, as in the authors' code.
+# Both packages drop most branches twice, inside and after them, so at a rate of 0.5 one
+# is kept in a quarter of the cases. Here it is dropped once, as in the authors' code.
 for _package, _global in (
     ('mmpretrain.models.backbones.twins', _mmpretrain_global),
     ('mmseg.models.backbones.twins', _mmseg_global),
@@ -37,7 +33,7 @@ for _package, _global in (
         register_block(
             f'{_package}.{_name}EncoderLayer',
             Branch(_attention, 'drop_path'),
-            Branch(_ffn, 'drop_path'),
+            Branch(norm2_ffn, 'drop_path'),
         )
-    # It gives its feature maps the shape of the images that came in.
+    # Reshapes its feature maps by the input batch.
     register_fixed_batch(f'{_package}.PCPVT')

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
 
-from .common import IDENTITY, ffn_residual, set_attributes
+from .common import IDENTITY, chain, ffn_residual, norm2_ffn, set_attributes
 
 
 def _attention(block: Any, x: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ register_block(
 
 
 def _deit3_ffn(block: Any, x: Tensor) -> Tensor:
-    # MMPretrain's DeiT3 has the first norm twice and never uses the second.
+    # MMPretrain's DeiT3 uses the first norm twice and the second never.
     return ffn_residual(block.ffn, block.ln1(x))
 
 
@@ -41,7 +41,7 @@ def _has_shortcut(block: Any) -> bool:
     return not block.v_shortcut
 
 
-# The layers that make tokens have another shortcut and no drop path. They run whole.
+# The layers that make tokens have another shortcut, no DropPath, and run unmodified.
 register_block(
     'mmpretrain.models.backbones.t2t_vit.T2TTransformerLayer',
     Branch(_attention, 'attn.out_drop', exists=_has_shortcut),
@@ -50,7 +50,7 @@ register_block(
 
 
 def _sam_attention(block: Any, x: Tensor) -> Tensor:
-    # Not at the top: mmcosub does not import all of MMPretrain for the sake of SAM.
+    # Imported here, since only SAM needs all of MMPretrain.
     from mmpretrain.models.backbones.vit_sam import (
         window_partition,
         window_unpartition,
@@ -64,7 +64,7 @@ def _sam_attention(block: Any, x: Tensor) -> Tensor:
     return window_unpartition(block.attn(windows), block.window_size, padded, size)
 
 
-# SAM's image encoder, which never drops its attention.
+# SAM's image encoder has no DropPath on its attention.
 register_block(
     'mmpretrain.models.backbones.vit_sam.TransformerEncoderLayer',
     Branch(_sam_attention),
@@ -76,14 +76,10 @@ def _normed_attention(block: Any, x: Tensor, patch_resolution: Any) -> Tensor:
     return block.attn(block.norm1(x), patch_resolution)
 
 
-def _normed_mlp(block: Any, x: Tensor, patch_resolution: Any) -> Tensor:
-    return block.mlp(block.norm2(x))
-
-
 register_block(
     'mmpretrain.models.backbones.vit_eva02.EVA02EndcoderLayer',
     Branch(_normed_attention, 'drop_path'),
-    Branch(_normed_mlp, 'drop_path'),
+    Branch(chain('norm2 mlp'), 'drop_path'),
 )
 
 
@@ -91,15 +87,11 @@ def _mmseg_attention(block: Any, x: Tensor) -> Tensor:
     return block.attn(block.norm1(x), identity=0)
 
 
-def _mmseg_ffn(block: Any, x: Tensor) -> Tensor:
-    return ffn_residual(block.ffn, block.norm2(x))
-
-
-# mmseg's ViT has no drop path on its attention, whatever the rate.
+# mmseg's ViT has no DropPath on its attention, whatever the rate.
 register_block(
     'mmseg.models.backbones.vit.TransformerEncoderLayer',
     Branch(_mmseg_attention),
-    Branch(_mmseg_ffn, 'ffn.dropout_layer'),
+    Branch(norm2_ffn, 'ffn.dropout_layer'),
 )
 
 
@@ -123,8 +115,8 @@ register_block(
     Branch(_hivit_mlp, 'drop_path'),
 )
 register_fixed_batch(
-    # It gives its feature maps the shape of the images that came in.
+    # Reshapes its feature maps by the input batch.
     'mmpretrain.models.backbones.hivit.HiViT',
-    # ViT's layers are in one of its two paths, which meet.
+    # Adds up two paths, only one of which has ViT's layers.
     'mmpretrain.models.backbones.conformer.Conformer',
 )

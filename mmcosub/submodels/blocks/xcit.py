@@ -19,13 +19,13 @@ def _xcit_ffn(block: Any, x: Tensor, *hw: int) -> Tensor:
     return block.gamma2 * block.ffn(block.norm2(x), identity=0)
 
 
-# One drop path for all three. The class-attention blocks that follow have none and run
-# whole, in every submodel.
+# One DropPath for all three. The class-attention blocks that follow have none and run
+# unmodified in every submodel.
 register_block(
     'mmpretrain.models.backbones.xcit.XCABlock',
     Branch(_xcit_attention, 'drop_path'),
     Branch(_xcit_local, 'drop_path'),
     Branch(_xcit_ffn, 'drop_path'),
 )
-# It adds one class token per image behind these blocks.
+# Adds one class token per image after these blocks.
 register_fixed_batch('mmpretrain.models.backbones.xcit.XCiT')

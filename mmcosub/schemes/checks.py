@@ -1,4 +1,4 @@
-"""What no scheme can train by, those of one's own included."""
+"""Checks of any scheme, user-defined ones included, and of its backbone."""
 
 import logging
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from .base import Scheme
 _logger = logging.getLogger('mmcosub')
 
 
-def refuse_rates(scheme: Scheme, sites: Sequence[Site]) -> None:
-    """Refuse drop-path rates under which no branch would ever be kept.
+def check_rates(scheme: Scheme, sites: Sequence[Site]) -> None:
+    """Raise if a drop-path rate is not in [0, 1).
 
     Args:
         scheme (Scheme): The scheme.
@@ -37,23 +37,23 @@ def refuse_rates(scheme: Scheme, sites: Sequence[Site]) -> None:
                 )
 
 
-def refuse_unasked(scheme: Scheme) -> None:
-    """Refuse methods of a scheme that its views, as they run, never ask for.
+def check_overrides(scheme: Scheme) -> None:
+    """Raise if a scheme overrides a method that its pass layout never calls.
 
     Args:
         scheme (Scheme): The scheme, prepared for its model.
 
     Raises:
-        ValueError: If it says what a view does alone, and none runs alone, or what all
-            views lose together, and they never run together.
+        ValueError: If it overrides ``disturb`` and no view runs alone, or
+            ``co_training_loss`` and the views do not run together.
     """
     passes = [len(views) for views in scheme.passes]
     name = type(scheme).__name__
     if _overrides(scheme, 'disturb') and 1 not in passes:
         raise ValueError(
             f'{name}.disturb is for a view that runs alone, and the views of {name} '
-            'run together here. Set joint = False in the class; a scheme of depths '
-            'takes lean=True.'
+            'run together here. Set joint = False in the class, or lean=True for a '
+            'DepthScheme.'
         )
     if _overrides(scheme, 'co_training_loss') and scheme.views not in passes:
         raise ValueError(
@@ -68,7 +68,7 @@ def _overrides(scheme: Scheme, name: str) -> bool:
 
 
 def find_scheme_sites(scheme: Scheme, backbone: nn.Module) -> list[Site]:
-    """Return a backbone's branches: of known blocks, or its drop paths, each once.
+    """Return a backbone's branches: of known blocks, or its DropPath modules.
 
     Args:
         scheme (Scheme): The scheme.
@@ -81,7 +81,7 @@ def find_scheme_sites(scheme: Scheme, backbone: nn.Module) -> list[Site]:
         sites: list[Site] = [*find_drop_paths(backbone)]
         if not sites:
             raise ValueError(
-                f"scheme.execution='drop_path' needs drop paths, and "
+                f"scheme.execution='drop_path' needs DropPath modules, and "
                 f'{type(backbone).__name__} has none. Set '
                 'model.backbone.drop_path_rate, or leave the execution out.'
             )
@@ -90,16 +90,15 @@ def find_scheme_sites(scheme: Scheme, backbone: nn.Module) -> list[Site]:
     kept = always_kept(backbone, sites) if are_drop_paths(sites) else []
     if kept:
         _logger.warning(
-            f'{type(backbone).__name__} has no drop path in '
-            f'{", ".join(kept)} (timm leaves out one of rate 0), always kept '
-            'therefore, under rates of the scheme too. docs/add_a_block.md shows '
-            'how to make a block known.'
+            f'{type(backbone).__name__} has no DropPath in {", ".join(kept)} (timm '
+            'leaves it out at rate 0), so these are always kept, whatever '
+            'scheme.drop_path_rate. docs/add_a_block.md shows how to register a block.'
         )
     if scheme.execution == 'auto' and are_drop_paths(sites):
         _logger.warning(
-            f'Not all blocks of {type(backbone).__name__} are known, so its '
-            'submodels run by its own drop paths, all views as one batch: the '
-            'same computation, but nothing is saved. docs/add_a_block.md shows '
-            'how to make a block known.'
+            f'Not all blocks of {type(backbone).__name__} are known, so its own '
+            'DropPath modules run the submodels, all views as one batch: the results '
+            'are the same, but no time is saved. docs/add_a_block.md shows how to '
+            'register a block.'
         )
     return sites

@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS
 
 
-def lean_step(
+def sequential_backward_step(
     model: Any, runs: Any, data: Any, optim_wrapper: OptimWrapper
 ) -> dict[str, torch.Tensor]:
     """One optimizer step in which each pass runs backward before the next one starts.
@@ -81,4 +81,4 @@ class CoTrainingDistributedDataParallel(MMDistributedDataParallel):
         scheme = getattr(self.module, 'scheme', None)
         if scheme is None or not (scheme.lean or 'unlabelled' in data):
             return super().train_step(data, optim_wrapper)
-        return lean_step(self.module, self, data, optim_wrapper)
+        return sequential_backward_step(self.module, self, data, optim_wrapper)

@@ -1,4 +1,4 @@
-"""Rerouting modules of a backbone, in the forward pass and where it is recomputed."""
+"""Override of forwards during one pass, also under activation checkpointing."""
 
 import copy
 import sys
@@ -13,33 +13,32 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-class Rerouting:
-    """One pass through a backbone of which some modules run something else.
+class ForwardOverride:
+    """One forward of a backbone in which some modules run another ``forward``.
 
-    Activation checkpointing computes parts of the pass again during backward, when the
-    pass itself is over. Such a part re-enters this object, so that it meets the plan
-    and the disturbance of its own iteration. Known are MMEngine's
-    ``activation_checkpointing``, PyTorch's ``checkpoint_wrapper`` and what the networks
-    hand to PyTorch's ``checkpoint`` themselves; subclasses see to the ``with_cp`` of
+    Activation checkpointing recomputes parts of the pass during backward, when the pass
+    itself is over. Such a part re-enters this object, so that it uses the plan and the
+    perturbation of its own iteration. Supported are MMEngine's
+    ``activation_checkpointing``, PyTorch's ``checkpoint_wrapper`` and calls of
+    PyTorch's ``checkpoint`` in the networks. Subclasses handle the ``with_cp`` of
     blocks whose own ``forward`` does not run.
 
     Args:
         backbone (nn.Module): The backbone.
-        forwards (Mapping[Module, Callable]): What modules run in place of their own
-            ``forward``.
-        disturbed (Callable): Returns a context in which to compute.
-        progress (Any): How far the pass has come, as the subclass counts; a part that
-            is recomputed begins from a copy of what it was.
+        forwards (Mapping[Module, Callable]): New ``forward`` of each module.
+        perturbed (Callable): Returns a context to run in.
+        progress (Any): The subclass's count of branches done. A recomputed part starts
+            from a copy of the count that it started from first.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
         forwards: Mapping[nn.Module, Callable],
-        disturbed: Callable[[], AbstractContextManager],
+        perturbed: Callable[[], AbstractContextManager],
         progress: Any,
     ) -> None:
-        self.disturbed = disturbed
+        self.perturbed = perturbed
         self.progress = progress
         self.active = False
         self._forwards = dict(forwards)
@@ -59,11 +58,11 @@ class Rerouting:
                 self._forwards[module] = partial(self.recomputed, inner)
 
     def check_complete(self) -> None:
-        """Refuse a pass in which something did not run that was expected to."""
+        """Raise if the pass left out a branch."""
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Reroute the modules."""
+        """Install the forwards, and restore the modules on leaving."""
         before = {m: vars(m).get('forward') for m in self._forwards}
         checkpoints: dict[Any, Any] = {m: m.checkpoint for m in self._importers}
         self.active = True
@@ -73,7 +72,7 @@ class Rerouting:
                 module.forward = forward
             for importer in checkpoints:
                 importer.checkpoint = self._checkpoint_of_network
-            with self.disturbed():
+            with self.perturbed():
                 yield
         finally:
             self.active = False
@@ -86,10 +85,10 @@ class Rerouting:
                     module.forward = stock
 
     def expect_gradients(self, block: nn.Module, name: str) -> None:
-        """Refuse a part that the network recomputes unseen.
+        """Raise if the network recomputes a block in a way that cannot be supported.
 
-        PyTorch's reentrant ``checkpoint`` runs a part without gradients first. What it
-        runs again in the backward pass would be the stock blocks.
+        PyTorch's reentrant ``checkpoint`` runs a part without gradients first. In the
+        backward pass, it would run the unmodified blocks.
 
         Args:
             block (nn.Module): The block that runs.
@@ -100,7 +99,7 @@ class Rerouting:
         """
         if torch.is_grad_enabled() or not self._with_gradients:
             return
-        # One that predicts does without gradients of its own accord.
+        # A block in evaluation mode may turn gradients off itself.
         if block.training and any(p.requires_grad for p in block.parameters()):
             raise ValueError(
                 f'{name!r} runs without gradients: the backbone recomputes it in a way '
@@ -116,16 +115,16 @@ class Rerouting:
         use_reentrant: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """What PyTorch's ``checkpoint`` does, with the plan when it recomputes."""
+        """Replace PyTorch's ``checkpoint``, and recompute with the plan."""
         return self.recomputed(part, *args, **kwargs)
 
     def recomputed(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Run a part of which no activation is kept.
+        """Run a part of the network without storing its activations.
 
         Args:
             part (Callable): The part.
             *args (Any): Its arguments.
-            **kwargs (Any): Its arguments by name.
+            **kwargs (Any): Its keyword arguments.
         """
         progress = copy.copy(self.progress)
 
@@ -138,14 +137,14 @@ class Rerouting:
         return self._checkpointed(again, part, *args, **kwargs)
 
     def recomputed_inside(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Do the same for a part that runs no rerouted module.
+        """Do the same for a part that runs no overridden module.
 
         Args:
             part (Callable): The part.
             *args (Any): Its arguments.
-            **kwargs (Any): Its arguments by name.
+            **kwargs (Any): Its keyword arguments.
         """
-        return self._checkpointed(self.disturbed, part, *args, **kwargs)
+        return self._checkpointed(self.perturbed, part, *args, **kwargs)
 
     def _checkpointed(
         self,
@@ -161,12 +160,12 @@ class Rerouting:
         return checkpoint(run, *args, use_reentrant=False, **kwargs)
 
 
-# Most networks look the function up here, and timm's own function does.
+# Most networks, and timm's own `checkpoint`, look the function up in this module.
 _CHECKPOINTS = sys.modules[checkpoint.__module__]
 
 
-@cache  # asked for in every step
+@cache  # called in every step
 def _importers_of_checkpoint(kind: Any) -> list[ModuleType]:
-    """Of the files that define a class, those that import the function itself."""
+    """Return the files of a class and its bases that import ``checkpoint`` itself."""
     files = (sys.modules[c.__module__] for c in kind.__mro__)
     return [f for f in files if vars(f).get('checkpoint') is checkpoint]

@@ -1,0 +1,156 @@
+"""Predictions of images as files: masks, overlays, probabilities, uncertainty.
+
+Shapes: ``C`` classes, ``H, W`` of an image.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcosub.engine.prediction import read_image
+from mmcosub.hooks.label_map_hook import write_label_map
+
+from .disagreement import Ensemble, entropy
+from .draws import draw_factors, find_called_sites, rates_of
+from .network import backbone_of
+from .pictures import overlay, write_picture
+from .predictions import check_probabilities, probabilities_of, threshold_of
+from .submodel import as_submodel
+
+Image = tuple[Path, np.ndarray, dict]
+"""File of an image, a picture of it in BGR, and a batch of it alone."""
+
+
+class PredictionFiles:
+    """Predicts images and writes what is wanted of each.
+
+    A segmentor's outputs go to the folders ``masks``, ``overlays``, ``probabilities``
+    and ``uncertainty``, a classifier's to ``predictions.csv``.
+
+    Args:
+        model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`.
+        out (Path): Folder to write to.
+        wanted (Collection[str]): Of 'overlay', 'probabilities' and 'uncertainty'.
+        submodels (int): Number of submodels whose mean the uncertainty is of. Defaults
+            to 0, the full network.
+
+    Raises:
+        ValueError: If the model gives no probabilities, and some are wanted.
+    """
+
+    def __init__(self, model: Any, out: Path, wanted: Any, submodels: int = 0) -> None:
+        self.model, self.out, self.wanted = model, out, {*wanted}
+        self.segments = hasattr(model, 'decode_head')
+        self.submodels = submodels
+        if self.wanted & {'probabilities', 'uncertainty'}:
+            check_probabilities(model)
+        self.names = model.dataset_meta.get('classes')
+        self.rows: list[dict[str, object]] = []
+        self.failed: list[str] = []
+
+    def predict(self, images: Mapping[Path, str], batch_size: int) -> Iterator[int]:
+        """Predict images. One that cannot be read is left out and noted in ``failed``.
+
+        Args:
+            images (Mapping[Path, str]): Name of the outputs, by image.
+            batch_size (int): Largest number of images of one size to predict at once.
+
+        Yields:
+            int: Number of images done so far.
+        """
+        for batch in self._batches(images, batch_size):
+            self._predict(batch, images)
+            yield len(self.rows) + len(self.failed)
+        if self.rows and not self.segments:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with (self.out / 'predictions.csv').open('w', newline='') as file:
+                writer = csv.DictWriter(file, self.rows[0])
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+    def _batches(self, images: Mapping[Path, str], size: int) -> Iterator[list[Image]]:
+        batch: list[Image] = []
+        for file in images:
+            try:
+                picture, alone = read_image(self.model, str(file))
+            except ValueError as error:
+                self.failed.append(str(error))
+                continue
+            shapes = [each['inputs'][0].shape for *_, each in batch]
+            if len(batch) == size or {*shapes} - {alone['inputs'][0].shape}:
+                yield batch
+                batch = []
+            batch.append((file, picture, alone))
+        if batch:
+            yield batch
+
+    @torch.inference_mode()
+    def _predict(self, images: list[Image], names: Mapping[Path, str]) -> None:
+        keys = images[0][2]
+        batch = {key: [alone[key][0] for *_, alone in images] for key in keys}
+        means = self._means(batch) if self.submodels else [None] * len(images)
+        found = self.model.test_step(batch)
+        for (file, picture, _), sample, mean in zip(images, found, means, strict=True):
+            row: dict[str, object] = dict(image=str(file))
+            write = self._segmentation if self.segments else self._classification
+            write(sample, picture, names[file], mean, row)
+            self.rows.append(row)
+
+    def _means(self, batch: dict) -> list[Tensor]:
+        """Return the mean probabilities of submodels, of each image."""
+        if not hasattr(self, 'factors'):
+            self.sites = find_called_sites(self.model, batch)
+            rates = rates_of(self.sites, dict(self.model.cfg.get('scheme') or {}))
+            self.factors = draw_factors(rates, self.submodels, seed=0)
+        threshold = threshold_of(self.model)
+        ensembles = [Ensemble(threshold) for _ in batch['inputs']]
+        for factors in self.factors:
+            with as_submodel(backbone_of(self.model), self.sites, factors):
+                found = self.model.test_step(batch)
+                for each, one in zip(ensembles, found, strict=True):
+                    each.add(probabilities_of(one))
+        return [ensemble.mean for ensemble in ensembles]
+
+    def _segmentation(
+        self, sample: Any, picture: Any, name: str, mean: Any, row: dict
+    ) -> None:
+        write_label_map(sample, self.out / 'masks' / f'{name}.png')
+        if 'overlay' in self.wanted:
+            classes = sample.pred_sem_seg.data[0].long().cpu().numpy()
+            meta = self.model.dataset_meta
+            drawn = overlay(picture, classes, meta['palette'], meta['classes'])
+            write_picture(self.out / 'overlays' / f'{name}.png', drawn)
+        if 'probabilities' in self.wanted:
+            path = self.out / 'probabilities' / f'{name}.npz'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = probabilities_of(sample).half().cpu().numpy()
+            np.savez_compressed(path, probabilities=values)
+        if 'uncertainty' in self.wanted:
+            unsure = entropy(probabilities_of(sample) if mean is None else mean)
+            grey = (255 * unsure.clamp(0, 1)).round().byte().cpu().numpy()
+            write_picture(self.out / 'uncertainty' / f'{name}.png', grey)
+
+    def _classification(
+        self, sample: Any, picture: Any, name: str, mean: Any, row: dict
+    ) -> None:
+        scores = sample.pred_score
+        names = self.names or [str(number) for number in range(len(scores))]
+        labels = sample.pred_label.tolist()  # of several labels as many as there are
+        row['class'] = ';'.join(names[label] for label in labels)
+        row['probability'] = ';'.join(f'{scores[label]:.6f}' for label in labels)
+        if 'uncertainty' in self.wanted:
+            row['entropy'] = f'{entropy(scores if mean is None else mean):.6f}'
+        if 'probabilities' in self.wanted:
+            row.update(
+                {f'p({n})': f'{p:.6f}' for n, p in zip(names, scores, strict=True)}
+            )
+        if 'overlay' in self.wanted:
+            text = f'{row["class"]} {row["probability"]}'
+            drawn = cv2.putText(picture, text, (4, 16), 0, 0.5, (0, 0, 255))
+            write_picture(self.out / 'overlays' / f'{name}.png', drawn)

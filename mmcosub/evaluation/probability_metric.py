@@ -1,0 +1,115 @@
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from mmcosub.registry import METRICS
+
+from .probabilities import as_probabilities, mean_metrics, sum_positions
+
+_OF_MAPS = 255  # mmseg's label of pixels to leave out
+_CHUNK = 2**24
+"""Probabilities that are computed at a time."""
+
+
+@METRICS.register_module()
+class ProbabilityMetric(BaseMetric):
+    """Negative log-likelihood, calibration error and Brier score of predictions.
+
+    Of segmentors and of classifiers with one label an image:
+
+    - ``NLL``: mean of -log p(label), in nats; the cross-entropy on these data.
+    - ``ECE``: expected calibration error in percent, with 15 bins of the confidence in
+      the predicted class (Guo et al., arXiv 1706.04599, eq. 3).
+    - ``Brier``: mean of Σ (p - onehot(label))² over classes, from 0 to 2.
+
+    Lower is better for all three. Processes exchange sums, never maps.
+
+    Args:
+        ignore_index (int, optional): Label of positions to leave out. Defaults to None:
+            255 in label maps, none for classifiers.
+        collect_device (str): Where results of processes are collected, 'cpu' or 'gpu'.
+            Defaults to 'cpu'.
+        prefix (str, optional): Stands before the names. Defaults to None.
+
+    Example:
+        >>> val_evaluator = [
+        ...     dict(type='IoUMetric', iou_metrics=['mIoU']),
+        ...     dict(type='mmcosub.ProbabilityMetric'),
+        ... ]
+    """
+
+    def __init__(
+        self,
+        ignore_index: int | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device, prefix)
+        self.ignore_index = ignore_index
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Sum up each image of a batch.
+
+        Args:
+            data_batch (dict): Not used.
+            data_samples (Sequence[dict]): Predictions and labels.
+
+        Raises:
+            ValueError: If a sample has no probabilities, or not one label.
+        """
+        for sample in data_samples:
+            scores, labels, predicted = _of_sample(sample)
+            maps, ignored = 'seg_logits' in sample, self.ignore_index
+            if ignored is None:
+                ignored = _OF_MAPS if maps else -1  # which is no label
+            parts = []
+            # A photograph of 150 classes has gigabytes of logits: not all at once.
+            step = max(_CHUNK // len(scores), 1)
+            for first in range(0, len(labels), step):
+                part = slice(first, first + step)
+                known = labels[part] != ignored
+                own = scores[:, part][:, known]
+                parts.append(
+                    sum_positions(
+                        as_probabilities(own) if maps else own.float(),
+                        labels[part][known],
+                        predicted[part][known],
+                    )
+                )
+            self.results.append(torch.stack(parts).sum(0))
+
+    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
+        """Metrics of all images.
+
+        Args:
+            results (list[Tensor]): Sums of each image.
+        """
+        means = mean_metrics(torch.stack(results).sum(0))
+        return dict(NLL=means['nll'], ECE=means['ece'], Brier=means['brier'])
+
+
+def _of_sample(sample: dict) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits or scores (C, P), labels (P,) and predicted classes (P,) of an image."""
+    if 'seg_logits' in sample and 'gt_sem_seg' in sample:
+        scores = sample['seg_logits']['data'].flatten(1)
+        labels = sample['gt_sem_seg']['data'].flatten()
+        predicted = sample['pred_sem_seg']['data'].flatten()
+    elif 'pred_score' in sample and 'gt_label' in sample:
+        scores = sample['pred_score'][:, None]
+        labels, predicted = sample['gt_label'], sample['pred_label']
+        if len(labels) != 1 or len(predicted) != 1:
+            raise ValueError(
+                'ProbabilityMetric is for one label an image, but an image has '
+                f'{len(labels)}. Take it out of the evaluator of multi-label data.'
+            )
+    else:
+        raise ValueError(
+            'ProbabilityMetric needs logits and a label of each image (seg_logits and '
+            'gt_sem_seg of mmseg, pred_score and gt_label of mmpretrain), but a sample '
+            f'has {sorted(sample)}. Take it out of the evaluator.'
+        )
+    device = scores.device
+    return scores, labels.to(device).long(), predicted.to(device).long()

@@ -1,0 +1,209 @@
+"""A model into a file, whose outputs are compared with upstream's.
+
+Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmcv.transforms import TRANSFORMS
+from mmpretrain.structures import DataSample
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmcosub.analysis.steps import Shape, input_channels
+from mmcosub.config.type_name import type_name
+from mmcosub.engine.prediction import pipeline_of
+
+from .formats import FORMATS, quiet, reason
+from .graph import DeployedModel
+from .windows import has_windows, open_batch_size
+
+DIMENSIONS = {None: (), 'batch': (0,), 'all': (0, 2, 3)}
+"""Dimensions of the images whose size is open, by the value of ``dynamic``."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A written file.
+
+    Args:
+        path (Path): The file.
+        input (Tensor): An image as it takes them.
+        output (Tensor): What it predicts for the image.
+        name (str): Of the output.
+        parity (str): How its outputs compare with upstream's.
+        dims (tuple[int, ...]): Dimensions of the input whose size is open.
+        preprocessing (bool): Whether it normalises.
+        flips (bool): Whether it takes the channels in the opposite of OpenCV's order.
+    """
+
+    path: Path
+    input: Tensor
+    output: Tensor
+    name: str
+    parity: str
+    dims: tuple[int, ...]
+    preprocessing: bool
+    flips: bool
+
+
+@torch.no_grad()
+def export(
+    model: Any,
+    path: Path,
+    kind: str,
+    shape: Shape,
+    dynamic: str | None = None,
+    preprocessing: bool = False,
+) -> Exported:
+    """Write a model to a file and compare its outputs with the model's.
+
+    Args:
+        model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`, on the CPU.
+        path (Path): The file.
+        kind (str): One of :data:`FORMATS`.
+        shape (tuple[int, int]): Height and width of the images.
+        dynamic (str, optional): 'batch' leaves the number of images open, 'all' height
+            and width, too. Defaults to None, one image of the given size.
+        preprocessing (bool): Whether the file normalises. Defaults to False.
+
+    Raises:
+        ValueError: If packages are missing, the model does not run at the size, the
+            format cannot express it, or the outputs differ.
+    """
+    FORMATS[kind].check()
+    dims = DIMENSIONS[dynamic]
+    module = DeployedModel(model, preprocessing)
+    _check_dynamic(module, dynamic)
+    flips = _flips(model.data_preprocessor)
+    count = 2 if dims else 1  # a graph of one image would take no more
+    raw = _noise(model, (count, *shape))
+    wanted = [_upstream(model, raw)]
+    images = [_as_input(module, raw, flips)]
+    if dims:
+        larger = tuple(2 * side for side in shape) if 2 in dims else shape
+        raw = _noise(model, (3, *larger))
+        wanted.append(_upstream(model, raw))
+        images.append(_as_input(module, raw, flips))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with quiet(), open_batch_size(model):
+            FORMATS[kind].write(module, images[0], dims, path)
+            run = FORMATS[kind].load(path)
+            found = [run(image) for image in images] if run else []
+    except Exception as error:  # exporters fail in any way
+        path.unlink(missing_ok=True)
+        others = ' or '.join(f'--format {other}' for other in FORMATS if other != kind)
+        advice = 'leave out --dynamic, or take --dynamic batch or ' if dims else 'take '
+        raise ValueError(
+            f'{_name(model)} cannot be written as {kind} ({reason(error)}): '
+            f'{advice}{others}.'
+        ) from error
+    parity = _parity(wanted, found) if run else _unchecked
+    if 'differ' in parity:
+        path.unlink()
+        raise ValueError(
+            f'{_name(model)} as {kind} {parity}, so nothing was written. Heads that '
+            'begin with random numbers cannot be exported.'
+        )
+    output = wanted[0] if not run else found[0]
+    return Exported(
+        path, images[0], output, module.output, parity, dims, preprocessing, flips
+    )
+
+
+_unchecked = 'outputs not checked: pip install onnxruntime'
+
+
+def _check_dynamic(module: DeployedModel, dynamic: str | None) -> None:
+    if dynamic != 'all':
+        return
+    if module.segments and module.model.test_cfg.get('mode') == 'slide':
+        what = 'sliding windows (model.test_cfg.mode=slide)'
+    elif has_windows(module.model):
+        what = 'shifted windows (Swin)'
+    else:
+        return
+    raise ValueError(
+        f'--dynamic all: {what} are cut for one image size: take --dynamic batch, and '
+        'one file for each --shape.'
+    )
+
+
+def _name(model: Any) -> str:
+    parts = [getattr(model, key, None) for key in ('backbone', 'decode_head')]
+    named = [type(part).__name__ for part in parts if part is not None]
+    return f'{type(model).__name__} ({", ".join(named)})' if named else str(type(model))
+
+
+def _flips(preprocessor: Any) -> bool:
+    """Whether the data preprocessor reverses the channels, mmpretrain's or mmseg's."""
+    names = ('to_rgb', '_channel_conversion')
+    return any(getattr(preprocessor, name, False) for name in names)
+
+
+def _noise(model: Any, size: tuple[int, ...]) -> Tensor:
+    """Images of noise, of shape (B, channels, H, W), as loaders give them."""
+    generator = torch.Generator().manual_seed(0)
+    count, *shape = size
+    shape = [count, input_channels(model), *shape]
+    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+
+
+def _as_input(module: DeployedModel, raw: Tensor, flips: bool) -> Tensor:
+    """What the file takes for some images."""
+    image = raw.flip(1) if flips and raw.shape[1] == 3 else raw
+    if not module.preprocessing:
+        return module.normalised(image)
+    return image if _reads_bytes(module.model.cfg) else image.float()
+
+
+def _reads_bytes(cfg: Any) -> bool:
+    """Whether the test data are images of 8 bits, as far as the config tells."""
+    steps = pipeline_of(cfg) if cfg.get('test_dataloader') else []
+    first = steps[0] if steps else {}
+    return (
+        type_name(first, TRANSFORMS) == 'LoadImageFromFile'
+        and first.get('color_type', 'color') in ('color', 'grayscale')
+        and not first.get('to_float32')
+    )
+
+
+def _upstream(model: Any, raw: Tensor) -> Tensor:
+    """Predict as in testing: classes (B, H, W), or probabilities (B, C)."""
+    height, width = raw.shape[-2:]
+    segments = hasattr(model, 'decode_head')
+    size = dict(ori_shape=(height, width), img_shape=(height, width))
+    sample = SegDataSample if segments else DataSample
+    samples = [sample(metainfo=dict(size)) for _ in raw]
+    try:
+        found = model.test_step(dict(inputs=[*raw], data_samples=samples))
+    except Exception as error:  # of any network
+        said = (str(error).splitlines() or [''])[0]
+        raise ValueError(
+            f'{_name(model)} does not run on images of {height}x{width} '
+            f'({type(error).__name__}: {said}): give --shape another size, such as a '
+            "multiple of 32, or of the backbone's stride or window."
+        ) from error
+    if segments:
+        return torch.stack([each.pred_sem_seg.data[0].long() for each in found])
+    return torch.stack([each.pred_score for each in found])
+
+
+def _parity(wanted: list[Tensor], found: list[Tensor]) -> str:
+    """Say how outputs compare; 'differ' if they are not the same."""
+    if [tuple(w.shape) for w in wanted] != [tuple(f.shape) for f in found]:
+        return f'gives outputs that differ in shape, {tuple(found[-1].shape)}'
+    pairs = [*zip(wanted, found, strict=True)]
+    if wanted[0].is_floating_point():
+        gap = max(float((w - f).abs().max()) for w, f in pairs)
+        if not gap <= 1e-4:
+            return f'gives probabilities that differ by up to {gap:.1g}'
+        return f"probabilities are upstream's to {gap:.1g}"
+    same = min(float((w == f).float().mean()) for w, f in pairs)
+    if same < 0.999:  # of nearly equal logits, rounding decides
+        return f'gives classes that differ at {1 - same:.2%} of the pixels'
+    return f"{same:.2%} of the pixels have upstream's class"

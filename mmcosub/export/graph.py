@@ -1,0 +1,126 @@
+"""The module that is exported: from images to classes.
+
+Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmcosub.analysis.predictions import is_multi_label, threshold_of
+from mmcosub.models.mask_classification import MaskClassification
+
+
+class DeployedModel(nn.Module):
+    """A segmentor or classifier with what upstream does around its network.
+
+    For segmentors that is padding, sliding windows, resizing of logits and argmax.
+
+    Args:
+        model (nn.Module): The upstream model, with its weights.
+        preprocessing (bool): Whether to normalise the images, too. Defaults to False.
+    """
+
+    def __init__(self, model: Any, preprocessing: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.segments = hasattr(model, 'decode_head')
+        self.preprocessing = preprocessing
+        self.threshold = threshold_of(model)
+        self.eval()
+
+    @property
+    def output(self) -> str:
+        """Name of the output."""
+        return 'classes' if self.segments else 'probabilities'
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict.
+
+        Args:
+            image (Tensor): Of shape (B, channels, H, W): normalised, or with the values
+                of the image file if this module normalises.
+
+        Returns:
+            Tensor: Of a segmentor the class of each pixel, int64, of shape (B, H, W); of
+            a classifier the probabilities, of shape (B, C).
+        """
+        x = self.normalised(image) if self.preprocessing else image
+        height, width = x.shape[-2:]
+        x = self._padded(x)
+        if not self.segments:
+            logits = self.model(x, mode='tensor')
+            multi_label = is_multi_label(getattr(self.model, 'head', None))
+            return logits.sigmoid() if multi_label else logits.softmax(dim=1)
+        slides = self.model.test_cfg.get('mode') == 'slide'
+        logits = self._slide(x) if slides else self._logits(x)
+        logits = logits[..., :height, :width]
+        if self.threshold is None:
+            return logits.argmax(dim=1)
+        return (logits[:, 0].sigmoid() > self.threshold).long()
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """Normalise as the model's data preprocessor does.
+
+        Args:
+            image (Tensor): Of shape (B, channels, H, W), any dtype, channels in the
+                order that the network takes.
+        """
+        given, image = self.model.data_preprocessor, image.float()
+        if given._enable_normalize:
+            image = (image - given.mean) / given.std
+        return image
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """Pad below and on the right, as the data preprocessor does in testing."""
+        given: Any = self.model.data_preprocessor
+        if self.segments:
+            how, value = given.test_cfg or {}, given.pad_val
+            divisor, size = how.get('size_divisor'), how.get('size')
+        else:
+            divisor, size, value = given.pad_size_divisor, None, given.pad_value
+        height, width = x.shape[-2:]
+        if size:
+            bottom, right = max(size[0] - height, 0), max(size[1] - width, 0)
+        elif divisor and divisor > 1:
+            bottom, right = -height % divisor, -width % divisor
+        else:
+            return x
+        return F.pad(x, (0, right, 0, bottom), value=value)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Logits at the size of the input."""
+        size = x.shape[-2:]
+        meta = dict(img_shape=size, ori_shape=size, pad_shape=size)
+        # One does where only sizes are read, and leaves the batch size open.
+        head = getattr(self.model, 'decode_head', None)
+        count = x.shape[0] if MaskClassification.is_head(head) else 1
+        return self.model.encode_decode(x, [meta] * count)
+
+    def _slide(self, x: Tensor) -> Tensor:
+        """Mean of the logits of overlapping windows, as ``slide_inference`` has them.
+
+        All windows are one batch, so that the graph has the network once.
+        """
+        size = tuple(x.shape[-2:])
+        of = self.model.test_cfg
+        crop = [min(*pair) for pair in zip(of.crop_size, size, strict=True)]
+        starts = [_starts(*each) for each in zip(crop, of.stride, size, strict=True)]
+        places = [(top, left) for top in starts[0] for left in starts[1]]
+        windows = [x[..., y : y + crop[0], z : z + crop[1]] for y, z in places]
+        logits = self._logits(torch.cat(windows)).chunk(len(windows))
+        total: Any = 0
+        count = torch.zeros(1, 1, *size)
+        for (top, left), each in zip(places, logits, strict=True):
+            right, bottom = size[1] - left - crop[1], size[0] - top - crop[0]
+            total = total + F.pad(each, (left, right, top, bottom))
+            count[..., top : top + crop[0], left : left + crop[1]] += 1
+        return total / count.to(x.device)
+
+
+def _starts(crop: int, stride: int, size: int) -> list[int]:
+    """Where windows begin along one side; the last one ends with the image."""
+    steps = max(size - crop + stride - 1, 0) // stride + 1
+    return [min(number * stride, size - crop) for number in range(steps)]

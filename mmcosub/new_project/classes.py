@@ -1,0 +1,138 @@
+"""Classes: which value of the masks is which, and under what name."""
+
+import colorsys
+import re
+from dataclasses import dataclass
+
+from .masks import Masks
+
+IGNORE = 'ignore'
+IGNORED = 255
+_SHOWN = 12
+
+
+@dataclass
+class Classes:
+    """Classes of a dataset.
+
+    Args:
+        names (list[str]): Their names.
+        values (list[int]): The value of each in the masks.
+        table (dict[int, int]): Number of the class by value; 255 to ignore.
+        palette (list[list[int]]): A colour for each.
+    """
+
+    names: list[str]
+    values: list[int]
+    table: dict[int, int]
+    palette: list[list[int]]
+
+
+def make_classes(masks: Masks, said: str | None) -> Classes:
+    """Decide which value of the masks is which class.
+
+    Args:
+        masks (Masks): What is in the masks.
+        said (str, optional): ``--classes``: names in the order of the values, or each
+            with its value, ``NAME=VALUE``. ``ignore`` stands for no label. Without it
+            the classes are numbered.
+
+    Raises:
+        ValueError: If names and values do not fit, or there is only one class.
+    """
+    values = sorted(masks.total)
+    named = _parse(said) if said else []
+    if any(value is not None for _, value in named):
+        pairs = _by_value(masks, values, named)
+    else:
+        pairs = _in_order(masks, values, [name for name, _ in named])
+    kept = [(name, value) for name, value in pairs if name != IGNORE]
+    if len(kept) < 2:
+        raise ValueError(
+            f'The masks have the values {_listed(masks, values)}, which is '
+            f'{len(kept)} class without those to ignore; training needs 2 or more. '
+            'Background is a class, too.'
+        )
+    table = {value: number for number, (_, value) in enumerate(kept)}
+    table |= {value: IGNORED for name, value in pairs if name == IGNORE}
+    if IGNORED in values and not masks.colours:
+        table.setdefault(IGNORED, IGNORED)
+    palette = [_colour(masks, v, i) for i, (_, v) in enumerate(kept)]
+    return Classes([n for n, _ in kept], [v for _, v in kept], table, palette)
+
+
+def _parse(said: str) -> list[tuple[str, int | None]]:
+    """Names and values of ``--classes``."""
+    found: list[tuple[str, int | None]] = []
+    for part in said.split(','):
+        name, equals, value = (each.strip() for each in part.partition('='))
+        colour = re.fullmatch(r'(?:#|0x)([0-9a-fA-F]{6})', value)
+        if not name or (equals and not colour and not value.isdecimal()):
+            raise ValueError(
+                f'--classes {part!r} is no NAME or NAME=VALUE, where VALUE is a number '
+                'or a colour such as #ff0000.'
+            )
+        number = int(colour[1], 16) if colour else int(value) if equals else None
+        found.append((name, number))
+    names = [name for name, _ in found if name != IGNORE]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f'--classes names {", ".join(twice)} twice.')
+    if len({value is None for _, value in found}) > 1:
+        raise ValueError('--classes: give NAME=VALUE for every class, or for none.')
+    return found
+
+
+def _by_value(
+    masks: Masks, values: list[int], named: list[tuple[str, int | None]]
+) -> list[tuple[str, int]]:
+    pairs = [(name, value) for name, value in named if value is not None]
+    left = [v for v in values if v not in {value for _, value in pairs}]
+    left = [v for v in left if masks.colours or v != IGNORED]
+    if left:
+        raise ValueError(
+            f'The masks also have {_listed(masks, left)}, which --classes does not '
+            f'name. Add NAME={masks.show(left[0])}, or {IGNORE}={masks.show(left[0])} '
+            'for pixels without label.'
+        )
+    return pairs
+
+
+def _in_order(
+    masks: Masks, values: list[int], names: list[str]
+) -> list[tuple[str, int]]:
+    plain = values
+    others = [value for value in values if value != IGNORED]
+    # 255 is "no label" beside other numbers of classes, but not in masks of 0 and 255.
+    if len(others) > 1 and len(others) < len(values) and not masks.colours:
+        fits = others[-1] < len(names) or len(others) == len(names)
+        if fits if names else others[-1] < 2 * len(others):
+            plain = others
+    if not names:
+        return [
+            (f'class_{i if masks.colours else value}', value)
+            for i, value in enumerate(plain)
+        ]
+    if not masks.colours and plain[-1] < len(names):
+        return [(name, number) for number, name in enumerate(names)]
+    if len(plain) == len(names):
+        return list(zip(names, plain, strict=True))
+    what = 'colours' if masks.colours else 'values'
+    raise ValueError(
+        f'The masks have {len(plain)} {what} ({_listed(masks, plain)}), but --classes '
+        f'has {len(names)} names. Name each in this order, with {IGNORE!r} for pixels '
+        f'without label, or say which is which: NAME={masks.show(plain[0])},...'
+    )
+
+
+def _listed(masks: Masks, values: list[int]) -> str:
+    more = ', ...' if len(values) > _SHOWN else ''
+    return ', '.join(masks.show(value) for value in values[:_SHOWN]) + more
+
+
+def _colour(masks: Masks, value: int, number: int) -> list[int]:
+    """The colour of a class: that of the masks, or one that differs from its like."""
+    if masks.colours:
+        return [value >> 16, value >> 8 & 255, value & 255]
+    hue = number * 0.618 % 1  # steps of the golden ratio are far apart
+    rgb = colorsys.hsv_to_rgb(hue, 0.75, 0.9 - 0.3 * (number % 2))
+    return [round(255 * each) for each in rgb]

@@ -1,0 +1,176 @@
+"""Predicting files without labels."""
+
+import csv
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import load_tool
+from stock import segmentation_config, write_config
+
+from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
+from mmcosub.analysis.image_files import find_images
+from mmcosub.analysis.submodel import as_submodel
+from mmcosub.config.loading import load_config
+from mmcosub.engine.prediction import load_model, read_image
+
+
+@pytest.fixture(scope='module')
+def run(
+    tmp_path_factory: pytest.TempPathFactory, scenes: Path, train: ModuleType
+) -> dict[str, Path]:
+    """Config and checkpoint of a tiny co-trained segmentor, and images in folders."""
+    folder = tmp_path_factory.mktemp('run')
+    cfg = {**segmentation_config(scenes), 'work_dir': str(folder / 'w')}
+    config = write_config(folder / 'tiny.py', cfg)
+    train.main([str(config), '--co-train', 'cosub'])
+    images = folder / 'images'
+    for name, split in (('a', 'validation'), ('b/c', 'training')):
+        (images / name).mkdir(parents=True)
+        shutil.copy(scenes / 'images' / split / '0.jpg', images / name / 'same.jpg')
+    return dict(config=config, checkpoint=folder / 'w' / 'iter_4.pth', images=images)
+
+
+@pytest.fixture
+def classifier(classification_config: Path, train: ModuleType) -> list[str]:
+    """Config and checkpoint of a tiny classifier."""
+    train.main([str(classification_config)])
+    checkpoint = classification_config.parent / 'w' / 'epoch_1.pth'
+    return [str(classification_config), str(checkpoint)]
+
+
+def predict(run: dict[str, Path], *argv: object) -> None:
+    given = [run['config'], run['checkpoint'], *argv]
+    load_tool('predict').main([*map(str, given), '--device', 'cpu'])
+
+
+def refusal(capsys: pytest.CaptureFixture, run: dict[str, Path], *argv: object) -> str:
+    with pytest.raises(SystemExit) as exit_:
+        predict(run, *argv)
+    assert exit_.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_masks_are_those_of_test(run, scenes, tmp_path, test_tool):
+    argv = [run['config'], run['checkpoint'], '--out', tmp_path / 'test']
+    test_tool.main([*map(str, argv), '--work-dir', str(tmp_path / 'w')])
+    images = scenes / 'images' / 'validation'
+    predict(run, images, '--out', tmp_path / 'out', '--batch-size', 3)
+    files = sorted((tmp_path / 'test').glob('*.png'))
+    assert len(files) == 4
+    for file in files:
+        ours = cv2.imread(str(tmp_path / 'out' / 'masks' / file.name), -1)
+        assert np.array_equal(ours, cv2.imread(str(file), -1))
+    assert {*np.unique(ours)} <= {1, 2, 3, 4, 5}  # as in the label files: 0 is no class
+
+
+def test_all_outputs(run, tmp_path, capsys):
+    out = run['images'] / 'out'  # inside the input: not predicted again
+    wanted = ('--overlay', '--probabilities', '--uncertainty')
+    for _ in range(2):
+        predict(run, run['images'], '--out', out, *wanted)
+        assert '2 images predicted' in capsys.readouterr().out
+    for name in ('a/same', 'b/c/same'):
+        mask = cv2.imread(str(out / 'masks' / f'{name}.png'), -1)
+        image = cv2.imread(str(run['images'] / f'{name}.jpg'))
+        drawn = cv2.imread(str(out / 'overlays' / f'{name}.png'))
+        assert drawn.shape[0] >= mask.shape[0]
+        assert drawn.shape[1] > mask.shape[1]  # the legend is beside it
+        assert not np.array_equal(drawn[: len(image), : image.shape[1]], image)
+        kept = np.load(out / 'probabilities' / f'{name}.npz')['probabilities']
+        assert kept.dtype == np.float16
+        assert kept.sum(axis=0) == pytest.approx(1, abs=5e-3)
+        sure = np.sort(kept.astype(float), axis=0)
+        clear = sure[-1] - sure[-2] > 2e-3
+        assert np.array_equal(kept.argmax(axis=0)[clear] + 1, mask[clear])
+        grey = cv2.imread(str(out / 'uncertainty' / f'{name}.png'), -1)
+        p = kept.astype(float).clip(1e-9)
+        entropy = -(p * np.log(p)).sum(axis=0) / np.log(5)
+        assert grey == pytest.approx(255 * entropy, abs=2)
+    shutil.rmtree(out)
+
+
+def test_uncertainty_of_submodels(run, tmp_path):
+    """The entropy of the mean of the same submodels, drawn here."""
+    weights = torch.load(run['checkpoint'], weights_only=False)
+    weights['state_dict']['decode_head.conv_seg.weight'] *= 1000  # not all the same
+    sharp = tmp_path / 'sharp.pth'
+    torch.save(weights, sharp)
+    images, argv = run['images'] / 'a', ['--uncertainty', '--submodels', '3']
+    predict({**run, 'checkpoint': sharp}, images, '--out', tmp_path / 'o', *argv)
+    found = cv2.imread(str(tmp_path / 'o' / 'uncertainty' / 'same.png'), -1)
+    cfg = load_config(
+        load_tool('predict')
+        .make_parser()
+        .parse_args([str(run['config']), str(sharp), str(images), '--out', 'o'])
+    )
+    model = load_model(cfg, str(sharp), 'cpu')
+    _, batch = read_image(model, str(images / 'same.jpg'))
+    sites = find_called_sites(model, batch)
+    mean = 0
+    with torch.no_grad():
+        for factors in draw_factors(rates_of(sites, {}), 3, seed=0):
+            with as_submodel(model.backbone, sites, factors):
+                (sample,) = model.test_step(batch)
+                mean = mean + sample.seg_logits.data.softmax(dim=0) / 3
+    entropy = -(mean * mean.clamp_min(1e-30).log()).sum(dim=0) / np.log(5)
+    assert found == pytest.approx(255 * entropy.numpy(), abs=1)
+    assert found.std() > 1
+
+
+@pytest.mark.parametrize('rate', [None, 'gone'])
+def test_classifier(classifier, tmp_path, rate, scenes):
+    images = scenes / 'images' / 'training'
+    tool, out = load_tool('predict'), tmp_path / 'out'
+    wanted = ['--overlay', '--probabilities', '--uncertainty'] if rate else []
+    tool.main([*classifier, str(images), '--out', str(out), *wanted])
+    with (out / 'predictions.csv').open() as file:
+        rows = [*csv.DictReader(file)]
+    assert [Path(row['image']).name for row in rows] == [f'{i}.jpg' for i in range(8)]
+    assert {row['class'] for row in rows} <= {'a', 'b'}
+    if wanted:
+        for row in rows:
+            p = torch.tensor([float(row['p(a)']), float(row['p(b)'])])
+            assert float(p.max()) == pytest.approx(float(row['probability']))
+            expected = -(p * p.log()).sum() / torch.tensor(2.0).log()
+            assert float(row['entropy']) == pytest.approx(float(expected), abs=1e-4)
+        assert len([*(out / 'overlays').glob('*.png')]) == 8
+
+
+def test_refuses(run, tmp_path, capsys):
+    out = ('--out', tmp_path / 'out')
+    said = refusal(capsys, run, 'nowhere/*.jpg', *out)
+    assert 'There is no image at nowhere/*.jpg. Name files, folders' in said
+    said = refusal(capsys, run, run['images'], *out, '--submodels', '3')
+    assert '--submodels K needs --uncertainty' in said
+    assert '--batch-size must be' in refusal(
+        capsys, run, run['images'], *out, '--batch-size', '0'
+    )
+
+
+def test_one_that_cannot_be_read_does_not_stop_the_others(run, tmp_path, capsys):
+    images = tmp_path / 'images'
+    shutil.copytree(run['images'], images)
+    (images / 'a' / 'broken.jpg').write_bytes(b'nothing')
+    said = refusal(capsys, run, images, '--out', tmp_path / 'out')
+    assert '1 of 3 images could not be predicted, the first: ' in said
+    assert 'a/broken.jpg cannot be read' in said
+    assert len([*(tmp_path / 'out' / 'masks').rglob('*.png')]) == 2
+
+
+def test_names(tmp_path):
+    for name in ('x/1.jpg', 'x/deep/1.jpg', 'y/1.jpg', 'y/notes.txt', 'y/2.npy'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    x, y, out = str(tmp_path / 'x'), str(tmp_path / 'y'), tmp_path / 'out'
+    assert [*find_images([x], out).values()] == ['1', 'deep/1']
+    assert [*find_images([x, y], out).values()] == ['x/1', 'x/deep/1', 'y/1']
+    assert [*find_images([y], out, ['.npy']).values()] == ['1', '2']
+    found = find_images([f'{tmp_path}/**/1.jpg', x], out)  # each once
+    assert sorted(found.values()) == ['x/1', 'x/deep/1', 'y/1']
+    (tmp_path / 'x' / '1.png').touch()
+    assert sorted(find_images([x], out).values()) == ['1.jpg', '1.png', 'deep/1.jpg']

@@ -1,0 +1,77 @@
+#!/usr/bin/env python
+"""Export a model to ONNX, TorchScript or PyTorch's pt2, and check its outputs."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcosub.arguments import OneLineParser, add_config_arguments, add_shape_argument
+from mmcosub.checkpoints import require_file
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
+from mmcosub.stack import import_stack_quietly
+
+FORMATS = ('onnx', 'torchscript', 'pt2')
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description='Write a model to a file that runs without MMSegmentation and '
+        'MMPretrain: from an image to the class of each pixel at its size, or to the '
+        'probabilities of a classifier. Outputs are compared with the model, and a '
+        'page beside the file says what goes in and comes out.'
+    )
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--format', choices=FORMATS, required=True)
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='FILE',
+        help="file to write (default: the checkpoint's name, in this folder)",
+    )
+    parser.add_argument(
+        '--dynamic',
+        nargs='?',
+        const='all',
+        choices=('batch', 'all'),
+        help='leave the number of images open (batch), or their size, too (all, also '
+        'without a value); default: one image of --shape',
+    )
+    parser.add_argument(
+        '--with-preprocessing',
+        action='store_true',
+        help='normalise in the file, which then takes the values of image files',
+    )
+    add_shape_argument(parser)
+    add_config_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        require_file(args.checkpoint)
+        cfg = load_config(args)
+        import_stack_quietly()
+        from mmcosub.analysis.network import evaluation_shape
+        from mmcosub.engine.prediction import load_model
+        from mmcosub.export import FORMATS, export
+        from mmcosub.export.card import write_card
+
+        suffix = FORMATS[args.format].suffix
+        out = args.out or Path(Path(args.checkpoint).stem + suffix)
+        if out.suffix != suffix:
+            raise ValueError(f'--out {out}: files of {args.format} end in {suffix}.')
+        shape = evaluation_shape(cfg, args.shape)
+        model = load_model(cfg, args.checkpoint, 'cpu')
+        exported = export(
+            model, out, args.format, shape, args.dynamic, args.with_preprocessing
+        )
+        card = write_card(exported, model)
+    print(f'Wrote {out} and {card}. Parity: {exported.parity}.')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,82 @@
+#!/usr/bin/env python
+"""Start from a folder of images and one of masks: class list, split and config."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.new_project.models import MODELS
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description='Look at images and their masks, split them for training and '
+        'validation, convert colour masks to index masks, and write a short config '
+        'that starts from pretrained weights. Only files in --out are written.',
+        epilog='Example: mmcosub init data/images data/masks --out mine '
+        '--classes ground,road,water --model segformer-b0',
+    )
+    parser.add_argument('images', type=Path, help='folder of images')
+    parser.add_argument(
+        'masks',
+        type=Path,
+        help='folder of masks, named like the images: the number or the colour of a '
+        "pixel is its class (255: no label, where numbers of classes don't reach it)",
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='DIR', help='folder to write'
+    )
+    parser.add_argument(
+        '--classes',
+        metavar='A,B,C',
+        help='names of the classes in the order of their values, or NAME=VALUE with a '
+        "number or colour, such as road=#804080; 'ignore' for pixels without label",
+    )
+    parser.add_argument(
+        '--model',
+        choices=MODELS,
+        default='upernet-swin-t',
+        metavar='NAME',
+        help=f'{", ".join(MODELS)} (default: upernet-swin-t)',
+    )
+    parser.add_argument(
+        '--val',
+        type=float,
+        default=0.2,
+        metavar='FRACTION',
+        help='fraction of the images for validation (default: 0.2)',
+    )
+    parser.add_argument(
+        '--no-pretrained',
+        action='store_true',
+        help='start from random weights: no download, and a lower accuracy',
+    )
+    add_debug_argument(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+
+    from mmcosub.config.errors import explained_errors
+    from mmcosub.new_project.start import start
+    from mmcosub.stack import import_stack_quietly
+
+    with explained_errors(parser.prog, args.debug):
+        import_stack_quietly()
+        for line in start(
+            args.images,
+            args.masks,
+            args.out,
+            args.classes,
+            args.model,
+            args.val,
+            not args.no_pretrained,
+        ):
+            print(line, flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,101 @@
+#!/usr/bin/env python
+"""Predict images, folders or patterns into files; no labels needed."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcosub.arguments import OneLineParser, add_config_arguments, require_positive
+from mmcosub.checkpoints import require_file
+from mmcosub.config.errors import explained_errors
+from mmcosub.config.loading import load_config
+from mmcosub.stack import import_stack_quietly
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        description='Predict images without labels. A segmentor writes masks of class '
+        'numbers, with the values of label files, to OUT/masks; a classifier writes '
+        'OUT/predictions.csv.'
+    )
+    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument(
+        'images',
+        nargs='+',
+        help="image files, folders (nested), or patterns such as 'photos/**/*.jpg'",
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='DIR', help='folder to write to'
+    )
+    parser.add_argument(
+        '--overlay',
+        action='store_true',
+        help='also pictures of the classes over the images, with a legend',
+    )
+    parser.add_argument(
+        '--probabilities',
+        action='store_true',
+        help='also probabilities, (classes, height, width) in float16 as .npz; of a '
+        'classifier one column for each class',
+    )
+    parser.add_argument(
+        '--uncertainty',
+        action='store_true',
+        help='also the entropy: grey pictures, white where all classes are equally '
+        'likely; of a classifier a column, from 0 to 1',
+    )
+    parser.add_argument(
+        '--submodels',
+        type=int,
+        default=0,
+        metavar='K',
+        help='with --uncertainty: entropy of the mean of K submodels, drawn as in '
+        'training (default: of the full network)',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=1,
+        help='images of one size to predict at once (default: 1)',
+    )
+    parser.add_argument('--device', help='such as cuda:0 (default: a GPU if there is)')
+    add_config_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with explained_errors(parser.prog, args.debug):
+        require_positive(args, 'batch_size')
+        if args.submodels < 0 or (args.submodels and not args.uncertainty):
+            raise ValueError('--submodels K needs --uncertainty and 1 or more.')
+        require_file(args.checkpoint)
+        cfg = load_config(args)
+        import_stack_quietly()
+        from mmcosub.analysis.image_files import find_images
+        from mmcosub.analysis.prediction_files import PredictionFiles
+        from mmcosub.analysis.progress import Bars
+        from mmcosub.engine.prediction import image_suffixes, load_model
+
+        images = find_images(args.images, args.out, image_suffixes(cfg))
+        model = load_model(cfg, args.checkpoint, args.device)
+        kinds = ('overlay', 'probabilities', 'uncertainty')
+        wanted = [kind for kind in kinds if getattr(args, kind)]
+        files = PredictionFiles(model, args.out, wanted, args.submodels)
+        with Bars() as bars, bars('images', len(images)) as tick:
+            done = 0
+            for now in files.predict(images, args.batch_size):
+                tick(now - done)
+                done = now
+        print(f'{len(files.rows)} images predicted, in {args.out}')
+        if files.failed:
+            raise ValueError(
+                f'{len(files.failed)} of {len(images)} images could not be predicted, '
+                f'the first: {files.failed[0]}'
+            )
+
+
+if __name__ == '__main__':
+    main()
