@@ -18,7 +18,7 @@ of earlier runs."""
 
 
 @contextmanager
-def whole_or_absent(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file atomically.
 
     Yields a temporary file to write to. It replaces ``path`` once it is on disk.
@@ -53,7 +53,7 @@ def write_pointer(work_dir: str | Path, checkpoint: str) -> None:
         work_dir (str | Path): Folder of the file.
         checkpoint (str): The checkpoint.
     """
-    with whole_or_absent(Path(work_dir, POINTER)) as file:
+    with atomic_write(Path(work_dir, POINTER)) as file:
         file.write_text(checkpoint)
 
 
@@ -121,7 +121,7 @@ def _listed(folder: str | Path) -> tuple[list[str], list[str]]:
 
 def _list(folder: str | Path, own: list[str], earlier: set[str]) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with whole_or_absent(Path(folder, WRITTEN)) as file:
+    with atomic_write(Path(folder, WRITTEN)) as file:
         file.write_text(json.dumps(dict(written=own, earlier=sorted(earlier))))
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from mmcosub.files import (
     WRITTEN,
+    atomic_write,
     note_written,
     remove_partial,
-    whole_or_absent,
     written_in,
 )
 
@@ -21,7 +21,7 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ('a.pth', 'a.pth.partial', f'{WRITTEN}.partial'):
         (folder / name).symlink_to(outside)
-    with whole_or_absent(folder / 'a.pth') as file:
+    with atomic_write(folder / 'a.pth') as file:
         file.write_text('new')
     note_written(folder, 'a.pth')
     assert (folder / 'a.pth').read_text() == 'new'

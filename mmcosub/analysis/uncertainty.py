@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from mmcosub.submodels import Site
 
-from .calibration import Quality
+from .calibration import ProbabilityMetrics
 from .disagreement import SCORES, Ensemble, entropy
 from .network import backbone_of
 from .predictions import (
@@ -56,8 +56,11 @@ class SubmodelEnsemble:
         self.sites = sites
         self.threshold = threshold_of(model)
         counted = (classes, ignored_label(model), self.threshold)
-        self.full, self.mean = Quality(*counted), Quality(*counted)
-        self.each = [Quality(*counted) for _ in factors]
+        self.full, self.mean = (
+            ProbabilityMetrics(*counted),
+            ProbabilityMetrics(*counted),
+        )
+        self.each = [ProbabilityMetrics(*counted) for _ in factors]
         self.rows: list[dict[str, Any]] = []
 
     @torch.inference_mode()
@@ -117,9 +120,9 @@ class SubmodelEnsemble:
 
         Returns:
             dict: ``full``, ``mean`` and ``one_submodel`` (averaged over submodels) with
-            the metrics of :class:`Quality`, mIoU for segmentors only; ``finds_errors``,
-            for each score and the full network's entropy, see :func:`finds_errors`.
-            Empty without labels.
+            the metrics of :class:`ProbabilityMetrics`, mIoU for segmentors only;
+            ``finds_errors``, for each score and the full network's entropy, see
+            :func:`finds_errors`. Empty without labels.
         """
         if not self.full.sums[0]:
             return {}
@@ -137,7 +140,7 @@ class SubmodelEnsemble:
             },
         )
 
-    def _of(self, quality: Quality) -> dict[str, float]:
+    def _of(self, quality: ProbabilityMetrics) -> dict[str, float]:
         result = quality.result()
         if not hasattr(self.model, 'decode_head'):
             del result['mIoU']

@@ -18,7 +18,7 @@ from mmcosub.files import POINTER, written_earlier, written_in
 _OF_WEIGHTS = re.compile(r'^best_|-[0-9a-f]{8}\.pth$')
 
 
-def damage(path: str | Path) -> str | None:
+def corruption(path: str | Path) -> str | None:
     """Verify the checksums of a checkpoint file.
 
     :func:`read_checkpoint` interprets the content.
@@ -52,7 +52,7 @@ def saved_iteration(path: str | Path) -> int | None:
                 checkpoint = _PlainData(content).load()
         if 'optimizer' in checkpoint and 'message_hub' in checkpoint:
             return int(checkpoint['meta']['iter'])
-    except Exception:  # as in `damage`
+    except Exception:  # as in `corruption`
         pass
     return None
 
@@ -92,7 +92,7 @@ def checkpoints_in(work_dir: str | Path) -> list[Path]:
     return [path for path, _ in _ranked(work_dir)]
 
 
-def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | None:
+def newest_intact(work_dir: str | Path, say: Callable[[str], None]) -> Path | None:
     """Return the newest intact checkpoint that can be resumed from.
 
     Args:
@@ -111,8 +111,8 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
     for path, has_run in found:
         if has_run and newest:
             continue
-        if wrong := damage(path):
-            say(f'Skipped {path}, which is not whole ({wrong}).')
+        if wrong := corruption(path):
+            say(f'Skipped {path}, which is corrupt ({wrong}).')
         elif has_run:
             newest = path
         else:  # converted or averaged, say
@@ -120,8 +120,8 @@ def newest_whole(work_dir: str | Path, say: Callable[[str], None]) -> Path | Non
             of_weights = of_weights or path
     if found and not newest and not of_weights:
         raise ValueError(
-            f'None of the {len(found)} checkpoints in {work_dir} is whole. To start '
-            'anew, take them out of the folder or choose another --work-dir.'
+            f'None of the {len(found)} checkpoints in {work_dir} is intact. To start '
+            'again, take them out of the folder or choose another --work-dir.'
         )
     if not found and (url := remote_checkpoint(work_dir)):
         raise ValueError(

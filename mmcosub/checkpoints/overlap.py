@@ -133,8 +133,8 @@ def check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None
     ]
     if wrong:
         raise ValueError(
-            f'{filename} has weights of other data types: {_some(wrong)}. Save it anew '
-            'from the model that it was trained with.'
+            f'{filename} has weights of other data types: {_some(wrong)}. Save it '
+            'again from the model that it was trained with.'
         )
 
 

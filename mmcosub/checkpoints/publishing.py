@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mmcosub.files import whole_or_absent
+from mmcosub.files import atomic_write
 
 from .reading import read_checkpoint, state_dict
 
@@ -43,7 +43,7 @@ def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
     torch.save(dict(meta=given.get('meta') or {}, state_dict=weights), buffer)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
     name = out.with_name(f'{out.name.removesuffix(".pth")}-{digest}.pth')
-    with whole_or_absent(name) as file:
+    with atomic_write(name) as file:
         file.write_bytes(buffer.getvalue())
     return name
 

@@ -108,7 +108,7 @@ def in_one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         said = f'{error.filename}: {error.strerror}' if error.filename else said
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            said += '. Make room, and go on with --resume.'
+            said += '. Free some space and continue with --resume.'
     if isinstance(error, KeyError) and len(error.args) == 1:
         said = str(error.args[0])
     return explained(error, ' '.join(said.split()))

@@ -93,7 +93,7 @@ def explain_few_classes(
     elif ignored:
         remedy = (
             f'If {ignore_index} stands for a class, as in masks of 0 and 255, save the '
-            'masks anew with the numbers of the classes: 0, 1, ..., as '
+            'masks again with the numbers of the classes: 0, 1, ..., as '
             '`mmcosub init` does.'
         )
     else:

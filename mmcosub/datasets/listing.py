@@ -85,18 +85,13 @@ def _check_folders(dataset: BaseSegDataset, labelled: bool) -> None:
         files = [name for _, _, names in walked for name in names]
         others = [name for name in files if not name.endswith(suffix)]
         if len(others) == len(files):
-            other = _usual_ending(files)
+            endings = Counter(Path(name).suffix for name in files)
+            other = endings.most_common(1)[0][0] if files else ''
             there = f', but *{other}, for {key}={other!r}' if other else ''
             raise FileNotFoundError(f'{folder} has no file *{suffix}{there}. {remedy}')
         beside = folder == dataset.data_prefix.get('seg_map_path')
         if what == 'img_path' and not listed and not beside:
             _check_left_out(folder, others, suffix, len(files))
-
-
-def _usual_ending(files: list[str]) -> str:
-    """Return the most frequent suffix; '' without files."""
-    endings = Counter(Path(name).suffix for name in files)
-    return max(endings, key=lambda ending: endings[ending], default='')
 
 
 def _check_left_out(folder: str, others: list[str], suffix: str, total: int) -> None:

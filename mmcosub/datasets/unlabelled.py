@@ -14,23 +14,10 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmcosub.registry import DATASETS, TRANSFORMS
 
 PHOTOMETRIC = (
-    'Albu',
-    'AutoContrast',
-    'Brightness',
-    'ColorJitter',
-    'ColorTransform',
-    'Contrast',
-    'Equalize',
-    'GaussianBlur',
-    'Invert',
-    'Lighting',
-    'PhotoMetricDistortion',
-    'Posterize',
-    'RandomErasing',
-    'RandomGrayscale',
-    'Sharpness',
-    'Solarize',
-    'SolarizeAdd',
+    *('Albu', 'AutoContrast', 'Brightness', 'ColorJitter', 'ColorTransform'),
+    *('Contrast', 'Equalize', 'GaussianBlur', 'Invert', 'Lighting'),
+    *('PhotoMetricDistortion', 'Posterize', 'RandomErasing', 'RandomGrayscale'),
+    *('Sharpness', 'Solarize', 'SolarizeAdd'),
 )
 """Transforms of a training pipeline that the weak view leaves out."""
 
@@ -39,12 +26,8 @@ MIXTURES = ('AutoAugment', 'RandAugment', 'RandomApply', 'RandomChoice')
 
 STRONG = (
     dict(
-        type='mmpretrain.ColorJitter',
-        brightness=0.5,
-        contrast=0.5,
-        saturation=0.5,
-        hue=0.25,
-        backend='cv2',
+        **dict(type='mmpretrain.ColorJitter', backend='cv2', hue=0.25),
+        **dict.fromkeys(('brightness', 'contrast', 'saturation'), 0.5),
     ),
     dict(type='mmpretrain.RandomGrayscale', prob=0.2, keep_channels=True),
     dict(type='mmpretrain.GaussianBlur', magnitude_range=(0.1, 2.0), prob=0.5),

@@ -67,8 +67,8 @@ class AnyDeviceRunner(Runner):
         )
         if self.distributed and own:
             self.logger.warning(
-                'BatchNorm statistics go on from those of process 0 in all processes, '
-                'which had their own before: weights are not affected, but the next '
+                'All processes continue with the BatchNorm statistics of process 0; '
+                'each had its own before. Weights are not affected, but the next '
                 'validations may be. SyncBN (norm_cfg.type) keeps them equal on GPUs.'
             )
 

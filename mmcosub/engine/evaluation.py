@@ -119,7 +119,7 @@ class EvaluationRunner(CoTrainingRunner):
                 f'{filename} was trained on {len(trained)} classes, the data to test '
                 f'on have {len(given)}; they differ in {other[:4]}. Set '
                 'test_dataloader.dataset to data of the same classes (an image folder '
-                'needs a folder for each, be it empty).'
+                'needs a folder for each, even if empty).'
             )
         self.logger.warning(
             f'{filename} was trained on classes of other names or in another order '

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from mmcosub.files import whole_or_absent
+from mmcosub.files import atomic_write
 
 from .extraction import Extracted
 
@@ -61,7 +61,7 @@ def write_extracted(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     meta = dict(dataset_meta=dataset_meta, submodel_of_blocks=blocks)
-    with whole_or_absent(out) as partial:
+    with atomic_write(out) as partial:
         torch.save(dict(meta=meta, state_dict=extracted.weights), partial)
-    with whole_or_absent(out.with_suffix('.py')) as partial:
+    with atomic_write(out.with_suffix('.py')) as partial:
         partial.write_text(extracted.cfg.pretty_text)

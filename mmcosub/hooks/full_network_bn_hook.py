@@ -92,7 +92,7 @@ class FullNetworkBNHook(Hook):
         batches = -(-self.num_samples // (loader.batch_size * runner.world_size))
         count = min(batches, len(loader))
         images = count * loader.batch_size * runner.world_size
-        runner.logger.info(f'Estimating BatchNorm statistics anew over {images} images')
+        runner.logger.info(f'Re-estimating BatchNorm statistics over {images} images')
         averages = [h.ema_model for h in runner.hooks if isinstance(h, EMAHook)]
         if all(average.update_buffers for average in averages):
             estimate_statistics(model, islice(loader, count))

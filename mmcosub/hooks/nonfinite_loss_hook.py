@@ -10,7 +10,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmcosub.files import whole_or_absent
+from mmcosub.files import atomic_write
 from mmcosub.registry import HOOKS
 
 
@@ -123,7 +123,7 @@ def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Pa
     )
     ending = f'_rank{rank}' if rank else ''
     path = Path(runner.work_dir, f'nonfinite_iter_{runner.iter + 1}{ending}.pt')
-    with whole_or_absent(path) as partial:
+    with atomic_write(path) as partial:
         torch.save(report, partial)
     return path
 

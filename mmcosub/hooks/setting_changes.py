@@ -1,6 +1,5 @@
 """Flattened settings of runs, compared with each other and with base files."""
 
-import ast
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.fileio import load
 from mmengine.runner import Runner
 
 _OURS = ('scheme', 'fast', 'bad_data', 'carry_over', 'allow_changes')
@@ -92,16 +90,7 @@ def _source(own: str, change: Change) -> str:
 
 def _bases(file: Path) -> list[str]:
     """Return a config's ``_base_``, as other files can name them."""
-    value: Any = []
-    if file.suffix == '.py':
-        for statement in ast.parse(file.read_text()).body:
-            if isinstance(statement, ast.Assign):
-                (target, *_) = statement.targets
-                if isinstance(target, ast.Name) and target.id == '_base_':
-                    value = ast.literal_eval(statement.value)
-    else:
-        value = load(file).get('_base_', [])
-    bases = [value] if isinstance(value, str) else list(value)
+    bases = Config._get_base_files(str(file))
     return [b if '::' in b else str(file.parent / b) for b in bases]
 
 

@@ -88,8 +88,8 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
          ['agreement'], False),
         ('Loss on unlabelled images', 'Against the teacher\'s predictions, weighted.',
          ['loss_unlabelled'], False),
-        ('Predictions on unlabelled images', 'Confidence of the teacher, share of '
-         'pixels on which students agree with it, and share above the threshold.',
+        ('Predictions on unlabelled images', 'Confidence of the teacher, fraction of '
+         'pixels on which students agree with it, and fraction above the threshold.',
          [k for k in ('unlabelled_confidence', 'unlabelled_agreement',
                       'unlabelled_used') if k in keys], False),
         ('Learning rate', 'Of the first group of parameters.', ['lr'], False),

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import mmcosub
-from mmcosub.files import whole_or_absent
+from mmcosub.files import atomic_write
 
 from .figures import RUN_COLOURS
 from .group import Group, Task, make_group, task_of
@@ -66,5 +66,5 @@ class Page:
             OSError: If it cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_or_absent(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(self.render(), encoding='utf-8')

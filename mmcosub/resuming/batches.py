@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from .seeding import SeededBatches
 
 
-class Unbegun:
+class NotStarted:
     """Stand-in for a data loader while MMEngine's loop is built.
 
     Args:

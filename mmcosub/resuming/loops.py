@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmcosub.config.type_name import type_name
 
-from .batches import Batches, Unbegun, without_first
+from .batches import Batches, NotStarted, without_first
 
 _VALIDATED = 'last_validation'
 """Key in checkpoints for the iteration of the last validation."""
@@ -80,7 +80,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     def _say(self, what: str, done: int) -> None:
         self.runner.logger.warning(
-            f'{what}, and one is {len(self.dataloader)} batches now: going on behind '
+            f'{what}, and one is {len(self.dataloader)} batches now: continuing after '
             f'batch {done} of epoch {self._epoch + 1}.'
         )
 
@@ -104,8 +104,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
         loader = self.dataloader
         # OpenMMLab's mmengine starts loading here, before a resumed run can skip
         # batches.
-        unbegun: Any = Unbegun(loader)
-        super().__init__(runner, unbegun, *args, **kwargs)
+        not_started: Any = NotStarted(loader)
+        super().__init__(runner, not_started, *args, **kwargs)
         self.dataloader = loader
         self.dataloader_iterator: Any = Batches(loader)
 

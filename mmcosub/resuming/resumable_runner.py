@@ -13,14 +13,14 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmcosub.checkpoints import read_checkpoint
-from mmcosub.checkpoints.latest import damage, newest_whole, pointed_checkpoint
+from mmcosub.checkpoints.latest import corruption, newest_intact, pointed_checkpoint
 from mmcosub.checkpoints.safe_objects import foreign_objects
 from mmcosub.config.type_name import type_name
 from mmcosub.files import (
     PARTIAL,
+    atomic_write,
     note_written,
     require_local,
-    whole_or_absent,
     write_pointer,
 )
 
@@ -97,7 +97,7 @@ class ResumableRunner(SeededRunner, Runner):
         if latest:
             found: list[str | None] = [None]
             if is_main_process():
-                newest = newest_whole(self.work_dir, self.logger.warning)
+                newest = newest_intact(self.work_dir, self.logger.warning)
                 found = [str(newest) if newest else None]
             broadcast_object_list(found)
             self._load_from = found[0]
@@ -133,12 +133,12 @@ class ResumableRunner(SeededRunner, Runner):
         said = f'{self._load_from} is of another run: {"; ".join(different)}.'
         if not self.cfg.get('allow_changes'):
             raise ValueError(
-                f'{said} Give what it was begun with, or, to go on with these changes, '
+                f'{said} Use its settings, or continue with these changes by '
                 '--allow-changes.'
             )
         if any(each.startswith('optimizer') for each in different):
             said += ' The optimizer keeps the settings in the checkpoint.'
-        self.logger.warning(f'{said} Going on with these changes.')
+        self.logger.warning(f'{said} Continuing with these changes.')
         if seed is not None:
             checkpoint['meta']['seed'] = seed
         hub = checkpoint['message_hub']
@@ -216,9 +216,9 @@ class ResumableRunner(SeededRunner, Runner):
             return
         path = backend.join_path(out_dir, filename)
         note_written(out_dir, filename)
-        with whole_or_absent(path) as partial:
+        with atomic_write(path) as partial:
             super().save_checkpoint(out_dir, filename + PARTIAL, *rest)
-            if wrong := damage(partial):
+            if wrong := corruption(partial):
                 raise OSError(5, f'It does not read back as written ({wrong})', path)
             if objects := foreign_objects(str(partial)):
                 self.logger.warning(

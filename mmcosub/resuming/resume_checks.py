@@ -64,8 +64,8 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
             return ''
         return (
             f'The schedules of {filename} end at {taken}, those of this config at '
-            f"{given}. The checkpoint's go on, and after their end what they set stays "
-            'as it is. For a training of another length start from its weights: '
+            f"{given}. The checkpoint's continue and keep their last value after their "
+            'end. For a training of another length start from its weights: '
             f'--cfg-options load_from={filename}, without --resume.'
         )
     if not before:
@@ -77,8 +77,8 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
         )
     raise ValueError(
         f'{filename} has the state of {len(before)} schedules, and this config has '
-        f'{len(now)}, or others (param_scheduler). Resume with those that the run was '
-        f'begun with. {_start_anew(filename)}'
+        f'{len(now)}, or others (param_scheduler). Resume with those of the original '
+        f'run. {_start_anew(filename)}'
     )
 
 

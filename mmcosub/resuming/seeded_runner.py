@@ -12,7 +12,7 @@ from mmcosub.config.errors import note_moment
 
 from .batches import check_batches
 from .loops import resumable
-from .seeding import count_batches
+from .seeding import seed_batches
 
 
 class SeededRunner:
@@ -71,7 +71,7 @@ class SeededRunner:
         if isinstance(cfg, dict):
             diff = self._randomness_cfg.get('diff_rank_seed', False)
             loader = self.build_dataloader(cfg, self.seed, diff)
-            count_batches(loader, self.seed, get_rank(), lambda: self.iter)
+            seed_batches(loader, self.seed, get_rank(), lambda: self.iter)
             self._train_dataloader = self.extended(loader)
         built: Any = super().build_train_loop(  # type: ignore[misc]
             resumable(loop) if isinstance(loop, dict) else loop
@@ -84,7 +84,7 @@ class SeededRunner:
         if isinstance(cfg, dict):
             self._train_dataloader = cfg  # used again later
         else:
-            count_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+            seed_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
         return built
 
     def extended(self, loader: Any) -> Any:
@@ -98,20 +98,12 @@ class SeededRunner:
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the validation loop; raise if there is no data."""
         built: Any = super().build_val_loop(loop)  # type: ignore[misc]
-        stock = type(built).run is ValLoop.run  # a user's loop may end by itself
-        check_batches(
-            getattr(built, 'dataloader', None), 'val_dataloader', epochs=stock
-        )
-        return built
+        return _checked(built, 'val_dataloader', ValLoop)
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the test loop; raise if there is no data."""
         built: Any = super().build_test_loop(loop)  # type: ignore[misc]
-        stock = type(built).run is TestLoop.run  # a user's loop may end by itself
-        check_batches(
-            getattr(built, 'dataloader', None), 'test_dataloader', epochs=stock
-        )
-        return built
+        return _checked(built, 'test_dataloader', TestLoop)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call all hooks and record the phase."""
@@ -131,3 +123,10 @@ class SeededRunner:
         for name in names:
             if name not in present:
                 self.register_hook(dict(type=f'mmcosub.{name}'))  # type: ignore
+
+
+def _checked(built: Any, setting: str, upstream: type) -> BaseLoop:
+    stock = type(built).run is upstream.run  # type: ignore[attr-defined]
+    # A user's loop may end by itself.
+    check_batches(getattr(built, 'dataloader', None), setting, epochs=stock)
+    return built

@@ -189,7 +189,7 @@ def _end_when_told(by: int) -> None:
     os._exit(0)
 
 
-def count_batches(
+def seed_batches(
     loader: DataLoader, seed: int, rank: int, done: Callable[[], int]
 ) -> None:
     """Make a data loader draw seeded batches, in place.

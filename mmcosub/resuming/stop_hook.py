@@ -88,6 +88,6 @@ class StopHook(Hook):
             hook._swap_ema_parameters()
         path = savers[0].save_now(runner)
         raise self.stopped(
-            f'Stopped by {name} after {runner.iter} iterations, saved in {path}. To go '
-            'on, give the same command with --resume.'
+            f'Stopped by {name} after {runner.iter} iterations, saved in {path}. To '
+            'continue, repeat the command with --resume.'
         )

@@ -82,8 +82,8 @@ class StopRequest:
             # The signal may interrupt another print, or the output may be closed.
             with suppress(OSError, RuntimeError):
                 print(
-                    f'{name}: finishing this iteration, then saving. Once more ends '
-                    'the run at once.',
+                    f'{name}: finishing this iteration, then saving. A second '
+                    'signal ends the run immediately.',
                     flush=True,
                 )
         elif 'TORCHELASTIC_RUN_ID' not in os.environ or now - self._since > self._ECHO:

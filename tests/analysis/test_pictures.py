@@ -22,7 +22,7 @@ def test_written_or_refused(tmp_path):
     with pytest.raises(OSError, match=r'b.png cannot be written'):
         write_picture(tmp_path / 'b.png', GREY)
     for name in ('c', 'c.pth'):
-        with pytest.raises(ValueError, match=r'has not the ending .* as .png'):
+        with pytest.raises(ValueError, match=r'does not end like .* as .png'):
             check_picture_name(tmp_path / name)
 
 

@@ -9,8 +9,8 @@ import torch
 from mmcosub.checkpoints import read_checkpoint
 from mmcosub.checkpoints.latest import (
     checkpoints_in,
-    damage,
-    newest_whole,
+    corruption,
+    newest_intact,
     saved_iteration,
 )
 from mmcosub.files import POINTER, begin_run, note_written
@@ -50,7 +50,7 @@ def test_any_bit_of_the_directory(tmp_path: Path) -> None:
             wrong = bytearray(content)
             wrong[place] ^= 1 << bit
             file.write_bytes(wrong)
-            if damage(file):
+            if corruption(file):
                 damaged += 1
             elif saved_iteration(file) is not None:
                 read = read_checkpoint(str(file))
@@ -104,7 +104,7 @@ def test_iterations_not_times(
             note_written(tmp_path, path.name)
     if pointed:
         point(tmp_path / f'iter_{pointed}.pth', 1)
-    assert newest_whole(tmp_path, print) == tmp_path / 'iter_12.pth'
+    assert newest_intact(tmp_path, print) == tmp_path / 'iter_12.pth'
 
 
 def test_after_going_back(tmp_path: Path) -> None:
@@ -139,13 +139,13 @@ def test_names_that_look_published(tmp_path: Path) -> None:
     newer = save(tmp_path / 'iter-00000004.pth', RUN, 4)
     save(tmp_path / 'iter_4-0123abcd.pth', dict(state_dict=WEIGHTS), 5)
     said: list[str] = []
-    assert newest_whole(tmp_path, said.append) == newer
+    assert newest_intact(tmp_path, said.append) == newer
     point(older, 6)
-    assert newest_whole(tmp_path, said.append) == older
+    assert newest_intact(tmp_path, said.append) == older
     assert said == []
     older.write_bytes(b'')
-    assert newest_whole(tmp_path, said.append) == newer
-    assert 'iter-00000002.pth, which is not whole' in said[0]
+    assert newest_intact(tmp_path, said.append) == newer
+    assert 'iter-00000002.pth, which is corrupt' in said[0]
 
 
 @pytest.mark.parametrize('pointed', [True, False])
@@ -155,14 +155,14 @@ def test_weights_beside_a_run(tmp_path: Path, pointed: bool) -> None:
         point(run, 3)
     converted = save(tmp_path / 'averaged.pth', dict(state_dict=WEIGHTS), 4)
     said: list[str] = []
-    assert newest_whole(tmp_path, said.append) == run
+    assert newest_intact(tmp_path, said.append) == run
     assert [str(converted) in each for each in said] == [True]
     run.unlink()  # then what is there is named, and refused by who resumes
-    assert newest_whole(tmp_path, said.append) == converted
+    assert newest_intact(tmp_path, said.append) == converted
 
 
 def test_checkpoints_elsewhere(tmp_path: Path) -> None:
     """Are not passed over without a word."""
     (tmp_path / POINTER).write_text('s3://bucket/run/iter_4.pth')
     with pytest.raises(ValueError, match=r'--resume s3://bucket/run/iter_4\.pth'):
-        newest_whole(tmp_path, print)
+        newest_intact(tmp_path, print)

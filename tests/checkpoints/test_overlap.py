@@ -172,7 +172,7 @@ def test_unreadable(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / 'a.pth'
     path.write_bytes(content)
     with pytest.raises(
-        ValueError, match=r'a\.pth (cannot be read as a|is no) checkpoint'
+        ValueError, match=r'a\.pth (cannot be read as|is not) a checkpoint'
     ):
         read_checkpoint(str(path))
 

@@ -63,4 +63,4 @@ def test_lost_memory_and_processes(
 def test_full_disk_without_a_name(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit), explained_errors('tool'):
         raise OSError(28, 'No space left on device')
-    assert 'Make room, and go on with --resume' in capsys.readouterr().err
+    assert 'Free some space and continue with --resume' in capsys.readouterr().err

@@ -86,6 +86,6 @@ def test_full_disk_under_the_log(tmp_path: Path, capfd: pytest.CaptureFixture) -
     with small_files(100_000):
         run.train()
     err = capfd.readouterr().err
-    assert err.count('File too large. The run goes on') == 1
+    assert err.count('File too large. The run continues') == 1
     assert 'Traceback' not in err
     assert (tmp_path / 'epoch_2.pth').is_file()

@@ -150,7 +150,7 @@ def test_left_out_by_suffix(data, tmp_path, logged):
 @pytest.mark.parametrize(
     ('values', 'settings', 'said'),
     [
-        ([0, 255], {}, r'class 0 only, of 3, and 255.*\(50\.0% of .*masks anew'),
+        ([0, 255], {}, r'class 0 only, of 3, and 255.*\(50\.0% of .*masks again'),
         ([255, 255], {}, r'nothing but 255, which is ignored.*save the masks'),
         ([2, 2], {}, r'class 2 only, of 3\. Check data_prefix'),
         (

@@ -16,7 +16,7 @@ from benchmarks.fault_settings import SETTINGS, Setting, arguments, small_files
 from benchmarks.kills import broken, compare, losses, tail, unbroken
 from benchmarks.processes import finish, start
 from mmcosub.checkpoints import read_checkpoint
-from mmcosub.checkpoints.latest import checkpoints_in, damage, newest_whole
+from mmcosub.checkpoints.latest import checkpoints_in, corruption, newest_intact
 from mmcosub.resuming.stopping import STATUS, Stopped
 
 ALL_AT_ONCE = Setting(
@@ -268,12 +268,12 @@ def test_damaged(
         content[content.index(data) + len(data) // 2] ^= 1
         newest.write_bytes(content)
     passed: list[str] = []
-    found = newest_whole(work_dir, passed.append)
+    found = newest_intact(work_dir, passed.append)
     intact = what == 'empty pointer'
     assert found == (newest if intact else work_dir / 'iter_3.pth')
     assert [str(newest) in said for said in passed] == ([] if intact else [True])
     resume(train, tmp_path)
-    assert damage(newest) is None
+    assert corruption(newest) is None
 
 
 def test_all_damaged(
@@ -317,7 +317,7 @@ def test_full_disk(
         said = refused(capsys, resume, train, tmp_path)
     assert f'{work_dir}/iter_6.pth: File too large' in said
     assert sorted(p.name for p in work_dir.glob('*.pth*')) == ['iter_3.pth']
-    assert damage(work_dir / 'iter_3.pth') is None
+    assert corruption(work_dir / 'iter_3.pth') is None
     assert (work_dir / 'last_checkpoint').read_text().endswith('iter_3.pth')
 
 
@@ -332,7 +332,7 @@ def test_older_ones_go_after_the_new_one(
 
     def count(old: Path, new: Path) -> None:
         if str(new).endswith('.pth'):
-            there = [p for p in Path(new).parent.glob('*.pth') if damage(p) is None]
+            there = [p for p in Path(new).parent.glob('*.pth') if corruption(p) is None]
             whole.append(len(there))
         replace(old, new)
 

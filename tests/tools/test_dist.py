@@ -38,7 +38,7 @@ def test_train_in_two_processes(
     options[0] = 'train_cfg.max_iters=3'
     done = run('dist_train.sh', *argv[:-2], *options, '--resume', PORT=free_port())
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
-    assert 'BatchNorm statistics go on from those of process 0' in done.stdout
+    assert 'continue with the BatchNorm statistics of process 0' in done.stdout
 
 
 @without_gpu

@@ -92,7 +92,7 @@ def test_statistics_are_estimated_anew(
 ) -> None:
     train.main([str(config), '--co-train', 'gkt', '--cfg-options', RATE])
     log = max((tmp_path / 'w').glob('*/*.log')).read_text()
-    assert log.index('Estimating BatchNorm') < log.index('Saving checkpoint at 4')
+    assert log.index('Re-estimating BatchNorm') < log.index('Saving checkpoint at 4')
     dumped = Config.fromfile(tmp_path / 'w' / 'tiny.py')
     assert dumped.scheme.type == 'mmcosub.GroupKnowledge'
 

@@ -114,7 +114,7 @@ def test_cam(run, classifier, tmp_path, capsys):
         'analysis_tools/visualization_cam', capsys, *argv, '--target-layer', 'head.x'
     )
     assert "no layer 'head.x'" in said
-    for name, fault in (('a', 'has not the ending'), ('a.png', 'cannot be written')):
+    for name, fault in (('a', 'does not end like'), ('a.png', 'cannot be written')):
         (tmp_path / name).mkdir()
         said = refusal(
             'analysis_tools/visualization_cam', capsys, *argv[:-1], tmp_path / name

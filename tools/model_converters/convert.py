@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_out(args)
         import_stack_quietly()
         from mmcosub.checkpoints import convert_checkpoint
-        from mmcosub.files import whole_or_absent
+        from mmcosub.files import atomic_write
 
         state, source, target = convert_checkpoint(
             args.checkpoint, args.to, args.trust_checkpoint, args.weights
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             content = dict(meta=dict(converted_from=args.checkpoint), state_dict=state)
         elif args.to == 'official':
             content = dict(model=state)
-        with whole_or_absent(args.out) as partial:
+        with atomic_write(args.out) as partial:
             torch.save(content, partial)
     print(f'{source} -> {target}: {len(state)} weights in {args.out}')
 

@@ -5,17 +5,18 @@ of 8x8 pixels. Labels are 0 for the ground and 1 + d for the digit d.
 """
 
 import numpy as np
-from mmseg.datasets import BaseSegDataset
 from numpy.typing import NDArray
 
 from mmcosub.registry import DATASETS
 
 from .scenes import (
+    PALETTE,
     Draw,
     Drawn,
     Image,
     Layout,
     Plane,
+    ScenesDataset,
     bright,
     compose,
     finish,
@@ -33,28 +34,10 @@ ALONE = Layout(items=(1, 1), scale=(0.75, 0.95), angle=12)
 
 
 @DATASETS.register_module()
-class DigitScenesDataset(BaseSegDataset):
-    """Digit scenes on disk, in ADE20K's layout.
+class DigitScenesDataset(ScenesDataset):
+    """Digit scenes on disk, in ADE20K's layout."""
 
-    Args:
-        img_suffix (str): Ending of image files. Defaults to '.png'.
-        seg_map_suffix (str): Ending of label files. Defaults to '.png'.
-        **kwargs: Arguments of ``BaseSegDataset``.
-    """
-
-    METAINFO = dict(
-        classes=('background', *'0123456789'),
-        palette=[
-            [40, 40, 48], [230, 57, 70], [244, 140, 6], [255, 209, 62], [112, 193, 60],
-            [36, 161, 116], [64, 201, 214], [58, 120, 230], [120, 86, 220],
-            [206, 96, 210], [246, 150, 190],
-        ],
-    )  # fmt: skip
-
-    def __init__(
-        self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: object
-    ) -> None:
-        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+    METAINFO = dict(classes=('background', *'0123456789'), palette=PALETTE)
 
 
 def split_digits(validation: float = 0.3) -> dict[str, list[Image]]:

@@ -80,12 +80,12 @@ def _read_part(source: Path, prefix: str) -> tuple[Array, Array]:
     if len(images) != len(labels):
         raise ValueError(
             f'{image_path} has {len(images)} images and {label_path} {len(labels)} '
-            'labels. They are not of one data set; get the four files anew.'
+            'labels. They are not of one data set; download the four files again.'
         )
     if labels.max(initial=0) >= len(CLASSES):
         raise ValueError(
             f'{label_path} has the label {labels.max()}. Those of Fashion-MNIST are 0 '
-            'to 9; get the four files anew.'
+            'to 9; download the four files again.'
         )
     return images, labels
 
@@ -105,7 +105,7 @@ def _read(path: Path, dimensions: int) -> Array:
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(
             f'{path} is damaged ({error}). Install dataset-fashion-mnist or download '
-            'the file anew.'
+            'the file again.'
         ) from error
     # Two zeros, 8 for bytes, the number of dimensions; then the sizes, big-endian.
     head = 4 + 4 * dimensions
@@ -114,6 +114,6 @@ def _read(path: Path, dimensions: int) -> Array:
     if not right or len(data) - head != math.prod(shape):
         raise ValueError(
             f'{path} is not an IDX file of {dimensions} dimensions, or is cut short. '
-            'Install dataset-fashion-mnist or download the file anew.'
+            'Install dataset-fashion-mnist or download the file again.'
         )
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)

@@ -5,18 +5,19 @@ The articles are Fashion-MNIST's. Labels are 0 for the ground and 1 + c for the 
 
 import cv2
 import numpy as np
-from mmseg.datasets import BaseSegDataset
 from numpy.typing import NDArray
 
 from mmcosub.registry import DATASETS
 
 from .fashion_mnist import CLASSES
 from .scenes import (
+    PALETTE,
     Draw,
     Drawn,
     Image,
     Layout,
     Plane,
+    ScenesDataset,
     bright,
     compose,
     finish,
@@ -30,28 +31,10 @@ LAYOUT = Layout(items=(2, 5), scale=(0.25, 0.6), angle=30, overlap=0.4)
 
 
 @DATASETS.register_module()
-class FashionScenesDataset(BaseSegDataset):
-    """Fashion scenes on disk, in ADE20K's layout.
+class FashionScenesDataset(ScenesDataset):
+    """Fashion scenes on disk, in ADE20K's layout."""
 
-    Args:
-        img_suffix (str): Ending of image files. Defaults to '.png'.
-        seg_map_suffix (str): Ending of label files. Defaults to '.png'.
-        **kwargs: Arguments of ``BaseSegDataset``.
-    """
-
-    METAINFO = dict(
-        classes=('background', *CLASSES),
-        palette=[
-            [40, 40, 48], [230, 57, 70], [244, 140, 6], [255, 209, 62], [112, 193, 60],
-            [36, 161, 116], [64, 201, 214], [58, 120, 230], [120, 86, 220],
-            [206, 96, 210], [246, 150, 190],
-        ],
-    )  # fmt: skip
-
-    def __init__(
-        self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: object
-    ) -> None:
-        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+    METAINFO = dict(classes=('background', *CLASSES), palette=PALETTE)
 
 
 def silhouette(photograph: Image) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcosub.files import whole_or_absent
+from mmcosub.files import atomic_write
 
 Image = NDArray[np.uint8]
 
@@ -43,7 +43,7 @@ class MadeFolder:
         """True if all images exist."""
         if there and not self.same and not overwrite:
             raise ValueError(
-                f'{root} has pictures of other settings, {there["settings"]}. Pass '
+                f'{root} has images of other settings, {there["settings"]}. Pass '
                 '--overwrite to replace them, or another --out.'
             )
         occupied = root.is_dir() and any(root.iterdir())
@@ -108,10 +108,10 @@ class MadeFolder:
             return {}
         raise ValueError(
             f'{self.record} cannot be read ({why}). Pass --overwrite to make all '
-            'pictures anew, or another --out.'
+            'images again, or another --out.'
         )
 
     def _note(self, settings: dict, complete: bool) -> None:
         note = dict(settings=settings, complete=complete)
-        with whole_or_absent(self.record) as partial:
+        with atomic_write(self.record) as partial:
             partial.write_text(json.dumps(note, indent=2) + '\n')

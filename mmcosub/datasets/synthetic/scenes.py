@@ -9,13 +9,36 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmseg.datasets import BaseSegDataset
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
+PALETTE = [
+    [40, 40, 48], [230, 57, 70], [244, 140, 6], [255, 209, 62], [112, 193, 60],
+    [36, 161, 116], [64, 201, 214], [58, 120, 230], [120, 86, 220], [206, 96, 210],
+    [246, 150, 190],
+]  # fmt: skip
+"""Colours of the background and ten classes, in RGB."""
+
 PLACES = 30
 """Number of attempts to place an item before it is left out."""
+
+
+class ScenesDataset(BaseSegDataset):
+    """Scenes on disk, in ADE20K's layout.
+
+    Args:
+        img_suffix (str): Suffix of image files. Defaults to '.png'.
+        seg_map_suffix (str): Suffix of label files. Defaults to '.png'.
+        **kwargs: Arguments of ``BaseSegDataset``.
+    """
+
+    def __init__(
+        self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: object
+    ) -> None:
+        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
 
 @dataclass(frozen=True)
