@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from .first_derivative import OnlyOnce, first_derivative_only
 from .interpolation import interpolation_matrix
-from .winograd import can_winograd, winograd_conv
 
 # Elements of the taps' output at a time, which should stay in a CPU's cache. Where all
 # are so few, one kernel after another over all images was 0.40 to 0.88 times as long.
@@ -82,7 +81,7 @@ def fused_conv(
     coarse = [i for i in range(len(levels)) if i not in fine]
     if fine:
         x, weight = _cat([levels[i] for i in fine]), _cat([weights[i] for i in fine])
-        total = _convolved(x, weight, conv)
+        total = F.conv2d(x, weight, conv.bias, padding=conv.padding)
     else:
         shape = (len(levels[0]), conv.out_channels, *size)
         dtype = _compute_dtype(conv.weight)
@@ -101,13 +100,6 @@ def fused_conv(
     for x, weight in zip(parts, parts[len(maps) :], strict=False):
         total = _add_at_once(total, x, weight, bool(align_corners))
     return total
-
-
-def _convolved(x: Tensor, weight: Tensor, conv: nn.Conv2d) -> Tensor:
-    if not can_winograd(x, weight):
-        return F.conv2d(x, weight, conv.bias, padding=conv.padding)
-    y = winograd_conv(x, weight)
-    return y if conv.bias is None else y + conv.bias[:, None, None]
 
 
 def _add_at_once(

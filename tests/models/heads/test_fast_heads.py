@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from mmcosub.log_once import log_once
 from mmcosub.ops import fused_conv
-from mmcosub.ops.winograd import winograd_conv
 
 CHANNELS = (4, 6, 8, 10)
 CLASSES = 4
@@ -208,8 +207,6 @@ def test_output(
 ) -> None:
     if way == 'chunks':
         monkeypatch.setitem(fused_conv.__globals__, '_CHUNK', 500)
-        for limit in ('_LEAST_CHANNELS', '_LEAST_TILES'):
-            monkeypatch.setitem(winograd_conv.__globals__, limit, 1)
     fast, stock = heads(kind, align_corners=align_corners)
     maps = features(batch=3, size=size)
     for training in (True, False):
