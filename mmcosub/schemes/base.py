@@ -68,6 +68,9 @@ class Scheme(ABC):
     changes_statistics = False
     """Whether BatchNorm statistics are to be estimated anew before validation."""
 
+    paired = 1.0
+    """Mean fraction of images whose views are computed one by one."""
+
     softmax_loss = 'ce'
     """Soft loss that 'auto' takes where the label loss is of a softmax."""
 
