@@ -1,6 +1,7 @@
 """Computations of the stock models, done for less and with the same results."""
 
-from .fused_conv import can_fuse, fused_conv, has_hooks
+from .can_fuse import can_fuse, has_hooks
+from .fused_conv import fused_conv
 from .resized_cross_entropy import resized_cross_entropy
 from .soft_target_loss import soft_target_loss
 from .window_attention import window_attention
