@@ -1,6 +1,8 @@
 """The price of co-training, of the faster parts and of both.
 
     python benchmarks/fast.py --out benchmarks/results/fast.json
+    python benchmarks/fast.py --isa --out benchmarks/results/fast-isa.json
+    python benchmarks/fast_table.py benchmarks/results/fast-isa.json
 
 A training step is forward and backward; the optimizer, the same for all, is left out.
 Each group's reference is the stock model's plain training (or inference). "Masked and
@@ -14,23 +16,46 @@ parameters, images and gradients, relative.
 """
 
 import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
 
+import torch
 from arithmetic import account
 from models import CLASSIFIER, SEGMENTORS, Bench, Call
 from rich.progress import track
-from timing import add_timing_arguments, clock_of, compare, report
+from timing import add_timing_arguments, clock_of, compare, machine, report, write
 from torch.profiler import ProfilerActivity, profile
 
 CONSTANT = dict(drop_path_decay='constant')
+HALF = dict(paired=0.5)
 AT_MOST = {
-    'swin: plain, fast': 0.65,
-    'swin: cosub, fast': 0.95,
-    'vit: cosub, fast': 1.18,
+    'swin: plain, fast': 0.45,
+    'swin: cosub, fast': 0.8,
+    'swin: cosub paired 0.5, fast': 0.65,
+    'vit: cosub, fast': 0.75,
     'demo: plain, fast': 1.0,
-    'inference: stock weights, fast': 0.6,
-    'pretraining: cosub 0.1': 1.65,
+    'inference: stock weights, fast': 0.48,
+    'pretraining: cosub 0.1': 1.62,
+    'pretraining: cosub 0.1 paired 0.5': 1.3,
     'pretraining: cosub 0.3': 1.37,
-    'pretraining: cosub 0.5': 0.99,
+    'pretraining: cosub 0.5': 0.98,
+}
+# Read by oneDNN, PyTorch and MKL as they start. None: whatever the processor has.
+LIMITS: dict[str, dict[str, str]] = {
+    'AVX2': dict(
+        ONEDNN_MAX_CPU_ISA='AVX2',
+        ATEN_CPU_CAPABILITY='avx2',
+        MKL_ENABLE_INSTRUCTIONS='AVX2',
+    ),
+    'AVX512': dict(
+        ONEDNN_MAX_CPU_ISA='AVX512_CORE_BF16',
+        ATEN_CPU_CAPABILITY='avx512',
+        MKL_ENABLE_INSTRUCTIONS='AVX512',
+    ),
+    'none': {},
 }
 
 
@@ -52,8 +77,18 @@ def parse_args() -> argparse.Namespace:
         '--draws',
         type=int,
         default=3,
-        help='over which arithmetic and memory are taken',
+        help='over which arithmetic and memory are taken; 0 to leave them out',
     )
+    parser.add_argument(
+        '--bfloat16', action='store_true', help='all cases under autocast'
+    )
+    parser.add_argument('--threads', type=int, help='of PyTorch')
+    parser.add_argument(
+        '--isa', nargs='*', choices=LIMITS, metavar='LIMIT',
+        help=f'a process for each limit of instructions (of {", ".join(LIMITS)}; '
+        'default: all), one and two threads, float32 and bfloat16',
+    )  # fmt: skip
+    parser.add_argument('--append', action='store_true', help='to the records in --out')
     parser.add_argument(
         '--profile', action='store_true', help='print where the time goes, instead'
     )
@@ -61,50 +96,73 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def segmentation(network: str, rate: dict, batch: int, size: int) -> dict[str, Call]:
+def segmentation(
+    network: str, rate: dict, batch: int, size: int, half: torch.dtype | None
+) -> dict[str, Call]:
     """Plain training and cosub of a UperNet."""
-    bench = Bench(SEGMENTORS[network], batch, size)
+    bench = Bench(SEGMENTORS[network], batch, size, half)
     return {
         'plain': bench.step(),
         'plain, fast': bench.step(fast=True),
         'cosub, masked and concatenated': bench.reference(),
         'cosub, stock head': bench.step(scheme=rate),
         'cosub, fast': bench.step(fast=True, scheme=rate),
+        'cosub paired 0.5, fast': bench.step(fast=True, scheme={**rate, **HALF}),
     }
 
 
-def swin(batch: int, size: int) -> dict[str, Call]:
+def swin(batch: int, size: int, half: torch.dtype | None) -> dict[str, Call]:
     """UperNet-Swin-T, its own rates: linear to 0.3."""
-    return segmentation('swin', {}, batch, size)
+    return segmentation('swin', {}, batch, size, half)
 
 
-def vit(batch: int, size: int) -> dict[str, Call]:
+def vit(batch: int, size: int, half: torch.dtype | None) -> dict[str, Call]:
     """UperNet-ViT-S, rate 0.1 at every block."""
-    return segmentation('vit', dict(drop_path_rate=0.1, **CONSTANT), batch, size)
+    rate = dict(drop_path_rate=0.1, **CONSTANT)
+    return segmentation('vit', rate, batch, size, half)
 
 
-def demo(batch: int, size: int) -> dict[str, Call]:
+def demo(batch: int, size: int, half: torch.dtype | None) -> dict[str, Call]:
     """The demo's small Swin at 64 pixels, batch 8, whatever the size of segmentors."""
-    return segmentation('demo', {}, 8, 64)
+    return segmentation('demo', {}, 8, 64, half)
 
 
-def inference(batch: int, size: int) -> dict[str, Call]:
+def inference(batch: int, size: int, half: torch.dtype | None) -> dict[str, Call]:
     """UperNet-Swin-T."""
-    bench = Bench(SEGMENTORS['swin'], batch, size)
+    bench = Bench(SEGMENTORS['swin'], batch, size, half)
     return {
         'stock weights': bench.prediction(),
         'stock weights, fast': bench.prediction(fast=True),
     }
 
 
-def pretraining(batch: int, size: int) -> dict[str, Call]:
+def pretraining(batch: int, size: int, half: torch.dtype | None) -> dict[str, Call]:
     """ViT-S at 224 pixels, batch 16, whatever the size of segmentors."""
-    bench = Bench(CLASSIFIER, 16, 224)
+    bench = Bench(CLASSIFIER, 16, 224, half)
     cases = {'plain': bench.step(), 'cosub, masked and concatenated': bench.reference()}
     for rate in (0.1, 0.3, 0.5):
         scheme = dict(drop_path_rate=rate, **CONSTANT)
         cases[f'cosub {rate}'] = bench.step(scheme=scheme)
+    scheme = dict(drop_path_rate=0.1, **CONSTANT, **HALF)
+    cases['cosub 0.1 paired 0.5'] = bench.step(scheme=scheme)
     return cases
+
+
+def run_limits(args: argparse.Namespace) -> None:
+    """Run this script once for each limit, number of threads and precision."""
+    if not args.append and args.out is not None:
+        args.out.unlink(missing_ok=True)
+    argv = sys.argv[1:]
+    at = argv.index('--isa')
+    argv = argv[:at] + argv[at + 1 + len(args.isa) :]
+    threads = ['1'] if args.processor_time else ['1', '2']
+    for limit, number, half in itertools.product(
+        args.isa or LIMITS, threads, ([], ['--bfloat16'])
+    ):
+        command = [sys.executable, __file__, *argv, '--append', '--threads', number]
+        # OpenMP's and MKL's threads are as many, too.
+        env = {**os.environ, **LIMITS[limit], 'OMP_NUM_THREADS': number}
+        subprocess.run([*command, *half], env=env, check=True)
 
 
 def shares(case: Call, most: int = 10) -> str:
@@ -125,12 +183,21 @@ GROUPS = dict(
 
 def main() -> None:
     args = parse_args()
+    if args.isa is not None:
+        run_limits(args)
+        return
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    half = torch.bfloat16 if args.bfloat16 else None
+    if half and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        print('No bfloat16 in this instruction set: nothing to measure.')
+        return
     title, clock = __doc__.splitlines()[0], clock_of(args)
     if args.processor_time:
         title = f'{title} Processor time.'
     result = {}
     for group in args.groups:
-        cases = GROUPS[group](args.batch, args.size)
+        cases = GROUPS[group](args.batch, args.size, half)
         reference = next(iter(cases))
         wanted = {reference, *(args.cases or cases)}
         cases = {name: case for name, case in cases.items() if name in wanted}
@@ -142,16 +209,29 @@ def main() -> None:
         costs = {
             name: account(case, args.draws if name.startswith('cosub') else 1)
             for name, case in track(cases.items(), 'arithmetic and memory')
+            if args.draws
         }
-        work, memory = costs[reference]
         for name, row in rows.items():
-            row['arithmetic'] = costs[name][0] / work
-            row['over_arithmetic'] = row['ratio'] / row['arithmetic']
-            row['peak_memory'] = costs[name][1] / memory
+            if costs:
+                work, memory = costs[reference]
+                row['arithmetic'] = costs[name][0] / work
+                row['over_arithmetic'] = row['ratio'] / row['arithmetic']
+                row['peak_memory'] = costs[name][1] / memory
             row['at_most'] = AT_MOST.get(f'{group}: {name}')
             result[f'{group}: {name}'] = row
-    if result:
-        report(title, result, args.out)
+    if not result:
+        return
+    report(title, result)
+    if args.out is not None:
+        before = (
+            json.loads(args.out.read_text())
+            if args.append and args.out.exists()
+            else []
+        )
+        precision = 'bfloat16' if half else 'float32'
+        clock_name = 'processor' if args.processor_time else 'elapsed'
+        settings = dict(precision=precision, time=clock_name, **machine())
+        write([*before, dict(title=title, **settings, result=result)], args.out)
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ median over rounds of each case's ratio to the first case of the same round.
 
 import argparse
 import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -107,12 +108,22 @@ def report(
         table.add_row(name, *cells)
     Console(width=110).print(table)
     if out is not None:
-        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
-        machine = f'{device}, {platform.machine()}, {torch.get_num_threads()} threads'
-        record = dict(
-            title=title, machine=machine, torch=torch.__version__, result=result
-        )
-        write(record, out)
+        write(dict(title=title, **machine(), result=result), out)
+
+
+def machine() -> dict[str, object]:
+    """Return what was measured on: processor, instruction set, threads and PyTorch."""
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(':')[2].strip() for line in lines if 'model name' in line)
+    return dict(
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
+        processor=next(names, platform.processor() or platform.machine()),
+        instruction_set=torch.backends.cpu.get_cpu_capability(),
+        limit=os.environ.get('ONEDNN_MAX_CPU_ISA'),
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+    )
 
 
 def write(record: object, out: Path) -> None:

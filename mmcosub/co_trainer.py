@@ -176,6 +176,7 @@ class CoTrainer(SubmodelTraining):
         """See :class:`~mmcosub.schemes.SubmodelTraining`."""
         labels, criterion = data_samples
         outputs, tapped = self.run_backbone(iteration, inputs, views)
+        outputs = iteration.rows.spread(outputs)
         rows = len(views) * len(inputs)
         weights = self.scheme.label_weights
         of_heads: dict[Key, Sequence[Tensor]] = {}

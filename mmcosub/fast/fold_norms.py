@@ -4,7 +4,7 @@ from mmcv.cnn import ConvModule, fuse_conv_bn
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .fused_conv import has_hooks
+from .can_fuse import has_hooks
 
 
 def fold_norms(model: nn.Module) -> int:

@@ -22,43 +22,14 @@ from torch import Tensor, nn
 from mmcosub.losses.first_derivative import OnlyOnce, first_derivative_only
 
 from .interpolation import interpolation_matrix
-from .winograd import can_winograd, winograd_conv
 
 # Elements of the taps' output per chunk, to stay in a CPU's cache. Below this size, one
 # kernel after another over all images took 0.40 to 0.88 times as long.
 _CHUNK = 2**22
-
-
-def can_fuse(conv: nn.Module) -> bool:
-    """Return True if :func:`fused_conv` supports a convolution.
-
-    Args:
-        conv (nn.Module): The convolution.
-    """
-    return (
-        type(conv) is nn.Conv2d
-        and (conv.kernel_size, conv.padding) in (((3, 3), (1, 1)), ((1, 1), (0, 0)))
-        and conv.stride == (1, 1)
-        and conv.dilation == (1, 1)
-        and conv.groups == 1
-        and conv.padding_mode == 'zeros'
-        and not has_hooks(conv)
-        and not hasattr(conv, 'parametrizations')
-    )
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Return True if a module has hooks, which calling ``forward`` would skip.
-
-    Args:
-        module (nn.Module): The module.
-    """
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-    )
+_IMAGES = 16
+# Time of a multiplication in a matrix product over that in a 3x3 convolution: from 1.1
+# to 1.5 on a processor with 256-bit units, 2.4 reported of one with 512-bit units.
+_PRODUCT_COST = 2.5
 
 
 def fused_conv(
@@ -70,8 +41,8 @@ def fused_conv(
     """Return ``conv(cat([resize(x, size) for x in levels], dim=1))``.
 
     Args:
-        conv (nn.Conv2d): A convolution for which :func:`can_fuse` is True.
-        levels (Sequence[Tensor]): Of shape (B, C, h, w), with C, h and w per level.
+        conv (nn.Conv2d): One for which :func:`~mmcosub.fast.can_fuse` holds.
+        levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own.
         size (tuple[int, int]): H and W.
         align_corners (bool, optional): As of ``F.interpolate``.
 
@@ -79,11 +50,17 @@ def fused_conv(
         Tensor: Of shape (B, O, H, W).
     """
     weights = conv.weight.split([x.shape[1] for x in levels], dim=1)
+    levels = [
+        x
+        if tuple(x.shape[2:]) == tuple(size) or _pays(x, size, conv.kernel_size[0])
+        else F.interpolate(x, size, mode='bilinear', align_corners=align_corners)
+        for x in levels
+    ]
     fine = [i for i, x in enumerate(levels) if tuple(x.shape[2:]) == tuple(size)]
     coarse = [i for i in range(len(levels)) if i not in fine]
     if fine:
         x, weight = _cat([levels[i] for i in fine]), _cat([weights[i] for i in fine])
-        total = _convolved(x, weight, conv)
+        total = F.conv2d(x, weight, conv.bias, padding=conv.padding)
     else:
         shape = (len(levels[0]), conv.out_channels, *size)
         dtype = _compute_dtype(conv.weight)
@@ -104,11 +81,16 @@ def fused_conv(
     return total
 
 
-def _convolved(x: Tensor, weight: Tensor, conv: nn.Conv2d) -> Tensor:
-    if not can_winograd(x, weight):
-        return F.conv2d(x, weight, conv.bias, padding=conv.padding)
-    y = winograd_conv(x, weight)
-    return y if conv.bias is None else y + conv.bias[:, None, None]
+def _pays(x: Tensor, size: tuple[int, int], k: int) -> bool:
+    """True if a level costs less at its own resolution than resized.
+
+    By multiplications an output channel: of the taps and of the two interpolations,
+    which are matrix products, against those of the convolution.
+    """
+    _, C, h, w = x.shape
+    H, W = size
+    own = k * k * C * h * w + _PRODUCT_COST * (k * k * h * w * W + k * h * H * W)
+    return own < k * k * C * H * W
 
 
 def _add_at_once(
@@ -184,7 +166,7 @@ class _AddCoarse(torch.autograd.Function):
                 z = z.view(-1, size[1])
                 y = torch.stack([z @ column for column in across.split(w, dim=1)])
                 y = y.view(-1, h * w)
-                grads[n][i].flatten(1).addmm_(_taps(weight).T, y)
+                grads[n][i].flatten(1).add_(_product(_taps(weight).T, y))
                 taps = _product(y, x[i].flatten(1).T).view(k, len(weight), k, -1)
                 grads[levels + n][outputs] += taps.permute(1, 3, 2, 0)
         return grad, None, *grads
@@ -198,6 +180,7 @@ def _chunks(total: Tensor, parts: Sequence[Tensor]) -> Iterator[tuple[int, slice
         for x, weight in zip(parts[:levels], parts[levels:], strict=True)
     )
     length = max(_CHUNK // largest, 1)
+    length -= length % _IMAGES if length > _IMAGES else 0  # for _product
     for i in range(len(total)):
         for start in range(0, total.shape[1], length):
             for n in range(levels):
@@ -207,11 +190,13 @@ def _chunks(total: Tensor, parts: Sequence[Tensor]) -> Iterator[tuple[int, slice
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """Compute ``a @ b`` as a 1x1 convolution, with the rows of ``a`` as pixels.
 
-    The convolution is oneDNN's. The matrix product is MKL's, which is about half as
-    fast on processors other than Intel's.
+    That is oneDNN's, while the matrix product is MKL's, which is slower on processors
+    other than Intel's: at 0.4 to 0.8 of the rate. In one thread PyTorch hands 1x1
+    convolutions to oneDNN from 16 images on, so the rows are as many.
     """
-    # In channels-last strides, as oneDNN recognises them.
-    pixels = a.reshape(1, 1, *a.shape).permute(0, 3, 1, 2)
+    images = _IMAGES if len(a) % _IMAGES == 0 else 1
+    # Channels last, as oneDNN tells it by the strides.
+    pixels = a.reshape(images, 1, -1, a.shape[1]).permute(0, 3, 1, 2)
     out = F.conv2d(pixels, b.T[:, :, None, None])
     return out.permute(0, 2, 3, 1).reshape(len(a), -1)
 

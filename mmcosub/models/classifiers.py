@@ -88,7 +88,8 @@ class CoTrainingClassifier(CoTraining):
         Args:
             iteration (Iteration): The iteration.
             done (Pass): Results of the pass of the V views.
-            logits (Tensor): Logits of shape (V * B, C) or (V * B, C, K).
+            logits (Tensor): Logits of shape (V * B, C) or (V * B, C, K), or of the rows
+                that are computed.
             data_samples (list[DataSample]): Labels of the B images, hard or soft.
             label_loss (Callable): Upstream's ``label_loss(logits, data_samples)``.
 
@@ -97,7 +98,7 @@ class CoTrainingClassifier(CoTraining):
             ``loss_co_training``, and those of additional objectives.
         """
         views = done.views
-        of_views = logits.chunk(len(views))
+        of_views = iteration.rows.spread(logits).chunk(len(views))
         weights = self.scheme.label_weights
         terms = {
             v: label_loss(z, data_samples)

@@ -35,19 +35,18 @@ class MaskClassification:
         return any(cls.__name__ in _HEADS for cls in type(module).__mro__)
 
     @staticmethod
-    def run(module: Any, features: Any, data_samples: SampleList, views: int) -> Any:
+    def run(module: Any, features: Any, data_samples: SampleList) -> Any:
         """Return class scores and masks of every decoder layer.
 
         Args:
             module (nn.Module): The head.
             features (tuple[Tensor]): Feature maps with V * B rows.
-            data_samples (list[SegDataSample]): Labels of the B images.
-            views (int): Number of views V.
+            data_samples (list[SegDataSample]): The label of each row.
 
         Returns:
             tuple: Lists of tensors of shapes (V * B, Q, C + 1) and (V * B, Q, H, W).
         """
-        classes, masks = module(features, list(data_samples) * views)
+        classes, masks = module(features, data_samples)
         return list(classes), list(masks)
 
     @staticmethod

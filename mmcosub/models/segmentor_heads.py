@@ -105,19 +105,16 @@ class Head:
             for weight, loss in weighted_terms(self.label_loss)
         )
 
-    def run(
-        self, features: Any, previous: Any, data_samples: SampleList, views: int
-    ) -> Any:
+    def run(self, features: Any, previous: Any, data_samples: SampleList) -> Any:
         """Compute the head's training outputs.
 
         Args:
             features (tuple[Tensor]): Feature maps with V * B rows.
             previous (Any): Output of the head before it in a cascade.
-            data_samples (list[SegDataSample]): Labels of the B images.
-            views (int): Number of views V.
+            data_samples (list[SegDataSample]): The label of each row.
         """
         if self.classifies_masks:
-            return MaskClassification.run(self.module, features, data_samples, views)
+            return MaskClassification.run(self.module, features, data_samples)
         if self.refines_points:
             return tuple(features), previous  # computed in its loss
         if isinstance(self.module, BaseCascadeDecodeHead):

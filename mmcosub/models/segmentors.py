@@ -97,9 +97,10 @@ class CoTrainingSegmentor(CoTraining):
 
         losses: dict[str, Tensor] = {}
         previous: Any = None
+        samples = iteration.rows.samples(data_samples, len(views))
         for head in heads:
-            previous = head.run(features, previous, data_samples, len(views))
-            outputs = split_views(previous, len(views))
+            previous = head.run(features, previous, samples)
+            outputs = split_views(iteration.rows.spread(previous), len(views))
             terms = self._label_losses(iteration, head, outputs, data_samples, views)
             losses.update(add_prefix(terms, head.name))
             co_trains = head.main or self.scheme.auxiliary

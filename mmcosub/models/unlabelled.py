@@ -85,7 +85,7 @@ def _logits(model: Any, features: Any, samples: list, views: int) -> list[Tensor
     for head in list_heads(model):
         if head.auxiliary or head.refines_points:
             continue
-        previous = head.run(features, previous, samples, views)
+        previous = head.run(features, previous, list(samples) * views)
         if head.main:
             return [head.logits(out) for out in split_views(previous, views)]
     raise AssertionError('A segmentor has a main head.')

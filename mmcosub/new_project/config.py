@@ -7,8 +7,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from mmcosub.config.loading import find_config, read_config
 from mmcosub.config.length import set_length
+from mmcosub.config.loading import find_config, read_config
 
 from .classes import Classes
 from .models import MODELS, WEIGHTS

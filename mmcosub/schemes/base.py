@@ -69,6 +69,9 @@ class Scheme(ABC):
     changes_statistics = False
     """If True, BatchNorm statistics are estimated again before validation."""
 
+    paired = 1.0
+    """Mean fraction of images whose views are computed one by one."""
+
     softmax_loss = 'ce'
     """Distillation loss that 'auto' chooses for a softmax label loss."""
 

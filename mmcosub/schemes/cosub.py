@@ -35,20 +35,47 @@ class Cosub(Scheme):
     distribution of DropPath, with any sampler that draws branches independently. The
     price: the views differ in fewer branches and learn less from each other.
 
+    Pairing a fraction :math:`p` of the images (``paired``) is **our extension**, too. A
+    step has two views of :math:`n` of its :math:`B` images and one of the others, which
+    is either view's submodel with probability 1/2. :math:`n` is :math:`pB`, rounded up
+    or down at random so that its mean is exact. Which images is uniform, so each is
+    paired with probability :math:`p`. With :math:`z_b` the logits of an image with one
+    view and :math:`P` the paired images, the loss is
+
+    .. math::
+        \frac{1 - w}{B} \Big[\sum_{b \notin P} \ell(z_b, y_b) + \sum_{b \in P}
+        \tfrac12 \sum_i \ell(z_{b,i}, y_b)\Big] + \frac{w}{pB} \sum_{b \in P}
+        \tfrac12 \sum_i \ell_{soft}(z_{b,i}, z_{b,3-i})
+
+    Fix both submodels of every image. The label loss of an image with one view has the
+    mean :math:`\frac12 \sum_i \ell(z_{b,i}, y_b)`, which is that of a paired one. An
+    image is in the last sum with probability :math:`p`, and :math:`1 / p` makes up for
+    it. So loss and gradient have cosub's mean, for every :math:`w` and :math:`B`, where
+    images do not see each other. BatchNorm in training mode makes them: means and mean
+    squares over the :math:`B + n` rows have those over all :math:`2B` rows as their
+    mean, for every :math:`n`, but the outputs are not linear in them.
+
     Args:
         weight (float): w in (1 - w) * CE(label) + w * CE(other submodel), in [0, 1).
             Defaults to 0.5, as in the paper. The distillation loss follows the
             ``loss_weight`` and the average of the label loss.
         coupled (float): Fraction in [0, 1) of the branches in which both views are
             equal, rounded to whole branches. Defaults to 0, independent views.
+        paired (float): Mean fraction in (0, 1] of the images of a batch that have two
+            views in an iteration; the others have one. Defaults to 1, all.
         **kwargs: Arguments of :class:`Scheme`.
 
     Raises:
-        ValueError: If ``weight`` or ``coupled`` is not in [0, 1).
+        ValueError: If ``weight`` or ``coupled`` is not in [0, 1), or ``paired`` not in
+            (0, 1].
     """
 
     def __init__(
-        self, weight: float = 0.5, coupled: float = 0.0, **kwargs: Any
+        self,
+        weight: float = 0.5,
+        coupled: float = 0.0,
+        paired: float = 1.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not 0 <= weight < 1:
@@ -61,8 +88,14 @@ class Cosub(Scheme):
                 f'scheme.coupled must be in [0, 1), not {coupled}: where all branches '
                 'are coupled, the views are the same and teach each other nothing.'
             )
+        if not 0 < paired <= 1:
+            raise ValueError(
+                f'scheme.paired must be in (0, 1], not {paired}: at 0 no image has two '
+                'views. Use StochasticDepth to train without distillation.'
+            )
         self.weight = weight
         self.coupled = coupled
+        self.paired = paired
 
     @property
     def label_weights(self) -> Sequence[float]:
@@ -96,7 +129,13 @@ class Cosub(Scheme):
         multipliers = super().draw(sites, batch, rng).multipliers  # (L, V, B)
         coupled = self._coupled_branches(sites)
         multipliers[:coupled, 1] = multipliers[:coupled, 0]
-        return Plan(multipliers)
+        if self.paired == 1:
+            return Plan(multipliers)
+        number = np.floor(self.paired * batch + rng.random())
+        paired = rng.permutation(batch) < number
+        chosen = multipliers[:, rng.integers(2, size=batch), np.arange(batch)]
+        multipliers = np.where(paired, multipliers, chosen[:, None])
+        return Plan(multipliers, paired)
 
     def _coupled_branches(self, sites: Sequence[Site]) -> int:
         return round(self.coupled * len(sites))

@@ -14,6 +14,7 @@ from mmcosub.losses import weighted_mean
 from mmcosub.submodels import Plan, plan_generator
 
 from .base import Scheme
+from .paired_rows import PairedRows
 
 
 def count_processes() -> int:
@@ -36,11 +37,20 @@ class Iteration:
         plan (Plan): Branches that each view of each image keeps.
         seed (int): Seed of the run's plans.
         step (int): Number of plans drawn before this one.
+        device (torch.device | str): Device of the images. Defaults to 'cpu'.
     """
 
-    def __init__(self, scheme: Scheme, plan: Plan, seed: int, step: int) -> None:
+    def __init__(
+        self,
+        scheme: Scheme,
+        plan: Plan,
+        seed: int,
+        step: int,
+        device: torch.device | str = 'cpu',
+    ) -> None:
         self.scheme = scheme
         self.plan = plan
+        self.rows = PairedRows(plan, device)
         self.seed = seed
         self.step = step
         self.telemetry: dict[str, Tensor] = {}
@@ -66,6 +76,8 @@ class Iteration:
     ) -> Tensor:
         """Return the co-training loss of some views at one head.
 
+        Images that have one view only are left out, and the others count for them.
+
         Args:
             head (str): Name of the head.
             views (list[int]): The views. Their teachers are among them or ran before.
@@ -73,14 +85,18 @@ class Iteration:
             weight (Tensor, optional): Weight of each position, of shape (B, *).
         """
         total = self.scheme.views
+        factor = self.rows.fraction(weight) / self.scheme.paired
+        logits, weight = [self.rows.pairs(z) for z in logits], self.rows.pairs(weight)
         seen = self._logits.setdefault(head, [None] * total)
         for v, z in zip(views, logits, strict=True):
             seen[v] = z
+        if not len(logits[0]):
+            return logits[0].new_zeros((), dtype=torch.float32)
         known: Any = seen  # None only for views that are not needed
         if len(views) == total:
-            return self.scheme.co_training_loss(known, weight)
+            return factor * self.scheme.co_training_loss(known, weight)
         losses = [self.scheme.student_loss(v, known, weight) for v in views]
-        return torch.stack(losses).sum()
+        return factor * torch.stack(losses).sum()
 
     def end_pass(self) -> None:
         """Detach stored logits so that finished passes free their graphs."""
@@ -113,8 +129,9 @@ class Iteration:
                 its class. Defaults to 0.5.
         """
         seen = [z for z in self._logits[head] if z is not None]
-        if len(seen) < max(self.scheme.views, 2):
+        if len(seen) < max(self.scheme.views, 2) or not len(seen[0]):
             return
+        weight = self.rows.pairs(weight)
         classes = [_predicted(z, threshold) for z in seen]
         same = [(c == classes[0]).float() for c in classes[1:]]
         agreement = torch.stack([weighted_mean(s, weight) for s in same]).mean()

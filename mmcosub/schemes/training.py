@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmcosub.submodels import (
     FastestExact,
+    Plan,
     are_drop_paths,
     called_drop_paths,
     can_share_rows,
@@ -150,7 +151,7 @@ class SubmodelTraining:
         self.plans_drawn += 1
         rng = plan_generator(self.plan_seed, step, get_rank())
         plan = self.scheme.draw(self.sites, len(inputs), rng)
-        iteration = Iteration(self.scheme, plan, self.plan_seed, step)
+        iteration = Iteration(self.scheme, plan, self.plan_seed, step, inputs.device)
         self.telemetry = iteration.telemetry
         return iteration
 
@@ -192,7 +193,8 @@ class SubmodelTraining:
 
         Returns:
             tuple: Outputs of the backbone, and of the blocks that objectives tap, with
-            V * B rows each, views outermost.
+            V * B rows each, views outermost; the computed rows alone where some images
+            have one view (:class:`PairedRows`).
         """
         settings: dict[str, Any] = {}
         if len(views) == 1:
@@ -202,11 +204,17 @@ class SubmodelTraining:
         execution = self.execution_of_plans()
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan = iteration.plan.of(views)
-        features, work = run_submodels(
-            self.caller(), inputs, plan, self.sites, execution, taps, **settings
-        )
-        work *= len(views) / self.scheme.views
-        iteration.add('branch_work', torch.tensor(work))
+
+        def forward(x: Tensor, plan: Plan) -> tuple[Any, float]:
+            caller = self.caller()
+            return run_submodels(
+                caller, x, plan, self.sites, execution, taps, **settings
+            )
+
+        shared = execution == 'shared_prefix'
+        features, work = iteration.rows.run(forward, inputs, plan, shared)
+        share = work * len(views) / self.scheme.views
+        iteration.add('branch_work', torch.tensor(share))
         return features if taps else (features, [])
 
     def execution_of_plans(self) -> str:

@@ -23,9 +23,13 @@ class Plan:
     Args:
         multipliers (ndarray): Factor of every branch, of shape (L, V, B): 0 where the
             branch is dropped, usually ``1 / (1 - rate)`` elsewhere.
+        paired (ndarray, optional): True for each sample whose views are computed one by
+            one, of shape (B, ). The others have the same submodel in every view, which
+            is computed once. Defaults to None, all samples.
     """
 
     multipliers: NDArray[np.float64]
+    paired: NDArray[np.bool_] | None = None
 
     @property
     def views(self) -> int:
@@ -39,7 +43,18 @@ class Plan:
 
     def of(self, views: list[int]) -> 'Plan':
         """Return the plan of some of the views."""
-        return Plan(self.multipliers[:, views])
+        return Plan(self.multipliers[:, views], self.paired)
+
+    @property
+    def computed(self) -> NDArray[np.int64] | None:
+        """View and sample (as ``view * B + sample``) of each computed row.
+
+        None if all V * B are computed.
+        """
+        if self.paired is None:
+            return None
+        first = np.arange(self.views)[:, None] == 0
+        return np.flatnonzero(first | self.paired)
 
     @classmethod
     def from_keep(cls, keep: NDArray[np.bool_], rates: NDArray[np.float64]) -> 'Plan':

@@ -3,8 +3,8 @@
 import pytest
 from mmengine.config import Config
 
-from mmcosub.config.loading import find_config, read_config
 from mmcosub.config.length import set_length
+from mmcosub.config.loading import find_config, read_config
 
 SWIN = (
     'mmseg::swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py'

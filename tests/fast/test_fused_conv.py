@@ -1,6 +1,6 @@
 """A convolution applied to each level is that over the upsampled levels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 from unittest import mock
@@ -12,8 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mmcosub.fast.fused_conv import can_fuse, fused_conv
+from mmcosub.fast.can_fuse import can_fuse
+from mmcosub.fast.fused_conv import fused_conv
 
+CONV = F.conv2d
 MODULE: Any = import_module('mmcosub.fast.fused_conv')
 
 # Of tensors with the same values, and others in memory.
@@ -24,6 +26,13 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
+
+
+@pytest.fixture(autouse=True, scope='module')
+def own_resolution() -> Iterator[None]:
+    """Of so few channels, levels would all be resized."""
+    with mock.patch.object(MODULE, '_PRODUCT_COST', -1e9):
+        yield
 
 
 def plain(
@@ -70,10 +79,20 @@ def gradients(out: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     fine=st.sampled_from(['first', 'last', 'none']),
     kernel=st.sampled_from([1, 3]),
     chunk=st.sampled_from([1, 100, 2**22]),
+    cost=st.sampled_from([-1e9, 2.5]),
     layout=st.sampled_from(sorted(LAYOUTS)),
 )
 @example(
-    2, (8, 6), [(2, (4, 3)), (3, (2, 2))], True, True, 'last', 3, 100, 'transposed'
+    2,
+    (8, 6),
+    [(2, (4, 3)), (3, (2, 2))],
+    True,
+    True,
+    'last',
+    3,
+    100,
+    -1e9,
+    'transposed',
 )
 def test_as_over_upsampled_levels(
     batch: int,
@@ -84,6 +103,7 @@ def test_as_over_upsampled_levels(
     fine: str,
     kernel: int,
     chunk: int,
+    cost: float,
     layout: str,
 ) -> None:
     shapes = [*others]
@@ -93,7 +113,10 @@ def test_as_over_upsampled_levels(
     levels = [LAYOUTS[layout](leaf) for leaf in leaves]
     conv = convolution(sum(c for c, _ in shapes), kernel, bias)
     assert can_fuse(conv)
-    with mock.patch.object(MODULE, '_CHUNK', chunk):
+    with (
+        mock.patch.object(MODULE, '_CHUNK', chunk),
+        mock.patch.object(MODULE, '_PRODUCT_COST', cost),
+    ):
         got = fused_conv(conv, levels, size, align_corners)
         got_grads = gradients(got, [*leaves, *conv.parameters()])
     expected = plain(conv, levels, size, align_corners)
@@ -158,6 +181,39 @@ def test_no_second_derivative(
         out = fused_conv(conv, levels, (6, 6), False).pow(power).sum()
         with pytest.raises(RuntimeError, match='only once'):
             torch.autograd.grad(out, levels, create_graph=True)
+
+
+@pytest.mark.parametrize(
+    ('channels', 'own', 'whole', 'pays'),
+    [
+        (512, 64, 128, True),  # UperNet's pyramid and its pooled maps
+        (512, 16, 128, True),
+        (512, 6, 16, True),
+        (64, 8, 16, True),
+        (64, 32, 64, False),  # interpolating costs as much as the convolution
+        (512, 120, 128, False),
+        (8, 64, 128, False),
+    ],
+)
+def test_level_is_resized_where_products_would_cost_more(
+    channels: int, own: int, whole: int, pays: bool
+) -> None:
+    x = torch.empty(1, channels, own, own, device='meta')
+    with mock.patch.object(MODULE, '_PRODUCT_COST', 2.5):
+        assert MODULE._pays(x, (whole, whole), 3) == pays
+
+
+@pytest.mark.parametrize(('rows', 'images'), [(32, 16), (31, 1)])
+def test_product_of_rows(rows: int, images: int) -> None:
+    """PyTorch hands 1x1 convolutions to oneDNN from 16 images on, in one thread."""
+    a, b = torch.randn(rows, 5), torch.randn(5, 7)
+    seen = []
+    with mock.patch.object(
+        F, 'conv2d', side_effect=lambda x, w: seen.append(len(x)) or CONV(x, w)
+    ):
+        got = MODULE._product(a, b)
+    torch.testing.assert_close(got, a @ b)
+    assert seen == [images]
 
 
 class _OtherConv(nn.Conv2d):

@@ -61,6 +61,8 @@ def no_waiting() -> Iterator[None]:
 SCHEMES = [
     dict(type='Cosub'),
     dict(type='Cosub', execution='plain'),
+    dict(type='Cosub', paired=0.5),
+    dict(type='Cosub', paired=0.5, execution='kept_rows'),
     dict(type='Cosub', drop_path_rate=0.5, drop_path_decay='linear'),
     dict(type='AugPath'),
     dict(type='AugMask'),

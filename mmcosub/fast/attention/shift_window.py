@@ -5,7 +5,7 @@ from mmpretrain.models.utils import ShiftWindowMSA, WindowMSA
 from mmseg.models.backbones import swin as mmseg_swin
 from torch import Tensor, nn
 
-from mmcosub.fast.fused_conv import has_hooks
+from mmcosub.fast.can_fuse import has_hooks
 from mmcosub.fast.window_attention import window_attention
 from mmcosub.fast.window_layout import window_layout
 from mmcosub.log_once import log_once

@@ -9,7 +9,8 @@ from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from mmcosub.fast.fused_conv import can_fuse, fused_conv, has_hooks
+from mmcosub.fast.can_fuse import can_fuse, has_hooks
+from mmcosub.fast.fused_conv import fused_conv
 from mmcosub.fast.resized_cross_entropy import resized_cross_entropy
 from mmcosub.log_once import log_once
 

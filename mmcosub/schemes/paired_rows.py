@@ -1,0 +1,118 @@
+"""Computed rows of a batch in which some images have one view only.
+
+Shapes: ``V`` views, ``B`` images, ``R`` computed rows, ``P`` images with all views,
+``*`` positions.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from mmcosub.submodels import Plan
+from mmcosub.submodels.plan import to_device
+
+
+class PairedRows:
+    """Rows that backbone and heads run on, where a plan's ``paired`` names images.
+
+    They are the first view's, and the others' of the paired images. Where the plan
+    names none, every method returns what it is given.
+
+    Args:
+        plan (Plan): The plan of all views.
+        device (torch.device | str): Device of the images.
+    """
+
+    def __init__(self, plan: Plan, device: torch.device | str) -> None:
+        self.device = device
+        self.paired, self.computed = plan.paired, plan.computed
+        if self.paired is None or self.computed is None:
+            return
+        index = np.tile(np.arange(plan.batch), plan.views)
+        index[self.computed] = np.arange(len(self.computed))
+        self._index = to_device(index, device)
+        self._pairs = to_device(np.flatnonzero(self.paired), device)
+
+    def run(
+        self, forward: Callable, images: Tensor, plan: Plan, shared: bool
+    ) -> tuple[Any, float]:
+        """Run a backbone on the computed rows.
+
+        Args:
+            forward (Callable): Takes images and a plan and returns outputs with V * B
+                rows, and the fraction of the branch evaluations computed.
+            images (Tensor): Of shape (B, ...).
+            plan (Plan): The plan.
+            shared (bool): Whether views of an image share rows while they are equal,
+                so that an image with one view costs one row. Otherwise the computed
+                rows run as images of one view.
+
+        Returns:
+            tuple: Outputs with R rows, and the fraction.
+        """
+        if self.computed is None:
+            return forward(images, plan)
+        if shared:
+            outputs, work = forward(images, plan)
+            rows = to_device(self.computed, self.device)
+            return _select(outputs, rows, plan.views * plan.batch), work
+        rows = to_device(self.computed % plan.batch, self.device)
+        flat = plan.multipliers.reshape(len(plan.multipliers), 1, -1)
+        one = Plan(flat[:, :, self.computed])
+        outputs, work = forward(images.index_select(0, rows), one)
+        return outputs, work * len(self.computed) / flat.shape[2]
+
+    def spread(self, outputs: Any) -> Any:
+        """Return outputs with one row for each view and image.
+
+        Args:
+            outputs (Any): Tensors of shape (R, ...), or containers of them.
+        """
+        if self.computed is None:
+            return outputs
+        return _select(outputs, self._index, len(self.computed))
+
+    def samples(self, data_samples: Sequence[Any], views: int) -> list[Any]:
+        """Return the label of each computed row.
+
+        Args:
+            data_samples (Sequence): Labels of the B images.
+            views (int): Number of views that are computed.
+        """
+        samples = list(data_samples) * views
+        return samples if self.computed is None else [samples[i] for i in self.computed]
+
+    def pairs(self, x: Any) -> Any:
+        """Return the rows of the paired images.
+
+        Args:
+            x (Tensor, optional): Of shape (B, *).
+        """
+        return x if x is None or self.paired is None else x.index_select(0, self._pairs)
+
+    def fraction(self, weight: Tensor | None) -> float | Tensor:
+        """Return the fraction that the paired images have of a weighted mean.
+
+        Args:
+            weight (Tensor, optional): Weight of each position, of shape (B, *).
+        """
+        if self.paired is None:
+            return 1.0
+        if weight is None:
+            return float(self.paired.mean())
+        tiny = torch.finfo(weight.dtype).tiny
+        return self.pairs(weight).sum() / weight.sum().clamp_min(tiny)
+
+
+def _select(outputs: Any, index: Tensor, rows: int) -> Any:
+    """Rows of all tensors that have so many; others are of no image."""
+
+    def select(x: Any) -> Any:
+        fits = isinstance(x, Tensor) and x.ndim > 0 and len(x) == rows
+        return x.index_select(0, index) if fits else x
+
+    return tree_map(select, outputs)
