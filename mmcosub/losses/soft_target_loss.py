@@ -45,7 +45,7 @@ class _SoftTargetLoss(torch.autograd.Function):
     def forward(
         ctx: Any, student: Tensor, teacher: Tensor, name: str, temperature: float
     ) -> Tensor:
-        ctx.name, ctx.temperature = name, temperature
+        ctx.loss_name, ctx.temperature = name, temperature
         ctx.save_for_backward(student, teacher)
         dtype = torch.promote_types(student.dtype, torch.float32)
         loss = student.new_empty(student[:, 0].shape, dtype=dtype)
@@ -61,11 +61,11 @@ class _SoftTargetLoss(torch.autograd.Function):
         result = torch.empty_like(student, memory_format=torch.contiguous_format)
         flat = result.view(*result.shape[:2], -1)
         above = grad.reshape(len(grad), -1) * ctx.temperature
-        if ctx.name == 'bce':
+        if ctx.loss_name == 'bce':
             above = above / student.shape[1]
         chunks = _chunks(student, teacher, grad.dtype, ctx.temperature)
         for (samples, positions), s, t in chunks:
-            if ctx.name == 'bce':
+            if ctx.loss_name == 'bce':
                 d = s.sigmoid() - t.sigmoid()
             else:
                 d = s.softmax(dim=1) - t.softmax(dim=1)

@@ -205,7 +205,7 @@ def find_branches(backbone: nn.Module) -> list[Site]:
     for name, module in backbone.named_modules():
         if is_drop_path(module) and module not in covered and drop_path_rate(module):
             raise UnknownBlockError(
-                f'{network} has a DropPath at {name!r}, which is in no block that '
-                f'mmcosub knows, so its rate would act unseen. {remedy}'
+                f'{network} has a DropPath at {name!r}, which is in no block '
+                f'that mmcosub knows, so it would act beside the plan. {remedy}'
             )
     return sites
