@@ -22,7 +22,7 @@ _CHUNK = {'cpu': 2**19, 'cuda': 2**26}
 
 
 def soft_target_loss(
-    student: Tensor, teacher: Tensor, kind: str, temperature: float
+    student: Tensor, teacher: Tensor, name: str, temperature: float
 ) -> Tensor:
     """Return the loss of a student's logits against a teacher's, per position.
 
@@ -31,27 +31,27 @@ def soft_target_loss(
     Args:
         student (Tensor): Logits of shape (B, C, *).
         teacher (Tensor): Logits of the same shape.
-        kind (str): 'ce', 'kl' or 'bce'; see ``mmcosub.losses`` for the formulas.
+        name (str): 'ce', 'kl' or 'bce'; see ``mmcosub.losses`` for the formulas.
         temperature (float): Temperature above 0.
 
     Returns:
         Tensor: Of shape (B, *), in float32 at least.
     """
-    return _SoftTargetLoss.apply(student, teacher.detach(), kind, temperature)
+    return _SoftTargetLoss.apply(student, teacher.detach(), name, temperature)
 
 
 class _SoftTargetLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, kind: str, temperature: float
+        ctx: Any, student: Tensor, teacher: Tensor, name: str, temperature: float
     ) -> Tensor:
-        ctx.kind, ctx.temperature = kind, temperature
+        ctx.loss_name, ctx.temperature = name, temperature
         ctx.save_for_backward(student, teacher)
         dtype = torch.promote_types(student.dtype, torch.float32)
         loss = student.new_empty(student[:, 0].shape, dtype=dtype)
         flat = loss.view(len(loss), -1)
         for part, s, t in _chunks(student, teacher, dtype, temperature):
-            flat[part] = _values(s, t, kind) * temperature**2
+            flat[part] = _values(s, t, name) * temperature**2
         return loss
 
     @staticmethod
@@ -61,11 +61,11 @@ class _SoftTargetLoss(torch.autograd.Function):
         result = torch.empty_like(student, memory_format=torch.contiguous_format)
         flat = result.view(*result.shape[:2], -1)
         above = grad.reshape(len(grad), -1) * ctx.temperature
-        if ctx.kind == 'bce':
+        if ctx.loss_name == 'bce':
             above = above / student.shape[1]
         chunks = _chunks(student, teacher, grad.dtype, ctx.temperature)
         for (samples, positions), s, t in chunks:
-            if ctx.kind == 'bce':
+            if ctx.loss_name == 'bce':
                 d = s.sigmoid() - t.sigmoid()
             else:
                 d = s.softmax(dim=1) - t.softmax(dim=1)
@@ -73,13 +73,13 @@ class _SoftTargetLoss(torch.autograd.Function):
         return result, None, None, None
 
 
-def _values(student: Tensor, teacher: Tensor, kind: str) -> Tensor:
-    if kind == 'bce':
+def _values(student: Tensor, teacher: Tensor, name: str) -> Tensor:
+    if name == 'bce':
         return F.binary_cross_entropy_with_logits(
             student, teacher.sigmoid(), reduction='none'
         ).mean(dim=1)
     given = student.log_softmax(dim=1)
-    if kind == 'ce':
+    if name == 'ce':
         return -(teacher.softmax(dim=1) * given).sum(dim=1)
     target = teacher.log_softmax(dim=1)
     return F.kl_div(given, target, reduction='none', log_target=True).sum(dim=1)

@@ -182,9 +182,9 @@ def list_heads(model: Any) -> list[Head]:
             heads += [Head(f'aux_{i}', h, False, True) for i, h in enumerate(aux)]
         else:
             heads.append(Head('aux', aux, False, True))
-    stock = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
+    original = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
     for head in heads:
-        plain = getattr(type(head.module), 'loss', None) in stock
+        plain = getattr(type(head.module), 'loss', None) in original
         if not (plain or head.classifies_masks or head.refines_points):
             raise ValueError(
                 f'{type(head.module).__name__} ({head.name}) computes its loss without '

@@ -14,7 +14,7 @@ from mmcosub.submodels.masking import (
     MaskedPatches,
     RemovedTokens,
     mask_pixels,
-    masking_kind,
+    masking_mode,
 )
 
 from .base import SCHEMES, Context, Scheme, check_frozen
@@ -146,15 +146,15 @@ class AugMask(AugSub):
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
         """See :class:`Scheme`."""
-        self.kind = masking_kind(model.sites)
-        if self.kind == 'pixels':
+        self.mode = masking_mode(model.sites)
+        if self.mode == 'pixels':
             return {}
-        if self.kind == 'tokens':
+        if self.mode == 'tokens':
             self.blocks = _blocks(model)
-            self.put_out = _blocks_put_out(model.backbone, self.blocks)
-            if not self.put_out:
+            self.mapped = _mapped_blocks(model.backbone, self.blocks)
+            if not self.mapped:
                 return {}  # no feature map to put a token back into
-        return {'mask_token': MaskToken(_width(model, self.kind))}
+        return {'mask_token': MaskToken(_width(model))}
 
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
@@ -162,17 +162,17 @@ class AugMask(AugSub):
         """See :class:`Scheme`."""
         if view == MAIN:
             return images, nullcontext
-        if self.kind == 'pixels':
+        if self.mode == 'pixels':
             return mask_pixels(images, self.ratio, rng), nullcontext
         extras = model.extras
         token = extras['mask_token'].value if 'mask_token' in extras else None
-        if self.kind == 'patches':
+        if self.mode == 'patches':
             assert token is not None  # from prepare()
             return images, MaskedPatches(model.backbone, images, self.ratio, token, rng)
         backbone = getattr(model.backbone, 'timm_model', model.backbone)
         return images, RemovedTokens(
             self.blocks,
-            self.put_out,
+            self.mapped,
             _extra_tokens(backbone),
             self.ratio,
             token,
@@ -197,7 +197,7 @@ def _projection_dropouts(blocks: Sequence[nn.Module]) -> list[nn.Dropout]:
     ]
 
 
-def _width(model: Any, kind: str) -> int:
+def _width(model: Any) -> int:
     """Return the number of channels of a block's tokens."""
     norm = next(
         m for m in model.sites[0].block.modules() if isinstance(m, nn.LayerNorm)
@@ -216,11 +216,11 @@ def _extra_tokens(backbone: Any) -> int:
     return int(getattr(backbone, 'cls_token', None) is not None)
 
 
-def _blocks_put_out(backbone: Any, blocks: list[nn.Module]) -> list[nn.Module]:
+def _mapped_blocks(backbone: Any, blocks: list[nn.Module]) -> list[nn.Module]:
     """Return the blocks whose output must be a whole feature map."""
     if not hasattr(backbone, 'timm_model'):
-        kind = getattr(backbone, 'out_type', 'featmap')
-        if kind != 'featmap' or not hasattr(backbone, 'out_indices'):
+        out_type = getattr(backbone, 'out_type', 'featmap')
+        if out_type != 'featmap' or not hasattr(backbone, 'out_indices'):
             return []
         outs = backbone.out_indices
         outs = [outs] if isinstance(outs, int) else outs

@@ -67,9 +67,9 @@ class KernelRedundancy(Objective):
 
 def _kernels(backbone: nn.Module) -> list[Tensor]:
     """Return the weights of the convolutions with more than one kernel."""
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    classes = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return [
         module.weight
         for module in backbone.modules()
-        if isinstance(module, kinds) and len(module.weight) > 1
+        if isinstance(module, classes) and len(module.weight) > 1
     ]

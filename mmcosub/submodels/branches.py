@@ -89,14 +89,14 @@ def has_fixed_batch(backbone: nn.Module) -> bool:
     Args:
         backbone (nn.Module): The backbone.
     """
-    kinds: set[Any] = {type(module) for module in backbone.modules()}
-    return any(not _FIXED_BATCH.isdisjoint(_class_names(kind)) for kind in kinds)
+    classes: set[Any] = {type(module) for module in backbone.modules()}
+    return any(not _FIXED_BATCH.isdisjoint(_class_names(cls)) for cls in classes)
 
 
 @cache  # called in every step
-def _class_names(kind: Any) -> frozenset[str]:
+def _class_names(cls: Any) -> frozenset[str]:
     """Full dotted names of a class and its bases."""
-    return frozenset(f'{c.__module__}.{c.__qualname__}' for c in kind.__mro__)
+    return frozenset(f'{c.__module__}.{c.__qualname__}' for c in cls.__mro__)
 
 
 def known_blocks() -> list[str]:
@@ -197,15 +197,15 @@ def find_branches(backbone: nn.Module) -> list[Site]:
         'Register it with mmcosub.submodels.register_block (docs/add_a_block.md), or '
         'take a network whose blocks `mmcosub info` lists.'
     )
-    kind = f'{type(backbone).__module__}.{type(backbone).__name__}'
+    network = f'{type(backbone).__module__}.{type(backbone).__name__}'
     if not sites:
         raise UnknownBlockError(
-            f'{kind} has no residual block that mmcosub knows. {remedy}'
+            f'{network} has no residual block that mmcosub knows. {remedy}'
         )
     for name, module in backbone.named_modules():
         if is_drop_path(module) and module not in covered and drop_path_rate(module):
             raise UnknownBlockError(
-                f'{kind} drops the branch at {name!r}, which is in no block that '
-                f'mmcosub knows, so its rate would act unseen. {remedy}'
+                f'{network} has a DropPath at {name!r}, which is in no block '
+                f'that mmcosub knows, so it would act beside the plan. {remedy}'
             )
     return sites

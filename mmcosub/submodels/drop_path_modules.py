@@ -22,10 +22,10 @@ def is_drop_path(module: nn.Module) -> bool:
     Args:
         module (nn.Module): The module.
     """
-    kind = type(module)
-    if kind not in _KNOWN:
-        _KNOWN[kind] = _rate_name(module) is not None and _drops_rows(module)
-    return _KNOWN[kind]
+    cls = type(module)
+    if cls not in _KNOWN:
+        _KNOWN[cls] = _rate_name(module) is not None and _drops_rows(module)
+    return _KNOWN[cls]
 
 
 def drop_path_rate(module: Any) -> float:

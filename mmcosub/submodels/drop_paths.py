@@ -124,9 +124,9 @@ def always_kept(backbone: nn.Module, sites: Sequence[Site]) -> list[str]:
         sites (Sequence[Site]): Its DropPath modules.
     """
     dropped = {site.block for site in sites}
-    kinds = {type(block) for block in dropped}
+    classes = {type(block) for block in dropped}
     modules = backbone.named_modules()
-    return [n for n, m in modules if type(m) in kinds and m not in dropped]
+    return [n for n, m in modules if type(m) in classes and m not in dropped]
 
 
 def _sites(

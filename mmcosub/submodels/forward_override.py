@@ -44,9 +44,9 @@ class ForwardOverride:
         self._forwards = dict(forwards)
         self._with_gradients = False
         self._importers = {_CHECKPOINTS}
-        kinds: set[Any] = {type(module) for module in backbone.modules()}
-        for kind in kinds:
-            self._importers.update(_importers_of_checkpoint(kind))
+        classes: set[Any] = {type(module) for module in backbone.modules()}
+        for cls in classes:
+            self._importers.update(_importers_of_checkpoint(cls))
         for module in backbone.modules():
             own = vars(module)
             inner: Any = own['_modules'].get('_checkpoint_wrapped_module')
@@ -76,13 +76,13 @@ class ForwardOverride:
                 yield
         finally:
             self.active = False
-            for importer, stock in checkpoints.items():
-                importer.checkpoint = stock
-            for module, stock in before.items():
-                if stock is None:
+            for importer, original in checkpoints.items():
+                importer.checkpoint = original
+            for module, original in before.items():
+                if original is None:
                     vars(module).pop('forward', None)
                 else:
-                    module.forward = stock
+                    module.forward = original
 
     def expect_gradients(self, block: nn.Module, name: str) -> None:
         """Raise if the network recomputes a block in a way that cannot be supported.
@@ -165,7 +165,7 @@ _CHECKPOINTS = sys.modules[checkpoint.__module__]
 
 
 @cache  # called in every step
-def _importers_of_checkpoint(kind: Any) -> list[ModuleType]:
+def _importers_of_checkpoint(cls: Any) -> list[ModuleType]:
     """Return the files of a class and its bases that import ``checkpoint`` itself."""
-    files = (sys.modules[c.__module__] for c in kind.__mro__)
+    files = (sys.modules[c.__module__] for c in cls.__mro__)
     return [f for f in files if vars(f).get('checkpoint') is checkpoint]

@@ -79,8 +79,8 @@ def without_noise(network: nn.Module) -> Iterator[None]:
     Args:
         network (nn.Module): The network.
     """
-    kinds = (is_dropout, is_drop_path, lambda m: isinstance(m, _NormBase))
-    off = [m for m in network.modules() if any(kind(m) for kind in kinds)]
+    turned_off = (is_dropout, is_drop_path, lambda m: isinstance(m, _NormBase))
+    off = [m for m in network.modules() if any(test(m) for test in turned_off)]
     modes = [m.training for m in off]
     try:
         for module in off:

@@ -58,7 +58,7 @@ def draw_mask(
     return rng.random((batch, number)).argsort(axis=1).argsort(axis=1) >= kept
 
 
-def masking_kind(sites: Sequence[Site]) -> str:
+def masking_mode(sites: Sequence[Site]) -> str:
     """Choose the mask for a backbone.
 
     Args:
@@ -69,12 +69,12 @@ def masking_kind(sites: Sequence[Site]) -> str:
         the patch embedding, in a Swin) or 'pixels' (set to 0, in networks that are
         convolutional or need all tokens).
     """
-    kind: Any = type(sites[0].block)
-    known = {f'{c.__module__}.{c.__qualname__}': c for c in kind.__mro__}
+    cls: Any = type(sites[0].block)
+    known = {f'{c.__module__}.{c.__qualname__}': c for c in cls.__mro__}
     # BEiT and MAE need all tokens: their attention has a bias per pair of positions.
     # So does PiT, between whose stages tokens become a map.
-    vits = [cls for name, cls in known.items() if name in _TOKENS]
-    inherited = any(kind.forward is cls.forward for cls in vits)
+    vits = [vit for name, vit in known.items() if name in _TOKENS]
+    inherited = any(cls.forward is vit.forward for vit in vits)
     if inherited and len({site.stage for site in sites}) == 1:
         return 'tokens'
     return 'patches' if known.keys() & set(_PATCHES) else 'pixels'

@@ -155,8 +155,8 @@ def _refuse(
 
 def _alike(got: Any, expected: Any) -> bool:
     """Return True if outputs have the same structure and shapes."""
-    (ours, spec), (theirs, expected_spec) = tree_flatten(got), tree_flatten(expected)
-    shapes = [[getattr(x, 'shape', None) for x in found] for found in (ours, theirs)]
+    (a, spec), (b, expected_spec) = tree_flatten(got), tree_flatten(expected)
+    shapes = [[getattr(x, 'shape', None) for x in found] for found in (a, b)]
     return spec == expected_spec and shapes[0] == shapes[1]
 
 

@@ -32,7 +32,7 @@ def test_no_known_block():
 
 def test_drop_path_outside_known_blocks():
     model = nn.Sequential(backbone('mmseg Swin'), DropPath(0.1))
-    with pytest.raises(ValueError, match=r"drops the branch at '1'.*register_block"):
+    with pytest.raises(ValueError, match=r"has a DropPath at '1'.*register_block"):
         find_branches(model)
     model[1].drop_prob = 0.0
     assert find_branches(model)

@@ -115,5 +115,5 @@ def test_outside_of_known_blocks_it_is_refused(name):
     assert [site.module for site in find_drop_paths(model)] == [model.blocks.drop]
     network = timm.create_model('vit_tiny_patch16_224', depth=1, embed_dim=12)
     network.norm = nn.Sequential(network.norm, DROP_PATHS[name](0.3))
-    with pytest.raises(UnknownBlockError, match=r"drops the branch at 'norm\.1'"):
+    with pytest.raises(UnknownBlockError, match=r"has a DropPath at 'norm\.1'"):
         find_branches(network)

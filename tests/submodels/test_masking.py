@@ -18,7 +18,7 @@ from mmcosub.submodels.masking import (
     RemovedTokens,
     draw_mask,
     mask_pixels,
-    masking_kind,
+    masking_mode,
 )
 
 MASK = dict(type='AugMask', ratio=0.5)
@@ -50,7 +50,7 @@ def test_ratio_that_leaves_nothing():
 
 
 def test_kinds():
-    kinds = {name: masking_kind(find_branches(backbone(name))) for name in BACKBONES}
+    kinds = {name: masking_mode(find_branches(backbone(name))) for name in BACKBONES}
     assert kinds == {
         'mmpretrain ViT': 'tokens',
         'mmseg ViT': 'tokens',
@@ -74,7 +74,7 @@ def test_kinds():
 def test_transformers_that_need_every_token(name, kind):
     init_default_scope('mmseg')
     model = MODELS.build({'drop_path_rate': 0.4, **copy.deepcopy(TINY[name])})
-    assert masking_kind(find_branches(model)) == kind
+    assert masking_mode(find_branches(model)) == kind
 
 
 def test_pixels():
