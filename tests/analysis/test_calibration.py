@@ -68,4 +68,4 @@ def test_without_labels_nothing_counts():
     quality = ProbabilityScores(2)
     assert quality.add(torch.tensor([0.5, 0.5]), None) is None
     assert quality.add(torch.tensor([[0.5], [0.5]]), torch.tensor([255])) is None
-    assert quality.counted == 0
+    assert not quality.sums.any()
