@@ -15,7 +15,7 @@ from mmcosub.evaluation.probabilities import BINS, mean_metrics, sum_positions
 from .predictions import predicted_classes
 
 
-class ProbabilityMetrics:
+class ProbabilityScores:
     """Accuracy, NLL, calibration error and mean IoU of probabilities.
 
     Args:

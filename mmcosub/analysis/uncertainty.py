@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from mmcosub.submodels import Site
 
-from .calibration import ProbabilityMetrics
+from .calibration import ProbabilityScores
 from .disagreement import SCORES, Ensemble, entropy
 from .network import backbone_of
 from .predictions import (
@@ -57,10 +57,10 @@ class SubmodelEnsemble:
         self.threshold = threshold_of(model)
         counted = (classes, ignored_label(model), self.threshold)
         self.full, self.mean = (
-            ProbabilityMetrics(*counted),
-            ProbabilityMetrics(*counted),
+            ProbabilityScores(*counted),
+            ProbabilityScores(*counted),
         )
-        self.each = [ProbabilityMetrics(*counted) for _ in factors]
+        self.each = [ProbabilityScores(*counted) for _ in factors]
         self.rows: list[dict[str, Any]] = []
 
     @torch.inference_mode()
@@ -120,7 +120,7 @@ class SubmodelEnsemble:
 
         Returns:
             dict: ``full``, ``mean`` and ``one_submodel`` (averaged over submodels) with
-            the metrics of :class:`ProbabilityMetrics`, mIoU for segmentors only;
+            the metrics of :class:`ProbabilityScores`, mIoU for segmentors only;
             ``finds_errors``, for each score and the full network's entropy, see
             :func:`finds_errors`. Empty without labels.
         """
@@ -140,7 +140,7 @@ class SubmodelEnsemble:
             },
         )
 
-    def _of(self, quality: ProbabilityMetrics) -> dict[str, float]:
+    def _of(self, quality: ProbabilityScores) -> dict[str, float]:
         result = quality.result()
         if not hasattr(self.model, 'decode_head'):
             del result['mIoU']

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmcosub.analysis.calibration import ProbabilityMetrics
+from mmcosub.analysis.calibration import ProbabilityScores
 
 
 def test_by_hand():
     # Two classes, four pixels, one without label.
     probabilities = torch.tensor([[0.9, 0.8, 0.3, 0.5], [0.1, 0.2, 0.7, 0.5]])
     labels = torch.tensor([[0, 1], [1, 255]])
-    quality = ProbabilityMetrics(2)
+    quality = ProbabilityScores(2)
     assert quality.add(probabilities.reshape(2, 2, 2), labels) == pytest.approx(1 / 3)
     result = quality.result()
     assert result['accuracy'] == pytest.approx(200 / 3)
@@ -26,7 +26,7 @@ def test_by_hand():
 
 def test_a_threshold_decides_what_is_predicted():
     # At 0.4 it is class 1, which is right; at 0.2 class 0, which is wrong.
-    quality = ProbabilityMetrics(2, threshold=0.3)
+    quality = ProbabilityScores(2, threshold=0.3)
     quality.add(torch.tensor([[0.6, 0.8], [0.4, 0.2]]), torch.tensor([1, 1]))
     result = quality.result()
     assert result['accuracy'] == 50
@@ -39,7 +39,7 @@ def test_images_together_are_one():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 5, 40, generator=generator)
     labels = torch.randint(0, 5, (3, 40), generator=generator)
-    apart, together = ProbabilityMetrics(5), ProbabilityMetrics(5)
+    apart, together = ProbabilityScores(5), ProbabilityScores(5)
     for z, y in zip(logits, labels, strict=True):
         apart.add(z.softmax(0), y)
     together.add(logits.transpose(0, 1).softmax(0).flatten(1), labels.flatten())
@@ -53,19 +53,19 @@ def test_calibrated_is_zero():
     rng = np.random.default_rng(0)
     share = torch.from_numpy(rng.uniform(0.5, 1, 200_000))
     labels = torch.from_numpy((rng.random(200_000) > share.numpy()).astype(int))
-    quality = ProbabilityMetrics(2)
+    quality = ProbabilityScores(2)
     quality.add(torch.stack([share, 1 - share]), labels)
     assert quality.result()['ece'] < 0.5
 
 
 def test_a_class_that_is_impossible_costs_but_is_finite():
-    quality = ProbabilityMetrics(2)
+    quality = ProbabilityScores(2)
     quality.add(torch.tensor([1.0, 0.0]), torch.tensor(1))
     assert quality.result()['nll'] == pytest.approx(-math.log(1e-12), rel=1e-3)
 
 
 def test_without_labels_nothing_counts():
-    quality = ProbabilityMetrics(2)
+    quality = ProbabilityScores(2)
     assert quality.add(torch.tensor([0.5, 0.5]), None) is None
     assert quality.add(torch.tensor([[0.5], [0.5]]), torch.tensor([255])) is None
-    assert quality.counted == 0
+    assert not quality.sums.any()
