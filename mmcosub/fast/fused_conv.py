@@ -27,8 +27,8 @@ from .interpolation import interpolation_matrix
 # kernel after another over all images took 0.40 to 0.88 times as long.
 _CHUNK = 2**22
 _IMAGES = 16
-# Time of a multiplication in a matrix product over that in a 3x3 convolution: from 1.1
-# to 1.5 on a processor with 256-bit units, 2.4 reported of one with 512-bit units.
+# Time of a multiplication in a matrix product over that in a 3x3 convolution: 1.1 to
+# 1.5 on an AMD EPYC under AVX2 and AVX-512 alike, 2.4 reported of another processor.
 _PRODUCT_COST = 2.5
 
 
@@ -191,7 +191,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     """Compute ``a @ b`` as a 1x1 convolution, with the rows of ``a`` as pixels.
 
     That is oneDNN's, while the matrix product is MKL's, which is slower on processors
-    other than Intel's: at 0.4 to 0.8 of the rate. In one thread PyTorch hands 1x1
+    other than Intel's: at 0.4 to 0.9 of the rate. In one thread PyTorch hands 1x1
     convolutions to oneDNN from 16 images on, so the rows are as many.
     """
     images = _IMAGES if len(a) % _IMAGES == 0 else 1
