@@ -13,7 +13,7 @@ from mmcosub.checkpoints import require_file
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.cli import load_config, part_processes
 from mmcosub.engine.data import configs_of_datasets
-from mmcosub.engine.errors import explained_errors
+from mmcosub.engine.errors import explained_errors, in_one_line
 from mmcosub.engine.task import classifies
 from mmcosub.engine.type_name import type_name
 from mmcosub.stack import import_stack_quietly
@@ -152,7 +152,15 @@ def main(argv: Sequence[str] | None = None) -> dict:
         for hook in runner._hooks:
             if hasattr(hook, 'show'):
                 hook.show = args.show
-        metrics = runner.test()
+        try:
+            metrics = runner.test()
+        except (FileNotFoundError, KeyError) as error:
+            if not any(word in str(error) for word in ('seg_map', 'label')):
+                raise
+            raise ValueError(
+                f'{in_one_line(error)} To predict images without labels: mmcosub '
+                'predict CONFIG CHECKPOINT IMAGES --out DIR.'
+            ) from error
         for kind, place in (('Predictions', args.out), ('Pictures', args.show_dir)):
             if place:
                 runner.logger.info(f'{kind} are in {place}')

@@ -158,7 +158,7 @@ def loaded_image(transforms: Sequence[Any], info: dict) -> np.ndarray:
     Raises:
         ValueError: If no transform loads an image.
     """
-    sample = dict(info)
+    sample = {**info}
     for transform in transforms:
         sample = transform(sample)
         if 'img' in sample:
