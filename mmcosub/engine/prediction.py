@@ -104,7 +104,6 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
     heads = cfg.model.get('decode_head')
     if heads and not meta.get('palette'):
-        # What draws needs both. MMSegmentation draws random colours, too.
         head = heads[-1] if isinstance(heads, list | tuple) else heads
         meta.setdefault('classes', [str(i) for i in range(head['num_classes'])])
         colours = np.random.default_rng(42).integers(256, size=(head['num_classes'], 3))
@@ -128,7 +127,7 @@ def image_suffixes(cfg: Config) -> set[str]:
         cfg (Config): The config.
     """
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()
-    given = [each.get('img_suffix') for each in configs_of_datasets(dataset)]
+    given = (each.get('img_suffix') for each in configs_of_datasets(dataset))
     return {each.lower() for each in given if isinstance(each, str)}
 
 
