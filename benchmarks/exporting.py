@@ -1,9 +1,9 @@
 """Which upstream models export to which format; writes docs/exporting.md.
 
-    python -m benchmarks.exporting --out benchmarks/results/exporting.json
+    python benchmarks/exporting.py --out benchmarks/results/exporting.json
 
-Of each group (folder of configs) the smallest config is built with random weights and
-exported at a small size, one process a file. What the record has is not done again.
+A config of each group in the sample is built with random weights and exported at a
+small size, one process a file. What the record has is not done again.
 """
 
 import argparse
@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from compatibility.campaign import apart
+from compatibility.stock import Case
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 from mmcosub.stack import import_stack_quietly
-
-from .compatibility.campaign import apart
-from .compatibility.stock import Case
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'exporting.md'
@@ -50,7 +49,7 @@ FORMATS = ('torchscript', 'pt2', 'onnx')
 HEAD = """\
 # Exporting
 
-<!-- Written by `python -m benchmarks.exporting --out
+<!-- Written by `python benchmarks/exporting.py --out
 benchmarks/results/exporting.json`. -->
 
 `mmcosub export` writes a segmentor or classifier to a file that runs without

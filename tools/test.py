@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from mmcosub.arguments import OneLineParser, add_common_arguments
 from mmcosub.checkpoints import require_file
-from mmcosub.config.errors import explained_errors
+from mmcosub.config.errors import explained_errors, in_one_line
 from mmcosub.config.loading import load_config, part_processes
 from mmcosub.config.model_settings import classifies
 from mmcosub.config.type_name import type_name
@@ -152,7 +152,15 @@ def main(argv: Sequence[str] | None = None) -> dict:
         for hook in runner._hooks:
             if hasattr(hook, 'show'):
                 hook.show = args.show
-        metrics = runner.test()
+        try:
+            metrics = runner.test()
+        except (FileNotFoundError, KeyError) as error:
+            if not any(word in str(error) for word in ('seg_map', 'label')):
+                raise
+            raise ValueError(
+                f'{in_one_line(error)} To predict images without labels: mmcosub '
+                'predict CONFIG CHECKPOINT IMAGES --out DIR.'
+            ) from error
         for kind, place in (('Predictions', args.out), ('Pictures', args.show_dir)):
             if place:
                 runner.logger.info(f'{kind} are in {place}')

@@ -147,9 +147,8 @@ class PredictionFiles:
         if 'uncertainty' in self.wanted:
             row['entropy'] = f'{entropy(scores if mean is None else mean):.6f}'
         if 'probabilities' in self.wanted:
-            row.update(
-                {f'p({n})': f'{p:.6f}' for n, p in zip(names, scores, strict=True)}
-            )
+            pairs = zip(names, scores.tolist(), strict=True)
+            row.update({f'p({label})': f'{p:.6f}' for label, p in pairs})
         if 'overlay' in self.wanted:
             text = f'{row["class"]} {row["probability"]}'
             drawn = cv2.putText(picture, text, (4, 16), 0, 0.5, (0, 0, 255))

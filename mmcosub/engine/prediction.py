@@ -128,7 +128,7 @@ def image_suffixes(cfg: Config) -> set[str]:
         cfg (Config): The config.
     """
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()
-    given = [each.get('img_suffix') for each in configs_of_datasets(dataset)]
+    given = (each.get('img_suffix') for each in configs_of_datasets(dataset))
     return {each.lower() for each in given if isinstance(each, str)}
 
 
@@ -158,7 +158,7 @@ def loaded_image(transforms: Sequence[Any], info: dict) -> np.ndarray:
     Raises:
         ValueError: If no transform loads an image.
     """
-    sample = dict(info)
+    sample = {**info}
     for transform in transforms:
         sample = transform(sample)
         if 'img' in sample:

@@ -44,8 +44,8 @@ class DeployedModel(nn.Module):
                 of the image file if this module normalises.
 
         Returns:
-            Tensor: Of a segmentor the class of each pixel, int64, of shape (B, H, W); of
-            a classifier the probabilities, of shape (B, C).
+            Tensor: Of a segmentor the class of each pixel, int64, of shape (B, H, W);
+            of a classifier the probabilities, of shape (B, C).
         """
         x = self.normalised(image) if self.preprocessing else image
         height, width = x.shape[-2:]
@@ -95,7 +95,7 @@ class DeployedModel(nn.Module):
         size = x.shape[-2:]
         meta = dict(img_shape=size, ori_shape=size, pad_shape=size)
         # One does where only sizes are read, and leaves the batch size open.
-        head = getattr(self.model, 'decode_head', None)
+        head = self.model.decode_head
         count = x.shape[0] if MaskClassification.is_head(head) else 1
         return self.model.encode_decode(x, [meta] * count)
 

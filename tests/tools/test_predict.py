@@ -174,3 +174,22 @@ def test_names(tmp_path):
     assert sorted(found.values()) == ['x/1', 'x/deep/1', 'y/1']
     (tmp_path / 'x' / '1.png').touch()
     assert sorted(find_images([x], out).values()) == ['1.jpg', '1.png', 'deep/1.jpg']
+
+
+@pytest.mark.parametrize('given', ['a folder that is not there', 'nothing'])
+def test_testing_without_labels_names_predict(
+    run, tmp_path, capsys, test_tool, scenes, given
+):
+    cfg = segmentation_config(scenes)
+    prefix = cfg['test_dataloader']['dataset']['data_prefix']
+    if given == 'nothing':
+        del prefix['seg_map_path']
+    else:
+        prefix['seg_map_path'] = 'none'
+    config = write_config(tmp_path / 'c.py', {**cfg, 'work_dir': str(tmp_path)})
+    argv = [str(config), str(run['checkpoint']), '--out', str(tmp_path / 'o')]
+    with pytest.raises(SystemExit) as exit_:
+        test_tool.main(argv)
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert 'without labels: mmcosub predict CONFIG CHECKPOINT IMAGES --out DIR' in said
