@@ -32,6 +32,7 @@ class ProbabilityScores:
         self.ignored = ignored
         self.threshold = threshold
         self.sums = torch.zeros(4 + BINS, dtype=torch.float64)
+        self.counted = 0
         self.areas = [torch.zeros(classes, dtype=torch.float64) for _ in range(4)]
 
     def add(self, probabilities: Tensor, labels: Tensor | None) -> float | None:
@@ -56,6 +57,7 @@ class ProbabilityScores:
         predicted = predicted_classes(probabilities, self.threshold)
         sums = sum_positions(probabilities, labels, predicted)
         self.sums += sums
+        self.counted += len(labels)
         predicted, labels = predicted.cpu(), labels.cpu()
         areas = IoUMetric.intersect_and_union(
             predicted, labels, self.classes, self.ignored

@@ -33,9 +33,19 @@ def download(url: str) -> str:
 
     Returns:
         str: Path of the file.
+
+    Raises:
+        ValueError: If it cannot be downloaded, with what to do without internet.
     """
     file = Path(local_file(url))
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(file))
+        try:
+            torch.hub.download_url_to_file(url, str(file))
+        except OSError as error:
+            raise ValueError(
+                f'{url} could not be downloaded ({error}). Download it elsewhere and '
+                f'save it as {file}, or name your copy: for a backbone, train '
+                '--backbone FILE.'
+            ) from error
     return str(file)

@@ -35,7 +35,7 @@ def add_probability_metrics(cfg: Config) -> None:
         )
     metric = dict(type=f'mmcosub.{_METRIC}')
     if 'ignore_index' in head and 'decode_head' in cfg.model:
-        metric['ignore_index'] = head.ignore_index
+        metric['ignore_index'] = head['ignore_index']
     for key in ('val_evaluator', 'test_evaluator'):
         if cfg.get(key):
             cfg[key] = _with(cfg[key], metric)

@@ -1,3 +1,5 @@
+import contextlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +204,9 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
             super()._init_model_weights()
             return
         owner.init_cfg = None
-        super()._init_model_weights()
+        # Backbones of mmseg print that they start from scratch, which this one won't.
+        with contextlib.redirect_stdout(io.StringIO()):
+            super()._init_model_weights()
         owner.init_cfg = init
         if self._resume and self._load_from:
             return  # resuming loads all weights

@@ -51,7 +51,9 @@ def read_images(pairs: Pairs, masks: Masks) -> Images:
     """
     files = {name: pairs.images / image for name, (image, _) in pairs.files.items()}
     headers = dict(in_threads(_header, files))
-    wrong, stored, displayed = [], [], []
+    wrong: list[str] = []
+    stored: list[str] = []
+    displayed: list[str] = []
     for name, (_, size, orientation) in headers.items():
         shown, mask = size[::-1] if orientation > 4 else size, masks.sizes[name]
         if mask not in (size, shown):

@@ -2,10 +2,11 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from .pairs import Pairs
 _PLAIN = ('L', 'P', '1')
 _ONE_CHANNEL = (*_PLAIN, 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'LA', 'La')
 _MOST = 255
+
+T = TypeVar('T')
+R = TypeVar('R')
 
 
 @dataclass
@@ -115,7 +119,9 @@ def convert(pairs: Pairs, masks: Masks, table: dict[int, int], files: dict) -> N
         pass
 
 
-def in_threads(function, items: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+def in_threads(
+    function: Callable[[T], R], items: Mapping[str, T]
+) -> Iterator[tuple[str, R]]:
     """Apply a function to each value of a mapping, in threads.
 
     Args:

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -167,6 +168,18 @@ def test_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
     read = read_checkpoint('https://example.org/a.pth')
     assert torch.equal(read['a.weight'], WEIGHTS['a.weight'])
+
+
+def test_no_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+
+    def fetch(*args: object, **kwargs: object) -> None:
+        raise URLError('unreachable')
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    said = r'example.org/a.pth could not .*unreachable.* elsewhere .* --backbone FILE'
+    with pytest.raises(ValueError, match=said):
+        read_checkpoint('https://example.org/a.pth')
 
 
 def served(content: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> list[str]:

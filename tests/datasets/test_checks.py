@@ -119,8 +119,18 @@ def test_list_of_images(data, tmp_path):
 def test_coloured_label(data, tmp_path):
     data['pipeline'][1]['imdecode_backend'] = 'cv2'
     cv2.imwrite(str(tmp_path / 'labels' / '0.png'), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(ValueError, match=r'labels/0.png has 3 channels'):
+    with pytest.raises(ValueError, match=r'labels/0.png has 3 channels.*mmcosub init'):
         check_segmentation_data(data, 3)
+
+
+def test_coloured_label_while_loading(tmp_path):
+    """As `check-dataset` does: colours are named, not their values."""
+    mask = str(tmp_path / 'm.png')
+    cv2.imwrite(mask, np.full((8, 8, 3), 128, np.uint8))
+    guarded = GuardedPipeline(LoadAnnotations(imdecode_backend='cv2'), 3, 255)
+    info = dict(seg_map_path=mask, reduce_zero_label=False, seg_fields=[])
+    with pytest.raises(ValueError, match=r'm.png has 3 channels.*mmcosub init'):
+        guarded(info)
 
 
 def test_left_out_by_suffix(data, tmp_path, logged):

@@ -43,6 +43,15 @@ def test_a_matrix_of_many_classes_is_a_picture() -> None:
     assert len(svg) < 20_000
 
 
+def test_metrics_of_probabilities() -> None:
+    """They are shown beside the first others, each with what is better."""
+    values = dict.fromkeys(('aAcc', 'mIoU', 'mAcc', 'x', 'a/NLL', 'ECE', 'Brier'), 1.0)
+    curves = make_curves([Records(val=[(1, values)])], [0])
+    titles = [curve.title for curve in curves]
+    assert titles == ['mIoU', 'mAcc', 'aAcc', 'a/NLL', 'ECE', 'Brier']
+    assert all('lower is better' in curve.about for curve in curves[3:])
+
+
 def test_points_are_averaged() -> None:
     points = [(float(i), float(i % 2)) for i in range(1000)]
     assert thinned(points, 1000) == points

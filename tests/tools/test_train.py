@@ -66,6 +66,22 @@ def test_stock_config(train: ModuleType, config: Path, tmp_path: Path) -> None:
     assert 'co_training' not in scalars
 
 
+def test_length_probability_metrics_and_closing_line(
+    train: ModuleType, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    train.main([str(config), '--max-iters', '2', '--probability-metrics'])
+    done, following = capsys.readouterr().out.splitlines()[-2:]
+    checkpoint = tmp_path / 'w' / 'iter_2.pth'
+    assert checkpoint.is_file()
+    assert done.startswith('Trained for 2 iterations; last ')
+    assert done.endswith(f'; checkpoint {checkpoint}')
+    assert following == f'Next: mmcosub test {config} {checkpoint}'
+    (log,) = (tmp_path / 'w').glob('*/vis_data/scalars.json')
+    assert {'mIoU', 'NLL', 'ECE', 'Brier'} <= set(
+        json.loads(log.read_text().splitlines()[-1])
+    )
+
+
 def test_co_trained_checkpoint_is_stock(
     train: ModuleType, config: Path, tmp_path: Path
 ) -> None:
