@@ -287,18 +287,14 @@ def test_partly_known():
 
 
 def test_neither_blocks_nor_drop_paths():
-    with pytest.raises(
-        ValueError, match=r'no residual block.*no DropPath modules'
-    ):
+    with pytest.raises(ValueError, match=r'no residual block.*no DropPath modules'):
         find_sites(nn.Sequential(nn.Conv2d(3, 3, 1)))
 
 
 def test_drop_paths_that_are_not_called():
     model = nn.Sequential(nn.Conv2d(3, 3, 1))
     model.drop, model.forward = DropPath(TAU), model[0].forward
-    with pytest.raises(
-        ValueError, match=r'has DropPath modules and calls none'
-    ):
+    with pytest.raises(ValueError, match=r'has DropPath modules and calls none'):
         called_drop_paths(model, images().float())
 
 
