@@ -439,7 +439,7 @@ def test_soft_loss_goes_with_another_label_loss_later(kind, asked):
     holder = model.head if kind == 'ImageClassifier' else model
     holder.loss_module = MODELS.build(softmax)
     if asked == 'bce':
-        with pytest.raises(ValueError, match='the label loss LabelSmoothLoss for'):
+        with pytest.raises(ValueError, match='the label loss LabelSmoothLoss uses'):
             model.loss(images, samples)
     else:
         model.loss(images, samples)

@@ -430,7 +430,7 @@ def test_outputs_besides_logits(monkeypatch):
             'Make its forward return them alone, or first',
         ),
         (lambda head: (head.logits, head.conv_seg.weight), r'\(5, 8, 1, 1\)'),
-        (lambda head: (head.logits, head.logits.mean()), r'of shape \(\), and its'),
+        (lambda head: (head.logits, head.logits.mean()), r'of shape \(\), whose rows'),
     ],
 )
 def test_logits_that_are_not_where_they_are_looked_for(outputs, message, monkeypatch):
