@@ -59,9 +59,14 @@ class CoTrainer(SubmodelTraining):
             rates are 0, or it is a ``DataParallel``.
 
     Examples:
-        >>> model = timm.create_model('vit_tiny_patch16_224', drop_path_rate=0.1)
+        >>> import timm
+        >>> import torch
+        >>> model = timm.create_model('test_vit', drop_path_rate=0.1, num_classes=5)
+        >>> images, labels = torch.rand(2, 3, 160, 160), torch.tensor([0, 1])
         >>> cosub = CoTrainer(model)
         >>> loss = cosub.loss(images, labels, nn.CrossEntropyLoss())
+        >>> loss.shape
+        torch.Size([])
     """
 
     def __init__(

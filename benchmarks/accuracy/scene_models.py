@@ -141,8 +141,8 @@ def segmentor(run: SceneRun) -> nn.Module:
     if run.scheme:
         scheme = dict(loss='ce', seed=run.seed, **run.scheme)
         model.update(type='mmcosub.CoTrainingEncoderDecoder', scheme=scheme)
-    if run.unlabelled:
-        model['unlabelled'] = run.unlabelled
+    if unlabelled := getattr(run, 'unlabelled', None):
+        model['unlabelled'] = unlabelled
     return _built(MODELS, model, run.seed)
 
 

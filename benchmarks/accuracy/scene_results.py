@@ -30,7 +30,7 @@ def results_of(records: Records, network: str, test: bool) -> Results:
     return [
         (run, records.results[key])
         for key, run in records.runs.items()
-        if isinstance(run, SceneRun)
+        if type(run) is SceneRun
         and run.network == start.network
         and run.scale == start.scale
         and (run.seed < TEST_SEEDS) == test

@@ -10,7 +10,7 @@ from measures import calibration_error, fitted_temperature
 from pretraining import load, pretrain
 from scene_models import CLASSES, segmentor
 from scenes import COUNTS, SceneData, Scenes
-from settings import TEST_SEEDS, SceneRun
+from settings import TEST_SEEDS, SceneRun, UnlabelledRun
 from steps import map_samples, steps, unlabelled_batches
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -66,7 +66,8 @@ def _train(
     validation = data.scenes('validation', COUNTS['validation'], run.size)
     scenes = data.scenes('training', run.scenes, run.size)
     unlabelled = None
-    if run.unlabelled:
+    if getattr(run, 'unlabelled', None):
+        assert isinstance(run, UnlabelledRun)
         whole = data.scenes('training', LABELLED + run.unlabelled_scenes, run.size)
         others = whole.images[LABELLED:]
         unlabelled = unlabelled_batches(others, run.unlabelled_batch, run.seed)

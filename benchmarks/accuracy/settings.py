@@ -81,10 +81,6 @@ class SceneRun(_Keyed):
         lr (float): Highest learning rate.
         weight_decay (float): Weight decay, not of norms.
         scale (int): How many times as many channels and attention heads.
-        unlabelled (dict): How unlabelled scenes are learned from, arguments of
-            ``mmcosub.schemes.Unlabelled``; empty for not at all.
-        unlabelled_scenes (int): How many there are.
-        unlabelled_batch (int): How many in an iteration.
     """
 
     FILE: ClassVar[str] = 'accuracy-scenes.jsonl'
@@ -103,9 +99,24 @@ class SceneRun(_Keyed):
     lr: float = 2e-3
     weight_decay: float = 0.01
     scale: int = 1
+
+
+@dataclass(frozen=True)
+class UnlabelledRun(SceneRun):
+    """A segmentor of scenes of which few are labelled.
+
+    Args:
+        unlabelled (dict): How unlabelled scenes are learned from, arguments of
+            ``mmcosub.schemes.Unlabelled``; empty for not at all.
+        unlabelled_scenes (int): How many there are.
+        unlabelled_batch (int): How many in an iteration.
+    """
+
+    FILE: ClassVar[str] = 'accuracy-unlabelled.jsonl'
+
     unlabelled: dict = field(default_factory=dict)
     unlabelled_scenes: int = 4000
     unlabelled_batch: int = 32
 
 
-KINDS = (Run, SceneRun)
+KINDS = (Run, SceneRun, UnlabelledRun)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from choices import COSUB, PLAIN, TUNING, as_long_as, over_seeds, tuned
 from records import Records
-from settings import SceneRun
+from settings import UnlabelledRun
 
 COUNTS = (60, 125, 250, 500)
 SEEDS = range(5)
@@ -44,21 +44,21 @@ VARIANTS: dict[str, dict] = {
 ARMS = LABELS_ONLY | WITH_UNLABELLED | VARIANTS
 
 
-def candidates(arm: str, count: int) -> list[SceneRun]:
+def candidates(arm: str, count: int) -> list[UnlabelledRun]:
     """An arm at each drop-path rate.
 
     Args:
         arm (str): One of ARMS.
         count (int): Labelled scenes.
     """
-    start = SceneRun(
+    start = UnlabelledRun(
         'unlabelled tuning', TUNING[0], pretrained='plain', scenes=count, **ARMS[arm]
     )
     rates = RATES if start.scheme == COSUB else (0.0, *RATES)
     return [replace(start, rate=rate) for rate in rates]
 
 
-def chosen(records: Records, arm: str, count: int) -> SceneRun:
+def chosen(records: Records, arm: str, count: int) -> UnlabelledRun:
     """An arm at the rate with the highest mIoU on the validation split.
 
     Args:
@@ -71,7 +71,7 @@ def chosen(records: Records, arm: str, count: int) -> SceneRun:
     return replace(run, **ARMS[arm])
 
 
-def rates(records: Records, count: int) -> list[SceneRun]:
+def rates(records: Records, count: int) -> list[UnlabelledRun]:
     """Every arm at each rate, with a seed for tuning.
 
     Args:
@@ -82,7 +82,7 @@ def rates(records: Records, count: int) -> list[SceneRun]:
     return [run for arm in arms for run in candidates(arm, count)]
 
 
-def main(records: Records, count: int) -> list[SceneRun]:
+def main(records: Records, count: int) -> list[UnlabelledRun]:
     """All arms at their rates.
 
     Args:
@@ -92,7 +92,7 @@ def main(records: Records, count: int) -> list[SceneRun]:
     return _over_seeds(records, (*LABELS_ONLY, *WITH_UNLABELLED), count)
 
 
-def variants(records: Records, count: int) -> list[SceneRun]:
+def variants(records: Records, count: int) -> list[UnlabelledRun]:
     """One choice of the method changed at a time.
 
     Args:
@@ -102,7 +102,7 @@ def variants(records: Records, count: int) -> list[SceneRun]:
     return _over_seeds(records, VARIANTS, count)
 
 
-def as_long(records: Records, count: int) -> list[SceneRun]:
+def as_long(records: Records, count: int) -> list[UnlabelledRun]:
     """Labels only, and a full student, for as long as two submodels take.
 
     Args:
@@ -118,7 +118,7 @@ def as_long(records: Records, count: int) -> list[SceneRun]:
     return over_seeds('unlabelled', cells, SEEDS)
 
 
-def ceiling(records: Records) -> list[SceneRun]:
+def ceiling(records: Records) -> list[UnlabelledRun]:
     """Labels for all scenes.
 
     Args:
@@ -128,6 +128,8 @@ def ceiling(records: Records) -> list[SceneRun]:
     return over_seeds('unlabelled', [replace(c, scenes=4500) for c in cells], SEEDS)
 
 
-def _over_seeds(records: Records, arms: Iterable[str], count: int) -> list[SceneRun]:
+def _over_seeds(
+    records: Records, arms: Iterable[str], count: int
+) -> list[UnlabelledRun]:
     runs = [chosen(records, arm, count) for arm in arms]
     return over_seeds('unlabelled', runs, SEEDS)

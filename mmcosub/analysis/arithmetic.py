@@ -101,7 +101,8 @@ def _count_work(
     co_trained: list[float] = []
     if cfg.get('scheme'):
         with built():
-            trained = build_model(cfg, cfg.scheme)
+            # Without the check before the first step, which is no work of a step.
+            trained = build_model(cfg, {**cfg.scheme, 'check_network': False})
         trained.train()
         co_trained = [
             count_flops(lambda: training_step(trained, images)) / batch

@@ -484,4 +484,5 @@ def test_data_passed_are_not_loaded_again(
             )
             loaded.clear()
             train.main([*argv, '--resume'])
-        assert len(loaded) - 4 == 3 * 2, sampler  # 4 of the validation
+        # 4 of the validation, and one on which it is tried before.
+        assert len(loaded) - 5 == 3 * 2, sampler

@@ -19,7 +19,7 @@ import tables
 from fashion import Batches, Images, subset
 from measures import calibration_error, fitted_temperature
 from records import Records
-from settings import TEST_SEEDS, Run, SceneRun
+from settings import KINDS, TEST_SEEDS, Run, SceneRun
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
@@ -88,7 +88,7 @@ def test_what_is_recorded_is_not_run_again(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(study.multiprocessing, 'get_context', lambda _: Context())
     study.main(['--records', str(tmp_path)])
-    files = [tmp_path / kind.FILE for kind in (Run, SceneRun)]
+    files = [tmp_path / kind.FILE for kind in KINDS]
     lines = [line for file in files for line in file.read_text().splitlines()]
     assert len(ran) == len({*ran}) == len(lines)
     study.main(['--records', str(tmp_path)])

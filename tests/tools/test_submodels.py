@@ -84,7 +84,9 @@ def test_sweep_then_extract(
     other = tmp_path / 'other.pth'
     content = read_checkpoint(str(checkpoint))
     state = content['state_dict']
-    content['state_dict'] = {k: v * 0.9 for k, v in state.items()}
+    content['state_dict'] = {
+        k: v * 0.9 if v.is_floating_point() else v for k, v in state.items()
+    }
     torch.save(content, other)
     options = ['--rounds', 1, '--draws', 1, '--work-dir', tmp_path / 'w']
     names = ['--names', 'a', 'b', '--extractable']
@@ -159,7 +161,7 @@ def test_uncertainty_of_a_classifier(
     train.main([str(classification_config), '--work-dir', str(tmp_path / 'w')])
     argv = [classification_config, tmp_path / 'w' / 'epoch_1.pth', '-k', 2]
     record = run(UNCERTAINTY, *argv, '--work-dir', tmp_path / 'u')
-    assert record['quality']['mean'].keys() == {'accuracy', 'nll', 'ece'}
+    assert record['quality']['mean'].keys() == {'accuracy', 'nll', 'ece', 'brier'}
     assert record['images'] == 4
     assert not (tmp_path / 'u' / 'disagreement').exists()
     record = run(SWEEP, *argv[:2], '--rounds', 0, '--work-dir', tmp_path / 's')
