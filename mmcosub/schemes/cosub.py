@@ -43,8 +43,8 @@ class Cosub(Scheme):
     view and :math:`P` the paired images, the loss is
 
     .. math::
-        \frac{1 - w}{B} \Big[\sum_{b \notin P} \ell(z_b, y_b) + \sum_{b \in P}
-        \tfrac12 \sum_i \ell(z_{b,i}, y_b)\Big] + \frac{w}{pB} \sum_{b \in P}
+        \frac{1 - w}{B} [\sum_{b \notin P} \ell(z_b, y_b) + \sum_{b \in P}
+        \tfrac12 \sum_i \ell(z_{b,i}, y_b)] + \frac{w}{pB} \sum_{b \in P}
         \tfrac12 \sum_i \ell_{soft}(z_{b,i}, z_{b,3-i})
 
     Fix both submodels of every image. The label loss of an image with one view has the
