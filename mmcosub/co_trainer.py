@@ -155,11 +155,9 @@ class CoTrainer(SubmodelTraining):
         return sum(others, start=first)
 
     def _unlabelled_loss(self, weak: Tensor, strong: Tensor) -> Tensor:
-        first = self._unlabelled is None
         learned = self._unlabelled or self._learn_unlabelled({})
-        if not first:
-            # The optimizer has stepped since the last call.
-            learned.after_step(self, self.model)
+        # The optimizer has stepped since the last call.
+        learned.after_step(self, self.model)
         return learned(
             self,
             self.model,

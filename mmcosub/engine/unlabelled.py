@@ -1,12 +1,14 @@
 """Batches of labelled and unlabelled images."""
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_strong
@@ -190,11 +192,16 @@ class UnlabelledOrder:
         """
         first = (iteration * self.world + self.rank) * self.batch
         places = [divmod(first + i, self.count) for i in range(self.batch)]
-        orders = {
-            epoch: np.random.default_rng((self.seed, epoch)).permutation(self.count)
-            for epoch in {epoch for epoch, _ in places}
-        }
-        return [int(orders[epoch][place]) for epoch, place in places]
+        return [
+            int(_epoch_order(self.count, self.seed, epoch)[place])
+            for epoch, place in places
+        ]
+
+
+@lru_cache(maxsize=2)  # a batch may lie in two epochs
+def _epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the order of all images in one epoch of theirs."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 class CollateWithUnlabelled:

@@ -132,14 +132,20 @@ class Iteration:
         if len(seen) < max(self.scheme.views, 2) or not len(seen[0]):
             return
         weight = self.rows.pairs(weight)
-        classes = [_predicted(z, threshold) for z in seen]
+        classes = [predicted(z, threshold) for z in seen]
         same = [(c == classes[0]).float() for c in classes[1:]]
         agreement = torch.stack([weighted_mean(s, weight) for s in same]).mean()
         self.telemetry['agreement'] = agreement
 
 
-def _predicted(logits: Tensor, threshold: float) -> Tensor:
-    """Return classes of shape (B, *) from logits of shape (B, C, *)."""
+def predicted(logits: Tensor, threshold: float = 0.5) -> Tensor:
+    """Return the predicted classes, of shape (B, *).
+
+    Args:
+        logits (Tensor): Of shape (B, C, *).
+        threshold (float): Probability above which a head with one channel predicts its
+            class. Defaults to 0.5.
+    """
     if logits.shape[1] == 1:
         return logits.squeeze(1).sigmoid() > threshold
     return logits.argmax(dim=1)

@@ -17,6 +17,7 @@ from mmcosub.losses import weighted_mean
 from mmcosub.submodels import BernoulliSampler, Plan, Site, spread_rates
 
 from .cutmix import CutMix
+from .iteration import predicted
 from .soft_loss import SoftLoss
 
 STUDENTS = ('submodels', 'complementary', 'full')
@@ -182,7 +183,7 @@ class Unlabelled:
         if weight is not None:
             height, width = target.shape[2:]
             weight = F.adaptive_avg_pool2d(weight, (height, width))
-        confidence, label = self._predict(target)
+        confidence, label = self._confidence(target), predicted(target)
         if self.threshold is not None:
             sure = (confidence >= self.threshold).to(target.dtype)
         terms, agreement = [], []
@@ -192,7 +193,7 @@ class Unlabelled:
                 # As in FixMatch, the mean is over all positions, ignored ones too.
                 loss = loss * sure
             terms.append(weighted_mean(loss, weight))
-            same = (self._predict(logits.detach())[1] == label).to(target.dtype)
+            same = (predicted(logits.detach()) == label).to(target.dtype)
             agreement.append(weighted_mean(same, weight))
         total = self.weight * self.ramp(step) * torch.stack(terms).mean()
         logs = dict(
@@ -211,14 +212,13 @@ class Unlabelled:
         """
         return min(1.0, (step + 1) / self.ramp_iters) if self.ramp_iters else 1.0
 
-    def _predict(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return confidences and classes, of shape (U, *)."""
+    def _confidence(self, logits: Tensor) -> Tensor:
+        """Return the probability of the predicted class, of shape (U, *)."""
         if logits.shape[1] == 1:
             probability = logits[:, 0].sigmoid()
-            return torch.maximum(probability, 1 - probability), probability > 0.5
-        if self.soft_loss.activation == 'sigmoid':
-            return logits.sigmoid().max(dim=1)
-        return logits.softmax(dim=1).max(dim=1)
+            return torch.maximum(probability, 1 - probability)
+        softmax = self.soft_loss.activation == 'softmax'
+        return (logits.softmax(dim=1) if softmax else logits.sigmoid()).amax(dim=1)
 
     def _term(self, logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
         """Return the loss of one student at every position, of shape (U, *)."""
