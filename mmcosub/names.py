@@ -13,12 +13,17 @@ WRAPPERS = {
 }
 
 
+def packaged(name: str) -> Path:
+    """Folder that comes with the package: ``configs`` or ``tools``."""
+    package = Path(mmcosub.__file__).parent
+    shipped = package / '.mim' / name
+    # A checkout made without symbolic links has them only beside the package.
+    return shipped if shipped.is_dir() else package.parent / name
+
+
 def packaged_configs() -> Path:
     """Folder of the configs that come with the package."""
-    package = Path(mmcosub.__file__).parent
-    shipped = package / '.mim' / 'configs'
-    # A checkout made without symbolic links has them only beside the package.
-    return shipped if shipped.is_dir() else package.parent / 'configs'
+    return packaged('configs')
 
 
 def list_schemes() -> dict[str, Path]:

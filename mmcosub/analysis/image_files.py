@@ -3,10 +3,12 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from mmcosub.datasets.listing import images_in
 
 
 def find_images(
@@ -37,7 +39,9 @@ def find_images(
         for match in sorted(matches):
             folder = match if os.path.isdir(match) else os.path.dirname(match)
             folders.append(os.path.abspath(folder))
-            for file in _files(Path(match), endings):
+            path = Path(match)
+            for inside in images_in(path, endings) if path.is_dir() else [path]:
+                file = Path(os.path.abspath(inside))
                 if Path(os.path.abspath(out)) not in file.parents:
                     files[file] = None
                     found += 1
@@ -51,11 +55,3 @@ def find_images(
     names = {file: os.path.relpath(file, root) for file in files}
     short = {file: os.path.splitext(name)[0] for file, name in names.items()}
     return short if max(Counter(short.values()).values()) == 1 else names
-
-
-def _files(path: Path, endings: Collection[str]) -> Iterator[Path]:
-    """Yield the absolute path of a file, or those of all images in a folder."""
-    inside = sorted(path.rglob('*')) if path.is_dir() else [path]
-    for file in inside:
-        if file == path or (file.suffix.lower() in endings and file.is_file()):
-            yield Path(os.path.abspath(file))

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import mmcosub
+from mmcosub.names import packaged
 from mmcosub.stack import check_stack, ignore_known_warnings
 
 # Scripts whose command is not named as they are.
@@ -30,10 +31,7 @@ _OWN = {
 
 def tools_folder() -> Path:
     """Folder of the scripts, which come with the package."""
-    package = Path(mmcosub.__file__).parent
-    shipped = package / '.mim' / 'tools'
-    # A checkout made without symbolic links has them only beside the package.
-    return shipped if shipped.is_dir() else package.parent / 'tools'
+    return packaged('tools')
 
 
 def scripts() -> dict[str, Path]:

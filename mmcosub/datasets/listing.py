@@ -3,14 +3,31 @@
 import logging
 import os
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from .bad_samples import BadSamples, files_of
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+def images_in(folder: Path, endings: Collection[str] = IMG_EXTENSIONS) -> list[Path]:
+    """Return the image files of a folder and its subfolders, sorted.
+
+    Args:
+        folder (Path): The folder.
+        endings (Collection[str]): File endings, in lower case. Defaults to
+            torchvision's.
+    """
+    return sorted(
+        file
+        for file in folder.rglob('*')
+        if file.suffix.lower() in endings and file.is_file()
+    )
 
 
 def check_list(path: str) -> None:

@@ -13,6 +13,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from mmcosub.registry import DATASETS, TRANSFORMS
 
+from .listing import images_in
+
 PHOTOMETRIC = (
     *('Albu', 'AutoContrast', 'Brightness', 'ColorJitter', 'ColorTransform'),
     *('Contrast', 'Equalize', 'GaussianBlur', 'Invert', 'Lighting'),
@@ -167,9 +169,7 @@ def find_images(place: str) -> list[Path]:
     """
     path = Path(place)
     if path.is_dir():
-        files = sorted(
-            file for file in path.rglob('*') if file.suffix.lower() in IMG_EXTENSIONS
-        )
+        files = images_in(path)
     elif path.is_file():
         lines = path.read_text(encoding='utf-8-sig').splitlines()
         files = [path.parent / line.strip() for line in lines if line.strip()]

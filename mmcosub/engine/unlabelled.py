@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
@@ -72,11 +72,12 @@ def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
             f'unlabelled.batch_size={batch!r} must be a whole number above 0; leave '
             '`unlabelled` out to train without unlabelled images.'
         )
-    print_log(
-        f'{len(dataset)} unlabelled images, {batch} in each iteration of a process; '
-        f'{_shared_images(loader.dataset, dataset)}',
-        'current',
-    )
+    if is_main_process():  # only it prints; others need not compare all paths
+        print_log(
+            f'{len(dataset)} unlabelled images, {batch} in each iteration of a '
+            f'process; {_shared_images(loader.dataset, dataset)}',
+            'current',
+        )
     return with_unlabelled(loader, dataset, batch, seed, get_rank(), get_world_size())
 
 
