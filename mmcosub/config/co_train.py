@@ -8,10 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmcosub.names import RUNNER, WRAPPERS, list_schemes
+from mmcosub.names import RUNNER, WRAPPERS, list_schemes, type_name
 from mmcosub.names import packaged_configs as packaged_configs
-
-from .type_name import type_name
 
 # A fragment may import the module that registers a user's scheme.
 _FRAGMENT_KEYS = ('scheme', 'runner_type', 'custom_hooks', 'custom_imports')

@@ -8,11 +8,10 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 
 from mmcosub.checkpoints.without_memory import without_memory
+from mmcosub.names import type_name
 from mmcosub.registry import MODELS
 from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import Site, find_branches
-
-from .type_name import type_name
 
 RATE = 0.1
 """Drop-path rate of the last block. Our choice: as in ConvNeXt-T's pretraining (arXiv

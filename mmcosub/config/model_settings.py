@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .type_name import type_name
+from mmcosub.names import type_name
 
 
 def model_settings(cfg: Config) -> ConfigDict:

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import METRICS
 
-from .type_name import type_name
+from mmcosub.names import type_name
 
 _METRIC = 'ProbabilityMetric'
 # Their outputs are no logits of classes that exclude one another.

@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from torch import nn
 
-from .type_name import type_name
+from mmcosub.names import type_name
+
 from .unread import walk
 
 _LONGEST = 300  # some messages contain whole configs

@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmcosub.analysis.steps import Shape, input_channels
-from mmcosub.config.type_name import type_name
+from mmcosub.names import type_name
 from mmcosub.engine.prediction import pipeline_of
 
 from .formats import FORMATS, quiet, reason

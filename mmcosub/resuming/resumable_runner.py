@@ -15,7 +15,7 @@ from torch import nn
 from mmcosub.checkpoints import read_checkpoint
 from mmcosub.checkpoints.latest import corruption, newest_intact, pointed_checkpoint
 from mmcosub.checkpoints.safe_objects import foreign_objects
-from mmcosub.config.type_name import type_name
+from mmcosub.names import type_name
 from mmcosub.files import (
     PARTIAL,
     atomic_write,
