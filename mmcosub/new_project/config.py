@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from mmcosub.config.length import set_length
+from mmcosub.config.flags import set_length
 from mmcosub.config.loading import find_config, read_config
 
 from .classes import Classes
