@@ -107,7 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def use_amp(cfg: 'Config') -> None:
     """Make the config's optimizer wrapper one for mixed precision."""
-    from mmcosub.config.type_name import type_name
+    from mmcosub.names import type_name
 
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
@@ -127,7 +127,7 @@ def use_backbone(cfg: 'Config', args: argparse.Namespace) -> None:
     from mmengine.config import Config
 
     from mmcosub.checkpoints import require_file
-    from mmcosub.config.type_name import type_name
+    from mmcosub.names import type_name
 
     options = dict(
         weights=args.backbone_weights, allow_unused=args.backbone_allow_unused

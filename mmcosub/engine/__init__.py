@@ -4,8 +4,11 @@ from mmcosub.stack import import_stack_quietly
 
 import_stack_quietly()  # before anything here imports it aloud
 
-from mmcosub.config.co_train import apply_scheme, list_schemes  # noqa: E402
-from mmcosub.config.default_rate import set_default_rate  # noqa: E402
+from mmcosub.config.co_train import (  # noqa: E402
+    apply_scheme,
+    list_schemes,
+    set_default_rate,
+)
 
 from .evaluation import EvaluationRunner  # noqa: E402
 from .flexible import CoTrainingFlexibleRunner  # noqa: E402

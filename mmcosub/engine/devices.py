@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcosub.config.type_name import type_name
 from mmcosub.models.sequential_backward import CoTrainingDistributedDataParallel
+from mmcosub.names import type_name
 
 from .cpu_amp import CPUAmpOptimWrapper
 

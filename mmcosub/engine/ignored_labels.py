@@ -8,7 +8,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.registry import METRICS, TRANSFORMS
 
-from mmcosub.config.type_name import type_name
+from mmcosub.names import type_name
 
 _DEFAULT = 255  # default of MMCV and MMSegmentation
 _WARNING = logging.WARNING

@@ -19,8 +19,8 @@ from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
 from mmcosub.config.model_settings import model_settings
-from mmcosub.config.type_name import type_name
 from mmcosub.datasets.viewing import viewable
+from mmcosub.names import type_name
 from mmcosub.registry import MODELS
 
 from .data import configs_of_datasets

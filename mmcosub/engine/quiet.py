@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
-from mmcosub.config.output import log_without_tracebacks, outlive_readers
+from mmcosub.config.errors import log_without_tracebacks, outlive_readers
 
 # Listings of hundreds of lines.
 _LISTS = ('System environment', 'Config:', 'Hooks will be executed')

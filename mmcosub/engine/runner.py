@@ -16,11 +16,11 @@ from mmcosub.checkpoints import (
 )
 from mmcosub.config.co_train import accelerated_model, co_trained_model
 from mmcosub.config.settings import check_carry_over, check_optimizer
-from mmcosub.config.type_name import type_name
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.fast.attention import accelerate_attention
 from mmcosub.models import compile_parts
 from mmcosub.models.co_training import CoTraining
+from mmcosub.names import type_name
 from mmcosub.registry import RUNNERS
 from mmcosub.resuming.resumable_runner import ResumableRunner
 
@@ -123,7 +123,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
             self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
         )
         if is_main_process():
-            bad.clear()
+            bad.listed.unlink(missing_ok=True)  # of an earlier start
         model = unwrapped(self.model)
         check_data(model, self._train_dataloader, self._val_dataloader, bad)
         check_evaluator(model, self._val_evaluator)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,12 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_strong
+from mmcosub.datasets.unlabelled import (
+    STRONG,
+    UnlabelledImages,
+    also_labelled,
+    weak_and_strong,
+)
 from mmcosub.resuming.seeding import SeededBatches, SeededFetch, SeededIndex
 
 from .data import configs_of_datasets
@@ -86,8 +90,8 @@ def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
     known: Any = getattr(labelled, 'get_data_info', None)
     if known is None:
         return 'whether some are labelled, too, is not known.'
-    paths = {Path(known(i)['img_path']).resolve() for i in range(len(labelled))}
-    both = sum(file.resolve() in paths for file in unlabelled.files)
+    paths = (known(i)['img_path'] for i in range(len(labelled)))
+    both = len(also_labelled(unlabelled.files, paths))
     return f'{both} of them are labelled, too.' if both else 'none is labelled.'
 
 

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmcosub.config.length import set_length
+from mmcosub.config.flags import set_length
 from mmcosub.config.loading import find_config, read_config
 
 SWIN = (

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmcosub.datasets.synthetic.made_folder import MadeFolder
+from mmcosub.datasets.made_folder import MadeFolder
 
 
 def make(root: Path, value: int, overwrite: bool = False) -> list[int]:

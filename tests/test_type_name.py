@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import ConfigDict
 from mmengine.hooks import CheckpointHook
 
-from mmcosub.config.type_name import type_name
+from mmcosub.names import type_name
 
 
 class Theirs(CheckpointHook):

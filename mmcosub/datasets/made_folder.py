@@ -1,7 +1,6 @@
 """Folder of synthetic images, written by a script from settings."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcosub.files import atomic_write
-
-Image = NDArray[np.uint8]
 
 
 class MadeFolder:
@@ -41,25 +38,21 @@ class MadeFolder:
         self.same = there.get('settings') == self.settings
         self.ready = self.same and there.get('complete') is True
         """True if all images exist."""
-        if there and not self.same and not overwrite:
+        if overwrite:
+            return
+        if there and not self.same:
             raise ValueError(
                 f'{root} has images of other settings, {there["settings"]}. Pass '
                 '--overwrite to replace them, or another --out.'
             )
-        occupied = root.is_dir() and any(root.iterdir())
-        if occupied and not there and not overwrite:
+        if not there and root.is_dir() and any(root.iterdir()):
             raise ValueError(
                 f'{root} is not empty and has no {record}. Pass --overwrite to write '
                 'into it, or another --out.'
             )
 
     def begin(self, folders: Sequence[str]) -> None:
-        """Record that images are being written.
-
-        Args:
-            folders (Sequence[str]): Image folders inside. Images of other settings are
-                removed from them.
-        """
+        """Record that images are being written; delete those of other settings."""
         self.root.mkdir(parents=True, exist_ok=True)
         if not self.same:
             # Record the new settings once all old images are deleted: if interrupted
@@ -71,22 +64,18 @@ class MadeFolder:
                     old.unlink()
         self._note(self.settings, complete=False)
 
-    def save(self, names: Sequence[str], make: Callable[[], Sequence[Image]]) -> None:
-        """Write some images, unless an interrupted run already has.
-
-        Args:
-            names (Sequence[str]): Files inside the folder.
-            make (Callable): Returns the images, in the same order.
-        """
+    def save(
+        self, names: Sequence[str], make: Callable[[], Sequence[NDArray[np.uint8]]]
+    ) -> None:
+        """Write the images that ``make`` returns, unless they are there."""
         paths = [self.root / name for name in names]
         if all(path.is_file() for path in paths):
             return
         for path, image in zip(paths, make(), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Atomic.
             partial = path.with_name(f'.{path.name}')
             partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
-            os.replace(partial, path)
+            partial.replace(path)
 
     def finish(self) -> None:
         """Record that all images are written."""

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmcosub.datasets.label_maps import check_depth
-from mmcosub.datasets.synthetic.opening import opened
+from mmcosub.datasets.image_files import opened
+from mmcosub.datasets.labels import check_depth
 
 
 @pytest.fixture
