@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.network import evaluation_shape
+        from mmcosub.analysis.steps import evaluation_shape
         from mmcosub.engine.prediction import load_model
         from mmcosub.export import FORMATS, export
         from mmcosub.export.card import write_card

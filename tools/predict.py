@@ -74,9 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.image_files import find_images
-        from mmcosub.analysis.prediction_files import PredictionFiles
-        from mmcosub.analysis.progress import Bars
+        from mmcosub.analysis.evaluation import progress_bars
+        from mmcosub.analysis.prediction_files import PredictionFiles, find_images
         from mmcosub.engine.prediction import image_suffixes, load_model
 
         images = find_images(args.images, args.out, image_suffixes(cfg))
@@ -84,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         kinds = ('overlay', 'probabilities', 'uncertainty')
         wanted = [kind for kind in kinds if getattr(args, kind)]
         files = PredictionFiles(model, args.out, wanted, args.submodels)
-        with Bars() as bars, bars('images', len(images)) as tick:
+        with progress_bars() as bars, bars('images', len(images)) as tick:
             done = 0
             for now in files.predict(images, args.batch_size):
                 tick(now - done)

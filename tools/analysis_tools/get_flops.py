@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         cfg.fast = args.fast  # else every config is counted as the stock model it is
         import_stack_quietly()
-        from mmcosub.analysis.arithmetic import count_work
+        from mmcosub.analysis.costs import count_work
         from mmcosub.analysis.steps import image_shape
 
         shape = image_shape(args.shape, cfg)

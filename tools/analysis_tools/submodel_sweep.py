@@ -122,18 +122,18 @@ def main(argv: Sequence[str] | None = None) -> dict:
         names = names_of(args)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis import plot, sweep
+        from mmcosub.analysis import sweep
         from mmcosub.analysis.evaluation import (
             Evaluation,
+            progress_bars,
             quiet_runner,
             training_images,
         )
-        from mmcosub.analysis.network import Network, evaluation_shape
+        from mmcosub.analysis.network import Network
         from mmcosub.analysis.orders import given_order, require_smaller
-        from mmcosub.analysis.progress import Bars
-        from mmcosub.analysis.sweep_record import record_of
+        from mmcosub.analysis.steps import evaluation_shape
+        from mmcosub.analysis.sweep_record import plot_sweep, record_of, write_json
         from mmcosub.export.extraction import extractable
-        from mmcosub.export.writing import write_json
 
         orders = args.orders or (['given'] if args.drop else ['greedy', 'random'])
         settings = sweep.Settings(
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         images = training_images(cfg) if args.search == 'train' else None
         search = Evaluation(runner, images, args.search_images, args.metric)
         points = []
-        with Bars() as bars:
+        with progress_bars() as bars:
             for name, checkpoint in zip(names, args.checkpoints, strict=True):
                 runner.load_checkpoint(checkpoint)
                 points += sweep.sweep(
@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         record = record_of(points, network, str(test.metric), about)
         out = Path(cfg.work_dir, 'submodel_sweep.json')
         write_json(record, out)
-        plot.plot_sweep(record, out.with_suffix('.png'))
+        plot_sweep(record, out.with_suffix('.png'))
         report(record)
         print(f'{len(points)} submodels in {out} and {out.with_suffix(".png")}')
     return record

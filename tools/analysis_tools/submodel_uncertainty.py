@@ -13,7 +13,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.analysis.disagreement import SCORES
+from mmcosub.analysis.predictions import SCORES
 from mmcosub.arguments import OneLineParser, add_config_arguments, add_work_dir_argument
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
@@ -67,12 +67,11 @@ def main(argv: Sequence[str] | None = None) -> dict:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
-        from mmcosub.analysis.evaluation import loader_of, quiet_runner
+        from mmcosub.analysis.evaluation import loader_of, progress_bars, quiet_runner
         from mmcosub.analysis.pictures import DisagreementPictures
-        from mmcosub.analysis.progress import Bars
+        from mmcosub.analysis.submodel import draw_factors, find_called_sites, rates_of
+        from mmcosub.analysis.sweep_record import write_json
         from mmcosub.analysis.uncertainty import SubmodelEnsemble, check_ranking
-        from mmcosub.export.writing import write_json
 
         check_ranking(args.rank, args.k)
         runner = quiet_runner(cfg)
@@ -93,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         draw = None
         if 'palette' in meta and not args.no_pictures:
             draw = DisagreementPictures(out / 'disagreement', meta['palette'])
-        with Bars() as bars, bars('images', len(loader.dataset)) as tick:
+        with progress_bars() as bars, bars('images', len(loader.dataset)) as tick:
             for batch in loader:
                 tick(ensemble.add(batch, draw))
         ranking = ensemble.ranking(args.rank)

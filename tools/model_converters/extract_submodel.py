@@ -97,11 +97,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.network import Network, evaluation_shape
+        from mmcosub.analysis.network import Network
         from mmcosub.analysis.orders import given_order
+        from mmcosub.analysis.steps import evaluation_shape
+        from mmcosub.analysis.sweep_record import read_json
         from mmcosub.engine.prediction import load_model
         from mmcosub.export.extraction import extract
-        from mmcosub.export.writing import read_json, write_extracted
 
         model = load_model(cfg, args.checkpoint, 'cpu')
         network = Network(model, evaluation_shape(cfg, args.shape))
@@ -116,12 +117,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.record:
             kept = kept_in(read_json(args.record), network.blocks, args)
         extracted = extract(cfg, network, kept)
-        write_extracted(
-            extracted,
-            args.out,
-            model.dataset_meta,
-            [network.blocks[b] for b in sorted(kept)],
-        )
+        names = [network.blocks[b] for b in sorted(kept)]
+        extracted.write(args.out, model.dataset_meta, names)
         print(
             f'{len(kept)} of {len(network.blocks)} blocks in {args.out}, config in '
             f"{args.out.with_suffix('.py')}. Outputs differ from the submodel's by "
