@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmcosub.engine.prediction import read_image
-from mmcosub.hooks.label_map_hook import write_label_map
+from mmcosub.hooks.prediction_hooks import write_label_map
 
 from .disagreement import Ensemble, entropy
 from .draws import draw_factors, find_called_sites, rates_of
