@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmcosub.config.errors import explained_errors
     from mmcosub.config.loading import load_config, part_processes
     from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
-    from mmcosub.engine.closing import closing_line
+    from mmcosub.engine.screen import closing_line
     from mmcosub.resuming.stopping import Stopped
 
     with explained_errors(parser.prog, args.debug):

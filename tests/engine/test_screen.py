@@ -39,7 +39,7 @@ def test_settings_of_parameters(
 def test_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     from mmengine.logging import MMLogger
 
-    from mmcosub.engine.quiet import listed_in_file_only
+    from mmcosub.engine.screen import listed_in_file_only
 
     file = tmp_path / 'a.log'
     logger = MMLogger('quiet', logger_name='quiet', log_file=str(file))

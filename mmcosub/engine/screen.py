@@ -1,24 +1,25 @@
-"""Short start of a run on the screen; the log file has everything."""
+"""What a run shows on the screen at its start and its end; the log has everything."""
 
 import contextlib
 import io
 import logging
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
+from mmcosub.checkpoints.latest import pointed_checkpoint
 from mmcosub.config.errors import log_without_tracebacks, outlive_readers
 
-# Listings of hundreds of lines.
-_LISTS = ('System environment', 'Config:', 'Hooks will be executed')
-# Warnings that the packages cause in nearly every run.
-_KNOWN_WARNINGS = (
-    'The prefix is not set in metric class',
-    '"FileClient" will be deprecated',
+# Listings of hundreds of lines, and warnings of nearly every run.
+_NO_NEWS = (
+    *('System environment', 'Config:', 'Hooks will be executed'),
+    *('The prefix is not set in metric class', '"FileClient" will be deprecated'),
     '"HardDiskBackend" is the alias',
 )
 
@@ -99,5 +100,41 @@ def _screens(logger: MMLogger) -> list[logging.Handler]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    text = record.getMessage().lstrip('\n- ')
-    return not text.startswith((*_LISTS, *_KNOWN_WARNINGS))
+    return not record.getMessage().lstrip('\n- ').startswith(_NO_NEWS)
+
+
+def closing_line(runner: Runner, config: str) -> str:
+    """Return the result of a training, its checkpoint and the next command.
+
+    Args:
+        runner (Runner): The runner, when it has trained.
+        config (str): The config as it was named.
+    """
+    said, checkpoint = f'Trained for {runner.iter} iterations', None
+    info, scalars = runner.message_hub.runtime_info, runner.message_hub.log_scalars
+    measured = [k for k in scalars if k.startswith('val/') and not k.endswith('time')]
+    result = ''
+    if measured:
+        result = f'last {measured[0][4:]} {scalars[measured[0]].current():.4g}'
+    hook: Any = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
+    names = getattr(hook, 'key_indicators', None) or ()
+    for name in names:
+        of_name = f'_{name}' if len(names) > 1 else ''
+        best = info.get(f'best_score{of_name}')
+        if best is not None:
+            checkpoint = info.get(f'best_ckpt{of_name}')
+            shown = getattr(hook, 'key_indicator', name) if name == 'auto' else name
+            result = f'best {shown} {float(best):.4g}'
+            break
+    if result:
+        said += f'; {result}'
+    checkpoint = checkpoint or pointed_checkpoint(runner.work_dir)
+    if not checkpoint:
+        return f'{said}. No checkpoint was saved.'
+    file = Path(checkpoint)
+    if file.is_absolute() and file.is_relative_to(Path.cwd()):
+        file = file.relative_to(Path.cwd())
+    command = ['mmcosub', 'test', config, str(file)]
+    if not runner.cfg.get('test_dataloader'):
+        command = ['mmcosub', 'report', runner.work_dir]
+    return f'{said}; checkpoint {file}\nNext: {shlex.join(command)}'
