@@ -55,9 +55,10 @@ def _activation(loss: Any) -> str | None:
     if name == 'LovaszLoss':
         multi_class = loss.cls_criterion.__name__ == 'lovasz_softmax'
         return 'softmax' if multi_class else 'sigmoid'
-    if name in _SIGMOID:
+    if name in _SIGMOID or isinstance(loss, nn.BCEWithLogitsLoss):
         return 'sigmoid'
-    return 'softmax' if name in _SOFTMAX else None
+    softmax = name in _SOFTMAX or isinstance(loss, nn.CrossEntropyLoss)
+    return 'softmax' if softmax else None
 
 
 _PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
