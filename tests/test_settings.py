@@ -25,7 +25,7 @@ from stock_settings import (
 from stock_settings import segmentor_of_convolutions as convolutions
 from torch import nn
 
-from mmcosub.engine.cpu_amp import CPUAmpOptimWrapper
+from mmcosub.engine.devices import CPUAmpOptimWrapper
 from mmcosub.models.head_outputs import labelled_fraction
 from mmcosub.submodels import find_branches
 

@@ -52,7 +52,9 @@ def _activation(loss: Any) -> str | None:
         sigmoid = loss.mode == 'multi_label'
     elif name == 'LovaszLoss':
         sigmoid = loss.cls_criterion.__name__ != 'lovasz_softmax'
-    elif name not in _SIGMOID | _SOFTMAX:
+    elif isinstance(loss, nn.BCEWithLogitsLoss):
+        sigmoid = True
+    elif name not in _SIGMOID | _SOFTMAX and not isinstance(loss, nn.CrossEntropyLoss):
         return None
     return 'sigmoid' if sigmoid else 'softmax'
 

@@ -200,7 +200,11 @@ class SubmodelTraining:
         if self.scheme.check_network:
             check_network(self.backbone, inputs, self.sites, self.execution_of_plans())
             self._check_sharing(inputs)
-        reason = None if execution == 'auto' else inexact(self.backbone, execution)
+        reason = (
+            None
+            if execution == 'auto'
+            else inexact(self.backbone, execution, self.sites)
+        )
         if reason:
             _logger.warning(
                 f'scheme.execution={execution!r} does not compute what the plain '
