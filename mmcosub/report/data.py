@@ -34,8 +34,8 @@ def confusion(
             'classes: set val_dataloader.dataset to data of the classes that it was '
             'trained on with --cfg-options, or leave out --run-config.'
         )
-    both = (torch.from_numpy(each) for each in (label, prediction))
-    return count_confusions(*both, classes, ignored).numpy()
+    tensors = torch.from_numpy(label), torch.from_numpy(prediction)
+    return count_confusions(*tensors, classes, ignored).numpy()
 
 
 def validation_data(dataset: Any) -> Any:
