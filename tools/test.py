@@ -13,9 +13,9 @@ from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors, in_one_line
 from mmcosub.config.loading import load_config, part_processes
 from mmcosub.config.model_settings import classifies
-from mmcosub.config.type_name import type_name
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
+from mmcosub.names import type_name
 from mmcosub.stack import import_stack_quietly
 
 # Visualizer and hook for configs without.

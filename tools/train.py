@@ -105,7 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def use_amp(cfg: 'Config') -> None:
     """Make the config's optimizer wrapper one for mixed precision."""
-    from mmcosub.config.type_name import type_name
+    from mmcosub.names import type_name
 
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
@@ -125,7 +125,7 @@ def use_backbone(cfg: 'Config', args: argparse.Namespace) -> None:
     from mmengine.config import Config
 
     from mmcosub.checkpoints import require_file
-    from mmcosub.config.type_name import type_name
+    from mmcosub.names import type_name
 
     options = dict(
         weights=args.backbone_weights, allow_unused=args.backbone_allow_unused
@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmcosub.config.errors import explained_errors
     from mmcosub.config.loading import load_config, part_processes
     from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
-    from mmcosub.engine.closing import closing_line
+    from mmcosub.engine.screen import closing_line
     from mmcosub.resuming.stopping import Stopped
 
     with explained_errors(parser.prog, args.debug):

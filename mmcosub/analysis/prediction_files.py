@@ -19,7 +19,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from mmcosub.datasets.listing import images_in
 from mmcosub.engine.prediction import read_image
-from mmcosub.hooks.label_map_hook import write_label_map
+from mmcosub.hooks.prediction_hooks import write_label_map
 
 from .pictures import overlay, write_picture
 from .predictions import (

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmcosub.engine.data import classes_of
 from mmcosub.evaluation.probabilities import as_probabilities
-from mmcosub.models.mask_classification import MaskClassification
+from mmcosub.models.head_outputs import classifies_masks
 
 SCORES = ('entropy', 'mutual_information', 'disagreement')
 """Scores of an ensemble to rank images by."""
@@ -21,7 +21,7 @@ def check_probabilities(model: Any) -> None:
     """Raise ValueError if a model's outputs are not logits of exclusive classes."""
     heads = [getattr(model, name, None) for name in ('decode_head', 'head')]
     for head in [h for several in heads for h in _listed(several)]:
-        if MaskClassification.is_head(head) or is_multi_label(head):
+        if classifies_masks(head) or is_multi_label(head):
             raise ValueError(
                 f'{type(head).__name__} gives no probabilities that sum to 1 over '
                 'classes, so there is no mean and no calibration of them. Take a '

@@ -14,8 +14,8 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmcosub.analysis.steps import Shape, input_channels
-from mmcosub.config.type_name import type_name
 from mmcosub.engine.prediction import pipeline_of
+from mmcosub.names import type_name
 
 from .formats import FORMATS, quiet, reason
 from .graph import DeployedModel, has_windows, open_batch_size

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcosub.analysis.predictions import is_multi_label, threshold_of
-from mmcosub.models.mask_classification import MaskClassification
+from mmcosub.models.head_outputs import classifies_masks
 
 
 class DeployedModel(nn.Module):
@@ -93,7 +93,7 @@ class DeployedModel(nn.Module):
         meta = dict(img_shape=size, ori_shape=size, pad_shape=size)
         # One does where only sizes are read, and leaves the batch size open.
         head = self.model.decode_head
-        count = x.shape[0] if MaskClassification.is_head(head) else 1
+        count = x.shape[0] if classifies_masks(head) else 1
         return self.model.encode_decode(x, [meta] * count)
 
     def _slide(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from rich.progress import track
 from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
-from mmcosub.config.type_name import type_name
+from mmcosub.names import type_name
 from mmcosub.stack import import_stack_quietly
 
 
