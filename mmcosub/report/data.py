@@ -23,11 +23,7 @@ def share_right(label: Classes, prediction: Classes, ignored: int) -> float:
 def confusion(
     label: Classes, prediction: Classes, classes: int, ignored: int
 ) -> NDArray[np.int64]:
-    """Count predictions by label, see :func:`count_confusions`.
-
-    Raises:
-        ValueError: If another class is predicted.
-    """
+    """Count predictions by label; ValueError if another class is predicted."""
     if (highest := int(prediction.max(initial=0))) >= classes:
         raise ValueError(
             f'The model predicts class {highest} (from 0), and the data have {classes} '
@@ -39,11 +35,7 @@ def confusion(
 
 
 def validation_data(dataset: Any) -> Any:
-    """Return the dataset of a config.
-
-    Raises:
-        ValueError: If there are no images at its paths.
-    """
+    """Build a dataset; ValueError if there are no images at its paths."""
     try:
         built = DATASETS.build(dataset)
         if hasattr(built, 'full_init'):
