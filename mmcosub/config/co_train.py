@@ -38,11 +38,7 @@ _BY_RATES = ('Cosub', 'StochasticDepth')
 
 
 def find_scheme(name_or_file: str) -> Path:
-    """Find the config fragment of a scheme, by name or file.
-
-    Raises:
-        ValueError: If there is no such name and no such file.
-    """
+    """Find the config fragment of a scheme, by name or file."""
     schemes = list_schemes()
     if name_or_file in schemes:
         return schemes[name_or_file]
@@ -98,15 +94,9 @@ def turn_off_scheme(cfg: Config) -> None:
 
 
 def co_trained_model(model: dict, scheme: dict) -> dict:
-    """Return the config of a model wrapped for co-training.
+    """Return the config of a model wrapped for co-training, or raise if there is none.
 
-    Args:
-        model (dict): Config of an upstream model or of a wrapper.
-        scheme (dict): Config of the scheme.
-
-    Raises:
-        ValueError: If the scheme has no type or there is no wrapper for the model.
-        ImportError: If a mask head needs MMDetection, which is missing.
+    A mask head needs MMDetection.
     """
     if 'type' not in scheme:
         raise ValueError(

@@ -72,11 +72,7 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     because the config has not run yet. Later, only ``ValueError``, ``OSError`` (a full
     disk), non-finite losses and lack of device memory do. A lost process is reported in
     one line with status 1. All other errors are bugs and show a traceback. The log file
-    has the traceback of each error.
-
-    Args:
-        prog (str): Name of the tool.
-        debug (bool): Show tracebacks of all errors. Defaults to False.
+    has the traceback of each error; with ``debug``, the screen, too.
     """
     global _stage
     _stage = ''

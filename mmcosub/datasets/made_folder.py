@@ -15,17 +15,8 @@ class MadeFolder:
     """Folder of synthetic images, with a record of their settings.
 
     Writing may be interrupted at any time and continues where it stopped. Images of
-    other settings and other files are replaced on request only.
-
-    Args:
-        root (Path): The folder.
-        record (str): Name of the record in it.
-        settings (dict): Settings of the images.
-        overwrite (bool): Replace images of other settings. Defaults to False.
-
-    Raises:
-        ValueError: If the folder has images of other settings, files without a record,
-            or an unreadable record.
+    other settings and other files are replaced with ``overwrite`` only; without it, a
+    ``ValueError`` is raised.
     """
 
     def __init__(
