@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Read every image and label map of a dataset, in parallel, and list what is wrong."""
+"""Read all images and label maps of a dataset, and list problems."""
 
 import argparse
 import os
@@ -11,35 +11,35 @@ from typing import Any
 from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 
-from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
 from mmcosub.stack import import_stack_quietly
 
 FOUND = 1
-"""Exit status when something is wrong with the data."""
+"""Exit status if data are bad."""
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
-        description='Read every image and label map of a dataset, as training would: '
-        'pictures that are cut short, label maps of another size than their image, of '
-        'more than 8 bits, with values that no class has, or with nothing to '
-        'learn. Report which classes never occur.'
+        description='Read every image and label map of a dataset, as training would, '
+        'in parallel. List truncated images, and label maps of another size than their '
+        'image, of more than 8 bits, with values that no class has, or without any '
+        'label. Report which classes never occur.'
     )
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    add_shared_arguments(parser, 'config')
     parser.add_argument(
         '--splits',
         nargs='+',
         choices=('train', 'val', 'test'),
         default=['train', 'val'],
-        help='data to look at (default: train val)',
+        help='splits to read (default: train val)',
     )
     parser.add_argument(
         '--processes',
         type=int,
         default=os.cpu_count() or 1,
-        help='how many look at the same time (default: one a core)',
+        help='number of parallel processes (default: one per core)',
     )
     parser.add_argument(
         '--unlabelled',
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
-    """Look at one split; the number of its bad samples."""
+    """Check one split, and return the number of its bad samples."""
     from mmcosub.datasets.checks import check_listing, check_places
     from mmcosub.datasets.guard import leaves
     from mmcosub.datasets.image_files import explain_turned
@@ -92,8 +92,8 @@ def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
     for dataset in leaves(DATASETS.build(loader.dataset)):
         dataset.full_init()
         inspected = Inspected(dataset, ignore_index)
-        looked = inspect(inspected, processes)
-        found = [*track(looked, total=len(dataset), description=split)]
+        each_inspected = inspect(inspected, processes)
+        found = [*track(each_inspected, total=len(dataset), description=split)]
         problems += [each.problem for each in found if each.problem]
         count += len(dataset)
         counts = sum(each.counts for each in found)
@@ -112,7 +112,7 @@ def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
 
 
 def check_unlabelled(cfg: Any) -> int:
-    """Look at the unlabelled images; the number of bad ones."""
+    """Check the unlabelled images, and return the number of bad ones."""
     from mmcosub.datasets.guard import leaves
     from mmcosub.datasets.inspection import inspect_unlabelled
     from mmcosub.datasets.unlabelled import find_images
@@ -144,7 +144,7 @@ def report(
         for problem in problems[:5]:
             print(f'  {problem}')
         return
-    listed.unlink(missing_ok=True)  # of an earlier look
+    listed.unlink(missing_ok=True)  # of an earlier check
     if not quiet:
         print(f'{name}: {count} samples, none is bad')
 

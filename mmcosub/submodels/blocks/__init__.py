@@ -17,6 +17,7 @@ from . import (  # noqa: F401  (each fills the table of known blocks)
     mit,
     mobilenet,
     mvit,
+    plain_libraries,
     realtime,
     resnet,
     swin,

@@ -1,7 +1,8 @@
-"""Error for second derivatives of functions that have only a first one."""
+"""Helpers of autograd functions: errors for second derivatives, and no autocast."""
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -9,13 +10,10 @@ from torch import Tensor
 
 
 def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a backward pass to raise under ``create_graph=True``.
+    """Decorate the ``backward`` of an autograd function to raise under create_graph.
 
     PyTorch's ``once_differentiable`` does not raise if the incoming gradient needs
     none, as that of a plain sum, and the second derivative is silently 0.
-
-    Args:
-        backward (Callable): The ``backward`` of an autograd function.
     """
 
     @functools.wraps(backward)
@@ -40,12 +38,7 @@ class OnlyOnce(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return the tensors.
-
-        Args:
-            ctx (Any): PyTorch's context.
-            *tensors (Tensor): Any tensors.
-        """
+        """Return the tensors."""
         return tuple(x.view_as(x) for x in tensors)
 
     @staticmethod
@@ -53,3 +46,10 @@ class OnlyOnce(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients."""
         return grads
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """Return a context without autocast, also on devices that do not support it."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

@@ -1,3 +1,5 @@
+"""Hooks that write or draw predictions."""
+
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmpretrain.engine.hooks import VisualizationHook
 from PIL import Image
 
 from mmcosub.registry import HOOKS
@@ -53,17 +56,7 @@ class LabelMapHook(Hook):
         data_batch: Any = None,
         outputs: Sequence | None = None,
     ) -> None:
-        """Write the predictions of a batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Number of the batch.
-            data_batch (Any): Not used.
-            outputs (Sequence[SegDataSample], optional): Predictions.
-
-        Raises:
-            ValueError: If the model predicts no label maps.
-        """
+        """Write the predictions of a batch; raise if they are no label maps."""
         for sample in outputs or ():
             write_label_map(sample, self._place(sample.img_path))
 
@@ -82,11 +75,7 @@ def _image_folders(dataset: Any) -> Iterator[str]:
 
 
 def write_label_map(sample: Any, path: Path) -> None:
-    """Write a predicted label map, with the values of label files.
-
-    Args:
-        sample (SegDataSample): The prediction.
-        path (Path): The file. Its folder is made.
+    """Write a predicted label map, with the values of label files, and its folder.
 
     Raises:
         ValueError: If the prediction has no label map.
@@ -98,3 +87,20 @@ def write_label_map(sample: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     wide = labels.max() > np.iinfo(np.uint8).max
     Image.fromarray(labels.astype(np.uint16 if wide else np.uint8)).save(path)
+
+
+@HOOKS.register_module()
+class TTAVisualizationHook(VisualizationHook):
+    """mmpretrain's ``VisualizationHook``, also under test-time augmentation.
+
+    Such a batch has several versions of every image; the first one is drawn.
+    """
+
+    def _draw_samples(
+        self, batch_idx: int, data_batch: dict, data_samples: Sequence, step: int = 0
+    ) -> None:
+        images: Any = data_batch['inputs']
+        # One entry for each version, with the images of the batch.
+        if isinstance(images, list | tuple) and images[0].ndim != 3:
+            data_batch = {**data_batch, 'inputs': images[0]}
+        super()._draw_samples(batch_idx, data_batch, data_samples, step)

@@ -1,18 +1,47 @@
+"""Distillation between views: who teaches whom, and by which loss.
+
+Shapes: ``B`` samples, ``C`` classes, ``*`` positions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 
 from mmcosub.losses import SOFT_LOSSES
 
 
-class SoftLoss:
-    """Distillation loss of a view against its teacher.
+@dataclass(frozen=True)
+class Teaching:
+    """Distillation from one view, or from the mean of several, to another view.
 
     Args:
-        name (str): 'ce' (softmax), 'kl' (the same gradients, 0 where views agree),
-            'bce' (sigmoid), or 'auto' to choose by the model's label loss. Defaults to
-            'auto'.
-        temperature (float): Divisor of logits, above 0. Defaults to 1.
-        softmax (str): Loss that 'auto' chooses for a softmax, 'ce' or 'kl'. Defaults to
-            'ce'.
+        teacher (int | Mapping[int, float]): View whose detached logits are the target,
+            or the weights of several views in it.
+        student (int): View that learns.
+        weight (float): Factor of the distillation loss.
+    """
+
+    teacher: int | Mapping[int, float]
+    student: int
+    weight: float
+
+    def target(self, logits: Sequence[Tensor]) -> Tensor:
+        """Return the target, from the logits of each view, of shape (B, C, *)."""
+        if isinstance(self.teacher, int):
+            return logits[self.teacher].detach()
+        parts = [weight * logits[v].detach() for v, weight in self.teacher.items()]
+        return torch.stack(parts).sum(dim=0)
+
+
+class SoftLoss:
+    """Distillation loss of a view against its teacher, at every position.
+
+    Args:
+        name (str): 'ce', 'kl', 'bce' or 'auto', see :class:`Scheme`.
+        temperature (float): Divisor of logits, above 0.
+        softmax (str): Loss that 'auto' chooses for a softmax, 'ce' or 'kl'.
 
     Raises:
         ValueError: If an argument is out of its range, naming the valid ones.
@@ -44,9 +73,6 @@ class SoftLoss:
             activations (set[str]): 'softmax', 'sigmoid', both or neither: activations
                 of the label loss.
             where (str): Setting that decides them, for the error.
-
-        Raises:
-            ValueError: If the named soft loss has the other activation.
         """
         if self.name == 'auto':
             binary = activations == {'sigmoid'}
@@ -65,17 +91,5 @@ class SoftLoss:
     def __call__(
         self, student: Tensor, teacher: Tensor, temperature: float | None = None
     ) -> Tensor:
-        """Return the loss at every position.
-
-        Args:
-            student (Tensor): Logits of shape (B, C, *).
-            teacher (Tensor): Logits of shape (B, C, *), without gradient.
-            temperature (float, optional): Temperature of this call. Defaults to None,
-                the loss's own.
-
-        Returns:
-            Tensor: Of shape (B, *).
-        """
-        if temperature is None:
-            temperature = self.temperature
-        return self.function(student, teacher, temperature)
+        """Return the loss (B, *) of logits (B, C, *), at a temperature of this call."""
+        return self.function(student, teacher, temperature or self.temperature)
