@@ -9,6 +9,7 @@ from mmengine.registry import DATASETS
 from torch import nn
 
 import mmcosub.datasets
+from mmcosub.config.unread import walk
 from mmcosub.datasets import BadSamples
 from mmcosub.datasets.checks import check_places
 from mmcosub.datasets.classes import (
@@ -159,9 +160,7 @@ def _classes_of_classifier(model: nn.Module) -> int | None:
 
 
 def configs_of_datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
-    """Return a dataset's config and those inside wrappers, if with a pipeline."""
-    if 'pipeline' in cfg:
-        yield cfg
-    inner = cfg.get('datasets') or ([cfg.dataset] if 'dataset' in cfg else [])
-    for dataset in inner:
-        yield from configs_of_datasets(dataset)
+    """Yield a dataset's config and those inside wrappers, if with a pipeline."""
+    for _, part in walk(cfg):
+        if isinstance(part, dict) and 'pipeline' in part:
+            yield part
