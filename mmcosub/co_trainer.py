@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from mmcosub.schemes.any_model import (
     Key,
@@ -245,7 +246,9 @@ class CoTrainer(SubmodelTraining):
 
     def _check_once(self, inputs: Tensor) -> None:
         super()._check_once(inputs)
-        if count_processes() > 1 and self._caller is self.backbone:
+        # Lightning's DistributedDataParallel is around the training step.
+        outer = getattr(DistributedDataParallel, '_active_ddp_module', None)
+        if count_processes() > 1 and self._caller is self.backbone and outer is None:
             _logger.warning(
                 'CoTrainer got the model itself, so gradients are not averaged over '
                 'processes. Pass it the DistributedDataParallel around the model.'
