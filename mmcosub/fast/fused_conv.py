@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcosub.losses.first_derivative import OnlyOnce, first_derivative_only
+from mmcosub.losses.autograd import OnlyOnce, first_derivative_only
 
 from .interpolation import interpolation_matrix
 

@@ -193,7 +193,8 @@ class DropPathRun(ForwardOverride):
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls
         }
-        super().__init__(backbone, forwards, perturbed, progress=Counter())
+        blocks = set(self.blocks.values())
+        super().__init__(backbone, forwards, perturbed, Counter(), blocks)
 
     def _drop(self, module: Any, x: Tensor) -> Tensor:
         """Scale the rows of a branch by the plan's factors."""

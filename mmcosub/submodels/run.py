@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from .branches import Site, block_output
@@ -92,7 +93,7 @@ class SubmodelRun(ForwardOverride):
         for i, site in enumerate(sites):
             of_block.setdefault(site.block, []).append((i, site))
         forwards = {b: partial(self._run_block, found) for b, found in of_block.items()}
-        super().__init__(backbone, forwards, perturbed, progress=0)
+        super().__init__(backbone, forwards, perturbed, progress=0, blocks=of_block)
 
     def check_complete(self) -> None:
         """Raise if a branch did not run.
@@ -134,6 +135,6 @@ class SubmodelRun(ForwardOverride):
 
     def _residual(self, site: Site, args: tuple, kwargs: dict, x: Tensor) -> Tensor:
         residual = partial(site.branch.residual, site.block)
-        if getattr(site.block, 'with_cp', False) and x.requires_grad:
+        if site.block in self.recomputed_blocks and torch.is_grad_enabled():
             return self.recomputed_inside(residual, x, *args, **kwargs)
         return residual(x, *args, **kwargs)
