@@ -112,13 +112,9 @@ class RowPlan:
 def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
     """Turn a plan into instructions for the rows.
 
-    Runs on the CPU. All indices are moved to the device in one transfer, and factors
-    that differ between the rows of a branch in another.
-
-    Args:
-        plan (Plan): The plan.
-        share (bool): If True, views share rows as long as they are equal.
-        device (torch.device | str): Device of the indices. Defaults to 'cpu'.
+    With ``share``, views share rows as long as they are equal. Runs on the CPU. All
+    indices are moved to the device in one transfer, and factors that differ between the
+    rows of a branch in another.
     """
     views, batch = plan.views, plan.batch
     rows = batch if share else views * batch
@@ -136,13 +132,11 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
             arrays += [parents, row_of]
         kept = np.flatnonzero(row_factor)
         computed += len(kept)
-        factors = row_factor[kept]
-        scale = _common(factors)
-        if len(kept) == rows:
-            draft.append((before, split, None, scale))
-        else:
-            draft.append((before, split, len(arrays), scale))
+        at = None
+        if len(kept) < rows:
+            at = len(arrays)
             arrays.append(kept)
+        draft.append((before, split, at, _common(row_factor[kept])))
 
     indices = _moved(arrays, device)
     scales = iter(_moved([s for *_, s in draft if not isinstance(s, float)], device))
@@ -168,15 +162,9 @@ def _split(
     """Split rows until all views of a row have the same factor.
 
     The views with a row's largest factor stay in it, so of two views the one that keeps
-    the branch. The others move to new rows at the end.
-
-    Args:
-        row_of (ndarray): Row of each view of each sample, of shape (V * B, ).
-        factor (ndarray): Factor of each view of each sample, of shape (V * B, ).
-        rows (int): Number of rows R before.
-
-    Returns:
-        tuple: Row of each view, factor of each row, and source row of each new row.
+    the branch. The others move to new rows at the end. Of each view of each sample,
+    ``row_of`` is the row and ``factor`` the factor, of shape (V * B, ). Returns the new
+    ``row_of``, the factor of each row, and the source row of each new row.
     """
     source = np.arange(rows)
     while True:
@@ -212,12 +200,8 @@ def to_device(
 ) -> Tensor:
     """Move an array to a device without waiting for it.
 
-    Args:
-        array (ndarray): The array.
-        device (torch.device | str): The device.
-        dtype (torch.dtype, optional): Type to convert it to first. Defaults to None:
-            its own, but float32 for float64 on devices other than CPUs, as not all
-            have float64.
+    Its type is ``dtype``, or its own, but float32 for float64 on devices other than
+    CPUs, as not all have float64.
     """
     device = torch.device(device)
     tensor = torch.from_numpy(array)
