@@ -88,12 +88,17 @@ def register_fixed_batch(*names: str) -> None:
 def has_fixed_batch(backbone: nn.Module) -> bool:
     """Return True if a module of the backbone needs a constant number of rows."""
     classes: set[Any] = {type(module) for module in backbone.modules()}
-    return any(not _FIXED_BATCH.isdisjoint(class_names(cls)) for cls in classes)
+    return any(not _FIXED_BATCH.isdisjoint(_names(cls)) for cls in classes)
+
+
+def class_names(module: nn.Module) -> tuple[str, ...]:
+    """Return full dotted names of a module's class and its bases, nearest first."""
+    cls: Any = type(module)
+    return _names(cls)
 
 
 @cache  # called in every step
-def class_names(cls: Any) -> tuple[str, ...]:
-    """Return full dotted names of a class and its bases, nearest first."""
+def _names(cls: Any) -> tuple[str, ...]:
     return tuple(f'{c.__module__}.{c.__qualname__}' for c in cls.__mro__)
 
 
@@ -108,7 +113,7 @@ def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
     A subclass counts as registered if it inherits ``forward`` from a registered class.
     """
     cls: Any = type(block)
-    for base, name in zip(cls.__mro__, class_names(cls), strict=True):
+    for base, name in zip(cls.__mro__, _names(cls), strict=True):
         if name in _BLOCKS:
             inherited = cls.forward is getattr(base, 'forward', None)
             return _BLOCKS[name].branches if inherited else None
@@ -117,7 +122,7 @@ def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
 
 def block_output(block: nn.Module) -> Callable[..., Any] | None:
     """Return the function that builds a known block's return value, if it has one."""
-    names = class_names(type(block))
+    names = class_names(block)
     return next((_BLOCKS[name].output for name in names if name in _BLOCKS), None)
 
 

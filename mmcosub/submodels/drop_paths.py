@@ -153,7 +153,7 @@ class DropPathRun(ForwardOverride):
             self.names[site.module] = f'{site.name}.{site.branch.drop_path}'
             self.blocks[site.module] = site.block
         modules = backbone.modules()
-        holders = [m for m in modules if class_names(type(m))[0] in _OF_PARTS]
+        holders = [m for m in modules if class_names(m)[0] in _OF_PARTS]
         self.of_parts = {inner for holder in holders for inner in holder.modules()}
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls

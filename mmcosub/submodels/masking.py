@@ -60,7 +60,7 @@ def masking_mode(sites: Sequence[Site]) -> str:
     convolutional or need all tokens).
     """
     cls: Any = type(sites[0].block)
-    known = dict(zip(class_names(cls), cls.__mro__, strict=True))
+    known = dict(zip(class_names(sites[0].block), cls.__mro__, strict=True))
     # BEiT and MAE need all tokens: their attention has a bias per pair of positions.
     # So does PiT, between whose stages tokens become a map.
     vits = [vit for name, vit in known.items() if name in _TOKENS]
