@@ -22,6 +22,26 @@ class OneLineParser(ArgumentParser):
         self.exit(STATUS, f'{self.prog}: error: {said} (--help lists the arguments)\n')
 
 
+_SHARED: dict[str, Any] = {
+    'config': dict(help='config file, or PACKAGE::FILE for one inside a package'),
+    'checkpoint': dict(help='checkpoint file or URL'),
+    '--co-train': dict(
+        metavar='NAME_OR_FILE', help='co-train with this scheme, as in tools/train.py'
+    ),
+    '--device': dict(help='such as cuda:0 (default: a GPU if there is one)'),
+    '--trust-checkpoint': dict(
+        action='store_true',
+        help='allow checkpoints with Python objects, which can execute code',
+    ),
+}
+
+
+def add_shared_arguments(parser: ArgumentParser, *names: str) -> None:
+    """Add arguments that several tools have, of those of ``_SHARED``."""
+    for name in names:
+        parser.add_argument(name, **_SHARED[name])
+
+
 def add_debug_argument(parser: ArgumentParser) -> None:
     """Add ``--debug``, which shows tracebacks."""
     parser.add_argument(
@@ -151,9 +171,5 @@ def add_config_arguments(parser: ArgumentParser) -> None:
         'optim_wrapper.optimizer.lr=1e-4 model.backbone.out_indices="(0,1,2,3)"; '
         'applied last, without spaces around = and ,',
     )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='allow checkpoints with Python objects, which can execute code',
-    )
+    add_shared_arguments(parser, '--trust-checkpoint')
     add_debug_argument(parser)

@@ -15,25 +15,28 @@ from mmcosub.engine.prediction import read_image
 
 
 class MeanLogit:
-    """Target of an explanation: a class's mean logit over its predicted pixels.
-
-    Args:
-        number (int): Number of the class.
-    """
+    """Target of an explanation: a class's mean logit over its predicted pixels."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Return the logit of one image.
-
-        Args:
-            logits (Tensor): Of shape (classes, ) or (classes, height, width).
-        """
+        """Return the logit of an image, from (classes, ) or (classes, H, W)."""
         if logits.ndim == 1:
             return logits[self.number]
         predicted = (logits.argmax(dim=0) == self.number).to(logits)
         return (logits[self.number] * predicted).sum() / predicted.sum().clamp(min=1)
+
+
+class _Logits(nn.Module):
+    """Model whose ``forward`` returns logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images, mode='tensor')
 
 
 def activation_map(
@@ -43,24 +46,15 @@ def activation_map(
     category: int | None = None,
     method: str = 'GradCAM',
 ) -> tuple[np.ndarray, str, int]:
-    """Return the class activation map of an image, drawn over it.
+    """Return a class activation map, drawn over its image (H, W, 3) in BGR.
 
-    Args:
-        model (nn.Module): Model of :func:`mmcosub.engine.prediction.load_model`.
-        path (str): The image.
-        layer (str, optional): Name of the module whose output is weighted. Defaults to
-            None: :func:`default_layer`.
-        category (int, optional): Number of the class. Defaults to None, the one of the
-            largest logit, or of most pixels.
-        method (str): Class of grad-cam. Defaults to 'GradCAM'.
-
-    Returns:
-        tuple: Image in BGR, of shape (H, W, 3), the name of the layer, and the class.
+    By default of the outputs of :func:`default_layer`, and of the class of the largest
+    logit or of most pixels. Also returns the name of the layer, and the class.
 
     Raises:
         ImportError: If grad-cam is not installed.
         ValueError: If the image cannot be read, or there is no such layer, class or
-            method.
+            ``method``, a class of grad-cam.
     """
     grad_cam = _import_grad_cam()
     image, batch = read_image(model, path)
@@ -78,13 +72,13 @@ def activation_map(
     if name not in modules:
         near = ', '.join(key for key in modules if 'norm' in key or 'bn' in key)
         raise ValueError(f'There is no layer {name!r}. Norms are {near}.')
-    kind = getattr(grad_cam, method, None)
-    if not isinstance(kind, type):
+    cam_class = getattr(grad_cam, method, None)
+    if not isinstance(cam_class, type):
         raise ValueError(
             f'grad-cam has no {method!r}; take GradCAM, GradCAMPlusPlus, ...'
         )
     ratio = inputs.shape[-1] / inputs.shape[-2]
-    with kind(
+    with cam_class(
         _Logits(model), [modules[name]], reshape_transform=lambda t: _as_map(t, ratio)
     ) as cam:
         heat = cam(inputs, [MeanLogit(category)])[0]
@@ -105,17 +99,6 @@ def _import_grad_cam() -> Any:
             'opencv-python)'
         ) from error
     return pytorch_grad_cam
-
-
-class _Logits(nn.Module):
-    """Model whose ``forward`` returns logits."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images, mode='tensor')
 
 
 def default_layer(model: Any) -> str:

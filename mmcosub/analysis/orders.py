@@ -13,16 +13,9 @@ WhyNot = Callable[[Kept], str | None]
 def greedy_order(
     full: Kept, why_not: WhyNot, score: Callable[[Kept], float]
 ) -> Iterator[Kept]:
-    """Yield the best submodel of each depth, one block fewer each time.
+    """Yield the submodel with the best score of each depth, one block fewer each time.
 
-    Args:
-        full (frozenset[int]): All blocks.
-        why_not (Callable): Returns why blocks make no submodel, or None.
-        score (Callable): Score of a submodel, higher is better. Ties go to the submodel
-            without the latest block.
-
-    Yields:
-        frozenset[int]: The blocks of each submodel, until nothing can be removed.
+    Ties go to the submodel without the latest block.
     """
 
     def best(options: list[Kept]) -> Kept:
@@ -38,28 +31,25 @@ def random_order(
     """Yield a random submodel of each depth, one block fewer each time.
 
     If all blocks can be removed, submodels of each size are uniformly distributed.
-
-    Args:
-        full (frozenset[int]): All blocks.
-        why_not (Callable): Returns why blocks make no submodel, or None.
-        rng (Generator): Source of all randomness.
-
-    Yields:
-        frozenset[int]: The blocks of each submodel, until nothing can be removed.
     """
     return _descend(full, why_not, lambda options: options[rng.integers(len(options))])
 
 
+def _descend(
+    full: Kept, why_not: WhyNot, choose: Callable[[list[Kept]], Kept]
+) -> Iterator[Kept]:
+    kept = full
+    while True:
+        smaller = [kept - {block} for block in sorted(kept)]
+        options = [each for each in smaller if why_not(each) is None]
+        if not options:
+            return
+        kept = choose(options)
+        yield kept
+
+
 def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[Kept]:
-    """Yield submodels of decreasing depth in the user's order.
-
-    Args:
-        full (frozenset[int]): All blocks.
-        why_not (Callable): Returns why blocks make no submodel, or None.
-        order (Sequence[int]): The blocks to remove, one after another.
-
-    Yields:
-        frozenset[int]: The blocks of each submodel.
+    """Yield submodels without the user's blocks, removed one after another.
 
     Raises:
         ValueError: If a block is unknown or repeated, or the rest makes no submodel.
@@ -81,39 +71,13 @@ def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[K
 
 
 def require_smaller(full: Kept, why_not: WhyNot) -> None:
-    """Raise if no block of a network can be removed.
-
-    Args:
-        full (frozenset[int]): All blocks.
-        why_not (Callable): Returns why blocks make no submodel, or None.
-
-    Raises:
-        ValueError: If none can; names the reason for the last block.
-    """
+    """Raise ValueError, with the reason for the last, if no block can be removed."""
     reasons = [why_not(full - {block}) for block in sorted(full)]
     if None not in reasons:
         raise ValueError(f'No block can be left out. Without the last: {reasons[-1]}')
 
 
-def _descend(
-    full: Kept, why_not: WhyNot, choose: Callable[[list[Kept]], Kept]
-) -> Iterator[Kept]:
-    kept = full
-    while True:
-        smaller = [kept - {block} for block in sorted(kept)]
-        options = [each for each in smaller if why_not(each) is None]
-        if not options:
-            return
-        kept = choose(options)
-        yield kept
-
-
 def greedy_steps(full: Kept, fixed: Kept) -> int:
-    """Return the maximum number of submodels that a greedy search tests.
-
-    Args:
-        full (frozenset[int]): All blocks.
-        fixed (frozenset[int]): Blocks that every submodel has.
-    """
+    """Return the maximum number of submodels that a greedy search tests."""
     free = len(full - fixed)
     return free * (free + 1) // 2 - (not fixed)

@@ -1,35 +1,24 @@
 """Accuracy and cost of a network's submodels, by number of blocks."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .costs import WARMUP, submodel_work, time_submodels
-from .evaluation import Evaluation
+from .evaluation import Evaluation, Ticker
 from .network import Kept, Network
 from .orders import WhyNot, given_order, greedy_order, greedy_steps, random_order
-
-ORDERS = ('greedy', 'random', 'given')
-
-Ticker = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-"""Progress display: ``with ticker(what, total) as tick: tick(n)``."""
 
 
 @dataclass
 class Settings:
     """Settings of a sweep.
 
-    Args:
-        orders (Sequence[str]): Members of ``ORDERS``. Defaults to greedy and random.
-        draws (int): Number of random orders, 1 or more. Defaults to 4.
-        given (Sequence[int]): Blocks to remove one after another, for the order
-            'given'. Defaults to none.
-        depths (Sequence[int], optional): Depths to test. Defaults to None: all.
-        rounds (int): Number of timings of each submodel; 0 for none. Defaults to 10.
-        seed (int): Seed of the random orders. Defaults to 0.
+    ``orders`` are of 'greedy', 'random' (``draws`` times) and 'given' (the blocks
+    ``given``, removed one after another); ``depths`` those to test, None for all;
+    ``rounds`` the number of timings of each submodel.
 
     Raises:
         ValueError: If a value is out of range.
@@ -61,16 +50,7 @@ class Settings:
 
 @dataclass
 class Point:
-    """Submodel of a network with its metrics.
-
-    Args:
-        network (str): Name of the network.
-        order (str): Order in which blocks were removed, one of ``ORDERS``.
-        draw (int): Number of the random order; 0 for others.
-        kept (list[int]): Numbers of the kept blocks.
-        metrics (dict): Metrics of the config's evaluator.
-        cost (dict): FLOPs and time, see :mod:`mmcosub.analysis.costs`.
-    """
+    """Submodel of a network: its order and, if random, the draw; blocks; metrics."""
 
     network: str
     order: str
@@ -91,21 +71,11 @@ def sweep(
 ) -> list[Point]:
     """Test the full network and submodels of decreasing depth.
 
-    Args:
-        network (Network): The network.
-        name (str): Name of the network.
-        settings (Settings): Settings of the sweep.
-        test (Evaluation): Evaluation of the submodels.
-        search (Evaluation): Evaluation for the greedy search, on other images.
-        why_not (Callable): Returns why blocks make no submodel, or None.
-        ticker (Callable): Shows the progress.
-
-    Returns:
-        list[Point]: The submodels, without their costs.
+    The greedy search is evaluated by ``search``, on other images than ``test``.
     """
     tested: dict[Kept, dict[str, float]] = {}
     points = []
-    for order, draw in runs(settings):
+    for order, draw in _runs(settings):
         submodels = [network.full]
         if order == 'greedy':
             steps = greedy_steps(network.full, network.fixed)
@@ -121,7 +91,12 @@ def sweep(
             submodels += random_order(network.full, why_not, rng)
         else:
             submodels += given_order(network.full, why_not, settings.given)
-        wanted = [k for k in submodels if _wanted(k, network.full, settings.depths)]
+        depths = settings.depths
+        wanted = [
+            kept
+            for kept in submodels
+            if depths is None or kept == network.full or len(kept) in depths
+        ]
         untested = [kept for kept in wanted if kept not in tested]
         label = f'{name}: {order}' + (f' {draw + 1}' if order == 'random' else '')
         with ticker(label, len(untested) * test.images) as tick:
@@ -132,32 +107,17 @@ def sweep(
     return points
 
 
-def runs(settings: Settings) -> Iterable[tuple[str, int]]:
-    """Yield the orders of a sweep with their numbers.
-
-    Args:
-        settings (Settings): Settings of the sweep.
-    """
+def _runs(settings: Settings) -> Iterator[tuple[str, int]]:
+    """Yield the orders of a sweep with their numbers."""
     for order in settings.orders:
         for draw in range(settings.draws if order == 'random' else 1):
             yield order, draw
 
 
-def _wanted(kept: Kept, full: Kept, depths: Sequence[int] | None) -> bool:
-    return depths is None or kept == full or len(kept) in depths
-
-
 def add_costs(
     points: Sequence[Point], network: Network, rounds: int, ticker: Ticker
 ) -> None:
-    """Measure the costs of the submodels; weights do not matter.
-
-    Args:
-        points (Sequence[Point]): The submodels; their cost is set.
-        network (Network): A network of the same architecture.
-        rounds (int): Number of timings of each; 0 for none.
-        ticker (Callable): Shows the progress.
-    """
+    """Set the costs of the submodels, with any weights; 0 rounds give no time."""
     submodels = sorted({frozenset(p.kept) for p in points}, key=len, reverse=True)
     costs: list[dict[str, Any]] = [{**submodel_work(network, k)} for k in submodels]
     if rounds:

@@ -82,11 +82,7 @@ class ProbabilityMetric(BaseMetric):
             self.results.append(torch.stack(parts).sum(0))
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
-        """Metrics of all images.
-
-        Args:
-            results (list[Tensor]): Sums of each image.
-        """
+        """Return the metrics from the sums of each image."""
         means = mean_metrics(torch.stack(results).sum(0))
         return dict(NLL=means['nll'], ECE=means['ece'], Brier=means['brier'])
 

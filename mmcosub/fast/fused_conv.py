@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcosub.losses.first_derivative import OnlyOnce, first_derivative_only
+from mmcosub.losses.autograd import OnlyOnce, first_derivative_only
 
 from .interpolation import shifted_matrices
 

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcosub.losses.first_derivative import first_derivative_only
-from mmcosub.losses.without_autocast import without_autocast
+from mmcosub.losses.autograd import first_derivative_only, without_autocast
 
 from .interpolation import Block, interpolation_blocks
 

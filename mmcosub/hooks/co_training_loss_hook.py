@@ -83,7 +83,7 @@ class CoTrainingLossHook(Hook):
         _model(runner).scheme.ramp = self.factor(now)
 
     def factor(self, now: int) -> float:
-        """Factor in [0, 1] of the co-training weight.
+        """Return the factor in [0, 1] of the co-training weight.
 
         Args:
             now (int): Iterations (epochs, if ``by_epoch``) done so far.

@@ -43,8 +43,7 @@ class BinaryCrossEntropyLoss(nn.Module):
         """
         if label.ndim == 1:
             label = F.one_hot(label, cls_score.shape[1])
-        target = label.to(cls_score.dtype)
         if self.threshold is not None:
-            target = (target > self.threshold).to(cls_score.dtype)
-        loss = F.binary_cross_entropy_with_logits(cls_score, target)
-        return self.loss_weight * loss
+            label = label.to(cls_score.dtype) > self.threshold
+        target = label.to(cls_score.dtype)
+        return self.loss_weight * F.binary_cross_entropy_with_logits(cls_score, target)

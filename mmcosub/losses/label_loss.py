@@ -1,7 +1,4 @@
-"""Softmax or sigmoid, weight and average of a label loss.
-
-Shapes: ``B`` images, ``H, W`` of the label map.
-"""
+"""Softmax or sigmoid, weight and average of a label loss."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -26,6 +23,7 @@ _SOFTMAX = {
     'TverskyLoss',
     'cross_entropy',
 }
+_PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
 
 
 def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
@@ -40,27 +38,24 @@ def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
     """
     if isinstance(losses, nn.Module) and not isinstance(losses, nn.ModuleList):
         losses = [losses]
-    found = {_activation(loss) for loss in losses}
-    return {name for name in found if name is not None}
+    return {name for name in map(_activation, losses) if name is not None}
 
 
 def _activation(loss: Any) -> str | None:
     function = getattr(loss, 'func', loss)  # of a functools.partial
     name = getattr(function, '__name__', type(loss).__name__)
+    sigmoid = name in _SIGMOID
     if name in _BY_SETTING:
         sigmoid = getattr(loss, 'use_sigmoid', False)
-        return 'sigmoid' if sigmoid else 'softmax'
-    if name == 'LabelSmoothLoss':
-        return 'sigmoid' if loss.mode == 'multi_label' else 'softmax'
-    if name == 'LovaszLoss':
-        multi_class = loss.cls_criterion.__name__ == 'lovasz_softmax'
-        return 'softmax' if multi_class else 'sigmoid'
-    if name in _SIGMOID:
-        return 'sigmoid'
-    return 'softmax' if name in _SOFTMAX else None
-
-
-_PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
+    elif name == 'LabelSmoothLoss':
+        sigmoid = loss.mode == 'multi_label'
+    elif name == 'LovaszLoss':
+        sigmoid = loss.cls_criterion.__name__ != 'lovasz_softmax'
+    elif isinstance(loss, nn.BCEWithLogitsLoss):
+        sigmoid = True
+    elif name not in _SIGMOID | _SOFTMAX and not isinstance(loss, nn.CrossEntropyLoss):
+        return None
+    return 'sigmoid' if sigmoid else 'softmax'
 
 
 def _names(loss: Any) -> set[str]:
@@ -68,17 +63,11 @@ def _names(loss: Any) -> set[str]:
 
 
 def weighted_terms(losses: Sequence[Any]) -> list[tuple[float, Any]]:
-    """Return the label losses of a decode head that weight the co-training loss.
+    """Return weight and loss of each label loss that weights the co-training loss.
 
-    These are the pixel-wise losses, like the co-training loss, or all if none is
-    pixel-wise (Dice, Lovasz or Tversky alone). Losses without 'loss' in their name are
-    only logged and do not count.
-
-    Args:
-        losses (Sequence[Module]): The losses of one output of a decode head.
-
-    Returns:
-        list[tuple[float, Module]]: Pairs of ``loss_weight`` and loss.
+    These are the pixel-wise losses of an output, like the co-training loss, or all if
+    none is pixel-wise (Dice, Lovasz or Tversky alone). Losses without 'loss' in their
+    name are only logged and do not count.
     """
     learned = [x for x in losses if 'loss' in getattr(x, 'loss_name', 'loss')]
     pixelwise = [x for x in learned if not _PIXELWISE.isdisjoint(_names(x))]
@@ -104,7 +93,7 @@ def value_of_ones(
     Args:
         loss (Module): The loss.
         fraction (Tensor): Labelled fraction of the pixels.
-        labels (Callable): Returns the label maps, of shape (B, 1, H, W).
+        labels (Callable): Returns the label maps, of shape (B, 1, height, width).
         ignored (int): Label of the pixels without a label.
         classes (int): Number of the head's output channels.
     """

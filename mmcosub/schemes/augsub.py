@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,9 +18,9 @@ from mmcosub.submodels.masking import (
     masking_mode,
 )
 
-from .base import SCHEMES, Context, Scheme, check_frozen
-from .extras import MaskToken
-from .teaching import Teaching
+from .base import SCHEMES, Context, Scheme
+from .checks import check_frozen
+from .distillation import Teaching
 
 MAIN, SUB = 0, 1
 
@@ -81,8 +82,7 @@ class AugPath(AugSub):
         """See :class:`Scheme`."""
         if view == MAIN:
             return super().rates(sites)
-        training = np.array([site.block.training for site in sites])
-        return self.ratio * training
+        return self.ratio * np.array([site.block.training for site in sites])
 
 
 @SCHEMES.register_module()
@@ -170,14 +170,19 @@ class AugMask(AugSub):
             assert token is not None  # from prepare()
             return images, MaskedPatches(model.backbone, images, self.ratio, token, rng)
         backbone = getattr(model.backbone, 'timm_model', model.backbone)
+        extra = _extra_tokens(backbone)
         return images, RemovedTokens(
-            self.blocks,
-            self.mapped,
-            _extra_tokens(backbone),
-            self.ratio,
-            token,
-            rng,
+            self.blocks, self.mapped, extra, self.ratio, token, rng
         )
+
+
+class MaskToken(nn.Module):
+    """A learned token that stands for what is masked, of so many channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(channels))
+        nn.init.trunc_normal_(self.value, std=0.02)
 
 
 def _blocks(model: Any) -> list[nn.Module]:

@@ -5,11 +5,11 @@ from typing import Any
 
 from mmcosub.submodels import Site
 
-from .base import SCHEMES, Scheme, check_frozen
+from .base import SCHEMES, Scheme
+from .checks import check_frozen
+from .distillation import Teaching
 from .intermediate import IntermediateConsistency
-from .objective import Objective
-from .redundancy import KernelRedundancy, RepresentationRedundancy
-from .teaching import Teaching
+from .objectives import KernelRedundancy, Objective, RepresentationRedundancy
 
 
 @SCHEMES.register_module()
@@ -74,17 +74,14 @@ class Collaboration(Scheme):
                 f'intermediate_temperature={intermediate_temperature} must be above 0 '
                 f'and label_share={label_share} in [0, 1].'
             )
-        self._objectives: list[Objective] = []
-        if intermediate:
-            self._objectives.append(
-                IntermediateConsistency(
-                    intermediate, intermediate_temperature, label_share
-                )
-            )
-        if representation:
-            self._objectives.append(RepresentationRedundancy(representation))
-        if kernel:
-            self._objectives.append(KernelRedundancy(kernel))
+        terms: list[Objective] = [
+            IntermediateConsistency(
+                intermediate, intermediate_temperature, label_share
+            ),
+            RepresentationRedundancy(representation),
+            KernelRedundancy(kernel),
+        ]
+        self._objectives = [term for term in terms if term.weight]
 
     @property
     def label_weights(self) -> Sequence[float]:

@@ -32,13 +32,7 @@ class CutMix:
     def draw(
         cls, batch: int, grid: Sequence[int], rng: np.random.Generator
     ) -> 'CutMix':
-        """Draw boxes.
-
-        Args:
-            batch (int): Number of images U, 2 or more.
-            grid (Sequence[int]): Height and width of the grid.
-            rng (Generator): Source of all randomness.
-        """
+        """Draw boxes for 2 or more images, on a grid of some height and width."""
         height = np.exp(rng.uniform(np.log(0.5), 0, batch))
         sizes = np.stack([height, 0.5 / height], axis=1)  # (U, 2)
         starts = rng.uniform(0, 1, (batch, 2)) * (1 - sizes)
@@ -48,11 +42,7 @@ class CutMix:
         return cls(boxes, int(rng.integers(1, batch)))
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Paste the boxes.
-
-        Args:
-            maps (Tensor): Of shape (U, ..., H, W).
-        """
+        """Paste the boxes into maps of shape (U, ..., H, W)."""
         height, width = maps.shape[-2:]
         edges = np.rint(self.boxes * [height, height, width, width])
         top, bottom, left, right = (

@@ -14,10 +14,7 @@ from mmcosub.submodels import Site, evaluating
 class StageClassifiers(nn.ModuleList):
     """One classifier per stage: mean over positions, LayerNorm, linear layer.
 
-    Args:
-        channels (list[int]): Number of channels of each stage's output.
-        first (list[bool]): True for each stage whose channels come before positions.
-        num_classes (int): Number of classes.
+    ``first`` is True for each stage whose channels come before positions.
     """
 
     def __init__(
@@ -30,11 +27,7 @@ class StageClassifiers(nn.ModuleList):
 
     @classmethod
     def of(cls, model: Any, ends: Sequence[nn.Module]) -> 'StageClassifiers':
-        """Build the classifiers for a model, one after each of some blocks.
-
-        Args:
-            model (CoTraining): The classifier.
-            ends (Sequence[Module]): The blocks, see :func:`stage_ends`.
+        """Build the classifiers for a model, one after each block of ``ends``.
 
         Raises:
             ValueError: If there is no block, or its output format is not recognised.
@@ -71,12 +64,10 @@ class StageClassifiers(nn.ModuleList):
         return cls(widths, [bool(f) for f in first], head.num_classes)
 
     def forward(self, features: Sequence[Any]) -> list[Tensor]:
-        """Return logits of shape (R, classes) for each stage.
+        """Return logits (R, classes) for each stage's output.
 
-        Args:
-            features (Sequence[Tensor | tuple]): Outputs of the stages, of tuples the
-                first: maps of shape (R, C, H, W), or tokens of shape (R, N, C) or
-                (R, H, W, C).
+        Of tuples the first is taken: maps of shape (R, C, H, W), or tokens of shape
+        (R, N, C) or (R, H, W, C).
         """
         logits = []
         for classifier, first, x in zip(self, self.first, features, strict=True):
@@ -90,13 +81,8 @@ def stage_ends(sites: Sequence[Site]) -> list[nn.Module]:
     """Return the last block of every stage but the last one.
 
     A network without stages is divided into thirds.
-
-    Args:
-        sites (Sequence[Site]): The backbone's branches.
     """
-    last: dict[str, nn.Module] = {}
-    for site in sites:
-        last[site.stage] = site.block
+    last = {site.stage: site.block for site in sites}
     if len(last) > 1:
         return list(last.values())[:-1]
     blocks = list(dict.fromkeys(site.block for site in sites))

@@ -21,9 +21,9 @@ _RATES = ('attn_drop', 'dropout', 'drop_rate')
 def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
     """Return the fastest execution that computes what the plain one does.
 
-    BatchNorm in training mode makes rows depend on one another, which needs 'plain'.
-    Dropout would give views that share a row the same noise, and some networks need a
-    constant number of rows; both rule out 'shared_prefix'.
+    BatchNorm in training mode makes rows depend on one another, which needs 'plain'
+    inside of blocks. Dropout would give views that share a row the same noise, and
+    some networks need a constant number of rows; both rule out 'shared_prefix'.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
@@ -32,7 +32,7 @@ def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
     if are_drop_paths(sites):
         return 'drop_path'
     fastest = reversed(_OF_KNOWN_BLOCKS)
-    return next(e for e in fastest if inexact(backbone, e) is None)
+    return next(e for e in fastest if inexact(backbone, e, sites) is None)
 
 
 class FastestExact:
@@ -72,15 +72,23 @@ def are_drop_paths(sites: Sequence[Site]) -> bool:
     return bool(sites) and isinstance(sites[0], DropPathSite)
 
 
-def inexact(backbone: nn.Module, execution: str) -> str | None:
+def inexact(
+    backbone: nn.Module, execution: str, sites: Sequence[Site] = ()
+) -> str | None:
     """Return the reason why an execution differs from the plain one, or None.
 
-    The backbone must be in the mode in which it will run.
+    Args:
+        backbone (nn.Module): The backbone, in the mode in which it will run.
+        execution (str): One of ``EXECUTIONS``.
+        sites (Sequence[Site]): Its branches: with 'kept_rows', all rows run outside of
+            their blocks. Defaults to none, where any module may see fewer rows.
     """
     if execution in ('plain', 'drop_path'):
         return None
     modules = list(backbone.modules())
-    if any(isinstance(m, _BatchNorm) and m.training for m in modules):
+    split = {m for site in sites for m in site.block.modules()}
+    seeing = split if split and execution == 'kept_rows' else modules
+    if any(isinstance(m, _BatchNorm) and m.training for m in seeing):
         return 'BatchNorm in training mode sees the rows of a branch'
     if any(m.training and _positions_differ(m) for m in modules):
         return 'each row has positions of its own, as patches of it are dropped'

@@ -63,6 +63,8 @@ class ForwardOverride:
         self.forwards = dict(forwards)
         self.recomputed_blocks: set[nn.Module] = set()
         """Blocks among ``forwards`` that the subclass recomputes."""
+        self.running: set[nn.Module] = set()
+        """Modules whose other forward is running."""
         self._flags: list[tuple[nn.Module, str]] = []
         self._with_gradients = False
         for module in backbone.modules():
@@ -174,11 +176,15 @@ def _route(cls: Any) -> None:
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if not torch.compiler.is_compiling():
             current = _CURRENT.get()
-            # Not if a subclass's forward has called this one.
-            if current is not None and type(self).forward is forward:
+            # Another forward may call upstream's, also by a subclass.
+            if current is not None and self not in current.running:
                 other = current.forwards.get(self)
                 if other is not None:
-                    return other(*args, **kwargs)
+                    current.running.add(self)
+                    try:
+                        return other(*args, **kwargs)
+                    finally:
+                        current.running.discard(self)
         return upstream(self, *args, **kwargs)
 
     _ROUTED.add(forward)

@@ -14,8 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 from .drop_path_modules import is_drop_path, is_dropout
 
-# Packages whose hooks a module needs to work (sharding, reparametrisation).
-_NEEDED = ('torch', 'deepspeed', 'accelerate', 'fairscale')
+# Packages whose hooks a module needs to work: sharding, reparametrisation, and the
+# features of Transformers' models, whose hooks are added in the first forward.
+_NEEDED = ('torch', 'deepspeed', 'accelerate', 'fairscale', 'transformers')
 
 
 @contextmanager
@@ -75,8 +76,12 @@ def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
             yield
     finally:
         for module, found in hooks:
+            now = module._forward_hooks.copy()
             module._forward_hooks.clear()
             module._forward_hooks.update(found)
+            module._forward_hooks.update(
+                {k: h for k, h in now.items() if _is_needed(h)}
+            )
         for tensor, value in kept:
             tensor.copy_(value)
         torch.clear_autocast_cache()  # older PyTorch keeps casts of the changed tensors

@@ -153,3 +153,25 @@ def test_a_config_of_mmseg_0(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'MMSegmentation 0\.x.*lr_config is now par'):
         check_version(Path('old.py'), cfg)
     check_version(Path('new.py'), Config(segmentation_config(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'refused'),
+    [
+        ('train_dataloader.sampler.shuffle', 'maybe', True),
+        ('train_dataloader.sampler.shuffle', False, False),
+        ('train_dataloader.dataset.type', 'maybe', False),
+        ('model.backbone.pretrained', 'a.pth', False),
+        ('sync_bn', 'torch', False),
+    ],
+)
+def test_text_for_true_or_false(base: Path, key: str, value: object, refused: bool):
+    cfg = Config.fromfile(base)
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
+    cfg.model.backbone.pretrained = True
+    cfg.sync_bn = False
+    if not refused:
+        check_options(cfg, {key: value})
+        return
+    with pytest.raises(ValueError, match=f"{key} must be True or False, .* 'maybe'"):
+        check_options(cfg, {key: value})

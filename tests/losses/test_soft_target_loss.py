@@ -1,5 +1,7 @@
 """Losses against a soft target, compared with autograd over the formulas."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mmcosub.losses.soft_target_loss import soft_target_loss
+from mmcosub.losses.soft_label import _CHUNK, SOFT_LOSSES
 
 KINDS = ['ce', 'kl', 'bce']
 
 
-def plain(student: Tensor, teacher: Tensor, kind: str, temperature: float) -> Tensor:
+def plain(kind: str, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """What autograd differentiates."""
     s, t = student / temperature, teacher.detach() / temperature
     if kind == 'bce':
@@ -29,10 +31,7 @@ def plain(student: Tensor, teacher: Tensor, kind: str, temperature: float) -> Te
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CHUNK, 'cpu', 12)
-
-
-CHUNK = soft_target_loss.__globals__['_CHUNK']
+    monkeypatch.setitem(_CHUNK, 'cpu', 12)
 
 
 @settings(max_examples=100, deadline=None)
@@ -59,9 +58,9 @@ def test_values_and_gradients(
         both = both.movedim(2, -1).contiguous().movedim(-1, 2)
     weight = torch.rand(batch, *places, generator=generator, dtype=torch.float64)
     results = []
-    for loss in (soft_target_loss, plain):
+    for loss in (SOFT_LOSSES[kind], partial(plain, kind)):
         student = both[0].detach().requires_grad_()
-        value = loss(student, both[1], kind, temperature)
+        value = loss(student, both[1], temperature)
         assert value.shape == weight.shape
         results.append((value, *torch.autograd.grad((value * weight).sum(), student)))
     for got, expected in zip(*results, strict=True):
@@ -77,7 +76,7 @@ def test_only_the_logits_are_kept(kind: str, dtype: torch.dtype) -> None:
     with torch.autograd.graph.saved_tensors_hooks(
         lambda x: kept.append(x.data_ptr()) or x, lambda x: x
     ):
-        loss = soft_target_loss(student, teacher, kind, 1.0)
+        loss = SOFT_LOSSES[kind](student, teacher, 1.0)
     assert kept == [student.data_ptr(), teacher.data_ptr()]
     loss.sum().backward()
     assert student.grad is not None
@@ -86,6 +85,6 @@ def test_only_the_logits_are_kept(kind: str, dtype: torch.dtype) -> None:
 
 def test_second_derivative_is_refused() -> None:
     student = torch.randn(2, 3, requires_grad=True)
-    loss = soft_target_loss(student, torch.randn(2, 3), 'ce', 1.0).sum()
+    loss = SOFT_LOSSES['ce'](student, torch.randn(2, 3), 1.0).sum()
     with pytest.raises(RuntimeError, match='only once'):
         torch.autograd.grad(loss, student, create_graph=True)

@@ -3,10 +3,9 @@
 import shutil
 from pathlib import Path
 
-from mmcosub.report.group import make_group, task_of
+from mmcosub.report.group import make_group, summarize, task_of
 from mmcosub.report.predictions import Predictions
 from mmcosub.report.run import read_run
-from mmcosub.report.summary import summarize
 
 
 def test_only_predictions_of_the_same_images_share_a_gallery(

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmcosub.report.confusion import show_confusion
-from mmcosub.report.pictures import classes_uri, image_uri, share_uri
+from mmcosub.report.classes import show_confusion
+from mmcosub.report.gallery import classes_uri, image_uri, share_uri
 
 
 def decoded(uri: str, kind: str = 'png') -> np.ndarray:

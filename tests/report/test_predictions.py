@@ -8,8 +8,9 @@ import pytest
 import torch
 from mmseg.evaluation import IoUMetric
 
+from mmcosub.report.classes import class_iou, class_recall
+from mmcosub.report.data import confusion, share_right
 from mmcosub.report.gallery import most_wrong
-from mmcosub.report.measures import class_iou, class_recall, confusion, share_right
 from mmcosub.report.predictions import Predictions
 from mmcosub.report.run import read_run
 

@@ -53,8 +53,8 @@ def write(args: argparse.Namespace) -> None:
             '--copies must be at least 1, --size at least 16, --seed at least 0.'
         )
     import_stack_quietly()
-    from mmcosub.datasets.synthetic.digit_scenes import make_digit, split_digits
-    from mmcosub.datasets.synthetic.made_folder import MadeFolder
+    from mmcosub.datasets.digit_scenes import make_digit, split_digits
+    from mmcosub.datasets.made_folder import MadeFolder
 
     settings = dict(size=args.size, copies=args.copies, seed=args.seed)
     folder = MadeFolder(args.out, 'digits.json', settings, args.overwrite)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write a run's weights alone, with their hash in the name."""
+"""Write only the weights of a checkpoint, with their hash in the name."""
 
 import argparse
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--no-ema',
         action='store_true',
-        help='of a run with EMAHook, the trained weights rather than their average',
+        help='for a run with EMAHook: the trained weights instead of their average',
     )
     add_debug_argument(parser)
     return parser

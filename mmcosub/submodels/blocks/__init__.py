@@ -12,6 +12,7 @@ the others for those of MMPretrain and MMSegmentation.
 from . import (  # noqa: F401  (each fills the table of known blocks)
     convolutions,
     hybrids,
+    plain_libraries,
     resnet,
     timm_convolutions,
     timm_transformers,
