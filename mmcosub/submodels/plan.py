@@ -69,21 +69,16 @@ class Plan:
 
 @dataclass
 class Step:
-    """Instructions for one branch.
-
-    Args:
-        rows (int): Number of input rows.
-        split (Tensor, optional): Indices of rows to append to the batch before the
-            branch. None if no row splits.
-        kept (Tensor, optional): Indices of rows that keep the branch, after the split.
-            None if all do.
-        scale (float | Tensor): Factor of the branch: one number, or one per kept row.
-    """
+    """Instructions for one branch."""
 
     rows: int
+    """Number of input rows."""
     split: Tensor | None
+    """Indices of rows to append to the batch before the branch, if any."""
     kept: Tensor | None
+    """Indices of rows that keep the branch, after the split; None if all do."""
     scale: float | Tensor
+    """Factor of the branch: one number, or one per kept row."""
 
     @property
     def rows_after(self) -> int:
@@ -93,20 +88,15 @@ class Step:
 
 @dataclass
 class RowPlan:
-    """A plan as instructions for the rows.
-
-    Args:
-        steps (list[Step]): Instructions for each branch, of length L.
-        rows_of_views (dict[int, Tensor | None]): For each number of rows, the row of
-            each view of each sample, of shape (V * B, ), views outermost; None for all
-            rows in order. Rows are only added, so their number identifies the place in
-            the backbone.
-        work (float): Fraction of the ``L * V * B`` branch evaluations computed.
-    """
+    """A plan as instructions for the rows, with a step for each branch."""
 
     steps: list[Step]
     rows_of_views: dict[int, Tensor | None]
+    """For each number of rows, the row of each view of each sample, (V * B, ), views
+    outermost; None for all rows in order. Rows are only added, so their number
+    identifies the place in the backbone."""
     work: float
+    """Fraction of the ``L * V * B`` branch evaluations computed."""
 
 
 def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
@@ -136,7 +126,10 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
         if len(kept) < rows:
             at = len(arrays)
             arrays.append(kept)
-        draft.append((before, split, at, _common(row_factor[kept])))
+        factors = row_factor[kept]
+        differ = (factors != factors[:1]).any()
+        scale = factors if differ else float(factors[:1].sum())
+        draft.append((before, split, at, scale))
 
     indices = _moved(arrays, device)
     scales = iter(_moved([s for *_, s in draft if not isinstance(s, float)], device))
@@ -178,13 +171,6 @@ def _split(
         child[parents] = len(source) + np.arange(len(parents))
         row_of = np.where(leaves, child[row_of], row_of)
         source = np.concatenate([source, source[parents]])
-
-
-def _common(factors: NDArray[np.float64]) -> float | NDArray[np.float64]:
-    """Return one number if all factors are equal, else the factors."""
-    if not len(factors):
-        return 0.0
-    return float(factors[0]) if (factors == factors[0]).all() else factors
 
 
 def _moved(arrays: list[NDArray], device: torch.device | str) -> Sequence[Tensor]:

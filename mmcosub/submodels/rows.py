@@ -101,11 +101,11 @@ class Spread(torch.autograd.Function):
 
 def _gather(x: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
     """Gather rows as ``index_select``, but keep the channels-last memory format."""
-    if _is_channels_last(x):
-        out = None if out is None else out.permute(0, 2, 3, 1)
-        rows = torch.index_select(x.permute(0, 2, 3, 1), 0, index, out=out)
-        return rows.permute(0, 3, 1, 2)
-    return torch.index_select(x, 0, index, out=out)
+    if not _is_channels_last(x):
+        return torch.index_select(x, 0, index, out=out)
+    out = None if out is None else out.permute(0, 2, 3, 1)
+    rows = torch.index_select(x.permute(0, 2, 3, 1), 0, index, out=out)
+    return rows.permute(0, 3, 1, 2)
 
 
 def _is_channels_last(x: Tensor) -> bool:

@@ -24,15 +24,9 @@ class Sampler(Protocol):
     def __call__(
         self, rates: NDArray[np.float64], batch: int, rng: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """Draw one view.
+        """Draw one view: True where a branch is kept, of shape (L, B).
 
-        Args:
-            rates (ndarray): Drop-path rates in [0, 1), of shape (L, ).
-            batch (int): Number of samples B.
-            rng (Generator): Source of all randomness.
-
-        Returns:
-            ndarray: True where the branch is kept, of shape (L, B).
+        The drop-path rates are in [0, 1), of shape (L, ).
         """
 
 
@@ -108,9 +102,8 @@ def plan_generator(
     Args:
         seed (int): Seed of the run.
         iteration (int): Number of plans drawn before this one.
-        rank (int): Rank of the process. Defaults to 0.
-        stream (int): 0 for plans, others for further draws of the iteration. Defaults
-            to 0.
+        rank (int): Rank of the process.
+        stream (int): 0 for plans, others for further draws of the iteration.
     """
     key = (rank, iteration, stream)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
@@ -187,11 +180,12 @@ def draw_nested(depths: Depths, decay: float, rng: np.random.Generator) -> Depth
 
 def _places(sites: Sequence[Site]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the stage of every branch and the index of its block in the stage."""
-    stages: dict[str, dict[str, int]] = {}
-    places = []
+    blocks: dict[str, list[str]] = {}
     for site in sites:
-        blocks = stages.setdefault(site.stage, {})
-        number = blocks.setdefault(site.name, len(blocks))
-        places.append((list(stages).index(site.stage), number))
+        of_stage = blocks.setdefault(site.stage, [])
+        if site.name not in of_stage:
+            of_stage.append(site.name)
+    stages = list(blocks)
+    places = [(stages.index(s.stage), blocks[s.stage].index(s.name)) for s in sites]
     stage, number = np.array(places).T
     return stage, number

@@ -73,54 +73,43 @@ def chain(words: _Words) -> _Residual:
     """Return the residual function of words, of a function, or of several of them."""
     if callable(words):
         return words
-    parts = words.split() if isinstance(words, str) else words
-    steps = [_step(part) if isinstance(part, str) else part for part in parts]
-    return steps[0] if len(steps) == 1 else partial(_chained, tuple(steps))
+    steps: list[tuple[str, Any]] = []
+    for part in (words,) if isinstance(words, str) else words:
+        if callable(part):
+            steps.append(('function', part))
+        else:
+            steps += [_step(word) for word in part.split()]
+    return partial(_run, tuple(steps))
 
 
-def _step(word: str) -> _Residual:
-    if ' ' in word:
-        return chain(word)
+def _step(word: str) -> tuple[str, Any]:
+    """Return the kind of a word, and a module's or parameter's name or an order."""
     if word in _ORDERS:
-        return partial(_permuted, _ORDERS[word])
+        return 'order', _ORDERS[word]
     if word.startswith('*'):
-        return partial(_scaled, word.strip('*:'), word.endswith(':'))
-    if word.endswith('?'):
-        return partial(_called_if_any, word[:-1])
-    return partial(_called, word.removesuffix('()'), word.endswith('()'))
+        return ('*:' if word.endswith(':') else '*'), word.strip('*:')
+    kind = next((end for end in ('?', '()') if word.endswith(end)), '')
+    return kind, word.removesuffix(kind)
 
 
-def _chained(steps: tuple, block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    for step in steps:
-        x = step(block, x, *args, **kwargs)
+def _run(steps: tuple, block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    for kind, name in steps:
+        if kind == 'function':
+            x = name(block, x, *args, **kwargs)
+        elif kind == 'order':
+            x = x.permute(name)
+        elif kind == '':
+            x = getattr(block, name)(x)
+        elif kind == '()':
+            x = getattr(block, name)(x, *args, **kwargs)
+        elif kind == '?':
+            module = getattr(block, name, None)
+            x = x if module is None else module(x)
+        else:
+            scale = getattr(block, name)
+            if scale is not None:
+                x = (scale if kind == '*' else scale[:, None, None]) * x
     return x
-
-
-def _permuted(order: tuple, block: Any, x: Tensor, *args: Any, **kw: Any) -> Tensor:
-    return x.permute(order)
-
-
-def _scaled(
-    name: str, maps: bool, block: Any, x: Tensor, *args: Any, **kwargs: Any
-) -> Tensor:
-    scale = getattr(block, name)
-    if scale is None:
-        return x
-    return scale[:, None, None] * x if maps else scale * x
-
-
-def _called(
-    name: str, given: bool, block: Any, x: Tensor, *args: Any, **kwargs: Any
-) -> Tensor:
-    module = getattr(block, name)
-    return module(x, *args, **kwargs) if given else module(x)
-
-
-def _called_if_any(
-    name: str, block: Any, x: Tensor, *args: Any, **kwargs: Any
-) -> Tensor:
-    module = getattr(block, name, None)
-    return x if module is None else module(x)
 
 
 def bare(
@@ -129,18 +118,13 @@ def bare(
     """Return a function that calls a module without its own DropPath and shortcut.
 
     The shortcut is left out where the module has ``add_identity``, as FFNs of MMCV and
-    MMPretrain; elsewhere pass ``identity=0``.
-
-    Args:
-        name (str): Name of the module in the block.
-        drop_path (str, optional): Name of its DropPath module.
-        given (bool): Whether it gets the other arguments of the block's forward.
-        **options (Any): Keyword arguments of the call.
+    MMPretrain; elsewhere pass ``identity=0`` in the options of the call. With
+    ``given``, the module also gets the other arguments of the block's forward.
     """
-    return partial(_bare, name, drop_path, given, options)
+    return partial(_run_bare, name, drop_path, given, options)
 
 
-def _bare(
+def _run_bare(
     name: str,
     drop_path: str | None,
     given: bool,
