@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmcosub.analysis.network import Kept, Network
-from mmcosub.analysis.orders import WhyNot
+from mmcosub.analysis.sweep import WhyNot
 from mmcosub.files import atomic_write
 
 from .shallower import shallower_settings, shallower_weights
