@@ -7,11 +7,12 @@ libraries are run by their DropPath modules.
 from operator import attrgetter
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmcosub.submodels.branches import Branch, register_block
 
-from .common import IDENTITY, activation, chain, downsampled, set_attributes
+from .common import IDENTITY, activation, chain, downsampled
 
 # Most encoders of segmentation_models_pytorch are built of torchvision's blocks.
 for _name, _layers in (
@@ -30,8 +31,13 @@ for _name, _layers in (('mobilenetv2', 'conv'), ('mobilenetv3', 'block')):
 
 
 def _mb_conv(block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    with set_attributes(block, _has_drop_connect=False):  # nor the shortcut
-        return type(block).forward(block, x)
+    if block._has_expansion:
+        x = block._swish(block._bn0(block._expand_conv(x)))
+    x = block._swish(block._bn1(block._depthwise_conv(x)))
+    if block._has_se:
+        squeezed = block._swish(block._se_reduce(F.adaptive_avg_pool2d(x, 1)))
+        x = block._se_expand(squeezed).sigmoid() * x
+    return block._bn2(block._project_conv(x))
 
 
 register_block(
