@@ -67,7 +67,7 @@ def sweep(
     why_not: WhyNot,
     ticker: Ticker,
 ) -> list[Point]:
-    """Test the full network and smaller submodels; ``search`` scores for the greedy."""
+    """Test the full network and submodels, greedy ones found with ``search``."""
     tested: dict[Kept, dict[str, float]] = {}
     points = []
     times = {'random': settings.draws}

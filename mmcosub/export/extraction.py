@@ -26,7 +26,8 @@ TOLERANCE = 1e-6
 class Extracted:
     """Submodel as an upstream config and weights, and what was left out of the config.
 
-    ``difference`` is the largest of its outputs from the submodel's, relative.
+    ``difference`` is the largest of its outputs from the submodel's, relative to their
+    largest value.
     """
 
     cfg: Config
