@@ -178,8 +178,9 @@ def finds_errors(
 ) -> dict[str, float | None]:
     """Measure how well a score ranks wrongly predicted images first.
 
-    ``wrong_in_first_fifth`` is the mean error, in percent, of the images with the
-    largest scores; ``rank_correlation`` is Spearman's, None if either is constant.
+    ``wrong_in_first_fifth`` is the mean error, in percent, of the fifth of the images
+    with the largest scores; ``rank_correlation`` is Spearman's, None if either is
+    constant.
     """
     order = np.argsort(scores)[::-1]
     first = np.array(wrong)[order[: max(len(order) // 5, 1)]]

@@ -1,4 +1,4 @@
-"""A model into a file, whose outputs are compared with upstream's.
+"""Export of a model to a file, whose outputs are compared with upstream's.
 
 Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
 """
@@ -32,11 +32,11 @@ class Exported:
         path (Path): The file.
         input (Tensor): Images as it takes them.
         output (Tensor): What it predicts for the images.
-        name (str): Of the output.
+        name (str): Name of the output.
         parity (str): How its outputs compare with upstream's.
         dims (tuple[int, ...]): Dimensions of the input whose size is open.
         preprocessing (bool): Whether it normalises.
-        flips (bool): Whether it takes the channels in the opposite of OpenCV's order.
+        flips (bool): Whether it takes channels in the reverse of OpenCV's order.
     """
 
     path: Path

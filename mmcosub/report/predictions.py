@@ -201,7 +201,7 @@ class Predictions:
 class Predicted:
     """Evaluated predictions: confusion counts (C, C), with labels in rows.
 
-    By image, the fraction that is right, and its paths and its label map's.
+    By image: the fraction that is right, and the paths of it and its label map.
     """
 
     predictions: Predictions
