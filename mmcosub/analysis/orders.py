@@ -13,25 +13,14 @@ WhyNot = Callable[[Kept], str | None]
 def greedy_order(
     full: Kept, why_not: WhyNot, score: Callable[[Kept], float]
 ) -> Iterator[Kept]:
-    """Yield the submodel with the best score of each depth, one block fewer each time.
-
-    Ties go to the submodel without the latest block.
-    """
-
-    def best(options: list[Kept]) -> Kept:
-        scores = [score(kept) for kept in options]
-        return options[len(scores) - 1 - int(np.argmax(scores[::-1]))]
-
-    return _descend(full, why_not, best)
+    """Yield the best submodel of each depth; ties go to the latest block removed."""
+    return _descend(full, why_not, lambda options: max(options[::-1], key=score))
 
 
 def random_order(
     full: Kept, why_not: WhyNot, rng: np.random.Generator
 ) -> Iterator[Kept]:
-    """Yield a random submodel of each depth, one block fewer each time.
-
-    If all blocks can be removed, submodels of each size are uniformly distributed.
-    """
+    """Yield a random submodel of each depth, uniformly if all blocks can go."""
     return _descend(full, why_not, lambda options: options[rng.integers(len(options))])
 
 
@@ -51,8 +40,7 @@ def _descend(
 def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[Kept]:
     """Yield submodels without the user's blocks, removed one after another.
 
-    Raises:
-        ValueError: If a block is unknown or repeated, or the rest makes no submodel.
+    ValueError if a block is unknown or repeated, or the rest makes no submodel.
     """
     kept = full
     for block in order:

@@ -86,11 +86,7 @@ class _ScaledDropPaths(ForwardOverride):
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
-    """Return the backbone of a segmentor or classifier.
-
-    Raises:
-        ValueError: If it has none.
-    """
+    """Return the backbone of a segmentor or classifier; ValueError if it has none."""
     backbone: Any = getattr(model, 'backbone', None)
     if backbone is None and type(model).__name__ == 'TimmClassifier':
         backbone = model.model
@@ -108,10 +104,10 @@ def names_of_blocks(sites: Sequence[Site]) -> list[str]:
 
 
 def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
-    """Return factors of a submodel: 1 for its blocks' branches, else 0.
+    """Return 1 for branches of kept blocks, else 0.
 
-    Unlike in training, kept branches are not scaled by 1 / (1 - rate): evaluation uses
-    neither DropPath nor that factor.
+    Not 1 / (1 - rate), as in training: evaluation uses neither DropPath nor that
+    factor.
     """
     return np.array([float(site.depth in kept) for site in sites])
 
@@ -122,8 +118,7 @@ def blocks_that_can_go(
 ) -> list[int]:
     """Return blocks that become the identity without their branches, ascending.
 
-    A block that changes the resolution or the number of channels, such as the first of
-    a ResNet's stages, cannot be removed.
+    Not those that change resolution or channels, as the first of a ResNet's stages.
     """
     found: set[int] = set()
 
@@ -150,14 +145,18 @@ def find_called_sites(model: Any, batch: Any) -> list[Site]:
     return [*called_drop_paths(backbone, images)]
 
 
+def predict_submodels(
+    model: Any, sites: Sequence[Site], factors: Factors, batch: Any
+) -> Iterator[list[Any]]:
+    """Yield the results of ``test_step`` of each of K submodels."""
+    for of_one in factors:
+        with as_submodel(backbone_of(model), sites, of_one):
+            results = model.test_step(batch)
+        yield results
+
+
 def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
-    """Return drop-path rates (L, ): the scheme's, or else the backbone's own.
-
-    Reads the options ``drop_path_rate`` and ``drop_path_decay``.
-
-    Raises:
-        ValueError: If all rates are 0 or one is out of range.
-    """
+    """Return rates (L, ) of the scheme or the backbone; ValueError if all are 0."""
     rate = scheme.get('drop_path_rate')
     if rate is None:
         rates = np.array([site.rate for site in sites])
@@ -173,11 +172,7 @@ def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
 
 
 def draw_factors(rates: NDArray[np.float64], count: int, seed: int) -> Factors:
-    """Draw K submodels as in training: kept branches scale by 1 / (1 - rate).
-
-    Raises:
-        ValueError: If the number is not 1 or more.
-    """
+    """Draw K submodels as in training: kept branches scale by 1 / (1 - rate)."""
     if count < 1:
         raise ValueError(f'-k must be 1 or more submodels, not {count}.')
     keep = BernoulliSampler()(rates, count, plan_generator(seed, 0))

@@ -1,6 +1,6 @@
 """Accuracy and cost of a network's submodels, by number of blocks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +14,10 @@ from .orders import WhyNot, given_order, greedy_order, greedy_steps, random_orde
 
 @dataclass
 class Settings:
-    """Settings of a sweep.
+    """Settings of a sweep; ValueError if one is out of range.
 
-    ``orders`` are of 'greedy', 'random' (``draws`` times) and 'given' (the blocks
-    ``given``, removed one after another); ``depths`` those to test, None for all;
-    ``rounds`` the number of timings of each submodel.
-
-    Raises:
-        ValueError: If a value is out of range.
+    Blocks ``given`` are removed one after another in the order 'given'. ``depths`` are
+    those to test, None for all; ``rounds`` is the number of timings of each submodel.
     """
 
     orders: Sequence[str] = ('greedy', 'random')
@@ -69,13 +65,12 @@ def sweep(
     why_not: WhyNot,
     ticker: Ticker,
 ) -> list[Point]:
-    """Test the full network and submodels of decreasing depth.
-
-    The greedy search is evaluated by ``search``, on other images than ``test``.
-    """
+    """Test the full network and smaller submodels; ``search`` scores for the greedy."""
     tested: dict[Kept, dict[str, float]] = {}
     points = []
-    for order, draw in _runs(settings):
+    times = {'random': settings.draws}
+    runs = [(o, draw) for o in settings.orders for draw in range(times.get(o, 1))]
+    for order, draw in runs:
         submodels = [network.full]
         if order == 'greedy':
             steps = greedy_steps(network.full, network.fixed)
@@ -105,13 +100,6 @@ def sweep(
                     tested[kept] = test(tick)
         points += [Point(name, order, draw, sorted(k), tested[k]) for k in wanted]
     return points
-
-
-def _runs(settings: Settings) -> Iterator[tuple[str, int]]:
-    """Yield the orders of a sweep with their numbers."""
-    for order in settings.orders:
-        for draw in range(settings.draws if order == 'random' else 1):
-            yield order, draw
 
 
 def add_costs(

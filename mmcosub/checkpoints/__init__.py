@@ -1,16 +1,15 @@
 """Checkpoints: reading, checking, converting, and loading pretrained weights."""
 
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
-from mmcosub.checkpoints.formats.table import (
+
+from .convert import convert_checkpoint
+from .formats.table import (
     Format,
     detect_format,
     known_formats,
     plain_name,
     register_format,
 )
-
-from . import formats  # noqa: F401  (fills the table of formats)
-from .convert import convert_checkpoint
 from .latest import checkpoints_in
 from .overlap import check_overlap, load_for_prediction, load_to_train
 from .pretrained import LoadReport, load_backbone

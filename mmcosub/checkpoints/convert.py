@@ -4,19 +4,20 @@ import re
 
 import torch
 
-from mmcosub.checkpoints.formats.table import (
+from .adapt import fold_layer_scale, fold_patch_bias
+from .by_names import network_in
+from .formats.table import (
     Format,
     detect_format,
     find_format,
     known_formats,
     plain_name,
 )
-from mmcosub.checkpoints.formats.target_networks import target_network
-
-from .adapt import fold_layer_scale, fold_patch_bias
+from .formats.target_networks import target_network
 from .matching import some
-from .prefixes import network_in
-from .reading import State, read_weights
+from .positions import count_tokens, position_per_token
+from .reading import read_weights
+from .weights import State
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
 """Target libraries; 'official' is the code of the architecture's authors."""
@@ -68,6 +69,8 @@ def convert_checkpoint(
             f'{", ".join(sorted(weights)[:4])}, ...'
         )
     state = source.to_our_state(weights)
+    if source.name in ('timm ViT', 'DeiT III') and target != 'timm':
+        state = position_per_token(state)
     state = _with_head(state, source.family, target)
     if source.family == 'ViT' and target in _WITHOUT:
         _check_places(state, target, filename)
@@ -102,7 +105,7 @@ def _of_backbone(state: State, family: str) -> State:
     behind = re.compile(r'head|fc\.|mask_token|decoder|pooler')
     state = {k: v for k, v in state.items() if not behind.match(k)}
     if family == 'ViT':  # mmseg's has neither of the two
-        state = fold_patch_bias(fold_layer_scale(state))
+        state = fold_patch_bias(fold_layer_scale(state), count_tokens(state))
     if family in ('ViT', 'BEiT'):  # of averaged patches
         state = {k: v for k, v in state.items() if not k.startswith('ln2.')}
     return state
@@ -140,9 +143,9 @@ def _check_product(
     """Load converted weights into the target's network, strictly."""
     library = target
     if target == 'official' and known:  # the authors' networks are in timm
-        library, back = 'timm', known.to_our_state(product)
+        library, state = 'timm', known.to_our_state(product)
         in_timm = _format_of(known, library, state)
-        product = in_timm.from_our_state(back) if in_timm else back
+        product = in_timm.from_our_state(state) if in_timm else state
     try:
         network = target_network(state, family, library)
     except Exception:  # unsupported settings

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import importlib
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 
-from mmcosub.checkpoints.without_memory import without_memory
+from mmcosub.checkpoints.formats.target_networks import without_memory
 from mmcosub.names import RUNNER, WRAPPERS, list_schemes, type_name
 from mmcosub.names import packaged_configs as packaged_configs
 from mmcosub.registry import MODELS as OUR_MODELS
 from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import Site, find_branches
+
+from .unread import walk
 
 # A fragment may import the module that registers a user's scheme.
 _FRAGMENT_KEYS = ('scheme', 'runner_type', 'custom_hooks', 'custom_imports')
@@ -38,11 +41,7 @@ _BY_RATES = ('Cosub', 'StochasticDepth')
 
 
 def find_scheme(name_or_file: str) -> Path:
-    """Find the config fragment of a scheme, by name or file.
-
-    Raises:
-        ValueError: If there is no such name and no such file.
-    """
+    """Find the config fragment of a scheme, by name or file."""
     schemes = list_schemes()
     if name_or_file in schemes:
         return schemes[name_or_file]
@@ -98,15 +97,9 @@ def turn_off_scheme(cfg: Config) -> None:
 
 
 def co_trained_model(model: dict, scheme: dict) -> dict:
-    """Return the config of a model wrapped for co-training.
+    """Return the config of a model wrapped for co-training, or raise if there is none.
 
-    Args:
-        model (dict): Config of an upstream model or of a wrapper.
-        scheme (dict): Config of the scheme.
-
-    Raises:
-        ValueError: If the scheme has no type or there is no wrapper for the model.
-        ImportError: If a mask head needs MMDetection, which is missing.
+    A mask head needs MMDetection.
     """
     if 'type' not in scheme:
         raise ValueError(
@@ -140,22 +133,14 @@ def _require_mmdetection(head: str) -> None:
 
 
 def accelerated_model(model: dict) -> dict:
-    """Return the model's config with faster parts; weights stay the same."""
-    changed = dict(model)
-    for part in ('decode_head', 'auxiliary_head'):
-        heads = model.get(part)
-        if isinstance(heads, list | tuple):
-            changed[part] = [_accelerated(head) for head in heads]
-        elif heads:
-            changed[part] = _accelerated(heads)
-    if isinstance(model.get('module'), dict):  # of test-time augmentation
-        changed['module'] = accelerated_model(model['module'])
+    """Return the model's config with faster heads; weights stay the same."""
+    changed = copy.deepcopy(model)
+    for place, part in [*walk(changed)]:
+        # Also of several heads, and inside the wrapper for test-time augmentation.
+        head = re.fullmatch(r'(module\.)*(decode|auxiliary)_head(\.\d+)?', place)
+        if head and (name := type_name(part, MODELS)) in FAST:
+            part['type'] = FAST[name]
     return changed
-
-
-def _accelerated(head: dict) -> dict:
-    name = type_name(head, MODELS)
-    return {**head, 'type': FAST[name]} if name in FAST else head
 
 
 def set_default_rate(cfg: Config) -> None:

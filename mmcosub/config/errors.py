@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-import cv2
 import torch
 from mmengine.logging import MMLogger
 
@@ -18,19 +17,6 @@ from mmcosub.arguments import STATUS
 from .where import explained
 
 _ALWAYS_THE_USERS = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
-_THE_CONFIGS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    cv2.error,
-)
-
 # Patterns of errors from lost memory or processes, with the remedy.
 _LOST = {
     'Too many open files|ancdata': (
@@ -72,11 +58,7 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     because the config has not run yet. Later, only ``ValueError``, ``OSError`` (a full
     disk), non-finite losses and lack of device memory do. A lost process is reported in
     one line with status 1. All other errors are bugs and show a traceback. The log file
-    has the traceback of each error.
-
-    Args:
-        prog (str): Name of the tool.
-        debug (bool): Show tracebacks of all errors. Defaults to False.
+    has the traceback of each error; with ``debug``, the screen, too.
     """
     global _stage
     _stage = ''
@@ -86,7 +68,7 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
         yield
     except Exception as error:
         users = isinstance(error, _ALWAYS_THE_USERS) or (
-            isinstance(error, _THE_CONFIGS) and _stage not in _succeeded
+            _stage not in _succeeded and not isinstance(error, MemoryError)
         )
         lost = _loss(error)
         if debug or not (users or lost):

@@ -25,15 +25,7 @@ def set_length(cfg: Config, key: str, value: int) -> None:
 
     Scaled are the times of ``param_scheduler``, the intervals of validation and of
     checkpoints, and the beginnings of custom hooks. A schedule of which nothing is left
-    is dropped.
-
-    Args:
-        cfg (Config): The config, changed in place.
-        key (str): 'max_iters' or 'max_epochs'.
-        value (int): Iterations or epochs to train for.
-
-    Raises:
-        ValueError: If the config counts in the other unit, or the value is below 1.
+    is dropped. The key is 'max_iters' or 'max_epochs', as the config counts.
     """
     flag = f'--{key.replace("_", "-")}'
     if value < 1:
@@ -90,11 +82,7 @@ def _scaled(value: Any, factor: float) -> Any:
 
 
 def add_probability_metrics(cfg: Config) -> None:
-    """Have validations also measure NLL, ECE and Brier score, unless they do.
-
-    Raises:
-        ValueError: If the config has no validation, or the model no logits.
-    """
+    """Have validations also measure NLL, ECE and Brier score, unless they do."""
     if not cfg.get('val_evaluator'):
         raise ValueError(
             '--probability-metrics: the config has no val_evaluator, so that nothing '

@@ -16,20 +16,14 @@ from mmcosub.files import require_local
 from .co_train import apply_scheme, set_default_rate, turn_off_scheme
 from .flags import add_probability_metrics, set_length
 from .settings import check_carry_over, check_launcher, check_scheme, check_types
-from .unread import check_options, check_version, walk
+from .unread import check_options, walk
 from .variables import check_file, configs_of
 
 
 def load_config(args: Namespace) -> Config:
     """Load the config that the arguments name, with their changes to it.
 
-    Args:
-        args (Namespace): Arguments of :func:`add_common_arguments`, with ``config``
-            and, for training, ``co_train``.
-
-    Raises:
-        ValueError: If there is no such config or scheme, or the work directory is a
-            URL.
+    They are those of :func:`add_common_arguments`, ``config``, and what ``train`` adds.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = find_config(args.config)
@@ -39,7 +33,6 @@ def load_config(args: Namespace) -> Config:
     for _, part in [*walk(cfg._cfg_dict)]:
         if isinstance(part, dict) and part.get('_scope_') == 'mmcosub':
             del part['_scope_']
-    check_version(path, cfg)
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{path} is not a whole config: it has no `model=dict(...)`.')
     check_types(cfg)
@@ -95,14 +88,9 @@ def _merge(cfg: Config, options: dict) -> None:
 
 
 def find_config(name: str) -> Path:
-    """Find a config.
+    """Find a config: a file, or one inside an installed package.
 
-    Args:
-        name (str): A file, or one inside an installed package, such as
-            ``mmseg::upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py``.
-
-    Raises:
-        ValueError: If there is no such config.
+    Such as ``mmseg::upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py``.
     """
     package, separator, inner = name.partition('::')
     path = Path(name)
@@ -123,11 +111,7 @@ def find_config(name: str) -> Path:
 
 
 def read_config(path: Path) -> Config:
-    """Read a config file.
-
-    Raises:
-        ValueError: If it cannot be read; names the file.
-    """
+    """Read a config file; an error names it."""
     try:
         return Config.fromfile(path)
     except RecursionError as error:

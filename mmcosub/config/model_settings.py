@@ -7,6 +7,8 @@ from mmengine.config import Config, ConfigDict
 
 from mmcosub.names import type_name
 
+from .unread import walk
+
 
 def model_settings(cfg: Config) -> ConfigDict:
     """Return a config's model with its preprocessor, without ``pretrained``."""
@@ -17,20 +19,17 @@ def model_settings(cfg: Config) -> ConfigDict:
 
 
 def without_pretrained(settings: Any) -> Any:
-    """Return a model's config, or a part of it, that loads no initial weights.
+    """Return a copy of a model's config that loads no initial weights.
 
     timm's networks download them on construction, although a checkpoint replaces them.
     """
-    if isinstance(settings, dict):
-        kept = ConfigDict({k: without_pretrained(v) for k, v in settings.items()})
-        # MMSegmentation's downloads them unless this is False.
-        timm = type_name(kept) == 'TIMMBackbone'
-        if timm or kept.get('pretrained'):
-            kept['pretrained'] = False if timm or kept.pretrained is True else None
-        return kept
-    if isinstance(settings, list | tuple):
-        return type(settings)(without_pretrained(each) for each in settings)
-    return settings
+    copied = ConfigDict(copy.deepcopy(settings))
+    for _, part in [*walk(copied)]:
+        if type_name(part) == 'TIMMBackbone':
+            part['pretrained'] = False  # downloads them by default
+        elif isinstance(part, dict) and (before := part.get('pretrained')):
+            part['pretrained'] = False if before is True else None
+    return copied
 
 
 def classifies(cfg: Config) -> bool:

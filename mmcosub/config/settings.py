@@ -148,15 +148,8 @@ def check_carry_over(options: Any) -> None:
 def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
     """Raise for an unknown optimizer, or rules that match no parameter.
 
-    Args:
-        model (nn.Module): The model.
-        optim_wrapper (dict): Config of the optimizer wrapper.
-        stock (bool): The config is part of a package; rules without effect are then
-            logged as a warning.
-
-    Raises:
-        ValueError: If a key of ``paramwise_cfg`` is unknown, or one of its
-            ``custom_keys`` matches no parameter.
+    In a config that is part of a package (``stock``), rules without effect are only
+    logged.
     """
     optimizer = optim_wrapper.get('optimizer') or {}
     rules = optim_wrapper.get('paramwise_cfg') or {}

@@ -4,7 +4,6 @@ import difflib
 import inspect
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -47,10 +46,6 @@ OLD = {
 }
 """Settings of MMSegmentation 0.x and other trainers, with their replacements."""
 
-_OF_VERSION_0 = {
-    *('checkpoint_config', 'data', 'evaluation', 'log_config', 'lr_config'),
-    *('optimizer_config', 'runner', 'workflow'),
-}
 # Parts that are searched first.
 _FIRST = ('train_dataloader', 'model', 'optim_wrapper', 'train_cfg')
 _SHOWN = 4
@@ -60,29 +55,10 @@ _OR_TEXT = ('backend', 'compile', 'efficient_conv_bn_eval', 'init_cfg', 'load_fr
             'loss_scale', 'pretrained', 'resume', 'save_best', 'sync_bn')  # fmt: skip
 
 
-def check_version(path: Path, cfg: Config) -> None:
-    """Raise for a config of MMSegmentation 0.x, which has other settings."""
-    old = [name for name in OLD if cfg.get(name) is not None]
-    if len(_OF_VERSION_0.intersection(old)) > 1 and not (
-        cfg.get('train_dataloader') or cfg.get('optim_wrapper')
-    ):
-        said = '; '.join(f'{name} is now {OLD[name]}' for name in sorted(old))
-        raise ValueError(
-            f'{path} is a config of MMSegmentation 0.x, which MMEngine does not read: '
-            f'{said}. Start from the config of the same name in the installed mmseg::.'
-        )
-
-
 def check_options(cfg: Config, options: dict[str, Any]) -> None:
     """Raise for settings that nothing would read, or text in place of True or False.
 
-    Args:
-        cfg (Config): The config.
-        options (dict): Values by dotted key.
-
-    Raises:
-        ValueError: If the first part of a key is not read, naming the settings that
-            are; or if text would replace True or False.
+    ``options`` are values by dotted key. The error names the settings that are read.
     """
     for key, value in options.items():
         first, dot, rest = key.partition('.')

@@ -26,7 +26,7 @@ def check_file(path: Path, cfg: Config) -> None:
         return
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     loaded = {name.id for name in names if isinstance(name.ctx, ast.Load)}
-    for name in _assigned(tree) - loaded - READ:
+    for name in sorted(_assigned(tree) - loaded - READ):
         value = cfg.get(name)
         places = find_places(cfg, name)
         current = [value_at(cfg, place) for place in (*places, OLD.get(name, ''))]

@@ -47,11 +47,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: str | Path) -> Header:
-    """Read a header.
-
-    Raises:
-        ValueError: If the file cannot be opened.
-    """
+    """Read a header; raise a ``ValueError`` if the file cannot be opened."""
     try:
         with opened(path) as image:
             orientation = image.getexif().get(Base.Orientation, 1)
@@ -69,12 +65,7 @@ def orientation_of(path: str | None) -> int:
 
 
 def is_turned_alone(path: str | None, loader: Any) -> bool:
-    """Return True if a loader rotates an image and sizes do not reveal it.
-
-    Args:
-        path (str, optional): The image.
-        loader (Any): MMCV's ``LoadImageFromFile``, or None.
-    """
+    """Return True if MMCV's loader, if any, rotates an image and sizes do not tell."""
     if getattr(loader, 'color_type', None) not in ('color', 'grayscale'):
         return False
     if orientation_of(path) < 2 or loader.imdecode_backend == 'turbojpeg':

@@ -31,28 +31,16 @@ _DATASET: 'Inspected | None' = None
 
 @dataclass
 class Found:
-    """Findings on one sample.
-
-    Args:
-        problem (str, optional): The problem; None if there is none.
-        counts (ndarray): Pixels of each of C classes and of ignored ones, of shape
-            (C + 1,).
-        turned (str, optional): Its image, if the loader rotates it by its EXIF
-            orientation and the label's size does not confirm that.
-    """
+    """Findings on one sample: its problem, if any, and the pixels of each class."""
 
     problem: str | None
     counts: Counts
     turned: str | None
+    """Its image, if the loader rotates it and the label's size does not tell."""
 
 
 class Inspected:
-    """Dataset whose samples are inspected one by one.
-
-    Args:
-        dataset (BaseDataset): The dataset.
-        ignore_index (int): Label of ignored pixels. Defaults to 255.
-    """
+    """Dataset whose samples are inspected one by one."""
 
     def __init__(self, dataset: BaseDataset, ignore_index: int = 255) -> None:
         self.dataset = dataset
@@ -129,12 +117,9 @@ def _look(number: int) -> Found:
 
 
 def inspect_unlabelled(files: list[Path], labelled: list[str]) -> tuple[str, list[str]]:
-    """Describe unlabelled images and list their problems.
+    """Read unlabelled images; return a description and the problems.
 
-    Args:
-        files (list[Path]): The images; each is read.
-        labelled (list[str]): Images of the training data, to count those that are in
-            both, as the same file or a copy.
+    It counts those among the labelled images, as the same file or a copy.
     """
     named = {str(file): str(file) for file in files}
     problems = [each for _, each in in_threads(problem_of_image, named) if each]

@@ -16,15 +16,8 @@ from .bad_samples import BadSamples, files_of
 def images_in(folder: Path, endings: Collection[str] = IMG_EXTENSIONS) -> list[Path]:
     """Return the image files of a folder and its subfolders, sorted.
 
-    Linked folders are followed, as mmseg does; hidden files are left out.
-
-    Args:
-        folder (Path): The folder.
-        endings (Collection[str]): File endings, in lower case. Defaults to
-            torchvision's.
-
-    Raises:
-        ValueError: If a link leads to one of its own parent folders.
+    Linked folders are followed, as mmseg does; hidden files are left out. ``endings``
+    are in lower case.
     """
     check_links(str(folder))
     return sorted(
@@ -71,16 +64,9 @@ def check_links(folder: str) -> None:
 
 
 def check_found(dataset: BaseSegDataset, labelled: bool = True) -> None:
-    """List a dataset's samples; raise if there are none.
+    """List a dataset's samples; raise if its folders or list have none.
 
-    Args:
-        dataset (BaseSegDataset): The dataset, preferably not yet listed.
-        labelled (bool): Also require the folder of label maps. Defaults to True.
-
-    Raises:
-        FileNotFoundError: If a folder is missing or empty.
-        ValueError: If the dataset is empty, its list has blank lines, or the suffix's
-            case excludes images.
+    Or if the suffix's case excludes some. ``labelled`` requires label maps, too.
     """
     listed = dataset.ann_file
     if _lists_folders(dataset):

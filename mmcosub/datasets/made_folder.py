@@ -15,17 +15,8 @@ class MadeFolder:
     """Folder of synthetic images, with a record of their settings.
 
     Writing may be interrupted at any time and continues where it stopped. Images of
-    other settings and other files are replaced on request only.
-
-    Args:
-        root (Path): The folder.
-        record (str): Name of the record in it.
-        settings (dict): Settings of the images.
-        overwrite (bool): Replace images of other settings. Defaults to False.
-
-    Raises:
-        ValueError: If the folder has images of other settings, files without a record,
-            or an unreadable record.
+    other settings and other files are replaced with ``overwrite`` only; without it, a
+    ``ValueError`` is raised.
     """
 
     def __init__(
@@ -34,35 +25,28 @@ class MadeFolder:
         self.root = root
         self.record = root / record
         self.settings: dict = json.loads(json.dumps(settings))
-        there = self.before = self._read(overwrite)
+        there = self._read()
         self.same = there.get('settings') == self.settings
         self.ready = self.same and there.get('complete') is True
         """True if all images exist."""
-        if overwrite:
-            return
-        if there and not self.same:
+        occupied = root.is_dir() and any(root.iterdir())
+        if occupied and not self.same and not overwrite:
+            found = f'is not empty and has no {record} that can be read'
+            if 'settings' in there:
+                found = f'has images of other settings, {there["settings"]}'
             raise ValueError(
-                f'{root} has images of other settings, {there["settings"]}. Pass '
-                '--overwrite to replace them, or another --out.'
-            )
-        if not there and root.is_dir() and any(root.iterdir()):
-            raise ValueError(
-                f'{root} is not empty and has no {record}. Pass --overwrite to write '
-                'into it, or another --out.'
+                f'{root} {found}. Pass --overwrite to replace them, or another --out.'
             )
 
     def begin(self, folders: Sequence[str]) -> None:
         """Record that images are being written; delete those of other settings."""
         self.root.mkdir(parents=True, exist_ok=True)
         if not self.same:
-            # Record the new settings once all old images are deleted: if interrupted
-            # before, the folder is an incomplete one of the old settings.
-            if self.before:
-                self._note(self.before['settings'], complete=False)
+            self.record.unlink(missing_ok=True)  # first: it may be interrupted
             for folder in folders:
                 for old in (self.root / folder).glob('*.png'):
                     old.unlink()
-        self._note(self.settings, complete=False)
+        self._note(complete=False)
 
     def save(
         self, names: Sequence[str], make: Callable[[], Sequence[NDArray[np.uint8]]]
@@ -79,28 +63,17 @@ class MadeFolder:
 
     def finish(self) -> None:
         """Record that all images are written."""
-        self._note(self.settings, complete=True)
+        self._note(complete=True)
         self.ready = True
 
-    def _read(self, overwrite: bool) -> dict:
-        """Read the record; empty if there is none or it may be replaced."""
-        if not self.record.is_file():
-            return {}
+    def _read(self) -> dict:
         try:
             there = json.loads(self.record.read_text())
-            why = 'it has no settings'
-        except ValueError as error:
-            there, why = None, str(error)
-        if isinstance(there, dict) and 'settings' in there:
-            return there
-        if overwrite:
+        except (OSError, ValueError):
             return {}
-        raise ValueError(
-            f'{self.record} cannot be read ({why}). Pass --overwrite to make all '
-            'images again, or another --out.'
-        )
+        return there if isinstance(there, dict) else {}
 
-    def _note(self, settings: dict, complete: bool) -> None:
-        note = dict(settings=settings, complete=complete)
+    def _note(self, complete: bool) -> None:
+        note = dict(settings=self.settings, complete=complete)
         with atomic_write(self.record) as partial:
             partial.write_text(json.dumps(note, indent=2) + '\n')

@@ -9,6 +9,7 @@ from mmengine.registry import DATASETS
 from torch import nn
 
 import mmcosub.datasets
+from mmcosub.config.unread import walk
 from mmcosub.datasets import BadSamples
 from mmcosub.datasets.checks import check_places
 from mmcosub.datasets.classes import (
@@ -25,20 +26,10 @@ from .ignored_labels import check_metrics, check_pad_values
 def check_data(
     model: nn.Module, training: Any, validation: Any, bad: BadSamples
 ) -> None:
-    """Check the data of both loaders; later errors name the file.
+    """Raise if data do not fit the model; later errors name the file.
 
-    Args:
-        model (nn.Module): Segmentor or classifier; data of other models are not
-            checked.
-        training (dict | DataLoader): Training loader. In a config, the built dataset
-            replaces its config.
-        validation (dict | DataLoader, optional): Validation loader, treated in the same
-            way.
-        bad (BadSamples): Policy for bad training samples.
-
-    Raises:
-        ValueError: If data and model do not fit.
-        FileNotFoundError: If files are missing.
+    In the config of a loader, the built dataset replaces its config. Data of models
+    other than segmentors and classifiers are not checked.
     """
     check_rates(model)
     check_split(model, training, bad, trains=True)
@@ -109,10 +100,7 @@ def classes_of(model: nn.Module) -> tuple[int, int] | None:
 
 
 def check_heads(model: nn.Module) -> None:
-    """Raise if a segmentor's heads disagree on the classes.
-
-    Or if a loss has another number of class weights.
-    """
+    """Raise if a segmentor's heads or class weights disagree on the classes."""
     wanted, ignored = classes_of(model) or (None, None)
     for name, head in _heads(model):
         classes = getattr(head, 'num_classes', wanted)
@@ -131,8 +119,9 @@ def check_heads(model: nn.Module) -> None:
         check_one_output(f'model.{name}', outputs, losses)
         for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
             weights = getattr(loss, 'class_weight', None)
-            several = isinstance(weights, list | tuple)
-            if several and len(weights) not in (classes, outputs):
+            if not isinstance(weights, list | tuple):
+                continue
+            if len(weights) not in (classes, outputs):
                 raise ValueError(
                     f'model.{name}.loss_decode.class_weight has {len(weights)} '
                     f'weights, but there are {classes} classes. Give one for each.'
@@ -140,13 +129,7 @@ def check_heads(model: nn.Module) -> None:
 
 
 def check_one_output(name: str, outputs: int | None, losses: Any) -> None:
-    """Raise for the softmax of a single output, which is always 1.
-
-    Args:
-        name (str): Setting of the head.
-        outputs (int, optional): Number of its outputs.
-        losses (nn.Module | Iterable[nn.Module]): Its label losses.
-    """
+    """Raise if a head has the softmax of a single output, which is always 1."""
     if outputs != 1 or 'softmax' not in activations(losses):
         return
     remedy = 'num_classes=2 in the head, the data and data_preprocessor'
@@ -178,9 +161,7 @@ def _classes_of_classifier(model: nn.Module) -> int | None:
 
 
 def configs_of_datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
-    """Return a dataset's config and those inside wrappers, if with a pipeline."""
-    if 'pipeline' in cfg:
-        yield cfg
-    inner = cfg.get('datasets') or ([cfg.dataset] if 'dataset' in cfg else [])
-    for dataset in inner:
-        yield from configs_of_datasets(dataset)
+    """Yield a dataset's config and those inside wrappers, if with a pipeline."""
+    for _, part in walk(cfg):
+        if isinstance(part, dict) and 'pipeline' in part:
+            yield part

@@ -75,16 +75,7 @@ class EvaluationRunner(CoTrainingRunner):
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
-        """Load all weights needed for prediction.
-
-        Args:
-            filename (str): Checkpoint file or URL.
-            map_location (str): Device of its tensors. Defaults to 'cpu'.
-            **kwargs: Not used.
-
-        Raises:
-            ValueError: If it cannot be read or does not fit the model.
-        """
+        """Load all weights needed for prediction; raise if they do not fit."""
         checkpoint = read_checkpoint(filename, map_location, self.trusts)
         _require_finite(checkpoint, filename)
         self._compare_classes(checkpoint, filename)

@@ -21,13 +21,7 @@ def check_pad_values(
     """Raise if transforms pad label maps with what is neither class nor ignored.
 
     Padding with a class is reported, as the network learns it. So is an invalid value
-    of the preprocessor, which pads smaller images only.
-
-    Args:
-        preprocessor (nn.Module, optional): The model's data preprocessor.
-        dataset (dict): Config of the dataset.
-        num_classes (int): Number of classes of the heads.
-        ignore_index (int): Label that the heads ignore.
+    of the preprocessor, which pads smaller images only. ``dataset`` is a config.
     """
     pads = [*_pad_values(dataset)]
     transforms = len(pads)

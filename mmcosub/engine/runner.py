@@ -142,16 +142,9 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
-        """Load initial weights; raise if they are of another model.
+        """Load initial weights.
 
-        Args:
-            filename (str): Checkpoint file or URL.
-            map_location (str): Device of its tensors. Defaults to 'cpu'.
-            **kwargs: Not used.
-
-        Raises:
-            ValueError: If it cannot be read, hardly matches the model or, on resuming,
-                differs in shapes.
+        Raises if they hardly match the model or, on resuming, differ in shapes.
         """
         checkpoint, self._resumed = self._resumed, None
         resumed = checkpoint is not None

@@ -17,10 +17,11 @@ from mmcosub.checkpoints.latest import pointed_checkpoint
 from mmcosub.config.errors import log_without_tracebacks, outlive_readers
 
 # Listings of hundreds of lines, and warnings of nearly every run.
+_PRINTED = 'Printed by the optimizer wrapper:'
 _NO_NEWS = (
-    *('System environment', 'Config:', 'Hooks will be executed'),
-    *('The prefix is not set in metric class', '"FileClient" will be deprecated'),
-    '"HardDiskBackend" is the alias',
+    *('System environment', 'Config:', 'Hooks will be executed', _PRINTED),
+    *('paramwise_options', 'The prefix is not set in metric class'),
+    *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
 )
 
 
@@ -35,72 +36,50 @@ class QuietStart(Runner):
         outlive_readers()
         logger = super().build_logger(*args, **kwargs)
         log_without_tracebacks(logger)
-        for screen in _screens(logger):
-            screen.addFilter(_is_news)
+        self._is_quiet = keep_lists_off(logger)
         return logger
 
     def _log_env(self, env_cfg: dict) -> None:
         super()._log_env(env_cfg)
         file = Path(self._log_dir, f'{self.timestamp}.log')
         of = f' of {self.world_size} processes' if self.distributed else ''
-        self.logger.info(f'Environment{of}, config and hooks are in {file}')
+        hint = ' (--cfg-options log_level=DEBUG shows such lines)' * self._is_quiet
+        self.logger.info(f'Environment{of}, config and hooks are in {file}{hint}')
 
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
         """Build the optimizer wrapper."""
-        with listed_in_file_only(self.logger):
+        with printed_to_log(self.logger):
             return super().build_optim_wrapper(optim_wrapper)
 
 
-@contextlib.contextmanager
-def listed_in_file_only(logger: MMLogger) -> Iterator[None]:
-    """Keep logs and prints within a context off the screen.
-
-    Optimizer constructors of MMEngine and MMSegmentation log several lines for each
-    parameter. Warnings are still shown; ``log_level='DEBUG'`` shows everything.
-    """
-    screens = _screens(logger)
-    if not screens:
-        yield
-        return
-    count = 0
-
-    def is_warning(record: logging.LogRecord) -> bool:
-        nonlocal count
-        count += record.levelno < logging.WARNING
-        return record.levelno >= logging.WARNING
-
-    printed = io.StringIO()
-    for screen in screens:
-        screen.addFilter(is_warning)
-    try:
-        with contextlib.redirect_stdout(printed):
-            yield
-        for line in printed.getvalue().splitlines():
-            logger.info(line)
-    finally:
-        for screen in screens:
-            screen.removeFilter(is_warning)
-    if count > 1:
-        logger.info(
-            f'{count} lines on settings of parameters are in the log file only '
-            '(--cfg-options log_level=DEBUG shows such lines).'
-        )
-
-
-def _screens(logger: MMLogger) -> list[logging.Handler]:
-    """Return log handlers that write to the screen."""
-    return [
+def keep_lists_off(logger: MMLogger) -> bool:
+    """Keep listings off the screen; False if the logger has none or is at DEBUG."""
+    screens = [
         handler
         for handler in logger.handlers
         # A file handler is a stream handler, too.
         if type(handler) is logging.StreamHandler and handler.level > logging.DEBUG
     ]
+    for screen in screens:
+        screen.addFilter(
+            lambda record: not record.getMessage().lstrip('\n- ').startswith(_NO_NEWS)
+        )
+    return bool(screens)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().lstrip('\n- ').startswith(_NO_NEWS)
+@contextlib.contextmanager
+def printed_to_log(logger: MMLogger) -> Iterator[None]:
+    """Log what is printed within a context.
+
+    Optimizer constructors of MMSegmentation print several lines for each parameter.
+    """
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        yield
+    if text := printed.getvalue():
+        logger.info(f'{_PRINTED}\n{text}')
 
 
 def closing_line(runner: Runner, config: str) -> str:

@@ -1,7 +1,8 @@
 """Batches of labelled and unlabelled images."""
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,7 @@ def unlabelled_dataset(cfg: Any) -> UnlabelledImages:
 def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
     """Return the training loader, with unlabelled images in its batches.
 
-    Args:
-        loader (DataLoader): Loader of labelled images with
-            :class:`~mmcosub.resuming.seeding.SeededBatches`.
-        cfg (Config): The config, with ``unlabelled``.
-        seed (int): Seed of the run.
-
-    Raises:
-        ValueError: If the batch size is not an integer above 0.
+    It must draw :class:`~mmcosub.resuming.seeding.SeededBatches`.
     """
     dataset, labelled = unlabelled_dataset(cfg), loader.dataset
     batch = cfg.unlabelled.get('batch_size', cfg.train_dataloader.get('batch_size', 1))
@@ -85,7 +79,7 @@ def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
         WithUnlabelled(labelled, dataset, seed),
         batch_sampler=_Batches(seeded, order, len(labelled)),  # type: ignore[arg-type]
         num_workers=loader.num_workers,
-        collate_fn=CollateWithUnlabelled(loader.collate_fn),
+        collate_fn=partial(_collate, loader.collate_fn),
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
         worker_init_fn=loader.worker_init_fn,
@@ -132,26 +126,20 @@ class WithUnlabelled(Dataset):
         return self._fetch(indices)
 
 
+@dataclass
 class UnlabelledOrder:
     """Order of unlabelled images: a function of the iteration alone.
 
     Over all processes, every image comes once before any is repeated, independently of
-    epochs and of how often the run was resumed.
-
-    Args:
-        count (int): Number of images.
-        batch (int): Images in an iteration of one process.
-        seed (int): Seed of the order.
-        rank (int): Rank of the process.
-        world (int): Number of processes.
+    epochs and of how often the run was resumed. A process takes ``batch`` of ``count``
+    images in an iteration.
     """
 
-    def __init__(self, count: int, batch: int, seed: int, rank: int, world: int):
-        self.count = count
-        self.batch = batch
-        self.seed = seed
-        self.rank = rank
-        self.world = world
+    count: int
+    batch: int
+    seed: int
+    rank: int
+    world: int
 
     def __call__(self, iteration: int) -> list[int]:
         """Return the numbers of the images, after a number of iterations."""
@@ -169,22 +157,16 @@ def _epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-class CollateWithUnlabelled:
-    """Collate function for labelled samples that adds a batch ``unlabelled``."""
-
-    def __init__(self, collate: Callable[[list], Any]) -> None:
-        self.collate = collate
-
-    def __call__(self, samples: list[dict]) -> dict:
-        """Return the batch of samples, of which some have a strong view."""
-        others = [sample for sample in samples if 'strong' in sample]
-        batch = self.collate([s for s in samples if 'strong' not in s])
-        batch['unlabelled'] = dict(
-            weak=[sample['inputs'] for sample in others],
-            strong=[sample['strong'] for sample in others],
-            data_samples=[sample['data_samples'] for sample in others],
-        )
-        return batch
+def _collate(collate: Callable[[list], Any], samples: list[dict]) -> dict:
+    """Collate labelled samples, and add those with a strong view as ``unlabelled``."""
+    others = [sample for sample in samples if 'strong' in sample]
+    batch = collate([s for s in samples if 'strong' not in s])
+    batch['unlabelled'] = dict(
+        weak=[sample['inputs'] for sample in others],
+        strong=[sample['strong'] for sample in others],
+        data_samples=[sample['data_samples'] for sample in others],
+    )
+    return batch
 
 
 class _Batches(SeededBatches):

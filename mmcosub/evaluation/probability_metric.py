@@ -51,15 +51,7 @@ class ProbabilityMetric(BaseMetric):
         self.ignore_index = ignore_index
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Sum up each image of a batch.
-
-        Args:
-            data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Predictions and labels.
-
-        Raises:
-            ValueError: If a sample has no probabilities, or not one label.
-        """
+        """Sum up each image; raise if one has no probabilities, or not one label."""
         for sample in data_samples:
             scores, labels, predicted = _of_sample(sample)
             maps, ignored = 'seg_logits' in sample, self.ignore_index

@@ -56,8 +56,7 @@ def without_ours(cfg: Config) -> tuple[Config, list[str]]:
 def stock_model(model: ConfigDict) -> list[str]:
     """Remove losses that need mmcosub from a model's settings, and return their keys.
 
-    Raises:
-        ValueError: If another part needs mmcosub.
+    ValueError if another part needs mmcosub.
     """
     left_out = []
     for path, holder, key in list(_places(model, 'model')):

@@ -13,32 +13,20 @@ _SHOWN = 12
 
 @dataclass
 class Classes:
-    """Classes of a dataset.
-
-    Args:
-        names (list[str]): Their names.
-        values (list[int]): The value of each in the masks.
-        table (dict[int, int]): Number of the class by value; 255 to ignore.
-        palette (list[list[int]]): A colour for each.
-    """
+    """Classes of a dataset, with the value and the colour (RGB) of each."""
 
     names: list[str]
     values: list[int]
     table: dict[int, int]
+    """Number of the class by value in the masks; 255 to ignore."""
     palette: list[list[int]]
 
 
 def make_classes(masks: Masks, said: str | None) -> Classes:
     """Decide which value of the masks is which class.
 
-    Args:
-        masks (Masks): What is in the masks.
-        said (str, optional): ``--classes``: names in the order of the values, or each
-            with its value, ``NAME=VALUE``. ``ignore`` stands for no label. Without it
-            the classes are numbered.
-
-    Raises:
-        ValueError: If names and values do not fit, or there is only one class.
+    ``said`` is ``--classes``: names in the order of the values, or each with its value,
+    ``NAME=VALUE``. ``ignore`` stands for no label. Without it the classes are numbered.
     """
     values = sorted(masks.total)
     named = _parse(said) if said else []

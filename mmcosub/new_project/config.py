@@ -97,15 +97,9 @@ def write_config(
 ) -> str | None:
     """Write the config; return the pretrained weights that it starts from, if any.
 
-    Args:
-        path (Path): The file.
-        name (str): The model, of ``MODELS``.
-        classes (Classes): The classes.
-        short_side (int): Median of the images' shorter sides.
-        pretrained (bool): Start from pretrained weights.
-        data (Mapping): ``about`` and ``count`` of the training images; ``images``,
-            ``masks``, ``img_suffix``, ``seg_map_suffix``, ``train_list``, ``val_list``;
-            ``as_stored``, to ignore the EXIF orientation.
+    ``data`` has ``about`` and ``count`` of the training images; ``images``, ``masks``,
+    ``img_suffix``, ``seg_map_suffix``, ``train_list``, ``val_list``; and ``as_stored``,
+    to ignore the EXIF orientation.
     """
     base = read_config(find_config(f'mmseg::{MODELS[name]}'))
     crop = crop_size(short_side)

@@ -13,20 +13,14 @@ from .pairs import Pairs
 
 @dataclass
 class Images:
-    """What some images are like.
-
-    Args:
-        sizes (list[tuple[int, int]]): Width and height as loaded.
-        modes (Counter[str]): Number of images of each of Pillow's modes.
-        turned (int): How many have an EXIF orientation.
-        loads_as_stored (bool): Masks lie on the pixels as stored, not as the EXIF
-            orientation turns them.
-    """
+    """What some images are like: width and height as loaded, and Pillow's modes."""
 
     sizes: list[tuple[int, int]]
     modes: Counter[str]
     turned: int
+    """Number of images with an EXIF orientation."""
     loads_as_stored: bool
+    """Masks lie on the pixels as stored, not as the EXIF orientation turns them."""
 
     @property
     def short_side(self) -> int:
@@ -35,14 +29,12 @@ class Images:
 
 
 def read_images(pairs: Pairs, masks: Masks) -> Images:
-    """Read the headers of all images, and compare sizes with the masks.
-
-    Raises:
-        ValueError: If an image cannot be read, or a mask has another size.
-    """
+    """Read the headers of all images; raise if a mask has another size."""
     files = {name: pairs.images / image for name, (image, _) in pairs.files.items()}
     headers = dict(in_threads(read_header, files))
-    wrong, stored, displayed = [], [], []
+    wrong: list[str] = []
+    stored: list[str] = []
+    displayed: list[str] = []
     for name, header in headers.items():
         mask = masks.sizes[name]
         if mask not in (header.size, header.displayed):

@@ -20,19 +20,13 @@ _MOST = 255
 
 @dataclass
 class Masks:
-    """What is in some masks.
-
-    Args:
-        counts (dict[str, Counter[int]]): Pixels of each value, by image name. A colour
-            is the number 0xRRGGBB.
-        colours (bool): Values are colours.
-        plain (bool): mmseg reads the values as they are.
-        sizes (dict[str, tuple[int, int]]): Width and height, by image name.
-    """
+    """What is in some masks: pixels of each value, and width and height, by image."""
 
     counts: dict[str, Counter[int]]
     colours: bool
+    """Values are colours, as the number 0xRRGGBB."""
     plain: bool
+    """mmseg reads the values as they are."""
     sizes: dict[str, tuple[int, int]]
 
     @property
@@ -46,11 +40,7 @@ class Masks:
 
 
 def read_masks(pairs: Pairs) -> Masks:
-    """Read all masks.
-
-    Raises:
-        ValueError: If a mask cannot be read, or there are too many values.
-    """
+    """Read all masks; raise if one cannot be read, or there are too many values."""
     files = {name: pairs.masks / mask for name, (_, mask) in pairs.files.items()}
     headers = dict(in_threads(read_header, files))
     modes = {header.mode for header in headers.values()}
@@ -81,14 +71,7 @@ def read_masks(pairs: Pairs) -> Masks:
 def convert(
     pairs: Pairs, masks: Masks, table: dict[int, int], files: dict[str, Path]
 ) -> None:
-    """Write index masks.
-
-    Args:
-        pairs (Pairs): Images and masks.
-        masks (Masks): What :func:`read_masks` has found.
-        table (dict[int, int]): Number of the class by value.
-        files (dict[str, Path]): What to write, by image name.
-    """
+    """Write index masks to files by image name, with a table from value to class."""
     values = np.array(sorted(table))
     numbers = np.array([table[value] for value in values], dtype=np.uint8)
 

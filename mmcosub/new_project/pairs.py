@@ -14,22 +14,16 @@ _SAMPLED = 50
 
 @dataclass
 class Pairs:
-    """Images with a mask each.
-
-    Args:
-        images (Path): Folder of the images.
-        masks (Path): Folder of the masks.
-        files (dict[str, tuple[str, str]]): Image and mask, relative to their folders,
-            by the image's name without suffix.
-        tail (str): What the masks' names add to those of the images, such as '_mask'.
-        unused (int): Number of masks without an image.
-    """
+    """A folder of images and one of masks, with a mask for each image."""
 
     images: Path
     masks: Path
     files: dict[str, tuple[str, str]]
+    """Image and mask in their folders, by the image's name without suffix."""
     tail: str
+    """What the masks' names add to those of the images, such as '_mask'."""
     unused: int
+    """Number of masks without an image."""
 
     def suffixes(self, which: int) -> list[str]:
         """Suffixes of the images (0) or the masks (1)."""
@@ -37,12 +31,7 @@ class Pairs:
 
 
 def find_pairs(images: Path, masks: Path) -> Pairs:
-    """Pair the images of a folder with the masks of another, subfolders included.
-
-    Raises:
-        ValueError: If a folder is missing or empty, a name is there twice, or an image
-            has no mask.
-    """
+    """Pair the images of a folder with the masks of another, subfolders included."""
     pictures, labels = _by_stem(images), _by_stem(masks)
     tail = _tail(pictures, labels)
     missing = [name for name in pictures if name + tail not in labels]
@@ -61,13 +50,6 @@ def split(names: list[str], fraction: float) -> tuple[list[str], list[str]]:
     """Split names for training and validation, by a hash of each name.
 
     The same names always give the same split, on every machine.
-
-    Args:
-        names (list[str]): The names.
-        fraction (float): Fraction for validation, of which at least one name is taken.
-
-    Raises:
-        ValueError: If the fraction is not between 0 and 1, or there are too few names.
     """
     if not 0 < fraction < 1:
         raise ValueError(f'--val {fraction} must be between 0 and 1, such as 0.2.')

@@ -24,19 +24,10 @@ def start(
     val: float = 0.2,
     pretrained: bool = True,
 ) -> Iterator[str]:
-    """Look at images and masks, and write what training needs.
+    """Look at images and masks, and write to ``out`` what training needs.
 
-    Args:
-        images (Path): Folder of the images.
-        masks (Path): Folder of the masks.
-        out (Path): Folder to write.
-        classes (str, optional): Names, see :func:`make_classes`. Defaults to None.
-        model (str): Name of the model. Defaults to 'upernet-swin-t'.
-        val (float): Fraction for validation. Defaults to 0.2.
-        pretrained (bool): Start from pretrained weights. Defaults to True.
-
-    Yields:
-        str: What was found and written, line by line.
+    Yields what was found and written, line by line. ``classes`` are as in
+    :func:`make_classes`, ``val`` is the fraction for validation.
 
     Raises:
         ValueError: If the files cannot be trained on, naming them and the remedy.

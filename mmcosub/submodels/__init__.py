@@ -18,7 +18,7 @@ from .drop_paths import (
     find_drop_paths,
     find_sites,
 )
-from .evaluating import evaluating
+from .evaluating import evaluating, temporarily
 from .exactness import (
     EXECUTIONS,
     FastestExact,
@@ -69,4 +69,5 @@ __all__ = [
     'register_fixed_batch',
     'run_submodels',
     'spread_rates',
+    'temporarily',
 ]

@@ -1,10 +1,24 @@
-"""Context that evaluates a network and restores its modes."""
+"""Contexts that change a network and restore it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
+
+
+@contextmanager
+def temporarily(modules: Sequence[nn.Module], name: str, value: Any) -> Iterator[None]:
+    """Set an attribute of modules, and restore each one's own."""
+    before = [getattr(module, name) for module in modules]
+    try:
+        for module in modules:
+            setattr(module, name, value)
+        yield
+    finally:
+        for module, own in zip(modules, before, strict=True):
+            setattr(module, name, own)
 
 
 @contextmanager
@@ -17,12 +31,5 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     Args:
         network (nn.Module): The network.
     """
-    modes = {module: module.training for module in network.modules()}
-    try:
-        for module in modes:
-            module.training = False
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with temporarily([*network.modules()], 'training', False), torch.no_grad():
+        yield

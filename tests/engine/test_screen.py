@@ -39,11 +39,12 @@ def test_settings_of_parameters(
 def test_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     from mmengine.logging import MMLogger
 
-    from mmcosub.engine.screen import listed_in_file_only
+    from mmcosub.engine.screen import keep_lists_off, printed_to_log
 
     file = tmp_path / 'a.log'
     logger = MMLogger('quiet', logger_name='quiet', log_file=str(file))
-    with listed_in_file_only(logger):
+    assert keep_lists_off(logger)
+    with printed_to_log(logger):
         print('set param a as id 0')
         logger.warning('something is odd')
     logger.info('behind it')

@@ -73,15 +73,37 @@ def test_other_schedules(schedules: list | None, edited: Callable) -> None:
         again.train()
 
 
-def test_another_optimizer(tmp_path: Path) -> None:
-    """Its settings are loaded with it, so those of the config would reach nothing."""
+AMP = dict(type='AmpOptimWrapper', **ADAM)
+
+
+@pytest.mark.parametrize(
+    ('before', 'after', 'said'),
+    [
+        # Its settings are loaded with it, so those of the config would reach nothing.
+        (
+            ADAM,
+            dict(optimizer=dict(type='SGD', lr=0.1)),
+            r"optimizer\.type was 'Adam' and is 'SGD'",
+        ),
+        (ADAM, AMP, "mixed_precision was False and is 'default type'"),
+        (AMP, ADAM, "mixed_precision was 'default type' and is False"),
+        (
+            AMP,
+            dict(dtype='bfloat16', **AMP),
+            "mixed_precision was 'default type' and is 'bfloat16'",
+        ),
+    ],
+)
+def test_another_optim_wrapper(
+    before: dict, after: dict, said: str, tmp_path: Path
+) -> None:
     first, again = run(tmp_path), run(tmp_path, 2)
-    for each, optimizer in ((first, 'Adam'), (again, 'SGD')):
-        each.cfg.optim_wrapper = dict(optimizer=dict(type=optimizer, lr=0.1))
+    for each, wrapper in ((first, before), (again, after)):
+        each.cfg.optim_wrapper = wrapper
         each.cfg.allow_changes = False
     first.train()
     again._resume = True
-    with pytest.raises(ValueError, match=r"optimizer\.type was 'Adam' and is 'SGD'"):
+    with pytest.raises(ValueError, match=said):
         again.train()
 
 
