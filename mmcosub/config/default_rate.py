@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 
-from mmcosub.checkpoints.formats.target_networks import without_memory
+from mmcosub.checkpoints import without_memory
 from mmcosub.registry import MODELS
 from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import Site, find_branches
