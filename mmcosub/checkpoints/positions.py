@@ -145,10 +145,9 @@ def grid_of(backbone: Any) -> Grid | None:
     inner = inner_network(backbone)
     grid = getattr(inner, 'patch_resolution', None)
     grid = grid or getattr(getattr(inner, 'patch_embed', None), 'grid_size', None)
-    if grid is None and hasattr(inner, 'img_size') and hasattr(inner, 'patch_size'):
-        size, patch = inner.img_size, inner.patch_size
-        if isinstance(size, tuple | list) and isinstance(patch, int):
-            grid = size[0] // patch, size[1] // patch
+    size, patch = (getattr(inner, f'{each}_size', None) for each in ('img', 'patch'))
+    if grid is None and isinstance(size, tuple | list) and isinstance(patch, int):
+        grid = size[0] // patch, size[1] // patch
     return (int(grid[0]), int(grid[1])) if grid else None
 
 
