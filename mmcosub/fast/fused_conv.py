@@ -204,7 +204,7 @@ def _taps(weight: Tensor) -> Tensor:
 
 
 def _shifted(
-    x: Tensor, size: tuple[int, int], k: int, align_corners: bool
+    x: Tensor, size: tuple[int, ...], k: int, align_corners: bool
 ) -> tuple[Tensor, Tensor]:
     """Return k shifted matrices side by side: (W, k * w) across, (H, k * h) down."""
     which = (k, align_corners, x.dtype, x.device)

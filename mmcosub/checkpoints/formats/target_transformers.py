@@ -36,10 +36,6 @@ def vit(state: State, target: str) -> dict:
         patch_size=size, qkv_bias='layers.0.attn.qkv.bias' in state
     )
     if target == 'timm':
-        from timm.layers import SwiGLUPacked
-        from timm.models.deit import VisionTransformerDistilled
-        from timm.models.vision_transformer import VisionTransformer
-
         rest = dict(
             no_embed_class=True, pre_norm='pre_norm.weight' in state,
             reg_tokens=0 if registers is None else registers.shape[1],
@@ -48,9 +44,12 @@ def vit(state: State, target: str) -> dict:
             global_pool='token' if last and tokens else 'avg',
         )  # fmt: skip
         if gated in state:
+            from timm.layers import SwiGLUPacked
+
             rest['mlp_layer'] = SwiGLUPacked
+        plain = 'vision_transformer.VisionTransformer'
         return dict(
-            type=VisionTransformerDistilled if distilled else VisionTransformer,
+            type='deit.VisionTransformerDistilled' if distilled else plain,
             img_size=(size, size * (positions - tokens * distilled)), depth=depth,
             in_chans=channels, embed_dim=dim, num_heads=1, mlp_ratio=hidden / dim,
             init_values=1.0 if scaled else None, **common,
@@ -95,9 +94,6 @@ def beit(state: State, target: str) -> dict:
     last = 'ln1.weight' in state
     common: dict[str, Any] = dict(img_size=size * window, patch_size=size)
     if target == 'timm':
-        from timm.models.beit import Beit
-        from timm.models.eva import Eva
-
         common |= dict(
             in_chans=channels, embed_dim=dim, depth=depth, num_heads=heads,
             use_abs_pos_emb=absolute, use_fc_norm=averaged,
@@ -105,11 +101,11 @@ def beit(state: State, target: str) -> dict:
         )  # fmt: skip
         if table is not None:
             common |= dict(use_rel_pos_bias=True, mlp_ratio=hidden / dim)
-            return dict(type=Beit, qkv_bias=bias, **common)
+            return dict(type='beit.Beit', qkv_bias=bias, **common)
         out = state['layers.0.ffn.layers.1.weight'].shape[1]
         registers = state.get('reg_token')
         return dict(
-            type=Eva, qkv_fused='layers.0.attn.q_proj.weight' not in state,
+            type='eva.Eva', qkv_fused='layers.0.attn.q_proj.weight' not in state,
             qkv_bias=bias or 'layers.0.attn.q_proj.bias' in state,
             mlp_ratio=out / dim, swiglu_mlp=split in state or hidden == 2 * out,
             swiglu_align_to=int(split in state),
@@ -146,11 +142,9 @@ def swin(state: State, target: str) -> dict:
     )
     common: dict[str, Any] = dict(window_size=window, patch_size=size)
     if target == 'timm':
-        from timm.models.swin_transformer import SwinTransformer
-
         return dict(
-            type=SwinTransformer, img_size=size * window * 2 ** (len(stages) - 1),
-            in_chans=channels, embed_dim=dim, **sizes, **common,
+            type='swin_transformer.SwinTransformer', in_chans=channels, embed_dim=dim,
+            img_size=size * window * 2 ** (len(stages) - 1), **sizes, **common,
         )  # fmt: skip
     sizes['embed_dims'] = dim
     common['in_channels'] = channels
@@ -175,9 +169,7 @@ def xcit(state: State, target: str) -> dict:
         mlp_ratio=len(state['xca_layers.0.ffn.layers.0.0.weight']) / dim,
     )
     if target == 'timm':
-        from timm.models.xcit import Xcit
-
-        return dict(type=Xcit, embed_dim=dim, eta=1.0, **common)
+        return dict(type='xcit.Xcit', embed_dim=dim, eta=1.0, **common)
     return dict(type='XCiT', embed_dims=dim, **common)
 
 
