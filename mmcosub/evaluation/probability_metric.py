@@ -30,9 +30,7 @@ class ProbabilityMetric(BaseMetric):
     Args:
         ignore_index (int, optional): Label of positions to leave out. Defaults to None:
             255 in label maps, none for classifiers.
-        collect_device (str): Where results of processes are collected, 'cpu' or 'gpu'.
-            Defaults to 'cpu'.
-        prefix (str, optional): Stands before the names. Defaults to None.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``, such as ``prefix``.
 
     Example:
         >>> val_evaluator = [
@@ -41,13 +39,8 @@ class ProbabilityMetric(BaseMetric):
         ... ]
     """
 
-    def __init__(
-        self,
-        ignore_index: int | None = None,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, ignore_index: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.ignore_index = ignore_index
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

@@ -59,7 +59,7 @@ def write_card(exported: Exported, model: Any) -> Path:
         output_type=_type(exported.output, {0: 'batch', **inner}, opened),
         values=_values(exported, model),
         meaning=meaning,
-        before=_before(model),
+        before=steps_before(model),
         run=_RUN[path.suffix].format(**names),
         torch=torch.__version__,
         parity=exported.parity,
@@ -94,7 +94,7 @@ def _values(exported: Exported, model: Any) -> str:
     return f'(value - mean) / std, mean {mean}, std {std}{order}'
 
 
-def _before(model: Any) -> str:
+def steps_before(model: Any) -> str:
     """Return the steps of the test pipeline before the model."""
     steps = pipeline_of(model.cfg) if model.cfg.get('test_dataloader') else []
     kept = [

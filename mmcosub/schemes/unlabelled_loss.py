@@ -6,6 +6,7 @@ Shapes: ``V`` students, ``U`` unlabelled images, ``C`` classes, ``*`` positions.
 import copy
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,10 +80,12 @@ class UnlabelledLoss:
             execution = training.execution_of_plans()
             norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
             # Strongly augmented images do not occur at inference, so BatchNorm does not
-            # record their statistics.
-            with temporarily(norms, 'momentum', 0.0):
+            # record their statistics, nor where the backward pass recomputes them.
+            unrecorded = partial(temporarily, norms, 'momentum', 0.0)
+            with unrecorded():
+                caller, sites = training.caller(), training.sites
                 outputs, _ = run_submodels(
-                    training.caller(), images, plan, training.sites, execution
+                    caller, images, plan, sites, execution, perturbed=unrecorded
                 )
                 return read(network, outputs, plan.views)
 
