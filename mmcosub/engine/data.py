@@ -11,11 +11,11 @@ from torch import nn
 import mmcosub.datasets
 from mmcosub.config.unread import walk
 from mmcosub.datasets import BadSamples
-from mmcosub.datasets.checks import check_places
-from mmcosub.datasets.classes import (
+from mmcosub.datasets.checks import (
     check_class_count,
     check_class_folders,
     check_class_names,
+    check_places,
 )
 from mmcosub.losses import activations
 from mmcosub.submodels import find_drop_paths
@@ -119,10 +119,10 @@ def check_heads(model: nn.Module) -> None:
         check_one_output(f'model.{name}', outputs, losses)
         for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
             weights = getattr(loss, 'class_weight', None)
-            several = isinstance(weights, list | tuple)
-            if several and len(weights) not in (classes, outputs):
+            count = len(weights) if isinstance(weights, list | tuple) else classes
+            if count not in (classes, outputs):
                 raise ValueError(
-                    f'model.{name}.loss_decode.class_weight has {len(weights)} '
+                    f'model.{name}.loss_decode.class_weight has {count} '
                     f'weights, but there are {classes} classes. Give one for each.'
                 )
 
