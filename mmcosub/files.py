@@ -21,11 +21,8 @@ of earlier runs."""
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file atomically.
 
-    Yields a temporary file to write to. It replaces ``path`` once it is on disk.
-
-    Args:
-        path (str | Path): The file to write. If writing fails, an existing file is
-            kept.
+    Yields a temporary file to write to. It replaces ``path`` once it is on disk; if
+    writing fails, an existing file is kept.
 
     Raises:
         OSError: If it cannot be written; names the file.
@@ -47,23 +44,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def write_pointer(work_dir: str | Path, checkpoint: str) -> None:
-    """Point ``last_checkpoint`` at a checkpoint.
-
-    Args:
-        work_dir (str | Path): Folder of the file.
-        checkpoint (str): The checkpoint.
-    """
+    """Point ``last_checkpoint`` at a checkpoint."""
     with atomic_write(Path(work_dir, POINTER)) as file:
         file.write_text(checkpoint)
 
 
 def written_in(folder: str | Path) -> list[str]:
-    """Return existing checkpoints in a folder that this run wrote.
+    """Return existing checkpoints in a folder that this run wrote, the oldest first.
 
     Only these may be deleted. Links and names with a folder are left out.
-
-    Returns:
-        list[str]: In the order of writing.
     """
     return [name for name in _listed(folder)[0] if _is_plain(Path(folder, name))]
 
@@ -79,9 +68,7 @@ def written_earlier(folder: str | Path) -> set[str]:
 def begin_run(folder: str | Path, resumed: str) -> None:
     """Record the existing checkpoints at the start of a run.
 
-    Args:
-        folder (str | Path): The folder.
-        resumed (str): Name of the resumed checkpoint in it; '' without one.
+    ``resumed`` is the name of the resumed checkpoint in the folder, '' without one.
     """
     own, there = written_in(folder), {path.name for path in Path(folder).glob('*.pth')}
     own = own[: own.index(resumed) + 1] if resumed in own else []
@@ -95,11 +82,7 @@ def note_written(folder: str | Path, name: str) -> None:
 
 
 def remove_partial(folder: str | Path) -> None:
-    """Remove the partial checkpoint of a killed run.
-
-    Args:
-        folder (str | Path): Folder of the checkpoints.
-    """
+    """Remove the partial checkpoint of a killed run."""
     own, earlier = _listed(folder)
     for name in [*own, *earlier, WRITTEN, POINTER]:
         partial = Path(folder, name + PARTIAL)
@@ -138,11 +121,7 @@ def _to_disk(path: Path) -> None:
 
 
 def require_local(work_dir: str | Path) -> None:
-    """Check that a work directory is a folder rather than a URL.
-
-    Raises:
-        ValueError: If it is a URL.
-    """
+    """Raise a ``ValueError`` if a work directory is a URL rather than a folder."""
     if '://' in str(work_dir):
         raise ValueError(
             f'work_dir={str(work_dir)!r} is a URL, and logs and checkpoints are '

@@ -5,11 +5,13 @@ They are tiny, random, and in float64. A library that is not installed is skippe
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from documented import blocks, section
 from plain_models import gradients
 from torch import Tensor, nn
 from torchvision.models.mobilenetv3 import mobilenet_v3_small
@@ -257,3 +259,34 @@ def test_key_of_a_model_output() -> None:
     trainer = CoTrainer(model, drop_path_rate=RATE, key='hidden_states')
     with pytest.raises(ValueError, match=r'Set key='):
         trainer.loss(x, labels, criterion)
+
+
+# ---- docs/libraries.md -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('heading', 'packages', 'written'),
+    [
+        ('Transformers in a plain loop', ['transformers'], 'segformer/config.json'),
+        ('Lightning', ['lightning', 'segmentation_models_pytorch'], 'lightning_logs'),
+        ('accelerate', ['accelerate'], 'state/custom_checkpoint_0.pkl'),
+        ("Transformers' Trainer", ['transformers', 'accelerate'], 'vit/last'),
+    ],
+)
+def test_recipe(
+    heading: str,
+    packages: list[str],
+    written: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for package in packages:
+        pytest.importorskip(package)
+    (code,) = blocks(section('docs/libraries.md', f'## {heading}'), 'python')
+    monkeypatch.chdir(tmp_path)
+    for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'):
+        monkeypatch.delenv(name, raising=False)
+    if 'transformers' in packages:  # takes the folder `datasets` here for a package
+        monkeypatch.setattr('transformers.trainer.is_datasets_available', bool)
+    exec(compile(code, heading, 'exec'), {'__name__': 'recipe'})
+    assert (tmp_path / written).exists()

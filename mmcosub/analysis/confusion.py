@@ -1,8 +1,4 @@
-"""Confusion matrix of a test set.
-
-Shapes: ``C`` classes; a matrix (C, C) has a row for each label and a column for each
-prediction.
-"""
+"""Confusion matrix (classes, classes): labels in rows, predictions in columns."""
 
 import json
 import warnings
@@ -55,12 +51,10 @@ class PixelConfusion(BaseMetric):
 
 
 def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
-    """Test the checkpoint in ``load_from`` of a segmentor or classifier.
+    """Test the checkpoint in ``load_from``, and return counts and names of classes.
 
-    Returns the counts of pixels or images, and the names of the classes.
-
-    Raises:
-        ValueError: If the checkpoint does not fit, or images have several labels.
+    Counts of pixels or images. ValueError if it does not fit or images have several
+    labels.
     """
     if classifies(cfg):
         metric: dict[str, Any] = dict(type='mmpretrain.ConfusionMatrix')
@@ -92,10 +86,7 @@ def save_matrix(matrix: Tensor, names: Sequence[str], out: Path) -> None:
 def draw_matrix(
     matrix: Tensor, names: Sequence[str], out: Path, values: bool, cmap: str
 ) -> None:
-    """Draw a confusion matrix in percent of each label, with MMPretrain.
-
-    ``values`` writes numbers into the fields; ``cmap`` is a Matplotlib colour map.
-    """
+    """Draw percentages of each label with MMPretrain, with numbers if ``values``."""
     out.parent.mkdir(parents=True, exist_ok=True)
     percent = 100 * matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
     with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmseg.models.decode_heads import decode_head
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmcosub.checkpoints.without_memory import without_memory
+from mmcosub.checkpoints import without_memory
 
 from .network import Kept, Network
 from .steps import Shape, build_model, predicting_step, random_batch, training_step
@@ -33,21 +33,14 @@ _MORE = {aten.addmm_: _addmm, aten.baddbmm_: _addmm}
 
 
 def count_flops(call: Callable[[], object]) -> int:
-    """Count FLOPs of matrix products, convolutions and attention.
-
-    A multiply-add counts as two.
-    """
+    """Count matrix products, convolutions, attention; a multiply-add counts as two."""
     with FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
         call()
     return counter.get_total_flops()
 
 
 class Work(NamedTuple):
-    """FLOPs of a config's model for one image.
-
-    ``prediction``, ``plain`` for a baseline step, forward and backward, and
-    ``co_trained`` for each draw of submodels, empty without a scheme.
-    """
+    """FLOPs for one image; ``co_trained`` has those of each draw of submodels."""
 
     parameters: int
     prediction: float
@@ -61,12 +54,12 @@ class Work(NamedTuple):
 
 
 def count_work(cfg: Config, shape: Shape, batch: int = 2, draws: int = 8) -> Work:
-    """Count FLOPs of prediction, baseline training and co-training.
+    """Count FLOPs of prediction, baseline training and co-training in real steps.
 
-    Counts ``draws`` real steps on random images with submodels drawn as in training.
     So prefix sharing, heads that run for every view and BatchNorms that need every row
     are included. Steps run on the meta device unless ``cfg.fast`` is set or a loss
-    depends on values.
+    depends on values. ``draws`` is the number of co-trained steps, each with its own
+    submodels.
     """
     # In upstream segmentors only `accuracy` depends on values; it needs no FLOPs.
     nothing = torch.zeros(1)
@@ -108,10 +101,7 @@ def _count_work(
 
 @torch.inference_mode()
 def submodel_work(network: Network, kept: Kept) -> dict[str, int]:
-    """Return ``flops``, ``backbone_flops`` and ``backbone_parameters`` of a submodel.
-
-    For one image, counting what is really computed.
-    """
+    """Return FLOPs really computed for one image, and parameters of the backbone."""
     with network.submodel(kept):
         flops = count_flops(lambda: network.model(network.image, mode='tensor'))
         backbone_flops = count_flops(lambda: network.backbone(network.image))
@@ -132,11 +122,10 @@ def time_submodels(
     rounds: int,
     tick: Callable[[], object] = lambda: None,
 ) -> list[dict[str, float]]:
-    """Return the time of one image, relative to the first submodel.
+    """Return the median time of one image, and of its ratio to the first submodel.
 
-    Timings are noisy, so submodels alternate within a round. ``time_ratio`` is the
-    median over rounds of the ratio to the first submodel of the same round,
-    ``time_low`` and ``time_high`` are its quartiles; ``seconds`` is the median time.
+    The ratio is that of the same round, in which submodels alternate, as timings are
+    noisy. ``time_low`` and ``time_high`` are its quartiles.
     """
     times = np.zeros((len(submodels), rounds))
     for i in range(-WARMUP, rounds):

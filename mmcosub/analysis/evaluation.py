@@ -10,14 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TimeElapsedColumn
 from torch.utils.data import Dataset, Subset
 
 from mmcosub.datasets.viewing import evenly_spread
@@ -34,15 +27,7 @@ _HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler')
 @contextmanager
 def progress_bars() -> Iterator[Ticker]:
     """Show progress bars with remaining time, one below the other."""
-    columns = (
-        TextColumn('{task.description:<24}'),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn('left'),
-        TimeRemainingColumn(),
-        TextColumn('took'),
-        TimeElapsedColumn(),
-    )
+    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
 
         @contextmanager
@@ -55,11 +40,7 @@ def progress_bars() -> Iterator[Ticker]:
 
 
 def quiet_runner(cfg: Config) -> EvaluationRunner:
-    """Return a runner for testing that logs warnings only.
-
-    Raises:
-        ValueError: If the config has no test data or evaluator.
-    """
+    """Return a runner that logs warnings only; ValueError without test data."""
     cfg = copy.deepcopy(cfg)
     missing = [k for k in ('test_dataloader', 'test_evaluator') if not cfg.get(k)]
     if missing:
@@ -78,11 +59,10 @@ def quiet_runner(cfg: Config) -> EvaluationRunner:
 
 
 class Evaluation:
-    """Metrics of a runner's model on some images, by the config's evaluator.
+    """Metrics of a runner's model on a dataset or else the config's test data.
 
-    The images are those of a dataset, or else of the config's test data; of them all,
-    or a number that is evenly spread. The main metric is mIoU or top-1 accuracy unless
-    named.
+    On all images, or a number that is evenly spread. The main metric is mIoU or top-1
+    accuracy unless named.
     """
 
     def __init__(
@@ -105,10 +85,8 @@ class Evaluation:
     ) -> dict[str, float]:
         """Test the runner's model in its current state.
 
-        After each batch, ``tick`` is given its number of images.
-
-        Raises:
-            ValueError: If the main metric is missing.
+        ``tick`` is given the number of images of each batch. ValueError without main
+        metric.
         """
         model: Any = self.runner.model
         model.eval()
@@ -141,11 +119,7 @@ def _is_number(value: Any) -> bool:
 def loader_of(
     runner: EvaluationRunner, dataset: Dataset | None, images: int | None
 ) -> Any:
-    """Return a loader like the config's test loader, see :class:`Evaluation`.
-
-    Raises:
-        ValueError: If the number of images is not above 0.
-    """
+    """Return a loader like the config's test loader, see :class:`Evaluation`."""
     loop: Any = runner.test_loop
     data: Any = loop.dataloader.dataset if dataset is None else dataset
     if images is not None and images < 1:
@@ -160,11 +134,7 @@ def loader_of(
 
 
 def training_images(cfg: Config) -> Dataset:
-    """Return the training images without augmentation.
-
-    Raises:
-        ValueError: If it has no training images.
-    """
+    """Return the training images without augmentation; ValueError if there are none."""
     if not cfg.get('train_dataloader'):
         raise ValueError(
             'The config has no train_dataloader; --search test searches on what it '

@@ -22,12 +22,7 @@ def check_picture_name(path: Path) -> None:
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write an image; its folder is created.
-
-    Raises:
-        ValueError: If the suffix is not of an image.
-        OSError: If it cannot be written.
-    """
+    """Write an image and its folder; ValueError if the suffix is not of an image."""
     check_picture_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), picture):  # without a reason
@@ -35,11 +30,11 @@ def write_picture(path: Path, picture: Picture) -> None:
 
 
 class DisagreementPictures:
-    """Writer of an image, the mean prediction and the disagreement.
+    """Writer of an image, the mean prediction and the disagreement, side by side.
 
-    The disagreement is black where all submodels agree and light yellow where all
-    differ; the scale is the same for all images. Files are named like the images, with
-    parent folders if names repeat. The palette (C, 3) is in RGB.
+    Black where all submodels agree, light yellow where all differ, for all images
+    alike. Named like the images, with parent folders if names repeat. The palette is in
+    RGB.
     """
 
     def __init__(self, folder: Path, palette: Any) -> None:

@@ -1,7 +1,4 @@
-"""Predictions of image files, written as masks, overlays and tables.
-
-Shapes: ``C`` classes, ``H, W`` of an image.
-"""
+"""Predictions of image files, written as masks, overlays and tables."""
 
 import csv
 import glob
@@ -29,13 +26,7 @@ from .predictions import (
     probabilities_of,
     threshold_of,
 )
-from .submodel import (
-    as_submodel,
-    backbone_of,
-    draw_factors,
-    find_called_sites,
-    rates_of,
-)
+from .submodel import draw_factors, find_called_sites, predict_submodels, rates_of
 
 Image = tuple[Path, np.ndarray, dict]
 """File of an image, a picture of it in BGR, and a batch of it alone."""
@@ -46,13 +37,10 @@ def find_images(
 ) -> dict[Path, str]:
     """Find images in files, folders (nested) and glob patterns, but not below ``out``.
 
-    ``suffixes`` are file endings of images in addition to the usual ones, in lower
-    case. Returns the name of the outputs, by image: its path without the ending below
-    the folder that all have in common. The ending stays if two images would have the
-    same name otherwise.
-
-    Raises:
-        ValueError: If something given has no image.
+    ``suffixes`` are of images in addition to the usual ones, in lower case. Returns the
+    name of the outputs by image: its path without the ending below the folder that all
+    have in common; with the ending if two images would have the same name. ValueError
+    if something given has no image.
     """
     endings = {*IMG_EXTENSIONS, *suffixes}
     files: dict[Path, None] = {}
@@ -85,17 +73,10 @@ class PredictionFiles:
     """Predicts images and writes what is wanted of each.
 
     A segmentor's outputs go to the folders ``masks``, ``overlays``, ``probabilities``
-    and ``uncertainty``, a classifier's to ``predictions.csv``.
-
-    Args:
-        model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`.
-        out (Path): Folder to write to.
-        wanted (Collection[str]): Of 'overlay', 'probabilities' and 'uncertainty'.
-        submodels (int): Number of submodels whose mean the uncertainty is of. Defaults
-            to 0, the full network.
-
-    Raises:
-        ValueError: If the model gives no probabilities, and some are wanted.
+    and ``uncertainty``, a classifier's to ``predictions.csv``. ``wanted`` are of
+    'overlay', 'probabilities' and 'uncertainty', the latter of the mean of so many
+    submodels or, with 0, of the full network. ValueError if the model gives no
+    probabilities, and some are wanted.
     """
 
     def __init__(self, model: Any, out: Path, wanted: Any, submodels: int = 0) -> None:
@@ -109,10 +90,9 @@ class PredictionFiles:
         self.failed: list[str] = []
 
     def predict(self, images: Mapping[Path, str], batch_size: int) -> Iterator[int]:
-        """Predict images, and yield how many are done so far.
+        """Predict images in batches of one size, and yield how many are done so far.
 
-        Batches have images of one size, at most ``batch_size``. An image that cannot be
-        read is left out and noted in ``failed``.
+        An image that cannot be read is left out and noted in ``failed``.
         """
         for batch in self._batches(images, batch_size):
             self._predict(batch, images)
@@ -158,13 +138,10 @@ class PredictionFiles:
             self.sites = find_called_sites(self.model, batch)
             rates = rates_of(self.sites, dict(self.model.cfg.get('scheme') or {}))
             self.factors = draw_factors(rates, self.submodels, seed=0)
-        threshold = threshold_of(self.model)
-        ensembles = [Ensemble(threshold) for _ in batch['inputs']]
-        for factors in self.factors:
-            with as_submodel(backbone_of(self.model), self.sites, factors):
-                found = self.model.test_step(batch)
-                for each, one in zip(ensembles, found, strict=True):
-                    each.add(probabilities_of(one))
+        ensembles = [Ensemble(threshold_of(self.model)) for _ in batch['inputs']]
+        for found in predict_submodels(self.model, self.sites, self.factors, batch):
+            for each, one in zip(ensembles, found, strict=True):
+                each.add(probabilities_of(one))
         return [ensemble.mean for ensemble in ensembles]
 
     def _write_segmentation(

@@ -39,11 +39,7 @@ def _listed(head: Any) -> list[Any]:
 
 
 def probabilities_of(sample: Any) -> Tensor:
-    """Return the probabilities (C, ...) in a result of ``test_step`` for one image.
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """Return the probabilities (C, ...) in a result of ``test_step`` for one image."""
     if 'seg_logits' in sample:
         return as_probabilities(sample.seg_logits.data)
     if 'pred_score' in sample:
@@ -55,10 +51,7 @@ def probabilities_of(sample: Any) -> Tensor:
 
 
 def threshold_of(model: Any) -> float | None:
-    """Return the threshold of a head with one output channel.
-
-    None for other models, which predict the most likely class.
-    """
+    """Return the threshold of a head with one output channel, else None."""
     head = _listed(getattr(model, 'decode_head', None))[-1]
     return head.threshold if getattr(head, 'out_channels', None) == 1 else None
 
@@ -92,10 +85,7 @@ def entropy(probabilities: Tensor) -> Tensor:
 
 
 class Ensemble:
-    """Running mean and disagreement of submodels' probabilities.
-
-    Keeps at most two predictions in memory, besides the predicted classes.
-    """
+    """Running mean and disagreement of submodels' probabilities (C, ...)."""
 
     def __init__(self, threshold: float | None = None) -> None:
         self.threshold = threshold

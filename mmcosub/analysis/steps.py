@@ -1,7 +1,4 @@
-"""Training and prediction steps on random images, for FLOPs and timing.
-
-Shapes: ``B`` images, ``C`` classes.
-"""
+"""Training and prediction steps on random images, for FLOPs and timing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,11 +21,7 @@ _DEFAULT_SHAPES: dict[str, Shape] = {'mmseg': (512, 512), 'mmpretrain': (224, 22
 
 
 def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
-    """Return height and width of images, from one or two numbers or the scope.
-
-    Raises:
-        ValueError: If there are more numbers, or one is below 1.
-    """
+    """Return height and width, from one or two numbers or the scope's default."""
     scope = cfg.get('default_scope') or 'mmseg'
     shape = tuple(given or _DEFAULT_SHAPES.get(scope, (512, 512)))
     if len(shape) > 2 or min(shape) < 1:
@@ -41,11 +34,8 @@ def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
 def evaluation_shape(cfg: Config, given: Sequence[int] | None = None) -> Shape:
     """Return height and width of the images in evaluation.
 
-    What is given comes first, then the sliding window, the padded size, the crop, the
-    backbone's size, and the scope's default.
-
-    Raises:
-        ValueError: If more than two numbers are given, or one is below 1.
+    As given, or of the sliding window, the padding, the crop, the backbone or the
+    scope.
     """
     model = cfg.model
     found = [
@@ -60,10 +50,7 @@ def evaluation_shape(cfg: Config, given: Sequence[int] | None = None) -> Shape:
 
 
 def build_model(cfg: Config, scheme: dict | None = None) -> Any:
-    """Build a config's model with random weights, as training does.
-
-    With ``cfg.fast``, faster parts are built; with a scheme, the model is co-trained.
-    """
+    """Build a model with random weights as training does, co-trained with a scheme."""
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model: Any = model_settings(cfg)
     if cfg.get('fast'):

@@ -9,8 +9,8 @@ Shapes: ``L`` branches, ``K`` submodels. Factors are those of every branch: of s
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -86,11 +86,7 @@ class _ScaledDropPaths(ForwardOverride):
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
-    """Return the backbone of a segmentor or classifier.
-
-    Raises:
-        ValueError: If it has none.
-    """
+    """Return the backbone of a segmentor or classifier; ValueError if it has none."""
     backbone: Any = getattr(model, 'backbone', None)
     if backbone is None and type(model).__name__ == 'TimmClassifier':
         backbone = model.model
@@ -100,44 +96,6 @@ def backbone_of(model: nn.Module) -> nn.Module:
             'MMSegmentation nor a classifier of MMPretrain.'
         )
     return backbone
-
-
-def names_of_blocks(sites: Sequence[Site]) -> list[str]:
-    """Return names of a backbone's residual blocks, in forward order."""
-    return list({site.depth: site.name for site in sites}.values())
-
-
-def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
-    """Return factors of a submodel: 1 for its blocks' branches, else 0.
-
-    Unlike in training, kept branches are not scaled by 1 / (1 - rate): evaluation uses
-    neither DropPath nor that factor.
-    """
-    return np.array([float(site.depth in kept) for site in sites])
-
-
-@torch.inference_mode()
-def blocks_that_can_go(
-    backbone: nn.Module, sites: Sequence[Site], images: Tensor
-) -> list[int]:
-    """Return blocks that become the identity without their branches, ascending.
-
-    A block that changes the resolution or the number of channels, such as the first of
-    a ResNet's stages, cannot be removed.
-    """
-    found: set[int] = set()
-
-    def compare(number: int, module: nn.Module, args: tuple, output: Any) -> None:
-        after = output[0] if isinstance(output, tuple) else output
-        if after.shape == args[0].shape and torch.equal(after, args[0]):
-            found.add(number)
-
-    with ExitStack() as hooks, as_submodel(backbone, sites, np.zeros(len(sites))):
-        for number, block in {site.depth: site.block for site in sites}.items():
-            hook = block.register_forward_hook(partial(compare, number))
-            hooks.callback(hook.remove)
-        backbone(images)
-    return sorted(found)
 
 
 def find_called_sites(model: Any, batch: Any) -> list[Site]:
@@ -150,14 +108,18 @@ def find_called_sites(model: Any, batch: Any) -> list[Site]:
     return [*called_drop_paths(backbone, images)]
 
 
+def predict_submodels(
+    model: Any, sites: Sequence[Site], factors: Factors, batch: Any
+) -> Iterator[list[Any]]:
+    """Yield the results of ``test_step`` of each of K submodels."""
+    for of_one in factors:
+        with as_submodel(backbone_of(model), sites, of_one):
+            results = model.test_step(batch)
+        yield results
+
+
 def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
-    """Return drop-path rates (L, ): the scheme's, or else the backbone's own.
-
-    Reads the options ``drop_path_rate`` and ``drop_path_decay``.
-
-    Raises:
-        ValueError: If all rates are 0 or one is out of range.
-    """
+    """Return rates (L, ) of the scheme or the backbone; ValueError if all are 0."""
     rate = scheme.get('drop_path_rate')
     if rate is None:
         rates = np.array([site.rate for site in sites])
@@ -173,11 +135,7 @@ def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
 
 
 def draw_factors(rates: NDArray[np.float64], count: int, seed: int) -> Factors:
-    """Draw K submodels as in training: kept branches scale by 1 / (1 - rate).
-
-    Raises:
-        ValueError: If the number is not 1 or more.
-    """
+    """Draw K submodels as in training: kept branches scale by 1 / (1 - rate)."""
     if count < 1:
         raise ValueError(f'-k must be 1 or more submodels, not {count}.')
     keep = BernoulliSampler()(rates, count, plan_generator(seed, 0))

@@ -9,19 +9,17 @@ import numpy as np
 from .costs import WARMUP, submodel_work, time_submodels
 from .evaluation import Evaluation, Ticker
 from .network import Kept, Network
-from .orders import WhyNot, given_order, greedy_order, greedy_steps, random_order
+
+WhyNot = Callable[[Kept], str | None]
+"""Function that returns why some blocks make no submodel, or None."""
 
 
 @dataclass
 class Settings:
-    """Settings of a sweep.
+    """Settings of a sweep; ValueError if one is out of range.
 
-    ``orders`` are of 'greedy', 'random' (``draws`` times) and 'given' (the blocks
-    ``given``, removed one after another); ``depths`` those to test, None for all;
-    ``rounds`` the number of timings of each submodel.
-
-    Raises:
-        ValueError: If a value is out of range.
+    Blocks ``given`` are removed one after another in the order 'given'. ``depths`` are
+    those to test, None for all; ``rounds`` is the number of timings of each submodel.
     """
 
     orders: Sequence[str] = ('greedy', 'random')
@@ -69,13 +67,12 @@ def sweep(
     why_not: WhyNot,
     ticker: Ticker,
 ) -> list[Point]:
-    """Test the full network and submodels of decreasing depth.
-
-    The greedy search is evaluated by ``search``, on other images than ``test``.
-    """
+    """Test the full network and submodels, greedy ones found with ``search``."""
     tested: dict[Kept, dict[str, float]] = {}
     points = []
-    for order, draw in _runs(settings):
+    times = {'random': settings.draws}
+    runs = [(o, draw) for o in settings.orders for draw in range(times.get(o, 1))]
+    for order, draw in runs:
         submodels = [network.full]
         if order == 'greedy':
             steps = greedy_steps(network.full, network.fixed)
@@ -107,13 +104,6 @@ def sweep(
     return points
 
 
-def _runs(settings: Settings) -> Iterator[tuple[str, int]]:
-    """Yield the orders of a sweep with their numbers."""
-    for order in settings.orders:
-        for draw in range(settings.draws if order == 'random' else 1):
-            yield order, draw
-
-
 def add_costs(
     points: Sequence[Point], network: Network, rounds: int, ticker: Ticker
 ) -> None:
@@ -129,3 +119,64 @@ def add_costs(
     of = dict(zip(submodels, costs, strict=True))
     for point in points:
         point.cost = of[frozenset(point.kept)]
+
+
+def greedy_order(
+    full: Kept, why_not: WhyNot, score: Callable[[Kept], float]
+) -> Iterator[Kept]:
+    """Yield the best submodel of each depth; ties go to the latest block removed."""
+    return _descend(full, why_not, lambda options: max(options[::-1], key=score))
+
+
+def random_order(
+    full: Kept, why_not: WhyNot, rng: np.random.Generator
+) -> Iterator[Kept]:
+    """Yield a random submodel of each depth, uniformly if all blocks can go."""
+    return _descend(full, why_not, lambda options: options[rng.integers(len(options))])
+
+
+def _descend(
+    full: Kept, why_not: WhyNot, choose: Callable[[list[Kept]], Kept]
+) -> Iterator[Kept]:
+    kept = full
+    while True:
+        smaller = [kept - {block} for block in sorted(kept)]
+        options = [each for each in smaller if why_not(each) is None]
+        if not options:
+            return
+        kept = choose(options)
+        yield kept
+
+
+def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[Kept]:
+    """Yield submodels without the user's blocks, removed one after another.
+
+    ValueError if a block is unknown or repeated, or the rest makes no submodel.
+    """
+    kept = full
+    for block in order:
+        if block not in full:
+            raise ValueError(
+                f'There is no block {block} to leave out: there are {len(full)}, 0 to '
+                f'{len(full) - 1}.'
+            )
+        if block not in kept:
+            raise ValueError(f'Block {block} is given twice. Name it once.')
+        kept -= {block}
+        reason = why_not(kept)
+        if reason:
+            raise ValueError(f'Without block {block} there is no submodel: {reason}.')
+        yield kept
+
+
+def require_smaller(full: Kept, why_not: WhyNot) -> None:
+    """Raise ValueError, with the reason for the last, if no block can be removed."""
+    reasons = [why_not(full - {block}) for block in sorted(full)]
+    if None not in reasons:
+        raise ValueError(f'No block can be left out. Without the last: {reasons[-1]}')
+
+
+def greedy_steps(full: Kept, fixed: Kept) -> int:
+    """Return the maximum number of submodels that a greedy search tests."""
+    free = len(full - fixed)
+    return free * (free + 1) // 2 - (not fixed)

@@ -55,11 +55,7 @@ def _in_lines(value: Any) -> str:
 
 
 def read_json(path: Path) -> dict:
-    """Read a record of a sweep.
-
-    Raises:
-        ValueError: If there is no such file, or it is not such a record.
-    """
+    """Read the record of a sweep; ValueError if the file is not one."""
     if not path.is_file():
         raise ValueError(f'There is no record {path}. submodel_sweep.py writes one.')
     try:
@@ -74,12 +70,9 @@ def read_json(path: Path) -> dict:
 def pick_point(
     record: Mapping[str, Any], depth: int, network: str | None, order: str | None
 ) -> dict:
-    """Return the best submodel of a depth in a record.
+    """Return the best submodel of a depth in a record; ValueError if there is none.
 
     By default of the only network, and of the order 'greedy' or else the first.
-
-    Raises:
-        ValueError: If there is none, or the network is ambiguous.
     """
     points = record['points']
     networks = sorted({p['network'] for p in points})
@@ -105,12 +98,7 @@ def pick_point(
 
 
 def plot_sweep(record: Mapping[str, Any], path: Path) -> None:
-    """Plot submodels' metrics by number of blocks, FLOPs and time.
-
-    Args:
-        record (Mapping): The record of a sweep.
-        path (Path): The file; its suffix sets the format.
-    """
+    """Plot submodels' metrics by blocks, FLOPs and time; the suffix sets the format."""
     curves: dict[tuple[str, str], list[dict]] = {}
     for p in record['points']:
         curves.setdefault((p['network'], p['order']), []).append(p)

@@ -27,7 +27,7 @@ from .predictions import (
     probabilities_of,
     threshold_of,
 )
-from .submodel import Factors, as_submodel, backbone_of
+from .submodel import Factors, predict_submodels
 
 
 class ProbabilityScores:
@@ -78,8 +78,7 @@ class ProbabilityScores:
 class SubmodelEnsemble:
     """Comparison of the full network with the mean of its submodels.
 
-    All images use the same K submodels, with ``factors`` (K, L) of the branches
-    ``sites``, so the mean is a single predictor and rows are independent.
+    All images use the same K submodels, so the mean is a single predictor.
     """
 
     def __init__(
@@ -87,7 +86,6 @@ class SubmodelEnsemble:
     ) -> None:
         check_probabilities(model)
         self.model = model
-        self.backbone = backbone_of(model)
         self.factors = factors
         self.sites = sites
         self.threshold = threshold_of(model)
@@ -109,9 +107,8 @@ class SubmodelEnsemble:
         full = [probabilities_of(sample) for sample in samples]
         labels = [labels_of(sample) for sample in samples]
         ensembles = [Ensemble(self.threshold) for _ in samples]
-        for quality, factors in zip(self.each, self.factors, strict=True):
-            with as_submodel(self.backbone, self.sites, factors):
-                predictions = self.model.test_step(batch)
+        found = predict_submodels(self.model, self.sites, self.factors, batch)
+        for quality, predictions in zip(self.each, found, strict=True):
             for i, sample in enumerate(predictions):
                 probabilities = probabilities_of(sample)
                 ensembles[i].add(probabilities)
@@ -131,11 +128,7 @@ class SubmodelEnsemble:
         return len(samples)
 
     def ranking(self, score: str) -> list[dict[str, Any]]:
-        """Return a row for each image, the most uncertain by one of ``SCORES`` first.
-
-        Raises:
-            ValueError: If there is a single submodel and the score needs several.
-        """
+        """Return a row for each image, the most uncertain by a score first."""
         check_ranking(score, len(self.factors))
         rows = sorted(self.rows, key=lambda row: -row[score])
         return [dict(rank=i + 1, **row) for i, row in enumerate(rows)]
@@ -185,9 +178,9 @@ def finds_errors(
 ) -> dict[str, float | None]:
     """Measure how well a score ranks wrongly predicted images first.
 
-    ``wrong_in_first_fifth`` is the mean error in percent of the fifth of the images
-    with the largest scores, ``wrong`` that of all images; ``rank_correlation``
-    (Spearman's) is None if either is constant.
+    ``wrong_in_first_fifth`` is the mean error, in percent, of the fifth of the images
+    with the largest scores; ``rank_correlation`` is Spearman's, None if either is
+    constant.
     """
     order = np.argsort(scores)[::-1]
     first = np.array(wrong)[order[: max(len(order) // 5, 1)]]

@@ -1,16 +1,16 @@
 """Checkpoints: reading, checking, converting, and loading pretrained weights."""
 
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
-from mmcosub.checkpoints.formats.table import (
+
+from .convert import convert_checkpoint
+from .formats.table import (
     Format,
     detect_format,
     known_formats,
     plain_name,
     register_format,
 )
-
-from . import formats  # noqa: F401  (fills the table of formats)
-from .convert import convert_checkpoint
+from .formats.target_networks import without_memory
 from .latest import checkpoints_in
 from .overlap import check_overlap, load_for_prediction, load_to_train
 from .pretrained import LoadReport, load_backbone
@@ -36,4 +36,5 @@ __all__ = [
     'safe_reading',
     'select_weights',
     'state_dict',
+    'without_memory',
 ]

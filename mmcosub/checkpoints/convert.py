@@ -4,19 +4,20 @@ import re
 
 import torch
 
-from mmcosub.checkpoints.formats.table import (
+from .adapt import fold_layer_scale, fold_patch_bias
+from .by_names import network_in
+from .formats.table import (
     Format,
     detect_format,
     find_format,
     known_formats,
     plain_name,
 )
-from mmcosub.checkpoints.formats.target_networks import target_network
-
-from .adapt import fold_layer_scale, fold_patch_bias
+from .formats.target_networks import target_network
 from .matching import some
-from .prefixes import network_in
-from .reading import State, read_weights
+from .positions import count_tokens, position_per_token
+from .reading import read_weights
+from .weights import State
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
 """Target libraries; 'official' is the code of the architecture's authors."""
@@ -55,11 +56,8 @@ def convert_checkpoint(
     weights = network_in(weights, with_head=True)
     if any(name.startswith('backbone.') for name in weights):
         # A classifier or segmentor: only the backbone and the head are converted.
-        weights = {
-            name: value
-            for name, value in weights.items()
-            if name.startswith(('backbone.', 'head.'))
-        }
+        parts = ('backbone.', 'head.')
+        weights = {k: v for k, v in weights.items() if k.startswith(parts)}
     weights = {plain_name(name): value for name, value in weights.items()}
     source = detect_format(weights)
     if source is None:
@@ -68,6 +66,8 @@ def convert_checkpoint(
             f'{", ".join(sorted(weights)[:4])}, ...'
         )
     state = source.to_our_state(weights)
+    if source.name in ('timm ViT', 'DeiT III') and target != 'timm':
+        state = position_per_token(state)
     state = _with_head(state, source.family, target)
     if source.family == 'ViT' and target in _WITHOUT:
         _check_places(state, target, filename)
@@ -88,13 +88,9 @@ def convert_checkpoint(
 def _with_head(state: State, family: str, target: str) -> State:
     """Rename a linear head to the one of the target's classifier."""
     averaged = 'ln2.weight' in state and 'ln1.weight' not in state
-    ours = ('head.fc', 'head.layers.head')
-    if family == 'ViT' and not (target == 'mmpretrain' and averaged):
-        ours = ours[::-1]
-    return {
-        re.sub(rf'^{re.escape(ours[1])}(?=\.)', ours[0], name): value
-        for name, value in state.items()
-    }
+    plain = family != 'ViT' or (target == 'mmpretrain' and averaged)
+    head = 'head.fc.' if plain else 'head.layers.head.'
+    return {re.sub(r'^head\.(fc|layers\.head)\.', head, k): v for k, v in state.items()}
 
 
 def _of_backbone(state: State, family: str) -> State:
@@ -102,7 +98,7 @@ def _of_backbone(state: State, family: str) -> State:
     behind = re.compile(r'head|fc\.|mask_token|decoder|pooler')
     state = {k: v for k, v in state.items() if not behind.match(k)}
     if family == 'ViT':  # mmseg's has neither of the two
-        state = fold_patch_bias(fold_layer_scale(state))
+        state = fold_patch_bias(fold_layer_scale(state), count_tokens(state))
     if family in ('ViT', 'BEiT'):  # of averaged patches
         state = {k: v for k, v in state.items() if not k.startswith('ln2.')}
     return state
@@ -140,9 +136,9 @@ def _check_product(
     """Load converted weights into the target's network, strictly."""
     library = target
     if target == 'official' and known:  # the authors' networks are in timm
-        library, back = 'timm', known.to_our_state(product)
+        library, state = 'timm', known.to_our_state(product)
         in_timm = _format_of(known, library, state)
-        product = in_timm.from_our_state(back) if in_timm else back
+        product = in_timm.from_our_state(state) if in_timm else state
     try:
         network = target_network(state, family, library)
     except Exception:  # unsupported settings
@@ -153,20 +149,18 @@ def _check_product(
     for name in wanted.keys() - product.keys():
         if name.endswith('num_batches_tracked'):  # not in older files
             product[name] = torch.tensor(0)
-    differ = [k for k, v in product.items() if k in wanted and v.shape != wanted[k]]
-    wrong = [
-        f'{what} {some(sorted(names))}'
-        for what, names in (
-            ('has no place for', product.keys() - wanted.keys()),
-            ('lacks', wanted.keys() - product.keys()),
-            ('has other shapes of', differ),
-        )
-        if names
-    ]
-    if wrong:
+    wrong = {
+        'has no place for': product.keys() - wanted.keys(),
+        'would lack': wanted.keys() - product.keys(),
+        'has other shapes of': {
+            k for k, v in product.items() if k in wanted and v.shape != wanted[k]
+        },
+    }
+    said = [f'{what} {some(sorted(names))}' for what, names in wrong.items() if names]
+    if said:
         raise ValueError(
             f'{filename} does not convert to {library}: its {family} '
-            f'{"; ".join(wrong).replace("lacks", "would lack")}. Nothing was written.'
+            f'{"; ".join(said)}. Nothing was written.'
         )
 
 

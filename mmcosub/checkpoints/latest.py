@@ -1,17 +1,16 @@
 """Search for the newest intact checkpoint of a run, without executing pickled code."""
 
 import os
-import pickle
 import re
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from mmcosub.files import POINTER, written_earlier, written_in
+
+from .safe_objects import plain_data
 
 # Names of best and published checkpoints in MMEngine. A regular checkpoint may match as
 # well, with filename_tmpl='iter-{:08d}.pth'.
@@ -19,13 +18,7 @@ _OF_WEIGHTS = re.compile(r'^best_|-[0-9a-f]{8}\.pth$')
 
 
 def corruption(path: str | Path) -> str | None:
-    """Verify the checksums of a checkpoint file.
-
-    :func:`read_checkpoint` interprets the content.
-
-    Returns:
-        str, optional: The problem; None if the file is intact.
-    """
+    """Verify the checksums of a file: return the problem, or None if it is intact."""
     try:
         with zipfile.ZipFile(path) as file:
             broken = file.testzip()
@@ -38,18 +31,12 @@ def corruption(path: str | Path) -> str | None:
 
 
 def saved_iteration(path: str | Path) -> int | None:
-    """Return the iteration at which a checkpoint was saved.
+    """Return the iteration at which a checkpoint was saved, executing nothing.
 
-    Reads plain data only and executes nothing.
-
-    Returns:
-        int, optional: The iteration; None if the file is corrupt or has weights only.
+    None if the file is corrupt or has weights only.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            name = next(n for n in file.namelist() if n.endswith('/data.pkl'))
-            with file.open(name) as content:
-                checkpoint = _PlainData(content).load()
+        checkpoint = next(plain_data(path))
         if 'optimizer' in checkpoint and 'message_hub' in checkpoint:
             return int(checkpoint['meta']['iter'])
     except Exception:  # as in `corruption`
@@ -58,22 +45,14 @@ def saved_iteration(path: str | Path) -> int | None:
 
 
 def pointed_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the file that ``last_checkpoint`` names; the folder may have moved.
-
-    Args:
-        work_dir (str | Path): Work directory of the run.
-    """
+    """Return the file that ``last_checkpoint`` names; the folder may have moved."""
     named = _pointer(work_dir)
     moved = Path(work_dir, Path(named).name)
     return next((path for path in (moved, Path(named)) if path.is_file()), None)
 
 
 def remote_checkpoint(work_dir: str | Path) -> str:
-    """Return the URL in ``last_checkpoint``; '' if it names a file.
-
-    Args:
-        work_dir (str | Path): Work directory of the run.
-    """
+    """Return the URL in ``last_checkpoint``; '' if it names a file."""
     named = _pointer(work_dir)
     return named if '://' in named else ''
 
@@ -85,9 +64,6 @@ def checkpoints_in(work_dir: str | Path) -> list[Path]:
     count, as copying changes them. Checkpoints of earlier runs, or of iterations that a
     resumed run has redone, come later. Best and published ones are left out, as they
     have no optimizer state; other files of weights, and unreadable ones, come last.
-
-    Args:
-        work_dir (str | Path): Work directory of the run.
     """
     return [path for path, _ in _ranked(work_dir)]
 
@@ -95,13 +71,8 @@ def checkpoints_in(work_dir: str | Path) -> list[Path]:
 def newest_intact(work_dir: str | Path, say: Callable[[str], None]) -> Path | None:
     """Return the newest intact checkpoint that can be resumed from.
 
-    Args:
-        work_dir (str | Path): Work directory of the run.
-        say (Callable): Receives a message for each skipped checkpoint.
-
-    Returns:
-        Path, optional: The file; one with weights only if there is no other; None if
-            there is none.
+    One with weights only if there is no other; None if there is none. ``say`` receives
+    a message for each skipped checkpoint.
 
     Raises:
         ValueError: If all are corrupt, or the newest is not in a local folder.
@@ -152,25 +123,3 @@ def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:
             elif path == pointed or not _OF_WEIGHTS.search(name):
                 ranks[path] = (1, len(ranks))
     return [(path, not ranks[path][0]) for path in sorted(ranks, key=ranks.__getitem__)]
-
-
-class _Inert:
-    """Placeholder for every object in a pickle that is not plain data."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __call__(self, *args: Any, **kwargs: Any) -> '_Inert':
-        return self
-
-    __setstate__ = __setitem__ = append = extend = add = __call__
-
-
-class _PlainData(pickle.Unpickler):
-    """Unpickler of numbers, text, lists and dicts; the rest becomes a placeholder."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        return OrderedDict if name == 'OrderedDict' else _Inert
-
-    def persistent_load(self, pid: Any) -> None:
-        return None

@@ -55,19 +55,15 @@ def sort_leftovers(
 ) -> tuple[list[str], list[str], list[str]]:
     """Separate heads and optional ends from inner parts of a network.
 
-    Args:
-        names (Iterable[str]): Plain names in the checkpoint that the network lacks.
-        own (Collection[str]): Plain names of the network's weights.
-        cut (Collection[str]): Modules after the last feature map that the network has
-            removed, as timm does.
-        strangers (bool): Count unknown outermost modules as ends, for networks of
-            unknown architecture.
+    ``names`` are plain names in the checkpoint that the network lacks, ``own`` those of
+    the network, ``cut`` modules after the last feature map that it has removed, as timm
+    does. ``strangers`` counts unknown outermost modules as ends, for networks of
+    unknown architecture.
 
     Returns:
         tuple: Heads and parts after the features; parts at the ends (norms, tokens,
         stages after the last one); names of weights inside the network.
     """
-    names = list(names)
     stages = {(m[1], int(m[2])) for m in map(_STAGE.match, own) if m}
     last = {kind: max(i for k, i in stages if k == kind) for kind, _ in stages}
     roots = {name.partition('.')[0] for name in own}

@@ -3,11 +3,9 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from mmcosub.checkpoints.formats.table import plain_name
-
-from .adapt import is_computed
+from .formats.table import plain_name
 from .leftovers import is_allowed, is_end, is_head, sort_leftovers
-from .reading import State
+from .weights import State, without_computed
 
 BY_NAMES = 'by names'
 """Source of weights for a backbone of unknown format."""
@@ -76,24 +74,16 @@ def compare(
     report: LoadReport,
     state: State,
     own: State,
-    allow_unused: Iterable[str] = (),
+    allow_unused: Collection[str] = (),
     cut: Collection[str] = (),
 ) -> None:
-    """Record which of a backbone's weights were found.
+    """Record which of a backbone's weights were found in ``state``.
 
-    Args:
-        report (LoadReport): The report.
-        state (dict[str, Tensor]): Weights by the backbone's names.
-        own (dict[str, Tensor]): The backbone's weights.
-        allow_unused (Iterable[str]): Patterns of weights inside the network that may be
-            unused.
-        cut (Collection[str]): Modules that the backbone has removed after its last
-            feature map.
+    ``allow_unused`` has patterns of weights inside the network that may be unused,
+    ``cut`` the modules that the backbone has removed after its last feature map.
     """
-    for name, value in own.items():
+    for name, value in without_computed(own).items():
         given, plain = state.get(name), plain_name(name)
-        if is_computed(name):
-            continue
         if given is None:
             new = is_end(plain) or is_head(plain) or plain.endswith('batches_tracked')
             (report.expected if new else report.missing).append(name)
@@ -109,12 +99,11 @@ def compare(
     # Tied weights have two names; a .safetensors file stores one.
     tied = {own[name].data_ptr() for name in report.matched if own[name].numel() > 1}
     report.missing = [n for n in report.missing if own[n].data_ptr() not in tied]
-    rest = {plain_name(k): k for k in state if k not in own and not is_computed(k)}
+    rest = {plain_name(k): k for k in without_computed(state) if k not in own}
     plain_names = {plain_name(name) for name in own}
     report.heads, report.ends, inside = sort_leftovers(
         rest, plain_names, cut, strangers=report.source == BY_NAMES
     )
-    allow_unused = list(allow_unused)
     for name in inside:
         allowed = is_allowed(name, allow_unused)
         (report.allowed if allowed else report.unused).append(name)

@@ -1,6 +1,7 @@
 """Loading of whole-model checkpoints, with checks that they fit the model."""
 
 import re
+from collections.abc import Collection
 
 import torch
 from mmengine.logging import print_log
@@ -14,15 +15,9 @@ _NOT_FOR_PREDICTION = ('auxiliary_head.',)
 
 
 def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
-    """Check that most weights of a checkpoint match a model to be trained.
+    """Raise a ``ValueError`` unless a model has half of a checkpoint's weights.
 
-    Args:
-        model (nn.Module): The model.
-        checkpoint (dict): The checkpoint.
-        filename (str): Name for messages.
-
-    Raises:
-        ValueError: If fewer than half of the checkpoint's weights match.
+    Messages name the file.
     """
     wanted, given = set(model.state_dict()), set(state_dict(checkpoint))
     if 2 * len(wanted & given) < len(given):
@@ -42,12 +37,13 @@ def load_to_train(
     """Load weights to start or continue training from.
 
     Heads of another shape, as with another number of classes, keep their initial
-    weights; the log lists them.
+    weights. The log lists them, and says which of several sets of weights was taken:
+    averaged ones are preferred. Messages name the file.
 
     Args:
         model (nn.Module): The model.
         checkpoint (dict): The checkpoint.
-        filename (str): Name for messages.
+        filename (str): Its name.
         resumed (bool): True on resuming, where all weights must match exactly. Defaults
             to False.
 
@@ -57,11 +53,8 @@ def load_to_train(
             differs.
     """
     check_overlap(model, checkpoint, filename)
-    carry = (
-        'If it is of another size, --backbone (or init_cfg=dict('
-        "type='Pretrained', checkpoint=...) of the backbone) resizes it."
-    )
-    weights, own = state_dict(checkpoint), model.state_dict()
+    weights = state_dict(checkpoint, '' if resumed else filename)
+    own = model.state_dict()
     # Compare before loading: some backbones resize their tables while they load.
     differ = [k for k in own if k in weights and weights[k].shape != own[k].shape]
     if resumed and differ:
@@ -69,16 +62,19 @@ def load_to_train(
             f'{filename} is of a run of another model: {_some(differ)} differ in '
             f'shape (another number of classes?). {_resume_or_start(filename)}'
         )
-    check_dtypes(own, weights, filename, exactly=resumed)
+    _check_dtypes(own, weights, filename, exactly=resumed)
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, NotImplementedError) as error:
+        # mmpretrain resizes Swin's tables with a function that SciPy has removed.
         shapes = re.findall(r'size mismatch for (\S+):', str(error))
         others = [name for name in shapes if not is_head(name)]
         if others or not shapes:
+            what = f'{_some(others)} differ in shape' if others else error
             raise ValueError(
-                f'{filename} does not fit the model: '
-                f'{_some(others) or error} differ in shape. {carry}'
+                f'{filename} does not fit the model: {what}. If it is of another size, '
+                "--backbone (or init_cfg=dict(type='Pretrained', checkpoint=...) of "
+                'the backbone) resizes it.'
             ) from error
         print_log(
             f'{filename} is of other shapes (another number of classes?): '
@@ -87,11 +83,6 @@ def load_to_train(
         )
         missing = [name for name in own if name not in weights]
         unexpected = [name for name in weights if name not in own]
-    except (AttributeError, NotImplementedError) as error:
-        # mmpretrain resizes Swin's tables with a function that SciPy has removed.
-        raise ValueError(
-            f'{filename} does not fit the model: {error}. {carry}'
-        ) from error
     if resumed and (missing or unexpected):
         raise ValueError(
             f'{filename} is of a run of another model: '
@@ -107,18 +98,10 @@ def load_to_train(
             print_log(f'{filename} {what} {_some(names)} ({len(names)}).', 'current')
 
 
-def check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None:
-    """Check that the weights' data types can be loaded into a model.
+def _check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None:
+    """Raise if a weight's data type cannot be loaded into a model.
 
-    Args:
-        own (dict[str, Tensor]): Weights of the model.
-        given (dict[str, Tensor]): Weights of a checkpoint.
-        filename (str): Name for messages.
-        exactly (bool): Require equal types rather than any floating-point type but
-            float8, which needs a scale.
-
-    Raises:
-        ValueError: If a type does not fit.
+    Without ``exactly``, any floating-point type fits but float8, which needs a scale.
     """
 
     def fits(now: torch.dtype, wanted: torch.dtype) -> bool:
@@ -141,10 +124,7 @@ def check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None
 def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> list[str]:
     """Load weights for prediction; raise unless all are present.
 
-    Args:
-        model (nn.Module): The model.
-        checkpoint (dict): The checkpoint.
-        filename (str): Name for messages.
+    Messages name the file. An auxiliary head may be missing.
 
     Returns:
         list[str]: Names in the checkpoint that the model does not have.
@@ -157,7 +137,7 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
         'work directory).'
     )
     weights = state_dict(checkpoint)
-    check_dtypes(model.state_dict(), weights, filename, exactly=False)
+    _check_dtypes(model.state_dict(), weights, filename, exactly=False)
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as e:
@@ -189,5 +169,5 @@ def _resume_or_start(filename: str) -> str:
     )
 
 
-def _some(names: set[str] | list[str]) -> str:
+def _some(names: Collection[str]) -> str:
     return ', '.join(sorted(names)[:4]) + (', ...' if len(names) > 4 else '')

@@ -1,17 +1,16 @@
-"""Resizing of position embeddings, in mmpretrain's names, to another grid.
+"""Position embeddings, in mmpretrain's names: their grid, and resizing to another."""
 
-Shapes: ``N`` patches, ``C`` channels.
-"""
-
+import ast
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor
 
-from .reading import State
 from .resizing import Grid, by
+from .weights import State
 
 _TOKENS = ('cls_token', 'dist_token')
 
@@ -30,20 +29,6 @@ def position_per_token(state: State) -> State:
     return {**state, 'pos_embed': torch.cat([zero, positions], dim=1)}
 
 
-def without_padding(state: State, grid: Grid | None) -> State:
-    """Undo :func:`position_per_token` if the grid shows it to be wrong.
-
-    3x5 patches and a token have 16 positions, as have 4x4 patches.
-    """
-    positions, count = state.get('pos_embed'), count_tokens(state)
-    if positions is None or positions.ndim != 3 or not grid or not count:
-        return state
-    padded = positions.shape[1] == grid[0] * grid[1] + 2 * count
-    if not padded or torch.any(positions[:, :count]):
-        return state
-    return {**state, 'pos_embed': positions[:, count:]}
-
-
 def fold_class_position(state: State) -> State:
     """Add the positions of tokens to the tokens themselves."""
     positions, count = state.get('pos_embed'), count_tokens(state)
@@ -60,17 +45,9 @@ def adapt_positions(
 ) -> State:
     """Resize positions, and add or remove those of tokens.
 
-    Args:
-        state (dict[str, Tensor]): Weights with positions, in mmpretrain's names.
-        wanted (dict[str, Tensor]): The network's own, for their shapes.
-        source (tuple[int, int], optional): Grid of patches (height, width) of the
-            positions in ``state``. None if unknown: the network's if it has as many,
-            else a square.
-        target (tuple[int, int], optional): Grid of the network.
-        done (list[str]): Receives a description of each change.
-
-    Raises:
-        ValueError: If positions must be resized and their grid is unknown.
+    ``source`` is the grid (height, width) of the positions in ``state``; if unknown,
+    the network's if it has as many, else a square. ``done`` receives a description of
+    each change.
     """
     positions, goal = state['pos_embed'], wanted['pos_embed']
     if positions.ndim == 4:  # PiT's are a map
@@ -155,3 +132,53 @@ def _square(length: int) -> Grid | None:
 def count_tokens(state: State) -> int:
     """Return the number of extra tokens that may have a position."""
     return sum(token in state for token in _TOKENS)
+
+
+def inner_network(backbone: Any) -> Any:
+    """Return the network inside wrappers of mmpretrain and timm."""
+    inner = getattr(backbone, 'timm_model', backbone)
+    return getattr(inner, 'model', inner)
+
+
+def grid_of(backbone: Any) -> Grid | None:
+    """Return the grid (height, width) of a backbone's position embedding."""
+    inner = inner_network(backbone)
+    grid = getattr(inner, 'patch_resolution', None)
+    grid = grid or getattr(getattr(inner, 'patch_embed', None), 'grid_size', None)
+    size, patch = (getattr(inner, f'{each}_size', None) for each in ('img', 'patch'))
+    if grid is None and isinstance(size, tuple | list) and isinstance(patch, int):
+        grid = size[0] // patch, size[1] // patch
+    return (int(grid[0]), int(grid[1])) if grid else None
+
+
+def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
+    """Return the training grid that a checkpoint records, if any.
+
+    MMEngine stores the config as text; timm stores its script's arguments. The weights
+    tell the patch size.
+    """
+    meta, args = checkpoint.get('meta'), checkpoint.get('args')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    projections = [v for k, v in weights.items() if 'patch_embed' in k and v.ndim == 4]
+    patch: Any = projections[0].shape[-1] if projections else 16
+    size: Any = getattr(args, 'input_size', None) or getattr(args, 'img_size', None)
+    if isinstance(text, str):
+        try:  # parsed, never executed
+            calls: Any = ast.walk(ast.parse(text))
+            backbones = (c for c in calls if getattr(c, 'arg', None) == 'backbone')
+            values = {k.arg: k.value for k in next(backbones).value.keywords}
+            size = ast.literal_eval(values['img_size'])
+            patch = ast.literal_eval(values.get('patch_size', ast.Constant(patch)))
+        except (SyntaxError, ValueError, KeyError, AttributeError, StopIteration):
+            return None  # not a config of such a network
+    size = (size, size) if isinstance(size, int) else size
+    if not isinstance(size, tuple | list) or not isinstance(patch, int):
+        return None
+    height, width = size[-2:]
+    if height % patch or width % patch:  # depends on the padding
+        return None
+    grid = height // patch, width // patch
+    # Positions may have been kept while only images were resized.
+    counts = {v.shape[1] for k, v in weights.items() if 'pos' in k and v.ndim == 3}
+    fits = any(count - grid[0] * grid[1] in (0, 1, 2) for count in counts)
+    return grid if fits or not counts else None

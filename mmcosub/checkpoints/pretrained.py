@@ -1,27 +1,20 @@
 """Loading of pretrained weights into the backbone of another model."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from mmcosub.checkpoints.formats.by_names import by_names, by_plain_names
-from mmcosub.checkpoints.formats.table import (
-    Format,
-    detect_format,
-    known_families,
-    plain_name,
-)
-
 from .adapt import adapt
-from .grids import grid_of, grid_of_checkpoint, inner_network
+from .by_names import by_names, by_plain_names, network_in, under
+from .formats.table import Format, detect_format, known_families, plain_name
 from .leftovers import as_patterns, missing_blocks, parts
 from .matching import BY_NAMES, LoadReport, compare, some
-from .prefixes import network_in, under
-from .reading import State, read_checkpoint
+from .positions import grid_of, grid_of_checkpoint, inner_network
+from .reading import read_checkpoint
 from .resizing import Grid
-from .weights import select_weights
+from .weights import State, select_weights
 
 # First layers. If they stay random, the other weights are useless.
 _ESSENTIAL = re.compile(
@@ -78,7 +71,16 @@ def load_backbone(
         check_min_match(min_match)
     checkpoint = read_checkpoint(filename, trust=trust)
     state, _ = select_weights(checkpoint, weights, filename)
-    given = _under(prefix, state, filename) if prefix else state
+    given = state
+    if prefix:
+        # MMEngine's may end with a dot; `module.` is already removed from names.
+        given = under(re.sub(r'^module\.', '', prefix.rstrip('.') + '.'), state)
+        if not given:
+            there = sorted({name.partition('.')[0] for name in state})
+            raise ValueError(
+                f'{filename} has no weights under prefix={prefix!r}. Its names begin '
+                f'with {some(there)}.'
+            )
     own, kind = backbone.state_dict(), type(backbone).__name__
     target = detect_format(map(plain_name, own))
     if target is None:
@@ -98,27 +100,9 @@ def load_backbone(
 
 
 def check_min_match(share: Any) -> None:
-    """Raise unless the fraction is in [0, 1].
-
-    Raises:
-        ValueError: If it is not in [0, 1].
-    """
+    """Raise a ``ValueError`` unless the fraction is in [0, 1]."""
     if not isinstance(share, int | float) or not 0 <= share <= 1:
         raise ValueError(f'carry_over.min_match must be in [0, 1], not {share!r}.')
-
-
-def _under(prefix: str, weights: State, filename: str) -> State:
-    """Return the weights under a prefix, without it."""
-    # MMEngine's prefixes may end with a dot; `module.` is already removed from names.
-    start = re.sub(r'^module\.', '', prefix.rstrip('.') + '.')
-    part = under(start, weights)
-    if not part:
-        there = sorted({name.partition('.')[0] for name in weights})
-        raise ValueError(
-            f'{filename} has no weights under prefix={prefix!r}. Its names begin with '
-            f'{some(there)}.'
-        )
-    return part
 
 
 def _translated(
@@ -133,7 +117,11 @@ def _translated(
     names = {plain_name(name): name for name in own}
     given = by_plain_names(network_in(weights))
     source, kind = detect_format(given), type(backbone).__name__
-    if source is None or not _translates(source, target, names):
+    # mmseg's MAE is a BEiT with absolute positions: a ViT if its biases are zero.
+    families = {(target.family, target.family)}
+    if 'pos_embed' in names:
+        families.add(('ViT', 'BEiT'))
+    if source is None or (source.family, target.family) not in families:
         what = 'of no known format' if source is None else f'a {source.name} checkpoint'
         raise ValueError(
             f'{filename} is {what}, but the backbone is a {target.family} ({kind}). It '
@@ -150,13 +138,6 @@ def _translated(
     state = target.from_our_state(state)
     report = LoadReport(filename, source.name, target.name, done=done)
     return {names.get(k, k): v for k, v in state.items()}, report
-
-
-def _translates(source: Format, target: Format, names: Iterable[str]) -> bool:
-    if source.family == target.family:
-        return True
-    # mmseg's MAE is a BEiT with absolute positions: a ViT if its biases are zero.
-    return (source.family, target.family) == ('ViT', 'BEiT') and 'pos_embed' in names
 
 
 def _check(report: LoadReport, kind: str, own: State, min_match: float | None) -> None:

@@ -8,25 +8,16 @@ import torch
 
 from mmcosub.files import atomic_write
 
-from .reading import read_checkpoint, state_dict
-
-_EMA = 'module.'
+from .reading import read_checkpoint
+from .weights import state_dict
 
 
 def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
     """Write a checkpoint's weights and ``meta`` to a file named by its hash.
 
-    State for resuming (optimizer, schedules, messages, hooks) is left out.
-
-    Args:
-        checkpoint (str): The run's checkpoint, a file or URL.
-        out (str | Path): Name of the file without the hash, ``name.pth`` for
-            ``name-1234abcd.pth``.
-        average (bool): For a run with MMEngine's ``EMAHook``: the averaged weights
-            rather than the trained ones. Defaults to True.
-
-    Returns:
-        Path: The file.
+    State for resuming (optimizer, schedules, messages, hooks) is left out. ``out`` is
+    the name without the hash, ``name.pth`` for ``name-1234abcd.pth``. ``average``: of a
+    run with MMEngine's ``EMAHook``, the averaged weights rather than the trained ones.
 
     Raises:
         ValueError: If the checkpoint cannot be read or lacks the weights, or the folder
@@ -38,7 +29,17 @@ def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
     given = read_checkpoint(checkpoint)
     weights = state_dict(given)
     if not average:
-        weights.update(_trained(given, checkpoint))
+        exchanged = given.get('ema_state_dict')  # swapped by MMEngine's hook
+        if not exchanged:
+            raise ValueError(
+                f'{checkpoint} has no average of weights, so no others: no --no-ema.'
+            )
+        start = 'module.'
+        weights |= {
+            key.removeprefix(start): value
+            for key, value in exchanged.items()
+            if key.startswith(start)
+        }
     buffer = io.BytesIO()
     torch.save(dict(meta=given.get('meta') or {}, state_dict=weights), buffer)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
@@ -46,17 +47,3 @@ def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
     with atomic_write(name) as file:
         file.write_bytes(buffer.getvalue())
     return name
-
-
-def _trained(checkpoint: dict, name: str) -> dict[str, torch.Tensor]:
-    """Return the trained weights that MMEngine's EMA hook has swapped."""
-    exchanged = checkpoint.get('ema_state_dict')
-    if not exchanged:
-        raise ValueError(
-            f'{name} has no average of weights, so no others: no --no-ema.'
-        )
-    return {
-        key.removeprefix(_EMA): value
-        for key, value in exchanged.items()
-        if key.startswith(_EMA)
-    }

@@ -1,21 +1,21 @@
 """Reading of checkpoint files without executing code in them."""
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import torch
 from mmengine.dist import barrier, get_rank
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from .downloads import download, is_url
 from .odd_files import why_unreadable
 from .safe_objects import known_objects
-from .weights import State, select_weights, sets_of_weights, state_dict
-
-__all__ = ['State', 'read_checkpoint', 'read_weights', 'safe_reading', 'state_dict']
+from .weights import State, select_weights, sets_of_weights
 
 _INDEX = '.index.json'
 # File names in Hugging Face folders.
@@ -27,13 +27,9 @@ _IN_FOLDERS = [
 
 
 def require_file(filename: str) -> None:
-    """Check that a checkpoint file exists; URLs pass.
+    """Raise a ``ValueError`` unless a file exists, or a folder of Hugging Face.
 
-    Args:
-        filename (str): A file, a folder of Hugging Face, or a URL.
-
-    Raises:
-        ValueError: If there is no such file.
+    URLs pass.
     """
     path = Path(filename)
     if '://' in filename or path.is_file() or _in_folder(path):
@@ -70,16 +66,13 @@ def read_checkpoint(
     checkpoint = _read(filename, map_location, trust)
     if isinstance(checkpoint, torch.nn.Module):
         checkpoint = checkpoint.state_dict()
-    if not isinstance(checkpoint, dict) or not sets_of_weights(checkpoint):
-        there = (
-            ', '.join(map(str, list(checkpoint)[:6]))
-            if (isinstance(checkpoint, dict))
-            else f'a {type(checkpoint).__name__}'
-        )
-        raise ValueError(
-            f'{filename} has no weights (no `state_dict`), but {there or "nothing"}.'
-        )
-    return _without_code(checkpoint)
+    if not isinstance(checkpoint, dict):
+        there = f'a {type(checkpoint).__name__}'
+    elif sets_of_weights(checkpoint):
+        return _without_code(checkpoint)
+    else:
+        there = ', '.join(map(str, list(checkpoint)[:6])) or 'nothing'
+    raise ValueError(f'{filename} has no weights (no `state_dict`), but {there}.')
 
 
 def read_weights(
@@ -90,18 +83,7 @@ def read_weights(
 ) -> tuple[State, str]:
     """Read one set of weights of a checkpoint, in full precision.
 
-    Args:
-        filename (str): A file or URL.
-        which (str, optional): As in :func:`select_weights`.
-        trust (bool): Allow any Python object, which can execute code. Defaults to
-            False.
-        option (str): Name of the user's option for ``which``, for messages.
-
-    Returns:
-        tuple: The weights, and the name of the set in the file.
-
-    Raises:
-        ValueError: If the file cannot be read, or has no such weights.
+    :func:`read_checkpoint` and :func:`select_weights` in one.
     """
     checkpoint = read_checkpoint(filename, trust=trust)
     return select_weights(checkpoint, which, filename, option)
@@ -124,7 +106,7 @@ def safe_reading(trust: bool = False) -> Iterator[None]:
         return _without_code(_open(file, name, map_location, trust))
 
     def open_url(url: str, *_: Any, map_location: Any = None, **__: Any) -> Any:
-        return _without_code(_open(download(url), url, map_location, trust))
+        return _without_code(_open(_download(url), url, map_location, trust))
 
     # All of MMEngine's loaders call one of these two functions.
     ours: dict[str, Any] = dict(_safe_torch_load=open_file, load_url=open_url)
@@ -139,13 +121,12 @@ def safe_reading(trust: bool = False) -> Iterator[None]:
 
 
 def _read(filename: str, map_location: str, trust: bool) -> Any:
-    filename = _in_folder(Path(filename)) or filename
-    file = filename
-    if is_url(filename):
+    file = filename = _in_folder(Path(filename)) or filename
+    if filename.startswith(('http://', 'https://')):
         if get_rank() == 0:  # one process downloads for all
-            download(filename)
+            _download(filename)
         barrier()
-        file = download(filename)
+        file = _download(filename)
     if filename.endswith(_INDEX):
         return _read_shards(filename, file, map_location, trust)
     if '://' in file:  # MMEngine's own names of zoo models
@@ -177,27 +158,47 @@ def _read_shards(index: str, file: str, map_location: str, trust: bool) -> State
     return weights
 
 
+def _download(url: str) -> str:
+    """Download a file to the cache of PyTorch's hub, unless it is there.
+
+    The hub's names are those of files, but every file on Hugging Face is called
+    ``model.safetensors``. So names get a hash of the URL, unless they contain a hash of
+    the content (``vit-0676ba61.pth``; digits alone may be a date).
+    """
+    name = Path(urlsplit(url).path).name
+    if not re.search(r'-(?=\d*[a-f])[0-9a-f]{8,}\.', name):
+        name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}'
+    file = Path(torch.hub.get_dir(), 'checkpoints', name)
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(file))
+        except OSError as error:
+            raise ValueError(
+                f'{url} could not be downloaded ({error}). Download it elsewhere and '
+                f'save it as {file}, or name your copy: for a backbone, train '
+                '--backbone FILE.'
+            ) from error
+    return str(file)
+
+
 def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> Any:
     """Open a file; raise with the cause and the remedy if that fails."""
     try:
-        if isinstance(file, str) and _is_safetensors(file):
-            from safetensors.torch import load_file
+        if isinstance(file, str):
+            with open(file, 'rb') as opened:
+                start = opened.read(10)  # a length, and JSON
+            if file.endswith('.safetensors') or start[7:] == b'\0{"':
+                from safetensors.torch import load_file
 
-            return load_file(file, device=str(map_location or 'cpu'))
+                return load_file(file, device=str(map_location or 'cpu'))
         with known_objects():
             return torch.load(file, map_location=map_location, weights_only=not trust)
     except (OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a file may hold anything
-        raise ValueError(why_unreadable(name, trust, error)) from error
-
-
-def _is_safetensors(file: str) -> bool:
-    """Detect safetensors by suffix, or by a length and JSON at the start."""
-    if file.endswith('.safetensors'):
-        return True
-    with open(file, 'rb') as opened:
-        return opened.read(10)[7:] == b'\0{"'
+        path = file if isinstance(file, str) else None
+        raise ValueError(why_unreadable(name, path, trust, error)) from error
 
 
 def _without_code(checkpoint: Any) -> Any:

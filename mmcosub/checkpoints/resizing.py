@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .reading import State
+from .weights import State
 
 Grid = tuple[int, int]
 
@@ -17,25 +17,16 @@ Grid = tuple[int, int]
 def table_size(table: Tensor, window: Grid | None = None) -> Grid:
     """Return height and width of a table of relative position biases.
 
-    Args:
-        table (Tensor): Of shape ((2h - 1)(2w - 1), H) for a window of h x w; BEiT's has
-            three more entries, for the class token.
-        window (tuple[int, int], optional): The window, if known. Defaults to None: a
-            square.
-
-    Raises:
-        ValueError: If neither fits.
+    It is of shape ((2h - 1)(2w - 1), H) for a window of h x w, by default a square;
+    BEiT's has three more entries, for the class token.
     """
-    length = table.shape[0]
-    for extra in (0, 3):
-        if window:
-            height, width = 2 * window[0] - 1, 2 * window[1] - 1
-            if height * width + extra == length:
-                return height, width
-    for extra in (0, 3):
-        side = math.isqrt(max(length - extra, 0))
-        if side**2 + extra == length and side % 2:
-            return side, side
+    length = len(table)
+    sizes = [(2 * window[0] - 1, 2 * window[1] - 1)] if window else []
+    sides = [math.isqrt(max(length - extra, 0)) for extra in (0, 3)]
+    sizes += [(side, side) for side in sides if side % 2]
+    for height, width in sizes:
+        if length - height * width in (0, 3):
+            return height, width
     raise ValueError(
         f'relative positions of {length} entries are of no square window. Give the '
         "height and width in patches: --cfg-options carry_over.grid='(4,16)'."
@@ -43,15 +34,9 @@ def table_size(table: Tensor, window: Grid | None = None) -> Grid:
 
 
 def resize_table(table: Tensor, before: Grid, after: Grid) -> Tensor:
-    """Resize a table of relative position biases, bicubically.
+    """Resize a table of relative position biases, but not the class token's entries.
 
-    Args:
-        table (Tensor): Of shape (height * width, H), plus entries of the class token.
-        before (tuple[int, int]): Its height and width.
-        after (tuple[int, int]): The wanted ones.
-
-    Returns:
-        Tensor: The resized table, with the same entries of the class token.
+    It is of shape (height * width, H), plus these entries.
     """
     size = before[0] * before[1]
     cells, tokens = table[:size], table[size:]
@@ -66,10 +51,8 @@ def adapt_channels(state: State, wanted: State, done: list[str]) -> None:
     One channel gets the sum over channels, which suits grey images. More channels
     repeat the weights, scaled to keep the sum.
 
-    Args:
-        state (dict[str, Tensor]): Weights, changed in place.
-        wanted (dict[str, Tensor]): The network's own, with the same names, in order.
-        done (list[str]): Receives a description of each change.
+    ``state`` is changed in place. ``wanted`` has the network's own weights, with the
+    same names and in order; ``done`` receives a description of the change.
     """
     name = next(
         (k for k, v in wanted.items() if v.ndim == 4 and k.endswith('.weight')), ''
@@ -94,19 +77,12 @@ def resize_patches(weight: Tensor, size: Grid) -> Tensor:
 
     For larger patches, a bilinearly resized patch has exactly the same embedding; for
     smaller ones it is the least-squares solution (FlexiViT, arXiv 2212.08013, eq. 4).
-
-    Args:
-        weight (Tensor): Of shape (C, 3, h, w).
-        size (tuple[int, int]): Height and width to resize to.
-
-    Returns:
-        Tensor: Of shape (C, 3, *size).
+    The weight is of shape (C, 3, h, w), ``size`` the new height and width.
     """
     height, width = weight.shape[-2:]
     pixels = torch.eye(height * width, dtype=torch.float64).view(-1, 1, height, width)
     resized = F.interpolate(pixels, size, mode='bilinear', align_corners=False)
-    # Row i: the resized unit image of pixel i. Embeddings are w @ x = new @ resize.T @
-    # x.
+    # Row i: the resized unit image of pixel i. Embeddings: w @ x = new @ resize.T @ x.
     inverse = torch.linalg.pinv(resized.flatten(1))
     new = weight.flatten(2).double() @ inverse.T
     return new.unflatten(2, size).to(weight.dtype)

@@ -10,10 +10,10 @@ import datetime
 import importlib
 import io
 import pickle
-import pickletools
 import re
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PureWindowsPath
@@ -88,32 +88,19 @@ def _method_of_history(owner: Any, name: str) -> Any:
 
 
 _KNOWN: list[Any] = [
-    _DataType,
-    _Array,
-    HistoryBuffer,
+    *(_DataType, _Array, HistoryBuffer, argparse.Namespace),
     (_method_of_history, 'builtins.getattr'),
-    argparse.Namespace,
-    datetime.date,
-    datetime.datetime,
-    datetime.time,
-    datetime.timedelta,
-    datetime.timezone,
+    *(datetime.date, datetime.datetime, datetime.time),
+    *(datetime.timedelta, datetime.timezone),
     *(complex, set, frozenset, slice, range, bytearray),
     (_DataType, 'numpy.dtype'),
     (_new_array, 'numpy.ndarray'),
-]  # fmt: skip
+]
 for _module in ('numpy._core.multiarray', 'numpy.core.multiarray'):  # of all times
     _KNOWN += [(_new_array, f'{_module}._reconstruct'), (_scalar, f'{_module}.scalar')]
 for _module in ('pathlib', 'pathlib._local'):
-    for _name in (
-        'Path',
-        'PosixPath',
-        'PurePosixPath',
-        'WindowsPath',
-        'PureWindowsPath',
-    ):
-        _kind = PureWindowsPath if 'Windows' in _name else Path
-        _KNOWN.append((_kind, f'{_module}.{_name}'))
+    _KNOWN += [(Path, f'{_module}.{n}Path') for n in ('', 'Posix', 'PurePosix')]
+    _KNOWN += [(PureWindowsPath, f'{_module}.{n}WindowsPath') for n in ('', 'Pure')]
 
 
 def known_objects() -> AbstractContextManager:
@@ -122,50 +109,56 @@ def known_objects() -> AbstractContextManager:
 
 
 def foreign_objects(filename: str) -> list[str]:
-    """List classes and functions in a file that are not allowed.
-
-    Returns:
-        list[str]: Sorted; empty where it is no pickle.
-    """
+    """List classes and functions in a file that are not allowed, sorted."""
     known = set(_weights_only_unpickler._get_allowed_globals())
     known |= {
         each[1] if isinstance(each, tuple) else f'{each.__module__}.{each.__qualname__}'
         for each in _KNOWN
     }
     found: set[str] = set()
-    with suppress(Exception), _pickles(filename) as file:  # it may be anything
-        for name in _names(file):
-            found.add(name)
+    with suppress(Exception):  # it may be anything
+        for _ in plain_data(filename, found):
+            pass
     return sorted(name for name in found - known if name.isprintable())
 
 
-def _pickles(filename: str) -> BinaryIO:
-    """Open the pickle in a PyTorch file, old or new."""
-    if not zipfile.is_zipfile(filename):
-        return open(filename, 'rb')
-    with zipfile.ZipFile(filename) as archive:
-        name = next(n for n in archive.namelist() if n.endswith('data.pkl'))
-        return io.BytesIO(archive.read(name))
+def plain_data(filename: str | Path, found: set[str] | None = None) -> Iterator[Any]:
+    """Yield the pickles in a file of PyTorch, executing nothing.
+
+    They consist of numbers, text, lists and dicts; the rest becomes a placeholder.
+    ``found`` receives the names of classes and functions.
+    """
+    if zipfile.is_zipfile(filename):
+        with zipfile.ZipFile(filename) as archive:
+            name = next(n for n in archive.namelist() if n.endswith('data.pkl'))
+            yield _InertUnpickler(io.BytesIO(archive.read(name)), found).load()
+        return
+    with open(filename, 'rb') as file:
+        for _ in range(5):  # begins with a number, a version and a platform
+            yield _InertUnpickler(file, found).load()
 
 
-def _names(file: BinaryIO) -> Iterator[str]:
-    """List all classes and functions in a file of pickles, under current names."""
-    for _ in range(5):  # old files begin with a number, a version and a platform
-        texts: list[str] = []
-        memo: list[str] = []
-        value: Any
-        for code, value, _ in pickletools.genops(file):
-            if code.name == 'GLOBAL':
-                module, name = value.split(' ')
-            elif code.name == 'STACK_GLOBAL':
-                module, name = texts[-2:]
-            else:
-                if code.name == 'MEMOIZE':
-                    memo.append(texts[-1] if texts else '')
-                elif code.name in ('BINGET', 'LONG_BINGET') and value < len(memo):
-                    texts.append(memo[value])
-                elif isinstance(value, str):
-                    texts.append(value)
-                continue
-            module, name = NAME_MAPPING.get((module, name), (module, name))
-            yield f'{IMPORT_MAPPING.get(module, module)}.{name}'
+class _InertUnpickler(pickle.Unpickler):
+    def __init__(self, file: BinaryIO, found: set[str] | None) -> None:
+        super().__init__(file)
+        self._found = set() if found is None else found
+
+    def find_class(self, module: str, name: str) -> Any:
+        module, name = NAME_MAPPING.get((module, name), (module, name))
+        self._found.add(f'{IMPORT_MAPPING.get(module, module)}.{name}')
+        return OrderedDict if name == 'OrderedDict' else _Inert
+
+    def persistent_load(self, pid: Any) -> None:
+        return None
+
+
+class _Inert:
+    """Placeholder for every object in a pickle that is not plain data."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __call__(self, *args: Any, **kwargs: Any) -> '_Inert':
+        return self
+
+    __setstate__ = __setitem__ = append = extend = add = __call__

@@ -25,17 +25,18 @@ _NO_WEIGHTS = ('optimizer', 'message_hub', 'param_schedulers', 'meta')
 # Parts of names from torch.compile, DDP, FSDP and activation checkpointing.
 _INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
 _WRAPPERS = re.compile(rf'^((module|_forward_module|{_INNER})\.)+|(?<=\.)({_INNER})\.')
+# Buffers that a network computes for its own size.
+_COMPUTED = (
+    'relative_position_index', 'relative_coords_table', 'attn_mask', 'freqs_cos',
+    'freqs_sin',
+)  # fmt: skip
 
 
 def sets_of_weights(checkpoint: Any) -> dict[str, State]:
-    """Find all sets of weights in a checkpoint.
+    """Find all sets of weights in a checkpoint, without wrappers' prefixes.
 
-    Args:
-        checkpoint (Any): Content of the file.
-
-    Returns:
-        dict[str, dict]: Weights without wrappers' prefixes, by their path of keys
-        (``'model.state_dict'``; ``''`` if the file is a plain state dict).
+    The keys are paths of keys in the file, such as ``'model.state_dict'``, or ``''``
+    for a plain state dict.
     """
     found: dict[str, State] = {}
     _collect(checkpoint, (), found)
@@ -68,29 +69,44 @@ def select_weights(
             sets.
     """
     found = sets_of_weights(checkpoint)
-    name = _choose(found, which, filename, option)
-    if which is None and len(found) > 1:
-        roles = _roles(found)
-        names = ', '.join(_described(each, roles[each]) for each in found)
-        print_log(
-            f'{filename} has {len(found)} sets of weights: {names}. Taken: {name}; '
-            f'{option} chooses another (ema, model or its name).',
-            'current',
-        )
-    return {key: _full(value) for key, value in _values(found, name).items()}, name
+    weights, name = _chosen(found, which, filename, option)
+    if which is None:
+        rest = f'{option} chooses another (ema, model or its name)'
+        _log_choice(found, name, filename, rest)
+    full = {
+        key: value.float()
+        if value.is_floating_point() and value.itemsize < 4
+        else value
+        for key, value in weights.items()
+    }
+    return full, name
 
 
-def state_dict(checkpoint: Any) -> State:
+def state_dict(checkpoint: Any, filename: str = '') -> State:
     """Return the weights in a checkpoint, without wrappers' prefixes.
 
     Args:
         checkpoint (Any): Content of the file. Averaged weights are preferred.
+        filename (str): Name of the file, to log which of several sets was taken.
+            Defaults to '': not logged.
 
     Raises:
         ValueError: If it has several sets and none is under a usual key.
     """
     found = sets_of_weights(checkpoint)
-    return _values(found, _choose(found, None, 'The checkpoint', '')) if found else {}
+    if not found:
+        return {}
+    weights, name = _chosen(found, None, filename or 'The checkpoint', '')
+    if filename:
+        swapped = _is_swapped(found)
+        rest = 'mmcosub publish --no-ema saves the trained ones' if swapped else ''
+        _log_choice(found, name, filename, rest)
+    return weights
+
+
+def without_computed(state: State) -> State:
+    """Remove buffers that a network computes for its own size."""
+    return {name: v for name, v in state.items() if not name.endswith(_COMPUTED)}
 
 
 def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
@@ -120,7 +136,7 @@ def _roles(found: dict[str, State]) -> dict[str, str | None]:
         )
         for name in found
     }
-    if _swapped(found):
+    if _is_swapped(found):
         roles.update(state_dict='ema', ema_state_dict='model')
     trained = {name for name, role in roles.items() if role == 'model'}
     if 'teacher' in found and trained - {'student'}:
@@ -128,47 +144,49 @@ def _roles(found: dict[str, State]) -> dict[str, str | None]:
     return roles
 
 
-def _swapped(found: dict[str, State]) -> bool:
+def _is_swapped(found: dict[str, State]) -> bool:
     """Return True if MMEngine has swapped the sets; its averages have a counter."""
     return 'state_dict' in found and 'steps' in found.get('ema_state_dict', {})
 
 
-def _values(found: dict[str, State], name: str) -> State:
-    if name == 'ema_state_dict' and _swapped(found):
-        trained = {k: v for k, v in found[name].items() if k != 'steps'}
-        return {**found['state_dict'], **trained}
-    return found[name]
-
-
-def _choose(
+def _chosen(
     found: dict[str, State], which: str | None, filename: str, option: str
-) -> str:
-    if which in found:
-        return str(which)
+) -> tuple[State, str]:
+    """Return the chosen weights and the name of their set."""
+
+    def order(name: str) -> int:
+        keys = [_ALL_KEYS.index(key) for key in name.split('.') if key in _ALL_KEYS]
+        return min(keys, default=0)
+
     roles = _roles(found)
-    for role in _KEYS if which is None else (which,):
-        named = [name for name in found if roles[name] == role]
-        if named:
-            return min(named, key=_rank)
-    unusual = [name for name in found if roles[name] is None]
-    if len(unusual) == 1 and which in (None, 'model'):
-        return unusual[0]
-    there = ', '.join(_described(name, roles[name]) for name in found) or 'none'
-    raise ValueError(
-        f'{filename} has no weights {which or "under a usual key"}; there are: {there}.'
-        + (f' Choose with {option}.' if found and option else '')
+    named = [which] if which in found else []
+    for role in ('ema', 'model') if which is None else (which,):
+        named += sorted((n for n in found if roles[n] == role), key=order)
+    unknown = [name for name in found if roles[name] is None]
+    if len(unknown) == 1 and which in (None, 'model'):
+        named += unknown
+    if not named:
+        raise ValueError(
+            f'{filename} has no weights {which or "under a usual key"}; there are: '
+            f'{_described(found) or "none"}.'
+            + (f' Choose with {option}.' if found and option else '')
+        )
+    name = named[0]
+    if name == 'ema_state_dict' and _is_swapped(found):
+        trained = {k: v for k, v in found[name].items() if k != 'steps'}
+        return {**found['state_dict'], **trained}, name
+    return found[name], name
+
+
+def _log_choice(found: dict[str, State], name: str, filename: str, rest: str) -> None:
+    if len(found) > 1:
+        there = f'{len(found)} sets of weights: {_described(found)}'
+        taken = '; '.join(each for each in (name, rest) if each)
+        print_log(f'{filename} has {there}. Taken: {taken}.', 'current')
+
+
+def _described(found: dict[str, State]) -> str:
+    return ', '.join(
+        (name or 'those without a key') + (' (averaged)' if role == 'ema' else '')
+        for name, role in _roles(found).items()
     )
-
-
-def _rank(name: str) -> int:
-    return min(
-        (_ALL_KEYS.index(p) for p in name.split('.') if p in _ALL_KEYS), default=0
-    )
-
-
-def _described(name: str, role: str | None) -> str:
-    return (name or 'those without a key') + (' (averaged)' if role == 'ema' else '')
-
-
-def _full(value: Tensor) -> Tensor:
-    return value.float() if value.is_floating_point() and value.itemsize < 4 else value

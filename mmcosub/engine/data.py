@@ -119,10 +119,11 @@ def check_heads(model: nn.Module) -> None:
         check_one_output(f'model.{name}', outputs, losses)
         for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
             weights = getattr(loss, 'class_weight', None)
-            count = len(weights) if isinstance(weights, list | tuple) else classes
-            if count not in (classes, outputs):
+            if not isinstance(weights, list | tuple):
+                continue
+            if len(weights) not in (classes, outputs):
                 raise ValueError(
-                    f'model.{name}.loss_decode.class_weight has {count} '
+                    f'model.{name}.loss_decode.class_weight has {len(weights)} '
                     f'weights, but there are {classes} classes. Give one for each.'
                 )
 

@@ -8,9 +8,8 @@ from torch import nn
 
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.files import require_local
-from mmcosub.hooks import WholeCheckpointHook
 from mmcosub.registry import RUNNERS, SCHEMES
-from mmcosub.resuming.deletions import forget_named_files
+from mmcosub.resuming.checkpoint_hook import forget_named_files
 from mmcosub.resuming.seeded_runner import SeededRunner
 from mmcosub.resuming.seeding import IterationSeedHook
 from mmcosub.resuming.work_dir import end_with_torchrun, locked
@@ -65,7 +64,7 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
     def resume(self, *args: Any, **kwargs: Any) -> None:
         """Resume; ignore a checkpoint's list of files to delete."""
         super().resume(*args, **kwargs)
-        forget_named_files(self, WholeCheckpointHook)
+        forget_named_files(self)
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None

@@ -27,15 +27,10 @@ def as_probabilities(logits: Tensor) -> Tensor:
 def sum_positions(probabilities: Tensor, labels: Tensor, predicted: Tensor) -> Tensor:
     """Sum up what the metrics need, in float64 on the CPU.
 
-    Args:
-        probabilities (Tensor): Of shape (C, P).
-        labels (Tensor): Classes, of shape (P,).
-        predicted (Tensor): Predicted classes, of shape (P,).
-
-    Returns:
-        Tensor: Of shape (4 + BINS,): number of positions, of right predictions, sums of
-        negative log-likelihoods and of Brier scores, and for each bin of confidence
-        that of accuracy less confidence.
+    From probabilities (C, P), labels (P,) and predicted classes (P,), return a tensor
+    of shape (4 + BINS,): number of positions, of right predictions, sums of negative
+    log-likelihoods and of Brier scores, and for each bin of confidence that of accuracy
+    less confidence.
     """
     true = probabilities.gather(0, labels[None])[0].cpu().double()
     confidence = probabilities.gather(0, predicted[None])[0].cpu().double()

@@ -1,4 +1,4 @@
-"""The page beside an exported file: what goes in and what comes out."""
+"""The page beside an exported file, about its input and output."""
 
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def write_card(exported: Exported, model: Any) -> Path:
         output_type=_type(exported.output, {0: 'batch', **inner}, opened),
         values=_values(exported, model),
         meaning=meaning,
-        before=_before(model),
+        before=steps_before(model),
         run=_RUN[path.suffix].format(**names),
         torch=torch.__version__,
         parity=exported.parity,
@@ -80,7 +80,7 @@ def _type(value: torch.Tensor, names: dict[int, str], opened: set[str]) -> str:
 
 
 def _values(exported: Exported, model: Any) -> str:
-    """Return what the values of the input are."""
+    """Return the meaning of the values of the input."""
     order = ''
     if exported.input.shape[1] == 3:
         order = f', channels {"RGB" if exported.flips else "BGR"}'
@@ -94,8 +94,8 @@ def _values(exported: Exported, model: Any) -> str:
     return f'(value - mean) / std, mean {mean}, std {std}{order}'
 
 
-def _before(model: Any) -> str:
-    """Return what the test pipeline does to an image before."""
+def steps_before(model: Any) -> str:
+    """Return the steps of the test pipeline before the model."""
     steps = pipeline_of(model.cfg) if model.cfg.get('test_dataloader') else []
     kept = [
         f'- `{dict(step)}`\n'
@@ -104,4 +104,4 @@ def _before(model: Any) -> str:
     ]
     if not kept:
         return ''
-    return f'The test pipeline did this to images before:\n\n{"".join(kept)}\n'
+    return f'In testing, the pipeline does this to images before:\n\n{"".join(kept)}\n'

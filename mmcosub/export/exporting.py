@@ -1,4 +1,4 @@
-"""A model into a file, whose outputs are compared with upstream's.
+"""Export of a model to a file, whose outputs are compared with upstream's.
 
 Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
 """
@@ -32,11 +32,11 @@ class Exported:
         path (Path): The file.
         input (Tensor): Images as it takes them.
         output (Tensor): What it predicts for the images.
-        name (str): Of the output.
+        name (str): Name of the output.
         parity (str): How its outputs compare with upstream's.
         dims (tuple[int, ...]): Dimensions of the input whose size is open.
         preprocessing (bool): Whether it normalises.
-        flips (bool): Whether it takes the channels in the opposite of OpenCV's order.
+        flips (bool): Whether it takes channels in the reverse of OpenCV's order.
     """
 
     path: Path
@@ -81,10 +81,10 @@ def export(
     preprocessor = model.data_preprocessor  # mmpretrain's or mmseg's
     names = ('to_rgb', '_channel_conversion')
     flips = any(getattr(preprocessor, name, False) for name in names)
-    sizes = [(2 if dims else 1, *shape)]  # a graph of one image would take no more
+    raw = [_noise(model, 2 if dims else 1, shape)]  # a graph of one takes no more
     if dims:
-        sizes.append((3, *(2 * side if 2 in dims else side for side in shape)))
-    raw = [_noise(model, *size) for size in sizes]
+        larger = (2 * shape[0], 2 * shape[1]) if 2 in dims else shape
+        raw.append(_noise(model, 3, larger))
     wanted = [_upstream(model, each) for each in raw]
     images = [_as_input(module, each, flips) for each in raw]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,10 +135,10 @@ def _name(model: Any) -> str:
     return f'{type(model).__name__} ({", ".join(named)})' if named else str(type(model))
 
 
-def _noise(model: Any, count: int, height: int, width: int) -> Tensor:
+def _noise(model: Any, count: int, shape: Shape) -> Tensor:
     """Return images of noise (B, channels, H, W), as loaders give them."""
     generator = torch.Generator().manual_seed(0)
-    size = (count, input_channels(model), height, width)
+    size = (count, input_channels(model), *shape)
     return torch.randint(256, size, generator=generator, dtype=torch.uint8)
 
 

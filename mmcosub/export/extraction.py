@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmcosub.analysis.network import Kept, Network
-from mmcosub.analysis.orders import WhyNot
+from mmcosub.analysis.sweep import WhyNot
 from mmcosub.files import atomic_write
 
 from .shallower import shallower_settings, shallower_weights
@@ -24,10 +24,10 @@ TOLERANCE = 1e-6
 
 @dataclass
 class Extracted:
-    """Submodel as an upstream config, which needs no mmcosub, and all its weights.
+    """Submodel as an upstream config and weights, and what was left out of the config.
 
-    ``left_out`` are settings that were removed, as they need mmcosub; ``difference``
-    is the largest of its outputs from the submodel's, relative to their largest value.
+    ``difference`` is the largest of its outputs from the submodel's, relative to their
+    largest value.
     """
 
     cfg: Config
@@ -36,11 +36,7 @@ class Extracted:
     difference: float
 
     def write(self, out: Path, dataset_meta: dict, blocks: list[str]) -> None:
-        """Write a checkpoint, and the config beside it.
-
-        The checkpoint also says what classes it was trained on, and names its blocks in
-        the full network.
-        """
+        """Write a checkpoint, with names of its blocks, and the config beside it."""
         out.parent.mkdir(parents=True, exist_ok=True)
         meta = dict(dataset_meta=dataset_meta, submodel_of_blocks=blocks)
         with atomic_write(out) as partial:
@@ -68,9 +64,7 @@ def extractable(settings: dict, network: Network) -> WhyNot:
 def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
     """Build an upstream model of a submodel and compare their outputs.
 
-    Raises:
-        ValueError: If there is no such submodel, or no upstream config computes the
-            same.
+    ValueError if there is no such submodel, or no upstream config computes the same.
     """
     reason = network.why_not(kept)
     if reason:

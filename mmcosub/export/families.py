@@ -15,12 +15,8 @@ _SEG = 'mmseg.models.backbones'
 class Family(NamedTuple):
     """Settings by which a backbone's config gives its number of blocks.
 
-    Args:
-        depth (str): Dotted key of the number of blocks, possibly by stage.
-        shift (str): For shifted windows: 'block' if the config can set the shift of
-            each block, 'position' if it depends on the block's place. Defaults to '':
-            no shifted windows.
-        empty_stages (bool): A stage may have no blocks. Defaults to True.
+    ``depth`` is the dotted key of that number, possibly by stage. A config sets whether
+    windows are shifted by 'block', or it depends on the 'position'; '' without windows.
     """
 
     depth: str
@@ -55,11 +51,7 @@ FAMILIES = {
 
 
 def family_of(backbone: nn.Module) -> Family:
-    """Return the settings by which a backbone's config gives its depth.
-
-    Raises:
-        ValueError: If it cannot, or is not known.
-    """
+    """Return the settings of a backbone's depth; ValueError if there are none known."""
     cls = type(backbone)
     family = FAMILIES.get(f'{cls.__module__}.{cls.__qualname__}')
     if family is not None:
@@ -82,12 +74,9 @@ def keep_shifts(
     kept: Kept,
     family: Family,
 ) -> None:
-    """Keep shifted attention in the same blocks of a Swin, in place in its settings.
+    """Keep shifted windows in the same blocks of a Swin, in place in its settings.
 
-    ``stages`` are the numbers of the full network's blocks.
-
-    Raises:
-        ValueError: If the config cannot set it.
+    ``stages`` are numbers of the full network's blocks. ValueError if it cannot be set.
     """
     blocks: dict[int, Any] = {site.depth: site.block for site in network.sites}
     given = settings.get('stage_cfgs') or {}

@@ -18,8 +18,7 @@ from mmcosub.models.head_outputs import classifies_masks
 class DeployedModel(nn.Module):
     """A segmentor or classifier with what upstream does around its network.
 
-    For segmentors that is padding, sliding windows, resizing of logits and argmax.
-    With ``preprocessing``, images are normalised, too.
+    Padding, sliding windows, resizing of logits, argmax; and, if wanted, normalisation.
     """
 
     def __init__(self, model: Any, preprocessing: bool = False) -> None:

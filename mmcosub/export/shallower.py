@@ -13,11 +13,7 @@ from .families import family_of, keep_shifts
 
 
 def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
-    """Return settings of a backbone with some of its blocks, without initial weights.
-
-    Raises:
-        ValueError: If no settings build it, with the reason.
-    """
+    """Return settings of a backbone with some blocks; ValueError if none build it."""
     backbone: Any = network.backbone
     family = family_of(backbone)
     settings = copy.deepcopy(dict(settings))
@@ -94,11 +90,7 @@ def shallower_weights(
 
 
 def _stages(network: Network) -> list[list[int]]:
-    """Return the block numbers of each list of blocks, in order.
-
-    Raises:
-        ValueError: If a list also has other modules.
-    """
+    """Return block numbers by list; ValueError if a list also has other modules."""
     stages: dict[str, list[int]] = {}
     for number, name in enumerate(network.blocks):
         stages.setdefault(name.rpartition('.')[0], []).append(number)

@@ -1,7 +1,7 @@
 """Hooks of training and testing."""
 
 from mmcosub.resuming.checkpoint_hook import WholeCheckpointHook
-from mmcosub.resuming.stop_hook import StopHook
+from mmcosub.resuming.stopping import StopHook
 
 from .co_training_loss_hook import CoTrainingLossHook
 from .full_network_bn_hook import FullNetworkBNHook

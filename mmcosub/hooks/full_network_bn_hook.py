@@ -1,5 +1,6 @@
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import copy
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmcosub.registry import HOOKS
-from mmcosub.submodels import is_drop_path
+from mmcosub.submodels import is_drop_path, temporarily
 
 
 @HOOKS.register_module()
@@ -65,13 +66,7 @@ class FullNetworkBNHook(Hook):
         ):
             self._estimate(runner)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Estimate in iteration-based training."""
         every: Any = self.interval
         if not isinstance(runner.train_loop, EpochBasedTrainLoop) and (
@@ -110,19 +105,14 @@ def estimate_statistics(model: Any, batches: Iterable) -> None:
     passes, such as those of auxiliary heads, keep theirs.
     """
     layers = _layers(model)
-    momenta = [layer.momentum for layer in layers]
-    before = [
-        {name: buffer.clone() for name, buffer in layer.named_buffers()}
-        for layer in layers
-    ]
+    before = [copy.deepcopy(dict(layer.named_buffers())) for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # the mean over all batches
-    with torch.no_grad(), _no_drop_path(model):
+    # Without momentum, BatchNorm takes the mean over all batches.
+    with torch.no_grad(), _no_drop_path(model), temporarily(layers, 'momentum', None):
         for data in batches:
             model(**model.data_preprocessor(data, True))
-    for layer, momentum, old in zip(layers, momenta, before, strict=True):
-        layer.momentum = momentum
+    for layer, old in zip(layers, before, strict=True):
         if not layer.num_batches_tracked:
             layer.load_state_dict(old, strict=False)
         all_reduce(layer.running_mean, 'mean')
@@ -158,13 +148,6 @@ def _own_loader(loader: DataLoader, seed: int) -> Any:
     )
 
 
-@contextmanager
-def _no_drop_path(model: nn.Module) -> Iterator[None]:
-    drops = [m for m in model.modules() if is_drop_path(m) and m.training]
-    for drop in drops:
-        drop.training = False
-    try:
-        yield
-    finally:
-        for drop in drops:
-            drop.training = True
+def _no_drop_path(model: nn.Module) -> AbstractContextManager:
+    drops = [module for module in model.modules() if is_drop_path(module)]
+    return temporarily(drops, 'training', False)

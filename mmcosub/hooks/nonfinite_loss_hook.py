@@ -48,11 +48,7 @@ class NonFiniteLossHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Check the losses of the iteration.
-
-        Raises:
-            FloatingPointError: If they are not finite and no loss scaler can recover.
-        """
+        """Raise if a loss is not finite and no loss scaler can recover."""
         terms = {
             name: torch.as_tensor(value).detach().item()
             for name, value in (outputs or {}).items()
@@ -77,11 +73,7 @@ class NonFiniteLossHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Raise rather than save weights that are not finite.
-
-        Raises:
-            FloatingPointError: If a parameter is not finite.
-        """
+        """Raise rather than save weights that are not finite."""
         for name, value in checkpoint['state_dict'].items():
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise FloatingPointError(

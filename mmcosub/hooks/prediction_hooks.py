@@ -30,11 +30,7 @@ class LabelMapHook(Hook):
         self.out = Path(out)
 
     def before_test(self, runner: Runner) -> None:
-        """Assign an output file to every image.
-
-        Raises:
-            ValueError: If two images would have the same file.
-        """
+        """Assign an output file to every image; raise if two would have the same."""
         dataset: Any = runner.test_dataloader.dataset
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         images = {str(info['img_path']) for info in infos}
@@ -50,11 +46,7 @@ class LabelMapHook(Hook):
                 )
 
     def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Sequence | None = None,
+        self, runner: Runner, outputs: Sequence | None, **batch: Any
     ) -> None:
         """Write the predictions of a batch; raise if they are no label maps."""
         for sample in outputs or ():
@@ -75,11 +67,7 @@ def _image_folders(dataset: Any) -> Iterator[str]:
 
 
 def write_label_map(sample: Any, path: Path) -> None:
-    """Write a predicted label map, with the values of label files, and its folder.
-
-    Raises:
-        ValueError: If the prediction has no label map.
-    """
+    """Write a predicted label map, with the values of label files, and its folder."""
     if 'pred_sem_seg' not in sample:
         raise ValueError('--out: the model predicts no label maps to save.')
     labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.int64)

@@ -26,7 +26,7 @@ class CoTrainingSegmentor(CoTraining):
     ) -> None:
         super().__init__(**kwargs)
         heads = list_heads(self)
-        main = next(head for head in heads if head.main)
+        main = _main(heads)
         where = f'the label loss of {type(main.module).__name__}'
         if main.module.out_channels == 1:
             where = 'model.decode_head.out_channels=1'
@@ -42,7 +42,7 @@ class CoTrainingSegmentor(CoTraining):
         distillation loss does not fit one of them.
         """
         heads = [head for head in list_heads(self) if not head.refines_points]
-        classes = next(head for head in heads if head.main).module.out_channels
+        classes = _main(heads).module.out_channels
         alike = [head for head in heads if head.module.out_channels == classes]
         self._check_other_losses(alike, 'intermediate=0')
         return [head.name for head in alike]
@@ -68,7 +68,7 @@ class CoTrainingSegmentor(CoTraining):
         auxiliary = self.scheme.auxiliary
         labelled = any(self.scheme.label_weights[v] for v in step.views)
         heads = list_heads(self)
-        step.scale = next(head.weight for head in heads if head.main)
+        step.scale = _main(heads).weight
         losses: dict[str, Tensor] = {}
         previous: Any = None
         for head in heads:
@@ -100,7 +100,7 @@ class CoTrainingSegmentor(CoTraining):
     @property
     def label_weight(self) -> float:
         """See :class:`CoTraining`."""
-        return next(head.weight for head in list_heads(self) if head.main)
+        return _main(list_heads(self)).weight
 
     def view_logits(
         self, features: Any, data_samples: list, views: int
@@ -116,6 +116,10 @@ class CoTrainingSegmentor(CoTraining):
             if head.main:
                 break
         return [head.logits(output) for output in split_views(previous, views)]
+
+
+def _main(heads: list[Head]) -> Head:
+    return next(head for head in heads if head.main)
 
 
 @MODELS.register_module()

@@ -1,8 +1,4 @@
-"""Confusion matrices and per-class metrics.
-
-Shapes: ``C`` classes; a matrix (C, C) has a row for each label and a column for each
-prediction.
-"""
+"""Confusion matrices (classes, classes), labels in rows, and per-class metrics."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -11,34 +7,33 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .figures import draw_dots, draw_matrix
+from .figures import Panel, draw_dots
+from .gallery import share_uri
 from .predictions import Predicted
 from .records import logged_classes
 from .run import Run
 
 _MOST_CLASSES = 20
 _MOST_MISTAKES = 8
+_ACCENT = (59, 130, 246)  # visible in light and dark themes
 
 
 @dataclass
 class Confusion:
-    """Confusion matrix.
+    """Percentages of each label and the most frequent mistakes: label, prediction, %.
 
-    ``rows`` are percentages of each label, empty if there are too many classes for a
-    table; then ``svg`` is a figure. ``mistakes`` are the most frequent ones: label,
-    prediction, and percentage of the label.
+    ``rows`` is empty if there are too many classes for a table; then ``uri`` is a
+    picture.
     """
 
     classes: list[str]
     rows: list[list[float]]
-    svg: str
+    uri: str
     mistakes: list[tuple[str, str, float]]
 
 
-def show_confusion(
-    matrix: NDArray[np.int64], classes: Sequence[str], name: str
-) -> Confusion:
-    """Prepare a confusion matrix for the page, under a name that is unique there."""
+def show_confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Confusion:
+    """Prepare a confusion matrix for the page."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     off = shares - np.diag(np.diag(shares))
     order = np.argsort(off, axis=None, kind='stable')[::-1][:_MOST_MISTAKES]
@@ -47,7 +42,7 @@ def show_confusion(
     return Confusion(
         classes=list(classes),
         rows=(100 * shares).tolist() if few else [],
-        svg='' if few else draw_matrix(shares, name),
+        uri='' if few else share_uri(np.sqrt(shares), _ACCENT),
         mistakes=[
             (classes[i], classes[j], 100 * float(off[i, j]))
             for i, j in pairs
@@ -71,28 +66,12 @@ def _fraction(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
-@dataclass
-class ByClass:
-    """Per-class metric, the best class first.
-
-    ``source`` is a sentence about where it is from; ``rows`` have each class with its
-    value in each run, '–' for none.
-    """
-
-    title: str
-    source: str
-    svg: str
-    runs: list[int]
-    rows: list[tuple[str, list[str]]]
-
-
 def measure_classes(
     runs: Mapping[int, Run], predicted: Mapping[int, Predicted], segments: bool
-) -> ByClass | None:
-    """Return each class's IoU or, for classifiers, recall; None if there is nothing.
+) -> Panel | None:
+    """Return each class's IoU or recall, sorted by the mean of the runs, if known.
 
-    Sorted by the mean of the runs. Runs without predictions use the last logged
-    validation, if any.
+    Runs without predictions use the last logged validation.
     """
     found: dict[int, dict[str, float]] = {}
     for i, run in runs.items():
@@ -111,12 +90,17 @@ def measure_classes(
     order = np.argsort(-mean, kind='stable')
     names = [names[k] for k in order]
     table = table[:, order]
-    logged_only = 'As the last validation has logged it.'
-    return ByClass(
+    about = 'Of the checkpoints above.'
+    if not predicted:
+        about = 'As the last validation has logged it.'
+    if len(found) > 1:
+        about += ' Sorted by the mean of the runs.'
+    return Panel(
         title='IoU by class' if segments else 'Recall by class',
-        source='Of the checkpoints above.' if predicted else logged_only,
+        about=about,
         svg=draw_dots(names, table, list(found), f'classes-{list(found)}'),
         runs=list(found),
+        unit='class',
         rows=[
             (name, [number_text(value) for value in column])
             for name, column in zip(names, table.T, strict=True)

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from mmcosub.datasets.viewing import evenly_spread
 
-from .figures import Line, draw_lines
+from .figures import Line, Panel, draw_lines
 from .records import Records
 
 _POINTS = 160
@@ -25,29 +24,12 @@ _UNLABELLED = ('unlabelled_confidence', 'unlabelled_agreement', 'unlabelled_used
 _STYLES = ('solid', 'dashed', 'dotted', 'dash-dotted')
 
 
-@dataclass
-class Curve:
-    """Figure of a page with a text summary.
-
-    ``ends`` are the last values of the runs; ``unit`` is that of the horizontal axis;
-    ``rows`` are some of the values: position, and value of each run, '' for none.
-    """
-
-    title: str
-    about: str
-    svg: str
-    runs: list[int]
-    ends: list[str]
-    unit: str
-    rows: list[tuple[str, list[str]]]
-
-
 def main_metric(runs: Sequence[Records]) -> str | None:
     """Return the metric to compare runs by: mIoU, or what validation measured."""
     return next(iter(_metrics(runs)), None)
 
 
-def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
+def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Panel]:
     """Return a figure for each quantity that runs, by number on the page, logged."""
     metrics = _metrics(runs)
     probability = [m for m in metrics if _name(m) in _PROBABILITY]
@@ -131,7 +113,7 @@ def _curve(
     by_epoch: bool,
     marked: bool,
     numbers: Sequence[int],
-) -> Curve:
+) -> Panel:
     first = [line for line in lines if line.variant == 0]
     if any(len(line.points) == _POINTS for line in lines):
         about += f' Averaged to {_POINTS} points.'
@@ -147,7 +129,7 @@ def _curve(
             close = abs(near[0] - at) <= 0.02 * max(longest[-1][0], 1)
             cells.append(f'{near[1]:.4g}' if close else '')
         rows.append((f'{at:.6g}', cells))
-    return Curve(
+    return Panel(
         title=title,
         about=about,
         svg=draw_lines(lines, unit, key, marked),

@@ -23,27 +23,19 @@ def share_right(label: Classes, prediction: Classes, ignored: int) -> float:
 def confusion(
     label: Classes, prediction: Classes, classes: int, ignored: int
 ) -> NDArray[np.int64]:
-    """Count predictions by label, see :func:`count_confusions`.
-
-    Raises:
-        ValueError: If another class is predicted.
-    """
+    """Count predictions by label; ValueError if another class is predicted."""
     if (highest := int(prediction.max(initial=0))) >= classes:
         raise ValueError(
             f'The model predicts class {highest} (from 0), and the data have {classes} '
             'classes: set val_dataloader.dataset to data of the classes that it was '
             'trained on with --cfg-options, or leave out --run-config.'
         )
-    both = (torch.from_numpy(each) for each in (label, prediction))
-    return count_confusions(*both, classes, ignored).numpy()
+    tensors = torch.from_numpy(label), torch.from_numpy(prediction)
+    return count_confusions(*tensors, classes, ignored).numpy()
 
 
 def validation_data(dataset: Any) -> Any:
-    """Return the dataset of a config.
-
-    Raises:
-        ValueError: If there are no images at its paths.
-    """
+    """Build a dataset; ValueError if there are no images at its paths."""
     try:
         built = DATASETS.build(dataset)
         if hasattr(built, 'full_init'):

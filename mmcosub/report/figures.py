@@ -26,8 +26,6 @@ _RUNS = [f'#0101{16 + i:02x}' for i in range(RUN_COLOURS)]
 _VARIABLES.update({colour: f'var(--run-{i})' for i, colour in enumerate(_RUNS)})
 _DASHES: list[Any] = ['solid', (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]
 _STEPS = [1, 2, 2.5, 5, 10]
-# Colour of a matrix, visible in light and dark themes.
-_ACCENT = (59 / 255, 130 / 255, 246 / 255)
 
 _STYLE: Any = {
     'font.size': 9,
@@ -67,12 +65,25 @@ _SUBSTITUTIONS: list[tuple[re.Pattern, Any]] = [
 ]
 
 
+@dataclass
+class Panel:
+    """Figure of the page, with values in text: last ones, and a table.
+
+    ``unit`` heads the first column of ``rows``, ``runs`` the others.
+    """
+
+    title: str
+    about: str
+    svg: str
+    runs: list[int]
+    unit: str
+    rows: list[tuple[str, list[str]]]
+    ends: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class Line:
-    """Positions and values of a run, which sets the colour.
-
-    Variants of a run's line are solid, dashed, dotted and dash-dotted.
-    """
+    """Values of a run, which sets the colour; variants are dashed, dotted, ..."""
 
     run: int
     points: Sequence[tuple[float, float]]
@@ -113,10 +124,7 @@ def _counted(value: float, _: object) -> str:
 def draw_dots(
     names: Sequence[str], values: NDArray[np.float64], runs: Sequence[int], name: str
 ) -> str:
-    """Draw one row a class, from the top, and one dot a run.
-
-    Values (runs, classes) are in percent, nan if missing. Numbers of runs set colours.
-    """
+    """Draw one row a class and one dot a run, from percentages (runs, classes)."""
     with mpl.rc_context({**_STYLE, 'svg.hashsalt': name}):
         size = (3.5, 0.5 + 0.19 * len(names))
         figure = Figure(figsize=size, layout='constrained')
@@ -137,31 +145,13 @@ def draw_dots(
         return _svg(figure)
 
 
-def draw_matrix(shares: NDArray[np.float64], name: str) -> str:
-    """Draw a confusion matrix of many classes, as fractions of labels (rows)."""
-    with mpl.rc_context({**_STYLE, 'axes.grid': False, 'svg.hashsalt': name}):
-        figure = Figure(figsize=(3.5, 3.4), layout='constrained')
-        axes = figure.add_subplot()
-        # Transparent at 0, so that the page's background shows.
-        picture = np.empty((*shares.shape, 4))
-        picture[..., :3] = _ACCENT
-        picture[..., 3] = np.sqrt(np.nan_to_num(shares))
-        axes.imshow(picture, interpolation='none')
-        axes.set_xlabel('predicted class, by number')
-        axes.set_ylabel('label')
-        return _svg(figure)
-
-
 def _short(name: str, length: int = 20) -> str:
     name = name.replace('$', r'\$')
     return name if len(name) <= length else f'{name[: length - 1]}…'
 
 
 def _svg(figure: Figure) -> str:
-    """Return a figure as an element of the page.
-
-    Hidden from screen readers, as the text next to it says the same.
-    """
+    """Return an element, hidden from screen readers as the text beside has it all."""
     buffer = io.StringIO()
     figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
     text = buffer.getvalue()

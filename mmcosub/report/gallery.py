@@ -20,7 +20,6 @@ _SPREAD = 6
 _WORST = 6
 _SIDE = 256
 _UNLABELLED = (127, 127, 127)
-_HEAT = (220, 38, 38)
 
 GalleryRun = tuple[int, str, Predictions, NDArray[np.float64]]
 """Number on the page, name, predictions, and fraction (N, ) of images that is right."""
@@ -28,11 +27,7 @@ GalleryRun = tuple[int, str, Predictions, NDArray[np.float64]]
 
 @dataclass
 class Tile:
-    """Image or, for a classifier, word of a gallery, with its caption.
-
-    ``uri`` has the data of the image, '' for a word; ``run`` is None for all runs;
-    ``right`` says whether a word is; ``pixels`` are shown without smoothing.
-    """
+    """Image as a data URI or, for a classifier, a word; of a run, or of none."""
 
     title: str
     uri: str
@@ -46,11 +41,7 @@ class Tile:
 
 @dataclass
 class Gallery:
-    """Images with the predictions of some runs.
-
-    The title says how they were chosen. There are tiles by name of the image, and the
-    colours of the classes that occur.
-    """
+    """Tiles by name of the image, and the colours of the classes that occur."""
 
     title: str
     entries: list[tuple[str, list[Tile]]] = field(default_factory=list)
@@ -58,11 +49,7 @@ class Gallery:
 
 
 def make_galleries(runs: Sequence[GalleryRun]) -> list[Gallery]:
-    """Make galleries of runs that predict the same images.
-
-    One is of images that are evenly spread over the data, one of those with most
-    errors.
-    """
+    """Make galleries of images that are evenly spread, and of the most wrong ones."""
     right = np.mean([shares for *_, shares in runs], axis=0)
     spread = evenly_spread(len(right), min(_SPREAD, len(right)))
     galleries = [_gallery('Images, evenly spread over the data', spread, runs)]
@@ -164,20 +151,19 @@ def image_uri(image: NDArray[np.uint8]) -> str:
 
 
 def classes_uri(classes: NDArray[np.int64], palette: NDArray[np.uint8]) -> str:
-    """Return a map (H, W) of classes as a data URI; others than these are gray.
-
-    The palette (C, 3) is in RGB.
-    """
+    """Return a map (H, W) of classes as a data URI; others than these are gray."""
     colours = np.vstack([palette, _UNLABELLED]).astype(np.uint8)
     known = (classes >= 0) & (classes < len(palette))
     picture = colours[np.where(known, classes, len(palette))]
     return _uri(_nearest(picture), 'PNG')
 
 
-def share_uri(shares: NDArray[np.float64]) -> str:
+def share_uri(
+    shares: NDArray[np.float64], colour: tuple[int, int, int] = (220, 38, 38)
+) -> str:
     """Return a map (H, W) of fractions as a data URI, transparent at 0."""
     picture = np.empty((*shares.shape, 4), dtype=np.uint8)
-    picture[..., :3] = _HEAT
+    picture[..., :3] = colour
     picture[..., 3] = (255 * shares).round()
     return _uri(_nearest(picture), 'PNG')
 

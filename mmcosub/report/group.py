@@ -2,50 +2,22 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mmcosub.config.model_settings import classifies
-from mmcosub.hooks.setting_changes import Change, compare
+from mmcosub.hooks.setting_changes import compare
 
-from .classes import (
-    ByClass,
-    Confusion,
-    class_iou,
-    measure_classes,
-    number_text,
-    show_confusion,
-)
-from .curves import Curve, main_metric, make_curves
+from .classes import class_iou, measure_classes, number_text, show_confusion
+from .curves import main_metric, make_curves
 from .gallery import Gallery, make_galleries
 from .predictions import Predicted
 from .run import Run
-from .seeds import Seeds, compare_trainings
+from .seeds import compare_trainings
 
 Task = tuple[bool, int | None, str]
 """True for segmentation, the number of classes, and the dataset class."""
-
-
-@dataclass
-class Group:
-    """Runs of one task that can be compared, by number on the page.
-
-    ``summary`` has rows: a name, and a value for each run; ``confusions`` a run and its
-    matrix; ``differences`` are settings.
-    """
-
-    title: str
-    runs: list[int]
-    names: list[str]
-    summary: list[tuple[str, list[str]]]
-    seeds: Seeds | None
-    curves: list[Curve]
-    by_class: ByClass | None
-    confusions: list[tuple[int, Confusion]]
-    galleries: list[Gallery]
-    differences: list[Change]
 
 
 def task_of(run: Run) -> Task:
@@ -60,11 +32,14 @@ def task_of(run: Run) -> Task:
 
 def make_group(
     task: Task, runs: Mapping[int, Run], predicted: Mapping[int, Predicted]
-) -> Group:
-    """Prepare all text and figures of some runs and their predictions, if any."""
+) -> dict[str, Any]:
+    """Prepare all text and figures of runs and their predictions for the template.
+
+    ``confusions`` are pairs of a run and its matrix.
+    """
     segments, count, _ = task
     kind = 'Segmentation' if segments else 'Classification'
-    return Group(
+    return dict(
         title=f'{kind}, {count} classes' if count else kind,
         runs=list(runs),
         names=[run.name for run in runs.values()],
@@ -73,7 +48,7 @@ def make_group(
         curves=make_curves([run.records for run in runs.values()], list(runs)),
         by_class=measure_classes(runs, predicted, segments),
         confusions=[
-            (i, show_confusion(of.matrix, of.predictions.classes, f'confusion-{i}'))
+            (i, show_confusion(of.matrix, of.predictions.classes))
             for i, of in predicted.items()
         ],
         galleries=_galleries(runs, predicted),

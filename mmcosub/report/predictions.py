@@ -24,10 +24,9 @@ from torch.utils.data import Subset
 
 from mmcosub.analysis.predictions import ignored_label
 from mmcosub.analysis.submodel import (
-    as_submodel,
-    backbone_of,
     draw_factors,
     find_called_sites,
+    predict_submodels,
     rates_of,
 )
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
@@ -40,11 +39,10 @@ from .data import Classes, compare_classes, confusion, share_right, validation_d
 
 @dataclass
 class Sample:
-    """Image with its label and predictions.
+    """Image (H, W, 3) in RGB, with label and prediction.
 
-    The image (H, W, 3) is in RGB; ``disagreement`` is the fraction of the submodels
-    that predict another class, None without submodels; ``right`` the fraction of the
-    labels that is predicted.
+    ``disagreement`` is the fraction of the submodels that predict another class, None
+    without submodels; ``right`` the fraction of the labels that is predicted.
     """
 
     name: str
@@ -58,13 +56,9 @@ class Sample:
 class Predictions:
     """Runner of a checkpoint on the validation images of its run's config.
 
-    On all images, or a number that is evenly spread. For co-trained runs, K submodels
-    predict images of the gallery. ``trust`` allows any Python object in the checkpoint,
-    which can execute code.
-
-    Raises:
-        ValueError: If the checkpoint does not fit the config or the data, or validation
-            images have no label map or not exactly one label.
+    On all images, or a number that is evenly spread. For co-trained runs, submodels
+    predict the images of the gallery. ValueError if the checkpoint does not fit the
+    config or the data, or images have no label map or not exactly one label.
     """
 
     def __init__(
@@ -136,12 +130,12 @@ class Predictions:
         with torch.no_grad():
             (result,) = self.model.test_step(data)
             label, prediction = self._classes_of(result)
-            others = []
-            backbone = backbone_of(self.model)
-            for factors in self.submodels:
-                with as_submodel(backbone, self.sites, factors):
-                    (other,) = self.model.test_step(data)
-                others.append(self._classes_of(other)[1] != prediction)
+            others = [
+                self._classes_of(other)[1] != prediction
+                for (other,) in predict_submodels(
+                    self.model, self.sites, self.submodels, data
+                )
+            ]
         path = Path(str(result.get('img_path') or ''))
         # Class folders often contain files of the same names.
         name = path.stem if self.segments else '/'.join(path.parts[-2:])
@@ -156,6 +150,7 @@ class Predictions:
 
     def _draw(self, scheme: dict | None, number: int) -> NDArray[np.float64]:
         """Draw factors of submodels; none for a baseline or without rates."""
+        self.sites: list[Any] = []
         if not scheme:
             return np.zeros((0, 0))
         self.sites = find_called_sites(self.model, self._data(0))
@@ -204,11 +199,9 @@ class Predictions:
 
 @dataclass
 class Predicted:
-    """Predictions of a run's checkpoint, evaluated.
+    """Evaluated predictions: confusion counts (C, C), with labels in rows.
 
-    ``matrix`` counts pixels or images by label (rows) and prediction (columns), of
-    shape (C, C); ``right`` is the fraction of each image that is right, of shape
-    (N, ); ``files`` are paths of each image and its label map.
+    By image: the fraction that is right, and the paths of it and its label map.
     """
 
     predictions: Predictions

@@ -23,10 +23,7 @@ _NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
 @dataclass
 class Start:
-    """Start of a run: the folder of its logs, how many of its records are in use.
-
-    ``replaced`` is the number of earlier records that it replaces.
-    """
+    """Start of a run: folder, records in use, and number of earlier ones replaced."""
 
     folder: Path
     records: int = 0
@@ -44,11 +41,7 @@ class Start:
 
 @dataclass
 class Records:
-    """Logged values of a run: iterations done, and records of training and validation.
-
-    ``epoch_length`` is the number of iterations per epoch; None for iteration-based
-    runs.
-    """
+    """Logged values with iterations done; ``epoch_length`` is None without epochs."""
 
     train: list[tuple[float, Record]] = field(default_factory=list)
     val: list[tuple[float, Record]] = field(default_factory=list)
@@ -81,13 +74,9 @@ class Records:
 
 
 def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
-    """Read the logs of a run.
+    """Read the logs of a run; ValueError if there are none.
 
-    ``metric_by_epoch`` says that validations are logged by epoch
-    (``default_hooks.logger.log_metric_by_epoch``) rather than iteration.
-
-    Raises:
-        ValueError: If there are no logs, or they have no records.
+    ``metric_by_epoch`` is the logger's ``log_metric_by_epoch``: how validations count.
     """
     files = sorted(work_dir.glob(f'*/{_LOG}'))
     if not files:
@@ -161,10 +150,7 @@ def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
 
 
 def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
-    """Return each class's IoU in percent, from the last logged validation.
-
-    Empty if no log has such a table (mmseg's ``IoUMetric`` prints one).
-    """
+    """Return each class's IoU in percent, as mmseg's ``IoUMetric`` printed it last."""
     for start in reversed(starts):
         for log in sorted(start.folder.glob('*.log'), reverse=True):
             tables = log.read_text(errors='replace').split(_TITLE)[1:]

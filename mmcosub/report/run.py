@@ -36,8 +36,8 @@ _BEST = re.compile(r'^best_(.*)_(?:iter|epoch)_(\d+)\.pth$')
 class Run:
     """Run as found in its work directory.
 
-    ``facts`` are those of its last start, by ``RunFactsHook`` or from MMEngine's log;
-    ``changes`` those to its base configs, None if not recorded.
+    ``facts`` are those of its last start; ``changes`` to its base configs are None if
+    not recorded.
     """
 
     name: str
@@ -76,10 +76,9 @@ class Run:
         return sorted(path.name for path in self.work_dir.glob('*.pth'))
 
     def checkpoint(self, which: str) -> Path | None:
-        """Return the checkpoint to evaluate.
+        """Return the last checkpoint or, if there is such, the newest 'best' one.
 
-        'last' is the last one; 'best' the newest best one, preferably by the main
-        metric, or the last one without any.
+        Preferably the best by the main metric.
         """
         metric = (main_metric([self.records]) or '').replace('/', '_')
         best = [
@@ -93,13 +92,9 @@ class Run:
 
 
 def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
-    """Read a run, without executing code in its folder.
+    """Read a run, without executing code in its folder; ValueError if it is none.
 
-    ``options`` are settings by dotted key that have changed since, such as the data
-    root.
-
-    Raises:
-        ValueError: If there is no such folder, or it has no logs or no config.
+    ``options`` are settings by dotted key that have changed since.
     """
     if not work_dir.is_dir():
         raise ValueError(f'There is no work directory {work_dir}. Check the path.')
@@ -159,11 +154,8 @@ def _read_facts(start: Start) -> dict[str, Any]:
 def read_settings(file: Path) -> Config:
     """Read the config that MMEngine wrote at the start of a training.
 
-    A dump has only assignments of literals and of ``dict(...)``. Everything else
-    raises, so that no code in the folder is executed.
-
-    Raises:
-        ValueError: If the file is not such a dump.
+    A dump has only assignments of literals and of ``dict(...)``. ValueError for
+    anything else, so that no code in the folder is executed.
     """
     settings = {}
     try:

@@ -1,7 +1,7 @@
 """Means and differences of trainings over seeds, with 95 % intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,36 +12,23 @@ from .run import Run
 _OF_A_SEED = ('randomness.seed', 'scheme.seed', 'resume', 'log_level')
 
 
-@dataclass(frozen=True)
-class Mean:
-    """Mean over seeds, or difference of two means.
-
-    ``text`` has the value and its interval; a difference is certain if the interval
-    excludes 0.
-    """
+class Mean(NamedTuple):
+    """Mean, or a difference of means, which is certain if its interval excludes 0."""
 
     text: str
     certain: bool = False
 
 
-@dataclass(frozen=True)
-class Training:
-    """Runs, by number on the page, that differ in their seed alone.
-
-    There is a mean for each column of the table.
-    """
+class Training(NamedTuple):
+    """Runs that differ in their seed alone, with a mean for each column."""
 
     method: str
     runs: tuple[int, ...]
     means: tuple[Mean, ...]
 
 
-@dataclass(frozen=True)
-class Seeds:
-    """Trainings side by side, in the order of their first runs.
-
-    Unfinished runs are left out, as another seed was trained for longer.
-    """
+class Seeds(NamedTuple):
+    """Trainings by first run, and runs left out as other seeds were trained longer."""
 
     columns: tuple[str, ...]
     trainings: list[Training]
@@ -49,10 +36,7 @@ class Seeds:
 
 
 def compare_trainings(runs: Mapping[int, Run]) -> Seeds | None:
-    """Compare trainings of one task over their seeds.
-
-    Returns None if no training has several seeds.
-    """
+    """Compare trainings of one task over their seeds; None if none has several."""
     metric = main_metric([run.records for run in runs.values()])
     if metric is None:
         return None
@@ -103,10 +87,7 @@ def _means(
     scores: Mapping[int, float],
     seeds: Mapping[int, int | None],
 ) -> tuple[Mean, Mean]:
-    """Return the mean of a training's runs, and its difference to the first training.
-
-    The difference is paired where both have the same known seeds.
-    """
+    """Return a training's mean, and the difference to the first, paired if possible."""
     mine, others = [[scores[i] for i in group] for group in (of_one, first)]
     mean = Mean(_text(float(np.mean(mine)), half_width(mine)))
     if of_one is first:
@@ -136,10 +117,7 @@ def half_width(values: Sequence[float]) -> float:
 
 
 def half_width_of_difference(values: Sequence[float], others: Sequence[float]) -> float:
-    """Half-width of the 95 % interval of a difference (Welch's t), not paired.
-
-    nan if either are fewer than two.
-    """
+    """Half-width of the 95 % interval of an unpaired difference (Welch's t), or nan."""
     from scipy import stats
 
     if min(len(values), len(others)) < 2:

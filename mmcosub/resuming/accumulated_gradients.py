@@ -10,9 +10,9 @@ from torch import nn
 
 
 def collect_gradients(runner: Runner) -> list[dict] | None:
-    """Return gradients of an unfinished accumulation, one dict a rank.
+    """Return gradients of an unfinished accumulation, one dict a rank, or None.
 
-    Each rank has its own until they are reduced. None without gradients.
+    Each rank has its own until they are reduced.
     """
     wrapper: Any = runner.optim_wrapper
     counts = getattr(wrapper, '_accumulative_counts', 1)
@@ -29,19 +29,14 @@ def collect_gradients(runner: Runner) -> list[dict] | None:
 def restore_gradients(runner: Runner, gradients: list[dict]) -> None:
     """Restore the gradients of :func:`collect_gradients`.
 
-    Args:
-        runner (Runner): The runner, its model on its device.
-        gradients (list[dict]): Gradients of each rank. On another number of ranks, each
-            takes their mean, as a reduction would give.
+    On another number of ranks, each takes their mean, as a reduction would give.
     """
     if len(gradients) == runner.world_size:
         own = gradients[runner.rank]
     else:
-        names = {name for each in gradients for name in each}
-        zero = 0.0
         own = {
-            name: sum((g.get(name, zero) for g in gradients), zero) / len(gradients)
-            for name in names
+            name: sum(each.get(name, 0.0) for each in gradients) / len(gradients)
+            for name in {name for each in gradients for name in each}
         }
     for name, parameter in _parameters(runner):
         if name in own:

@@ -10,28 +10,11 @@ from torch.utils.data import DataLoader, IterableDataset
 from .seeding import SeededBatches
 
 
-class NotStarted:
-    """Stand-in for a data loader while MMEngine's loop is built.
-
-    Args:
-        loader (DataLoader): The data loader.
-    """
-
-    def __init__(self, loader: DataLoader) -> None:
-        self.dataset = loader.dataset
-
-    def __iter__(self) -> Iterator:
-        return iter(())
-
-
 class Batches:
     """Endless batches of a loader, restarted as often as needed.
 
     MMEngine's counterpart loads skipped batches, unless the sampler is endless, and
     waits for two seconds at the end of each epoch.
-
-    Args:
-        loader (DataLoader): The data loader.
     """
 
     def __init__(self, loader: DataLoader) -> None:
@@ -52,11 +35,7 @@ class Batches:
             return next(self._batches)
 
     def skip(self, count: int) -> None:
-        """Skip the first batches; only streamed ones are loaded.
-
-        Args:
-            count (int): Number of batches.
-        """
+        """Skip the first batches; only streamed ones are loaded."""
         batches: Any = self._loader.batch_sampler
         if not isinstance(batches, SeededBatches):
             for _ in range(count):
@@ -77,12 +56,7 @@ class Batches:
 
 
 def without_first(loader: DataLoader, count: int) -> Iterable:
-    """Skip the first batches of an epoch; only streamed data are loaded.
-
-    Args:
-        loader (DataLoader): The data loader.
-        count (int): Number of batches.
-    """
+    """Skip the first batches of an epoch; only streamed data are loaded."""
     batches = loader.batch_sampler
     if isinstance(batches, SeededBatches):
         batches.skip(count)
@@ -103,11 +77,9 @@ def is_endless(loader: DataLoader) -> bool:
 def check_batches(loader: Any, setting: str, epochs: bool = True) -> None:
     """Raise if a loop over a data loader would have no step, or not end.
 
-    Args:
-        loader (DataLoader): The data loader. Others, and streams, are not checked.
-        setting (str): Name of its setting, such as 'train_dataloader'.
-        epochs (bool): The loop counts epochs, each one pass over the loader. Defaults
-            to True.
+    Streams, and loaders of others than PyTorch, are not checked. ``setting`` is the
+    loader's, such as 'train_dataloader'. With ``epochs``, the loop counts epochs, each
+    one pass over the loader.
 
     Raises:
         ValueError: If there are no batches, or an epoch would not end.
@@ -123,10 +95,10 @@ def check_batches(loader: Any, setting: str, epochs: bool = True) -> None:
         )
     trains, endless = setting == 'train_dataloader', is_endless(loader)
     if endless and epochs:
-        loop = 'train_cfg.type=EpochBasedTrainLoop' if trains else 'an evaluation'
-        remedy = (
-            ', or train_cfg.type=IterBasedTrainLoop with max_iters' if trains else ''
-        )
+        loop, remedy = 'an evaluation', ''
+        if trains:
+            loop = 'train_cfg.type=EpochBasedTrainLoop'
+            remedy = ', or train_cfg.type=IterBasedTrainLoop with max_iters'
         raise ValueError(
             f'{setting}.sampler.type={type(sampler_of(loader)).__name__} never ends, '
             f'but {loop} waits for its end. Set {setting}.sampler.type=DefaultSampler'

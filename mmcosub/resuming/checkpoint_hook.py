@@ -5,24 +5,36 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
-from mmcosub.files import (
-    begin_run,
-    remove_partial,
-    write_pointer,
-    written_in,
-)
+from mmcosub.files import begin_run, remove_partial, write_pointer, written_in
 from mmcosub.registry import HOOKS
 
 from .accumulated_gradients import collect_gradients, restore_gradients
-from .deletions import NotDeleting
 
 _DEFAULTS = {
     'interval': 'only the last checkpoint is saved',
     'max_keep_ckpts': 'all are kept',
 }
 _ALL = ('max_keep_ckpts', -1)
+_GRADIENTS = 'accumulated_gradients'
+_STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
+
+
+def forget_named_files(runner: Runner | FlexibleRunner) -> None:
+    """Remove file names that other hooks would delete after resuming.
+
+    MMEngine deletes best and outdated checkpoints by the names in the loaded
+    checkpoint, absolute paths included. Without these names it deletes only files
+    written later.
+    """
+    savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    if all(isinstance(hook, WholeCheckpointHook) for hook in savers):
+        return
+    info = runner.message_hub.runtime_info
+    for key in [*info]:
+        if str(key).startswith(('best_ckpt', 'keep_ckpt_ids')):
+            del info[key]
 
 
 @HOOKS.register_module()
@@ -45,11 +57,11 @@ class WholeCheckpointHook(CheckpointHook):
 
     file_backend: Any = None
     last_ckpt: str | None
+    best_ckpt_path: str | None
+    best_ckpt_path_dict: dict[str, str | None]
     save_optimizer: bool
     save_param_scheduler: bool
     _saved_after = -1
-    GRADIENTS = 'accumulated_gradients'
-    _STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,15 +85,13 @@ class WholeCheckpointHook(CheckpointHook):
                 "be the name of a file, with {} for the number, such as 'iter_{}.pth'. "
                 'The folder is default_hooks.checkpoint.out_dir.'
             )
-        self._pending: dict[str, Any] = {}
+        # Of the checkpoint that is being written, and names of those written.
+        self._info: dict[str, Any] = {}
+        self._gradients: list[dict] | None = None
         self._remote: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Check that checkpoints will be saved; delete what a killed run left.
-
-        Raises:
-            ValueError: If the training ends before the first checkpoint.
-        """
+        """Check that checkpoints will be saved; delete what a killed run left."""
         total = runner.max_epochs if self.by_epoch else runner.max_iters
         first = self.save_begin or self.interval
         if not self.save_last and not 0 < first <= total:
@@ -106,9 +116,9 @@ class WholeCheckpointHook(CheckpointHook):
             begin_run(self.out_dir, path.name if of_run else '')
             self._delete_outdated(path.name)
         for key in [key for key in info if str(key).startswith('best_ckpt')]:
-            own = self._own_best(info.pop(key))
-            if own:
-                info[key] = own
+            name, own = PurePath(str(info.pop(key))).name, None
+            if name.startswith('best_') and name in self._written():
+                own = info[key] = self.file_backend.join_path(self.out_dir, name)
             if key == 'best_ckpt' and hasattr(self, 'best_ckpt_path'):
                 self.best_ckpt_path = own
             elif hasattr(self, 'best_ckpt_path_dict'):
@@ -116,26 +126,17 @@ class WholeCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Store in the file the state that holds after it is written."""
-        info = checkpoint['message_hub']['runtime_info']
-        info.update(self._pending.get('info', {}))
-        gradients = self._pending.get('gradients')
-        if gradients and 'optimizer' in checkpoint:
-            checkpoint[self.GRADIENTS] = gradients
+        checkpoint['message_hub']['runtime_info'].update(self._info)
+        if self._gradients and 'optimizer' in checkpoint:
+            checkpoint[_GRADIENTS] = self._gradients
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restore the gradients of an unfinished accumulation."""
-        if runner._resume and self.GRADIENTS in checkpoint:
-            restore_gradients(runner, checkpoint[self.GRADIENTS])
+        if runner._resume and _GRADIENTS in checkpoint:
+            restore_gradients(runner, checkpoint[_GRADIENTS])
 
     def save_now(self, runner: Runner) -> str:
-        """Save a resumable checkpoint between two iterations, unless just done.
-
-        Args:
-            runner (Runner): Runner after ``runner.iter`` iterations.
-
-        Returns:
-            str: The checkpoint.
-        """
+        """Save a resumable checkpoint between two iterations, unless just done."""
         done = dict(epoch=runner.epoch, iter=runner.iter)
         settings = self.save_optimizer, self.save_param_scheduler
         if self._saved_after == runner.iter and all(settings):
@@ -161,7 +162,7 @@ class WholeCheckpointHook(CheckpointHook):
             steps = [self._step(each) for each in [*self._written(), name]]
             kept = [step for step in dict.fromkeys(steps[::-1]) if step is not None]
             info['keep_ckpt_ids'] = kept[: self.max_keep_ckpts][::-1]
-        self._pending = dict(info=info, gradients=collect_gradients(runner))
+        self._info, self._gradients = info, collect_gradients(runner)
         try:
             runner.save_checkpoint(
                 self.out_dir,
@@ -174,7 +175,7 @@ class WholeCheckpointHook(CheckpointHook):
                 backend_args=self.backend_args,
             )
         finally:
-            self._pending = {}
+            self._info, self._gradients = {}, None
         runner.message_hub.update_info_dict(info)
         self.last_ckpt = path
         self._saved_after = meta['iter']
@@ -186,13 +187,15 @@ class WholeCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best or self.file_backend is None:
             return  # validated without having trained
-        backend, self.file_backend = self.file_backend, NotDeleting(self.file_backend)
-        try:
-            super()._save_best_checkpoint(runner, metrics)
-        finally:
-            self.file_backend = backend
-        best = [getattr(self, 'best_ckpt_path', None)]
-        best += getattr(self, 'best_ckpt_path_dict', {}).values()
+        one = getattr(self, 'best_ckpt_path', None)
+        several = {**getattr(self, 'best_ckpt_path_dict', {})}
+        # MMEngine would delete these before the new ones are written.
+        self.best_ckpt_path, self.best_ckpt_path_dict = None, dict.fromkeys(several)
+        super()._save_best_checkpoint(runner, metrics)
+        self.best_ckpt_path = self.best_ckpt_path or one
+        for key, path in several.items():
+            self.best_ckpt_path_dict[key] = self.best_ckpt_path_dict[key] or path
+        best = [self.best_ckpt_path, *self.best_ckpt_path_dict.values()]
         now = {PurePath(path).name for path in best if path}
         self._remote += now
         if is_main_process():
@@ -205,8 +208,6 @@ class WholeCheckpointHook(CheckpointHook):
         if ckpt_path:  # None if the metric never improved
             super()._publish_model(runner, ckpt_path)
 
-    # ---- deleting ----------------------------------------------------------------
-
     def _is_local(self) -> bool:
         return isinstance(self.file_backend, LocalBackend)
 
@@ -214,18 +215,11 @@ class WholeCheckpointHook(CheckpointHook):
         """Return checkpoints that may be deleted: those that this run wrote."""
         return written_in(self.out_dir) if self._is_local() else [*self._remote]
 
-    def _own_best(self, said: Any) -> str | None:
-        """Return the path of this run's best checkpoint; None for anything else."""
-        name = PurePath(str(said)).name
-        if not name.startswith('best_') or name not in self._written():
-            return None
-        return self.file_backend.join_path(self.out_dir, name)
-
     def _delete_outdated(self, current: str) -> None:
         """Keep ``max_keep_ckpts``; delete older ones and those of signals."""
         written = self._written()
         regular = [name for name in written if self._step(name) is not None]
-        stopped = [name for name in written if self._STOPPED.fullmatch(name)]
+        stopped = [name for name in written if _STOPPED.fullmatch(name)]
         outdated = regular[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
         for name in {*outdated, *stopped} - {current}:
             self._delete(name)

@@ -1,5 +1,6 @@
 """Training loops that resume exactly, without loading batches that are done."""
 
+from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from mmcosub.names import type_name
 
-from .batches import Batches, NotStarted, without_first
+from .batches import Batches, without_first
 
 _VALIDATED = 'last_validation'
 """Key in checkpoints for the iteration of the last validation."""
@@ -31,8 +32,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         """Train."""
         self.runner.call_hook('before_train')
         self._first = self._batches_done()
-        if not self._first and not _is_validated(self):
-            _validate(self, self._epoch, self._max_epochs)
+        if not self._first:
+            _validate(self, self._epoch, self._max_epochs, resumed=True)
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
             _validate(self, self._epoch, self._max_epochs)
@@ -42,17 +43,15 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     def run_epoch(self) -> None:
         """Train one epoch or the rest of it."""
         first, self._first = self._first, 0
-        begun = dict(
-            epoch=self._epoch, iter=self._iter - first, batches=len(self.dataloader)
-        )
+        length = len(self.dataloader)
+        begun = dict(epoch=self._epoch, iter=self._iter - first, batches=length)
         self.runner.message_hub.update_info(self._BEGUN, begun)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         # A complete epoch must not arm the skip: the next one would use it.
-        if first < len(self.dataloader):
-            for idx, data_batch in enumerate(
-                without_first(self.dataloader, first), first
-            ):
+        if first < length:
+            rest = without_first(self.dataloader, first)
+            for idx, data_batch in enumerate(rest, first):
                 self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
@@ -67,22 +66,19 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             done = self._iter - self._epoch * now
             if 0 <= done < now:
                 return done
-            self._say(f'{self._iter} iterations are no {self._epoch} epochs', 0)
-            return 0
-        before = begun['batches']
-        # After a complete epoch, the next one is at batch 0.
-        done = self._iter - begun['iter'] if begun['epoch'] == self._epoch else 0
-        if before == now:
-            return done
-        done = done * now // before
-        self._say(f'An epoch was {before} batches', done)
-        return done
-
-    def _say(self, what: str, done: int) -> None:
+            what, done = f'{self._iter} iterations are no {self._epoch} epochs', 0
+        else:
+            before = begun['batches']
+            # After a complete epoch, the next one is at batch 0.
+            done = self._iter - begun['iter'] if begun['epoch'] == self._epoch else 0
+            if before == now:
+                return done
+            what, done = f'An epoch was {before} batches', done * now // before
         self.runner.logger.warning(
-            f'{what}, and one is {len(self.dataloader)} batches now: continuing after '
-            f'batch {done} of epoch {self._epoch + 1}.'
+            f'{what}, and one is {now} batches now: continuing after batch {done} of '
+            f'epoch {self._epoch + 1}.'
         )
+        return done
 
 
 class ResumableIterLoop(IterBasedTrainLoop):
@@ -104,7 +100,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         loader = self.dataloader
         # OpenMMLab's mmengine starts loading here, before a resumed run can skip
         # batches.
-        not_started: Any = NotStarted(loader)
+        not_started: Any = _NotStarted(loader.dataset)
         super().__init__(runner, not_started, *args, **kwargs)
         self.dataloader = loader
         self.dataloader_iterator: Any = Batches(loader)
@@ -116,8 +112,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         # OpenMMLab's mmengine has no such setting.
         if self._iter and not getattr(self, 'fast_forward_on_resume', False):
             self.dataloader_iterator.skip(self._iter)
-        if not _is_validated(self):
-            _validate(self, self._iter, self._max_iters)
+        _validate(self, self._iter, self._max_iters, resumed=True)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))
@@ -127,30 +122,35 @@ class ResumableIterLoop(IterBasedTrainLoop):
         return self.runner.model
 
 
-def _validate(loop: Any, done: int, last: int) -> None:
-    """Validate if it is due."""
+class _NotStarted:
+    """Stand-in for a data loader while MMEngine's loop is built."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator:
+        return iter(())
+
+
+def _validate(loop: Any, done: int, last: int, resumed: bool = False) -> None:
+    """Validate if it is due; ``resumed``, only if the run was stopped just before.
+
+    It must not run twice: schedules such as ReduceOnPlateau step after validations.
+    """
+    hub = loop.runner.message_hub
+    if resumed and loop.iter in (0, hub.runtime_info.get(_VALIDATED)):
+        return
     loop._decide_current_val_interval()
     due = done % loop.val_interval == 0 or done == last
     if loop.runner.val_loop is not None and done >= loop.val_begin and due:
         loop.runner.val_loop.run()
-        loop.runner.message_hub.update_info(_VALIDATED, loop.iter)
-
-
-def _is_validated(loop: Any) -> bool:
-    """Return False if a run was stopped just before its validation.
-
-    It must not run twice: schedules such as ReduceOnPlateau step after validations.
-    """
-    info = loop.runner.message_hub.runtime_info
-    return loop.iter in (0, info.get(_VALIDATED))
+        hub.update_info(_VALIDATED, loop.iter)
 
 
 _RESUMABLE = {
     'EpochBasedTrainLoop': ResumableEpochLoop,
     'IterBasedTrainLoop': ResumableIterLoop,
 }
-
-
 _NO_VALIDATION = (
     ' To train without validation: val_cfg=None, val_dataloader=None, '
     'val_evaluator=None.'
@@ -159,9 +159,6 @@ _NO_VALIDATION = (
 
 def resumable(loop: dict) -> dict:
     """Return the resumable counterpart of a loop's config; others unchanged.
-
-    Args:
-        loop (dict): Config of a training loop.
 
     Raises:
         ValueError: If a length or interval of one of MMEngine's loops is below 1.

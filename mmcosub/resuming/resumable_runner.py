@@ -1,11 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import (
-    broadcast_object_list,
-    is_main_process,
-    master_only,
-)
+from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
@@ -24,14 +20,19 @@ from mmcosub.files import (
 )
 from mmcosub.names import type_name
 
-from .checkpoint_hook import WholeCheckpointHook
-from .deletions import forget_named_files
-from .identity import KEY, differences, identity_in, identity_of
-from .resume_checks import check_schedules, check_state, is_built
+from .checkpoint_hook import forget_named_files
+from .resume_checks import (
+    KEY,
+    check_schedules,
+    check_state,
+    differences,
+    fingerprint,
+    fingerprint_in,
+    is_built,
+)
 from .seeded_runner import SeededRunner
 from .seeding import IterationSeedHook
-from .stop_hook import StopHook
-from .stopping import Stopped, StopRequest
+from .stopping import StopHook, StopRequest
 from .work_dir import end_with_torchrun, is_in_use, locked
 
 
@@ -66,7 +67,7 @@ class ResumableRunner(SeededRunner, Runner):
         with locked(self.work_dir, self.logger.warning), StopRequest() as request:
             if self._resume:
                 self._open_resumed()
-            hook = StopHook(request, Stopped)
+            hook = StopHook(request)
             self.register_hook(hook)
             try:
                 return super().train()
@@ -88,8 +89,6 @@ class ResumableRunner(SeededRunner, Runner):
         """Register the default hooks and the one that seeds every iteration."""
         super().register_default_hooks(hooks)
         self.register_hook(IterationSeedHook())
-
-    # ---- resuming ----------------------------------------------------------------
 
     def _open_resumed(self) -> None:
         """Read the checkpoint to resume before anything is built from it."""
@@ -120,7 +119,7 @@ class ResumableRunner(SeededRunner, Runner):
 
     def _compare(self, checkpoint: dict) -> None:
         """Raise if a checkpoint is of a different run."""
-        saved, now = identity_in(checkpoint), self._identity()
+        saved, now = fingerprint_in(checkpoint), self._fingerprint()
         seed = self._randomness_cfg.get('seed')
         if seed is not None:  # otherwise the checkpoint's is used
             saved['seed'] = checkpoint['meta'].get('seed')
@@ -147,30 +146,21 @@ class ResumableRunner(SeededRunner, Runner):
             hub['runtime_info'].pop('co_training_plans', None)
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume, after checking the state of the schedules.
-
-        Raises:
-            ValueError: If the state of the schedules is missing or does not fit.
-        """
+        """Resume, after checking the state of the schedules."""
         if self._resumed:
             saved = self._resumed.get('param_schedulers')
             if said := check_schedules(saved, self.param_schedulers, filename):
                 self.logger.warning(said)
         super().resume(filename, *args, **kwargs)
-        forget_named_files(self, WholeCheckpointHook)
+        forget_named_files(self)
 
-    def _identity(self) -> dict[str, Any]:
+    def _fingerprint(self) -> dict[str, Any]:
         loader: Any = self._train_dataloader
-        wrapper = self.cfg.get('optim_wrapper') or {}
-        batch = loader.get('batch_size') if isinstance(loader, dict) else None
-        return identity_of(
-            self.cfg,
-            batch or getattr(loader, 'batch_size', 0) or 0,
-            self.world_size,
-            wrapper,
-        )
-
-    # ---- saving ------------------------------------------------------------------
+        if isinstance(loader, dict):
+            batch = loader.get('batch_size')
+        else:
+            batch = getattr(loader, 'batch_size', None)
+        return fingerprint(self.cfg, batch or 0, self.world_size)
 
     @master_only
     def save_checkpoint(
@@ -186,18 +176,8 @@ class ResumableRunner(SeededRunner, Runner):
     ) -> None:
         """Save a checkpoint with the run's fingerprint, atomically.
 
-        Args:
-            out_dir (str): Output folder.
-            filename (str): File name.
-            file_client_args (dict, optional): As in MMEngine.
-            save_optimizer (bool): Save the state of the optimizer, if it is built.
-                Defaults to True.
-            save_param_scheduler (bool): Save the state of the schedulers, if they are
-                built. Defaults to True.
-            meta (dict, optional): Further meta information. Defaults to None.
-            by_epoch (bool): An epoch rather than an iteration has just ended. Defaults
-                to True.
-            backend_args (dict, optional): As in MMEngine.
+        The arguments are those of MMEngine. State of an optimizer or of schedules is
+        saved if they are built.
 
         Raises:
             OSError: If it cannot be written or read back.
@@ -206,7 +186,7 @@ class ResumableRunner(SeededRunner, Runner):
             file_client_args,
             save_optimizer and isinstance(self.optim_wrapper, OptimWrapper),
             save_param_scheduler and is_built(self.param_schedulers),
-            {**(meta or {}), KEY: self._identity()},
+            {**(meta or {}), KEY: self._fingerprint()},
             by_epoch,
             backend_args,
         )

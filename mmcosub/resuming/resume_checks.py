@@ -1,22 +1,74 @@
-"""Checks that a checkpoint has the state needed to resume exactly."""
+"""Checks that a checkpoint is of this run and has the state to resume exactly."""
 
+import json
 from itertools import chain
 from typing import Any
 
+from mmcosub.names import type_name
+
+KEY = 'mmcosub'
+"""Key of a run's fingerprint in a checkpoint's ``meta``."""
+
+# Settings of a scheme that do not change the results.
+_NO_DIFFERENCE = ('execution', 'lean', '_scope_')
 # Settings that imply an optimizer with state.
 _WITH_STATE = {'betas', 'alpha', 'rho', 'lr_decay'}
 
 
-def check_state(checkpoint: dict, filename: str) -> None:
-    """Check for the iteration, optimizer and logs of a run.
+def fingerprint(cfg: Any, batch: int, ranks: int) -> dict[str, Any]:
+    """Return the settings that must be equal to resume a run exactly.
 
-    Args:
-        checkpoint (dict): The checkpoint.
-        filename (str): Name for messages.
-
-    Raises:
-        ValueError: If any is missing.
+    Of the run's config, the images in a batch and the number of processes.
     """
+    scheme, wrapper = cfg.get('scheme'), cfg.get('optim_wrapper') or {}
+    mixed = type_name(wrapper) == 'AmpOptimWrapper'
+    return dict(
+        co_trained=bool(scheme),
+        scheme=_plain(scheme) if scheme else {},
+        batch_size=batch,
+        processes=ranks,
+        unlabelled={
+            key: value
+            for key, value in (cfg.get('unlabelled') or {}).items()
+            if key not in ('data_root', 'pipeline', 'strong')
+        },
+        accumulative_counts=wrapper.get('accumulative_counts', 1),
+        mixed_precision=mixed and str(wrapper.get('dtype') or 'default type'),
+        optimizer={
+            **_plain(wrapper.get('optimizer') or {}),
+            'paramwise_cfg': _as_json(wrapper.get('paramwise_cfg') or {}),
+        },
+    )
+
+
+def fingerprint_in(checkpoint: dict) -> dict[str, Any]:
+    """Return the fingerprint in a checkpoint.
+
+    For one of MMEngine or an older version, only ``co_trained`` is known.
+    """
+    plans = checkpoint['message_hub'].get('runtime_info', {}).get('co_training_plans')
+    return {'co_trained': bool(plans), **(checkpoint['meta'].get(KEY) or {})}
+
+
+def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Describe the differences of two fingerprints; keys not ``saved`` are left out."""
+    found = []
+    before, after = _flat(saved), _flat(now)
+    compared = set(saved)
+    if saved.get('co_trained') != now.get('co_trained'):
+        compared.discard('scheme')  # everything in it differs
+    for key in sorted(before.keys() | after.keys()):
+        if key.partition('.')[0] in compared and before.get(key) != after.get(key):
+            was, becomes = (
+                repr(side[key]) if key in side else 'not set'
+                for side in (before, after)
+            )
+            found.append(f'{key} was {was} and is {becomes}')
+    return found
+
+
+def check_state(checkpoint: dict, filename: str) -> None:
+    """Raise if a checkpoint lacks the iteration, optimizer or logs of a run."""
     meta, hub, optimizer = (
         value if isinstance(value := checkpoint.get(key), dict) else {}
         for key in ('meta', 'message_hub', 'optimizer')
@@ -40,26 +92,24 @@ def check_state(checkpoint: dict, filename: str) -> None:
 
 
 def check_schedules(saved: Any, built: Any, filename: str) -> str:
-    """Check that a checkpoint has the state of a run's schedules.
+    """Raise if a checkpoint lacks the state of a run's schedules, or has others.
 
     Without it, schedules would restart from the current learning rate.
-
-    Args:
-        saved (dict | list, optional): State in the checkpoint.
-        built (dict | list, optional): The schedules of the run.
-        filename (str): Name of the checkpoint, for the message.
 
     Returns:
         str: A warning if schedules end elsewhere than the config's, else ''. MMEngine
             uses the checkpoint's, so a finished run that is resumed for longer keeps
             its last rate.
-
-    Raises:
-        ValueError: If the state is missing or of other schedules.
     """
-    before, now = _kinds(saved), _kinds(built)
-    if before == now:
-        taken, given = _ends(saved), _ends(built)
+    before, now = _states(saved), _states(built)
+    kinds, wanted = (
+        [(name, sorted(state)) for name, state in states] for states in (before, now)
+    )
+    if kinds == wanted:
+        taken, given = (
+            [state['end'] for _, state in states if 'end' in state]
+            for states in (before, now)
+        )
         if taken == given:
             return ''
         return (
@@ -97,15 +147,15 @@ def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
         return [*chain(*found)] if parts else ['optimizer']
     if optimizer.get('state') or before_first_step or 'loss_scaler' in optimizer:
         return []  # a loss scaler may have skipped all steps so far
-    groups = optimizer['param_groups']
     has_state = any(
-        _WITH_STATE & each.keys() or each.get('momentum') for each in groups
+        _WITH_STATE & group.keys() or group.get('momentum')
+        for group in optimizer['param_groups']
     )
     return ['state of the optimizer'] if has_state else []
 
 
 def _states(schedules: Any) -> list[tuple[str, dict]]:
-    """Yield the optimizer and state of each schedule, built or saved."""
+    """Return the optimizer and state of each schedule, built or saved."""
     if not isinstance(schedules, dict):
         schedules = {'': schedules or []}
     return [
@@ -115,14 +165,28 @@ def _states(schedules: Any) -> list[tuple[str, dict]]:
     ]
 
 
-def _kinds(schedules: Any) -> list[tuple[str, list[str]]]:
-    """Return the optimizer and setting names of each schedule."""
-    return [(name, sorted(state)) for name, state in _states(schedules)]
+def _flat(value: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            flat.update(_flat(inner, f'{prefix}{key}.'))
+        else:
+            flat[prefix + key] = inner
+    return flat
 
 
-def _ends(schedules: Any) -> list[int]:
-    """Return the iteration or epoch at which each schedule ends."""
-    return [state['end'] for _, state in _states(schedules) if 'end' in state]
+def _plain(cfg: dict) -> dict[str, Any]:
+    """Convert a config to JSON types, with class names for types."""
+    kept = {k: v for k, v in _as_json(cfg).items() if k not in _NO_DIFFERENCE}
+    if 'type' in kept:
+        kept['type'] = str(kept['type']).rpartition('.')[2]
+    return kept
+
+
+def _as_json(cfg: dict) -> dict[str, Any]:
+    return json.loads(
+        json.dumps(cfg, default=lambda value: getattr(value, '__name__', str(value)))
+    )
 
 
 def _start_anew(filename: str) -> str:

@@ -88,21 +88,17 @@ class SeededRunner:
         return built
 
     def extended(self, loader: Any) -> Any:
-        """Return the training loader, possibly with further data in its batches.
-
-        Args:
-            loader (DataLoader): Loader of seeded batches.
-        """
+        """Return the training loader, possibly with further data in its batches."""
         return loader
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the validation loop; raise if there is no data."""
-        built: Any = super().build_val_loop(loop)  # type: ignore[misc]
+        built = super().build_val_loop(loop)  # type: ignore[misc]
         return _checked(built, 'val_dataloader', ValLoop)
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the test loop; raise if there is no data."""
-        built: Any = super().build_test_loop(loop)  # type: ignore[misc]
+        built = super().build_test_loop(loop)  # type: ignore[misc]
         return _checked(built, 'test_dataloader', TestLoop)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
@@ -114,11 +110,7 @@ class SeededRunner:
             note_moment(fn_name)
 
     def register_ours(self, names: Sequence[str]) -> None:
-        """Register mmcosub's hooks that the config does not name.
-
-        Args:
-            names (Sequence[str]): Class names.
-        """
+        """Register those of mmcosub's hooks that the config does not name."""
         present = {type(hook).__name__ for hook in self._hooks}
         for name in names:
             if name not in present:

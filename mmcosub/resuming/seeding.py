@@ -21,10 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 
 def seed_by(*counters: int) -> int:
-    """Seed Python, NumPy and torch (CPU) from some counters.
-
-    Args:
-        *counters (int): Numbers of 0 or more.
+    """Seed Python, NumPy and torch (CPU) from counters of 0 or more.
 
     Returns:
         int: A seed for further generators.
@@ -34,19 +31,6 @@ def seed_by(*counters: int) -> int:
     np.random.seed(words[2:4])
     torch.default_generator.manual_seed(int(words[4:6].view(np.uint64)[0]))
     return int(words[6:].view(np.uint64)[0])
-
-
-def seed_iteration(seed: int, rank: int, iteration: int) -> None:
-    """Seed this process, devices included, for one iteration.
-
-    Args:
-        seed (int): Seed of the run.
-        rank (int): Rank of the process.
-        iteration (int): Number of iterations done.
-    """
-    device_seed = seed_by(seed, rank, iteration, 0)
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(device_seed)
 
 
 class IterationSeedHook(Hook):
@@ -61,24 +45,20 @@ class IterationSeedHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Seed one iteration."""
-        seed_iteration(runner.seed, get_rank(), runner.iter)
+        """Seed one iteration, devices included."""
+        device_seed = seed_by(runner.seed, get_rank(), runner.iter, 0)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(device_seed)
 
 
 class SeededIndex(int):
-    """Sample index with its iteration and its place in the batch.
-
-    Args:
-        index (int): The index.
-        iteration (int): Number of iterations before this one.
-        place (int): Place in the batch, from 0.
-    """
+    """Sample index with the iteration it is for and its place in the batch."""
 
     iteration: int
     place: int
 
     def __new__(cls, index: int, iteration: int, place: int) -> 'SeededIndex':
-        """Make an index."""
+        """Make an index, as integers are made here."""
         seeded = super().__new__(cls, index)
         seeded.iteration, seeded.place = iteration, place
         return seeded
@@ -101,11 +81,7 @@ class SeededBatches:
         self._skipped = 0
 
     def skip(self, batches: int) -> None:
-        """Skip the first batches of the next epoch.
-
-        Args:
-            batches (int): How many.
-        """
+        """Skip so many batches at the beginning of the next epoch."""
         self._skipped = batches
 
     def __iter__(self) -> Iterator[list]:
@@ -132,10 +108,7 @@ class SeededBatches:
 class SeededFetch:
     """Loader of a batch's samples, each with its own random seed.
 
-    Args:
-        dataset (Any): The dataset.
-        seed (int): Seed of the run.
-        rank (int): Rank of the process.
+    They depend on the seed of the run and the rank of the process.
     """
 
     def __init__(self, dataset: Any, seed: int, rank: int) -> None:
@@ -144,11 +117,7 @@ class SeededFetch:
         self.rank = rank
 
     def __call__(self, indices: Sequence) -> list:
-        """Load samples.
-
-        Args:
-            indices (Sequence): Indices of the samples.
-        """
+        """Load the samples of these indices."""
         samples = []
         for index in indices:
             if isinstance(index, SeededIndex):
@@ -162,10 +131,7 @@ class QuietWorker:
     """Worker initialisation that leaves signals to the parent process.
 
     Ctrl-C and Slurm's signals also reach workers, but a run needs them to finish its
-    iteration. So only the parent process can end them.
-
-    Args:
-        then (Callable, optional): Further initialisation. Defaults to None.
+    iteration. So only the parent process can end them. ``then`` initialises further.
     """
 
     def __init__(self, then: Callable[[int], None] | None = None) -> None:
@@ -192,14 +158,10 @@ def _end_when_told(by: int) -> None:
 def seed_batches(
     loader: DataLoader, seed: int, rank: int, done: Callable[[], int]
 ) -> None:
-    """Make a data loader draw seeded batches, in place.
+    """Make a training loader draw seeded batches, in place.
 
-    Args:
-        loader (DataLoader): Loader of the training data. Streams and loaders without
-            batches are not changed.
-        seed (int): Seed of the run.
-        rank (int): Rank of the process.
-        done (Callable): Number of iterations done.
+    ``done`` returns the number of iterations done. Streams and loaders without batches
+    are not changed.
     """
     loader.worker_init_fn = QuietWorker(loader.worker_init_fn)
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:

@@ -5,12 +5,19 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import torch
 from mmengine.dist import is_distributed
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
 from torch import distributed
+
+from mmcosub.registry import HOOKS
+
+from .checkpoint_hook import WholeCheckpointHook
 
 STATUS = 75
 """Exit status of a stopped run that can be resumed (EX_TEMPFAIL of sysexits.h)."""
@@ -21,6 +28,9 @@ shells."""
 
 # A dropped connection sends SIGHUP.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+# torchrun forwards signals, and Slurm sends them to both: one signal arrives twice,
+# within so many seconds.
+_ECHO = 1.0
 
 
 class Stopped(SystemExit):
@@ -45,9 +55,6 @@ class StopRequest:
     A context manager; on exit, the previous handlers are restored.
     """
 
-    # torchrun forwards signals, and Slurm sends them to both: one signal arrives twice.
-    _ECHO = 1.0
-
     def __init__(self) -> None:
         self.received: int = 0
         self._group: Any = None
@@ -58,12 +65,8 @@ class StopRequest:
             self._group = distributed.new_group(backend='gloo')
         if threading.current_thread() is threading.main_thread():
             self._process = os.getpid()
-            for number in SIGNALS:
-                if (
-                    number == signal.SIGHUP
-                    and signal.getsignal(number) == signal.SIG_IGN
-                ):
-                    continue  # nohup
+            ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup
+            for number in SIGNALS[:-1] if ignored else SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -78,15 +81,14 @@ class StopRequest:
         now = time.monotonic()
         if not self.received:
             self.received, self._since = number, now
-            name = signal.Signals(number).name
             # The signal may interrupt another print, or the output may be closed.
             with suppress(OSError, RuntimeError):
                 print(
-                    f'{name}: finishing this iteration, then saving. A second '
-                    'signal ends the run immediately.',
+                    f'{signal.Signals(number).name}: finishing this iteration, then '
+                    'saving. A second signal ends the run immediately.',
                     flush=True,
                 )
-        elif 'TORCHELASTIC_RUN_ID' not in os.environ or now - self._since > self._ECHO:
+        elif 'TORCHELASTIC_RUN_ID' not in os.environ or now - self._since > _ECHO:
             signal.signal(number, signal.SIG_DFL)
             os.kill(self._process, number)
 
@@ -100,3 +102,75 @@ class StopRequest:
         received = torch.tensor(self.received)
         distributed.all_reduce(received, distributed.ReduceOp.MAX, self._group)
         return int(received)
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """Hook that saves and ends a run between iterations after a signal.
+
+    Args:
+        request (StopRequest): Source of signals.
+    """
+
+    # Before any other hook of an iteration or validation.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, request: StopRequest) -> None:
+        self.request = request
+        self._swapped: list[EMAHook] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Track which EMA hooks have swapped the averaged weights in.
+
+        Each hook decides whether validation uses averaged weights: MMEngine's always
+        does, mmpretrain's depends on its settings and may validate twice.
+        """
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                vars(hook)['_swap_ema_parameters'] = partial(self._swap, hook)
+
+    def _swap(self, hook: EMAHook) -> None:
+        type(hook)._swap_ema_parameters(hook)
+        if hook in self._swapped:
+            self._swapped.remove(hook)
+        else:
+            self._swapped.append(hook)
+
+    def before_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        """Check between two iterations."""
+        self._look(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Check before a validation; a resumed run repeats it."""
+        self._look(runner)
+
+    def after_val_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        """Check during a validation, too, as it can take long."""
+        # All ranks must ask equally often. A user's loop may have several loaders or
+        # none.
+        sampler = getattr(getattr(runner, 'val_dataloader', None), 'sampler', None)
+        even = getattr(sampler, 'round_up', False)
+        if (even or not runner.distributed) and self.request.agreed():
+            self._look(runner)
+
+    def _look(self, runner: Runner) -> None:
+        number = self.request.agreed()
+        if not number:
+            return
+        name = signal.Signals(number).name
+        savers = [h for h in runner.hooks if isinstance(h, WholeCheckpointHook)]
+        if not savers:
+            raise Stopped(
+                f'Stopped by {name} after {runner.iter} iterations. Nothing was saved, '
+                "as default_hooks.checkpoint is off or not MMEngine's.",
+                number,
+            )
+        if not runner.iter:
+            raise Stopped(f'Stopped by {name} before the first iteration.')
+        for hook in reversed([*self._swapped]):  # restore the trained weights
+            hook._swap_ema_parameters()
+        path = savers[0].save_now(runner)
+        raise Stopped(
+            f'Stopped by {name} after {runner.iter} iterations, saved in {path}. To '
+            'continue, repeat the command with --resume.'
+        )

@@ -28,11 +28,8 @@ _held: set[str] = set()
 def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
     """Lock a work directory against other trainings within a context.
 
-    Rank 0 locks for all ranks.
-
-    Args:
-        work_dir (str): The folder.
-        warn (Callable): Receives a message if the file system has no locks.
+    Rank 0 locks for all ranks. ``warn`` receives a message if the file system has no
+    locks.
 
     Raises:
         ValueError: If another process trains there.
@@ -49,7 +46,11 @@ def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
             os.write(handle, f'process {os.getpid()} on {platform.node()}'.encode())
             _held.add(work_dir)
         except (BlockingIOError, PermissionError):
-            refused = [_in_use_by(work_dir, handle)]
+            who = os.read(handle, 200).decode(errors='replace') or 'an unknown process'
+            refused = [
+                f'Another training uses {work_dir}: {who}. Wait until it has ended, '
+                'stop it, or choose another folder with --work-dir.'
+            ]
         except OSError as error:
             warn(f'{work_dir} cannot be locked ({error}): train there one at a time.')
     broadcast_object_list(refused)
@@ -87,11 +88,3 @@ def end_with_torchrun() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != _PARENT:  # it had ended before
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _in_use_by(work_dir: str, handle: int) -> str:
-    who = os.read(handle, 200).decode(errors='replace') or 'an unknown process'
-    return (
-        f'Another training uses {work_dir}: {who}. Wait until it has ended, stop it, '
-        'or choose another folder with --work-dir.'
-    )

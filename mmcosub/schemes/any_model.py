@@ -154,7 +154,9 @@ def check_processes(trainer: Any) -> None:
     """Raise or warn if gradients would not be averaged over the processes."""
     if count_processes() == 1:
         return
-    if trainer.caller() is trainer.backbone:
+    # Lightning's DistributedDataParallel is around the training step.
+    outer = getattr(DistributedDataParallel, '_active_ddp_module', None)
+    if trainer.caller() is trainer.backbone and outer is None:
         _logger.warning(
             'CoTrainer got the model itself, so gradients are not averaged over '
             'processes. Pass it the DistributedDataParallel around the model.'

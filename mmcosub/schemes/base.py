@@ -149,13 +149,7 @@ class Scheme(ABC):
         return rates * [site.block.training for site in sites]
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
-        """Draw one iteration's submodels.
-
-        Args:
-            sites (Sequence[Site]): The backbone's branches.
-            batch (int): Number of samples B.
-            rng (Generator): Source of all randomness.
-        """
+        """Draw one step's submodels, for a backbone's branches and B samples."""
         factors = []
         for view in range(self.views):
             rates = self.rates(sites, view)
@@ -168,16 +162,13 @@ class Scheme(ABC):
     ) -> tuple[Tensor, Context]:
         """Perturb the images and the backbone of a view that runs alone.
 
-        Args:
-            model (nn.Module): The model.
-            view (int): The view.
-            images (Tensor): Of shape (B, 3, height, width).
-            rng (Generator): Source of randomness, to be used here, not later.
+        ``rng`` is to be used here, not later.
 
         Returns:
-            tuple: The view's images, and a function that returns a context to run its
-            backbone in. The context undoes its changes on leaving. It is entered again
-            when the backward pass recomputes activations.
+            tuple: The view's images, of shape (B, 3, height, width), and a function
+            that returns a context to run its backbone in. The context undoes its
+            changes on leaving. It is entered again when the backward pass recomputes
+            activations.
         """
         return images, nullcontext
 

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmcosub.submodels import Site
-
 from .base import SCHEMES, Scheme
-from .checks import check_frozen
 from .distillation import Teaching
 from .intermediate import IntermediateConsistency
 from .objectives import KernelRedundancy, Objective, RepresentationRedundancy
@@ -98,10 +95,3 @@ class Collaboration(Scheme):
     def objectives(self) -> Sequence[Objective]:
         """See :class:`Scheme`: all terms but output consistency."""
         return self._objectives
-
-    def check(self, sites: Sequence[Site]) -> None:
-        """See :class:`Scheme`: only output consistency needs rates above 0."""
-        if self.weights['output']:
-            super().check(sites)
-        else:
-            check_frozen(self, sites)

@@ -19,14 +19,12 @@ class CutMix:
     As in French et al. (arXiv 1906.01916), section 3.3, a box has half of the area, a
     log-uniform height and a uniform position. Its edges are rounded to a grid, so that
     images and coarser maps are cut at the same places.
-
-    Args:
-        boxes (ndarray): Top, bottom, left, right as fractions, of shape (U, 4).
-        shift (int): Image i gets the box of image i - shift.
     """
 
     boxes: NDArray[np.float64]
+    """Top, bottom, left, right as fractions, of shape (U, 4)."""
     shift: int
+    """Image i gets the box of image i - shift."""
 
     @classmethod
     def draw(

@@ -38,13 +38,8 @@ class Teaching:
 class SoftLoss:
     """Distillation loss of a view against its teacher, at every position.
 
-    Args:
-        name (str): 'ce', 'kl', 'bce' or 'auto', see :class:`Scheme`.
-        temperature (float): Divisor of logits, above 0.
-        softmax (str): Loss that 'auto' chooses for a softmax, 'ce' or 'kl'.
-
-    Raises:
-        ValueError: If an argument is out of its range, naming the valid ones.
+    Name and temperature are those of :class:`Scheme`; ``softmax`` is the loss that
+    'auto' chooses for a softmax, 'ce' or 'kl'.
     """
 
     def __init__(
@@ -69,10 +64,8 @@ class SoftLoss:
     def fit(self, activations: set[str], where: str) -> None:
         """Choose the loss by the label loss, or raise if the chosen one does not fit.
 
-        Args:
-            activations (set[str]): 'softmax', 'sigmoid', both or neither: activations
-                of the label loss.
-            where (str): Setting that decides them, for the error.
+        The activations of the label loss are 'softmax', 'sigmoid', both or neither;
+        ``where`` is the setting that decides them, for the error.
         """
         if self.name == 'auto':
             binary = activations == {'sigmoid'}

@@ -17,12 +17,8 @@ class IntermediateConsistency(Objective):
     The mean is of logits, as in Song and Chai's collaborative learning (arXiv
     1805.11761). In segmentation, the earlier heads are the auxiliary heads with the
     same classes (not STDC's boundary head); in classification, light heads on the
-    earlier stages, which also learn from the label.
-
-    Args:
-        weight (float): Weight of the objective.
-        temperature (float): Temperature of the distillation loss here.
-        label_share (float): Fraction of the label loss in the light heads' losses.
+    earlier stages, which also learn from the label: ``label_share`` is its fraction in
+    their losses.
     """
 
     def __init__(self, weight: float, temperature: float, label_share: float) -> None:

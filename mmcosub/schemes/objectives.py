@@ -24,30 +24,15 @@ class Objective:
         self.weight = weight
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
-        """Inspect the model, and return modules to add to it as ``Scheme.prepare``.
-
-        Args:
-            model (nn.Module): The segmentor or classifier, with its backbone.
-
-        Raises:
-            ValueError: If the model lacks what the objective needs.
-        """
+        """Inspect the model, and return modules to add to it as ``Scheme.prepare``."""
         return {}
 
     def taps(self, model: Any) -> list[nn.Module]:
-        """Return blocks whose outputs the objective needs.
-
-        Args:
-            model (nn.Module): The segmentor or classifier.
-        """
+        """Return blocks of the model whose outputs the objective needs."""
         return []
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return weighted losses by name.
-
-        Args:
-            step (Step): The step, after the heads of a pass.
-        """
+        """Return weighted losses by name, after the heads of a pass."""
         raise NotImplementedError
 
 

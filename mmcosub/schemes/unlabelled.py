@@ -144,20 +144,12 @@ class Unlabelled:
         step: int,
         valid: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted loss of one batch of unlabelled images.
+        """Return the weighted loss of a batch of unlabelled images, and values to log.
 
-        Args:
-            weak (Any): Weakly augmented images, input of ``teach``.
-            strong (Tensor): The same images strongly augmented, of shape (U, ...).
-            teach (Callable): Returns the full network's logits, of shape (U, C, *).
-            learn (Callable): Returns each student's logits, of shape (U, C, *).
-            rng (Generator): Source of all randomness.
-            step (int): Number of iterations done.
-            valid (Tensor, optional): False where images are padded, of shape
-                (U, height, width). Defaults to None, no padding.
-
-        Returns:
-            tuple: The loss, and values to log.
+        ``teach`` returns the full network's logits (U, C, *) for the weakly augmented
+        images, ``learn`` each student's for the strongly augmented ones. ``step`` is
+        the number of iterations done; ``valid`` is False where images are padded, of
+        shape (U, height, width), or None.
         """
         with torch.no_grad():
             target = teach(weak)

@@ -5,15 +5,15 @@ Shapes: ``V`` students, ``U`` unlabelled images, ``C`` classes, ``*`` positions.
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcosub.submodels import evaluating, plan_generator, run_submodels
+from mmcosub.submodels import evaluating, plan_generator, run_submodels, temporarily
 
 from .extras import Extras
 from .step import get_rank
@@ -78,9 +78,14 @@ class UnlabelledLoss:
 
         def learn(images: Tensor) -> Sequence[Tensor]:
             execution = training.execution_of_plans()
-            with _statistics_kept(network):
+            norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+            # Strongly augmented images do not occur at inference, so BatchNorm does not
+            # record their statistics, nor where the backward pass recomputes them.
+            unrecorded = partial(temporarily, norms, 'momentum', 0.0)
+            with unrecorded():
+                caller, sites = training.caller(), training.sites
                 outputs, _ = run_submodels(
-                    training.caller(), images, plan, training.sites, execution
+                    caller, images, plan, sites, execution, perturbed=unrecorded
                 )
                 return read(network, outputs, plan.views)
 
@@ -149,20 +154,3 @@ class Average(nn.Module):
             else:
                 mean.copy_(current[name])
         self.updates += 1
-
-
-@contextmanager
-def _statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Use batch statistics in BatchNorm without updating the running ones.
-
-    Strongly augmented images do not occur at inference.
-    """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    try:
-        for norm in norms:
-            norm.momentum = 0.0
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum

@@ -12,6 +12,7 @@ from mmcosub.checkpoints import (
     load_to_train,
     overlap,
     read_checkpoint,
+    weights,
 )
 
 
@@ -82,6 +83,26 @@ def test_head_of_other_shapes_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> 
     assert 'decode_head.bias, decode_head.weight start afresh (2)' in said[0]
     assert 'a.pth has no auxiliary_head.bias, auxiliary_head.weight (2)' in said[1]
     assert len(said) == 2
+
+
+def test_taken_set_of_weights_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run with averages, to start another from; a resumed one takes both."""
+    said: list[str] = []
+    monkeypatch.setattr(weights, 'print_log', lambda text, _: said.append(text))
+    trained = {f'module.{k}': v for k, v in state(1.0).items()}
+    both = dict(
+        state_dict=state(2.0), ema_state_dict={**trained, 'steps': torch.tensor(3)}
+    )
+    for resumed in (True, False):
+        target = model()
+        load_to_train(target, both, 'a.pth', resumed=resumed)
+        assert all((v == 2.0).all() for v in target.state_dict().values())
+    assert said == [
+        'a.pth has 2 sets of weights: state_dict (averaged), ema_state_dict. Taken: '
+        'state_dict; mmcosub publish --no-ema saves the trained ones.'
+    ]
+    load_to_train(model(), dict(state_dict=state()), 'a.pth')
+    assert len(said) == 1
 
 
 class Segmentor(nn.Module):

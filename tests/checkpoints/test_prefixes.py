@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmcosub.checkpoints import convert_checkpoint, load_backbone
-from mmcosub.checkpoints.prefixes import network_in, prefixes_in
+from mmcosub.checkpoints.by_names import network_in, prefixes_in
 
 VIT = dict(img_size=32, patch_size=16)
 

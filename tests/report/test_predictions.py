@@ -99,6 +99,7 @@ def test_disagreement_is_the_share_that_predicts_otherwise(cosub_run: Path) -> N
     for block in predictions.model.backbone.modules():
         if hasattr(block, 'attn') and hasattr(block, 'ffn'):
             block.forward = lambda x, *_: x
+    predictions.submodels = predictions.submodels[:0]
     bare = predictions.sample(0).prediction
     assert found.disagreement is not None
     assert np.array_equal(found.disagreement, (bare != found.prediction) / 2)

@@ -73,15 +73,36 @@ def test_other_schedules(schedules: list | None, edited: Callable) -> None:
         again.train()
 
 
-def test_another_optimizer(tmp_path: Path) -> None:
-    """Its settings are loaded with it, so those of the config would reach nothing."""
-    first, again = run(tmp_path), run(tmp_path, 2)
-    for each, optimizer in ((first, 'Adam'), (again, 'SGD')):
-        each.cfg.optim_wrapper = dict(optimizer=dict(type=optimizer, lr=0.1))
-        each.cfg.allow_changes = False
+AMP = dict(type='AmpOptimWrapper', **ADAM)
+
+
+@pytest.mark.parametrize(
+    ('before', 'after', 'said'),
+    [
+        # Its settings are loaded with it, so those of the config would reach nothing.
+        (
+            ADAM,
+            dict(optimizer=dict(type='SGD', lr=0.1)),
+            r"optimizer\.type was 'Adam' and is 'SGD'",
+        ),
+        (ADAM, AMP, "mixed_precision was False and is 'default type'"),
+        (AMP, ADAM, "mixed_precision was 'default type' and is False"),
+        (
+            AMP,
+            dict(dtype='bfloat16', **AMP),
+            "mixed_precision was 'default type' and is 'bfloat16'",
+        ),
+    ],
+)
+def test_another_optim_wrapper(
+    before: dict, after: dict, said: str, tmp_path: Path
+) -> None:
+    first = run(tmp_path)
+    first.cfg.optim_wrapper = before
     first.train()
-    again._resume = True
-    with pytest.raises(ValueError, match=r"optimizer\.type was 'Adam' and is 'SGD'"):
+    again = run(tmp_path, 2)
+    again.cfg.update(optim_wrapper=after, allow_changes=False)
+    with pytest.raises(ValueError, match=said):
         again.train()
 
 

@@ -22,7 +22,7 @@ def test_validations_over_any_loaders(loaders: dict) -> None:
     asked = []
     request = SimpleNamespace(agreed=lambda: asked.append(1) or 15 * (len(asked) > 1))
     runner = SimpleNamespace(hooks=[], distributed=False, iter=3, **loaders)
-    hook = StopHook(request, Stopped)
+    hook = StopHook(request)
     hook.after_val_iter(runner, 0)
     assert len(asked) == 1
     with pytest.raises(Stopped):

@@ -141,11 +141,11 @@ def test_tokens_become_the_map_they_are(tokens, grid):
 
 
 def test_mean_logit():
-    from mmcosub.analysis.cam import MeanLogit
+    from mmcosub.analysis.cam import mean_logit
 
     logits = torch.tensor([[[3.0, 5.0, 0.0]], [[1.0, 1.0, 9.0]]])
-    assert MeanLogit(0)(logits) == 4.0
-    assert MeanLogit(1)(torch.tensor([1.0, 2.0])) == 2.0
+    assert mean_logit(0, logits) == 4.0
+    assert mean_logit(1, torch.tensor([1.0, 2.0])) == 2.0
 
 
 # ---- confusion matrix ------------------------------------------------------------

@@ -4,15 +4,17 @@ Every format converts to and from mmpretrain's, called "ours" here. A new format
 table of names and, if values differ too, two functions.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from mmcosub.checkpoints.reading import State
+import torch
 
+from mmcosub.checkpoints.weights import State
 
-def _same(state: State) -> State:
-    return state
+TABLE = 'relative_position_bias_table'
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Format:
     family: str
     marks: Sequence[str]
     names: Sequence[tuple[str, str]] = ()
-    to_ours: Callable[[State], State] = _same
-    from_ours: Callable[[State], State] = _same
+    to_ours: Callable[[State], State] = dict
+    from_ours: Callable[[State], State] = dict
 
     def to_our_name(self, name: str) -> str:
         """Translate one name to mmpretrain's."""
@@ -58,46 +60,64 @@ def _pattern(template: str) -> str:
 
 def _translate(name: str, names: Sequence[tuple[str, str]]) -> str:
     for source, target in names:
-        match = re.match(_pattern(source), name)
-        if match:
+        if match := re.match(_pattern(source), name):
             return target.format(*match.groups()) + name[match.end() :]
     return name
 
 
-_FORMATS: list[Format] = []
+def family(name: str, *rows: tuple) -> list[Format]:
+    """Make the formats of an architecture from the other arguments of :class:`Format`.
+
+    Marks, and pairs ``theirs=ours`` of names, are separated by spaces. Behind
+    ``theirs=ours:`` are those of a module's parts, up to the end of the line. ``*``
+    stands for a number.
+    """
+    return [
+        Format(row[0], name, row[1].split(), _pairs(*row[2:3]), *row[3:])
+        for row in rows
+    ]
+
+
+def _pairs(names: str = '') -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for line in names.replace('*', '{}').splitlines():
+        outer, _, parts = line.rpartition(':')
+        theirs, _, ours = outer.strip().partition('=')
+        for part in parts.split():
+            a, _, b = part.partition('=')
+            pairs.append((f'{theirs}.{a}'.lstrip('.'), f'{ours}.{b}'.lstrip('.')))
+    return pairs
+
+
+_FORMATS: dict[str, Format] = {}
 
 
 def register_format(new: Format) -> None:
     """Register a format; the first registered format whose marks fit is taken."""
-    _FORMATS.append(new)
+    _FORMATS[new.name] = new
 
 
 def known_formats() -> list[str]:
     """Names of all known formats."""
-    return [known.name for known in _FORMATS]
+    return list(_FORMATS)
 
 
 def known_families() -> list[str]:
     """Architectures of all known formats, sorted."""
-    return sorted({known.family for known in _FORMATS})
+    return sorted({known.family for known in _FORMATS.values()})
 
 
 def find_format(name: str) -> Format:
-    """Return the format of a name.
-
-    Raises:
-        ValueError: If the name is unknown; lists the valid ones.
-    """
-    for known in _FORMATS:
-        if known.name == name:
-            return known
-    raise ValueError(f'Unknown format {name!r}. Valid ones: {known_formats()}.')
+    """Return the format of a name; raise a ``ValueError`` if it is unknown."""
+    if name not in _FORMATS:
+        raise ValueError(f'Unknown format {name!r}. Valid ones: {known_formats()}.')
+    return _FORMATS[name]
 
 
 def detect_format(names: Iterable[str]) -> Format | None:
     """Detect the format of weights by their names; None if unknown."""
     text = '\n'.join(names)
-    for known in _FORMATS:
+    for known in _FORMATS.values():
         if all(re.search('(?m)^' + _pattern(mark), text) for mark in known.marks):
             return known
     return None
@@ -121,3 +141,43 @@ def plain_name(name: str) -> str:
     return re.sub(
         r'^pools\.(\d)\.', lambda m: f'transformers.{int(m[1]) + 1}.pool.', name
     )
+
+
+def joined(state: State, parts: Sequence[str], whole: str) -> State:
+    """Concatenate projections, such as q, k and v, under the name ``whole``.
+
+    One without a bias counts as one with a bias of 0 if another has one.
+    """
+    result: State = {}
+    for name, value in state.items():
+        match = re.fullmatch(rf'(.+\.)({"|".join(parts)})\.(weight|bias)', name)
+        if not match:
+            result[name] = value
+        elif (key := f'{match[1]}{whole}{match[3]}') not in result:
+            there = [f'{match[1]}{part}.' for part in parts]
+            sizes = {
+                p: len(state[f'{p}weight']) for p in there if f'{p}weight' in state
+            }
+            values = (
+                state.get(f'{part}{match[3]}', value.new_zeros(size))
+                for part, size in sizes.items()
+            )
+            result[key] = torch.cat([*values])
+    return result
+
+
+def with_indices(
+    state: State, attention: Callable[[int, int], Any], tokens: int = 0
+) -> State:
+    """Add the index of each table of relative positions; mmpretrain has it as a buffer.
+
+    ``attention`` builds mmpretrain's layer for a number of heads and the width of a
+    window; so many entries of a table are of ``tokens``.
+    """
+    state = dict(state)
+    for name in [name for name in state if name.endswith(TABLE)]:
+        entries, heads = state[name].shape
+        layer = attention(heads, (math.isqrt(entries - tokens) + 1) // 2)
+        index = name.replace(TABLE, 'relative_position_index')
+        state[index] = layer.relative_position_index
+    return state

@@ -1,4 +1,7 @@
-"""Settings of other libraries' ViT and BEiT, inferred from converted weights."""
+"""Settings of other libraries' transformers, inferred from converted weights.
+
+Weights are in mmpretrain's names; ``target`` is 'mmpretrain', 'mmseg' or 'timm'.
+"""
 
 import math
 import re
@@ -6,157 +9,182 @@ from typing import Any
 
 from mmcosub.checkpoints.weights import State
 
+from .table import TABLE
+
 
 def count(state: State, pattern: str) -> int:
-    """Count the modules whose names match a pattern with a number.
-
-    Args:
-        state (dict[str, Tensor]): Weights.
-        pattern (str): Regular expression for the beginning of a name.
-    """
+    """Count the different beginnings of names that match."""
     return len({m[0] for m in (re.match(pattern, name) for name in state) if m})
 
 
-def _patches(state: State) -> dict:
-    weight = state['patch_embed.projection.weight']
-    return dict(dim=weight.shape[0], channels=weight.shape[1], size=weight.shape[2])
+def outputs(state: State) -> tuple[int, ...]:
+    """Return the stages with a norm of their own."""
+    return tuple(i for i in range(4) if f'norm{i}.weight' in state) or (3,)
 
 
-def vit_settings(state: State, target: str) -> dict:
-    """Settings of a ViT or DeiT.
-
-    Args:
-        state (dict[str, Tensor]): Its weights, in mmpretrain's names.
-        target (str): 'mmpretrain', 'mmseg' or 'timm'.
-    """
-    patch, depth = _patches(state), count(state, r'layers\.\d+\.')
-    dim, size, gated = patch['dim'], patch['size'], 'layers.0.ffn.w12.weight' in state
-    hidden = state[
-        'layers.0.ffn.w12.weight' if gated else 'layers.0.ffn.layers.0.0.weight'
-    ]
-    tokens = sum(f'{name}_token' in state for name in ('cls', 'dist'))
+def vit(state: State, target: str) -> dict:
+    """Settings of a ViT or DeiT."""
+    dim, channels, size = state['patch_embed.projection.weight'].shape[:3]
+    depth = count(state, r'layers\.\d+\.')
+    gated, scaled = 'layers.0.ffn.w12.weight', 'layers.0.attn.gamma1.weight' in state
+    hidden = len(state[gated if gated in state else 'layers.0.ffn.layers.0.0.weight'])
+    distilled, averaged = 'dist_token' in state, 'ln2.weight' in state
+    tokens = ('cls_token' in state) + distilled
+    last, registers = 'ln1.weight' in state, state.get('reg_token')
     positions = state['pos_embed'].shape[1]
-    bias, scaled = (
-        'layers.0.attn.qkv.bias' in state,
-        'layers.0.attn.gamma1.weight' in state,
+    common: dict[str, Any] = dict(
+        patch_size=size, qkv_bias='layers.0.attn.qkv.bias' in state
     )
     if target == 'timm':
-        from timm.layers import SwiGLUPacked
-        from timm.models import vision_transformer
-
-        distilled, free = 'dist_token' in state, {}
-        if not distilled:
-            registers = state.get('reg_token')
-            free = dict(
-                no_embed_class=True,
-                reg_tokens=0 if registers is None else registers.shape[1],
-                class_token='cls_token' in state,
-                pre_norm='pre_norm.weight' in state,
-                fc_norm='ln2.weight' in state,
-                final_norm='ln1.weight' in state or 'ln2.weight' in state,
-                global_pool='token' if 'ln1.weight' in state and tokens else 'avg',
-                **(dict(mlp_layer=SwiGLUPacked) if gated else {}),
-            )
-            tokens = 0
-        kind: Any = vision_transformer.VisionTransformer
-        if distilled:
-            from timm.models.deit import VisionTransformerDistilled
-
-            kind = VisionTransformerDistilled
-        return dict(
-            type=kind, img_size=(size, size * (positions - tokens)), patch_size=size,
-            in_chans=patch['channels'], embed_dim=dim, depth=depth, num_heads=1,
-            mlp_ratio=len(hidden) / dim, qkv_bias=bias,
-            init_values=1.0 if scaled else None, **free,
+        rest = dict(
+            no_embed_class=True, pre_norm='pre_norm.weight' in state,
+            reg_tokens=0 if registers is None else registers.shape[1],
+            class_token='cls_token' in state, fc_norm=averaged,
+            final_norm=last or averaged,
+            global_pool='token' if last and tokens else 'avg',
         )  # fmt: skip
-    img_size = (size, size * (positions - tokens))
+        if gated in state:
+            from timm.layers import SwiGLUPacked
+
+            rest['mlp_layer'] = SwiGLUPacked
+        plain = 'vision_transformer.VisionTransformer'
+        return dict(
+            type='deit.VisionTransformerDistilled' if distilled else plain,
+            img_size=(size, size * (positions - tokens * distilled)), depth=depth,
+            in_chans=channels, embed_dim=dim, num_heads=1, mlp_ratio=hidden / dim,
+            init_values=1.0 if scaled else None, **common,
+            **({} if distilled else rest),
+        )  # fmt: skip
+    common |= dict(
+        img_size=(size, size * (positions - tokens)), in_channels=channels,
+        pre_norm='pre_norm.weight' in state, final_norm=last,
+    )  # fmt: skip
+    sizes = dict(embed_dims=dim, num_layers=depth, num_heads=1)
     if target == 'mmseg':
-        return dict(
-            type='mmseg.VisionTransformer', img_size=img_size, patch_size=size,
-            in_channels=patch['channels'], embed_dims=dim, num_layers=depth,
-            num_heads=1, mlp_ratio=len(hidden) // dim, qkv_bias=bias,
-            pre_norm='pre_norm.weight' in state, final_norm='ln1.weight' in state,
-        )  # fmt: skip
-    arch = dict(embed_dims=dim, num_layers=depth, num_heads=1)
-    arch['feedforward_channels'] = len(hidden) // 2 * 3 // 2 if gated else len(hidden)
-    averaged = 'ln2.weight' in state
+        ratio = hidden // dim
+        return dict(type='mmseg.VisionTransformer', mlp_ratio=ratio, **sizes, **common)
+    if not distilled:
+        pooled = 'avg_featmap' if averaged or not tokens else 'cls_token'
+        common |= dict(out_type=pooled, with_cls_token=bool(tokens))
+    if gated in state:
+        common['layer_cfgs'] = dict(ffn_type='swiglu_fused')
+        hidden = hidden // 2 * 3 // 2
     return dict(
-        type=('Distilled' if 'dist_token' in state else '') + 'VisionTransformer',
-        arch=arch, img_size=img_size, patch_size=size, in_channels=patch['channels'],
-        qkv_bias=bias, layer_scale_init_value=1.0 if scaled else 0.0,
-        layer_cfgs=dict(ffn_type='swiglu_fused') if gated else {},
-        pre_norm='pre_norm.weight' in state, final_norm='ln1.weight' in state,
-        patch_cfg=dict(bias='patch_embed.projection.bias' in state),
-        **({} if 'dist_token' in state else dict(
-            out_type='avg_featmap' if averaged or not tokens else 'cls_token',
-            with_cls_token=bool(tokens))),
+        type=('Distilled' if distilled else '') + 'VisionTransformer',
+        arch=dict(feedforward_channels=hidden, **sizes),
+        layer_scale_init_value=float(scaled),
+        patch_cfg=dict(bias='patch_embed.projection.bias' in state), **common,
     )  # fmt: skip
 
 
-def beit_settings(state: State, target: str) -> dict:
-    """Settings of a BEiT, EVA, EVA-02 or DINOv3.
-
-    Args:
-        state (dict[str, Tensor]): Its weights, in mmpretrain's names.
-        target (str): 'mmpretrain', 'mmseg' or 'timm'.
-    """
-    patch, depth = _patches(state), count(state, r'layers\.\d+\.')
-    dim, size = patch['dim'], patch['size']
-    table = state.get('layers.0.attn.relative_position_bias_table')
-    window = 1 if table is None else (math.isqrt(len(table) - 3) + 1) // 2
-    if table is None and 'pos_embed' in state:
-        window = math.isqrt(state['pos_embed'].shape[1])
-    heads = 1 if table is None else table.shape[1]
-    first = (
-        'layers.0.mlp.fc1_g'
-        if 'layers.0.mlp.fc1_g.weight' in state
-        else ('layers.0.ffn.layers.0.0')
-    )
-    hidden = len(state[f'{first}.weight'])
-    scaled, bias = 'layers.0.gamma_1' in state, 'layers.0.attn.q_bias' in state
+def beit(state: State, target: str) -> dict:
+    """Settings of a BEiT, EVA, EVA-02 or DINOv3."""
+    dim, channels, size = state['patch_embed.projection.weight'].shape[:3]
+    depth = count(state, r'layers\.\d+\.')
+    table = state.get(f'layers.0.attn.{TABLE}')
     absolute, averaged = 'pos_embed' in state, 'ln2.weight' in state
+    window, heads = 1, 1
+    if table is not None:
+        window, heads = (math.isqrt(len(table) - 3) + 1) // 2, table.shape[1]
+    elif absolute:
+        window = math.isqrt(state['pos_embed'].shape[1])
+    split = 'layers.0.mlp.fc1_g.weight'
+    hidden = len(state[split if split in state else 'layers.0.ffn.layers.0.0.weight'])
+    scaled, bias = 'layers.0.gamma_1' in state, 'layers.0.attn.q_bias' in state
+    last = 'ln1.weight' in state
+    common: dict[str, Any] = dict(img_size=size * window, patch_size=size)
     if target == 'timm':
-        from timm.models import beit, eva
-
-        common = dict(
-            img_size=size * window, patch_size=size, in_chans=patch['channels'],
-            embed_dim=dim, depth=depth, num_heads=heads, use_abs_pos_emb=absolute,
-            init_values=1.0 if scaled else None, use_fc_norm=averaged,
+        common |= dict(
+            in_chans=channels, embed_dim=dim, depth=depth, num_heads=heads,
+            use_abs_pos_emb=absolute, use_fc_norm=averaged,
+            init_values=1.0 if scaled else None,
         )  # fmt: skip
         if table is not None:
-            return dict(
-                type=beit.Beit, use_rel_pos_bias=True, mlp_ratio=hidden / dim,
-                qkv_bias=bias, **common,
-            )  # fmt: skip
-        split, registers = (
-            'layers.0.attn.q_proj.weight' in state,
-            state.get('reg_token'),
-        )
+            common |= dict(use_rel_pos_bias=True, mlp_ratio=hidden / dim)
+            return dict(type='beit.Beit', qkv_bias=bias, **common)
         out = state['layers.0.ffn.layers.1.weight'].shape[1]
+        registers = state.get('reg_token')
         return dict(
-            type=eva.Eva, qkv_fused=not split, qkv_bias=bias or (
-                'layers.0.attn.q_proj.bias' in state), mlp_ratio=out / dim,
-            swiglu_mlp=first.endswith('_g') or hidden == 2 * out,
-            swiglu_align_to=int(first.endswith('_g')),
+            type='eva.Eva', qkv_fused='layers.0.attn.q_proj.weight' not in state,
+            qkv_bias=bias or 'layers.0.attn.q_proj.bias' in state,
+            mlp_ratio=out / dim, swiglu_mlp=split in state or hidden == 2 * out,
+            swiglu_align_to=int(split in state),
             scale_mlp='layers.0.mlp.norm.weight' in state,
             scale_attn_inner='layers.0.attn.norm.weight' in state,
             num_reg_tokens=0 if registers is None else registers.shape[1],
-            use_post_transformer_norm='ln1.weight' in state, **common,
+            use_post_transformer_norm=last, **common,
         )  # fmt: skip
+    sizes = dict(embed_dims=dim, num_layers=depth, num_heads=heads)
+    common |= dict(in_channels=channels, final_norm=last)
     if target == 'mmseg':
         return dict(
-            type='mmseg.BEiT', img_size=size * window, patch_size=size,
-            in_channels=patch['channels'], embed_dims=dim, num_layers=depth,
-            num_heads=heads, mlp_ratio=hidden // dim, qv_bias=bias,
-            init_values=1.0 if scaled else None, final_norm='ln1.weight' in state,
+            type='mmseg.BEiT', mlp_ratio=hidden // dim, qv_bias=bias,
+            init_values=1.0 if scaled else None, **sizes, **common,
         )  # fmt: skip
-    arch = dict(
-        embed_dims=dim, num_layers=depth, num_heads=heads, feedforward_channels=hidden
-    )
     return dict(
-        type='BEiTViT', arch=arch, img_size=size * window, patch_size=size,
-        in_channels=patch['channels'], bias='qv_bias' if bias else False,
-        final_norm='ln1.weight' in state, use_abs_pos_emb=absolute,
+        type='BEiTViT', arch=dict(feedforward_channels=hidden, **sizes),
+        bias='qv_bias' if bias else False, use_abs_pos_emb=absolute,
         out_type='avg_featmap' if averaged else 'cls_token',
         use_rel_pos_bias=table is not None, layer_scale_init_value=float(scaled),
+        **common,
+    )  # fmt: skip
+
+
+def swin(state: State, target: str) -> dict:
+    """Settings of a Swin."""
+    dim, channels, size = state['patch_embed.projection.weight'].shape[:3]
+    stages = range(count(state, r'stages\.\d+\.blocks'))
+    tables = [state[f'stages.{i}.blocks.0.attn.w_msa.{TABLE}'] for i in stages]
+    window = (math.isqrt(len(tables[0])) + 1) // 2
+    depths = [count(state, rf'stages\.{i}\.blocks\.\d+\.') for i in stages]
+    sizes: dict[str, Any] = dict(
+        depths=depths, num_heads=[table.shape[1] for table in tables]
+    )
+    common: dict[str, Any] = dict(window_size=window, patch_size=size)
+    if target == 'timm':
+        return dict(
+            type='swin_transformer.SwinTransformer', in_chans=channels, embed_dim=dim,
+            img_size=size * window * 2 ** (len(stages) - 1), **sizes, **common,
+        )  # fmt: skip
+    sizes['embed_dims'] = dim
+    common['in_channels'] = channels
+    if target == 'mmseg':
+        return dict(
+            type='mmseg.SwinTransformer', strides=(size, 2, 2, 2),
+            out_indices=outputs(state), **sizes, **common,
+        )  # fmt: skip
+    common['out_indices'] = (len(stages) - 1,)
+    return dict(type='SwinTransformer', arch=sizes, **common)
+
+
+def xcit(state: State, target: str) -> dict:
+    """Settings of an XCiT."""
+    dim = state['cls_token'].shape[2]
+    common = dict(
+        patch_size=2 ** count(state, r'patch_embed\.proj\.\d+\.conv'),
+        depth=count(state, r'xca_layers\.\d+\.'),
+        num_heads=len(state['xca_layers.0.attn.temperature']),
+        cls_attn_layers=count(state, r'ca_layers\.\d+\.'),
+        use_pos_embed='pos_embed.token_projection.conv.weight' in state,
+        mlp_ratio=len(state['xca_layers.0.ffn.layers.0.0.weight']) / dim,
+    )
+    if target == 'timm':
+        return dict(type='xcit.Xcit', embed_dim=dim, eta=1.0, **common)
+    return dict(type='XCiT', embed_dims=dim, **common)
+
+
+def mit(state: State, target: str) -> dict | None:
+    """Settings of a MiT, which only mmseg has."""
+    if target != 'mmseg':
+        return None
+    patches = [state[f'layers.{i}.0.projection.weight'] for i in range(4)]
+    ratios = [state.get(f'layers.{i}.1.0.attn.sr.weight') for i in range(4)]
+    dim = len(patches[0])
+    return dict(
+        type='mmseg.MixVisionTransformer', embed_dims=dim,
+        in_channels=patches[0].shape[1],
+        num_layers=[count(state, rf'layers\.{i}\.1\.\d+\.') for i in range(4)],
+        num_heads=[len(each) // dim for each in patches],
+        sr_ratios=[1 if each is None else each.shape[2] for each in ratios],
+        mlp_ratio=len(state['layers.0.1.0.ffn.layers.0.weight']) // dim,
     )  # fmt: skip

@@ -1,152 +1,147 @@
-"""Formats of ViT: mmpretrain's, timm's, DeiT III's, DINOv2's and mmseg's.
+"""Formats of ViT: mmpretrain's, timm's, DeiT III's, DINOv2's, mmseg's and others.
 
-MAE's authors use timm's names.
+MAE's authors use timm's names. Transformers has two sets of names: those in files of
+the hub, and those of version 5 in memory, which ``torch.save(model.state_dict())``
+writes. The network's prefix there (``vit.``, ``dinov2.``) is ignored.
 """
 
 import re
 
-from mmcosub.checkpoints.positions import fold_class_position, position_per_token
-from mmcosub.checkpoints.reading import State
+from mmcosub.checkpoints.positions import fold_class_position
+from mmcosub.checkpoints.weights import State
 
-from .table import Format, register_format
+from .table import family, joined
 
-_TIMM = [
-    ('patch_embed.proj', 'patch_embed.projection'),
-    ('norm_pre', 'pre_norm'),
-    ('blocks.{}.norm1', 'layers.{}.ln1'),
-    ('blocks.{}.norm2', 'layers.{}.ln2'),
-    ('blocks.{}.mlp.fc1', 'layers.{}.ffn.layers.0.0'),
-    ('blocks.{}.mlp.fc2', 'layers.{}.ffn.layers.1'),
-    ('blocks.{}.attn', 'layers.{}.attn'),
-    ('norm_pre', 'pre_norm'),
-    ('fc_norm', 'ln2'),
-    ('norm', 'ln1'),
-    ('head', 'head.layers.head'),
-    ('head_dist', 'head.layers.head_dist'),
-]
-
-for _name, _mark in (
-    ('mmpretrain ViT', 'layers.0.ffn.layers.0.0'),
-    ('mmpretrain ViT, gated', 'layers.0.ffn.w12'),
-):
-    register_format(
-        Format(_name, 'ViT', marks=[_mark, 'layers.0.attn.qkv', 'layers.0.ln1'])
-    )
-register_format(
-    Format(
-        'mmseg ViT',
-        'ViT',
-        marks=['layers.0.attn.attn.in_proj_weight', 'layers.0.ffn.layers.0.0'],
-        names=[
-            ('layers.{}.attn.attn.in_proj_weight', 'layers.{}.attn.qkv.weight'),
-            ('layers.{}.attn.attn.in_proj_bias', 'layers.{}.attn.qkv.bias'),
-            ('layers.{}.attn.attn.out_proj', 'layers.{}.attn.proj'),
-            ('ln_pre', 'pre_norm'),
-        ],
-    )
-)
-# Registered before timm's ViT, whose marks match as well.
-register_format(
-    Format(
-        'DeiT III',
-        'ViT',
-        marks=['blocks.0.attn.qkv', 'blocks.0.mlp.fc1', 'blocks.0.gamma_1'],
-        names=[
-            # Parameters of the block in DeiT III, modules in mmpretrain.
-            ('blocks.{}.gamma_1', 'layers.{}.attn.gamma1.weight'),
-            ('blocks.{}.gamma_2', 'layers.{}.ffn.gamma2.weight'),
-            *_TIMM,
-        ],
-        to_ours=position_per_token,
-        from_ours=fold_class_position,
-    )
-)
-_LAYER_SCALE = [
-    ('blocks.{}.ls1.gamma', 'layers.{}.attn.gamma1.weight'),
-    ('blocks.{}.ls2.gamma', 'layers.{}.ffn.gamma2.weight'),
-]
-_GATED = [
-    ('blocks.{}.mlp.w12', 'layers.{}.ffn.w12'),
-    ('blocks.{}.mlp.w3', 'layers.{}.ffn.w3'),
-]
-# Other DINOv2 models use timm's names.
-for _name, _mark in (
-    ('DINOv2 with registers', 'register_tokens'),
-    ('DINOv2, giant', 'blocks.0.mlp.w12'),
-):
-    register_format(
-        Format(
-            _name,
-            'ViT',
-            marks=[_mark, 'blocks.0.attn.qkv', 'patch_embed.proj.weight'],
-            names=[('register_tokens', 'reg_token'), *_GATED, *_LAYER_SCALE, *_TIMM],
-        )
-    )
+QKV = ('query', 'key', 'value')
 
 
-def _gated(state: State) -> State:
+def fused(state: State) -> State:
+    """Fuse queries, keys and values, and the two inputs of a gated MLP."""
+    return joined(joined(state, QKV, 'qkv.'), ('gate', 'up'), 'w12.')
+
+
+def _from_timm(state: State) -> State:
     """Rename timm's gated MLP, which has the names of a plain one."""
+    gated = {
+        match[1]
+        for name, value in state.items()
+        if (match := re.fullmatch(r'(layers\.\d+\.ffn)\.layers\.1\.weight', name))
+        and len(state.get(f'{match[1]}.layers.0.0.weight', ())) == 2 * value.shape[1]
+    }
     renamed: State = {}
     for name, value in state.items():
-        match = re.fullmatch(r'(layers\.\d+\.ffn)\.layers\.(0\.0|1)\.(\w+)', name)
-        second = match and state.get(f'{match[1]}.layers.1.weight')
-        first = match and state.get(f'{match[1]}.layers.0.0.weight')
-        if (
-            match
-            and second is not None
-            and first is not None
-            and first.shape[0] == 2 * second.shape[1]
-        ):
-            name = f'{match[1]}.{"w12" if match[2] == "0.0" else "w3"}.{match[3]}'
+        ffn, _, part = name.partition('.layers.')
+        if ffn in gated:
+            own = 'w12' if part.startswith('0.0.') else 'w3'
+            name = f'{ffn}.{own}.{part.rpartition(".")[2]}'
         renamed[name] = value
     return renamed
 
 
-def _timm_to_ours(state: State) -> State:
-    return position_per_token(_gated(state))
+_TIMM = """
+    patch_embed.proj=patch_embed.projection norm_pre=pre_norm
+    blocks.*=layers.*: norm1=ln1 norm2=ln2 attn=attn
+    blocks.*=layers.*: mlp.fc1=ffn.layers.0.0 mlp.fc2=ffn.layers.1
+    fc_norm=ln2 norm=ln1 head=head.layers.head head_dist=head.layers.head_dist
+"""
+# Parameters of the block in DeiT III, modules in mmpretrain.
+_DEIT_III = """
+    blocks.*=layers.*: gamma_1=attn.gamma1.weight gamma_2=ffn.gamma2.weight
+"""
+_LAYER_SCALE = """
+    blocks.*=layers.*: ls1.gamma=attn.gamma1.weight ls2.gamma=ffn.gamma2.weight
+"""
+_DINOV2 = """
+    register_tokens=reg_token
+    blocks.*=layers.*: mlp.w12=ffn.w12 mlp.w3=ffn.w3
+"""
+# To timm: a gated MLP has the names of a plain one.
+_TIMM_GATED = """
+    blocks.*=layers.*: mlp.fc1=ffn.w12 mlp.fc2=ffn.w3
+"""
+_MMSEG = """
+    layers.*.attn=layers.*.attn: attn.in_proj_weight=qkv.weight
+    layers.*.attn=layers.*.attn: attn.in_proj_bias=qkv.bias attn.out_proj=proj
+    ln_pre=pre_norm
+"""
+_TORCHVISION_LAYER = 'encoder.layers.encoder_layer_*=layers.*:'
+_TORCHVISION = f"""
+    class_token=cls_token conv_proj=patch_embed.projection
+    encoder.pos_embedding=pos_embed encoder.ln=ln1 heads.head=head.layers.head
+    {_TORCHVISION_LAYER} ln_1=ln1 ln_2=ln2 self_attention.out_proj=attn.proj
+    {_TORCHVISION_LAYER} self_attention.in_proj_weight=attn.qkv.weight
+    {_TORCHVISION_LAYER} self_attention.in_proj_bias=attn.qkv.bias
+    {_TORCHVISION_LAYER} mlp.0=ffn.layers.0.0 mlp.3=ffn.layers.1
+    {_TORCHVISION_LAYER} mlp.linear_1=ffn.layers.0.0 mlp.linear_2=ffn.layers.1
+"""  # linear_1 and linear_2 are of its first files
+EMBEDDINGS = """
+    embeddings=: cls_token=cls_token mask_token=mask_token register_tokens=reg_token
+    embeddings=: distillation_token=dist_token position_embeddings=pos_embed
+    embeddings=: patch_embeddings.projection=patch_embed.projection
+"""
+CLASSIFIER = """
+    encoder.relative_position_bias=rel_pos_bias layernorm=ln1 pooler.layernorm=ln2
+    classifier=head.layers.head cls_classifier=head.layers.head
+    distillation_classifier=head.layers.head_dist
+"""  # pooler.layernorm is BEiT's, of averaged patches
+HUB_LAYER = """
+    {0}.attention.attention=layers.*.attn: query=query key=key value=value
+    {0}=layers.*: attention.output.dense=attn.proj
+    {0}=layers.*: intermediate.dense=ffn.layers.0.0 output.dense=ffn.layers.1
+"""
+LAYER = """
+    {0}.attention=layers.*.attn: q_proj=query k_proj=key v_proj=value o_proj=proj
+    {0}=layers.*: mlp.fc1=ffn.layers.0.0 mlp.fc2=ffn.layers.1
+"""
+NORMS = """
+    {0}=layers.*: layernorm_before=ln1 layernorm_after=ln2
+"""
+_DINOV2_LAYER = """
+    {0}=layers.*: norm1=ln1 norm2=ln2
+    {0}=layers.*: layer_scale1.lambda1=attn.gamma1.weight
+    {0}=layers.*: layer_scale2.lambda1=ffn.gamma2.weight
+    {0}.mlp=layers.*.ffn: weights_in=w12 weights_out=w3 gate_proj=gate up_proj=up
+    {0}.mlp=layers.*.ffn: down_proj=w3
+"""
 
 
-register_format(
-    Format(
-        'timm ViT',
-        'ViT',
-        marks=['blocks.0.attn.qkv', 'blocks.0.mlp.fc1', 'patch_embed.proj.weight'],
-        names=[
-            *_LAYER_SCALE,
-            *_TIMM,
-            # To timm: a gated MLP has the names of a plain one.
-            ('blocks.{}.mlp.fc1', 'layers.{}.ffn.w12'),
-            ('blocks.{}.mlp.fc2', 'layers.{}.ffn.w3'),
-        ],
-        to_ours=_timm_to_ours,
-    )
-)
-_TORCHVISION = 'encoder.layers.encoder_layer_{}'
-register_format(
-    Format(
-        'torchvision ViT',
-        'ViT',
-        marks=['conv_proj', 'encoder.layers.encoder_layer_0.ln_1'],
-        names=[
-            ('class_token', 'cls_token'),
-            ('conv_proj', 'patch_embed.projection'),
-            ('encoder.pos_embedding', 'pos_embed'),
-            *(
-                (f'{_TORCHVISION}.{theirs}', f'layers.{{}}.{ours}')
-                for theirs, ours in (
-                    ('ln_1', 'ln1'),
-                    ('self_attention.in_proj_weight', 'attn.qkv.weight'),
-                    ('self_attention.in_proj_bias', 'attn.qkv.bias'),
-                    ('self_attention.out_proj', 'attn.proj'),
-                    ('ln_2', 'ln2'),
-                    ('mlp.0', 'ffn.layers.0.0'),
-                    ('mlp.3', 'ffn.layers.1'),
-                    ('mlp.linear_1', 'ffn.layers.0.0'),  # of its first files
-                    ('mlp.linear_2', 'ffn.layers.1'),
-                )
-            ),
-            ('encoder.ln', 'ln1'),
-            ('heads.head', 'head.layers.head'),
-        ],
-    )
+def transformers(layer: str, *parts: str) -> str:
+    """Names of a network whose layers are called so."""
+    return EMBEDDINGS + ''.join(parts).replace('{0}', layer) + CLASSIFIER
+
+
+_HUB = transformers('encoder.layer.*', HUB_LAYER, NORMS)
+_IN_MEMORY = transformers('layers.*', LAYER, NORMS)
+_HUB_DINOV2 = transformers('encoder.layer.*', HUB_LAYER, LAYER, _DINOV2_LAYER)
+_OURS = 'layers.0.attn.qkv layers.0.ln1'
+_BLOCK = 'blocks.0.attn.qkv blocks.0.mlp.fc1'
+_PATCHES = 'blocks.0.attn.qkv patch_embed.proj.weight'
+_NAMES_DINOV2 = _DINOV2 + _LAYER_SCALE + _TIMM
+_NAMES_TIMM = _LAYER_SCALE + _TIMM + _TIMM_GATED
+_MMSEG_MARKS = 'layers.0.attn.attn.in_proj_weight layers.0.ffn.layers.0.0'
+_TORCHVISION_MARKS = 'conv_proj encoder.layers.encoder_layer_0.ln_1'
+_TOKEN, _FIRST = 'embeddings.cls_token', 'layernorm_before'
+_DINOV2_MARK = 'encoder.layer.0.layer_scale1'
+
+FORMATS = family(
+    'ViT',
+    ('mmpretrain ViT', f'layers.0.ffn.layers.0.0 {_OURS}'),
+    ('mmpretrain ViT, gated', f'layers.0.ffn.w12 {_OURS}'),
+    ('mmseg ViT', _MMSEG_MARKS, _MMSEG),
+    # Before timm's ViT, whose marks match as well.
+    (
+        'DeiT III',
+        f'{_BLOCK} blocks.0.gamma_1',
+        _DEIT_III + _TIMM,
+        dict,
+        fold_class_position,
+    ),
+    # Other DINOv2 models use timm's names.
+    ('DINOv2 with registers', f'register_tokens {_PATCHES}', _NAMES_DINOV2),
+    ('DINOv2, giant', f'blocks.0.mlp.w12 {_PATCHES}', _NAMES_DINOV2),
+    ('timm ViT', f'{_BLOCK} patch_embed.proj.weight', _NAMES_TIMM, _from_timm),
+    ('torchvision ViT', _TORCHVISION_MARKS, _TORCHVISION),
+    ('Transformers ViT', f'encoder.layer.0.{_FIRST} {_TOKEN}', _HUB, fused),
+    ('Transformers ViT, in memory', f'layers.0.{_FIRST} {_TOKEN}', _IN_MEMORY, fused),
+    ('Transformers DINOv2', f'{_DINOV2_MARK} {_TOKEN}', _HUB_DINOV2, fused),
 )
