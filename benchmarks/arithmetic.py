@@ -5,7 +5,7 @@ from statistics import mean, median
 
 from memory import peak_memory
 
-from mmcosub.analysis.arithmetic import count_flops
+from mmcosub.analysis.costs import count_flops
 
 
 def account(call: Callable[[], object], draws: int = 1) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from statistics import median
 
-from mmcosub.analysis.plot import plot_sweep
+from mmcosub.analysis.sweep_record import plot_sweep
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks' / 'results'

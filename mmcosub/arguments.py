@@ -22,6 +22,26 @@ class OneLineParser(ArgumentParser):
         self.exit(STATUS, f'{self.prog}: error: {said} (--help lists the arguments)\n')
 
 
+_SHARED: dict[str, Any] = {
+    'config': dict(help='config file, or PACKAGE::FILE for one inside a package'),
+    'checkpoint': dict(help='checkpoint file or URL'),
+    '--co-train': dict(
+        metavar='NAME_OR_FILE', help='co-train with this scheme, as in tools/train.py'
+    ),
+    '--device': dict(help='such as cuda:0 (default: a GPU if there is one)'),
+    '--trust-checkpoint': dict(
+        action='store_true',
+        help='allow checkpoints with Python objects, which can execute code',
+    ),
+}
+
+
+def add_shared_arguments(parser: ArgumentParser, *names: str) -> None:
+    """Add arguments that several tools have, of those of ``_SHARED``."""
+    for name in names:
+        parser.add_argument(name, **_SHARED[name])
+
+
 def add_debug_argument(parser: ArgumentParser) -> None:
     """Add ``--debug``, which shows tracebacks."""
     parser.add_argument(
@@ -30,21 +50,11 @@ def add_debug_argument(parser: ArgumentParser) -> None:
 
 
 class OptionsAction(Action):
-    """MMEngine's ``KEY=VALUE`` arguments, with an error for malformed ones.
-
-    MMEngine is imported only for such arguments, so that ``--help`` is fast.
-    """
+    """MMEngine's ``KEY=VALUE`` arguments, with an error for malformed ones."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, *args: Any) -> None:
-        """Parse the arguments.
-
-        Args:
-            parser (ArgumentParser): The parser.
-            namespace (Namespace): Receives the values.
-            values (list[str]): The arguments.
-            *args: The name of the option.
-        """
-        from mmengine.config import DictAction
+        """Parse the arguments."""
+        from mmengine.config import DictAction  # here, so that --help is fast
 
         action = DictAction(self.option_strings, self.dest, nargs=self.nargs)
         for text in values:
@@ -95,12 +105,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
 
 
 def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
-    """Add ``--work-dir``.
-
-    Args:
-        parser (ArgumentParser): Parser to add it to.
-        what (str): Content, for the help.
-    """
+    """Add ``--work-dir``; ``what`` is its content, for the help."""
     parser.add_argument(
         '--work-dir',
         metavar='DIR',
@@ -122,25 +127,14 @@ def add_shape_argument(parser: ArgumentParser) -> None:
 
 
 def require_positive(args: Namespace, *names: str) -> None:
-    """Raise for arguments below 1.
-
-    Args:
-        args (Namespace): The arguments.
-        *names (str): Names of the arguments to check.
-
-    Raises:
-        ValueError: If one is below 1; names its flag.
-    """
+    """Raise for named arguments below 1."""
     for name in names:
         if getattr(args, name) < 1:
             raise ValueError(f'--{name.replace("_", "-")} must be 1 or more.')
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
-    """Add the config and what it may import or trust.
-
-    These suffice for ``load_config`` in one process.
-    """
+    """Add what suffices for ``load_config`` in one process."""
     parser.set_defaults(work_dir=None, launcher='none', fast=False, local_rank=0)
     parser.add_argument(
         '--cfg-options',
@@ -151,9 +145,5 @@ def add_config_arguments(parser: ArgumentParser) -> None:
         'optim_wrapper.optimizer.lr=1e-4 model.backbone.out_indices="(0,1,2,3)"; '
         'applied last, without spaces around = and ,',
     )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='allow checkpoints with Python objects, which can execute code',
-    )
+    add_shared_arguments(parser, '--trust-checkpoint')
     add_debug_argument(parser)

@@ -1,28 +1,27 @@
 """Co-training of any PyTorch model in a plain training loop.
 
-Shapes: ``V`` views, ``B`` images, ``C`` classes, ``*`` positions.
+Shapes: ``B`` labelled images, ``U`` unlabelled images.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcosub.schemes.any_model import (
+from .schemes import Scheme, Step, SubmodelTraining
+from .schemes.any_model import (
     Key,
+    check_processes,
+    compiled_branches,
     find_logits,
+    fit_criterion,
     labelled_positions,
     setting,
     unwrapped,
 )
-from mmcosub.schemes.iteration import count_processes
-from mmcosub.schemes.unlabelled_loss import UnlabelledLoss
-
-from .losses import activations
-from .schemes import Iteration, Pass, Scheme, SubmodelTraining
-from .submodels import are_drop_paths, compiled_sites
+from .schemes.unlabelled_loss import UnlabelledLoss
 
 _logger = logging.getLogger('mmcosub')
 
@@ -88,14 +87,14 @@ class CoTrainer(SubmodelTraining):
         self.head_weights: dict[Key, float] = {key: 1.0, **others}
         self.ignore_index = ignore_index
         self._activations: set[str] | None = None
+        self._unlabelled: UnlabelledLoss | None = None
         if drop_path_rate is not None:
             options['drop_path_rate'] = drop_path_rate
-        if isinstance(scheme, str):
-            scheme = dict(type=scheme)
-        if isinstance(scheme, dict):
-            scheme, options = {**scheme, **options}, {}
-        if options:
+        if isinstance(scheme, Scheme) and options:
             raise ValueError(f'Give {[*options]} to the scheme that you have built.')
+        if not isinstance(scheme, Scheme):
+            named = dict(type=scheme) if isinstance(scheme, str) else scheme
+            scheme = {**named, **options}
         self.init_co_training(scheme, set(), '')
         if self.scheme.lean:
             raise ValueError(
@@ -103,8 +102,7 @@ class CoTrainer(SubmodelTraining):
                 'backward between passes. Leave it out.'
             )
         if self._caller is not model:
-            self._compile()
-        self._unlabelled: UnlabelledLoss | None = None
+            self.sites = compiled_branches(self.backbone, self.sites)
         if unlabelled is not None:
             self._learn_unlabelled(unlabelled)
         norms = [m for m in self.backbone.modules() if isinstance(m, _BatchNorm)]
@@ -113,11 +111,6 @@ class CoTrainer(SubmodelTraining):
                 f'{type(self.scheme).__name__} changes BatchNorm statistics. Before '
                 'evaluation: torch.optim.swa_utils.update_bn(loader, model).'
             )
-
-    @property
-    def training(self) -> bool:  # type: ignore[override]
-        """True if the model is in training mode."""
-        return self.backbone.training
 
     def loss(  # type: ignore[override]
         self,
@@ -146,7 +139,7 @@ class CoTrainer(SubmodelTraining):
                 'The model is in evaluation mode, where no branch is dropped. Call '
                 'model.train() before CoTrainer.loss.'
             )
-        self._match(criterion)
+        self._activations = fit_criterion(self.scheme, criterion, self._activations)
         self.extras.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
         if unlabelled is not None and len(unlabelled[0]):
@@ -154,64 +147,78 @@ class CoTrainer(SubmodelTraining):
         first, *others = losses.values()
         return sum(others, start=first)
 
-    def _unlabelled_loss(self, weak: Tensor, strong: Tensor) -> Tensor:
-        learned = self._unlabelled or self._learn_unlabelled({})
-        # The optimizer has stepped since the last call.
-        learned.after_step(self, self.model)
-        return learned(
-            self,
-            self.model,
-            weak,
-            strong,
-            lambda network, x: find_logits(network(x), self.key, len(x)),
-            lambda outputs, views: find_logits(
-                outputs, self.key, views * len(strong)
-            ).chunk(views),
-        )
-
-    def _learn_unlabelled(self, cfg: dict) -> UnlabelledLoss:
-        self._unlabelled = UnlabelledLoss(self, self.model, cfg)
-        return self._unlabelled
-
-    def pass_loss(
-        self, iteration: Iteration, inputs: Tensor, data_samples: Any, views: list[int]
-    ) -> dict[str, Tensor]:
+    def pass_loss(self, step: Step, data_samples: Any) -> dict[str, Tensor]:
         """See :class:`~mmcosub.schemes.SubmodelTraining`."""
         labels, criterion = data_samples
-        outputs, tapped = self.run_backbone(iteration, inputs, views)
-        outputs = iteration.rows.spread(outputs)
-        rows = len(views) * len(inputs)
-        weights = self.scheme.label_weights
-        of_heads: dict[Key, Sequence[Tensor]] = {}
+        step.label_loss = lambda z: criterion(z, labels)
+        outputs = step.rows.spread(step.features)
         losses: dict[str, Tensor] = {}
         for key, factor in self.head_weights.items():
-            of_heads[key] = find_logits(outputs, key, rows).chunk(len(views))
-            for v, z in zip(views, of_heads[key], strict=True):
-                if weights[v]:
-                    loss = criterion(z, labels)
-                    losses[f'loss_{key}_view{v}'] = factor * weights[v] * loss
-                    if key == self.key:
-                        iteration.add(f'label_view{v}', loss)
-        logits = of_heads[self.key]
-        ignored = self.ignore_index
-        if ignored is None:
-            ignored = setting(criterion, 'ignore_index', None)
-        weight = labelled_positions(labels, logits[0], ignored)
-        done = Pass(self, views, outputs, tapped, {'head': logits})
-        done.label_loss = lambda z: criterion(z, labels)
-        if weight is not None:
-            done.weights['head'] = weight
-        losses['loss_co_training'] = iteration.teach('head', views, logits, weight)
-        iteration.add('co_training', losses['loss_co_training'])
-        iteration.note_agreement('head', weight)
-        for objective in self.scheme.objectives:
-            losses.update(objective.losses(done))
+            main, views = key == self.key, len(step.views)
+            logits = find_logits(outputs, key, views * step.plan.batch).chunk(views)
+            terms = step.label_losses(
+                logits, lambda z: {'loss': criterion(z, labels)}, main
+            )
+            losses.update({f'loss_{key}': factor * loss for loss in terms.values()})
+            if main:
+                ignored = self.ignore_index
+                if ignored is None:
+                    ignored = setting(criterion, 'ignore_index', None)
+                step.record('head', logits)
+                weight = labelled_positions(labels, logits[0], ignored)
+                step.weights['head'] = weight
+                losses['loss_co_training'] = step.distillation('head', 1.0, log=True)
         return losses
+
+    def _unlabelled_loss(self, weak: Tensor, strong: Tensor) -> Tensor:
+        learned = self._unlabelled or self._learn_unlabelled({})
+        learned.after_step(self)  # the optimizer has stepped since the last call
+
+        def read(network: nn.Module, outputs: Any, views: int) -> tuple[Tensor, ...]:
+            return find_logits(outputs, self.key, views * len(strong)).chunk(views)
+
+        return learned(self, weak, strong, read)
+
+    def _learn_unlabelled(self, cfg: dict) -> UnlabelledLoss:
+        self._unlabelled = UnlabelledLoss(self, cfg)
+        return self._unlabelled
 
     @property
     def logs(self) -> dict[str, float]:
         """Values of the last step: agreement, label loss of each view, branch work."""
         return {name: float(value) for name, value in self.telemetry.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state for resuming: the seed, the step, the scheme's modules."""
+        return dict(
+            seed=self.plan_seed, step=self.plans_drawn, extras=self.extras.own_state()
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from a state.
+
+        If it has the averaged teacher of unlabelled images, and this trainer was made
+        without ``unlabelled``, it goes on with the default settings.
+
+        Args:
+            state (dict): From :meth:`state_dict`.
+        """
+        if not self._unlabelled and 'average.updates' in state['extras']:
+            self._learn_unlabelled({})
+        self.extras.load_own_state(state['extras'])
+        self.scheme.seed, self.plans_drawn = state['seed'], state['step']
+
+    # ---- the model, as a SubmodelTraining takes it -------------------------------
+
+    @property
+    def training(self) -> bool:  # type: ignore[override]
+        """True if the model is in training mode."""
+        return self.model.training
+
+    @property
+    def network(self) -> nn.Module:
+        """The model."""
+        return self.model
 
     def caller(self) -> nn.Module:
         """See :class:`~mmcosub.schemes.SubmodelTraining`."""
@@ -226,66 +233,6 @@ class CoTrainer(SubmodelTraining):
         yield from self.model.parameters()
         yield from (p for p in self.extras.parameters() if p.requires_grad)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state for resuming: the seed, the step, the scheme's modules."""
-        return dict(
-            seed=self.plan_seed, step=self.plans_drawn, extras=self.extras.own_state()
-        )
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a state.
-
-        Args:
-            state (dict): From :meth:`state_dict`.
-        """
-        self.scheme.seed, self.plans_drawn = state['seed'], state['step']
-        self.extras.load_own_state(state['extras'])
-
-    # ---- checks ------------------------------------------------------------------
-
     def _check_once(self, inputs: Tensor) -> None:
         super()._check_once(inputs)
-        if count_processes() > 1 and self._caller is self.backbone:
-            _logger.warning(
-                'CoTrainer got the model itself, so gradients are not averaged over '
-                'processes. Pass it the DistributedDataParallel around the model.'
-            )
-        if count_processes() > 1 and any(
-            p.requires_grad for p in self.extras.parameters()
-        ):
-            raise ValueError(
-                f'{type(self.scheme).__name__} adds parameters to this model, and '
-                'DistributedDataParallel does not average their gradients. Use one '
-                'process, or another scheme.'
-            )
-
-    def _compile(self) -> None:
-        """Compile the residual functions instead of the model, whose rows vary."""
-        found = 'nothing, as its blocks are not known'
-        if not are_drop_paths(self.sites):
-            self.sites = compiled_sites(self.sites)
-            found = f'the residual functions of {len(self.sites)} branches'
-        _logger.warning(
-            f'Of the compiled {type(self.backbone).__name__}, CoTrainer compiles '
-            f'{found}: the whole model would be compiled again for every plan.'
-        )
-
-    def _match(self, criterion: Any) -> None:
-        """Choose the distillation loss that fits the criterion."""
-        name = getattr(criterion, '__name__', type(criterion).__name__)
-        reduction = setting(criterion, 'reduction', 'mean')
-        if reduction != 'mean':
-            raise ValueError(
-                f'The criterion {name} has reduction={reduction!r}, and the '
-                "distillation loss is a mean. Set reduction='mean'."
-            )
-        found = activations([criterion])
-        if found == self._activations:
-            return
-        if not found and self.scheme.soft_loss.name == 'auto' and self.scheme.views > 1:
-            raise ValueError(
-                f'CoTrainer cannot tell whether the criterion {name} uses a softmax or '
-                "a sigmoid. Give it loss='ce' or loss='bce'."
-            )
-        self.scheme.soft_loss.fit(found, f'the criterion {name}')
-        self._activations = found
+        check_processes(self)

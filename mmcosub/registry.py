@@ -14,13 +14,7 @@ ignore_known_warnings()
 
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 from mmengine.logging import print_log  # noqa: E402
-from mmengine.registry import DATASETS as MMENGINE_DATASETS  # noqa: E402
-from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
-from mmengine.registry import METRICS as MMENGINE_METRICS  # noqa: E402
-from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
-from mmengine.registry import RUNNERS as MMENGINE_RUNNERS  # noqa: E402
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS  # noqa: E402
-from mmengine.registry import Registry  # noqa: E402
+from mmengine.registry import Registry, root  # noqa: E402
 
 from .losses import BinaryCrossEntropyLoss  # noqa: E402
 from .schemes import SCHEMES  # noqa: E402
@@ -37,30 +31,19 @@ __all__ = [
     'TRANSFORMS',
 ]
 
-DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope='mmcosub', locations=['mmcosub.datasets']
-)
-HOOKS = Registry(
-    'hook', parent=MMENGINE_HOOKS, scope='mmcosub', locations=['mmcosub.hooks']
-)
-METRICS = Registry(
-    'metric',
-    parent=MMENGINE_METRICS,
-    scope='mmcosub',
-    locations=['mmcosub.evaluation'],
-)
-MODELS = Registry(
-    'model', parent=MMENGINE_MODELS, scope='mmcosub', locations=['mmcosub.models']
-)
-RUNNERS = Registry(
-    'runner', parent=MMENGINE_RUNNERS, scope='mmcosub', locations=['mmcosub.engine']
-)
-TRANSFORMS = Registry(
-    'transform',
-    parent=MMENGINE_TRANSFORMS,
-    scope='mmcosub',
-    locations=['mmcosub.datasets'],
-)
+
+def _child(parent: Registry, room: str) -> Registry:
+    """Return a child registry, which imports a room of mmcosub to fill it."""
+    places = [f'mmcosub.{room}']
+    return Registry(parent.name, parent=parent, scope='mmcosub', locations=places)
+
+
+DATASETS = _child(root.DATASETS, 'datasets')
+HOOKS = _child(root.HOOKS, 'hooks')
+METRICS = _child(root.METRICS, 'evaluation')
+MODELS = _child(root.MODELS, 'models')
+RUNNERS = _child(root.RUNNERS, 'engine')
+TRANSFORMS = _child(root.TRANSFORMS, 'datasets')
 
 MODELS.register_module(module=BinaryCrossEntropyLoss)
 

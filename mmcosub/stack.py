@@ -8,15 +8,14 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
-from packaging.requirements import Requirement
 from packaging.version import Version
 
 Versions = Callable[[str], str | None]
-Distributions = dict[str, tuple[str, ...]]
 
 # Two families of distributions publish the same four packages; mmcv also has a `lite`
 # build.
-_FAMILIES: dict[str, Distributions] = {
+_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    'torch': {'torch': ('torch',), 'torchvision': ('torchvision',)},
     'OneDL': {
         'mmengine': ('onedl-mmengine',),
         'mmcv': ('onedl-mmcv',),
@@ -41,14 +40,6 @@ OLDEST = {
     'mmseg': '1.2',
     'mmpretrain': '1.2',
 }
-_TORCH = ('torch', 'torchvision')
-_INSTALL_TORCH = 'pip install torch torchvision'
-_DATA_AND_MODELS = (
-    'mmseg.datasets',
-    'mmseg.models',
-    'mmpretrain.datasets',
-    'mmpretrain.models',
-)
 
 
 class Installed(NamedTuple):
@@ -68,14 +59,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def find_stack(version: Versions = installed_version) -> dict[str, list[Installed]]:
-    """Find installed packages by family; torch's are under ``'torch'``.
-
-    Args:
-        version (Callable): Returns a distribution's version or None. Defaults to the
-            environment's.
-    """
-    torch: Distributions = {name: (name,) for name in _TORCH}
-    groups = {'torch': torch, **_FAMILIES}
+    """Find installed packages by family; torch's are under ``'torch'``."""
     found = {
         group: [
             Installed(package, name, number)
@@ -83,7 +67,7 @@ def find_stack(version: Versions = installed_version) -> dict[str, list[Installe
             for name in names
             if (number := version(name))
         ]
-        for group, packages in groups.items()
+        for group, packages in _GROUPS.items()
     }
     return {group: installed for group, installed in found.items() if installed}
 
@@ -91,7 +75,7 @@ def find_stack(version: Versions = installed_version) -> dict[str, list[Installe
 def check_stack(version: Versions = installed_version) -> None:
     """Check the installed versions, without importing packages.
 
-    Imports torchvision only if it seems not to fit torch.
+    Imports torchvision only if it seems to be of another build than torch.
 
     Args:
         version (Callable): Returns a distribution's version or None. Defaults to the
@@ -102,82 +86,55 @@ def check_stack(version: Versions = installed_version) -> None:
             torchvision does not fit torch. The message has the command to run.
     """
     found = find_stack(version)
-    _check_families(found)
-    _check_missing(found)
-    _check_age(found)
-    if _looks_mismatched(version('torch') or '', version('torchvision') or ''):
+    every = [each for group in found.values() for each in group]
+    listed = ', '.join(f'{each.distribution} {each.version}' for each in every)
+    families = [found[group] for group in found if group != 'torch']
+    if len(families) > 1:
+        names = ' '.join(each.distribution for family in families for each in family)
+        raise ImportError(
+            'mmcosub: packages of two families that overwrite each other are '
+            f'installed: {listed}. Keep one:\n  pip uninstall -y {names}\n'
+            f'  {_install(MAINTAINED)}'
+        )
+    missing = [name for name in OLDEST if name not in {each.package for each in every}]
+    if missing:
+        # Stay with the installed family: the two overwrite each other.
+        family = next((group for group in found if group != 'torch'), MAINTAINED)
+        commands = [_install('torch')] if {*missing} & {*_GROUPS['torch']} else []
+        if {*missing} - {*_GROUPS['torch']}:
+            commands.append(_install(family, [] if family == MAINTAINED else missing))
+        raise ImportError(
+            f'mmcosub needs {", ".join(missing)}, not installed here. '
+            f'{f"There is {listed}. " if found else ""}Install with:\n  '
+            + '\n  '.join(commands)
+        )
+    needs = ', '.join(
+        f'{each.distribution}>={OLDEST[each.package]}'
+        for each in every
+        # Compare releases: 2.6.0a0+nv25.01 counts as 2.6.0.
+        if Version(each.version).release < Version(OLDEST[each.package]).release
+    )
+    if needs:
+        raise ImportError(
+            f'mmcosub needs {needs}. There is {listed}. In a new environment:\n'
+            f'  {_install("torch")}\n  {_install(MAINTAINED)}'
+        )
+    # A CPU build is `2.x.y+cpu` and needs a torchvision with the same label. Builds
+    # from source have other labels, so importing decides.
+    torch, torchvision = (Version(each.version).local for each in found['torch'])
+    if torch != torchvision:
         import_or_explain('torchvision')
 
 
-def _check_families(found: dict[str, list[Installed]]) -> None:
-    both = [found[family] for family in _FAMILIES if family in found]
-    if len(both) > 1:
-        names = ' '.join(each.distribution for family in both for each in family)
-        raise ImportError(
-            'mmcosub: packages of two families that overwrite each other are '
-            f'installed: {_listed(found)}. Keep one:\n  pip uninstall -y {names}\n'
-            f'  {_install(MAINTAINED)}'
-        )
-
-
-def _check_missing(found: dict[str, list[Installed]]) -> None:
-    present = {each.package for group in found.values() for each in group}
-    missing = [package for package in OLDEST if package not in present]
-    if not missing:
-        return
-    # Stay with the installed family: the two overwrite each other.
-    family = next((name for name in _FAMILIES if name in found), MAINTAINED)
-    commands = [_INSTALL_TORCH] if {*_TORCH} & {*missing} else []
-    if {*missing} - {*_TORCH}:
-        commands.append(_install(family, [] if family == MAINTAINED else missing))
-    raise ImportError(
-        f'mmcosub needs {", ".join(missing)}, not installed here. '
-        f'{f"There is {_listed(found)}. " if found else ""}Install with:\n  '
-        + '\n  '.join(commands)
-    )
-
-
-def _check_age(found: dict[str, list[Installed]]) -> None:
-    old = [
-        each
-        for group in found.values()
-        for each in group
-        # Compare releases: 2.6.0a0+nv25.01 counts as 2.6.0.
-        if Version(each.version).release < Version(OLDEST[each.package]).release
-    ]
-    if old:
-        needs = ', '.join(
-            f'{each.distribution}>={OLDEST[each.package]}' for each in old
-        )
-        raise ImportError(
-            f'mmcosub needs {needs}. There is {_listed(found)}. In a new environment:\n'
-            f'  {_INSTALL_TORCH}\n  {_install(MAINTAINED)}'
-        )
-
-
-def _install(family: str, packages: list[str] | None = None) -> str:
+def _install(group: str, packages: list[str] | None = None) -> str:
     """Return the command that installs a family or some of its packages."""
-    names = [
-        distributions[0]
-        for package, distributions in _FAMILIES[family].items()
-        if not packages or package in packages
-    ]
+    named = _GROUPS[group].items()
+    names = [names[0] for name, names in named if not packages or name in packages]
     return f'pip install {" ".join(names)}'
-
-
-def _listed(found: dict[str, list[Installed]]) -> str:
-    return ', '.join(
-        f'{each.distribution} {each.version}'
-        for group in found.values()
-        for each in group
-    )
 
 
 def import_or_explain(module: str) -> None:
     """Import a module; explain known causes of failure.
-
-    Args:
-        module (str): Module to import.
 
     Raises:
         ImportError: If torchvision is built for another torch, or the installed mmseg
@@ -191,14 +148,14 @@ def import_or_explain(module: str) -> None:
                 "mmcosub: OpenMMLab's mmsegmentation needs mmcv's compiled operators, "
                 'and the mmcv here has none. Install mmcv built for this torch rather '
                 f'than mmcv-lite, or, in a new environment, the family that does '
-                f'without:\n  {_INSTALL_TORCH}\n  {_install(MAINTAINED)}'
+                f'without:\n  {_install("torch")}\n  {_install(MAINTAINED)}'
             ) from error
         if 'torchvision' not in str(error) and module != 'torchvision':
             raise
         raise ImportError(
             f'mmcosub: torchvision {installed_version("torchvision")} does not fit '
             f'torch {installed_version("torch")} ({error}). Install both together:\n'
-            f'  pip uninstall -y torch torchvision\n  {_INSTALL_TORCH}'
+            f'  pip uninstall -y torch torchvision\n  {_install("torch")}'
         ) from error
 
 
@@ -211,8 +168,9 @@ def import_stack_quietly() -> None:
     from mmcosub import registry  # noqa: F401  (checks the stack, names us to MMEngine)
 
     with contextlib.redirect_stdout(io.StringIO()):
-        for module in _DATA_AND_MODELS:
-            import_or_explain(module)
+        for package in ('mmseg', 'mmpretrain'):
+            for part in ('datasets', 'models'):
+                import_or_explain(f'{package}.{part}')
 
 
 def ignore_known_warnings() -> None:
@@ -227,22 +185,3 @@ def ignore_known_warnings() -> None:
         warnings.filterwarnings('ignore', message=message)
     # The same for each loader.
     warnings.filterwarnings('once', message='This DataLoader will create')
-
-
-def _looks_mismatched(torch: str, torchvision: str) -> bool:
-    """Return True if torch and torchvision seem to be of different builds.
-
-    A CPU build is ``2.x.y+cpu`` and needs a torchvision with the same label. This is
-    only a hint: builds from source have other labels.
-    """
-    if Version(torch).local != Version(torchvision).local:
-        return True
-    try:
-        wanted = importlib.metadata.requires('torchvision') or []
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    requirements = [Requirement(text) for text in wanted]
-    return any(
-        r.name == 'torch' and not r.specifier.contains(torch, prereleases=True)
-        for r in requirements
-    )

@@ -540,3 +540,18 @@ def test_unlabelled_images(students: str) -> None:
     other.model.load_state_dict(cosub.model.state_dict())
     again = [each.loss(*labelled, (weak, strong)) for each in (cosub, other)]
     assert torch.equal(*again)
+
+
+def test_a_state_with_the_average_loads_without_the_setting() -> None:
+    weak, strong = images(3), images(3) * 0.8
+    labelled = images(), LABELS, nn.CrossEntropyLoss()
+    first, second, third = (CoTrainer(timm_model(), seed=5) for _ in range(3))
+    first.loss(*labelled, (weak, strong))  # learns from them with the defaults
+    second.load_state_dict(first.state_dict())
+    for each in (first, second):
+        each.model.load_state_dict(first.model.state_dict())
+    again = [each.loss(*labelled, (weak, strong)) for each in (first, second)]
+    assert torch.equal(*again)
+    alone = third.state_dict()
+    with pytest.raises(ValueError, match='another scheme or model'):
+        first.load_state_dict(alone)

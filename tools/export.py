@@ -5,7 +5,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.arguments import OneLineParser, add_config_arguments, add_shape_argument
+from mmcosub.arguments import (
+    OneLineParser,
+    add_config_arguments,
+    add_shape_argument,
+    add_shared_arguments,
+)
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
@@ -19,10 +24,9 @@ def make_parser() -> argparse.ArgumentParser:
         description='Write a model to a file that runs without MMSegmentation and '
         'MMPretrain: from an image to the class of each pixel at its size, or to the '
         'probabilities of a classifier. Outputs are compared with the model, and a '
-        'page beside the file says what goes in and comes out.'
+        'page beside the file documents its input and output.'
     )
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_shared_arguments(parser, 'config', 'checkpoint')
     parser.add_argument('--format', choices=FORMATS, required=True)
     parser.add_argument(
         '--out',
@@ -41,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--with-preprocessing',
         action='store_true',
-        help='normalise in the file, which then takes the values of image files',
+        help='include normalisation, so that the file takes the values of image files',
     )
     add_shape_argument(parser)
     add_config_arguments(parser)
@@ -55,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.network import evaluation_shape
+        from mmcosub.analysis.steps import evaluation_shape
         from mmcosub.engine.prediction import load_model
         from mmcosub.export import FORMATS, export
         from mmcosub.export.card import write_card

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Predict one image and draw what comes out."""
+"""Predict one image and draw the prediction."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
@@ -14,12 +14,11 @@ from mmcosub.stack import import_stack_quietly
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
-        description='Predict one image: of a segmentor, its classes drawn over it; of '
-        'a classifier, the class and its probability.'
+        description='Predict one image and draw the classes over it or, for a '
+        'classifier, the class and its probability.'
     )
     parser.add_argument('img', help='image file')
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_shared_arguments(parser, 'config', 'checkpoint')
     parser.add_argument(
         '--out-file', type=Path, default=Path('prediction.png'), help='picture to write'
     )
@@ -27,9 +26,9 @@ def make_parser() -> argparse.ArgumentParser:
         '--opacity',
         type=float,
         default=0.5,
-        help='of the classes over the image, above 0 and up to 1 (default: 0.5)',
+        help='opacity of the classes, above 0 and up to 1 (default: 0.5)',
     )
-    parser.add_argument('--device', help='such as cuda:0 (default: a GPU if there is)')
+    add_shared_arguments(parser, '--device')
     add_common_arguments(parser)
     return parser
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Start from a folder of images and one of masks: class list, split and config."""
+"""Set up a project from images and masks: class list, split and config."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,11 +1,16 @@
 #!/usr/bin/env python
-"""Predict images, folders or patterns into files; no labels needed."""
+"""Predict images, folders or patterns, without labels, and write files."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.arguments import OneLineParser, add_config_arguments, require_positive
+from mmcosub.arguments import (
+    OneLineParser,
+    add_config_arguments,
+    add_shared_arguments,
+    require_positive,
+)
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
@@ -18,8 +23,7 @@ def make_parser() -> argparse.ArgumentParser:
         'numbers, with the values of label files, to OUT/masks; a classifier writes '
         'OUT/predictions.csv.'
     )
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_shared_arguments(parser, 'config', 'checkpoint')
     parser.add_argument(
         'images',
         nargs='+',
@@ -31,19 +35,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--overlay',
         action='store_true',
-        help='also pictures of the classes over the images, with a legend',
+        help='also write pictures of the classes over the images, with a legend',
     )
     parser.add_argument(
         '--probabilities',
         action='store_true',
-        help='also probabilities, (classes, height, width) in float16 as .npz; of a '
-        'classifier one column for each class',
+        help='also write probabilities, (classes, height, width) in float16 as .npz; '
+        'for a classifier one column for each class',
     )
     parser.add_argument(
         '--uncertainty',
         action='store_true',
-        help='also the entropy: grey pictures, white where all classes are equally '
-        'likely; of a classifier a column, from 0 to 1',
+        help='also write the entropy: grey pictures, white where all classes are '
+        'equally likely; for a classifier a column, from 0 to 1',
     )
     parser.add_argument(
         '--submodels',
@@ -59,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=1,
         help='images of one size to predict at once (default: 1)',
     )
-    parser.add_argument('--device', help='such as cuda:0 (default: a GPU if there is)')
+    add_shared_arguments(parser, '--device')
     add_config_arguments(parser)
     return parser
 
@@ -74,9 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.image_files import find_images
-        from mmcosub.analysis.prediction_files import PredictionFiles
-        from mmcosub.analysis.progress import Bars
+        from mmcosub.analysis.evaluation import progress_bars
+        from mmcosub.analysis.prediction_files import PredictionFiles, find_images
         from mmcosub.engine.prediction import image_suffixes, load_model
 
         images = find_images(args.images, args.out, image_suffixes(cfg))
@@ -84,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         kinds = ('overlay', 'probabilities', 'uncertainty')
         wanted = [kind for kind in kinds if getattr(args, kind)]
         files = PredictionFiles(model, args.out, wanted, args.submodels)
-        with Bars() as bars, bars('images', len(images)) as tick:
+        with progress_bars() as bars, bars('images', len(images)) as tick:
             done = 0
             for now in files.predict(images, args.batch_size):
                 tick(now - done)

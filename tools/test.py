@@ -8,30 +8,28 @@ from collections.abc import Sequence
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
-from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors, in_one_line
 from mmcosub.config.loading import load_config, part_processes
 from mmcosub.config.model_settings import classifies
-from mmcosub.config.type_name import type_name
+from mmcosub.datasets.bad_samples import BadSampleError
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
+from mmcosub.names import type_name
 from mmcosub.stack import import_stack_quietly
 
-# What draws, for configs that do not say: visualizer and hook.
+# Visualizer and hook for configs without.
 OF_SEGMENTORS = ('mmseg.SegLocalVisualizer', 'mmseg.SegVisualizationHook')
 OF_CLASSIFIERS = ('mmpretrain.UniversalVisualizer', 'mmpretrain.VisualizationHook')
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
-        description='Test a model of MMSegmentation or MMPretrain. A co-trained one '
-        'is tested as the stock model that it is.'
+        description='Test a model of MMSegmentation or MMPretrain. A co-trained '
+        'checkpoint is tested as the upstream model that it is.'
     )
-    parser.add_argument(
-        'config', help='config file, or PACKAGE::FILE for one inside a package'
-    )
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_shared_arguments(parser, 'config', 'checkpoint')
     parser.add_argument(
         '--out',
         metavar='PATH',
@@ -49,20 +47,20 @@ def make_parser() -> argparse.ArgumentParser:
         type=float,
         default=2,
         metavar='SECONDS',
-        help='how long --show shows each (default: 2)',
+        help='time for which --show shows each (default: 2)',
     )
     parser.add_argument(
         '--tta',
         action='store_true',
-        help="test-time augmentation: the config's tta_pipeline (several scales and "
-        'flips, usually), predictions averaged',
+        help="test-time augmentation: average the predictions of the config's "
+        'tta_pipeline, usually several scales and flips',
     )
     add_common_arguments(parser)
     return parser
 
 
 def use_tta(cfg: Config) -> None:
-    """Put test-time augmentation around the pipeline and the model."""
+    """Wrap the pipeline and the model in test-time augmentation."""
     if 'tta_pipeline' not in cfg:
         if not classifies(cfg):
             raise ValueError(
@@ -95,7 +93,7 @@ def use_tta(cfg: Config) -> None:
 
 
 def save_predictions(cfg: Config, out: str) -> None:
-    """Have the predictions written, too."""
+    """Write the predictions, too."""
     if not classifies(cfg):
         hook = dict(type='mmcosub.LabelMapHook', out=out)
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
@@ -112,7 +110,7 @@ def save_predictions(cfg: Config, out: str) -> None:
 
 
 def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
-    """Turn on drawing, adding what draws where the config has none."""
+    """Turn on drawing, with a visualizer and a hook if the config has none."""
     is_classifier = classifies(cfg)
     visualizer, kind = OF_CLASSIFIERS if is_classifier else OF_SEGMENTORS
     cfg.setdefault('default_hooks', ConfigDict())
@@ -126,7 +124,7 @@ def use_visualization(cfg: Config, args: argparse.Namespace) -> None:
         hook.update(draw=True, interval=1)
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir
-            # Told at once to show, it would no longer save: see main().
+            # With `show` set now, it would not save: see main().
             hook.show = False
     else:
         hook.update(enable=True, interval=1, out_dir=args.show_dir)
@@ -154,8 +152,10 @@ def main(argv: Sequence[str] | None = None) -> dict:
                 hook.show = args.show
         try:
             metrics = runner.test()
-        except (FileNotFoundError, KeyError) as error:
-            if not any(word in str(error) for word in ('seg_map', 'label')):
+        except (FileNotFoundError, KeyError, BadSampleError) as error:
+            cause = error.__cause__ if isinstance(error, BadSampleError) else error
+            absent = isinstance(cause, FileNotFoundError | KeyError)
+            if not (absent and any(x in str(cause) for x in ('seg_map', 'label'))):
                 raise
             raise ValueError(
                 f'{in_one_line(error)} To predict images without labels: mmcosub '
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         for kind, place in (('Predictions', args.out), ('Pictures', args.show_dir)):
             if place:
                 runner.logger.info(f'{kind} are in {place}')
-        del runner, hook  # and with them what holds on to the other processes
+        del runner, hook  # and with them references to the other processes
         part_processes()
     return metrics
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Train a segmentor or classifier, as its config says or co-trained by a scheme."""
+"""Train a segmentor or classifier, as its config says or co-trained."""
 
 import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.names import RUNNER, list_schemes
 
 # All else is imported when it is needed, so that --help waits for neither torch nor
@@ -19,26 +19,24 @@ LATEST = 'latest'
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
-        description='Train a model of MMSegmentation or MMPretrain. Any stock config '
-        'works; --co-train turns it into submodel co-training.',
+        description='Train a model of MMSegmentation or MMPretrain. Any upstream '
+        'config works; --co-train adds submodel co-training.',
         epilog='Example: tools/train.py mmseg::swin/'
         'swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py '
         '--co-train cosub --cfg-options scheme.weight=0.3',
     )
-    parser.add_argument(
-        'config', help='config file, or PACKAGE::FILE for one inside a package'
-    )
+    add_shared_arguments(parser, 'config')
     parser.add_argument(
         '--co-train',
         metavar='NAME_OR_FILE',
-        help=f'train by this scheme: {", ".join(list_schemes())}, or a .py file of '
-        'your own with `scheme = dict(type=...)`',
+        help=f'co-train with this scheme: {", ".join(list_schemes())}, or a .py file '
+        'with `scheme = dict(type=...)`',
     )
     parser.add_argument(
         '--unlabelled',
         metavar='DIR_OR_LIST',
-        help='with --co-train: also learn from the images of this folder (or of a text '
-        'file with a path a line), which need no labels',
+        help='with --co-train: also learn from the images in this folder (or in a text '
+        'file with one path per line), which need no labels',
     )
     parser.add_argument(
         '--backbone',
@@ -50,28 +48,28 @@ def make_parser() -> argparse.ArgumentParser:
         '--backbone-weights',
         metavar='ema|model|NAME',
         help='with --backbone: which of several sets of weights in the checkpoint, '
-        'averaged, trained, or by its name (default: averaged if there are)',
+        'averaged, trained, or by name (default: averaged if there is such)',
     )
     parser.add_argument(
         '--backbone-allow-unused',
         nargs='+',
         metavar='NAME',
-        help='with --backbone: modules inside the network of the checkpoint that the '
-        "model may lack, such as 'layer3.*'",
+        help='with --backbone: modules of the checkpoint that the model may lack, such '
+        "as 'layer3.*'",
     )
     parser.add_argument(
         '--resume',
         nargs='?',
         const=LATEST,
         metavar='CHECKPOINT',
-        help='continue from CHECKPOINT, or, without one, from the newest whole one in '
-        'the work directory (from the start if there is none yet)',
+        help='continue from CHECKPOINT or, without one, from the newest complete one '
+        'in the work directory (from the start if there is none yet)',
     )
     parser.add_argument(
         '--allow-changes',
         action='store_true',
-        help='with --resume: go on although scheme, seed or batch are not those of the '
-        'checkpoint; what differs is said',
+        help='with --resume: continue even if scheme, seed or batch size differ from '
+        "the checkpoint's; differences are printed",
     )
     parser.add_argument(
         '--amp',
@@ -87,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
             metavar='N',
             help=f'train for N {"iterations" if name == "iters" else name}; schedules '
             'of the learning rate and intervals of validation and checkpoints are '
-            'scaled along',
+            'scaled accordingly',
         )
     parser.add_argument(
         '--probability-metrics',
@@ -98,8 +96,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--skip-checks',
         action='store_true',
-        help='do not try validation on one batch before training, nor compare a '
-        'submodel of all branches with the network',
+        help='skip two checks before training: validation on one batch, and comparing '
+        'the submodel of all branches with the network',
     )
     add_common_arguments(parser)
     return parser
@@ -107,7 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def use_amp(cfg: 'Config') -> None:
     """Make the config's optimizer wrapper one for mixed precision."""
-    from mmcosub.config.type_name import type_name
+    from mmcosub.names import type_name
 
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
@@ -127,7 +125,7 @@ def use_backbone(cfg: 'Config', args: argparse.Namespace) -> None:
     from mmengine.config import Config
 
     from mmcosub.checkpoints import require_file
-    from mmcosub.config.type_name import type_name
+    from mmcosub.names import type_name
 
     options = dict(
         weights=args.backbone_weights, allow_unused=args.backbone_allow_unused
@@ -140,17 +138,18 @@ def use_backbone(cfg: 'Config', args: argparse.Namespace) -> None:
                 '--backbone CHECKPOINT, which is not given.'
             )
         return
-    whole = type_name(cfg.model) == 'TimmClassifier'  # the head is in its network
-    if 'backbone' not in cfg.model and not whole:
+    is_timm = type_name(cfg.model) == 'TimmClassifier'  # with the head in its network
+    if 'backbone' not in cfg.model and not is_timm:
         raise ValueError(f'--backbone: a {cfg.model.type} has no backbone.')
     require_file(args.backbone)
-    owner = cfg.model if whole else cfg.model.backbone
+    owner = cfg.model if is_timm else cfg.model.backbone
     init = dict(type='Pretrained', checkpoint=args.backbone)
-    # A prefix of the config is that of another file; one of the command line is meant.
-    said = Config()
-    said.merge_from_dict(args.cfg_options or {})
-    said = said.get('model', {}) if whole else said.get('model', {}).get('backbone', {})
-    if prefix := (said.get('init_cfg') or {}).get('prefix'):
+    # A prefix in the config belongs to another file; one of the command line does not.
+    given = Config()
+    given.merge_from_dict(args.cfg_options or {})
+    given = given.get('model', {})
+    given = given if is_timm else given.get('backbone', {})
+    if prefix := (given.get('init_cfg') or {}).get('prefix'):
         init['prefix'] = prefix
     owner.init_cfg = init
     for each in (cfg.model, owner):
@@ -168,7 +167,7 @@ def use_resume(cfg: 'Config', resume: str) -> None:
         require_file(resume)
         cfg.resume, cfg.load_from = True, resume
     elif checkpoints_in(cfg.work_dir) or remote_checkpoint(cfg.work_dir):
-        cfg.resume, cfg.load_from = True, None  # the runner opens the newest whole one
+        cfg.resume, cfg.load_from = True, None  # the newest complete one
     else:
         # `load_from` stays what it was: weights to start from, not a run to continue.
         cfg.resume = False
@@ -184,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmcosub.config.errors import explained_errors
     from mmcosub.config.loading import load_config, part_processes
     from mmcosub.engine import CoTrainingFlexibleRunner, CoTrainingRunner
-    from mmcosub.engine.closing import closing_line
+    from mmcosub.engine.screen import closing_line
     from mmcosub.resuming.stopping import Stopped
 
     with explained_errors(parser.prog, args.debug):
@@ -200,14 +199,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             cfg.skip_checks = True
         kind = cfg.get('runner_type', 'Runner')
         if cfg.get('strategy') and kind in ('Runner', RUNNER):
-            kind = FLEXIBLE  # the only one that has strategies
+            kind = FLEXIBLE  # the only one with strategies
         if cfg.get('scheme') and kind not in (RUNNER, FLEXIBLE):
             raise ValueError(
                 f'runner_type={kind!r} cannot train by a scheme: use {RUNNER!r}, or '
                 f'{FLEXIBLE!r} with a strategy.'
             )
         cfg.setdefault('env_cfg', {})  # which FlexibleRunner cannot do without
-        # Ours for stock configs, too; one that the config names otherwise, as it is.
+        # Our runners also for upstream configs; others as the config names them.
         ours = {
             'Runner': CoTrainingRunner,
             RUNNER: CoTrainingRunner,
@@ -222,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         if is_main_process():
             print(closing_line(runner, args.config), flush=True)
-        del runner  # and with it what holds on to the other processes
+        del runner  # and with it references to the other processes
         part_processes()
 
 

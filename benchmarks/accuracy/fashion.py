@@ -1,13 +1,15 @@
 """Fashion-MNIST in memory: the split of the study and batches of it."""
 
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from mmcosub.datasets.synthetic.fashion_mnist import SOURCE, read_fashion_mnist
+SOURCE = Path('/usr/share/datasets/fashion-mnist')
 
 VALIDATION = 300
 """Validation images of each class, the last of the official training images."""
@@ -28,15 +30,36 @@ def load(source: Path = SOURCE) -> dict[str, Images]:
     """All of Fashion-MNIST, by 'training', 'validation' and 'test'.
 
     Args:
-        source (Path): Folder with the four files.
+        source (Path): Folder with the four ``.gz`` files of
+            https://github.com/zalandoresearch/fashion-mnist (MIT licence). Defaults to
+            that of Debian's package ``dataset-fashion-mnist``.
     """
+    whole, labels = _read(source, 'train')
+    held_out = np.zeros(len(labels), bool)
+    for label in range(10):
+        held_out[np.flatnonzero(labels == label)[-VALIDATION:]] = True
+    arrays = {
+        'training': (whole[~held_out], labels[~held_out]),
+        'validation': (whole[held_out], labels[held_out]),
+        'test': _read(source, 't10k'),
+    }
     return {
         part: Images(
             torch.from_numpy(images.copy())[:, None].float(),
             torch.from_numpy(labels.astype(np.int64)),
         )
-        for part, (images, labels) in read_fashion_mnist(source, VALIDATION).items()
+        for part, (images, labels) in arrays.items()
     }
+
+
+def _read(source: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images of shape (N, 28, 28) and labels, behind heads of 16 and 8 bytes."""
+    paths = [source / f'{prefix}-{n}-ubyte.gz' for n in ('images-idx3', 'labels-idx1')]
+    images, labels = (gzip.decompress(path.read_bytes()) for path in paths)
+    return (
+        np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28),
+        np.frombuffer(labels, np.uint8, offset=8),
+    )
 
 
 def subset(whole: Images, count: int, seed: int) -> Images:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcosub.analysis.intervals import half_width
+from mmcosub.report.seeds import half_width
 
 Value = Callable[[dict], float]
 Digits = Sequence[tuple[str, int]]

@@ -5,16 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fashion import VALIDATION
+from fashion import SOURCE, load
+from fashion_scenes import Layout, make_scene
 from torch import Tensor
-
-from mmcosub.datasets.synthetic.fashion_mnist import (
-    SOURCE,
-    by_class,
-    read_fashion_mnist,
-)
-from mmcosub.datasets.synthetic.fashion_scenes import make_scene
-from mmcosub.datasets.synthetic.scenes import Layout
 
 SCENE = Layout(items=(1, 2), scale=(0.6, 0.95), angle=20, overlap=0.25)
 PICTURE = Layout(items=(1, 1), scale=(0.6, 0.95), angle=20)
@@ -40,8 +33,13 @@ class SceneData:
     """
 
     def __init__(self, source: Path = SOURCE) -> None:
-        parts = read_fashion_mnist(source, VALIDATION)
-        self.articles = {part: by_class(*arrays) for part, arrays in parts.items()}
+        self.articles = {
+            part: [
+                data.images[data.labels == label, 0].numpy().astype(np.uint8)
+                for label in range(10)
+            ]
+            for part, data in load(source).items()
+        }
         self.made: dict[tuple, Scenes] = {}
 
     def scenes(self, part: str, count: int, size: int) -> Scenes:

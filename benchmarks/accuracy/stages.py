@@ -43,11 +43,11 @@ STAGES: dict[str, Callable[[Records], list]] = {
     'weight decays': weight_decays,
 }
 """In the order of their worth, as far as one does not need another."""
+STAGES['unlabelled rates'] = unlabelled_stages.rates
 for _count in unlabelled_stages.COUNTS:
     STAGES |= {
         f'unlabelled {name}, {_count}': partial(stage, count=_count)
         for name, stage in (
-            ('rates', unlabelled_stages.rates),
             ('main', unlabelled_stages.main),
             ('as long', unlabelled_stages.as_long),
             ('variants', unlabelled_stages.variants),

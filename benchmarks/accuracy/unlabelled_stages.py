@@ -2,7 +2,7 @@
 
 Labels of the first 60 to 500 training scenes, 4,000 further scenes without labels, a
 Swin pretrained without cosub. Learning rate, length and batch are those of the other
-stages on scenes.
+stages on scenes. Drop-path rates are chosen with 60 labels, for every number of labels.
 """
 
 from collections.abc import Iterable
@@ -13,6 +13,8 @@ from records import Records
 from settings import UnlabelledRun
 
 COUNTS = (60, 125, 250, 500)
+TUNED_WITH = 60
+"""Labelled scenes with which rates are chosen."""
 SEEDS = range(5)
 RATES = (0.1, 0.2, 0.4)
 DEPTH = dict(type='StochasticDepth')
@@ -26,11 +28,11 @@ LABELS_ONLY: dict[str, dict] = {
 WITH_UNLABELLED: dict[str, dict] = {
     'full student': dict(scheme=DEPTH, unlabelled=dict(students='full', **RAMP)),
     'two submodels': dict(scheme=COSUB, unlabelled=RAMP),
-    'complementary submodels': dict(
-        scheme=COSUB, unlabelled=dict(students='complementary', **RAMP)
-    ),
 }
 VARIANTS: dict[str, dict] = {
+    'two submodels, complementary': dict(
+        scheme=COSUB, unlabelled=dict(students='complementary', **RAMP)
+    ),
     'full student, hard targets': dict(
         scheme=DEPTH, unlabelled=dict(students='full', threshold=0.9, **RAMP)
     ),
@@ -44,15 +46,18 @@ VARIANTS: dict[str, dict] = {
 ARMS = LABELS_ONLY | WITH_UNLABELLED | VARIANTS
 
 
-def candidates(arm: str, count: int) -> list[UnlabelledRun]:
+def candidates(arm: str) -> list[UnlabelledRun]:
     """An arm at each drop-path rate.
 
     Args:
         arm (str): One of ARMS.
-        count (int): Labelled scenes.
     """
     start = UnlabelledRun(
-        'unlabelled tuning', TUNING[0], pretrained='plain', scenes=count, **ARMS[arm]
+        'unlabelled tuning',
+        TUNING[0],
+        pretrained='plain',
+        scenes=TUNED_WITH,
+        **ARMS[arm],
     )
     rates = RATES if start.scheme == COSUB else (0.0, *RATES)
     return [replace(start, rate=rate) for rate in rates]
@@ -67,19 +72,18 @@ def chosen(records: Records, arm: str, count: int) -> UnlabelledRun:
         count (int): Labelled scenes.
     """
     basis = arm.partition(', ')[0]
-    run = tuned(records, candidates(basis, count), TUNING, 'miou')
-    return replace(run, **ARMS[arm])
+    run = tuned(records, candidates(basis), TUNING, 'miou')
+    return replace(run, scenes=count, **ARMS[arm])
 
 
-def rates(records: Records, count: int) -> list[UnlabelledRun]:
+def rates(records: Records) -> list[UnlabelledRun]:
     """Every arm at each rate, with a seed for tuning.
 
     Args:
         records (Records): Results of earlier stages.
-        count (int): Labelled scenes.
     """
     arms = (*LABELS_ONLY, *WITH_UNLABELLED)
-    return [run for arm in arms for run in candidates(arm, count)]
+    return [run for arm in arms for run in candidates(arm)]
 
 
 def main(records: Records, count: int) -> list[UnlabelledRun]:

@@ -11,8 +11,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from torch import nn
 
 from mmcosub.checkpoints import without_memory
-from mmcosub.config.co_train import FAST, co_trained_model
-from mmcosub.config.default_rate import set_default_rate
+from mmcosub.config.co_train import FAST, co_trained_model, set_default_rate
 from mmcosub.registry import MODELS
 
 from .step import make_batch, native_size, sized, step

@@ -3,6 +3,7 @@
 Shapes: ``N`` tokens, ``C`` channels, ``H, W`` of the image.
 """
 
+from functools import partial
 from typing import Any
 
 import cv2
@@ -14,26 +15,23 @@ from torch import Tensor, nn
 from mmcosub.engine.prediction import read_image
 
 
-class MeanLogit:
-    """Target of an explanation: a class's mean logit over its predicted pixels.
+def mean_logit(category: int, logits: Tensor) -> Tensor:
+    """Return the mean logit of a class over its predicted pixels, to be explained."""
+    if logits.ndim == 1:
+        return logits[category]
+    predicted = (logits.argmax(dim=0) == category).to(logits)
+    return (logits[category] * predicted).sum() / predicted.sum().clamp(min=1)
 
-    Args:
-        number (int): Number of the class.
-    """
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+class _Logits(nn.Module):
+    """Model whose ``forward`` returns logits."""
 
-    def __call__(self, logits: Tensor) -> Tensor:
-        """Return the logit of one image.
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
 
-        Args:
-            logits (Tensor): Of shape (classes, ) or (classes, height, width).
-        """
-        if logits.ndim == 1:
-            return logits[self.number]
-        predicted = (logits.argmax(dim=0) == self.number).to(logits)
-        return (logits[self.number] * predicted).sum() / predicted.sum().clamp(min=1)
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images, mode='tensor')
 
 
 def activation_map(
@@ -43,26 +41,20 @@ def activation_map(
     category: int | None = None,
     method: str = 'GradCAM',
 ) -> tuple[np.ndarray, str, int]:
-    """Return the class activation map of an image, drawn over it.
+    """Return a map drawn over its image (H, W, 3) in BGR, the layer, and the class.
 
-    Args:
-        model (nn.Module): Model of :func:`mmcosub.engine.prediction.load_model`.
-        path (str): The image.
-        layer (str, optional): Name of the module whose output is weighted. Defaults to
-            None: :func:`default_layer`.
-        category (int, optional): Number of the class. Defaults to None, the one of the
-            largest logit, or of most pixels.
-        method (str): Class of grad-cam. Defaults to 'GradCAM'.
-
-    Returns:
-        tuple: Image in BGR, of shape (H, W, 3), the name of the layer, and the class.
-
-    Raises:
-        ImportError: If grad-cam is not installed.
-        ValueError: If the image cannot be read, or there is no such layer, class or
-            method.
+    By default of :func:`default_layer` and of the class of the largest logit or of most
+    pixels. Raises ImportError without grad-cam, and ValueError if the image cannot be
+    read, or there is no such layer, class or ``method``, a class of grad-cam.
     """
-    grad_cam = _import_grad_cam()
+    try:
+        import pytorch_grad_cam as grad_cam
+    except ImportError as error:
+        raise ImportError(
+            'Class activation maps need grad-cam: pip install --no-deps grad-cam ttach '
+            '(its other requirements are here; opencv-python-headless would overwrite '
+            'opencv-python)'
+        ) from error
     image, batch = read_image(model, path)
     inputs = model.data_preprocessor(batch, False)['inputs']
     with torch.no_grad():
@@ -78,44 +70,21 @@ def activation_map(
     if name not in modules:
         near = ', '.join(key for key in modules if 'norm' in key or 'bn' in key)
         raise ValueError(f'There is no layer {name!r}. Norms are {near}.')
-    kind = getattr(grad_cam, method, None)
-    if not isinstance(kind, type):
+    cam_class = getattr(grad_cam, method, None)
+    if not isinstance(cam_class, type):
         raise ValueError(
             f'grad-cam has no {method!r}; take GradCAM, GradCAMPlusPlus, ...'
         )
     ratio = inputs.shape[-1] / inputs.shape[-2]
-    with kind(
+    with cam_class(
         _Logits(model), [modules[name]], reshape_transform=lambda t: _as_map(t, ratio)
     ) as cam:
-        heat = cam(inputs, [MeanLogit(category)])[0]
+        heat = cam(inputs, [partial(mean_logit, category)])[0]
     heat = cv2.resize(heat, image.shape[1::-1])
     shown = grad_cam.utils.image.show_cam_on_image(
         np.float32(image) / 255, heat, use_rgb=False
     )
     return shown, name, category
-
-
-def _import_grad_cam() -> Any:
-    try:
-        import pytorch_grad_cam
-    except ImportError as error:
-        raise ImportError(
-            'Class activation maps need grad-cam: pip install --no-deps grad-cam ttach '
-            '(its other requirements are here; opencv-python-headless would overwrite '
-            'opencv-python)'
-        ) from error
-    return pytorch_grad_cam
-
-
-class _Logits(nn.Module):
-    """Model whose ``forward`` returns logits."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images, mode='tensor')
 
 
 def default_layer(model: Any) -> str:

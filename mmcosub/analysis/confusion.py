@@ -1,4 +1,4 @@
-"""Confusion matrix of a test set."""
+"""Confusion matrix (classes, classes): labels in rows, predictions in columns."""
 
 import json
 import warnings
@@ -18,60 +18,43 @@ from mmcosub.engine.runner import unwrapped
 
 from .predictions import is_multi_label
 
-_RESULT = 'confusion_matrix/result'
+
+def count_confusions(
+    label: Tensor, prediction: Tensor, classes: int, ignored: int
+) -> Tensor:
+    """Count predictions by label, without what is ignored or no class."""
+    known = (label >= 0) & (label < classes) & (label != ignored)
+    return ConfusionMatrix.calculate(prediction[known], label[known], classes)
 
 
 class PixelConfusion(BaseMetric):
-    """MMPretrain's ``ConfusionMatrix`` for pixels, without ignored ones.
+    """MMPretrain's ``ConfusionMatrix`` for pixels, without those labelled ignored."""
 
-    Args:
-        ignore_index (int): Label of ignored pixels. Defaults to 255.
-        **kwargs: Arguments of ``BaseMetric``.
-    """
+    default_prefix = 'confusion_matrix'
 
     def __init__(self, ignore_index: int = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of some images.
-
-        Args:
-            data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Predictions and labels, of shape (1, H, W).
-        """
+        """Count the pixels of each image."""
         classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            label = sample['gt_sem_seg']['data'].flatten()
-            found = sample['pred_sem_seg']['data'].flatten().to(label)
-            counted = label != self.ignore_index
-            matrix = ConfusionMatrix.calculate(found[counted], label[counted], classes)
+            label = sample['gt_sem_seg']['data']
+            found = sample['pred_sem_seg']['data'].to(label)
+            matrix = count_confusions(label, found, classes, self.ignore_index)
             self.results.append(matrix.cpu())
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, Tensor]:
-        """Return the sum of the counts.
-
-        Args:
-            results (list[Tensor]): Counts of each image, of shape (C, C).
-        """
+        """Return the sum of the counts."""
         return {'result': torch.stack(results).sum(dim=0)}
-
-    default_prefix = 'confusion_matrix'
 
 
 def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
-    """Test a checkpoint and return the confusion matrix.
+    """Test the checkpoint in ``load_from``, and return counts and names of classes.
 
-    Args:
-        cfg (Config): Config of a segmentor or classifier, with the checkpoint in
-            ``load_from``.
-
-    Returns:
-        tuple: Counts of pixels or images by label (rows) and prediction (columns), of
-        shape (C, C), and the names of the classes.
-
-    Raises:
-        ValueError: If the checkpoint does not fit, or images have several labels.
+    Counts of pixels or images. ValueError if it does not fit or images have several
+    labels.
     """
     if classifies(cfg):
         metric: dict[str, Any] = dict(type='mmpretrain.ConfusionMatrix')
@@ -88,20 +71,14 @@ def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
             f'{type(head).__name__} gives an image several classes, of which there is '
             'no confusion matrix. Take a model with one class an image.'
         )
-    matrix = runner.test()[_RESULT]
+    matrix = runner.test()['confusion_matrix/result']
     meta = runner.test_loop.dataloader.dataset.metainfo
     names = meta.get('classes') or range(len(matrix))
     return matrix, [str(name) for name in names]
 
 
 def save_matrix(matrix: Tensor, names: Sequence[str], out: Path) -> None:
-    """Write a confusion matrix as JSON.
-
-    Args:
-        matrix (Tensor): Of shape (C, C).
-        names (Sequence[str]): Names of the classes.
-        out (Path): The file.
-    """
+    """Write a confusion matrix as JSON."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(dict(classes=list(names), matrix=matrix.tolist())) + '\n')
 
@@ -109,15 +86,7 @@ def save_matrix(matrix: Tensor, names: Sequence[str], out: Path) -> None:
 def draw_matrix(
     matrix: Tensor, names: Sequence[str], out: Path, values: bool, cmap: str
 ) -> None:
-    """Draw a confusion matrix in percent of each label, with MMPretrain.
-
-    Args:
-        matrix (Tensor): Of shape (C, C).
-        names (Sequence[str]): Names of the classes.
-        out (Path): The image file.
-        values (bool): Write numbers into the fields.
-        cmap (str): Matplotlib colour map.
-    """
+    """Draw percentages of each label with MMPretrain, with numbers if ``values``."""
     out.parent.mkdir(parents=True, exist_ok=True)
     percent = 100 * matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
     with warnings.catch_warnings():

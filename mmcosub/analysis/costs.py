@@ -1,29 +1,107 @@
-"""Costs of submodels: FLOPs, parameters, time."""
+"""FLOPs, parameters and time of training, prediction and submodels."""
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from math import prod
+from statistics import mean
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from mmengine.config import Config
+from mmseg.models.decode_heads import decode_head
+from torch.utils.flop_counter import FlopCounterMode
 
-from .arithmetic import count_flops
+from mmcosub.checkpoints import without_memory
+
 from .network import Kept, Network
+from .steps import Shape, build_model, predicting_step, random_batch, training_step
 
+aten = torch.ops.aten
 WARMUP = 1
-"""Number of warm-up rounds."""
+"""Number of warm-up rounds of timing."""
+
+
+def _addmm(_: Any, a: Any, b: Any, **kwargs: Any) -> int:
+    return 2 * prod(a) * b[-1]
+
+
+# In-place operations that PyTorch's counter does not know.
+_MORE = {aten.addmm_: _addmm, aten.baddbmm_: _addmm}
+
+
+def count_flops(call: Callable[[], object]) -> int:
+    """Count matrix products, convolutions, attention; a multiply-add counts as two."""
+    with FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+class Work(NamedTuple):
+    """FLOPs for one image; ``co_trained`` has those of each draw of submodels."""
+
+    parameters: int
+    prediction: float
+    plain: float
+    co_trained: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Expected cost of a co-trained step relative to a baseline step."""
+        return mean(self.co_trained) / self.plain
+
+
+def count_work(cfg: Config, shape: Shape, batch: int = 2, draws: int = 8) -> Work:
+    """Count FLOPs of prediction, baseline training and co-training in real steps.
+
+    So prefix sharing, heads that run for every view and BatchNorms that need every row
+    are included. Steps run on the meta device unless ``cfg.fast`` is set or a loss
+    depends on values. ``draws`` is the number of co-trained steps, each with its own
+    submodels.
+    """
+    # In upstream segmentors only `accuracy` depends on values; it needs no FLOPs.
+    nothing = torch.zeros(1)
+    without = patch.object(decode_head, 'accuracy', lambda *_, **__: nothing)
+    if not cfg.get('fast'):
+        with without, suppress(NotImplementedError, RuntimeError):
+            return _count_work(cfg, shape, batch, draws, without_memory)
+    return _count_work(cfg, shape, batch, draws, nullcontext)
+
+
+def _count_work(
+    cfg: Config,
+    shape: Shape,
+    batch: int,
+    draws: int,
+    built: Callable[[], AbstractContextManager],
+) -> Work:
+    """Count with models built within a context."""
+    with built():
+        model = build_model(cfg)
+    images = random_batch(model, shape, batch)
+    model.train()
+    plain = count_flops(lambda: training_step(model, images)) / batch
+    model.eval()
+    prediction = count_flops(lambda: predicting_step(model, images)) / batch
+    parameters = sum(p.numel() for p in model.parameters())
+    co_trained: list[float] = []
+    if cfg.get('scheme'):
+        with built():
+            # Without the check before the first step, which is no work of a step.
+            trained = build_model(cfg, {**cfg.scheme, 'check_network': False})
+        trained.train()
+        co_trained = [
+            count_flops(lambda: training_step(trained, images)) / batch
+            for _ in range(draws)
+        ]
+    return Work(parameters, prediction, plain, co_trained)
 
 
 @torch.inference_mode()
 def submodel_work(network: Network, kept: Kept) -> dict[str, int]:
-    """Return FLOPs for one image, and the backbone's parameters.
-
-    Counts what is really computed, see
-    :func:`~mmcosub.analysis.arithmetic.count_flops`; a multiply-add counts as two.
-
-    Returns:
-        dict: ``flops``, ``backbone_flops`` and ``backbone_parameters``, without removed
-        blocks.
-    """
+    """Return FLOPs really computed for one image, and parameters of the backbone."""
     with network.submodel(kept):
         flops = count_flops(lambda: network.model(network.image, mode='tensor'))
         backbone_flops = count_flops(lambda: network.backbone(network.image))
@@ -44,21 +122,10 @@ def time_submodels(
     rounds: int,
     tick: Callable[[], object] = lambda: None,
 ) -> list[dict[str, float]]:
-    """Return the time of one image, relative to the first submodel.
+    """Return the median time of one image, and of its ratio to the first submodel.
 
-    Timings are noisy, so submodels alternate within a round. The result is the median
-    over rounds of the ratio to the first submodel of the same round.
-
-    Args:
-        network (Network): The network.
-        submodels (Sequence[frozenset[int]]): Blocks of each submodel; the first is the
-            reference.
-        rounds (int): Number of timings of each, 1 or more.
-        tick (Callable): Called after each timing. Defaults to nothing.
-
-    Returns:
-        list[dict]: For each, the median ``time_ratio``, its quartiles ``time_low`` and
-        ``time_high``, and the median time ``seconds``.
+    The ratio is that of the same round, in which submodels alternate, as timings are
+    noisy. ``time_low`` and ``time_high`` are its quartiles.
     """
     times = np.zeros((len(submodels), rounds))
     for i in range(-WARMUP, rounds):
@@ -71,18 +138,13 @@ def time_submodels(
             if i >= 0:
                 times[j, i] = time.perf_counter() - start
             tick()
-    results = []
-    for seconds in times:
-        low, median, high = np.percentile(seconds / times[0], [25, 50, 75])
-        results.append(
-            dict(
-                time_ratio=float(median),
-                time_low=float(low),
-                time_high=float(high),
-                seconds=float(np.median(seconds)),
-            )
-        )
-    return results
+    names = ('time_low', 'time_ratio', 'time_high')
+    ratios = np.percentile(times / times[0], [25, 50, 75], axis=1).T.tolist()
+    medians = np.median(times, axis=1).tolist()
+    return [
+        dict(zip(names, of_one, strict=True), seconds=seconds)
+        for of_one, seconds in zip(ratios, medians, strict=True)
+    ]
 
 
 def _finish() -> None:

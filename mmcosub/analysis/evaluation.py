@@ -1,34 +1,46 @@
 """Repeated tests of a network as its submodels."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, SupportsFloat
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
 from torch.utils.data import Dataset, Subset
 
 from mmcosub.datasets.viewing import evenly_spread
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
 
-HEADLINES = ('mIoU', 'accuracy/top1')
-"""Default main metrics, the first that exists."""
+Ticker = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+"""Progress display: ``with ticker(what, total) as tick: tick(n)``."""
 
+_HEADLINES = ('mIoU', 'accuracy/top1')
 _HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler')
 
 
+@contextmanager
+def progress_bars() -> Iterator[Ticker]:
+    """Show progress bars with remaining time, one below the other."""
+    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+
+        @contextmanager
+        def bar(what: str, total: int) -> Iterator[Callable[[int], object]]:
+            task = progress.add_task(what, total=max(total, 1))
+            yield lambda steps: progress.advance(task, steps)
+            progress.update(task, completed=max(total, 1))
+
+        yield bar
+
+
 def quiet_runner(cfg: Config) -> EvaluationRunner:
-    """Return a runner for testing that logs warnings only.
-
-    Args:
-        cfg (Config): The config; not changed.
-
-    Raises:
-        ValueError: If it has no test data or evaluator.
-    """
+    """Return a runner that logs warnings only; ValueError without test data."""
     cfg = copy.deepcopy(cfg)
     missing = [k for k in ('test_dataloader', 'test_evaluator') if not cfg.get(k)]
     if missing:
@@ -47,14 +59,10 @@ def quiet_runner(cfg: Config) -> EvaluationRunner:
 
 
 class Evaluation:
-    """Metrics of a config's evaluator on some images.
+    """Metrics of a runner's model on a dataset or else the config's test data.
 
-    Args:
-        runner (EvaluationRunner): Runner with the model, the loader and the evaluator.
-        dataset (Dataset, optional): Test data. Defaults to None: the config's.
-        images (int, optional): Number of images, evenly spread. Defaults to None: all.
-        metric (str, optional): Main metric. Defaults to None: the first of
-            ``HEADLINES`` that exists.
+    On all images, or a number that is evenly spread. The main metric is mIoU or top-1
+    accuracy unless named.
     """
 
     def __init__(
@@ -64,26 +72,21 @@ class Evaluation:
         images: int | None = None,
         metric: str | None = None,
     ) -> None:
-        loop: Any = runner.test_loop
         self.runner = runner
+        loop: Any = runner.test_loop
         self.evaluator = loop.evaluator
         self.metric = metric
         self.loader = loader_of(runner, dataset, images)
         self.images = len(self.loader.dataset)
 
     @torch.inference_mode()
-    def __call__(self, tick: Callable[[int], object] = lambda n: None) -> dict:
+    def __call__(
+        self, tick: Callable[[int], object] = lambda n: None
+    ) -> dict[str, float]:
         """Test the runner's model in its current state.
 
-        Args:
-            tick (Callable): Called after each batch with its number of images. Defaults
-                to nothing.
-
-        Returns:
-            dict[str, float]: The scalar metrics.
-
-        Raises:
-            ValueError: If the main metric is missing.
+        ``tick`` is given the number of images of each batch. ValueError without main
+        metric.
         """
         model: Any = self.runner.model
         model.eval()
@@ -93,9 +96,8 @@ class Evaluation:
             tick(len(outputs))
         found = self.evaluator.evaluate(self.images)
         # Others are matrices or lists by class.
-        numbers = [k for k, v in found.items() if _is_number(v)]
-        metrics = {k: float(found[k]) for k in numbers}
-        wanted = HEADLINES if self.metric is None else (self.metric,)
+        metrics = {k: float(v) for k, v in found.items() if _is_number(v)}
+        wanted = _HEADLINES if self.metric is None else (self.metric,)
         self.metric = next((name for name in wanted if name in metrics), None)
         if self.metric is None:
             raise ValueError(
@@ -105,11 +107,7 @@ class Evaluation:
         return metrics
 
     def score(self, tick: Callable[[int], object] = lambda n: None) -> float:
-        """Return the main metric of the runner's model in its current state.
-
-        Args:
-            tick (Callable): See :meth:`__call__`.
-        """
+        """Return the main metric of the runner's model in its current state."""
         metrics = self(tick)
         return metrics[str(self.metric)]
 
@@ -121,16 +119,7 @@ def _is_number(value: Any) -> bool:
 def loader_of(
     runner: EvaluationRunner, dataset: Dataset | None, images: int | None
 ) -> Any:
-    """Return a loader like the config's test loader.
-
-    Args:
-        runner (EvaluationRunner): The runner.
-        dataset (Dataset, optional): The data. Defaults to None: the config's test data.
-        images (int, optional): Number of images, evenly spread. Defaults to None: all.
-
-    Raises:
-        ValueError: If the number of images is not above 0.
-    """
+    """Return a loader like the config's test loader, see :class:`Evaluation`."""
     loop: Any = runner.test_loop
     data: Any = loop.dataloader.dataset if dataset is None else dataset
     if images is not None and images < 1:
@@ -145,11 +134,7 @@ def loader_of(
 
 
 def training_images(cfg: Config) -> Dataset:
-    """Return the training images without augmentation.
-
-    Raises:
-        ValueError: If it has no training images.
-    """
+    """Return the training images without augmentation; ValueError if there are none."""
     if not cfg.get('train_dataloader'):
         raise ValueError(
             'The config has no train_dataloader; --search test searches on what it '

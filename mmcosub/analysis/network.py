@@ -1,19 +1,18 @@
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+"""A model with the residual blocks of its backbone, to run as submodels."""
+
+from collections.abc import Collection
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmcosub.submodels import find_branches
 
-from .steps import Shape, image_shape, input_channels
-from .submodel import (
-    as_submodel,
-    blocks_that_can_go,
-    factors_of_blocks,
-    names_of_blocks,
-)
+from .steps import Shape, input_channels
+from .submodel import as_submodel, backbone_of
 
 Kept = frozenset[int]
 """Numbers of a submodel's blocks, from 0."""
@@ -35,12 +34,14 @@ class Network:
         self.model.eval()
         self.backbone = backbone_of(model)
         self.sites = find_branches(self.backbone)
-        self.blocks = names_of_blocks(self.sites)
-        device = next(model.parameters()).device
-        self.image = example_image(model, shape).to(device)
-        can_go = blocks_that_can_go(self.backbone, self.sites, self.image)
-        self.fixed = frozenset(range(len(self.blocks))) - frozenset(can_go)
-        """Blocks that every submodel has."""
+        self.blocks = list({site.depth: site.name for site in self.sites}.values())
+        """Names of the residual blocks, in forward order."""
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(1, input_channels(model), *shape, generator=generator)
+        self.image = noise.to(next(model.parameters()).device)
+        """A fixed noise image as after preprocessing, (1, channels, height, width)."""
+        self.fixed = self.full - self._identities()
+        """Blocks that every submodel has, as they change resolution or channels."""
 
     @property
     def full(self) -> Kept:
@@ -48,9 +49,31 @@ class Network:
         return frozenset(range(len(self.blocks)))
 
     def submodel(self, kept: Collection[int]) -> AbstractContextManager:
-        """Run the model as a submodel within a context."""
-        factors = factors_of_blocks(self.sites, kept)
+        """Run the model as a submodel within a context.
+
+        Args:
+            kept (Collection[int]): Numbers of the submodel's blocks, from 0.
+        """
+        # Not 1 / (1 - rate), as in training: evaluation does not scale.
+        factors = np.array([float(site.depth in kept) for site in self.sites])
         return as_submodel(self.backbone, self.sites, factors)
+
+    @torch.inference_mode()
+    def _identities(self) -> Kept:
+        """Return blocks that become the identity without their branches."""
+        found: set[int] = set()
+
+        def compare(number: int, module: nn.Module, args: tuple, output: Any) -> None:
+            after = output[0] if isinstance(output, tuple) else output
+            if after.shape == args[0].shape and torch.equal(after, args[0]):
+                found.add(number)
+
+        with ExitStack() as hooks, self.submodel(()):
+            for number, block in {s.depth: s.block for s in self.sites}.items():
+                hook = block.register_forward_hook(partial(compare, number))
+                hooks.callback(hook.remove)
+            self.backbone(self.image)
+        return frozenset(found)
 
     def why_not(self, kept: Kept) -> str | None:
         """Return why some blocks make no submodel; None if they do."""
@@ -69,58 +92,3 @@ class Network:
                 'the channels, and what follows relies on it: keep it'
             )
         return None
-
-
-def backbone_of(model: nn.Module) -> nn.Module:
-    """Return the backbone of a segmentor or classifier.
-
-    Raises:
-        ValueError: If it has none.
-    """
-    backbone: Any = getattr(model, 'backbone', None)
-    if backbone is None and type(model).__name__ == 'TimmClassifier':
-        backbone = model.model
-    if backbone is None:
-        raise ValueError(
-            f'{type(model).__name__} has no backbone: it is neither a segmentor of '
-            'MMSegmentation nor a classifier of MMPretrain.'
-        )
-    return backbone
-
-
-def example_image(model: nn.Module, shape: Shape) -> Tensor:
-    """Return a fixed noise image, as after preprocessing.
-
-    Args:
-        model (nn.Module): The model.
-        shape (tuple[int, int]): Height and width.
-
-    Returns:
-        Tensor: Of shape (1, channels, height, width).
-    """
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, input_channels(model), *shape, generator=generator)
-
-
-def evaluation_shape(cfg: Any, given: Sequence[int] | None = None) -> Shape:
-    """Return height and width of the images in evaluation.
-
-    Args:
-        cfg (Config): The config.
-        given (Sequence[int], optional): One or two numbers from the user. Defaults to
-            None: the sliding window, the padded size, the backbone's size, or else the
-            usual size.
-
-    Raises:
-        ValueError: If there are more numbers, or one is below 1.
-    """
-    model = cfg.model
-    found = [
-        given,
-        (model.get('test_cfg') or {}).get('crop_size'),
-        (model.get('data_preprocessor') or {}).get('size'),
-        cfg.get('crop_size'),
-        (model.get('backbone') or {}).get('img_size'),
-    ]
-    size = next((each for each in found if each), None)
-    return image_shape([size] if isinstance(size, int) else size, cfg)

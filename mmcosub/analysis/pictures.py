@@ -9,32 +9,20 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
-from .disagreement import Ensemble
+from .predictions import Ensemble
 
 Picture = NDArray[np.uint8]
+"""In BGR, of shape (H, W, 3)."""
 
 
 def check_picture_name(path: Path) -> None:
-    """Raise if a file's suffix is not of an image.
-
-    Raises:
-        ValueError: If OpenCV cannot write this format.
-    """
+    """Raise ValueError if OpenCV cannot write the format of a file's suffix."""
     if not cv2.haveImageWriter(str(path)):
         raise ValueError(f'{path} does not end like an image, such as .png.')
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write an image; its folder is created.
-
-    Args:
-        path (Path): The file.
-        picture (ndarray): In BGR, of shape (H, W, 3).
-
-    Raises:
-        ValueError: If the suffix is not of an image.
-        OSError: If it cannot be written.
-    """
+    """Write an image and its folder; ValueError if the suffix is not of an image."""
     check_picture_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), picture):  # without a reason
@@ -42,15 +30,11 @@ def write_picture(path: Path, picture: Picture) -> None:
 
 
 class DisagreementPictures:
-    """Writer of an image, the mean prediction and the disagreement.
+    """Writer of an image, the mean prediction and the disagreement, side by side.
 
-    The disagreement is black where all submodels agree and light yellow where all
-    differ; the scale is the same for all images. Files are named like the images, with
-    parent folders if names repeat.
-
-    Args:
-        folder (Path): Output folder; it is created.
-        palette (Sequence): Colours of the classes in RGB, of shape (C, 3).
+    Black where all submodels agree, light yellow where all differ, for all images
+    alike. Named like the images, with parent folders if names repeat. The palette is in
+    RGB.
     """
 
     def __init__(self, folder: Path, palette: Any) -> None:
@@ -59,12 +43,7 @@ class DisagreementPictures:
         self.names: dict[str, str] = {}
 
     def __call__(self, sample: Any, ensemble: Ensemble) -> None:
-        """Write an image's picture.
-
-        Args:
-            sample (SegDataSample): The sample, with its ``img_path``.
-            ensemble (Ensemble): Predictions of the submodels.
-        """
+        """Write the picture of an image, a ``SegDataSample`` with ``img_path``."""
         predicted = ensemble.prediction.cpu().numpy()
         most = 1 - 1 / len(ensemble.predicted)
         differ = ensemble.disagreement.cpu().numpy() / max(most, 1e-9)
@@ -89,37 +68,29 @@ class DisagreementPictures:
 def overlay(
     image: Picture, classes: Any, palette: Any, names: Any, opacity: float = 0.5
 ) -> Picture:
-    """Draw classes over an image, with a legend of those present beside it.
+    """Draw classes (H, W) over an image, with a legend of those present beside it.
 
-    Args:
-        image (ndarray): In BGR, of shape (H, W, 3).
-        classes (ndarray): Class of each pixel, of shape (H, W).
-        palette (Sequence): Colours of the classes in RGB, of shape (C, 3).
-        names (Sequence[str]): Names of the classes.
-        opacity (float): Of the classes, in [0, 1]. Defaults to 0.5.
-
-    Returns:
-        ndarray: In BGR, larger than the image by the legend.
+    Pixels of no class stay bare. The palette (C, 3) is in RGB.
     """
     colours = np.array(palette, np.uint8)
-    mixed = (1 - opacity) * image[..., ::-1] + opacity * colours[classes]
-    present, counts = np.unique(classes, return_counts=True)
+    known = classes < len(names)
+    canvas = image[..., ::-1].copy()
+    mixed = (1 - opacity) * canvas[known] + opacity * colours[classes[known]]
+    canvas[known] = mixed.astype(np.uint8)
+    present, counts = np.unique(classes[known], return_counts=True)
     order = np.argsort(-counts, kind='stable')
-    lines = [
-        (present[i], f'{names[present[i]]} {counts[i] / counts.sum():.1%}')
-        for i in order
-    ]
+    lines = [f'{names[present[i]]} {counts[i] / classes.size:.1%}' for i in order]
     step = max(14, len(image) // 40)
     font = ImageFont.load_default(size=0.8 * step)
-    wide = 2 * step + max(int(font.getlength(text)) for _, text in lines)
+    wide = 2 * step + max((int(font.getlength(line)) for line in lines), default=0)
     size = (image.shape[1] + wide, max(len(image), step * len(lines)))
-    canvas = PIL.Image.new('RGB', size, 'white')
-    canvas.paste(PIL.Image.fromarray(mixed.astype(np.uint8)))
-    draw = ImageDraw.Draw(canvas)
+    picture = PIL.Image.new('RGB', size, 'white')
+    picture.paste(PIL.Image.fromarray(canvas))
+    draw = ImageDraw.Draw(picture)
     left = image.shape[1] + step // 4
-    for row, (number, text) in enumerate(lines):
+    for row, (number, line) in enumerate(zip(present[order], lines, strict=True)):
         top = row * step
         box = (left, top + 1, left + step, top + step - 2)
         draw.rectangle(box, fill=tuple(colours[number].tolist()), outline='black')
-        draw.text((left + 1.3 * step, top), text, fill='black', font=font)
-    return np.asarray(canvas)[..., ::-1]
+        draw.text((left + 1.3 * step, top), line, fill='black', font=font)
+    return np.asarray(picture)[..., ::-1]

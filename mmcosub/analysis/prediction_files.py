@@ -1,10 +1,10 @@
-"""Predictions of images as files: masks, overlays, probabilities, uncertainty.
-
-Shapes: ``C`` classes, ``H, W`` of an image.
-"""
+"""Predictions of image files, written as masks, overlays and tables."""
 
 import csv
-from collections.abc import Iterator, Mapping
+import glob
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +12,71 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from mmcosub.datasets.listing import images_in
 from mmcosub.engine.prediction import read_image
-from mmcosub.hooks.label_map_hook import write_label_map
+from mmcosub.hooks.prediction_hooks import write_label_map
 
-from .disagreement import Ensemble, entropy
-from .draws import draw_factors, find_called_sites, rates_of
-from .network import backbone_of
 from .pictures import overlay, write_picture
-from .predictions import check_probabilities, probabilities_of, threshold_of
-from .submodel import as_submodel
+from .predictions import (
+    Ensemble,
+    check_probabilities,
+    entropy,
+    probabilities_of,
+    threshold_of,
+)
+from .submodel import draw_factors, find_called_sites, predict_submodels, rates_of
 
 Image = tuple[Path, np.ndarray, dict]
 """File of an image, a picture of it in BGR, and a batch of it alone."""
+
+
+def find_images(
+    given: Sequence[str], out: Path, suffixes: Collection[str] = ()
+) -> dict[Path, str]:
+    """Find images in files, folders (nested) and glob patterns, but not below ``out``.
+
+    ``suffixes`` are of images in addition to the usual ones, in lower case. Returns the
+    name of the outputs by image: its path without the ending below the folder that all
+    have in common; with the ending if two images would have the same name. ValueError
+    if something given has no image.
+    """
+    endings = {*IMG_EXTENSIONS, *suffixes}
+    files: dict[Path, None] = {}
+    folders: list[str] = []
+    for each in given:
+        matches = [each] if os.path.exists(each) else glob.glob(each, recursive=True)
+        found = 0
+        for match in sorted(matches):
+            folder = match if os.path.isdir(match) else os.path.dirname(match)
+            folders.append(os.path.abspath(folder))
+            path = Path(match)
+            for inside in images_in(path, endings) if path.is_dir() else [path]:
+                file = Path(os.path.abspath(inside))
+                if Path(os.path.abspath(out)) not in file.parents:
+                    files[file] = None
+                    found += 1
+        if not found:
+            raise ValueError(
+                f'There is no image at {each}. Name files, folders with images '
+                f'({", ".join(sorted(endings))}), or a pattern in quotes, such as '
+                "'photos/**/*.jpg'."
+            )
+    root = os.path.commonpath(folders)
+    names = {file: os.path.relpath(file, root) for file in files}
+    short = {file: os.path.splitext(name)[0] for file, name in names.items()}
+    return short if max(Counter(short.values()).values()) == 1 else names
 
 
 class PredictionFiles:
     """Predicts images and writes what is wanted of each.
 
     A segmentor's outputs go to the folders ``masks``, ``overlays``, ``probabilities``
-    and ``uncertainty``, a classifier's to ``predictions.csv``.
-
-    Args:
-        model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`.
-        out (Path): Folder to write to.
-        wanted (Collection[str]): Of 'overlay', 'probabilities' and 'uncertainty'.
-        submodels (int): Number of submodels whose mean the uncertainty is of. Defaults
-            to 0, the full network.
-
-    Raises:
-        ValueError: If the model gives no probabilities, and some are wanted.
+    and ``uncertainty``, a classifier's to ``predictions.csv``. ``wanted`` are of
+    'overlay', 'probabilities' and 'uncertainty', the latter of the mean of so many
+    submodels or, with 0, of the full network. ValueError if the model gives no
+    probabilities, and some are wanted.
     """
 
     def __init__(self, model: Any, out: Path, wanted: Any, submodels: int = 0) -> None:
@@ -55,14 +90,9 @@ class PredictionFiles:
         self.failed: list[str] = []
 
     def predict(self, images: Mapping[Path, str], batch_size: int) -> Iterator[int]:
-        """Predict images. One that cannot be read is left out and noted in ``failed``.
+        """Predict images in batches of one size, and yield how many are done so far.
 
-        Args:
-            images (Mapping[Path, str]): Name of the outputs, by image.
-            batch_size (int): Largest number of images of one size to predict at once.
-
-        Yields:
-            int: Number of images done so far.
+        An image that cannot be read is left out and noted in ``failed``.
         """
         for batch in self._batches(images, batch_size):
             self._predict(batch, images)
@@ -96,28 +126,25 @@ class PredictionFiles:
         batch = {key: [alone[key][0] for *_, alone in images] for key in keys}
         means = self._means(batch) if self.submodels else [None] * len(images)
         found = self.model.test_step(batch)
+        write = self._write_segmentation if self.segments else self._write_class
         for (file, picture, _), sample, mean in zip(images, found, means, strict=True):
             row: dict[str, object] = dict(image=str(file))
-            write = self._segmentation if self.segments else self._classification
             write(sample, picture, names[file], mean, row)
             self.rows.append(row)
 
     def _means(self, batch: dict) -> list[Tensor]:
-        """Return the mean probabilities of submodels, of each image."""
+        """Return the mean probabilities (C, ...) of submodels, of each image."""
         if not hasattr(self, 'factors'):
             self.sites = find_called_sites(self.model, batch)
             rates = rates_of(self.sites, dict(self.model.cfg.get('scheme') or {}))
             self.factors = draw_factors(rates, self.submodels, seed=0)
-        threshold = threshold_of(self.model)
-        ensembles = [Ensemble(threshold) for _ in batch['inputs']]
-        for factors in self.factors:
-            with as_submodel(backbone_of(self.model), self.sites, factors):
-                found = self.model.test_step(batch)
-                for each, one in zip(ensembles, found, strict=True):
-                    each.add(probabilities_of(one))
+        ensembles = [Ensemble(threshold_of(self.model)) for _ in batch['inputs']]
+        for found in predict_submodels(self.model, self.sites, self.factors, batch):
+            for each, one in zip(ensembles, found, strict=True):
+                each.add(probabilities_of(one))
         return [ensemble.mean for ensemble in ensembles]
 
-    def _segmentation(
+    def _write_segmentation(
         self, sample: Any, picture: Any, name: str, mean: Any, row: dict
     ) -> None:
         write_label_map(sample, self.out / 'masks' / f'{name}.png')
@@ -136,7 +163,7 @@ class PredictionFiles:
             grey = (255 * unsure.clamp(0, 1)).round().byte().cpu().numpy()
             write_picture(self.out / 'uncertainty' / f'{name}.png', grey)
 
-    def _classification(
+    def _write_class(
         self, sample: Any, picture: Any, name: str, mean: Any, row: dict
     ) -> None:
         scores = sample.pred_score

@@ -1,26 +1,27 @@
-"""Predictions of upstream models, as probabilities and labels.
+"""Predictions of upstream models as probabilities, and ensembles of submodels'.
 
 Shapes: ``C`` classes, ``...`` positions: height and width, or none for a classifier.
 """
 
+import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mmcosub.engine.data import classes_of
 from mmcosub.evaluation.probabilities import as_probabilities
-from mmcosub.models.mask_classification import MaskClassification
+from mmcosub.models.head_outputs import classifies_masks
+
+SCORES = ('entropy', 'mutual_information', 'disagreement')
+"""Scores of an ensemble to rank images by."""
 
 
 def check_probabilities(model: Any) -> None:
-    """Raise if a model's outputs are not logits of exclusive classes.
-
-    Raises:
-        ValueError: If they are not.
-    """
+    """Raise ValueError if a model's outputs are not logits of exclusive classes."""
     heads = [getattr(model, name, None) for name in ('decode_head', 'head')]
     for head in [h for several in heads for h in _listed(several)]:
-        if MaskClassification.is_head(head) or is_multi_label(head):
+        if classifies_masks(head) or is_multi_label(head):
             raise ValueError(
                 f'{type(head).__name__} gives no probabilities that sum to 1 over '
                 'classes, so there is no mean and no calibration of them. Take a '
@@ -29,12 +30,8 @@ def check_probabilities(model: Any) -> None:
 
 
 def is_multi_label(head: Any) -> bool:
-    """Return True if a head gives an image several classes.
-
-    Args:
-        head (nn.Module): Head of a classifier.
-    """
-    return any('MultiLabel' in kind.__name__ for kind in type(head).__mro__)
+    """Return True if a classifier's head gives an image several classes."""
+    return any('MultiLabel' in cls.__name__ for cls in type(head).__mro__)
 
 
 def _listed(head: Any) -> list[Any]:
@@ -42,17 +39,7 @@ def _listed(head: Any) -> list[Any]:
 
 
 def probabilities_of(sample: Any) -> Tensor:
-    """Return a prediction's probabilities.
-
-    Args:
-        sample (SegDataSample | DataSample): Result of ``test_step`` for one image.
-
-    Returns:
-        Tensor: Of shape (C, ...).
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """Return the probabilities (C, ...) in a result of ``test_step`` for one image."""
     if 'seg_logits' in sample:
         return as_probabilities(sample.seg_logits.data)
     if 'pred_score' in sample:
@@ -64,52 +51,83 @@ def probabilities_of(sample: Any) -> Tensor:
 
 
 def threshold_of(model: Any) -> float | None:
-    """Return the threshold of a head with one output channel.
-
-    Returns:
-        float, optional: None for other models, which predict the most likely class.
-    """
+    """Return the threshold of a head with one output channel, else None."""
     head = _listed(getattr(model, 'decode_head', None))[-1]
     return head.threshold if getattr(head, 'out_channels', None) == 1 else None
 
 
 def predicted_classes(probabilities: Tensor, threshold: float | None) -> Tensor:
-    """Return the classes that a model predicts from probabilities.
-
-    Args:
-        probabilities (Tensor): Of shape (C, ...).
-        threshold (float, optional): Threshold of :func:`threshold_of`.
-
-    Returns:
-        Tensor: Of shape (...).
-    """
+    """Return the classes (...) that a model predicts from probabilities (C, ...)."""
     if threshold is None:
         return probabilities.argmax(dim=0)
     return (probabilities[1] > threshold).long()
 
 
 def ignored_label(model: Any) -> int:
-    """Return the ignored label.
-
-    Returns:
-        int: The ``ignore_index`` of a segmentor's last decode head; -1, which is no
-        label, for a classifier.
-    """
+    """Return the ``ignore_index`` of a segmentor; -1, no label, for a classifier."""
     found = classes_of(model)
     return found[1] if found else -1
 
 
 def labels_of(sample: Any) -> Tensor | None:
-    """Return the labels of an image.
-
-    Args:
-        sample (SegDataSample | DataSample): Result of ``test_step`` for one image.
-
-    Returns:
-        Tensor, optional: Of shape (...); None without labels.
-    """
+    """Return the labels (...) in a result of ``test_step``; None without one label."""
     if 'gt_sem_seg' in sample:
         return sample.gt_sem_seg.data.squeeze(0)
     if 'gt_label' in sample and len(sample.gt_label) == 1:
         return sample.gt_label[0]
     return None
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy (...) as a fraction of that of the uniform distribution, in [0, 1]."""
+    terms = torch.special.entr(probabilities)
+    return terms.sum(dim=0) / math.log(len(probabilities))
+
+
+class Ensemble:
+    """Running mean and disagreement of submodels' probabilities (C, ...)."""
+
+    def __init__(self, threshold: float | None = None) -> None:
+        self.threshold = threshold
+        self.sum: Any = 0
+        self.entropies: Any = 0
+        self.predicted: list[Tensor] = []
+
+    def add(self, probabilities: Tensor) -> None:
+        """Add the probabilities (C, ...) of the next submodel."""
+        self.sum = self.sum + probabilities
+        self.entropies = self.entropies + entropy(probabilities)
+        predicted = predicted_classes(probabilities, self.threshold)
+        self.predicted.append(predicted.to(torch.int16))
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the probabilities, of shape (C, ...)."""
+        return self.sum / len(self.predicted)
+
+    @property
+    def prediction(self) -> Tensor:
+        """Classes (...) that the mean predicts."""
+        return predicted_classes(self.mean, self.threshold)
+
+    @property
+    def disagreement(self) -> Tensor:
+        """Fraction (...) of the submodels that predict otherwise than their mean."""
+        other = torch.stack(self.predicted) != self.prediction
+        return other.float().mean(dim=0)
+
+    @property
+    def mutual_information(self) -> Tensor:
+        r"""Mean divergence (...) of the submodels from their mean, in [0, 1].
+
+        Entropy of the mean minus mean of the entropies (BALD, Houlsby et al., arXiv
+        1112.5745, eq. 2), divided by the logarithm of the number of classes. 0 if all
+        submodels agree, however confident they are.
+        """
+        inside = self.entropies / len(self.predicted)
+        return (entropy(self.mean) - inside).clamp_min(0)
+
+    def scores(self) -> dict[str, float]:
+        """Means of ``SCORES`` over positions; the entropy is that of the mean."""
+        found = (entropy(self.mean), self.mutual_information, self.disagreement)
+        return {k: float(v.mean()) for k, v in zip(SCORES, found, strict=True)}

@@ -1,7 +1,4 @@
-"""Training and prediction steps on random images, for FLOPs and timing.
-
-Shapes: ``B`` images, ``C`` classes.
-"""
+"""Training and prediction steps on random images, for FLOPs and timing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,23 +17,13 @@ from mmcosub.fast.attention import accelerate_attention
 
 Batch = tuple[Tensor, list]
 Shape = tuple[int, int]
-DEFAULT_SHAPES: dict[str, Shape] = {'mmseg': (512, 512), 'mmpretrain': (224, 224)}
-"""Default height and width of images, by default scope."""
+_DEFAULT_SHAPES: dict[str, Shape] = {'mmseg': (512, 512), 'mmpretrain': (224, 224)}
 
 
 def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
-    """Return height and width of images.
-
-    Args:
-        given (Sequence[int], optional): One or two numbers. Defaults to None:
-            :data:`DEFAULT_SHAPES`.
-        cfg (Config): The config.
-
-    Raises:
-        ValueError: If there are more numbers, or one is below 1.
-    """
+    """Return height and width, from one or two numbers or the scope's default."""
     scope = cfg.get('default_scope') or 'mmseg'
-    shape = tuple(given or DEFAULT_SHAPES.get(scope, (512, 512)))
+    shape = tuple(given or _DEFAULT_SHAPES.get(scope, (512, 512)))
     if len(shape) > 2 or min(shape) < 1:
         raise ValueError(
             f'The shape {shape} is not valid: give height and width, 1 or more.'
@@ -44,13 +31,26 @@ def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
     return shape[0], shape[-1]
 
 
-def build_model(cfg: Config, scheme: dict | None = None) -> Any:
-    """Build a config's model with random weights, as training does.
+def evaluation_shape(cfg: Config, given: Sequence[int] | None = None) -> Shape:
+    """Return height and width of the images in evaluation.
 
-    Args:
-        cfg (Config): The config; with ``fast``, faster parts are built.
-        scheme (dict, optional): Config of the scheme. Defaults to None: the baseline.
+    As given, or of the sliding window, the padding, the crop, the backbone or the
+    scope.
     """
+    model = cfg.model
+    found = [
+        given,
+        (model.get('test_cfg') or {}).get('crop_size'),
+        (model.get('data_preprocessor') or {}).get('size'),
+        cfg.get('crop_size'),
+        (model.get('backbone') or {}).get('img_size'),
+    ]
+    size = next((each for each in found if each), None)
+    return image_shape([size] if isinstance(size, int) else size, cfg)
+
+
+def build_model(cfg: Config, scheme: dict | None = None) -> Any:
+    """Build a model with random weights as training does, co-trained with a scheme."""
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model: Any = model_settings(cfg)
     if cfg.get('fast'):
@@ -64,16 +64,7 @@ def build_model(cfg: Config, scheme: dict | None = None) -> Any:
 
 
 def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
-    """Return random images and labels that a model takes.
-
-    Args:
-        model (nn.Module): A segmentor or classifier.
-        shape (tuple[int, int]): Height and width of the images.
-        batch (int): Number of images B.
-
-    Returns:
-        tuple: Images of shape (B, channels, height, width), and their samples.
-    """
+    """Return random images (B, channels, height, width) and their labelled samples."""
     device = next(model.parameters()).device
     images = torch.randn(batch, input_channels(model), *shape, device=device)
     head: Any = getattr(model, 'decode_head', None)
@@ -91,41 +82,27 @@ def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
 
 
 def input_channels(model: nn.Module) -> int:
-    """Return the number of channels of a model's images.
-
-    Args:
-        model (nn.Module): A model or backbone. Without a convolution, the number is 3.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
-    return 3
+    """Return the number of channels of a model's images; 3 without a convolution."""
+    convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d))
+    first = next(convolutions, None)
+    return 3 if first is None else first.in_channels
 
 
 def _classified(model: Any, device: torch.device) -> DataSample:
-    """Return a sample of class 0, as a label and as scores for any loss."""
+    """Return a sample of class 0, with scores for losses that take no class indices."""
     head: Any = getattr(model, 'head', None)
     classes = getattr(head, 'num_classes', None) or model.num_classes
     sample = DataSample(num_classes=classes)
     sample.set_gt_label(torch.zeros(1, dtype=torch.long, device=device))
-    if not _takes_labels(getattr(head, 'loss_module', None) or model.loss_module):
+    loss = getattr(head, 'loss_module', None) or model.loss_module
+    soft = getattr(loss, 'use_sigmoid', False) or getattr(loss, 'use_soft', False)
+    if soft or 'Binary' in type(loss).__name__:
         sample.set_gt_score(torch.eye(classes, device=device)[0])
     return sample
 
 
-def _takes_labels(loss: nn.Module) -> bool:
-    """Return True if a loss takes class indices rather than scores."""
-    sigmoid = getattr(loss, 'use_sigmoid', False) or getattr(loss, 'use_soft', False)
-    return not sigmoid and 'Binary' not in type(loss).__name__
-
-
 def training_step(model: Any, batch: Batch) -> None:
-    """Run forward and backward, as in training, without an optimizer.
-
-    Args:
-        model (nn.Module): A segmentor or classifier in training mode.
-        batch (tuple): Batch of :func:`random_batch`.
-    """
+    """Run forward and backward, as in training, without an optimizer."""
     model.zero_grad(set_to_none=True)
     total, _ = model.parse_losses(model.loss(*batch))
     total.backward()
@@ -133,10 +110,5 @@ def training_step(model: Any, batch: Batch) -> None:
 
 @torch.inference_mode()
 def predicting_step(model: Any, batch: Batch) -> None:
-    """Predict classes at the images' resolution.
-
-    Args:
-        model (nn.Module): A segmentor or classifier in evaluation mode.
-        batch (tuple): Batch of :func:`random_batch`.
-    """
+    """Predict classes at the images' resolution."""
     model(*batch, mode='predict')

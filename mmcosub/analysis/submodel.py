@@ -1,14 +1,15 @@
-"""Fixed submodels: a network forwarded with some blocks only.
+"""Fixed submodels: a network forwarded with some branches only.
 
 In training, :func:`mmcosub.submodels.run_submodels` runs a different submodel for each
 image. Here all images use the same one, for any number of calls and rows, as in sliding
 windows.
 
-Shapes: ``L`` branches.
+Shapes: ``L`` branches, ``K`` submodels. Factors are those of every branch: of shape
+(L, ) for a submodel, (K, L) for several.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -18,7 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmcosub.submodels import DropPathSite, Site, are_drop_paths
+from mmcosub.submodels import (
+    BernoulliSampler,
+    DropPathSite,
+    Site,
+    are_drop_paths,
+    called_drop_paths,
+    find_sites,
+    plan_generator,
+    spread_rates,
+)
 from mmcosub.submodels.forward_override import ForwardOverride
 from mmcosub.submodels.run import BranchCall, SubmodelRun
 
@@ -29,16 +39,10 @@ Factors = NDArray[np.float64]
 def as_submodel(
     backbone: nn.Module, sites: Sequence[Site], factors: Factors
 ) -> Iterator[None]:
-    """Run a backbone as one fixed submodel within a context.
+    """Run a backbone, in evaluation mode, as one fixed submodel within a context.
 
     Branches with factor 0 are skipped, unless the block is unknown and only its
     DropPath is found. Blocks whose factors are all 1 run unchanged.
-
-    Args:
-        backbone (nn.Module): The backbone, in evaluation mode.
-        sites (Sequence[Site]): Its branches, from ``find_branches``, or its drop paths,
-            from ``called_drop_paths``.
-        factors (ndarray): Factor of every branch, of shape (L, ).
     """
     run: ForwardOverride
     if are_drop_paths(sites):
@@ -47,40 +51,23 @@ def as_submodel(
     else:
         changed = {s.block for s, f in zip(sites, factors, strict=True) if f != 1}
         at = [i for i, site in enumerate(sites) if site.block in changed]
-        branch = _ScaledBranches(factors[at])
+        branch = partial(_scaled_branch, factors[at])
         some = [sites[i] for i in at]
         run = SubmodelRun(backbone, some, branch, nullcontext, ordered=False)
     with run.entered():
         yield
 
 
-class _ScaledBranches:
-    """Execution that scales each branch by its factor; 0 skips it.
-
-    Args:
-        factors (ndarray): Factor of every branch, of shape (L, ).
-    """
-
-    def __init__(self, factors: Factors) -> None:
-        self.factors = factors
-
-    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
-        """Run a branch, see :class:`~mmcosub.submodels.run.RunBranch`."""
-        factor = float(self.factors[call.number])
-        shortcut = call.shortcut(x)
-        if not factor:
-            return call.after(shortcut)
-        return call.after(torch.add(shortcut, call.residual(x), alpha=factor))
+def _scaled_branch(factors: Factors, x: Tensor, call: BranchCall) -> Tensor:
+    factor = float(factors[call.number])
+    shortcut = call.shortcut(x)
+    if not factor:
+        return call.after(shortcut)
+    return call.after(torch.add(shortcut, call.residual(x), alpha=factor))
 
 
 class _ScaledDropPaths(ForwardOverride):
-    """Drop paths that multiply by fixed factors, forward after forward.
-
-    Args:
-        backbone (nn.Module): The backbone.
-        sites (Sequence[DropPathSite]): Its drop-path modules, once for each call.
-        factors (ndarray): Factor of each call, of shape (L, ).
-    """
+    """Drop paths that multiply by the factors of their calls, forward after forward."""
 
     def __init__(
         self, backbone: nn.Module, sites: Sequence[DropPathSite], factors: Factors
@@ -98,57 +85,58 @@ class _ScaledDropPaths(ForwardOverride):
         return x * factor
 
 
-def names_of_blocks(sites: Sequence[Site]) -> list[str]:
-    """Return names of a backbone's residual blocks, in forward order."""
-    return list({site.depth: site.name for site in sites}.values())
+def backbone_of(model: nn.Module) -> nn.Module:
+    """Return the backbone of a segmentor or classifier; ValueError if it has none."""
+    backbone: Any = getattr(model, 'backbone', None)
+    if backbone is None and type(model).__name__ == 'TimmClassifier':
+        backbone = model.model
+    if backbone is None:
+        raise ValueError(
+            f'{type(model).__name__} has no backbone: it is neither a segmentor of '
+            'MMSegmentation nor a classifier of MMPretrain.'
+        )
+    return backbone
 
 
-def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
-    """Return factors of a submodel: 1 for its blocks' branches, else 0.
-
-    Unlike in training, kept branches are not scaled by 1 / (1 - rate): evaluation uses
-    neither DropPath nor that factor.
-
-    Args:
-        sites (Sequence[Site]): The backbone's branches.
-        kept (Collection[int]): Numbers of the blocks, from 0.
-
-    Returns:
-        ndarray: Of shape (L, ).
-    """
-    return np.array([float(site.depth in kept) for site in sites])
+def find_called_sites(model: Any, batch: Any) -> list[Site]:
+    """Return a backbone's branches or, from a test batch, its drop paths as called."""
+    backbone = backbone_of(model)
+    sites = find_sites(backbone)
+    if not are_drop_paths(sites):
+        return sites
+    images = model.data_preprocessor(batch, False)['inputs']
+    return [*called_drop_paths(backbone, images)]
 
 
-@torch.inference_mode()
-def blocks_that_can_go(
-    backbone: nn.Module, sites: Sequence[Site], images: Tensor
-) -> list[int]:
-    """Return blocks that become the identity without their branches.
+def predict_submodels(
+    model: Any, sites: Sequence[Site], factors: Factors, batch: Any
+) -> Iterator[list[Any]]:
+    """Yield the results of ``test_step`` of each of K submodels."""
+    for of_one in factors:
+        with as_submodel(backbone_of(model), sites, of_one):
+            results = model.test_step(batch)
+        yield results
 
-    A block that changes the resolution or the number of channels, such as the first of
-    a ResNet's stages, cannot be removed.
 
-    Args:
-        backbone (nn.Module): The backbone, in evaluation mode.
-        sites (Sequence[Site]): Its branches.
-        images (Tensor): Any images, of shape (B, channels, height, width).
+def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
+    """Return rates (L, ) of the scheme or the backbone; ValueError if all are 0."""
+    rate = scheme.get('drop_path_rate')
+    if rate is None:
+        rates = np.array([site.rate for site in sites])
+    else:
+        decay = scheme.get('drop_path_decay', 'constant')
+        rates = spread_rates(rate, [site.depth for site in sites], decay)
+    if not rates.any():
+        raise ValueError(
+            'All drop-path rates are 0, so every submodel would be the full network. '
+            'Give --drop-path-rate, such as that of training.'
+        )
+    return rates
 
-    Returns:
-        list[int]: Numbers of the blocks, ascending.
-    """
-    found: list[int] = []
 
-    def compare(number: int, module: nn.Module, args: tuple, output: Any) -> None:
-        after = output[0] if isinstance(output, tuple) else output
-        if after.shape == args[0].shape and torch.equal(after, args[0]):
-            found.append(number)
-
-    blocks = {site.depth: site.block for site in sites}
-    handles = [b.register_forward_hook(partial(compare, n)) for n, b in blocks.items()]
-    try:
-        with as_submodel(backbone, sites, np.zeros(len(sites))):
-            backbone(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return sorted(set(found))
+def draw_factors(rates: NDArray[np.float64], count: int, seed: int) -> Factors:
+    """Draw K submodels as in training: kept branches scale by 1 / (1 - rate)."""
+    if count < 1:
+        raise ValueError(f'-k must be 1 or more submodels, not {count}.')
+    keep = BernoulliSampler()(rates, count, plan_generator(seed, 0))
+    return (keep / (1 - rates)[:, None]).T

@@ -1,38 +1,25 @@
 """Accuracy and cost of a network's submodels, by number of blocks."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .costs import WARMUP, submodel_work, time_submodels
-from .evaluation import Evaluation
+from .evaluation import Evaluation, Ticker
 from .network import Kept, Network
-from .orders import WhyNot, given_order, greedy_order, greedy_steps, random_order
 
-ORDERS = ('greedy', 'random', 'given')
-
-Ticker = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-"""Progress display: ``with ticker(what, total) as tick: tick(n)``."""
+WhyNot = Callable[[Kept], str | None]
+"""Function that returns why some blocks make no submodel, or None."""
 
 
 @dataclass
 class Settings:
-    """Settings of a sweep.
+    """Settings of a sweep; ValueError if one is out of range.
 
-    Args:
-        orders (Sequence[str]): Members of ``ORDERS``. Defaults to greedy and random.
-        draws (int): Number of random orders, 1 or more. Defaults to 4.
-        given (Sequence[int]): Blocks to remove one after another, for the order
-            'given'. Defaults to none.
-        depths (Sequence[int], optional): Depths to test. Defaults to None: all.
-        rounds (int): Number of timings of each submodel; 0 for none. Defaults to 10.
-        seed (int): Seed of the random orders. Defaults to 0.
-
-    Raises:
-        ValueError: If a value is out of range.
+    Blocks ``given`` are removed one after another in the order 'given'. ``depths`` are
+    those to test, None for all; ``rounds`` is the number of timings of each submodel.
     """
 
     orders: Sequence[str] = ('greedy', 'random')
@@ -61,16 +48,7 @@ class Settings:
 
 @dataclass
 class Point:
-    """Submodel of a network with its metrics.
-
-    Args:
-        network (str): Name of the network.
-        order (str): Order in which blocks were removed, one of ``ORDERS``.
-        draw (int): Number of the random order; 0 for others.
-        kept (list[int]): Numbers of the kept blocks.
-        metrics (dict): Metrics of the config's evaluator.
-        cost (dict): FLOPs and time, see :mod:`mmcosub.analysis.costs`.
-    """
+    """Submodel of a network: its order and, if random, the draw; blocks; metrics."""
 
     network: str
     order: str
@@ -89,23 +67,12 @@ def sweep(
     why_not: WhyNot,
     ticker: Ticker,
 ) -> list[Point]:
-    """Test the full network and submodels of decreasing depth.
-
-    Args:
-        network (Network): The network.
-        name (str): Name of the network.
-        settings (Settings): Settings of the sweep.
-        test (Evaluation): Evaluation of the submodels.
-        search (Evaluation): Evaluation for the greedy search, on other images.
-        why_not (Callable): Returns why blocks make no submodel, or None.
-        ticker (Callable): Shows the progress.
-
-    Returns:
-        list[Point]: The submodels, without their costs.
-    """
+    """Test the full network and submodels, greedy ones found with ``search``."""
     tested: dict[Kept, dict[str, float]] = {}
     points = []
-    for order, draw in runs(settings):
+    times = {'random': settings.draws}
+    runs = [(o, draw) for o in settings.orders for draw in range(times.get(o, 1))]
+    for order, draw in runs:
         submodels = [network.full]
         if order == 'greedy':
             steps = greedy_steps(network.full, network.fixed)
@@ -121,7 +88,12 @@ def sweep(
             submodels += random_order(network.full, why_not, rng)
         else:
             submodels += given_order(network.full, why_not, settings.given)
-        wanted = [k for k in submodels if _wanted(k, network.full, settings.depths)]
+        depths = settings.depths
+        wanted = [
+            kept
+            for kept in submodels
+            if depths is None or kept == network.full or len(kept) in depths
+        ]
         untested = [kept for kept in wanted if kept not in tested]
         label = f'{name}: {order}' + (f' {draw + 1}' if order == 'random' else '')
         with ticker(label, len(untested) * test.images) as tick:
@@ -132,32 +104,10 @@ def sweep(
     return points
 
 
-def runs(settings: Settings) -> Iterable[tuple[str, int]]:
-    """Yield the orders of a sweep with their numbers.
-
-    Args:
-        settings (Settings): Settings of the sweep.
-    """
-    for order in settings.orders:
-        for draw in range(settings.draws if order == 'random' else 1):
-            yield order, draw
-
-
-def _wanted(kept: Kept, full: Kept, depths: Sequence[int] | None) -> bool:
-    return depths is None or kept == full or len(kept) in depths
-
-
 def add_costs(
     points: Sequence[Point], network: Network, rounds: int, ticker: Ticker
 ) -> None:
-    """Measure the costs of the submodels; weights do not matter.
-
-    Args:
-        points (Sequence[Point]): The submodels; their cost is set.
-        network (Network): A network of the same architecture.
-        rounds (int): Number of timings of each; 0 for none.
-        ticker (Callable): Shows the progress.
-    """
+    """Set the costs of the submodels, with any weights; 0 rounds give no time."""
     submodels = sorted({frozenset(p.kept) for p in points}, key=len, reverse=True)
     costs: list[dict[str, Any]] = [{**submodel_work(network, k)} for k in submodels]
     if rounds:
@@ -169,3 +119,64 @@ def add_costs(
     of = dict(zip(submodels, costs, strict=True))
     for point in points:
         point.cost = of[frozenset(point.kept)]
+
+
+def greedy_order(
+    full: Kept, why_not: WhyNot, score: Callable[[Kept], float]
+) -> Iterator[Kept]:
+    """Yield the best submodel of each depth; ties go to the latest block removed."""
+    return _descend(full, why_not, lambda options: max(options[::-1], key=score))
+
+
+def random_order(
+    full: Kept, why_not: WhyNot, rng: np.random.Generator
+) -> Iterator[Kept]:
+    """Yield a random submodel of each depth, uniformly if all blocks can go."""
+    return _descend(full, why_not, lambda options: options[rng.integers(len(options))])
+
+
+def _descend(
+    full: Kept, why_not: WhyNot, choose: Callable[[list[Kept]], Kept]
+) -> Iterator[Kept]:
+    kept = full
+    while True:
+        smaller = [kept - {block} for block in sorted(kept)]
+        options = [each for each in smaller if why_not(each) is None]
+        if not options:
+            return
+        kept = choose(options)
+        yield kept
+
+
+def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[Kept]:
+    """Yield submodels without the user's blocks, removed one after another.
+
+    ValueError if a block is unknown or repeated, or the rest makes no submodel.
+    """
+    kept = full
+    for block in order:
+        if block not in full:
+            raise ValueError(
+                f'There is no block {block} to leave out: there are {len(full)}, 0 to '
+                f'{len(full) - 1}.'
+            )
+        if block not in kept:
+            raise ValueError(f'Block {block} is given twice. Name it once.')
+        kept -= {block}
+        reason = why_not(kept)
+        if reason:
+            raise ValueError(f'Without block {block} there is no submodel: {reason}.')
+        yield kept
+
+
+def require_smaller(full: Kept, why_not: WhyNot) -> None:
+    """Raise ValueError, with the reason for the last, if no block can be removed."""
+    reasons = [why_not(full - {block}) for block in sorted(full)]
+    if None not in reasons:
+        raise ValueError(f'No block can be left out. Without the last: {reasons[-1]}')
+
+
+def greedy_steps(full: Kept, fixed: Kept) -> int:
+    """Return the maximum number of submodels that a greedy search tests."""
+    free = len(full - fixed)
+    return free * (free + 1) // 2 - (not fixed)

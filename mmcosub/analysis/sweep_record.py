@@ -1,27 +1,31 @@
-"""Records of sweeps, and the choice of a submodel."""
+"""Records of sweeps: made, written, read, plotted, and searched for a submodel."""
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from .network import Network
 from .sweep import Point
+
+_AXES = {
+    'blocks': ('blocks', 1.0),
+    'flops': ('GFLOP per image, whole network', 1e-9),
+    'time_ratio': ("time per image, of the whole network's", 1.0),
+}
+_STYLES = {'greedy': '-o', 'random': '--', 'given': ':s'}
 
 
 def record_of(
     points: Sequence[Point], network: Network, metric: str, about: Mapping[str, Any]
 ) -> dict:
-    """Return a sweep's record.
-
-    Args:
-        points (Sequence[Point]): The submodels.
-        network (Network): A network of the same architecture.
-        metric (str): The main metric.
-        about (Mapping): Further entries of the record.
-    """
+    """Return a sweep's record, with further entries ``about`` it."""
     cuda = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if cuda else platform.machine()
     return dict(
@@ -37,20 +41,38 @@ def record_of(
     )
 
 
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write a record, a line for each entry and for each item of long lists."""
+    entries = [f' {json.dumps(k)}: {_in_lines(v)}' for k, v in content.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{\n' + ',\n'.join(entries) + '\n}\n')
+
+
+def _in_lines(value: Any) -> str:
+    if not isinstance(value, list) or not any(isinstance(v, dict) for v in value):
+        return json.dumps(value)
+    return '[\n' + ',\n'.join(f'  {json.dumps(each)}' for each in value) + '\n ]'
+
+
+def read_json(path: Path) -> dict:
+    """Read the record of a sweep; ValueError if the file is not one."""
+    if not path.is_file():
+        raise ValueError(f'There is no record {path}. submodel_sweep.py writes one.')
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} is no JSON file ({error}).') from error
+    if not isinstance(content, dict) or not content.get('points'):
+        raise ValueError(f'{path} is no record of submodel_sweep.py: it has no points.')
+    return content
+
+
 def pick_point(
     record: Mapping[str, Any], depth: int, network: str | None, order: str | None
 ) -> dict:
-    """Return the best submodel of a depth in a sweep's record.
+    """Return the best submodel of a depth in a record; ValueError if there is none.
 
-    Args:
-        record (Mapping): The record.
-        depth (int): Number of blocks.
-        network (str, optional): Name of the network. Defaults to None: the only one.
-        order (str, optional): Order of removal. Defaults to None: 'greedy' if
-            available, else the first.
-
-    Raises:
-        ValueError: If there is none, or the network is ambiguous.
+    By default of the only network, and of the order 'greedy' or else the first.
     """
     points = record['points']
     networks = sorted({p['network'] for p in points})
@@ -73,3 +95,43 @@ def pick_point(
             f'there are those of {depths}.'
         )
     return max(found, key=lambda p: p['metrics'][record['metric']])
+
+
+def plot_sweep(record: Mapping[str, Any], path: Path) -> None:
+    """Plot submodels' metrics by blocks, FLOPs and time; the suffix sets the format."""
+    curves: dict[tuple[str, str], list[dict]] = {}
+    for p in record['points']:
+        curves.setdefault((p['network'], p['order']), []).append(p)
+    networks = list(dict.fromkeys(network for network, _ in curves))
+    costs = record['points'][0]['cost']
+    names = [name for name in _AXES if name == 'blocks' or name in costs]
+    figure = Figure(figsize=(4.2 * len(names), 3.6), dpi=110, layout='constrained')
+    for axis, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
+        for (network, order), points in curves.items():
+            colour = f'C{networks.index(network)}'
+            label = network if order == 'greedy' else f'{network}, {order}'
+            x, low, middle, high = _curve(points, name, record['metric'])
+            style = dict(color=colour, label=label, markersize=3.5, lw=1.4)
+            axis.plot(x, middle, _STYLES[order], **style)
+            if (low < high).any():
+                axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        axis.set_xlabel(_AXES[name][0])
+        axis.set_ylabel(record['metric'])
+        axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _curve(points: Sequence[dict], axis: str, metric: str) -> Any:
+    """Return the median cost, and lowest, median and highest metric, of each size."""
+    by_size: dict[int, list[tuple[float, float]]] = {}
+    for p in points:
+        size = len(p['kept'])
+        cost = size if axis == 'blocks' else _AXES[axis][1] * p['cost'][axis]
+        by_size.setdefault(size, []).append((cost, p['metrics'][metric]))
+    rows = []
+    for size in sorted(by_size):
+        costs, metrics = np.array(by_size[size]).T
+        rows.append([np.median(costs), *np.percentile(metrics, [0, 50, 100])])
+    return np.array(rows).T

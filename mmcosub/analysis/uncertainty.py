@@ -1,6 +1,7 @@
 """Submodels as an ensemble: probability metrics and disagreement.
 
-Shapes: ``L`` branches, ``K`` submodels.
+Shapes: ``C`` classes, ``...`` positions: the pixels of an image, or none for a
+classifier; ``L`` branches, ``K`` submodels.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,109 +9,126 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from mmseg.evaluation import IoUMetric
 from scipy.stats import spearmanr
+from torch import Tensor
 
+from mmcosub.evaluation.probabilities import BINS, mean_metrics, sum_positions
 from mmcosub.submodels import Site
 
-from .calibration import ProbabilityScores
-from .disagreement import SCORES, Ensemble, entropy
-from .network import backbone_of
 from .predictions import (
+    SCORES,
+    Ensemble,
     check_probabilities,
+    entropy,
     ignored_label,
     labels_of,
+    predicted_classes,
     probabilities_of,
     threshold_of,
 )
-from .submodel import as_submodel
+from .submodel import Factors, predict_submodels
 
-Draw = Callable[[Any, Ensemble], object]
-"""Function that draws an image, given its sample and submodel predictions."""
+
+class ProbabilityScores:
+    """Accuracy, NLL, calibration error and mean IoU, accumulated image by image."""
+
+    def __init__(
+        self, classes: int, ignored: int = 255, threshold: float | None = None
+    ) -> None:
+        self.classes = classes
+        self.ignored = ignored
+        self.threshold = threshold
+        self.sums = torch.zeros(4 + BINS, dtype=torch.float64)
+        self.areas = torch.zeros(4, classes, dtype=torch.float64)
+
+    def add(self, probabilities: Tensor, labels: Tensor | None) -> float | None:
+        """Add the probabilities (C, ...) and labels (...) of an image.
+
+        Returns the fraction of wrong labelled positions; None without labels.
+        """
+        if labels is None:
+            return None
+        probabilities = probabilities.reshape(len(probabilities), -1)
+        labels = labels.to(probabilities.device).flatten()
+        known = labels != self.ignored
+        probabilities, labels = probabilities[:, known], labels[known].long()
+        if not len(labels):
+            return None
+        predicted = predicted_classes(probabilities, self.threshold)
+        sums = sum_positions(probabilities, labels, predicted)
+        self.sums += sums
+        self.areas += torch.stack(
+            IoUMetric.intersect_and_union(
+                predicted.cpu(), labels.cpu(), self.classes, self.ignored
+            )
+        )
+        return 1 - float(sums[1] / sums[0])
+
+    def result(self) -> dict[str, float]:
+        """Return the metrics of :func:`mean_metrics`, and ``mIoU`` in percent.
+
+        mIoU is over classes that are labelled or predicted somewhere.
+        """
+        intersection, union = self.areas[:2]
+        iou = (intersection / union).nanmean()
+        return dict(mean_metrics(self.sums), mIoU=100 * float(iou))
 
 
 class SubmodelEnsemble:
     """Comparison of the full network with the mean of its submodels.
 
-    All images use the same K submodels, so the mean is a single predictor and rows are
-    independent.
-
-    Args:
-        model (nn.Module): A segmentor or classifier, with its weights.
-        classes (int): Number of classes.
-        factors (ndarray): Factor of every branch, of shape (K, L).
-        sites (Sequence[Site]): The backbone's branches.
+    All images use the same K submodels, so the mean is a single predictor.
     """
 
     def __init__(
-        self,
-        model: Any,
-        classes: int,
-        factors: NDArray[np.float64],
-        sites: Sequence[Site],
+        self, model: Any, classes: int, factors: Factors, sites: Sequence[Site]
     ) -> None:
         check_probabilities(model)
         self.model = model
-        self.backbone = backbone_of(model)
         self.factors = factors
         self.sites = sites
         self.threshold = threshold_of(model)
         counted = (classes, ignored_label(model), self.threshold)
-        self.full, self.mean = (
-            ProbabilityScores(*counted),
-            ProbabilityScores(*counted),
-        )
+        self.full, self.mean = (ProbabilityScores(*counted) for _ in range(2))
         self.each = [ProbabilityScores(*counted) for _ in factors]
         self.rows: list[dict[str, Any]] = []
 
     @torch.inference_mode()
-    def add(self, batch: Any, draw: Draw | None = None) -> int:
-        """Predict a batch by the full network and by every submodel.
+    def add(
+        self, batch: Any, draw: Callable[[Any, Ensemble], object] | None = None
+    ) -> int:
+        """Predict a batch of a test loader by the full network and every submodel.
 
-        Args:
-            batch (dict): A batch of a test loader.
-            draw (Callable, optional): Draws each image. Defaults to None.
-
-        Returns:
-            int: Number of images.
+        ``draw`` is given each sample and its ensemble. Returns the number of images.
         """
         samples = self.model.test_step(batch)
         # Copy now, as later predictions may reuse these objects.
         full = [probabilities_of(sample) for sample in samples]
         labels = [labels_of(sample) for sample in samples]
         ensembles = [Ensemble(self.threshold) for _ in samples]
-        for quality, factors in zip(self.each, self.factors, strict=True):
-            with as_submodel(self.backbone, self.sites, factors):
-                predictions = self.model.test_step(batch)
+        found = predict_submodels(self.model, self.sites, self.factors, batch)
+        for quality, predictions in zip(self.each, found, strict=True):
             for i, sample in enumerate(predictions):
                 probabilities = probabilities_of(sample)
                 ensembles[i].add(probabilities)
                 quality.add(probabilities, labels[i])
         for i, sample in enumerate(samples):
-            row: dict[str, Any] = dict(
-                image=str(sample.get('img_path', len(self.rows)))
-            )
-            row.update(ensembles[i].scores())
-            row['entropy_of_full'] = float(entropy(full[i]).mean())
-            row['wrong_of_full'] = self.full.add(full[i], labels[i])
             self.mean.add(ensembles[i].mean, labels[i])
-            self.rows.append(row)
+            self.rows.append(
+                dict(
+                    image=str(sample.get('img_path', len(self.rows))),
+                    **ensembles[i].scores(),
+                    entropy_of_full=float(entropy(full[i]).mean()),
+                    wrong_of_full=self.full.add(full[i], labels[i]),
+                )
+            )
             if draw is not None:
                 draw(sample, ensembles[i])
         return len(samples)
 
     def ranking(self, score: str) -> list[dict[str, Any]]:
-        """Return the images, the most uncertain first.
-
-        Args:
-            score (str): One of ``SCORES``.
-
-        Returns:
-            list[dict]: A row for each image.
-
-        Raises:
-            ValueError: If there is a single submodel and the score needs several.
-        """
+        """Return a row for each image, the most uncertain by a score first."""
         check_ranking(score, len(self.factors))
         rows = sorted(self.rows, key=lambda row: -row[score])
         return [dict(rank=i + 1, **row) for i, row in enumerate(rows)]
@@ -118,11 +136,10 @@ class SubmodelEnsemble:
     def result(self) -> dict[str, Any]:
         """Return the probability metrics, and how well scores rank errors.
 
-        Returns:
-            dict: ``full``, ``mean`` and ``one_submodel`` (averaged over submodels) with
-            the metrics of :class:`ProbabilityScores`, mIoU for segmentors only;
-            ``finds_errors``, for each score and the full network's entropy, see
-            :func:`finds_errors`. Empty without labels.
+        ``full``, ``mean`` and ``one_submodel`` (averaged over submodels) have the
+        metrics of :class:`ProbabilityScores`, mIoU for segmentors only;
+        ``finds_errors`` has :func:`finds_errors` for each score and the full network's
+        entropy. Empty without labels.
         """
         if not self.full.sums[0]:
             return {}
@@ -148,15 +165,7 @@ class SubmodelEnsemble:
 
 
 def check_ranking(score: str, count: int) -> None:
-    """Raise if the score to rank by is 0 for every image.
-
-    Args:
-        score (str): One of ``SCORES``.
-        count (int): Number of submodels K.
-
-    Raises:
-        ValueError: If there is a single submodel, which cannot disagree.
-    """
+    """Raise ValueError if the score to rank by is 0 for every image."""
     if count == 1 and score != 'entropy':
         raise ValueError(
             f'-k 1: one submodel cannot disagree with itself, so --rank {score} is 0 '
@@ -169,14 +178,9 @@ def finds_errors(
 ) -> dict[str, float | None]:
     """Measure how well a score ranks wrongly predicted images first.
 
-    Args:
-        scores (Sequence[float]): Score of each image.
-        wrong (Sequence[float]): Fraction of each image that is wrong.
-
-    Returns:
-        dict: ``wrong_in_first_fifth``, the mean error in percent of the fifth of the
-        images with the largest scores; ``wrong``, that of all images;
-        ``rank_correlation`` (Spearman's), None if either is constant.
+    ``wrong_in_first_fifth`` is the mean error, in percent, of the fifth of the images
+    with the largest scores; ``rank_correlation`` is Spearman's, None if either is
+    constant.
     """
     order = np.argsort(scores)[::-1]
     first = np.array(wrong)[order[: max(len(order) // 5, 1)]]

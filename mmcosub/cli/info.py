@@ -1,4 +1,4 @@
-"""What is installed, known and wrong."""
+"""Text of ``mmcosub info``: packages, devices, known models and problems."""
 
 import os
 import platform
@@ -18,20 +18,20 @@ _OPTIONAL = {
 
 
 def describe() -> tuple[str, bool]:
-    """What ``mmcosub info`` prints, and whether all is well.
+    """Return what ``mmcosub info`` prints, and whether all is well.
 
-    Works, too, where the packages underneath do not fit together.
+    Also works where the packages underneath do not fit together.
     """
+    parts = [_installed()]
     try:
         check_stack()
     except ImportError as error:
-        return '\n'.join([*_installed(), '', f'Wrong: {error}']), False
-    lines = [*_installed(), '', *_devices(), '', *_known()]
-    wrong = _wrong()
-    lines += ['', *(f'Wrong: {each}' for each in wrong)]
-    if not wrong:
-        lines.append('No problems found.')
-    return '\n'.join(lines), not wrong
+        wrong = [str(error)]
+    else:
+        parts += [_devices(), _known()]
+        wrong = _wrong()
+    parts.append([f'Wrong: {each}' for each in wrong] or ['No problems found.'])
+    return '\n\n'.join('\n'.join(part) for part in parts), not wrong
 
 
 def _installed() -> list[str]:

@@ -1,11 +1,11 @@
-"""From a command's name to the script that does it."""
+"""The command ``mmcosub``, which runs the scripts of ``tools/``."""
 
 import ast
 import difflib
 import importlib.util
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,29 +14,21 @@ import mmcosub
 from mmcosub.names import packaged
 from mmcosub.stack import check_stack, ignore_known_warnings
 
-# Scripts whose command is not named as they are.
+# Commands that are not named like their script.
 _SHORT = {'browse_dataset': 'browse'}
 _FOLDERS = {
     '': 'Commands',
-    'analysis_tools': 'To look closer',
+    'analysis_tools': 'Analysis',
     'model_converters': 'Weights',
     'dataset_converters': 'Data',
     'misc': 'Configs',
 }
-_OWN = {
-    'info': 'Print what is installed, known and wrong.',
-    'completion': 'Print what completes this command in a shell: bash or zsh.',
-}
-
-
-def tools_folder() -> Path:
-    """Folder of the scripts, which come with the package."""
-    return packaged('tools')
 
 
 def scripts() -> dict[str, Path]:
-    """Script by command."""
-    paths = sorted(tools_folder().glob('*.py')) + sorted(tools_folder().glob('*/*.py'))
+    """Return the scripts of ``tools/``, which come with the package, by command."""
+    tools = packaged('tools')
+    paths = sorted(tools.glob('*.py')) + sorted(tools.glob('*/*.py'))
     return {_SHORT.get(p.stem, p.stem).replace('_', '-'): p for p in paths}
 
 
@@ -51,27 +43,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         int: Exit status.
     """
     ignore_known_warnings()
-    argv = list(sys.argv[1:] if argv is None else argv)
-    name, rest = (argv[0], argv[1:]) if argv else ('--help', [])
+    given = list(sys.argv[1:] if argv is None else argv)
+    name, *rest = given or ['--help']
     if name in ('-h', '--help'):
         print(overview())
         return 0
     if name == '--version':
         print(mmcosub.__version__)
         return 0
-    own: dict[str, Callable[[list[str]], int]] = {
-        'info': _info,
-        'completion': _completion,
-    }
-    if name in own:
-        return own[name](rest)
+    if name in _OWN:
+        return _OWN[name](rest)
     known = scripts()
     if name not in known:
-        close = difflib.get_close_matches(name, [*known, *own], n=1)
+        commands = [*known, *_OWN]
+        close = difflib.get_close_matches(name, commands, n=1)
         hint = f' Did you mean {close[0]}?' if close else ''
         print(
             f'mmcosub: there is no command {name!r}.{hint} '
-            f'Commands: {", ".join([*known, *own])}.',
+            f'Commands: {", ".join(commands)}.',
             file=sys.stderr,
         )
         return 2
@@ -80,12 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         print(error, file=sys.stderr)
         return 2
-    _run(known[name], f'mmcosub {name}', rest)
+    before = sys.argv
+    sys.argv = [f'mmcosub {name}', *rest]  # the command's name in messages
+    try:
+        load(known[name]).main()
+    finally:
+        sys.argv = before
     return 0
 
 
 def overview() -> str:
-    """What ``mmcosub --help`` prints."""
+    """Return what ``mmcosub --help`` prints."""
     lines = [
         'usage: mmcosub COMMAND [arguments]',
         '',
@@ -93,13 +87,14 @@ def overview() -> str:
         'mmcosub COMMAND --help tells more.',
     ]
     for folder, title in _FOLDERS.items():
-        lines += ['', f'{title}:']
-        for name, path in scripts().items():
-            inside = path.parent.name if path.parent != tools_folder() else ''
-            if inside == folder:
-                lines.append(f'  {name:<22}{_first_line(path)}')
+        inside = {
+            name: _first_line(path)
+            for name, path in scripts().items()
+            if path.parent.name == (folder or 'tools')
+        }
         if not folder:
-            lines += [f'  {name:<22}{said}' for name, said in _OWN.items()]
+            inside |= {name: str(own.__doc__) for name, own in _OWN.items()}
+        lines += ['', f'{title}:', *(f'  {n:<22}{said}' for n, said in inside.items())]
     return '\n'.join(lines)
 
 
@@ -114,32 +109,24 @@ def load(script: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # as what pickles its functions expects
+    sys.modules[spec.name] = module  # to pickle its functions
     spec.loader.exec_module(module)
     return module
 
 
-def _run(script: Path, name: str, argv: list[str]) -> None:
-    """Run a script, with the command's name in its messages."""
-    before = sys.argv
-    sys.argv = [name, *argv]
-    try:
-        load(script).main()
-    finally:
-        sys.argv = before
-
-
 def _info(argv: list[str]) -> int:
+    """Print installed packages, known models and problems."""
     from .info import describe
 
-    ArgumentParser(prog='mmcosub info', description=_OWN['info']).parse_args(argv)
+    ArgumentParser(prog='mmcosub info', description=_info.__doc__).parse_args(argv)
     text, works = describe()
     print(text)
     return 0 if works else 1
 
 
 def _completion(argv: list[str]) -> int:
-    parser = ArgumentParser(prog='mmcosub completion', description=_OWN['completion'])
+    """Print a completion script for a shell: bash or zsh."""
+    parser = ArgumentParser(prog='mmcosub completion', description=_completion.__doc__)
     parser.add_argument('shell', choices=['bash', 'zsh'])
     shell = parser.parse_args(argv).shell
     try:
@@ -161,8 +148,11 @@ def _completion(argv: list[str]) -> int:
                 action.complete = shtab.FILE
         title = _first_line(script)
         commands.add_parser(name, parents=parents, add_help=not make, help=title)
-    commands.add_parser('info', help=_OWN['info'])
+    commands.add_parser('info', help=_info.__doc__)
     own: dict[str, Any] = dict(parents=[parser], add_help=False)
-    commands.add_parser('completion', help=_OWN['completion'], **own)
+    commands.add_parser('completion', help=_completion.__doc__, **own)
     print(shtab.complete(whole, shell))
     return 0
+
+
+_OWN = {'info': _info, 'completion': _completion}

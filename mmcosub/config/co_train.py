@@ -1,17 +1,25 @@
 """From an upstream config to a co-trained one: schemes by name, wrappers by model."""
 
+import copy
 import difflib
 import importlib
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, DefaultScope
 
-from mmcosub.names import RUNNER, WRAPPERS, list_schemes
+from mmcosub.checkpoints import without_memory
+from mmcosub.names import RUNNER, WRAPPERS, list_schemes, type_name
 from mmcosub.names import packaged_configs as packaged_configs
+from mmcosub.registry import MODELS as OUR_MODELS
+from mmcosub.stack import import_stack_quietly
+from mmcosub.submodels import Site, find_branches
 
-from .type_name import type_name
+from .unread import walk
 
 # A fragment may import the module that registers a user's scheme.
 _FRAGMENT_KEYS = ('scheme', 'runner_type', 'custom_hooks', 'custom_imports')
@@ -24,16 +32,16 @@ FAST = {
 }
 """Faster class for each upstream class, with the same weights and outputs."""
 
+RATE = 0.1
+"""Default drop-path rate of the last block. Our choice: as in ConvNeXt-T's pretraining
+(arXiv 2201.03545, table 5), and small enough for a ResNet."""
+
+# Schemes that draw views by drop-path rates; others have their own settings.
+_BY_RATES = ('Cosub', 'StochasticDepth')
+
 
 def find_scheme(name_or_file: str) -> Path:
-    """Find the config fragment of a scheme.
-
-    Args:
-        name_or_file (str): One of :func:`list_schemes`, or the path of a fragment.
-
-    Raises:
-        ValueError: If there is no such name and no such file.
-    """
+    """Find the config fragment of a scheme, by name or file."""
     schemes = list_schemes()
     if name_or_file in schemes:
         return schemes[name_or_file]
@@ -77,31 +85,21 @@ def apply_scheme(cfg: Config, name_or_file: str) -> None:
     if 'custom_imports' in fragment:
         # Also the config in the work directory needs the imports of the scheme.
         before = cfg.get('custom_imports') or dict(imports=[])
-        imports = [*_as_list(before['imports'])]
-        imports += _as_list(fragment.custom_imports['imports'])
+        lists = (before['imports'], fragment.custom_imports['imports'])
+        imports = [n for x in lists for n in ([x] if isinstance(x, str) else x)]
         cfg.custom_imports = dict(imports=imports, allow_failed_imports=False)
 
 
 def turn_off_scheme(cfg: Config) -> None:
-    """Remove, in place, the hook that only a scheme needs.
-
-    Args:
-        cfg (Config): Config whose scheme was set to None.
-    """
+    """Remove, in place, the hook that only a scheme needs."""
     hooks = cfg.get('custom_hooks') or []
-    ours = 'CoTrainingLossHook'
-    cfg.custom_hooks = [hook for hook in hooks if type_name(hook) != ours]
+    cfg.custom_hooks = [h for h in hooks if type_name(h) != 'CoTrainingLossHook']
 
 
 def co_trained_model(model: dict, scheme: dict) -> dict:
-    """Return the config of a model wrapped for co-training.
+    """Return the config of a model wrapped for co-training, or raise if there is none.
 
-    Args:
-        model (dict): Config of an upstream model or of a wrapper.
-        scheme (dict): Config of the scheme.
-
-    Raises:
-        ValueError: If the scheme has no type or there is no wrapper for the model.
+    A mask head needs MMDetection.
     """
     if 'type' not in scheme:
         raise ValueError(
@@ -110,7 +108,7 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
         )
     name = type_name(model, MODELS)
     wrapped = {wrapper.partition('.')[2] for wrapper in WRAPPERS.values()}
-    _require_mmdetection(model.get('decode_head'))
+    _require_mmdetection(type_name(model.get('decode_head')))
     if name in wrapped:
         return {**model, 'scheme': scheme}
     if name not in WRAPPERS:
@@ -121,47 +119,65 @@ def co_trained_model(model: dict, scheme: dict) -> dict:
     return {**model, 'type': WRAPPERS[name], 'scheme': scheme}
 
 
-def _require_mmdetection(head: Any) -> None:
-    """Raise with the remedy if a mask head needs MMDetection.
-
-    Raises:
-        ImportError: If it is missing. The message has the command to run.
-    """
-    name = type_name(head)
-    if name not in ('MaskFormerHead', 'Mask2FormerHead'):
+def _require_mmdetection(head: str) -> None:
+    if head not in ('MaskFormerHead', 'Mask2FormerHead'):
         return
     try:
         importlib.import_module('mmdet')
     except ImportError as error:
         raise ImportError(
-            f'{name} needs mmdetection, and mmcv with compiled operators:\n'
+            f'{head} needs mmdetection, and mmcv with compiled operators:\n'
             '  pip install onedl-mmdetection\n'
             '  pip install --no-build-isolation --force-reinstall --no-deps onedl-mmcv'
         ) from error
 
 
 def accelerated_model(model: dict) -> dict:
-    """Return the model's config with faster parts; weights stay the same.
-
-    Args:
-        model (dict): Config of a model.
-    """
-    changed = dict(model)
-    for part in ('decode_head', 'auxiliary_head'):
-        heads = model.get(part)
-        if isinstance(heads, list | tuple):
-            changed[part] = [_accelerated(head) for head in heads]
-        elif heads:
-            changed[part] = _accelerated(heads)
-    if isinstance(model.get('module'), dict):  # of test-time augmentation
-        changed['module'] = accelerated_model(model['module'])
+    """Return the model's config with faster heads; weights stay the same."""
+    changed = copy.deepcopy(model)
+    for place, part in [*walk(changed)]:
+        # Also of several heads, and inside the wrapper for test-time augmentation.
+        head = re.fullmatch(r'(module\.)*(decode|auxiliary)_head(\.\d+)?', place)
+        if head and (name := type_name(part, MODELS)) in FAST:
+            part['type'] = FAST[name]
     return changed
 
 
-def _accelerated(head: dict) -> dict:
-    name = type_name(head, MODELS)
-    return {**head, 'type': FAST[name]} if name in FAST else head
+def set_default_rate(cfg: Config) -> None:
+    """Set the scheme's drop-path rate if the network uses no DropPath.
+
+    As usual, the rate rises linearly with depth in a network of several stages and is
+    constant in a network of one resolution. The change is logged.
+
+    Args:
+        cfg (Config): Config with a scheme, changed in place. A rate of the scheme or
+            the network is kept.
+    """
+    scheme = cfg.scheme
+    if type_name(scheme) not in _BY_RATES or scheme.get('drop_path_rate') is not None:
+        return
+    sites = _branches(cfg)
+    if not sites or any(site.rate for site in sites):
+        return
+    stages = len({site.stage for site in sites})
+    scheme.drop_path_rate = RATE
+    scheme.setdefault('drop_path_decay', 'linear' if stages > 1 else 'constant')
+    print_log(
+        f'The backbone uses no DropPath, so scheme.drop_path_rate is set to {RATE}, '
+        f'{scheme.drop_path_decay} over depth. Another one: --cfg-options '
+        'scheme.drop_path_rate=0.2.',
+        'current',
+    )
 
 
-def _as_list(imports: str | list[str]) -> list[str]:
-    return [imports] if isinstance(imports, str) else list(imports)
+def _branches(cfg: Config) -> list[Site]:
+    """Find the network's branches, with the model on the meta device."""
+    config: Any = copy.deepcopy(cfg.model)
+    scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope'))
+    try:
+        import_stack_quietly()
+        with scope, without_memory(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # reported when the model is built
+            return find_branches(OUR_MODELS.build(config.get('backbone', config)))
+    except Exception:  # reported when the model is built
+        return []

@@ -5,33 +5,18 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
 
-import cv2
 import torch
 from mmengine.logging import MMLogger
 
 from mmcosub.arguments import STATUS
 
-from .output import outlive_readers
 from .where import explained
 
 _ALWAYS_THE_USERS = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
-_THE_CONFIGS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    cv2.error,
-)
-
-
 # Patterns of errors from lost memory or processes, with the remedy.
 _LOST = {
     'Too many open files|ancdata': (
@@ -52,8 +37,6 @@ _LOST = {
     ),
 }
 
-_BEGINNINGS = ('before_train_iter', 'before_val_iter', 'before_test_iter')
-_ENDS = ('after_train_iter', 'after_val_epoch', 'after_test_epoch')
 _stage = ''
 _succeeded: set[str] = set()
 
@@ -61,9 +44,9 @@ _succeeded: set[str] = set()
 def note_moment(name: str) -> None:
     """Record how far a run has come, to tell config errors from bugs."""
     global _stage
-    if name in _BEGINNINGS:
+    if re.fullmatch('before_(train|val|test)_iter', name):
         _stage = name.split('_')[1]
-    elif name in _ENDS:
+    elif name in ('after_train_iter', 'after_val_epoch', 'after_test_epoch'):
         _succeeded.add(name.split('_')[1])
 
 
@@ -75,11 +58,7 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     because the config has not run yet. Later, only ``ValueError``, ``OSError`` (a full
     disk), non-finite losses and lack of device memory do. A lost process is reported in
     one line with status 1. All other errors are bugs and show a traceback. The log file
-    has the traceback of each error.
-
-    Args:
-        prog (str): Name of the tool.
-        debug (bool): Show tracebacks of all errors. Defaults to False.
+    has the traceback of each error; with ``debug``, the screen, too.
     """
     global _stage
     _stage = ''
@@ -88,7 +67,10 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        users, lost = _is_the_users(error), _loss(error)
+        users = isinstance(error, _ALWAYS_THE_USERS) or (
+            _stage not in _succeeded and not isinstance(error, MemoryError)
+        )
+        lost = _loss(error)
         if debug or not (users or lost):
             raise
         _log_traceback(error)
@@ -114,12 +96,6 @@ def in_one_line(error: BaseException) -> str:
     return explained(error, ' '.join(said.split()))
 
 
-def _is_the_users(error: Exception) -> bool:
-    if isinstance(error, _ALWAYS_THE_USERS):
-        return True
-    return isinstance(error, _THE_CONFIGS) and _stage not in _succeeded
-
-
 def _loss(error: Exception) -> str:
     """Return the remedy for lost memory or processes; empty for other errors."""
     of_device = isinstance(error, torch.OutOfMemoryError)
@@ -140,3 +116,62 @@ def _log_traceback(error: Exception) -> None:
     for handler in MMLogger.get_current_instance().handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(record)
+
+
+# ---- output that cannot be written -----------------------------------------------
+
+
+def outlive_readers() -> None:
+    """Continue the process when its output cannot be written.
+
+    For example behind ``| head``, or after a ``tee`` or an ssh connection has ended.
+    Later prints are lost; log files still have them.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not hasattr(stream.write, 'forgives'):
+            for name in ('write', 'flush'):
+                setattr(stream, name, _forgiving(stream, getattr(stream, name)))
+
+
+def _forgiving(stream: TextIO, method: Callable) -> Callable:
+    """Return a method of a stream that discards output once writing fails."""
+
+    def call(*text: str) -> Any:
+        try:
+            return method(*text)
+        except BlockingIOError:
+            pass  # a slow reader loses this text only
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())  # also for buffered text
+            os.close(nowhere)
+        return sum(map(len, text))
+
+    vars(call)['forgives'] = True
+    return call
+
+
+def log_without_tracebacks(logger: logging.Logger) -> None:
+    """Report a full disk once, in one line, instead of a traceback for each record."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            vars(handler)['handleError'] = _report_once(handler)
+
+
+def _report_once(handler: logging.FileHandler) -> Callable:
+    told = False
+
+    def handle(record: logging.LogRecord) -> None:
+        nonlocal told
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            logging.FileHandler.handleError(handler, record)
+        elif not told:
+            told = True
+            print(
+                f'warning: {handler.baseFilename}: {error.strerror}. The run '
+                'continues without these log lines until there is space.',
+                file=sys.stderr,
+            )
+
+    return handle

@@ -1,11 +1,9 @@
 """Config loading for the command-line tools."""
 
 import gc
-import importlib.util
 import os
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -15,31 +13,26 @@ from mmengine.utils import import_modules_from_strings
 
 from mmcosub.files import require_local
 
-from .co_train import apply_scheme, turn_off_scheme
-from .default_rate import set_default_rate
-from .length import set_length
-from .probability_metrics import add_probability_metrics
+from .co_train import apply_scheme, set_default_rate, turn_off_scheme
+from .flags import add_probability_metrics, set_length
 from .settings import check_carry_over, check_launcher, check_scheme, check_types
-from .unread import check_options, check_version
-from .variables import check_file
+from .unread import check_options, walk
+from .variables import check_file, configs_of
 
 
 def load_config(args: Namespace) -> Config:
     """Load the config that the arguments name, with their changes to it.
 
-    Args:
-        args (Namespace): Arguments of :func:`add_common_arguments`, with ``config``
-            and, for training, ``co_train``.
-
-    Raises:
-        ValueError: If there is no such config or scheme, or the work directory is a
-            URL.
+    They are those of :func:`add_common_arguments`, ``config``, and what ``train`` adds.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = find_config(args.config)
     cfg = read_config(path)
-    _drop_own_scope(cfg._cfg_dict)
-    check_version(path, cfg)
+    # With the scope that MMEngine adds to `mmcosub::` configs, every name would be
+    # looked up in mmcosub's registries, which lack mmseg's.
+    for _, part in [*walk(cfg._cfg_dict)]:
+        if isinstance(part, dict) and part.get('_scope_') == 'mmcosub':
+            del part['_scope_']
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{path} is not a whole config: it has no `model=dict(...)`.')
     check_types(cfg)
@@ -55,17 +48,7 @@ def load_config(args: Namespace) -> Config:
     if getattr(args, 'probability_metrics', False):
         add_probability_metrics(cfg)
     if args.cfg_options:
-        check_options(cfg, args.cfg_options)
-        for key, value in args.cfg_options.items():
-            try:
-                cfg.merge_from_dict({key: value})
-            except (KeyError, TypeError) as error:
-                said = str(error.args[0]).partition(' [')[0].partition(' {')[0]
-                raise ValueError(f'--cfg-options {key}: {said}.') from error
-        check_types(cfg)
-        if any(key.startswith('custom_imports') for key in args.cfg_options):
-            # MMEngine imports only the modules that the file names.
-            import_modules_from_strings(**cfg.custom_imports)
+        _merge(cfg, args.cfg_options)
     if cfg.get('scheme'):
         check_scheme(cfg.scheme)
     elif 'scheme' in cfg:
@@ -89,29 +72,36 @@ def load_config(args: Namespace) -> Config:
     return cfg
 
 
+def _merge(cfg: Config, options: dict) -> None:
+    """Apply ``--cfg-options``."""
+    check_options(cfg, options)
+    for key, value in options.items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError) as error:
+            said = str(error.args[0]).partition(' [')[0].partition(' {')[0]
+            raise ValueError(f'--cfg-options {key}: {said}.') from error
+    check_types(cfg)
+    if any(key.startswith('custom_imports') for key in options):
+        # MMEngine imports only the modules that the file names.
+        import_modules_from_strings(**cfg.custom_imports)
+
+
 def find_config(name: str) -> Path:
-    """Find a config.
+    """Find a config: a file, or one inside an installed package.
 
-    Args:
-        name (str): A file, or one inside an installed package, such as
-            ``mmseg::upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py``.
-
-    Raises:
-        ValueError: If there is no such config.
+    Such as ``mmseg::upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py``.
     """
     package, separator, inner = name.partition('::')
-    if not separator:
-        path = Path(name)
-        where = path.parent
-    else:
-        spec = importlib.util.find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
+    path = Path(name)
+    if separator:
+        folder = configs_of(package)
+        if folder is None:
             raise ValueError(f'{name}: there is no package {package}.')
-        path = Path(spec.submodule_search_locations[0], '.mim', 'configs', inner)
-        where = path.parent
+        path = folder / inner
     if path.is_file():
         return path
-    there = sorted(p.name for p in where.glob('*.py')) if where.is_dir() else []
+    there = sorted(each.name for each in path.parent.glob('*.py'))
     shown = ', '.join(there[:8]) + (', ...' if len(there) > 8 else '')
     raise ValueError(
         f'No config file {name}. '
@@ -121,27 +111,21 @@ def find_config(name: str) -> Path:
 
 
 def read_config(path: Path) -> Config:
-    """Read a config file.
-
-    Raises:
-        ValueError: If it cannot be read; names the file.
-    """
+    """Read a config file; an error names it."""
     try:
         return Config.fromfile(path)
     except RecursionError as error:
         raise ValueError(f'{path}: its _base_ files include each other.') from error
-    except SyntaxError as error:
-        bom = path.read_bytes()[:3] == b'\xef\xbb\xbf'
-        said = (
-            'it begins with a byte order mark (BOM): save it as UTF-8 without BOM'
-            if bom
-            else f'line {error.lineno}: {error.msg}'
-        )
-        raise ValueError(f'{path} cannot be read as a config ({said}).') from error
     except Exception as error:  # a config is a program and can raise anything
-        raise ValueError(
-            f'{path} cannot be read as a config ({type(error).__name__}: {error}).'
-        ) from error
+        said = f'{type(error).__name__}: {error}'
+        if isinstance(error, SyntaxError):
+            said = f'line {error.lineno}: {error.msg}'
+            if path.read_bytes().startswith(b'\xef\xbb\xbf'):
+                said = (
+                    'it begins with a byte order mark (BOM): save it as UTF-8 without '
+                    'BOM'
+                )
+        raise ValueError(f'{path} cannot be read as a config ({said}).') from error
 
 
 def part_processes() -> None:
@@ -158,24 +142,7 @@ def part_processes() -> None:
 def _set_loader_defaults(cfg: Config) -> None:
     """Set defaults that mmpretrain's own tools would add."""
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        loader = cfg.get(key)
-        if loader:
+        if loader := cfg.get(key):
             loader.setdefault('pin_memory', get_device() != 'cpu')
             loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
             loader.setdefault('collate_fn', dict(type='default_collate'))
-
-
-def _drop_own_scope(cfg: Any) -> None:
-    """Remove the scope that MMEngine adds to ``mmcosub::`` configs.
-
-    With it, every name would be looked up in mmcosub's registries, which lack mmseg's.
-    Names of mmcosub include their scope.
-    """
-    if isinstance(cfg, dict):
-        if cfg.get('_scope_') == 'mmcosub':
-            del cfg['_scope_']
-        for value in cfg.values():
-            _drop_own_scope(value)
-    elif isinstance(cfg, list | tuple):
-        for value in cfg:
-            _drop_own_scope(value)

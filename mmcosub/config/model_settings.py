@@ -5,15 +5,13 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .type_name import type_name
+from mmcosub.names import type_name
+
+from .unread import walk
 
 
 def model_settings(cfg: Config) -> ConfigDict:
-    """Return a config's model with its preprocessor, without ``pretrained``.
-
-    Args:
-        cfg (Config): The config; not changed.
-    """
+    """Return a config's model with its preprocessor, without ``pretrained``."""
     model = without_pretrained(cfg.model)
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
@@ -21,33 +19,24 @@ def model_settings(cfg: Config) -> ConfigDict:
 
 
 def without_pretrained(settings: Any) -> Any:
-    """Return a model's config that loads no initial weights.
+    """Return a copy of a model's config that loads no initial weights.
 
     timm's networks download them on construction, although a checkpoint replaces them.
-
-    Args:
-        settings (Any): The config, or a part of it.
     """
-    if isinstance(settings, dict):
-        kept = ConfigDict({k: without_pretrained(v) for k, v in settings.items()})
-        # MMSegmentation's downloads them unless this is False.
-        timm = type_name(kept) == 'TIMMBackbone'
-        if timm or kept.get('pretrained'):
-            kept['pretrained'] = False if timm or kept.pretrained is True else None
-        return kept
-    if isinstance(settings, list | tuple):
-        return type(settings)(without_pretrained(each) for each in settings)
-    return settings
+    copied = ConfigDict(copy.deepcopy(settings))
+    for _, part in [*walk(copied)]:
+        if type_name(part) == 'TIMMBackbone':
+            part['pretrained'] = False  # downloads them by default
+        elif isinstance(part, dict) and (before := part.get('pretrained')):
+            part['pretrained'] = False if before is True else None
+    return copied
 
 
 def classifies(cfg: Config) -> bool:
-    """Return True if the model classifies images rather than segments them.
+    """Return True if the model, perhaps in a wrapper's ``module``, classifies images.
 
     A model with ``decode_head`` segments, one with ``head`` classifies. A model without
     either segments if the scope is mmseg's.
-
-    Args:
-        cfg (Config): Config; its model may be inside a wrapper's ``module``.
     """
     model = cfg.model.get('module', cfg.model)
     if 'decode_head' in model:

@@ -1,13 +1,11 @@
 """Checks of settings before anything is built from them."""
 
 import difflib
-import inspect
 import math
 import os
 import re
 import types
 import typing
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config
@@ -20,20 +18,20 @@ from mmcosub.registry import SCHEMES
 from mmcosub.submodels import spread_rates
 
 from .unread import refuse
-from .where import unknown_type
+from .where import arguments_of, unknown_type
 
-# Environment variables that each launcher sets.
+# Environment variables that each launcher sets, and how to start it.
 _LAUNCHERS = {
-    'pytorch': ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
-    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
-    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
+    'pytorch': (
+        ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
+        'tools/dist_train.sh CONFIG GPUS (or torchrun)',
+    ),
+    'slurm': (
+        ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
+        'tools/slurm_train.sh (or srun)',
+    ),
+    'mpi': (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), 'mpirun'),
 }
-_STARTS = {
-    'pytorch': 'tools/dist_train.sh CONFIG GPUS (or torchrun)',
-    'slurm': 'tools/slurm_train.sh (or srun)',
-    'mpi': 'mpirun',
-}
-
 
 _TYPES = {
     dict: (
@@ -46,13 +44,19 @@ _TYPES = {
     bool: ('fast', 'find_unused_parameters', 'resume', 'skip_checks'),
 }
 
+# Only some variants of a network have these, so rules without weight decay may match
+# none: upstream's Swin configs do so with `absolute_pos_embed`.
+_OPTIONAL = re.compile(
+    r'bias|bn|gamma|ln|norm|embed|feat|rel_pos|table|token|pos_block'
+)
+_RULES = (
+    *('bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate', 'custom_keys'),
+    *('dcn_offset_lr_mult', 'dwconv_decay_mult', 'flat_decay_mult', 'norm_decay_mult'),
+)
+
 
 def check_types(cfg: Config) -> None:
-    """Raise if a top-level setting has a type that MMEngine does not take.
-
-    Raises:
-        ValueError: If a type is wrong.
-    """
+    """Raise if a top-level setting has a type that MMEngine does not take."""
     for kind, names in _TYPES.items():
         for name in names:
             value = cfg.get(name)
@@ -61,54 +65,40 @@ def check_types(cfg: Config) -> None:
 
 
 def check_launcher(launcher: str) -> None:
-    """Raise if the launcher has not started this process.
-
-    Args:
-        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
-
-    Raises:
-        ValueError: If one of its environment variables is missing or not a number.
-    """
-    missing = [n for n in _LAUNCHERS.get(launcher, ()) if n not in os.environ]
-    for name in {*_LAUNCHERS.get(launcher, ()), 'LOCAL_RANK'} & {*os.environ}:
-        text = os.environ[name]
-        if name.endswith(('RANK', 'SIZE', 'PORT', 'PROCID', 'NTASKS')) and not (
-            text.isdecimal()
-        ):
+    """Raise if the launcher has not started this process, or set odd variables."""
+    names, start = _LAUNCHERS.get(launcher, ((), ''))
+    for name in sorted({*names, 'LOCAL_RANK'} & {*os.environ}):
+        number = name.endswith(('RANK', 'SIZE', 'PORT', 'PROCID', 'NTASKS'))
+        if number and not os.environ[name].isdecimal():
             raise ValueError(
                 f'The environment variable {name} must be a whole number, not '
-                f'{text!r}. The launcher sets it: unset it, or start anew.'
+                f'{os.environ[name]!r}. The launcher sets it: unset it, or start anew.'
             )
-    if missing:
+    if missing := [name for name in names if name not in os.environ]:
         raise ValueError(
             f'--launcher {launcher} is for processes that it has started, and '
-            f'{", ".join(missing)} is not set. Start with {_STARTS[launcher]}, or '
-            'leave --launcher out for one process.'
+            f'{", ".join(missing)} is not set. Start with {start}, or leave --launcher '
+            'out for one process.'
         )
 
 
 def check_scheme(scheme: Any) -> None:
-    """Raise for an unknown setting of a scheme, or one of a wrong type.
-
-    Raises:
-        ValueError: If a key is unknown, or a value is not finite or of a type that the
-            scheme does not take.
-    """
+    """Raise for an unknown setting of a scheme, or one of a wrong type."""
     if not isinstance(scheme, dict):
         raise ValueError(
             f'scheme must be a dict with a type, such as dict(type="mmcosub.Cosub"), '
             f'not {scheme!r}.'
         )
-    name = scheme.get('type')
+    if 'type' not in scheme:
+        return  # reported when the model is built
+    name = scheme['type']
     kind = SCHEMES.get(name) if isinstance(name, str) else name
     if kind is None:
-        if 'type' not in scheme:
-            return  # reported when the model is built
         names = sorted(SCHEMES.module_dict)
         raise ValueError(f'Unknown scheme.type {name!r}. Valid ones are {names}.')
     if 'drop_path_decay' in scheme:
         spread_rates(0.1, [0], scheme['drop_path_decay'])  # is it valid?
-    accepted = dict(_arguments(kind))
+    accepted = arguments_of(kind)
     for key, value in scheme.items():
         if key in ('type', '_scope_'):
             continue
@@ -125,37 +115,6 @@ def check_scheme(scheme: Any) -> None:
             raise ValueError(
                 f'scheme.{key} must be {_in_words(accepted[key])}, not {value!r}.'
             )
-
-
-def check_carry_over(options: Any) -> None:
-    """Raise for unknown keys in ``carry_over``.
-
-    Raises:
-        ValueError: If a key is unknown or ``min_match`` is not in [0, 1].
-    """
-    options = options or {}
-    known = ['allow_unused', 'grid', 'min_match', 'weights']
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ValueError(f'carry_over has {unknown}; it may have {known}.')
-    check_min_match(options.get('min_match', 1.0))
-
-
-def _arguments(kind: Any) -> Iterator[tuple[str, Any]]:
-    """Return names and types of a class's arguments, its bases included."""
-    for base in reversed(kind.__mro__):
-        if '__init__' not in vars(base) or base is object:
-            continue
-        try:
-            hints = typing.get_type_hints(base.__init__)
-        except NameError:  # imported for type checkers only
-            hints = {}
-        for name, parameter in inspect.signature(base.__init__).parameters.items():
-            if name != 'self' and parameter.kind not in (
-                parameter.VAR_POSITIONAL,
-                parameter.VAR_KEYWORD,
-            ):
-                yield name, hints.get(name, Any)
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -177,31 +136,20 @@ def _in_words(hint: Any) -> str:
     return ' or '.join(names.get(each, str(each)) for each in options)
 
 
-# Only some variants of a network have these, so rules without weight decay may match
-# none: upstream's Swin configs do so with `absolute_pos_embed`.
-_OPTIONAL = re.compile(
-    r'bias|bn|gamma|ln|norm|embed|feat|rel_pos|table|token|pos_block'
-)
-
-
-_RULES = (
-    *('bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate', 'custom_keys'),
-    *('dcn_offset_lr_mult', 'dwconv_decay_mult', 'flat_decay_mult', 'norm_decay_mult'),
-)
+def check_carry_over(options: Any) -> None:
+    """Raise for unknown keys in ``carry_over``, or ``min_match`` outside [0, 1]."""
+    options = options or {}
+    known = ['allow_unused', 'grid', 'min_match', 'weights']
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f'carry_over has {unknown}; it may have {known}.')
+    check_min_match(options.get('min_match', 1.0))
 
 
 def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
     """Raise for an unknown optimizer, or rules that match no parameter.
 
-    Args:
-        model (nn.Module): The model.
-        optim_wrapper (dict): Config of the optimizer wrapper.
-        stock (bool): The config is part of a package; rules without effect are then
-            logged as a warning.
-
-    Raises:
-        ValueError: If a key of ``paramwise_cfg`` is unknown, or one of its
-            ``custom_keys`` matches no parameter.
+    In a config that is part of a package (``stock``), rules without effect are only
+    logged.
     """
     optimizer = optim_wrapper.get('optimizer') or {}
     rules = optim_wrapper.get('paramwise_cfg') or {}
@@ -229,12 +177,10 @@ def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
         # In MMEngine, a parameter of the model itself begins with a dot.
         if any(key in (name if '.' in name else f'.{name}') for name in names):
             continue
+        said = f'{at}: no parameter has {key!r} in its name.'
         if options.get('lr_mult', 1) == 1 and _OPTIONAL.search(key.split('.')[-1]):
-            print_log(f'{at}: no parameter has {key!r} in its name.', 'current')
+            print_log(said, 'current')
             continue
         close = difflib.get_close_matches(key, parts, n=1)
-        refuse(
-            f'{at}: no parameter has {key!r} in its name. '
-            + (f'Did you mean {close[0]!r}?' if close else f'One is {names[0]!r}.'),
-            stock,
-        )
+        hint = f'Did you mean {close[0]!r}?' if close else f'One is {names[0]!r}.'
+        refuse(f'{said} {hint}', stock)

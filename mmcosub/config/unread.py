@@ -4,7 +4,6 @@ import difflib
 import inspect
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -16,85 +15,52 @@ READ = {
     *('activation_checkpointing', 'allow_changes', 'bad_data', 'carry_over', 'compile'),
     *('custom_imports', 'efficient_conv_bn_eval', 'fast', 'find_unused_parameters'),
     *('init_weights_for_test_or_val', 'model_wrapper_cfg', 'runner_type', 'scheme'),
+    *('skip_checks', 'sync_bn', 'trust_checkpoint', 'tta_model', 'tta_pipeline'),
     'unlabelled',
-    *('skip_checks', 'sync_bn', 'trust_checkpoint', 'tta_model'),
-    'tta_pipeline',
     *inspect.signature(Runner).parameters,
     *inspect.signature(FlexibleRunner).parameters,
-} - {'cfg'}  # fmt: skip
+} - {'cfg'}
 
+_SPLITS = 'train_dataloader, val_dataloader and test_dataloader'
 OLD = {
     'checkpoint_config': 'default_hooks.checkpoint',
     'cudnn_benchmark': 'env_cfg.cudnn_benchmark',
-    'data': 'train_dataloader, val_dataloader and test_dataloader',
+    'data': _SPLITS,
     'deterministic': 'randomness.deterministic',
     'dist_params': 'env_cfg.dist_cfg',
-    'epochs': 'train_cfg.max_epochs',
     'evaluation': 'val_evaluator and train_cfg.val_interval',
     'fp16': '--amp',
-    'gpu_ids': '--launcher',
-    'gpus': '--launcher',
-    'batch_size': 'train_dataloader.batch_size',
-    'iters': 'train_cfg.max_iters',
     'log_config': 'default_hooks.logger and visualizer',
     'lr': 'optim_wrapper.optimizer.lr',
     'lr_config': 'param_scheduler',
-    'max_epochs': 'train_cfg.max_epochs',
-    'max_iters': 'train_cfg.max_iters',
     'optimizer': 'optim_wrapper.optimizer',
     'optimizer_config': 'optim_wrapper',
     'resume_from': '--resume',
-    'runner': 'train_cfg',
-    'samples_per_gpu': 'train_dataloader.batch_size',
     'seed': 'randomness.seed',
-    'total_epochs': 'train_cfg.max_epochs',
-    'total_iters': 'train_cfg.max_iters',
     'workers_per_gpu': 'train_dataloader.num_workers',
-    'workflow': 'train_cfg',
+    **dict.fromkeys(('runner', 'workflow'), 'train_cfg'),
+    **dict.fromkeys(('gpu_ids', 'gpus'), '--launcher'),
+    **dict.fromkeys(('batch_size', 'samples_per_gpu'), 'train_dataloader.batch_size'),
+    **dict.fromkeys(('iters', 'max_iters', 'total_iters'), 'train_cfg.max_iters'),
+    **dict.fromkeys(('epochs', 'max_epochs', 'total_epochs'), 'train_cfg.max_epochs'),
 }
 """Settings of MMSegmentation 0.x and other trainers, with their replacements."""
 
-_OF_VERSION_0 = {
-    *('checkpoint_config', 'data', 'evaluation', 'log_config', 'lr_config'),
-    *('optimizer_config', 'runner', 'workflow'),
-}
 # Parts that are searched first.
 _FIRST = ('train_dataloader', 'model', 'optim_wrapper', 'train_cfg')
 _SHOWN = 4
 
-
-def check_version(path: Path, cfg: Config) -> None:
-    """Raise for a config of MMSegmentation 0.x.
-
-    Args:
-        path (Path): File of the config.
-        cfg (Config): The config.
-
-    Raises:
-        ValueError: If it has no ``train_dataloader`` and two or more settings of 0.x.
-    """
-    old = [name for name in OLD if cfg.get(name) is not None]
-    if len(_OF_VERSION_0.intersection(old)) > 1 and not (
-        cfg.get('train_dataloader') or cfg.get('optim_wrapper')
-    ):
-        said = '; '.join(f'{name} is now {OLD[name]}' for name in old)
-        raise ValueError(
-            f'{path} is a config of MMSegmentation 0.x, which MMEngine does not read: '
-            f'{said}. Start from the config of the same name in the installed mmseg::.'
-        )
+# Settings that are True, False or text.
+_OR_TEXT = ('backend', 'compile', 'efficient_conv_bn_eval', 'init_cfg', 'load_from',
+            'loss_scale', 'pretrained', 'resume', 'save_best', 'sync_bn')  # fmt: skip
 
 
 def check_options(cfg: Config, options: dict[str, Any]) -> None:
-    """Raise for settings that nothing would read.
+    """Raise for settings that nothing would read, or text in place of True or False.
 
-    Args:
-        cfg (Config): The config.
-        options (dict): Values by dotted key.
-
-    Raises:
-        ValueError: If the first part of a key is not read; names the settings that are.
+    ``options`` are values by dotted key. The error names the settings that are read.
     """
-    for key in options:
+    for key, value in options.items():
         first, dot, rest = key.partition('.')
         if first == 'data_preprocessor' and cfg.model.get(first):
             raise ValueError(
@@ -109,29 +75,29 @@ def check_options(cfg: Config, options: dict[str, Any]) -> None:
                 '--co-train cosub.'
             )
         if first in READ:
+            before = value_at(cfg, key)
+            may_be_text = key.rpartition('.')[2] in _OR_TEXT
+            if isinstance(before, bool) and isinstance(value, str) and not may_be_text:
+                raise ValueError(
+                    f'{key} must be True or False, as it is {before}, not {value!r}.'
+                )
             continue
-        places = find_places(cfg, first, cfg.get(first))
-        if places:
+        if places := find_places(cfg, first, cfg.get(first)):
             used = ', as the config has used its own value' if first in cfg else ''
             at = ', '.join(place + dot + rest for place in places)
             said = f'{key} is not read{used}. Set {at} instead.'
         else:
-            said = f'Unknown setting {key!r}.' + _hint(first)
+            close = difflib.get_close_matches(first, sorted(READ), n=1)
+            hint = f'Did you mean {close[0]!r}?' if close else 'Nothing reads it.'
+            said = f'Unknown setting {key!r}. {hint}'
         # A user's code may read it.
         refuse(said, unless=bool(cfg.get('custom_imports')) and first in cfg)
 
 
 def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
-    """Find the settings that a variable may be meant for.
+    """Find the settings that a variable, perhaps of a known value, may be meant for.
 
-    Args:
-        cfg (Config): The config.
-        name (str): Name of the variable.
-        value (Any, optional): Its value, if known. Defaults to None.
-
-    Returns:
-        list[str]: Dotted keys, at most four, that end in the name or have the same
-        value.
+    Returns at most four dotted keys that end in the name or have the same value.
     """
     rest = sorted(READ & set(cfg) - set(_FIRST))
     order = [key for key in (*_FIRST, *rest) if key in cfg]
@@ -149,12 +115,7 @@ def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
 
 
 def walk(part: Any, at: str = '') -> Iterator[tuple[str, Any]]:
-    """Yield a part of a config and all its parts, with dotted keys.
-
-    Args:
-        part (Any): The part.
-        at (str): Its dotted key. Defaults to '', the whole config.
-    """
+    """Yield a part of a config and all its parts, with dotted keys."""
     yield at, part
     if isinstance(part, dict | Config):
         for key, inner in part.items():
@@ -170,27 +131,14 @@ def value_at(cfg: Config, place: str) -> Any:
     part: Any = cfg
     for key in place.split('.'):
         if isinstance(part, list | tuple):
-            part = part[int(key)]
+            part = part[int(key)] if key.isdecimal() and int(key) < len(part) else None
         else:
             part = part.get(key) if hasattr(part, 'get') else None
     return part
 
 
-def _hint(name: str) -> str:
-    close = difflib.get_close_matches(name, sorted(READ), n=1)
-    return f' Did you mean {close[0]!r}?' if close else ' Nothing reads it.'
-
-
 def refuse(said: str, unless: bool) -> None:
-    """Raise, or only warn.
-
-    Args:
-        said (str): The message.
-        unless (bool): Log a warning instead.
-
-    Raises:
-        ValueError: If ``unless`` is False.
-    """
+    """Raise a ``ValueError``, or only log a warning."""
     if not unless:
         raise ValueError(said)
     print_log(said, 'current', logging.WARNING)

@@ -15,11 +15,8 @@ def check_file(path: Path, cfg: Config) -> None:
     """Raise for variables of a config file that do not reach their settings.
 
     A base file uses its own value of a variable: in a config with ``_base_``,
-    ``crop_size = (64, 64)`` alone changes nothing.
-
-    Raises:
-        ValueError: If there is such a variable. For configs inside packages, which have
-            some, it is logged as a warning.
+    ``crop_size = (64, 64)`` alone changes nothing. For configs inside packages, which
+    have some such variables, it is logged as a warning.
     """
     try:
         tree = ast.parse(path.read_text('utf-8'))
@@ -27,9 +24,9 @@ def check_file(path: Path, cfg: Config) -> None:
         inherited = {name for base in bases for name in _names(base)}
     except (SyntaxError, ValueError):  # JSON or a template
         return
-    loaded = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)
-              and isinstance(n.ctx, ast.Load)}  # fmt: skip
-    for name in _assigned(tree) - loaded - READ:
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    loaded = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+    for name in sorted(_assigned(tree) - loaded - READ):
         value = cfg.get(name)
         places = find_places(cfg, name)
         current = [value_at(cfg, place) for place in (*places, OLD.get(name, ''))]
@@ -51,6 +48,13 @@ def check_file(path: Path, cfg: Config) -> None:
         refuse(said, unless='.mim' in path.parts or bool(cfg.get('custom_imports')))
 
 
+def configs_of(package: str) -> Path | None:
+    """Return the folder of configs in an installed package, which may lack it."""
+    spec = importlib.util.find_spec(package)
+    places = spec and spec.submodule_search_locations
+    return Path(places[0], '.mim', 'configs') if places else None
+
+
 def _assigned(tree: ast.Module) -> set[str]:
     """Return names that a module assigns plain values to."""
     targets = [t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
@@ -70,12 +74,8 @@ def _bases(path: Path, tree: ast.Module) -> Iterator[Path]:
             named = ast.literal_eval(node.value)
             for name in [named] if isinstance(named, str) else named:
                 package, _, inner = name.rpartition('::')
-                root = path.parent
-                if package:
-                    found = importlib.util.find_spec(package)
-                    places = found and found.submodule_search_locations
-                    root = Path(places[0] if places else '', '.mim', 'configs')
-                yield root / inner
+                folder = configs_of(package) if package else path.parent
+                yield (folder or Path()) / inner
         elif isinstance(node, ast.With) and 'read_base' in ast.unparse(node.items[0]):
             for each in node.body:
                 if isinstance(each, ast.ImportFrom) and each.level and each.module:

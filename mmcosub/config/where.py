@@ -4,7 +4,8 @@ import difflib
 import inspect
 import re
 import traceback
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -12,7 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from torch import nn
 
-from .type_name import type_name
+from mmcosub.names import type_name
+
 from .unread import walk
 
 _LONGEST = 300  # some messages contain whole configs
@@ -20,24 +22,16 @@ _HINT = ' (--debug shows where)'
 
 
 def explained(error: BaseException, said: str) -> str:
-    """Return one line on an error, with the setting or module it comes from.
-
-    Args:
-        error (BaseException): The error, as it was caught.
-        said (str): Its message.
-    """
+    """Return one line on an error and its message, with the setting it comes from."""
     origin = error
     if said.endswith('>') and error.__suppress_context__ and error.__context__:
         origin = error.__context__  # MMEngine has added a hook's address
         said = str(origin)
-    steps = list(traceback.walk_tb(origin.__traceback__))
-    frames = [frame for frame, _ in steps]
+    frames = [frame for frame, _ in traceback.walk_tb(origin.__traceback__)]
     plain = isinstance(origin, ValueError | OSError | FloatingPointError)
-    ours = bool(frames) and frames[-1].f_globals.get('__name__', '')[:4] in (
-        'mmco',
-        '__ma',
-    )
-    if (plain and ours and said) or not frames:
+    raised_in = frames[-1].f_globals.get('__name__', '') if frames else ''
+    ours = raised_in.startswith(('mmcosub', '__main__'))
+    if not frames or (plain and ours and said):
         return said if plain else f'{type(error).__name__}: {said}{_HINT}'
     hint = '' if plain or not said else _HINT
     if not said:
@@ -50,31 +44,43 @@ def explained(error: BaseException, said: str) -> str:
     if len(said) > _LONGEST:
         said = f'{said[:_LONGEST]} ...'
     cfg = next(_configs(frames), None)
-    if cfg is not None:
-        place, part = _built(cfg, frames) or _used(cfg, frames) or ('', None)
-        if place:
-            return _about(place, part, frames, said, hint)
+    if cfg is not None and (found := _built(cfg, frames) or _used(cfg, frames)):
+        return _about(*found, frames, said, hint)
     where = _part_of_model(frames)
     return said + (f' (in {where})' if where else '') + hint
 
 
 def unknown_type(place: str, name: str, registry: Registry) -> str:
-    """Return the message for a type that is in no registry.
+    """Return the message for a type of a setting that is in no registry."""
+    known: set[str] = set()
+    above: Registry | None = registry
+    while above is not None:
+        known.update(above.module_dict)
+        above = above.parent
+    return f'{place}={name!r} is not known.' + _choices(name, known, 3)
 
-    Args:
-        place (str): Dotted key of the setting.
-        name (str): The type.
-        registry (Registry): Registry that was searched.
-    """
-    known = _names(registry)
-    near = difflib.get_close_matches(name, known, n=3)
-    return f'{place}={name!r} is not known.' + _choices(near, known)
+
+def arguments_of(kind: Any) -> dict[str, Any]:
+    """Return types of arguments by name, of a function, or a class and its bases."""
+    found: dict[str, Any] = {}
+    for maker in reversed(kind.__mro__) if inspect.isclass(kind) else [kind]:
+        try:
+            parameters = inspect.signature(maker).parameters.values()
+        except (TypeError, ValueError):  # of C
+            continue
+        try:
+            hints = typing.get_type_hints(getattr(maker, '__init__', maker))
+        except (NameError, TypeError):  # imported for type checkers only
+            hints = {}
+        for each in parameters:
+            if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+                found[each.name] = hints.get(each.name, Any)
+    return found
 
 
 def _about(place: str, part: Any, frames: list[FrameType], said: str, hint: str) -> str:
     """Return the message about a part of the config, with valid names."""
     builds = [f.f_locals for f in frames if f.f_code.co_name == 'build_from_cfg']
-    part = part if isinstance(part, dict) else {}
     if builds and 'obj_type' in builds[-1]:
         built, name = builds[-1].get('obj_cls'), builds[-1]['obj_type']
         if built is None and isinstance(name, str):
@@ -82,11 +88,10 @@ def _about(place: str, part: Any, frames: list[FrameType], said: str, hint: str)
             return unknown_type(f'{place}.{key}', name, builds[-1]['registry'])
         wrong = re.search(r"unexpected keyword argument '(\w+)'", said)
         if wrong and wrong[1] in part:
-            accepted = _arguments(built)
-            near = difflib.get_close_matches(wrong[1], accepted, n=1)
+            accepted = {*arguments_of(built)} - {'runner', 'optimizer'}
             label = getattr(built, '__name__', name)
             return f'{place}.{wrong[1]}: {label} has no such setting.' + _choices(
-                near, accepted
+                wrong[1], accepted, 1
             )
     if re.search(rf'\b{re.escape(place.partition(".")[0])}\b', said):
         return said + hint
@@ -96,40 +101,23 @@ def _about(place: str, part: Any, frames: list[FrameType], said: str, hint: str)
     return f'{place}: {said}' + (f' (with {given[:160]})' if given else '') + hint
 
 
-def _choices(near: list[str], known: list[str]) -> str:
-    if near:
+def _choices(name: str, known: Iterable[str], most: int) -> str:
+    """Return the names that are like a wrong one, or else the valid ones."""
+    known = sorted(known)
+    if near := difflib.get_close_matches(name, known, n=most):
         return f' Did you mean {" or ".join(map(repr, near))}?'
-    shown = ', '.join(known[:12])
-    return f' Valid ones are {shown}{", ..." if len(known) > 12 else ""}.'
-
-
-def _names(registry: Registry) -> list[str]:
-    """Return names in a registry and its parents."""
-    parents = _names(registry.parent) if registry.parent is not None else []
-    return sorted({*registry.module_dict, *parents})
-
-
-def _arguments(built: Any) -> list[str]:
-    """Return arguments of a function, or of a class and its bases."""
-    found: set[str] = set()
-    for maker in built.__mro__ if inspect.isclass(built) else [built]:
-        try:
-            found.update(inspect.signature(maker).parameters)
-        except (TypeError, ValueError):  # of C
-            continue
-    return sorted(found - {'self', 'args', 'kwargs', 'runner', 'optimizer'})
+    more = ', ...' if len(known) > 12 else ''
+    return f' Valid ones are {", ".join(known[:12])}{more}.'
 
 
 def _configs(frames: list[FrameType]) -> Iterator[Config]:
     """Return whole configs in the local variables of a traceback."""
     for frame in frames:
-        known = [frame.f_locals.get(name) for name in ('self', 'runner')]
-        found = [vars(each).get('cfg') for each in known if hasattr(each, '__dict__')]
-        yield from (
-            value
-            for value in (frame.f_locals.get('cfg'), *found)
-            if isinstance(value, Config)
-        )
+        owners = [frame.f_locals.get(name) for name in ('self', 'runner')]
+        found = [vars(each).get('cfg') for each in owners if hasattr(each, '__dict__')]
+        for value in (frame.f_locals.get('cfg'), *found):
+            if isinstance(value, Config):
+                yield value
 
 
 def _built(cfg: Config, frames: list[FrameType]) -> tuple[str, Any] | None:

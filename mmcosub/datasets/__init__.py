@@ -2,17 +2,11 @@
 
 from mmpretrain.datasets import CustomDataset
 
-from mmcosub.datasets.synthetic.digit_scenes import (
-    DigitScenesDataset,
-    make_digit,
-    make_scene,
-    split_digits,
-)
-from mmcosub.datasets.synthetic.fashion_scenes import FashionScenesDataset
 from mmcosub.registry import DATASETS
 
 from .bad_samples import BadSamples
 from .checks import check_segmentation_data
+from .digit_scenes import DigitScenesDataset, make_digit, make_scene, split_digits
 from .guard import GuardedPipeline, guard
 
 # Name in configs and checkpoints of earlier versions.
@@ -21,7 +15,6 @@ DATASETS.register_module('ImageFolder', module=CustomDataset)
 __all__ = [
     'BadSamples',
     'DigitScenesDataset',
-    'FashionScenesDataset',
     'GuardedPipeline',
     'check_segmentation_data',
     'guard',

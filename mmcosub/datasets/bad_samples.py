@@ -28,10 +28,6 @@ class BadSamples:
         self.listed = listed
         self._read = (-1, set[str]())  # size of the list when its names were read
 
-    def clear(self) -> None:
-        """Delete the list of an earlier start."""
-        self.listed.unlink(missing_ok=True)
-
     def note(self, names: str, reason: str) -> None:
         """Record a sample, once."""
         size, known = self._read
@@ -52,10 +48,6 @@ class BadSamples:
 
 
 def files_of(info: dict) -> str:
-    """Return the image and label map of a sample, as text.
-
-    Args:
-        info (dict): The dataset's record of the sample.
-    """
+    """Return the image and label map of a dataset's record of a sample, as text."""
     files = [info.get(key) for key in ('img_path', 'seg_map_path')]
     return ' and '.join(str(file) for file in files if file)

@@ -47,32 +47,32 @@ def check_segmentation_data(
     for dataset in _datasets(config):
         setting = 'num_classes of model.decode_head (and auxiliary_head)'
         check_class_count(dataset, num_classes, setting)
-        labelled = trains or loads_labels(dataset)
+        transforms = dataset.pipeline.transforms
+        loads = any('Annotation' in type(each).__name__ for each in transforms)
+        labelled = trains or loads
         check_found(dataset, labelled)
         check_files(dataset, labelled, bad)
         check_labels(dataset, num_classes, ignore_index, samples, bad, trains)
 
 
-def loads_labels(dataset: BaseSegDataset) -> bool:
-    """Return True if the pipeline of a dataset loads label maps."""
-    transforms = dataset.pipeline.transforms
-    return any('Annotation' in type(each).__name__ for each in transforms)
-
-
 def check_listing(config: dict) -> None:
-    """Raise if a dataset finds no image.
-
-    This is the first check of :func:`check_segmentation_data`.
-
-    Args:
-        config (dict): Config of the dataset; wrappers are unwrapped.
-
-    Raises:
-        FileNotFoundError: If a folder is missing or empty.
-        ValueError: If the dataset is empty, or its list has blank lines.
-    """
+    """Raise if a dataset finds no image."""
     for dataset in _datasets(config):
         check_found(dataset)
+
+
+def check_places(config: dict) -> None:
+    """Raise for a list with blank lines, or a folder with cyclic links.
+
+    Datasets without a path, or with several, are not checked.
+    """
+    for leaf in _leaves(config):
+        root = leaf.get('data_root') or ''
+        for name, check in (('ann_file', check_list), ('data_prefix', check_links)):
+            place = leaf.get(name) or ''
+            both = isinstance(root, str) and isinstance(place, str)
+            if both and (root or place):
+                check(str(Path(root, place)))
 
 
 def _datasets(config: dict) -> Iterator[BaseSegDataset]:
@@ -85,12 +85,12 @@ def _datasets(config: dict) -> Iterator[BaseSegDataset]:
 
 def _leaves(config: dict) -> Iterator[dict]:
     """Yield the configs of datasets inside wrappers."""
-    inner = config.get('datasets') or (
-        [config['dataset']] if 'dataset' in config else []
-    )
+    inner = config.get('datasets')
+    if not inner and 'dataset' in config:
+        inner = [config['dataset']]
     if not inner:
         yield config
-    for dataset in inner:
+    for dataset in inner or ():
         yield from _leaves(dataset)
 
 
@@ -103,9 +103,10 @@ def _build(config: dict) -> BaseSegDataset | None:
             kind = registry.get(kind) or BaseSegDataset
     if not (inspect.isclass(kind) and issubclass(kind, BaseSegDataset)):
         return None
-    lazy = {'lazy_init': True} if _takes(kind, 'lazy_init') else {}
+    parameters = inspect.signature(kind).parameters.values()
+    takes_it = any(p.name == 'lazy_init' or p.kind is p.VAR_KEYWORD for p in parameters)
     try:
-        return DATASETS.build({**config, **lazy})
+        return DATASETS.build({**config, **({'lazy_init': True} if takes_it else {})})
     except AssertionError:
         # Some of mmseg's datasets assert that their data exist without naming them.
         root = Path(config.get('data_root') or '')
@@ -117,30 +118,3 @@ def _build(config: dict) -> BaseSegDataset | None:
                     'data_prefix and ann_file, or prepare the data (docs/data.md).'
                 ) from None
         raise
-
-
-def _takes(kind: type, name: str) -> bool:
-    """Return True if a class takes an argument of a name."""
-    parameters = inspect.signature(kind).parameters
-    return name in parameters or any(
-        each.kind is each.VAR_KEYWORD for each in parameters.values()
-    )
-
-
-def check_places(config: dict) -> None:
-    """Raise for a list with blank lines, or a folder with cyclic links.
-
-    Args:
-        config (dict): Config of a classifier's dataset; wrappers are unwrapped. One
-            without a path, or with several, is not checked.
-
-    Raises:
-        ValueError: If there is such a list or folder.
-    """
-    for leaf in _leaves(config):
-        root = leaf.get('data_root') or ''
-        for name, check in (('ann_file', check_list), ('data_prefix', check_links)):
-            place = leaf.get(name) or ''
-            both = isinstance(root, str) and isinstance(place, str)
-            if both and (root or place):
-                check(str(Path(root, place)))

@@ -3,18 +3,17 @@
 from typing import Any
 
 
+def _names(dataset: Any) -> list[str] | None:
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    return None if classes is None else [*map(str, classes)]
+
+
 def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
     """Raise unless dataset and model have the same number of classes.
 
-    Args:
-        dataset (BaseDataset): The dataset; one without class names passes.
-        num_classes (int): Number of classes of the model.
-        setting (str): Config key, for the message.
-
-    Raises:
-        ValueError: If the numbers differ.
+    A dataset without class names passes; ``setting`` is the config key to name.
     """
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    classes = _names(dataset)
     if classes is not None and len(classes) != num_classes:
         raise ValueError(
             f'{type(dataset).__name__} has {len(classes)} classes, but the model '
@@ -27,12 +26,6 @@ def check_class_folders(dataset: Any) -> None:
 
     MMPretrain's ``CustomDataset`` numbers class folders in alphabetical order and
     checks only their number.
-
-    Args:
-        dataset (BaseDataset): The dataset; one without class folders passes.
-
-    Raises:
-        ValueError: If the names partly match the folders, or are in another order.
     """
     folders = list(getattr(dataset, 'folder_to_idx', ()))
     classes = [str(name) for name in getattr(dataset, 'CLASSES', None) or ()]
@@ -48,20 +41,8 @@ def check_class_folders(dataset: Any) -> None:
 
 
 def check_class_names(training: Any, validation: Any) -> None:
-    """Raise if training and validation have different classes.
-
-    Args:
-        training (BaseDataset): Dataset to train on; one without class names passes.
-        validation (BaseDataset): Dataset to validate on.
-
-    Raises:
-        ValueError: If names or their order differ.
-    """
-    names = [
-        (getattr(dataset, 'metainfo', None) or {}).get('classes')
-        for dataset in (training, validation)
-    ]
-    before, after = (None if each is None else [*map(str, each)] for each in names)
+    """Raise if two datasets have different class names, or another order of them."""
+    before, after = _names(training), _names(validation)
     if before is None or after is None or before == after:
         return
     only = [sorted({*a} - {*b})[:4] for a, b in ((before, after), (after, before))]

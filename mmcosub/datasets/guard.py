@@ -1,20 +1,14 @@
 """Errors of a dataset's pipeline that name the file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
+from numpy.typing import NDArray
 
 from .bad_samples import BadSampleError, BadSamples, files_of
-from .label_maps import (
-    check_channels,
-    check_depth,
-    check_size,
-    is_stock,
-    label_values_out_of_range,
-)
+from .labels import check_channels, check_depth, check_size, check_values, is_stock
 
 # Errors that are bugs of a transform, whatever the file.
 _OF_PROGRAMS = (TypeError, AttributeError, NameError, ImportError, LookupError)
@@ -24,7 +18,8 @@ class GuardedPipeline:
     """Pipeline whose errors name the sample's files.
 
     It also raises for a label map with another size than its image, values of more than
-    8 bits, or values without a class.
+    8 bits, or values without a class. With ``bad_data='skip'`` it returns None for such
+    a sample, which the dataset replaces.
 
     Args:
         pipeline (Callable): The pipeline.
@@ -32,6 +27,9 @@ class GuardedPipeline:
             are not checked.
         ignore_index (int): Label of ignored pixels.
         bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
+
+    Raises:
+        ValueError: When called, if it fails or the label map is wrong.
     """
 
     def __init__(
@@ -49,21 +47,10 @@ class GuardedPipeline:
     @property
     def transforms(self) -> list:
         """The pipeline's transforms."""
-        return self.pipeline.transforms  # type: ignore[attr-defined]
+        return getattr(self.pipeline, 'transforms', [self.pipeline])
 
     def __call__(self, results: dict) -> Any:
-        """Run the pipeline.
-
-        Args:
-            results (dict): The dataset's record of a sample.
-
-        Returns:
-            The pipeline's output; None for a skipped sample, which the dataset
-            replaces.
-
-        Raises:
-            ValueError: If it fails or the label map is wrong; names the sample's files.
-        """
+        """Run the pipeline on a dataset's record of a sample."""
         names = files_of(results)
         try:
             return self._run(results, names)
@@ -74,33 +61,35 @@ class GuardedPipeline:
             return None
 
     def _run(self, results: dict, names: str) -> Any:
-        transforms = getattr(self.pipeline, 'transforms', [self.pipeline])
         sample: Any = results
         looked = self.num_classes is None
-        for transform in transforms:
+        for transform in self.transforms:
             try:
                 sample = transform(sample)
-            except _OF_PROGRAMS as error:
-                if loads(transform):
-                    raise BadSampleError(_unreadable(names, error)) from error
-                raise ValueError(
-                    f'{type(transform).__name__} fails at {names} '
-                    f'({type(error).__name__}: {error}), because of a bug rather '
-                    'than the files. Fix the transform.'
-                ) from error
             except Exception as error:
-                raise BadSampleError(_unreadable(names, error)) from error
+                kind = type(transform).__name__
+                said = f'{type(error).__name__}: {error}'
+                loads = is_stock(transform) and kind.startswith('Load')
+                if isinstance(error, _OF_PROGRAMS) and not loads:
+                    raise ValueError(
+                        f'{kind} fails at {names} ({said}), because of a bug rather '
+                        'than the files. Fix the transform.'
+                    ) from error
+                raise BadSampleError(
+                    f'{names} could not be loaded or transformed ({said}). If a file '
+                    'is broken, replace it or take both out of their folders.'
+                ) from error
             if sample is None:
                 return None
             if not looked and isinstance(sample, dict) and 'gt_seg_map' in sample:
                 looked = True
-                self._look_at_label_map(sample, names, is_stock(transform))
-        labels = None if self.num_classes is None else _labels(sample)
-        if labels is not None:
-            self._look_at_values(labels, names)
+                self._check_loaded(sample, names, is_stock(transform))
+        labels = _labels(sample)
+        if self.num_classes is not None and labels is not None:
+            check_values(labels, self.num_classes, self.ignore_index, names)
         return sample
 
-    def _look_at_label_map(self, results: dict, names: str, as_stock: bool) -> None:
+    def _check_loaded(self, results: dict, names: str, as_stock: bool) -> None:
         """Check a label map that was just loaded."""
         if as_stock:
             check_channels(results['gt_seg_map'], results.get('seg_map_path'))
@@ -109,30 +98,8 @@ class GuardedPipeline:
         if self.bad and (results['gt_seg_map'] == self.ignore_index).all():
             self.bad.note(names, 'every pixel of the label map is ignored')
 
-    def _look_at_values(self, labels: np.ndarray, names: str) -> None:
-        assert self.num_classes is not None
-        wrong = label_values_out_of_range(labels, self.num_classes, self.ignore_index)
-        if wrong:
-            raise BadSampleError(
-                f'The label of {names} has the values {wrong}, but the model has '
-                f'classes 0 to {self.num_classes - 1} (and {self.ignore_index} to '
-                'ignore). Fix the file, num_classes or reduce_zero_label.'
-            )
 
-
-def loads(transform: object) -> bool:
-    """Return True for an upstream transform that reads files."""
-    return is_stock(transform) and type(transform).__name__.startswith('Load')
-
-
-def _unreadable(names: str, error: Exception) -> str:
-    return (
-        f'{names} could not be loaded or transformed ({type(error).__name__}: '
-        f'{error}). If a file is broken, replace it or take both out of their folders.'
-    )
-
-
-def _labels(sample: Any) -> np.ndarray | None:
+def _labels(sample: Any) -> NDArray | None:
     """Return the label map in a pipeline's output, if any."""
     if not isinstance(sample, dict):
         return None
@@ -143,6 +110,16 @@ def _labels(sample: Any) -> np.ndarray | None:
         return sample.get('gt_seg_map')
     label = getattr(packed, 'gt_sem_seg', None)
     return None if label is None else label.data.numpy()
+
+
+def leaves(dataset: Any) -> Iterator[Any]:
+    """Yield the datasets inside wrappers such as ``RepeatDataset``."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if isinstance(dataset, BaseDataset) or inner == [None]:
+        yield dataset
+    else:
+        for each in inner:
+            yield from leaves(each)
 
 
 def guard(
@@ -160,14 +137,9 @@ def guard(
         ignore_index (int): Label of ignored pixels. Defaults to 255.
         bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
     """
-    if isinstance(dataset, BaseDataset):
-        if not isinstance(dataset.pipeline, GuardedPipeline):
-            of_maps = num_classes if isinstance(dataset, BaseSegDataset) else None
-            dataset.pipeline = GuardedPipeline(
-                dataset.pipeline, of_maps, ignore_index, bad
-            )
-        return
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    for each in inner:
-        if each is not None:
-            guard(each, num_classes, ignore_index, bad)
+    for leaf in leaves(dataset):
+        if isinstance(leaf, BaseDataset) and not isinstance(
+            leaf.pipeline, GuardedPipeline
+        ):
+            of_maps = num_classes if isinstance(leaf, BaseSegDataset) else None
+            leaf.pipeline = GuardedPipeline(leaf.pipeline, of_maps, ignore_index, bad)

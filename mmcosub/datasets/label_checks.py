@@ -1,55 +1,40 @@
 """Checks of label maps before training or testing starts."""
 
 import logging
-from typing import Any
 
 import numpy as np
+from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
-from numpy.typing import NDArray
 
-from .bad_samples import BadSampleError, BadSamples, files_of
-from .label_counts import (
+from .bad_samples import BadSamples
+from .guard import GuardedPipeline
+from .image_files import explain_turned, is_turned_alone
+from .labels import (
+    Counts,
     count_labels,
     describe_labels,
     explain_few_classes,
     few_classes,
-)
-from .label_maps import (
-    check_channels,
-    check_depth,
-    check_size,
     is_stock,
-    label_values_out_of_range,
 )
-from .orientation import explain_turned, is_turned_alone
 
 
 def check_labels(
     dataset: BaseSegDataset,
     num_classes: int,
-    ignore_index: int = 255,
-    samples: int = 32,
-    bad: BadSamples | None = None,
-    trains: bool = True,
+    ignore_index: int,
+    samples: int,
+    bad: BadSamples | None,
+    trains: bool,
 ) -> None:
     """Read some label maps, report their classes, and raise if unusable.
 
-    More are read until a second class is found.
-
-    Args:
-        dataset (BaseSegDataset): The dataset, listed.
-        num_classes (int): Number of classes of the model.
-        ignore_index (int): Label of ignored pixels. Defaults to 255.
-        samples (int): Number of label maps to read, evenly spread. Defaults to 32.
-        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
-        trains (bool): Raise for labels of a single class. Defaults to True.
-
-    Raises:
-        ValueError: If a label map is wrong, or there is nothing to learn.
+    More are read until a second class is found. Arguments as in
+    :func:`~mmcosub.datasets.check_segmentation_data`; the dataset is listed.
     """
     transforms = dataset.pipeline.transforms
-    loaders = [t for t in transforms if type(t).__name__ == 'LoadAnnotations']
+    loaders = [t for t in transforms if type(t).__name__ == 'LoadAnnotations'][:1]
     if not loaders:
         return
     asked = getattr(loaders[0], 'reduce_zero_label', None)
@@ -68,68 +53,35 @@ def check_labels(
             logging.INFO,
         )
         return
-    images = [t for t in transforms if type(t).__name__ == 'LoadImageFromFile']
+    images = [t for t in transforms if type(t).__name__ == 'LoadImageFromFile'][:1]
+    with_image, alone = (
+        GuardedPipeline(Compose(parts), num_classes, ignore_index, bad)
+        for parts in (images + loaders, loaders)
+    )
     spread = np.linspace(0, len(dataset) - 1, min(samples, len(dataset))).astype(int)
     order = [*spread, *np.setdiff1d(np.arange(len(dataset)), spread)]
     counts = np.zeros(num_classes + 1, dtype=np.int64)
     turned: list[str] = []
     read = 0
     for number, i in enumerate(order):
-        if number >= len(spread) and not few_classes(counts):
+        sampled = number < len(spread)
+        if not sampled and not few_classes(counts):
             break
         info = dataset.get_data_info(int(i))
-        image_loader = images[0] if images and number < len(spread) else None
-        try:
-            labels = _load(info, loaders[0], image_loader, num_classes, ignore_index)
-        except BadSampleError as error:
-            if bad is None or not bad.skip:
-                raise
-            bad.note(files_of(info), str(error))
+        loaded = (with_image if sampled else alone)(dict(info))
+        if loaded is None:  # bad, and listed
             continue
-        if image_loader and is_turned_alone(info.get('img_path'), image_loader):
+        if sampled and images and is_turned_alone(info.get('img_path'), images[0]):
             turned.append(info['img_path'])
-        counts += count_labels(labels, num_classes, ignore_index)
+        counts += count_labels(loaded['gt_seg_map'], num_classes, ignore_index)
         read += 1
     _report(dataset, counts, ignore_index, read, trains)
     if turned:
         print_log(explain_turned(turned, len(spread)), 'current', logging.WARNING)
 
 
-def _load(
-    info: dict, loader: Any, image_loader: Any, num_classes: int, ignore_index: int
-) -> NDArray:
-    """Load and check a label map, with its image if there is a loader."""
-    path = info['seg_map_path']
-    try:
-        loaded = loader(dict(info))
-    except Exception as error:
-        raise BadSampleError(f'The label {path} cannot be read: {error}') from error
-    labels = loaded['gt_seg_map']
-    check_channels(labels, path)
-    wrong = label_values_out_of_range(labels, num_classes, ignore_index)
-    if wrong:
-        raise BadSampleError(
-            f'The label {path} has the values {wrong}, but the model has classes 0 to '
-            f'{num_classes - 1} (and {ignore_index} to ignore). Fix the file, or set '
-            'num_classes; if 0 means "no class" in these labels, set '
-            'reduce_zero_label=True.'
-        )
-    check_depth(path)
-    if image_loader:
-        try:
-            size = image_loader(dict(info))['ori_shape']
-        except Exception:  # reported on loading
-            return labels
-        check_size({**loaded, 'ori_shape': size})
-    return labels
-
-
 def _report(
-    dataset: BaseSegDataset,
-    counts: NDArray[np.int64],
-    ignore_index: int,
-    read: int,
-    trains: bool,
+    dataset: BaseSegDataset, counts: Counts, ignore_index: int, read: int, trains: bool
 ) -> None:
     """Report the labels; raise if nothing can be learned from them."""
     if not read:

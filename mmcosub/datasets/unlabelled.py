@@ -1,7 +1,8 @@
 """Images without labels, and their weak and strong views."""
 
 import copy
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from mmcosub.names import type_name
 from mmcosub.registry import DATASETS, TRANSFORMS
 
 from .listing import images_in
@@ -45,11 +47,7 @@ class NoLabel(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Add the map.
-
-        Args:
-            results (dict): With the image in ``img``.
-        """
+        """Add the map to a record with an image in ``img``."""
         results['gt_seg_map'] = np.zeros(results['img'].shape[:2], np.uint8)
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
@@ -65,7 +63,7 @@ class PackWeakAndStrong(BaseTransform):
         pack (dict): Config of the transform that packs one image.
 
     Raises:
-        ValueError: If the strong transforms move pixels, naming them.
+        ValueError: When called, if the strong transforms move pixels, naming them.
     """
 
     def __init__(self, strong: Sequence[dict], pack: dict) -> None:
@@ -74,11 +72,7 @@ class PackWeakAndStrong(BaseTransform):
         self.names = [str(t['type']) for t in strong]
 
     def transform(self, results: dict) -> dict:
-        """Pack both.
-
-        Args:
-            results (dict): The weak image and, perhaps, its label map.
-        """
+        """Pack both views of a record; the other one's image is in ``strong``."""
         other = copy.deepcopy(results)
         probe = other.get('gt_seg_map')
         if probe is not None:
@@ -108,25 +102,23 @@ def weak_and_strong(pipeline: Sequence[dict], strong: Sequence[dict]) -> list[di
         ValueError: If the pipeline does not end by packing.
     """
     *steps, pack = pipeline
-    if not _name(pack).startswith('Pack'):
+    if not type_name(pack).startswith('Pack'):
         raise ValueError(
-            f'The training pipeline ends with {_name(pack)}, and unlabelled images '
+            f'The training pipeline ends with {type_name(pack)}, and unlabelled images '
             'need one that ends with PackSegInputs or PackInputs. Set '
             'unlabelled.pipeline.'
         )
-    segments = any(_name(step) == 'LoadAnnotations' for step in steps)
-    left_out = PHOTOMETRIC if segments else (*PHOTOMETRIC, *MIXTURES)
+    names = [type_name(step) for step in steps]
+    left_out = {*PHOTOMETRIC}
+    if 'LoadAnnotations' not in names:
+        left_out |= {*MIXTURES}
     weak = [
-        dict(type='mmcosub.NoLabel') if _name(step) == 'LoadAnnotations' else step
-        for step in steps
-        if _name(step) not in left_out
+        dict(type='mmcosub.NoLabel') if name == 'LoadAnnotations' else step
+        for name, step in zip(names, steps, strict=True)
+        if name not in left_out
     ]
     last = dict(type='mmcosub.PackWeakAndStrong', strong=[*strong], pack=pack)
     return [*weak, last]
-
-
-def _name(step: dict) -> str:
-    return getattr(step['type'], '__name__', str(step['type']).rpartition('.')[2])
 
 
 @DATASETS.register_module()
@@ -161,7 +153,7 @@ class UnlabelledImages(Dataset):
 
 
 def find_images(place: str) -> list[Path]:
-    """Return the sorted image files of a folder or of a list.
+    """Return the sorted image files of a folder, or those of a list.
 
     Raises:
         FileNotFoundError: If there is no such folder or file, or a listed image.
@@ -188,3 +180,20 @@ def find_images(place: str) -> list[Path]:
             f'({", ".join(sorted(IMG_EXTENSIONS))}).'
         )
     return files
+
+
+def also_labelled(
+    unlabelled: Iterable[Path], labelled: Iterable[str], copies: bool = False
+) -> list[Path]:
+    """Return the unlabelled files that are labelled images or, if asked, copies."""
+    known = {path.resolve() for path in map(Path, labelled) if path.is_file()}
+    contents = {_digest(path) for path in known} if copies else set()
+    return [
+        file
+        for file in unlabelled
+        if file.resolve() in known or (copies and _digest(file) in contents)
+    ]
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

@@ -9,6 +9,7 @@ from mmengine.registry import DATASETS
 from torch import nn
 
 import mmcosub.datasets
+from mmcosub.config.unread import walk
 from mmcosub.datasets import BadSamples
 from mmcosub.datasets.checks import check_places
 from mmcosub.datasets.classes import (
@@ -17,6 +18,7 @@ from mmcosub.datasets.classes import (
     check_class_names,
 )
 from mmcosub.losses import activations
+from mmcosub.submodels import find_drop_paths
 
 from .ignored_labels import check_metrics, check_pad_values
 
@@ -24,45 +26,26 @@ from .ignored_labels import check_metrics, check_pad_values
 def check_data(
     model: nn.Module, training: Any, validation: Any, bad: BadSamples
 ) -> None:
-    """Check the data of both loaders; later errors name the file.
+    """Raise if data do not fit the model; later errors name the file.
 
-    Args:
-        model (nn.Module): Segmentor or classifier; data of other models are not
-            checked.
-        training (dict | DataLoader): Training loader. In a config, the built dataset
-            replaces its config.
-        validation (dict | DataLoader, optional): Validation loader, treated in the same
-            way.
-        bad (BadSamples): Policy for bad training samples.
-
-    Raises:
-        ValueError: If data and model do not fit.
-        FileNotFoundError: If files are missing.
+    In the config of a loader, the built dataset replaces its config. Data of models
+    other than segmentors and classifiers are not checked.
     """
     check_rates(model)
     check_split(model, training, bad, trains=True)
     check_split(model, validation)
-    both = [each['dataset'] for each in (training, validation) if _is_config(each)]
-    if len(both) == 2:
-        check_class_names(*both)
+    both = [each for each in (training, validation) if isinstance(each, dict)]
+    datasets = [each['dataset'] for each in both]
+    if len(datasets) == 2 and not any(isinstance(each, dict) for each in datasets):
+        check_class_names(*datasets)
 
 
 def check_split(
     model: nn.Module, loader: Any, bad: BadSamples | None = None, trains: bool = False
 ) -> None:
-    """Check the data of a loader; later errors name the file.
+    """Check the data of one loader, as :func:`check_data` does.
 
-    Args:
-        model (nn.Module): Segmentor or classifier; data of other models are not
-            checked.
-        loader (dict | DataLoader, optional): The loader. In a config, the built dataset
-            replaces its config.
-        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
-        trains (bool): Training rather than evaluation. Defaults to False.
-
-    Raises:
-        ValueError: If data and model do not fit.
-        FileNotFoundError: If files are missing.
+    Evaluation (``trains=False``) needs labels only if the pipeline loads them.
     """
     if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
         return
@@ -96,18 +79,13 @@ def check_evaluator(model: nn.Module, evaluator: Any) -> None:
 
 
 def check_rates(model: nn.Module) -> None:
-    """Raise for a drop-path rate of 1 or more.
-
-    Raises:
-        ValueError: If a rate is not in [0, 1).
-    """
-    for name, module in model.named_modules():
-        rate = getattr(module, 'drop_prob', None)
-        named = 'DropPath' in type(module).__name__
-        if named and isinstance(rate, int | float) and not 0 <= rate < 1:
+    """Raise for a drop-path rate outside [0, 1)."""
+    names = {module: name for name, module in model.named_modules()}
+    for site in find_drop_paths(model):
+        if not 0 <= site.rate < 1:
             raise ValueError(
-                f'{name} has the drop-path rate {rate:g}, which must be in [0, 1): '
-                'lower model.backbone.drop_path_rate.'
+                f'{names[site.drop_path]} has the drop-path rate {site.rate:g}, which '
+                'must be in [0, 1): lower model.backbone.drop_path_rate.'
             )
 
 
@@ -122,35 +100,28 @@ def classes_of(model: nn.Module) -> tuple[int, int] | None:
 
 
 def check_heads(model: nn.Module) -> None:
-    """Raise if a segmentor's heads disagree on the classes.
-
-    Raises:
-        ValueError: If an auxiliary head has other classes than the main one, or a loss
-            has another number of class weights.
-    """
+    """Raise if a segmentor's heads or class weights disagree on the classes."""
     wanted, ignored = classes_of(model) or (None, None)
     for name, head in _heads(model):
         classes = getattr(head, 'num_classes', wanted)
-        if classes != wanted:
-            raise ValueError(
-                f'model.{name}.num_classes is {classes}, but that of the last decode '
-                f'head {wanted}. They see the same labels: set both to the same.'
-            )
-        if getattr(head, 'ignore_index', ignored) != ignored:
-            raise ValueError(
-                f'model.{name}.ignore_index is {head.ignore_index}, but that of the '
-                f'last decode head {ignored}. They see the same labels: set both to '
-                'the same.'
-            )
+        ignores = getattr(head, 'ignore_index', ignored)
+        for key, own, last in (
+            ('num_classes', classes, wanted),
+            ('ignore_index', ignores, ignored),
+        ):
+            if own != last:
+                raise ValueError(
+                    f'model.{name}.{key} is {own}, but that of the last decode head '
+                    f'{last}. They see the same labels: set both to the same.'
+                )
         losses = getattr(head, 'loss_decode', ())
         outputs = getattr(head, 'out_channels', classes)
         check_one_output(f'model.{name}', outputs, losses)
         for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
             weights = getattr(loss, 'class_weight', None)
-            if isinstance(weights, list | tuple) and len(weights) not in (
-                classes,
-                outputs,
-            ):
+            if not isinstance(weights, list | tuple):
+                continue
+            if len(weights) not in (classes, outputs):
                 raise ValueError(
                     f'model.{name}.loss_decode.class_weight has {len(weights)} '
                     f'weights, but there are {classes} classes. Give one for each.'
@@ -158,16 +129,7 @@ def check_heads(model: nn.Module) -> None:
 
 
 def check_one_output(name: str, outputs: int | None, losses: Any) -> None:
-    """Raise for the softmax of a single output, which is always 1.
-
-    Args:
-        name (str): Setting of the head.
-        outputs (int, optional): Number of its outputs.
-        losses (nn.Module | Iterable[nn.Module]): Its label losses.
-
-    Raises:
-        ValueError: If a softmax loss has a single output.
-    """
+    """Raise if a head has the softmax of a single output, which is always 1."""
     if outputs != 1 or 'softmax' not in activations(losses):
         return
     remedy = 'num_classes=2 in the head, the data and data_preprocessor'
@@ -191,10 +153,6 @@ def _heads(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, head
 
 
-def _is_config(loader: Any) -> bool:
-    return isinstance(loader, dict) and not isinstance(loader['dataset'], dict)
-
-
 def _classes_of_classifier(model: nn.Module) -> int | None:
     """Return a classifier's number of classes; else None."""
     parts = (getattr(model, 'head', None), getattr(model, 'model', None))
@@ -203,13 +161,7 @@ def _classes_of_classifier(model: nn.Module) -> int | None:
 
 
 def configs_of_datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
-    """Return configs of datasets with a pipeline, inside wrappers too.
-
-    Args:
-        cfg (ConfigDict): Config of a dataset.
-    """
-    if 'pipeline' in cfg:
-        yield cfg
-    inner = cfg.get('datasets') or ([cfg.dataset] if 'dataset' in cfg else [])
-    for dataset in inner:
-        yield from configs_of_datasets(dataset)
+    """Yield a dataset's config and those inside wrappers, if with a pipeline."""
+    for _, part in walk(cfg):
+        if isinstance(part, dict) and 'pipeline' in part:
+            yield part

@@ -1,3 +1,7 @@
+"""Runs on any device: AMP and several processes on CPUs, too."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +12,46 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import Runner
+from mmengine.runner import Runner, autocast
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcosub.config.type_name import type_name
 from mmcosub.models.sequential_backward import CoTrainingDistributedDataParallel
+from mmcosub.names import type_name
 
-from .cpu_amp import CPUAmpOptimWrapper
+
+class CPUAmpOptimWrapper(OptimWrapper):
+    """CPU counterpart of MMEngine's ``AmpOptimWrapper``, in bfloat16.
+
+    MMEngine's wrapper does not run on CPUs. bfloat16 has the range of float32 and needs
+    no loss scaling.
+
+    Args:
+        loss_scale (Any): Ignored. Defaults to None.
+        dtype (Any): Ignored: always bfloat16. Defaults to None.
+        use_fsdp (bool): Ignored. Defaults to False.
+        **kwargs: Arguments of ``OptimWrapper``.
+    """
+
+    def __init__(
+        self,
+        loss_scale: Any = None,
+        dtype: Any = None,
+        use_fsdp: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Add autocast to bfloat16."""
+        with super().optim_context(model), autocast('cpu', dtype=torch.bfloat16):
+            yield
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Load a state, also that of a run on a GPU."""
+        state_dict.pop('loss_scaler', None)
+        super().load_state_dict(state_dict)
 
 
 class AnyDeviceRunner(Runner):
@@ -45,16 +81,11 @@ class AnyDeviceRunner(Runner):
         super().setup_env(env_cfg)
 
     def build_evaluator(self, evaluator: dict | list | Evaluator) -> Evaluator:
-        """Build the evaluator; its processes exchange data in the work directory.
-
-        MMEngine leaves a folder ``.dist_test`` in the current directory.
-
-        Args:
-            evaluator (dict | list | Evaluator): Metrics or their configs.
-        """
+        """Build the evaluator; its processes exchange data in the work directory."""
         built = super().build_evaluator(evaluator)
         for metric in built.metrics:
             if metric.collect_device == 'cpu' and metric.collect_dir is None:
+                # MMEngine leaves a folder `.dist_test` in the current directory.
                 metric.collect_dir = str(Path(self.work_dir, 'collected.tmp'))
         return built
 
@@ -80,9 +111,8 @@ class AnyDeviceRunner(Runner):
             model_wrapper_cfg = lean_wrapper(model_wrapper_cfg)
         if not self.distributed or model_wrapper_cfg:
             return super().wrap_model(model_wrapper_cfg, model)
-        wrapper = (
-            CoTrainingDistributedDataParallel if lean else MMDistributedDataParallel
-        )
+        ours, stock = CoTrainingDistributedDataParallel, MMDistributedDataParallel
+        wrapper = ours if lean else stock
         options = dict(
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
@@ -94,11 +124,7 @@ class AnyDeviceRunner(Runner):
 
 
 def lean_wrapper(model_wrapper_cfg: dict) -> dict:
-    """Return a config's DDP wrapper with cheaper steps.
-
-    Raises:
-        ValueError: If the wrapper does not support ``lean``.
-    """
+    """Return a config's DDP wrapper with cheaper steps; raise for other wrappers."""
     name = type_name(model_wrapper_cfg)
     ours = CoTrainingDistributedDataParallel.__name__
     if name not in ('MMDistributedDataParallel', ours):

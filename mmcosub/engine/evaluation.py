@@ -1,3 +1,5 @@
+"""Runner that tests a model."""
+
 from typing import Any
 
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
 from mmcosub.config.model_settings import without_pretrained
-from mmcosub.fast.fold_norms import fold_norms
+from mmcosub.fast.convolutions import fold_norms
 from mmcosub.registry import RUNNERS
 
 from .data import check_evaluator, check_split, classes_of
@@ -28,11 +30,7 @@ class EvaluationRunner(CoTrainingRunner):
         """Do nothing: the work directory keeps the training config."""
 
     def test(self) -> dict[str, float]:
-        """Check the data, then test.
-
-        Raises:
-            ValueError: If data and config do not agree.
-        """
+        """Check the data, then test; raise if data and config do not agree."""
         model = unwrapped(self.model)
         if classes_of(model):
             check_split(model, self._test_dataloader)
@@ -52,22 +50,23 @@ class EvaluationRunner(CoTrainingRunner):
 
         A checkpoint already contains the averaged weights of ``EMAHook``. The hook
         would swap them by position with those of a copy, which fails after folding
-        norms and, in MMPretrain, under test-time augmentation.
-
-        Raises:
-            ValueError: If such a hook also tests the trained weights and the model does
-                not support that.
+        norms and, in MMPretrain, under test-time augmentation. It stays, and that is
+        refused, if it also tests the trained weights.
         """
         super().register_hooks(default_hooks, custom_hooks)
+        both = [
+            isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_origin', False)
+            for hook in self._hooks
+        ]
         self._hooks = [
             hook
-            for hook in self._hooks
-            if not isinstance(hook, EMAHook) or _tests_the_origin(hook)
+            for hook, stays in zip(self._hooks, both, strict=True)
+            if stays or not isinstance(hook, EMAHook)
         ]
         model: Any = self.model
         model = model.module if is_model_wrapper(model) else model
         changed = self.cfg.get('fast') or isinstance(model, BaseTTAModel)
-        if changed and any(map(_tests_the_origin, self._hooks)):
+        if changed and any(both):
             raise ValueError(
                 'EMAHook with evaluate_on_origin=True swaps weights, which goes with '
                 'neither --fast nor --tta: leave those out, or the setting.'
@@ -76,16 +75,7 @@ class EvaluationRunner(CoTrainingRunner):
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
-        """Load all weights needed for prediction.
-
-        Args:
-            filename (str): Checkpoint file or URL.
-            map_location (str): Device of its tensors. Defaults to 'cpu'.
-            **kwargs: Not used.
-
-        Raises:
-            ValueError: If it cannot be read or does not fit the model.
-        """
+        """Load all weights needed for prediction; raise if they do not fit."""
         checkpoint = read_checkpoint(filename, map_location, self.trusts)
         _require_finite(checkpoint, filename)
         self._compare_classes(checkpoint, filename)
@@ -105,11 +95,11 @@ class EvaluationRunner(CoTrainingRunner):
 
     def _compare_classes(self, checkpoint: dict, filename: str) -> None:
         """Raise if data and checkpoint have different classes."""
-        loop: Any = self._test_loop
         meta = checkpoint.get('meta')
         meta = meta.get('dataset_meta') if isinstance(meta, dict) else None
         trained = (meta or {}).get('classes')
-        dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+        loader = getattr(self._test_loop, 'dataloader', None)
+        dataset = getattr(loader, 'dataset', None)
         given = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if not trained or not given or tuple(trained) == tuple(given):
             return
@@ -125,11 +115,6 @@ class EvaluationRunner(CoTrainingRunner):
             f'{filename} was trained on classes of other names or in another order '
             f'({other[:4] or "the same, in another order"}): is this the right data?'
         )
-
-
-def _tests_the_origin(hook: Any) -> bool:
-    """Return True for an ``EMAHook`` that also tests the trained weights."""
-    return isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_origin', False)
 
 
 def _require_finite(checkpoint: dict, filename: str) -> None:

@@ -1,3 +1,5 @@
+"""Runner for MMEngine's strategies: FSDP, DeepSpeed."""
+
 from typing import Any
 
 from mmengine.registry import DefaultScope
@@ -25,7 +27,7 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
 
     Raises:
         ValueError: If the scheme is lean, as strategies run one backward pass a step,
-            or the model is compiled.
+            the model is compiled, or there are unlabelled images.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -55,11 +57,7 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
         super().__init__(**kwargs)
 
     def train(self) -> nn.Module:
-        """Train.
-
-        Raises:
-            ValueError: If the work directory is in use.
-        """
+        """Train; raise if the work directory is in use."""
         with locked(self.work_dir, self.logger.warning):
             return super().train()
 

@@ -8,55 +8,41 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.registry import METRICS, TRANSFORMS
 
-from mmcosub.config.type_name import type_name
+from mmcosub.config.unread import walk
+from mmcosub.names import type_name
 
 _DEFAULT = 255  # default of MMCV and MMSegmentation
-_WARNING = logging.WARNING
 _PAD = ('RandomRotate', 'RandomMosaic')
 
 
 def check_pad_values(
     preprocessor: Any, dataset: Any, num_classes: int, ignore_index: int
 ) -> None:
-    """Raise if label maps are padded with a value that is a class.
+    """Raise if transforms pad label maps with what is neither class nor ignored.
 
     Padding with a class is reported, as the network learns it. So is an invalid value
-    of the preprocessor, which pads smaller images only.
-
-    Args:
-        preprocessor (nn.Module, optional): The model's data preprocessor.
-        dataset (dict): Config of the dataset.
-        num_classes (int): Number of classes of the heads.
-        ignore_index (int): Label that the heads ignore.
-
-    Raises:
-        ValueError: If a transform pads with such a value.
+    of the preprocessor, which pads smaller images only. ``dataset`` is a config.
     """
     pads = [*_pad_values(dataset)]
-    transforms = {where for where, _ in pads}
+    transforms = len(pads)
     if any(getattr(preprocessor, key, None) for key in ('size', 'size_divisor')):
         value = getattr(preprocessor, 'seg_pad_val', ignore_index)
         pads.append(('model.data_preprocessor.seg_pad_val', value))
-    for where, value in pads:
+    for number, (where, value) in enumerate(pads):
         if value == ignore_index:
             continue
         said = f'{where} is {value}, but the heads have ignore_index={ignore_index}'
         if 0 <= value < num_classes:
             said = f'{said}: padding is learned as class {value}.'
-        elif where in transforms:
+        elif number < transforms:
             raise ValueError(f'{said}. Set both to the same.')
         else:
             said = f'{said}: the loss fails at images that are padded.'
-        print_log(said, 'current', _WARNING)
+        print_log(said, 'current', logging.WARNING)
 
 
 def check_metrics(evaluator: Any, ignore_index: int) -> None:
-    """Report metrics that ignore another label than the heads.
-
-    Args:
-        evaluator (Evaluator | dict | list, optional): The evaluator or its config.
-        ignore_index (int): Label that the heads ignore.
-    """
+    """Report metrics of an evaluator, or of its config, that ignore another label."""
     if isinstance(evaluator, Evaluator):
         evaluator = evaluator.metrics
     elif isinstance(evaluator, dict):
@@ -74,21 +60,19 @@ def check_metrics(evaluator: Any, ignore_index: int) -> None:
                 f'{ignore_index}: the metric counts pixels that they do not learn, or '
                 'the other way round. Set both to the same.',
                 'current',
-                _WARNING,
+                logging.WARNING,
             )
 
 
 def _pad_values(config: Any) -> Iterator[tuple[str, int]]:
     """Return names and label padding values of a config's transforms."""
-    if isinstance(config, dict):
-        name = type_name(config, TRANSFORMS) if 'type' in config else ''
-        if name in _PAD or 'seg_pad_val' in config:
-            yield f'{name}.seg_pad_val', config.get('seg_pad_val', _DEFAULT)
+    for _, part in walk(config):
+        if not isinstance(part, dict):
+            continue
+        name = type_name(part, TRANSFORMS)
+        if name in _PAD or 'seg_pad_val' in part:
+            yield f'{name}.seg_pad_val', part.get('seg_pad_val', _DEFAULT)
         elif name == 'Pad':
-            value = config.get('pad_val')
+            value = part.get('pad_val')
             seg = value.get('seg', _DEFAULT) if isinstance(value, dict) else _DEFAULT
             yield "Pad.pad_val['seg']", seg
-    if isinstance(config, dict | list | tuple):
-        inner = config.values() if isinstance(config, dict) else config
-        for each in inner:
-            yield from _pad_values(each)

@@ -19,8 +19,8 @@ from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
 from mmcosub.config.model_settings import model_settings
-from mmcosub.config.type_name import type_name
 from mmcosub.datasets.viewing import viewable
+from mmcosub.names import type_name
 from mmcosub.registry import MODELS
 
 from .data import configs_of_datasets
@@ -70,22 +70,13 @@ def load_model(
 def stock_model(cfg: Config) -> Any:
     """Build a config's upstream model with random weights, for one process.
 
-    Args:
-        cfg (Config): Config of a segmentor or classifier. The default scope must be the
-            config's.
+    The default scope must be the config's.
     """
     return revert_sync_batchnorm(MODELS.build(model_settings(cfg))).eval()
 
 
 def device_of(name: str | None) -> str:
-    """Return the named device; by default the GPU if there is one.
-
-    Args:
-        name (str, optional): Such as ``'cuda:0'``.
-
-    Raises:
-        ValueError: If there is no such device.
-    """
+    """Return the named device, if there is one; by default the GPU or else the CPU."""
     device = name or get_device()
     try:
         torch.empty(0, device=device)
@@ -99,9 +90,8 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     """Return names and colours of the classes, as far as known."""
     loader = cfg.get('test_dataloader') or cfg.get('train_dataloader') or {}
     dataset = loader.get('dataset') or {}
-    kind = dataset.get('type')
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
-    meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+    stock = getattr(_class_of(dataset), 'METAINFO', {})
+    meta = {**stock, **(dataset.get('metainfo') or {})}
     heads = cfg.model.get('decode_head')
     if heads and not meta.get('palette'):
         # Drawing needs both. MMSegmentation uses random colours, too.
@@ -113,51 +103,35 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
 
 
 def pipeline_of(cfg: Config) -> list[dict]:
-    """Return the test data's pipeline, that of the first of several datasets.
-
-    Args:
-        cfg (Config): A config with ``test_dataloader``.
-    """
+    """Return the pipeline of ``test_dataloader``, of the first of several datasets."""
     return next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
 
 
 def image_suffixes(cfg: Config) -> set[str]:
-    """File endings of images that the datasets for testing name, in lower case.
-
-    Args:
-        cfg (Config): The config.
-    """
+    """Return suffixes of images that the datasets for testing name, in lower case."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()
     given = (each.get('img_suffix') for each in configs_of_datasets(dataset))
     return {each.lower() for each in given if isinstance(each, str)}
 
 
 def _reduces_zero_label(cfg: Config) -> bool:
-    """Whether label files of the test data have 0 for "no class"."""
+    """Return True if label files of the test data have 0 for "no class"."""
     dataset = next(configs_of_datasets(cfg.test_dataloader.dataset))
-    kind = dataset['type']
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
-    defaults = [
-        parameters['reduce_zero_label'].default
-        for each in getattr(kind, '__mro__', ())
-        if 'reduce_zero_label' in (parameters := signature(each).parameters)
-    ]
-    return bool(dataset.get('reduce_zero_label', [*defaults, False][0]))
+    if 'reduce_zero_label' in dataset:
+        return bool(dataset['reduce_zero_label'])
+    for base in getattr(_class_of(dataset), '__mro__', ()):
+        if found := signature(base).parameters.get('reduce_zero_label'):
+            return bool(found.default)
+    return False
+
+
+def _class_of(dataset: dict) -> Any:
+    kind = dataset.get('type')
+    return DATASETS.get(kind) if isinstance(kind, str) else kind
 
 
 def loaded_image(transforms: Sequence[Any], info: dict) -> np.ndarray:
-    """Load an image by a pipeline's loading steps alone.
-
-    Args:
-        transforms (Sequence): The pipeline's transforms.
-        info (dict): The dataset's record of the image.
-
-    Returns:
-        ndarray: Of shape (H, W, channels).
-
-    Raises:
-        ValueError: If no transform loads an image.
-    """
+    """Load an image of shape (H, W, channels) by a pipeline's first steps alone."""
     sample = {**info}
     for transform in transforms:
         sample = transform(sample)
@@ -184,22 +158,19 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
         raise ValueError(f'There is no image {path}.')
     if not model.cfg.get('test_dataloader'):
         raise ValueError('The config has no test_dataloader to read images by.')
-    steps = [
-        step
-        for step in pipeline_of(model.cfg)
-        if 'Annotation' not in type_name(step, TRANSFORMS)
-    ]
-    pipeline = Compose(steps)
+    steps = pipeline_of(model.cfg)
+    pipeline = Compose(
+        [s for s in steps if 'Annotation' not in type_name(s, TRANSFORMS)]
+    )
     zero = _reduces_zero_label(model.cfg)
     info = dict(img_path=path, seg_fields=[], reduce_zero_label=zero)
     try:
         image = loaded_image(pipeline.transforms, info)
         batch = pseudo_collate([pipeline(info)])
     except Exception as error:  # a loader can raise anything
-        said = f'({type(error).__name__}: {error})'
         raise ValueError(
             f'{path} cannot be read and transformed by the pipeline of test_dataloader '
-            f'{said}.'
+            f'({type(error).__name__}: {error}).'
         ) from error
     return viewable(image), batch
 
@@ -224,17 +195,18 @@ def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> s
     image, batch = read_image(model, path)
     out.parent.mkdir(parents=True, exist_ok=True)
     names = model.dataset_meta.get('classes')
+
+    def line(number: int, fraction: float) -> str:
+        return f'{names[number] if names else number}: {fraction:.1%}'
+
     with torch.no_grad():
         (found,) = model.test_step(batch)
     if not hasattr(model, 'decode_head'):
         UniversalVisualizer().visualize_cls(
             image[..., ::-1], found, classes=names, out_file=str(out)
         )
-        said = [  # a multi-label head may predict none
-            f'{names[number] if names else number}: {found.pred_score[number]:.1%}'
-            for number in found.pred_label.tolist()
-        ]
-        return ', '.join(said) or 'no class'
+        said = [line(n, float(found.pred_score[n])) for n in found.pred_label.tolist()]
+        return ', '.join(said) or 'no class'  # of several labels, perhaps
     visualizer = SegLocalVisualizer(alpha=opacity)
     visualizer.dataset_meta = model.dataset_meta
     visualizer.add_datasample(
@@ -242,10 +214,6 @@ def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> s
     )
     # A head with one output channel gives floating-point numbers.
     classes, counts = found.pred_sem_seg.data.long().unique(return_counts=True)
-    shares = sorted(
-        zip((counts / counts.sum()).tolist(), classes.tolist(), strict=True)
-    )
-    return ', '.join(
-        f'{names[number] if names else number}: {share:.1%}'
-        for share, number in reversed(shares)
-    )
+    fractions = (counts / counts.sum()).tolist()
+    pairs = sorted(zip(fractions, classes.tolist(), strict=True), reverse=True)
+    return ', '.join(line(number, fraction) for fraction, number in pairs)

@@ -1,3 +1,5 @@
+"""Runner that trains a model, with a scheme or without."""
+
 import contextlib
 import io
 from pathlib import Path
@@ -9,24 +11,20 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
-from mmcosub.checkpoints import (
-    load_backbone,
-    load_to_train,
-    read_checkpoint,
-)
+from mmcosub.checkpoints import load_backbone, load_to_train, read_checkpoint
 from mmcosub.config.co_train import accelerated_model, co_trained_model
 from mmcosub.config.settings import check_carry_over, check_optimizer
-from mmcosub.config.type_name import type_name
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.fast.attention import accelerate_attention
 from mmcosub.models import compile_parts
 from mmcosub.models.co_training import CoTraining
+from mmcosub.names import type_name
 from mmcosub.registry import RUNNERS
 from mmcosub.resuming.resumable_runner import ResumableRunner
 
 from .data import check_data, check_evaluator
 from .devices import AnyDeviceRunner
-from .quiet import QuietStart
+from .screen import QuietStart
 from .trial import try_validation
 from .unlabelled import load_unlabelled, method_options
 
@@ -49,11 +47,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     # ---- the method --------------------------------------------------------------
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model, with its co-training wrapper where there is a scheme.
-
-        With ``fast`` in the config, heads and attention use faster classes with the
-        same weights and outputs.
-        """
+        """Build the model, with its co-training wrapper where there is a scheme."""
         scheme = self.cfg.get('scheme')
         if self.cfg.get('fast') and isinstance(model, dict):
             model = accelerated_model(model)
@@ -68,11 +62,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         return built
 
     def extended(self, loader: Any) -> Any:
-        """Return the training loader, with unlabelled images if configured.
-
-        Args:
-            loader (DataLoader): Loader of labelled images.
-        """
+        """Return the training loader, with unlabelled images if configured."""
         if not self.cfg.get('unlabelled'):
             return loader
         return load_unlabelled(loader, self.cfg, self.seed)
@@ -93,37 +83,28 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         """Try validation, then compile what is the same for all plans.
 
         MMEngine calls this when everything is built and the weights are loaded.
-
-        Args:
-            target (str): Target that MMEngine compiles without a scheme.
-
-        Raises:
-            ValueError: If validation fails on one batch, unless ``skip_checks``.
         """
-        tried = target == 'train_step' and self._val_loop is not None
-        if tried and not self.cfg.get('skip_checks'):
+        model, checks = unwrapped(self.model), not self.cfg.get('skip_checks')
+        if checks and target == 'train_step' and self._val_loop is not None:
             try_validation(self)
-        options, model = self.cfg.get('compile'), unwrapped(self.model)
-        if self.cfg.get('skip_checks') and isinstance(model, CoTraining):
-            model.scheme.check_network = False
         if not isinstance(model, CoTraining):
             super()._maybe_compile(target)
-        elif options is not None and options is not False:
+            return
+        if not checks:
+            model.scheme.check_network = False
+        options = self.cfg.get('compile')
+        if options is not None and options is not False:
             compile_parts(model, options)
 
     # ---- checks ------------------------------------------------------------------
 
     def train(self) -> nn.Module:
-        """Check the data, then train.
-
-        Raises:
-            ValueError: If data and config do not agree.
-        """
+        """Check the data, then train; raise if data and config do not agree."""
         bad = BadSamples(
             self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
         )
         if is_main_process():
-            bad.clear()
+            bad.listed.unlink(missing_ok=True)  # of an earlier start
         model = unwrapped(self.model)
         check_data(model, self._train_dataloader, self._val_dataloader, bad)
         check_evaluator(model, self._val_evaluator)
@@ -143,14 +124,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build the schedules.
-
-        Args:
-            scheduler (dict | list): Config of one or several.
-
-        Raises:
-            ValueError: If a schedule begins after the end of training.
-        """
+        """Build the schedules; raise if one begins after the end of training."""
         try:
             return super().build_param_scheduler(scheduler)
         except ValueError as error:
@@ -168,16 +142,9 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
-        """Load initial weights; raise if they are of another model.
+        """Load initial weights.
 
-        Args:
-            filename (str): Checkpoint file or URL.
-            map_location (str): Device of its tensors. Defaults to 'cpu'.
-            **kwargs: Not used.
-
-        Raises:
-            ValueError: If it cannot be read, hardly matches the model or, on resuming,
-                differs in shapes.
+        Raises if they hardly match the model or, on resuming, differ in shapes.
         """
         checkpoint, self._resumed = self._resumed, None
         resumed = checkpoint is not None
@@ -200,7 +167,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         whole = isinstance(model, TimmClassifier)
         owner: Any = model if whole else getattr(model, 'backbone', None)
         init: Any = getattr(owner, 'init_cfg', None)
-        if not is_pretrained(init):
+        if type_name(init) not in ('Pretrained', 'PretrainedInit'):
             super()._init_model_weights()
             return
         owner.init_cfg = None
@@ -228,8 +195,3 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
         inner = inner.module
     return inner
-
-
-def is_pretrained(init_cfg: Any) -> bool:
-    """Return True for an ``init_cfg`` that loads a checkpoint."""
-    return type_name(init_cfg) in ('Pretrained', 'PretrainedInit')

@@ -24,25 +24,19 @@ from mmcosub.config.errors import in_one_line
 
 
 def try_validation(runner: Runner) -> None:
-    """Validate on one batch and check for the metrics that hooks monitor.
+    """Validate on one batch; raise if it fails or lacks a metric that hooks monitor.
 
-    Otherwise errors in validation would show after thousands of iterations.
-
-    Args:
-        runner (Runner): The runner, its model initialised and its loops built.
-
-    Raises:
-        ValueError: If validation fails or a monitored metric is missing.
+    Otherwise errors in validation would show after thousands of iterations. The model
+    is initialised and the loops are built.
     """
     loop, training = runner.val_loop, runner.train_loop
     begin = getattr(training, 'val_begin', 1)
     if not isinstance(begin, int):
         raise ValueError(f'train_cfg.val_begin must be a whole number, not {begin!r}.')
-    whole = max(training.max_iters, training.max_epochs)
-    if not isinstance(loop, ValLoop) or begin > whole:
+    never = begin > max(training.max_iters, training.max_epochs)
+    if not isinstance(loop, ValLoop) or never:
         return
-    data: Any = loop.dataloader.dataset
-    if isinstance(data, IterableDataset):
+    if isinstance(loop.dataloader.dataset, IterableDataset):
         return
     check_windows(runner.model)
     try:
@@ -64,22 +58,15 @@ def try_validation(runner: Runner) -> None:
 
 
 def check_windows(model: nn.Module) -> None:
-    """Raise if sliding windows leave pixels out.
-
-    Args:
-        model (nn.Module): A segmentor; others pass.
-
-    Raises:
-        ValueError: If a stride or size is below 1, or a stride above the size.
-    """
+    """Raise if a segmentor's sliding windows leave pixels out; other models pass."""
     model = getattr(model, 'module', model)
     settings = getattr(model, 'test_cfg', None) or {}
     if settings.get('mode') != 'slide':
         return
     crop, stride = settings.get('crop_size'), settings.get('stride')
     pairs = [list(v) if isinstance(v, list | tuple) else [] for v in (crop, stride)]
-    whole = all(isinstance(n, int) and n > 0 for pair in pairs for n in pair)
-    if not whole or any(len(pair) != 2 for pair in pairs):
+    positive = all(isinstance(n, int) and n > 0 for pair in pairs for n in pair)
+    if not positive or any(len(pair) != 2 for pair in pairs):
         raise ValueError(
             'model.test_cfg of mode "slide" needs crop_size and stride of two whole '
             f'numbers above 0, not crop_size={crop} and stride={stride}.'

@@ -1,8 +1,8 @@
 """Batches of labelled and unlabelled images."""
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,12 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from mmcosub.datasets.unlabelled import STRONG, UnlabelledImages, weak_and_strong
+from mmcosub.datasets.unlabelled import (
+    STRONG,
+    UnlabelledImages,
+    also_labelled,
+    weak_and_strong,
+)
 from mmcosub.resuming.seeding import SeededBatches, SeededFetch, SeededIndex
 
 from .data import configs_of_datasets
@@ -41,11 +46,7 @@ def method_options(cfg: Any) -> dict | None:
 
 
 def unlabelled_dataset(cfg: Any) -> UnlabelledImages:
-    """Build the unlabelled dataset, augmented like the training images.
-
-    Args:
-        cfg (Config): The config, with ``unlabelled``.
-    """
+    """Build the dataset of ``unlabelled``, augmented like the training images."""
     options = cfg.unlabelled
     pipeline = options.get('pipeline')
     if pipeline is None:
@@ -57,15 +58,9 @@ def unlabelled_dataset(cfg: Any) -> UnlabelledImages:
 def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
     """Return the training loader, with unlabelled images in its batches.
 
-    Args:
-        loader (DataLoader): Loader of labelled images.
-        cfg (Config): The config, with ``unlabelled``.
-        seed (int): Seed of the run.
-
-    Raises:
-        ValueError: If the batch size is not an integer above 0.
+    It must draw :class:`~mmcosub.resuming.seeding.SeededBatches`.
     """
-    dataset = unlabelled_dataset(cfg)
+    dataset, labelled = unlabelled_dataset(cfg), loader.dataset
     batch = cfg.unlabelled.get('batch_size', cfg.train_dataloader.get('batch_size', 1))
     if not isinstance(batch, int) or batch < 1:
         raise ValueError(
@@ -75,49 +70,16 @@ def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
     if is_main_process():  # only it prints; others need not compare all paths
         print_log(
             f'{len(dataset)} unlabelled images, {batch} in each iteration of a '
-            f'process; {_shared_images(loader.dataset, dataset)}',
+            f'process; {_shared_images(labelled, dataset)}',
             'current',
         )
-    return with_unlabelled(loader, dataset, batch, seed, get_rank(), get_world_size())
-
-
-def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
-    """Describe how many unlabelled images are labelled ones."""
-    known: Any = getattr(labelled, 'get_data_info', None)
-    if known is None:
-        return 'whether some are labelled, too, is not known.'
-    paths = {Path(known(i)['img_path']).resolve() for i in range(len(labelled))}
-    both = sum(file.resolve() in paths for file in unlabelled.files)
-    return f'{both} of them are labelled, too.' if both else 'none is labelled.'
-
-
-def with_unlabelled(
-    loader: DataLoader,
-    dataset: Dataset,
-    batch: int,
-    seed: int,
-    rank: int = 0,
-    world: int = 1,
-) -> DataLoader:
-    """Return a loader whose batches also have unlabelled images.
-
-    Args:
-        loader (DataLoader): Loader of labelled images with
-            :class:`~mmcosub.resuming.seeding.SeededBatches`.
-        dataset (Dataset): The unlabelled images.
-        batch (int): Number of unlabelled images in a batch.
-        seed (int): Seed of their order and augmentation.
-        rank (int): Rank of the process. Defaults to 0.
-        world (int): Number of processes. Defaults to 1.
-    """
-    both = WithUnlabelled(loader.dataset, dataset, seed, rank)
+    order = UnlabelledOrder(len(dataset), batch, seed, get_rank(), get_world_size())
     seeded: Any = loader.batch_sampler
-    order = UnlabelledOrder(len(dataset), batch, seed, rank, world)  # type: ignore
     return DataLoader(
-        both,
-        batch_sampler=_Batches(seeded, order, len(both)),
+        WithUnlabelled(labelled, dataset, seed),
+        batch_sampler=_Batches(seeded, order, len(labelled)),  # type: ignore[arg-type]
         num_workers=loader.num_workers,
-        collate_fn=CollateWithUnlabelled(loader.collate_fn),
+        collate_fn=partial(_collate, loader.collate_fn),
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
         worker_init_fn=loader.worker_init_fn,
@@ -127,24 +89,26 @@ def with_unlabelled(
     )
 
 
+def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
+    """Describe how many unlabelled images are labelled ones."""
+    known: Any = getattr(labelled, 'get_data_info', None)
+    if known is None:
+        return 'whether some are labelled, too, is not known.'
+    paths = (known(i)['img_path'] for i in range(len(labelled)))
+    both = len(also_labelled(unlabelled.files, paths))
+    return f'{both} of them are labelled, too.' if both else 'none is labelled.'
+
+
 class WithUnlabelled(Dataset):
     """Dataset of labelled samples followed by unlabelled ones.
 
     Its length is the number of labelled samples, which define epochs.
-
-    Args:
-        labelled (Dataset): The labelled samples.
-        unlabelled (Dataset): The unlabelled ones.
-        seed (int): Seed of the run.
-        rank (int): Rank of the process.
     """
 
-    def __init__(
-        self, labelled: Any, unlabelled: Dataset, seed: int, rank: int
-    ) -> None:
+    def __init__(self, labelled: Any, unlabelled: Dataset, seed: int) -> None:
         self.labelled = labelled
         self.unlabelled = unlabelled
-        self._fetch = SeededFetch(self, seed, rank)
+        self._fetch = SeededFetch(self, seed, get_rank())
 
     @property
     def metainfo(self) -> dict:
@@ -162,35 +126,23 @@ class WithUnlabelled(Dataset):
         return self._fetch(indices)
 
 
+@dataclass
 class UnlabelledOrder:
     """Order of unlabelled images: a function of the iteration alone.
 
     Over all processes, every image comes once before any is repeated, independently of
-    epochs and of how often the run was resumed.
-
-    Args:
-        count (int): Number of images.
-        batch (int): Images in an iteration of one process.
-        seed (int): Seed of the order.
-        rank (int): Rank of the process. Defaults to 0.
-        world (int): Number of processes. Defaults to 1.
+    epochs and of how often the run was resumed. A process takes ``batch`` of ``count``
+    images in an iteration.
     """
 
-    def __init__(
-        self, count: int, batch: int, seed: int, rank: int = 0, world: int = 1
-    ) -> None:
-        self.count = count
-        self.batch = batch
-        self.seed = seed
-        self.rank = rank
-        self.world = world
+    count: int
+    batch: int
+    seed: int
+    rank: int
+    world: int
 
     def __call__(self, iteration: int) -> list[int]:
-        """Return the numbers of the images.
-
-        Args:
-            iteration (int): Number of iterations done.
-        """
+        """Return the numbers of the images, after a number of iterations."""
         first = (iteration * self.world + self.rank) * self.batch
         places = [divmod(first + i, self.count) for i in range(self.batch)]
         return [
@@ -205,30 +157,16 @@ def _epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-class CollateWithUnlabelled:
-    """Collate labelled and unlabelled samples separately.
-
-    Args:
-        collate (Callable): Collate function of labelled samples.
-    """
-
-    def __init__(self, collate: Callable[[list], Any]) -> None:
-        self.collate = collate
-
-    def __call__(self, samples: list[dict]) -> dict:
-        """Return the labelled batch with the other one under ``unlabelled``.
-
-        Args:
-            samples (list[dict]): Samples of both kinds.
-        """
-        others = [sample for sample in samples if 'strong' in sample]
-        batch = self.collate([s for s in samples if 'strong' not in s])
-        batch['unlabelled'] = dict(
-            weak=[sample['inputs'] for sample in others],
-            strong=[sample['strong'] for sample in others],
-            data_samples=[sample['data_samples'] for sample in others],
-        )
-        return batch
+def _collate(collate: Callable[[list], Any], samples: list[dict]) -> dict:
+    """Collate labelled samples, and add those with a strong view as ``unlabelled``."""
+    others = [sample for sample in samples if 'strong' in sample]
+    batch = collate([s for s in samples if 'strong' not in s])
+    batch['unlabelled'] = dict(
+        weak=[sample['inputs'] for sample in others],
+        strong=[sample['strong'] for sample in others],
+        data_samples=[sample['data_samples'] for sample in others],
+    )
+    return batch
 
 
 class _Batches(SeededBatches):

@@ -17,13 +17,8 @@ def as_probabilities(logits: Tensor) -> Tensor:
 
     That is the probability itself for one output channel. A pixel has exactly one
     class, so that softmax is right for heads with a sigmoid of each class, too: it is
-    the probability of one class under the condition that no other one is there.
-
-    Args:
-        logits (Tensor): Of shape (C, ...) or (1, ...).
-
-    Returns:
-        Tensor: Of shape (C, ...); C = 2 from one channel.
+    the probability of one class under the condition that no other one is there. From
+    one channel there are two classes.
     """
     logits = logits.float()
     return torch.cat([1 - logits, logits]) if len(logits) == 1 else logits.softmax(0)
@@ -32,15 +27,10 @@ def as_probabilities(logits: Tensor) -> Tensor:
 def sum_positions(probabilities: Tensor, labels: Tensor, predicted: Tensor) -> Tensor:
     """Sum up what the metrics need, in float64 on the CPU.
 
-    Args:
-        probabilities (Tensor): Of shape (C, P).
-        labels (Tensor): Classes, of shape (P,).
-        predicted (Tensor): Predicted classes, of shape (P,).
-
-    Returns:
-        Tensor: Of shape (4 + BINS,): number of positions, of right predictions, sums of
-        negative log-likelihoods and of Brier scores, and for each bin of confidence
-        that of accuracy less confidence.
+    From probabilities (C, P), labels (P,) and predicted classes (P,), return a tensor
+    of shape (4 + BINS,): number of positions, of right predictions, sums of negative
+    log-likelihoods and of Brier scores, and for each bin of confidence that of accuracy
+    less confidence.
     """
     true = probabilities.gather(0, labels[None])[0].cpu().double()
     confidence = probabilities.gather(0, predicted[None])[0].cpu().double()
@@ -57,14 +47,10 @@ def sum_positions(probabilities: Tensor, labels: Tensor, predicted: Tensor) -> T
 
 
 def mean_metrics(sums: Tensor) -> dict[str, float]:
-    """Metrics from sums of :func:`sum_positions`, added up over images.
+    """Return metrics from sums of :func:`sum_positions`, added up over images.
 
-    Args:
-        sums (Tensor): Of shape (4 + BINS,).
-
-    Returns:
-        dict: ``accuracy`` and ``ece`` in percent, ``nll`` in nats, ``brier`` from 0 to
-        2; nan if no position was labelled.
+    ``accuracy`` and ``ece`` are in percent, ``nll`` in nats, ``brier`` from 0 to 2; nan
+    if no position was labelled.
     """
     right, nll, brier = (sums[1:4] / sums[0]).tolist()
     ece = float(sums[4:].abs().sum() / sums[0])

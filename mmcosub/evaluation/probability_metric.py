@@ -30,9 +30,7 @@ class ProbabilityMetric(BaseMetric):
     Args:
         ignore_index (int, optional): Label of positions to leave out. Defaults to None:
             255 in label maps, none for classifiers.
-        collect_device (str): Where results of processes are collected, 'cpu' or 'gpu'.
-            Defaults to 'cpu'.
-        prefix (str, optional): Stands before the names. Defaults to None.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``, such as ``prefix``.
 
     Example:
         >>> val_evaluator = [
@@ -41,25 +39,12 @@ class ProbabilityMetric(BaseMetric):
         ... ]
     """
 
-    def __init__(
-        self,
-        ignore_index: int | None = None,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, ignore_index: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.ignore_index = ignore_index
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Sum up each image of a batch.
-
-        Args:
-            data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Predictions and labels.
-
-        Raises:
-            ValueError: If a sample has no probabilities, or not one label.
-        """
+        """Sum up each image; raise if one has no probabilities, or not one label."""
         for sample in data_samples:
             scores, labels, predicted = _of_sample(sample)
             maps, ignored = 'seg_logits' in sample, self.ignore_index
@@ -82,11 +67,7 @@ class ProbabilityMetric(BaseMetric):
             self.results.append(torch.stack(parts).sum(0))
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
-        """Metrics of all images.
-
-        Args:
-            results (list[Tensor]): Sums of each image.
-        """
+        """Return the metrics from the sums of each image."""
         means = mean_metrics(torch.stack(results).sum(0))
         return dict(NLL=means['nll'], ECE=means['ece'], Brier=means['brier'])
 

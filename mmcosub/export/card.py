@@ -1,4 +1,4 @@
-"""The page beside an exported file: what goes in and what comes out."""
+"""The page beside an exported file, about its input and output."""
 
 from pathlib import Path
 from typing import Any
@@ -15,102 +15,93 @@ _RUN = {
 import onnxruntime
 
 session = onnxruntime.InferenceSession('{file}')
-({output},) = session.run(None, {{'{input}': {input}}})  # a NumPy array
-""",
+({output},) = session.run(None, {{'{input}': {input}}})  # a NumPy array""",
     '.pt': """\
 import torch
 
-{output} = torch.jit.load('{file}')({input})
-""",
+{output} = torch.jit.load('{file}')({input})""",
     '.pt2': """\
 import torch
 
-{output} = torch.export.load('{file}').module()({input})
-""",
+{output} = torch.export.load('{file}').module()({input})""",
 }
+_PAGE = """\
+# {file}
+
+|  | name | shape | dtype | meaning |
+| --- | --- | --- | --- | --- |
+| input | `{input}` | {input_type} | {values} |
+| output | `{output}` | {output_type} | {meaning} |
+
+{before}```python
+{run}
+```
+
+Written with PyTorch {torch}. Checked: {parity}.
+{classes}"""
 
 
 def write_card(exported: Exported, model: Any) -> Path:
-    """Write the page, named as the file with ``.md`` behind.
-
-    Args:
-        exported (Exported): The file.
-        model (nn.Module): The model that it was made of.
-
-    Returns:
-        Path: The page.
-    """
+    """Write the page, named as the file with ``.md`` behind, and return its path."""
     path = exported.path
     page = path.with_name(f'{path.name}.md')
     names = dict(file=path.name, input=INPUT, output=exported.name)
-    meaning = (
-        'class of each pixel, numbered from 0'
-        if exported.name == 'classes'
-        else 'probability of each class'
-    )
+    meaning, inner = 'class of each pixel, numbered from 0', {1: 'height', 2: 'width'}
+    if exported.name != 'classes':
+        meaning, inner = 'probability of each class', {}
+    open_names = {0: 'batch', 2: 'height', 3: 'width'}
+    opened = {open_names[dim] for dim in exported.dims}
     classes = model.dataset_meta.get('classes') or ()
-    parts = [
-        f'# {path.name}',
-        '|  | name | shape | dtype | meaning |',
-        '| --- | --- | --- | --- | --- |',
-        _row('input', INPUT, exported.input, exported.dims, _values(exported, model)),
-        _row('output', exported.name, exported.output, exported.dims, meaning),
-        '',
-        *_before(model),
-        '```python',
-        _RUN[path.suffix].format(**names).rstrip(),
-        '```',
-        '',
-        f'Written with PyTorch {torch.__version__}. Checked: {exported.parity}.',
-        '',
-        *(['Classes:', ''] if classes else []),
-        *(f'- {number}: {name}' for number, name in enumerate(classes)),
-    ]
-    page.write_text('\n'.join([parts[0], '', *parts[1:]]).rstrip() + '\n')
+    listed = '\n'.join(f'- {number}: {name}' for number, name in enumerate(classes))
+    text = _PAGE.format(
+        **names,
+        input_type=_type(exported.input, open_names, opened),
+        output_type=_type(exported.output, {0: 'batch', **inner}, opened),
+        values=_values(exported, model),
+        meaning=meaning,
+        before=steps_before(model),
+        run=_RUN[path.suffix].format(**names),
+        torch=torch.__version__,
+        parity=exported.parity,
+        classes=f'\nClasses:\n\n{listed}\n' if classes else '',
+    )
+    page.write_text(text)
     return page
 
 
-def _row(
-    kind: str, name: str, value: torch.Tensor, dims: tuple[int, ...], meaning: str
-) -> str:
-    """One line of the table; sizes that are open have a name."""
-    open_names = {0: 'batch', 2: 'height', 3: 'width'}
-    if kind == 'output':  # classes are (batch, height, width)
-        open_names = {0: 'batch', 1: 'height', 2: 'width'}
-        dims = tuple({0: 0, 2: 1, 3: 2}[d] for d in dims if d == 0 or value.ndim == 3)
+def _type(value: torch.Tensor, names: dict[int, str], opened: set[str]) -> str:
+    """Return shape, with names of open sizes, and dtype as cells of the table."""
     sizes = [
-        open_names[i] if i in dims else str(size) for i, size in enumerate(value.shape)
+        names[i] if names.get(i) in opened else str(size)
+        for i, size in enumerate(value.shape)
     ]
     dtype = str(value.dtype).removeprefix('torch.')
-    return f'| {kind} | `{name}` | ({", ".join(sizes)}) | {dtype} | {meaning} |'
+    return f'({", ".join(sizes)}) | {dtype}'
 
 
 def _values(exported: Exported, model: Any) -> str:
-    """Return what the values of the input are."""
+    """Return the meaning of the values of the input."""
     order = ''
     if exported.input.shape[1] == 3:
         order = f', channels {"RGB" if exported.flips else "BGR"}'
     given = model.data_preprocessor
     if exported.preprocessing or not given._enable_normalize:
         return f'values of the image file{order}'
-    mean, std = ([round(v, 4) for v in t.flatten().tolist()] for t in _stats(given))
+    mean, std = (
+        [round(value, 4) for value in stats.flatten().tolist()]
+        for stats in (given.mean, given.std)
+    )
     return f'(value - mean) / std, mean {mean}, std {std}{order}'
 
 
-def _stats(preprocessor: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    return preprocessor.mean, preprocessor.std
-
-
-def _before(model: Any) -> list[str]:
-    """What the test pipeline does to an image before."""
-    cfg = model.cfg
-    steps = pipeline_of(cfg) if cfg.get('test_dataloader') else []
+def steps_before(model: Any) -> str:
+    """Return the steps of the test pipeline before the model."""
+    steps = pipeline_of(model.cfg) if model.cfg.get('test_dataloader') else []
     kept = [
-        dict(step)
+        f'- `{dict(step)}`\n'
         for step in steps
         if not any(word in str(step['type']) for word in ('Load', 'Pack'))
     ]
     if not kept:
-        return []
-    lines = [f'- `{step}`' for step in kept]
-    return ['The test pipeline did this to images before:', '', *lines, '']
+        return ''
+    return f'In testing, the pipeline does this to images before:\n\n{"".join(kept)}\n'

@@ -1,4 +1,4 @@
-"""A model into a file, whose outputs are compared with upstream's.
+"""Export of a model to a file, whose outputs are compared with upstream's.
 
 Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
 """
@@ -14,12 +14,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmcosub.analysis.steps import Shape, input_channels
-from mmcosub.config.type_name import type_name
 from mmcosub.engine.prediction import pipeline_of
+from mmcosub.names import type_name
 
 from .formats import FORMATS, quiet, reason
-from .graph import DeployedModel
-from .windows import has_windows, open_batch_size
+from .graph import DeployedModel, has_windows, open_batch_size
 
 DIMENSIONS = {None: (), 'batch': (0,), 'all': (0, 2, 3)}
 """Dimensions of the images whose size is open, by the value of ``dynamic``."""
@@ -31,13 +30,13 @@ class Exported:
 
     Args:
         path (Path): The file.
-        input (Tensor): An image as it takes them.
-        output (Tensor): What it predicts for the image.
-        name (str): Of the output.
+        input (Tensor): Images as it takes them.
+        output (Tensor): What it predicts for the images.
+        name (str): Name of the output.
         parity (str): How its outputs compare with upstream's.
         dims (tuple[int, ...]): Dimensions of the input whose size is open.
         preprocessing (bool): Whether it normalises.
-        flips (bool): Whether it takes the channels in the opposite of OpenCV's order.
+        flips (bool): Whether it takes channels in the reverse of OpenCV's order.
     """
 
     path: Path
@@ -77,17 +76,17 @@ def export(
     FORMATS[kind].check()
     dims = DIMENSIONS[dynamic]
     module = DeployedModel(model, preprocessing)
-    _check_dynamic(module, dynamic)
-    flips = _flips(model.data_preprocessor)
-    count = 2 if dims else 1  # a graph of one image would take no more
-    raw = _noise(model, (count, *shape))
-    wanted = [_upstream(model, raw)]
-    images = [_as_input(module, raw, flips)]
+    if dynamic == 'all':
+        _require_open_size(module)
+    preprocessor = model.data_preprocessor  # mmpretrain's or mmseg's
+    names = ('to_rgb', '_channel_conversion')
+    flips = any(getattr(preprocessor, name, False) for name in names)
+    raw = [_noise(model, 2 if dims else 1, shape)]  # a graph of one takes no more
     if dims:
-        larger = tuple(2 * side for side in shape) if 2 in dims else shape
-        raw = _noise(model, (3, *larger))
-        wanted.append(_upstream(model, raw))
-        images.append(_as_input(module, raw, flips))
+        larger = (2 * shape[0], 2 * shape[1]) if 2 in dims else shape
+        raw.append(_noise(model, 3, larger))
+    wanted = [_upstream(model, each) for each in raw]
+    images = [_as_input(module, each, flips) for each in raw]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with quiet(), open_batch_size(model):
@@ -102,25 +101,22 @@ def export(
             f'{_name(model)} cannot be written as {kind} ({reason(error)}): '
             f'{advice}{others}.'
         ) from error
-    parity = _parity(wanted, found) if run else _unchecked
+    parity = 'outputs not checked: pip install onnxruntime'
+    if run:
+        parity = _parity(wanted, found)
     if 'differ' in parity:
         path.unlink()
         raise ValueError(
             f'{_name(model)} as {kind} {parity}, so nothing was written. Heads that '
             'begin with random numbers cannot be exported.'
         )
-    output = wanted[0] if not run else found[0]
+    output = found[0] if run else wanted[0]
     return Exported(
         path, images[0], output, module.output, parity, dims, preprocessing, flips
     )
 
 
-_unchecked = 'outputs not checked: pip install onnxruntime'
-
-
-def _check_dynamic(module: DeployedModel, dynamic: str | None) -> None:
-    if dynamic != 'all':
-        return
+def _require_open_size(module: DeployedModel) -> None:
     if module.segments and module.model.test_cfg.get('mode') == 'slide':
         what = 'sliding windows (model.test_cfg.mode=slide)'
     elif has_windows(module.model):
@@ -139,22 +135,15 @@ def _name(model: Any) -> str:
     return f'{type(model).__name__} ({", ".join(named)})' if named else str(type(model))
 
 
-def _flips(preprocessor: Any) -> bool:
-    """Whether the data preprocessor reverses the channels, mmpretrain's or mmseg's."""
-    names = ('to_rgb', '_channel_conversion')
-    return any(getattr(preprocessor, name, False) for name in names)
-
-
-def _noise(model: Any, size: tuple[int, ...]) -> Tensor:
-    """Images of noise, of shape (B, channels, H, W), as loaders give them."""
+def _noise(model: Any, count: int, shape: Shape) -> Tensor:
+    """Return images of noise (B, channels, H, W), as loaders give them."""
     generator = torch.Generator().manual_seed(0)
-    count, *shape = size
-    shape = [count, input_channels(model), *shape]
-    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    size = (count, input_channels(model), *shape)
+    return torch.randint(256, size, generator=generator, dtype=torch.uint8)
 
 
 def _as_input(module: DeployedModel, raw: Tensor, flips: bool) -> Tensor:
-    """What the file takes for some images."""
+    """Return what the file takes for some images."""
     image = raw.flip(1) if flips and raw.shape[1] == 3 else raw
     if not module.preprocessing:
         return module.normalised(image)
@@ -162,7 +151,7 @@ def _as_input(module: DeployedModel, raw: Tensor, flips: bool) -> Tensor:
 
 
 def _reads_bytes(cfg: Any) -> bool:
-    """Whether the test data are images of 8 bits, as far as the config tells."""
+    """Return True if the config says that test data are images of 8 bits."""
     steps = pipeline_of(cfg) if cfg.get('test_dataloader') else []
     first = steps[0] if steps else {}
     return (

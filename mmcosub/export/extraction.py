@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmcosub.analysis.network import Kept, Network
-from mmcosub.analysis.orders import WhyNot
+from mmcosub.analysis.sweep import WhyNot
+from mmcosub.files import atomic_write
 
 from .shallower import shallower_settings, shallower_weights
 from .stock import stock_model, without_ours
@@ -22,14 +24,10 @@ TOLERANCE = 1e-6
 
 @dataclass
 class Extracted:
-    """Submodel as an upstream config and its weights.
+    """Submodel as an upstream config and weights, and what was left out of the config.
 
-    Args:
-        cfg (Config): The config, which needs no mmcosub.
-        weights (dict[str, Tensor]): All weights of its model.
-        left_out (list[str]): Settings that were removed, as they need mmcosub.
-        difference (float): Largest difference of its outputs from the submodel's,
-            relative to their largest value.
+    ``difference`` is the largest of its outputs from the submodel's, relative to their
+    largest value.
     """
 
     cfg: Config
@@ -37,14 +35,18 @@ class Extracted:
     left_out: list[str]
     difference: float
 
+    def write(self, out: Path, dataset_meta: dict, blocks: list[str]) -> None:
+        """Write a checkpoint, with names of its blocks, and the config beside it."""
+        out.parent.mkdir(parents=True, exist_ok=True)
+        meta = dict(dataset_meta=dataset_meta, submodel_of_blocks=blocks)
+        with atomic_write(out) as partial:
+            torch.save(dict(meta=meta, state_dict=self.weights), partial)
+        with atomic_write(out.with_suffix('.py')) as partial:
+            partial.write_text(self.cfg.pretty_text)
+
 
 def extractable(settings: dict, network: Network) -> WhyNot:
-    """Return a check of why a submodel cannot be extracted.
-
-    Args:
-        settings (dict): Settings of the upstream model.
-        network (Network): The network.
-    """
+    """Return a check of why a submodel of a model's settings cannot be extracted."""
 
     def why_not(kept: Kept) -> str | None:
         reason = network.why_not(kept)
@@ -62,14 +64,7 @@ def extractable(settings: dict, network: Network) -> WhyNot:
 def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
     """Build an upstream model of a submodel and compare their outputs.
 
-    Args:
-        cfg (Config): The network's config. Not changed.
-        network (Network): The network, with its weights.
-        kept (frozenset[int]): The submodel's blocks.
-
-    Raises:
-        ValueError: If there is no such submodel, or no upstream config computes the
-            same.
+    ValueError if there is no such submodel, or no upstream config computes the same.
     """
     reason = network.why_not(kept)
     if reason:
@@ -117,8 +112,7 @@ def _build(cfg: Config, weights: dict[str, Tensor]) -> nn.Module:
             f'{name} with these blocks cannot be built ({type(error).__name__}: '
             f'{str(error).splitlines()[0]}). Keep other blocks.'
         ) from error
-    model.eval()
-    return model
+    return model.eval()
 
 
 @torch.inference_mode()

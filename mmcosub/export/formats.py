@@ -58,7 +58,7 @@ def quiet() -> Iterator[None]:
 
 
 def _open(dims: tuple[int, ...]) -> tuple | None:
-    """What torch.export is told of dimensions whose size is open."""
+    """Return what torch.export is told of dimensions whose size is open."""
     return (dict.fromkeys(dims, torch.export.Dim.DYNAMIC),) if dims else None
 
 
@@ -110,10 +110,9 @@ FORMATS = {
 
 
 def reason(error: BaseException) -> str:
-    """Return what keeps a graph from being made: an operator, or the last cause.
+    """Return what keeps an exporter from making a graph.
 
-    Args:
-        error (BaseException): Of an exporter, which wraps the cause several times.
+    An operator, or the last of the causes that it wraps.
     """
     causes = [error]
     while causes[-1].__cause__ is not None:

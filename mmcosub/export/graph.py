@@ -3,6 +3,8 @@
 Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,17 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcosub.analysis.predictions import is_multi_label, threshold_of
-from mmcosub.models.mask_classification import MaskClassification
+from mmcosub.models.head_outputs import classifies_masks
 
 
 class DeployedModel(nn.Module):
     """A segmentor or classifier with what upstream does around its network.
 
-    For segmentors that is padding, sliding windows, resizing of logits and argmax.
-
-    Args:
-        model (nn.Module): The upstream model, with its weights.
-        preprocessing (bool): Whether to normalise the images, too. Defaults to False.
+    Padding, sliding windows, resizing of logits, argmax; and, if wanted, normalisation.
     """
 
     def __init__(self, model: Any, preprocessing: bool = False) -> None:
@@ -64,9 +62,7 @@ class DeployedModel(nn.Module):
     def normalised(self, image: Tensor) -> Tensor:
         """Normalise as the model's data preprocessor does.
 
-        Args:
-            image (Tensor): Of shape (B, channels, H, W), any dtype, channels in the
-                order that the network takes.
+        Takes any dtype, channels in the order that the network takes.
         """
         given, image = self.model.data_preprocessor, image.float()
         if given._enable_normalize:
@@ -91,16 +87,16 @@ class DeployedModel(nn.Module):
         return F.pad(x, (0, right, 0, bottom), value=value)
 
     def _logits(self, x: Tensor) -> Tensor:
-        """Logits at the size of the input."""
+        """Return logits at the size of the input."""
         size = x.shape[-2:]
         meta = dict(img_shape=size, ori_shape=size, pad_shape=size)
         # One does where only sizes are read, and leaves the batch size open.
         head = self.model.decode_head
-        count = x.shape[0] if MaskClassification.is_head(head) else 1
+        count = x.shape[0] if classifies_masks(head) else 1
         return self.model.encode_decode(x, [meta] * count)
 
     def _slide(self, x: Tensor) -> Tensor:
-        """Mean of the logits of overlapping windows, as ``slide_inference`` has them.
+        """Return the mean logits of overlapping windows, like ``slide_inference``.
 
         All windows are one batch, so that the graph has the network once.
         """
@@ -121,6 +117,44 @@ class DeployedModel(nn.Module):
 
 
 def _starts(crop: int, stride: int, size: int) -> list[int]:
-    """Where windows begin along one side; the last one ends with the image."""
+    """Return where windows begin along one side; the last ends with the image."""
     steps = max(size - crop + stride - 1, 0) // stride + 1
     return [min(number * stride, size - crop) for number in range(steps)]
+
+
+def has_windows(model: nn.Module) -> bool:
+    """Return True for attention in shifted windows, whose masks are of one size."""
+    return any(hasattr(module, 'shift_size') for module in model.modules())
+
+
+@contextmanager
+def open_batch_size(model: nn.Module) -> Iterator[None]:
+    """Merge Swin's windows by their size alone within a context.
+
+    Upstream computes the batch size with ``int()``, which fixes it in a graph.
+    """
+    classes: set[Any] = {
+        type(m) for m in model.modules() if hasattr(m, 'window_reverse')
+    }
+    owners = {k: c for k in classes for c in k.__mro__ if 'window_reverse' in vars(c)}
+    before = {owner: vars(owner)['window_reverse'] for owner in owners.values()}
+    for owner, given in before.items():
+        static = isinstance(given, staticmethod)
+        owner.window_reverse = staticmethod(_merge) if static else _merge_own
+    try:
+        yield
+    finally:
+        for owner, given in before.items():
+            owner.window_reverse = given
+
+
+def _merge(windows: Tensor, height: int, width: int, size: int) -> Tensor:
+    """Merge windows of shape (B * N, size, size, C) into (B, height, width, C)."""
+    rows, columns, channels = height // size, width // size, windows.shape[-1]
+    x = windows.view(-1, rows, columns, size, size, channels)
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)
+
+
+def _merge_own(self: Any, windows: Tensor, height: int, width: int) -> Tensor:
+    """Merge windows as a method of a module that has their size."""
+    return _merge(windows, height, width, self.window_size)

@@ -7,49 +7,41 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmcosub.analysis.families import family_of
 from mmcosub.analysis.network import Kept, Network
-from mmcosub.analysis.shifts import keep_shifts
+
+from .families import family_of, keep_shifts
 
 
 def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
-    """Return settings of a backbone with some of its blocks.
-
-    Args:
-        settings (dict): Settings of the backbone.
-        network (Network): The network.
-        kept (frozenset[int]): The blocks.
-
-    Returns:
-        dict: The settings, without initial weights.
-
-    Raises:
-        ValueError: If no settings build it, with the reason.
-    """
+    """Return settings of a backbone with some blocks; ValueError if none build it."""
     backbone: Any = network.backbone
     family = family_of(backbone)
     settings = copy.deepcopy(dict(settings))
     settings.pop('init_cfg', None)
     settings.pop('pretrained', None)
-    if family.depth.startswith('arch.'):
+    *nested, key = family.depth.split('.')
+    if nested:
         settings['arch'] = _arch(type(backbone), settings.get('arch'))
-    depth = _setting(settings, family.depth, type(backbone))
+    holder = settings['arch'] if nested else settings
+    if key not in holder:
+        holder[key] = inspect.signature(type(backbone)).parameters[key].default
+    depth = holder[key]
     stages = _stages(network)
     if isinstance(depth, Sequence):
         left = iter(stages)
         stages = [next(left) if number else [] for number in depth]
-        numbers = [len([b for b in stage if b in kept]) for stage in stages]
+        numbers = [len(kept.intersection(stage)) for stage in stages]
         if not family.empty_stages and 0 in numbers:
             raise ValueError(
                 f'Stage {numbers.index(0)} would have no block, and '
                 f"{type(backbone).__name__} needs one for the stage's channels. Keep "
                 f'one of the blocks {stages[numbers.index(0)]}.'
             )
-        _set(settings, family.depth, numbers)
+        holder[key] = numbers
         if family.shift:
             keep_shifts(settings, network, stages, kept, family)
         return settings
-    _set(settings, family.depth, len(kept))
+    holder[key] = len(kept)
     _keep_outputs(settings, backbone, len(network.blocks), kept)
     layers = settings.get('layer_cfgs')
     if isinstance(layers, Sequence):
@@ -60,16 +52,22 @@ def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
     return settings
 
 
+def _arch(cls: type, arch: Any) -> dict:
+    """Return the architecture of a name; the default without one."""
+    if isinstance(arch, dict):
+        return dict(arch)
+    for table in ('arch_zoo', 'arch_settings'):
+        named = getattr(cls, table, None)
+        for name in (arch, str(arch).lower()):
+            if isinstance(named, dict) and isinstance(named.get(name), dict):
+                return copy.deepcopy(named[name])
+    raise ValueError(f'{cls.__name__} has no architecture {arch!r}.')
+
+
 def shallower_weights(
     weights: dict[str, Tensor], network: Network, kept: Kept
 ) -> dict[str, Tensor]:
-    """Return the weights of the kept blocks, under their new names.
-
-    Args:
-        weights (dict[str, Tensor]): All weights of the model.
-        network (Network): A network of the same architecture.
-        kept (frozenset[int]): The blocks.
-    """
+    """Return a model's weights without those of other blocks, under their new names."""
     names = {module: name for name, module in network.model.named_modules()}
     prefix = names[network.backbone]
     renamed: dict[str, str | None] = {}
@@ -92,11 +90,7 @@ def shallower_weights(
 
 
 def _stages(network: Network) -> list[list[int]]:
-    """Return the block numbers of each list of blocks, in order.
-
-    Raises:
-        ValueError: If a list also has other modules.
-    """
+    """Return block numbers by list; ValueError if a list also has other modules."""
     stages: dict[str, list[int]] = {}
     for number, name in enumerate(network.blocks):
         stages.setdefault(name.rpartition('.')[0], []).append(number)
@@ -109,34 +103,6 @@ def _stages(network: Network) -> list[list[int]]:
                 'than residual blocks, so its blocks cannot be renumbered.'
             )
     return list(stages.values())
-
-
-def _arch(cls: type, arch: Any) -> dict:
-    """Return the architecture of a name; the default without one."""
-    if isinstance(arch, dict):
-        return dict(arch)
-    for table in ('arch_zoo', 'arch_settings'):
-        named = getattr(cls, table, None)
-        for name in (arch, str(arch).lower()):
-            if isinstance(named, dict) and isinstance(named.get(name), dict):
-                return copy.deepcopy(named[name])
-    raise ValueError(f'{cls.__name__} has no architecture {arch!r}.')
-
-
-def _setting(settings: dict, key: str, cls: type) -> Any:
-    """Return a setting by its dotted key, or its default."""
-    first, _, rest = key.partition('.')
-    if first not in settings:
-        return inspect.signature(cls).parameters[first].default
-    return settings[first][rest] if rest else settings[first]
-
-
-def _set(settings: dict, key: str, value: Any) -> None:
-    first, dot, rest = key.partition('.')
-    if dot:
-        settings[first] = {**settings[first], rest: value}
-    else:
-        settings[first] = value
 
 
 def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None:
@@ -167,11 +133,7 @@ def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None
             f'The norm behind the last block would come before the feature map of '
             f'block {last}. {_keep(last + 1, count - 1)}.'
         )
-    if settings.get('out_indices', -1) not in (
-        -1,
-        [-1],
-        (-1,),
-    ):  # keep the last
+    if settings.get('out_indices', -1) not in (-1, [-1], (-1,)):  # keep the last
         settings['out_indices'] = list(new)
 
 

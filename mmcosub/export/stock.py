@@ -1,4 +1,4 @@
-"""Configs without what needs mmcosub."""
+"""Configs that need no mmcosub."""
 
 import copy
 import inspect
@@ -18,45 +18,35 @@ _KEYS = (
     'scheme', 'runner_type', 'fast', 'carry_over', 'trust_checkpoint', 'bad_data',
     'launcher', 'work_dir', 'load_from', 'resume',
 )  # fmt: skip
-_LOOPS = ('train', 'val', 'test')
 
 
 def without_ours(cfg: Config) -> tuple[Config, list[str]]:
-    """Return a config without what needs mmcosub, except its model.
+    """Return a config whose parts, except the model, need no mmcosub; and removed keys.
 
     Datasets of mmcosub become upstream datasets of the same files and labels. Loaders
     and hooks without a counterpart are removed, with their whole loop.
-
-    Args:
-        cfg (Config): The config; not changed.
-
-    Returns:
-        tuple: The new config and the removed settings.
     """
     new = copy.deepcopy(cfg)
-    left_out: list[str] = []
     for key in _KEYS:
         new.pop(key, None)
     # mmcosub's hooks and imports are not needed without a scheme.
     new.custom_hooks = [h for h in new.get('custom_hooks') or [] if not _is_ours(h)]
-    if _is_ours(new.get('custom_imports')):
-        new.pop('custom_imports')
-    for loader in [new.get(f'{loop}_dataloader') for loop in _LOOPS]:
+    for key in ('custom_imports', 'dataset_type'):  # the latter a variable of the file
+        if _is_ours(new.get(key)):
+            new.pop(key)
+    left_out: list[str] = []
+    for loop in ('train', 'val', 'test'):
+        keys = [f'{loop}_{part}' for part in ('dataloader', 'evaluator', 'cfg')]
+        loader, metrics = new.get(keys[0]), new.get(keys[1])
         if loader:
             loader['dataset'] = _stock_dataset(loader['dataset'])
-    for key in [f'{loop}_evaluator' for loop in _LOOPS]:
-        if isinstance(new.get(key), list):  # beside others, a metric of ours can go
-            kept = [metric for metric in new[key] if not _is_ours(metric)]
-            new[key] = kept or new[key]
-    for loop in _LOOPS:
-        keys = (f'{loop}_dataloader', f'{loop}_evaluator', f'{loop}_cfg')
-        found = [key for key in keys if _is_ours(new.get(key))]
-        if found:
+        if isinstance(metrics, list):  # beside others, a metric of ours can go
+            kept = [metric for metric in metrics if not _is_ours(metric)]
+            new[keys[1]] = kept or metrics
+        if found := [key for key in keys if _is_ours(new.get(key))]:
             left_out += found
             for key in keys:
                 new.pop(key, None)
-    if _is_ours(new.get('dataset_type')):  # a variable of the file
-        new.pop('dataset_type')
     for key in [k for k in new if k != 'model' and _is_ours(new[k])]:
         left_out.append(key)
         new.pop(key)
@@ -64,16 +54,9 @@ def without_ours(cfg: Config) -> tuple[Config, list[str]]:
 
 
 def stock_model(model: ConfigDict) -> list[str]:
-    """Remove from a model's settings what needs mmcosub and does not predict.
+    """Remove losses that need mmcosub from a model's settings, and return their keys.
 
-    Args:
-        model (ConfigDict): The settings, changed in place.
-
-    Returns:
-        list[str]: The removed settings: losses.
-
-    Raises:
-        ValueError: If another part needs mmcosub.
+    ValueError if another part needs mmcosub.
     """
     left_out = []
     for path, holder, key in list(_places(model, 'model')):
@@ -111,39 +94,28 @@ def _is_ours(value: Any) -> bool:
         return value.startswith((f'{_OURS}.', f'{_OURS}::')) or value == _OURS
     if isinstance(value, type):
         return value.__module__.startswith(_OURS)
-    if isinstance(value, dict | list | tuple):
-        return any(_is_ours(holder[key]) for _, holder, key in _flat(value))
-    return False
-
-
-def _flat(value: Any) -> Iterator[tuple[str, Any, Any]]:
-    for path, holder, key in _places(value, ''):
-        if not isinstance(holder[key], dict | list | tuple):
-            yield path, holder, key
+    if isinstance(value, dict):
+        return any(map(_is_ours, value.values()))
+    return isinstance(value, list | tuple) and any(map(_is_ours, value))
 
 
 def _stock_dataset(cfg: Any) -> Any:
     """Return a dataset's settings with an upstream class, if there is one."""
-    for key in ('dataset', 'datasets'):
-        if key in cfg:
-            inner = cfg[key]
-            several = isinstance(inner, list | tuple)
-            cfg[key] = (
-                [_stock_dataset(each) for each in inner]
-                if several
-                else _stock_dataset(inner)
-            )
-    kind = DATASETS.get(cfg['type']) if _is_ours(cfg['type']) else None
-    if kind is None:
+    if 'dataset' in cfg:
+        cfg['dataset'] = _stock_dataset(cfg['dataset'])
+    if 'datasets' in cfg:
+        cfg['datasets'] = [_stock_dataset(each) for each in cfg['datasets']]
+    cls = DATASETS.get(cfg['type']) if _is_ours(cfg['type']) else None
+    if cls is None:
         return cfg
-    if issubclass(kind, BaseSegDataset):
-        found = inspect.signature(kind).parameters.values()
+    if issubclass(cls, BaseSegDataset):
+        found = inspect.signature(cls).parameters.values()
         defaults = {
             p.name: p.default for p in found if p.default is not inspect.Parameter.empty
         }
-        metainfo = {**kind.METAINFO, **cfg.get('metainfo', {})}
+        metainfo = {**cls.METAINFO, **cfg.get('metainfo', {})}
         new = {**defaults, **cfg, 'metainfo': metainfo}
         return ConfigDict({**new, 'type': 'BaseSegDataset'})
-    if kind is CustomDataset:  # its name in earlier configs
+    if cls is CustomDataset:  # its name in earlier configs
         cfg['type'] = 'CustomDataset'
     return cfg

@@ -5,10 +5,9 @@ from mmcosub.resuming.stopping import StopHook
 
 from .co_training_loss_hook import CoTrainingLossHook
 from .full_network_bn_hook import FullNetworkBNHook
-from .label_map_hook import LabelMapHook
 from .nonfinite_loss_hook import NonFiniteLossHook
+from .prediction_hooks import LabelMapHook, TTAVisualizationHook
 from .run_facts_hook import RunFactsHook
-from .tta_visualization_hook import TTAVisualizationHook
 
 __all__ = [
     'CoTrainingLossHook',

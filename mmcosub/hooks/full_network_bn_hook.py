@@ -1,5 +1,6 @@
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import copy
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmcosub.registry import HOOKS
-from mmcosub.submodels import is_drop_path
+from mmcosub.submodels import is_drop_path, temporarily
 
 
 @HOOKS.register_module()
@@ -59,29 +60,19 @@ class FullNetworkBNHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Estimate in epoch-based training."""
+        every: Any = self.interval
         if isinstance(runner.train_loop, EpochBasedTrainLoop) and (
-            self.every_n_epochs(runner, self._every) or self.is_last_train_epoch(runner)
+            self.every_n_epochs(runner, every) or self.is_last_train_epoch(runner)
         ):
             self._estimate(runner)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Estimate in iteration-based training."""
+        every: Any = self.interval
         if not isinstance(runner.train_loop, EpochBasedTrainLoop) and (
-            self.every_n_train_iters(runner, self._every)
-            or self.is_last_train_iter(runner)
+            self.every_n_train_iters(runner, every) or self.is_last_train_iter(runner)
         ):
             self._estimate(runner)
-
-    @property
-    def _every(self) -> int:
-        assert self.interval is not None
-        return self.interval
 
     def _estimate(self, runner: Runner) -> None:
         model: Any = runner.model
@@ -97,38 +88,31 @@ class FullNetworkBNHook(Hook):
         if all(average.update_buffers for average in averages):
             estimate_statistics(model, islice(loader, count))
         for average in averages:
-            for its, ours in zip(
-                average.module.modules(), model.modules(), strict=True
-            ):
+            modules = zip(average.module.modules(), model.modules(), strict=True)
+            for its, ours in modules:
                 its.training = ours.training  # hooks may freeze
             estimate_statistics(average.module, islice(loader, count))
             if not average.update_buffers:  # checkpoints use the model's buffers
-                _copy_statistics(average.module, model)
+                layers = zip(_layers(model), _layers(average.module), strict=True)
+                for old, new in layers:
+                    old.load_state_dict(dict(new.named_buffers()), strict=False)
 
 
 def estimate_statistics(model: Any, batches: Iterable) -> None:
     """Set the running statistics of a model's BatchNorms to their means over batches.
 
-    Layers that no batch passes, such as those of auxiliary heads, keep theirs.
-
-    Args:
-        model (BaseModel): The model, in training mode. No branch is dropped here.
-        batches (Iterable): Batches of its data loader.
+    The model is in training mode; no branch is dropped here. Layers that no batch
+    passes, such as those of auxiliary heads, keep theirs.
     """
     layers = _layers(model)
-    momenta = [layer.momentum for layer in layers]
-    before = [
-        {name: buffer.clone() for name, buffer in layer.named_buffers()}
-        for layer in layers
-    ]
+    before = [copy.deepcopy(dict(layer.named_buffers())) for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # the mean over all batches
-    with torch.no_grad(), _no_drop_path(model):
+    # Without momentum, BatchNorm takes the mean over all batches.
+    with torch.no_grad(), _no_drop_path(model), temporarily(layers, 'momentum', None):
         for data in batches:
             model(**model.data_preprocessor(data, True))
-    for layer, momentum, old in zip(layers, momenta, before, strict=True):
-        layer.momentum = momentum
+    for layer, old in zip(layers, before, strict=True):
         if not layer.num_batches_tracked:
             layer.load_state_dict(old, strict=False)
         all_reduce(layer.running_mean, 'mean')
@@ -144,18 +128,12 @@ def _layers(model: nn.Module) -> list[Any]:
     ]
 
 
-def _copy_statistics(source: nn.Module, target: nn.Module) -> None:
-    for old, new in zip(_layers(target), _layers(source), strict=True):
-        old.load_state_dict(dict(new.named_buffers()), strict=False)
-
-
 def _own_loader(loader: DataLoader, seed: int) -> Any:
     """Return a separate loader of the same data."""
     dataset: Any = loader.dataset
     batch = loader.batch_size
     if batch is None:  # set by the batch sampler
         batch = getattr(loader.batch_sampler, 'batch_size', 1)
-    generator = torch.Generator().manual_seed(seed)
     sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
     return DataLoader(
         dataset,
@@ -166,17 +144,10 @@ def _own_loader(loader: DataLoader, seed: int) -> Any:
         # Keep at least one batch on each process.
         drop_last=len(sampler) >= batch,
         worker_init_fn=loader.worker_init_fn,
-        generator=generator,
+        generator=torch.Generator().manual_seed(seed),
     )
 
 
-@contextmanager
-def _no_drop_path(model: nn.Module) -> Iterator[None]:
-    drops = [m for m in model.modules() if is_drop_path(m) and m.training]
-    for drop in drops:
-        drop.training = False
-    try:
-        yield
-    finally:
-        for drop in drops:
-            drop.training = True
+def _no_drop_path(model: nn.Module) -> AbstractContextManager:
+    drops = [module for module in model.modules() if is_drop_path(module)]
+    return temporarily(drops, 'training', False)

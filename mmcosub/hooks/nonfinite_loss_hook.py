@@ -48,11 +48,7 @@ class NonFiniteLossHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Check the losses of the iteration.
-
-        Raises:
-            FloatingPointError: If they are not finite and no loss scaler can recover.
-        """
+        """Raise if a loss is not finite and no loss scaler can recover."""
         terms = {
             name: torch.as_tensor(value).detach().item()
             for name, value in (outputs or {}).items()
@@ -77,11 +73,7 @@ class NonFiniteLossHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Raise rather than save weights that are not finite.
-
-        Raises:
-            FloatingPointError: If a parameter is not finite.
-        """
+        """Raise rather than save weights that are not finite."""
         for name, value in checkpoint['state_dict'].items():
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise FloatingPointError(
@@ -91,18 +83,11 @@ class NonFiniteLossHook(Hook):
 
 
 def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Path:
-    """Write the inputs of an iteration, as tensors and plain objects.
+    """Write batch, plan and losses of an iteration, as tensors and plain objects.
 
     With the previous weights this reproduces the iteration, as random numbers depend
-    only on the seed, the rank and the iteration.
-
-    Args:
-        runner (Runner): The runner.
-        data_batch (Any): Batch of the data loader.
-        terms (dict): Losses by name.
-
-    Returns:
-        Path: ``nonfinite_iter_N.pt`` in the work directory, for ``torch.load``.
+    only on the seed, the rank and the iteration. The file ``nonfinite_iter_N.pt`` in
+    the work directory is for ``torch.load``.
     """
     model: Any = runner.model
     model = model.module if is_model_wrapper(model) else model
@@ -131,8 +116,7 @@ def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Pa
 def _label(sample: Any) -> Tensor | None:
     """Return a label map (1, height, width) or an image's label; None if unknown."""
     label_map = getattr(sample, 'gt_sem_seg', None)
-    label = getattr(sample, 'gt_label', None)
-    return label if label_map is None else label_map.data
+    return getattr(sample, 'gt_label', None) if label_map is None else label_map.data
 
 
 def _skips_overflows(optim_wrapper: OptimWrapper) -> bool:
@@ -146,20 +130,17 @@ def _skips_overflows(optim_wrapper: OptimWrapper) -> bool:
 
 def _remedy(runner: Runner) -> str:
     saved = runner.message_hub.runtime_info.get('last_ckpt')
-    kept = (
-        f'The last checkpoint, {saved}, is intact'
-        if saved
-        else 'No checkpoint is saved yet'
-    )
-    amp = isinstance(runner.optim_wrapper, AmpOptimWrapper)
+    kept = 'No checkpoint is saved yet'
+    if saved:
+        kept = f'The last checkpoint, {saved}, is intact'
+    precision = ''
+    if isinstance(runner.optim_wrapper, AmpOptimWrapper):
+        precision = (
+            ' train without --amp or in bfloat16 (optim_wrapper.dtype=bfloat16),'
+        )
     return (
         f' {kept}. Remedies: lower the learning rate (optim_wrapper.optimizer.lr) or '
         'warm it up for longer, clip gradients (optim_wrapper.clip_grad='
-        'dict(max_norm=1.0))'
-        + (
-            ', train without --amp or in bfloat16 (optim_wrapper.dtype=bfloat16)'
-            if amp
-            else ''
-        )
-        + ', lower scheme.weight if it is a co-training loss, or check the data.'
+        f'dict(max_norm=1.0)),{precision} lower scheme.weight if it is a co-training '
+        'loss, or check the data.'
     )

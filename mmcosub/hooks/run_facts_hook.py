@@ -41,9 +41,8 @@ class RunFactsHook(Hook):
 
 def _facts(runner: Runner) -> dict[str, Any]:
     config = runner.cfg.filename
-    devices = [
-        torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())
-    ] or [f'CPU, {os.cpu_count()} processors']
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    packages = [each for found in find_stack().values() for each in found]
     return dict(
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         config=str(Path(config).resolve()) if config else None,
@@ -52,10 +51,10 @@ def _facts(runner: Runner) -> dict[str, Any]:
         git=git_state(Path.cwd()),
         seed=runner.seed,
         processes=get_world_size(),
-        devices=devices,
+        devices=gpus or [f'CPU, {os.cpu_count()} processors'],
         versions=dict(
             mmcosub=mmcosub.__version__,
-            **{each.distribution: each.version for each in _installed()},
+            **{each.distribution: each.version for each in packages},
             Python=platform.python_version(),
         ),
         platform=platform.platform(),
@@ -63,9 +62,9 @@ def _facts(runner: Runner) -> dict[str, Any]:
 
 
 def _changes(cfg: Config) -> list[tuple[str, tuple[str, ...], str]] | None:
-    """Return key, base value, own value and source of each changed setting.
+    """Return changed settings as data, so that readers need not execute the config.
 
-    They are saved as data, so that readers need not execute the config.
+    Each is its key, base value and own value, and where it was set.
     """
     if not cfg.filename:
         return None
@@ -76,16 +75,10 @@ def _changes(cfg: Config) -> list[tuple[str, tuple[str, ...], str]] | None:
     return [(each.key, each.values, each.source) for each in found]
 
 
-def _installed() -> list[Any]:
-    return [each for found in find_stack().values() for each in found]
-
-
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return the commit of a folder, and whether files differ from it.
+    """Return the ``commit`` of a folder, and if files are ``changed``.
 
-    Returns:
-        dict, optional: ``commit`` and ``changed``; None if it is in no repository, or
-        there is no git.
+    None if it is in no repository, or there is no git.
     """
 
     def git(*argv: str) -> str:
@@ -98,8 +91,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         ).stdout.strip()
 
     try:
-        commit = git('rev-parse', 'HEAD')
-        changed = bool(git('status', '--porcelain', '--untracked-files=no'))
+        changes = git('status', '--porcelain', '--untracked-files=no')
+        return dict(commit=git('rev-parse', 'HEAD'), changed=bool(changes))
     except (OSError, subprocess.SubprocessError):
         return None
-    return dict(commit=commit, changed=changed)

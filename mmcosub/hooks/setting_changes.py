@@ -20,17 +20,12 @@ ABSENT = '–'
 
 @dataclass(frozen=True)
 class Change:
-    """Setting that differs.
-
-    Args:
-        key (str): Dotted key.
-        values (tuple[str, ...]): Value in each config.
-        source (str): Origin: 'config', 'command line' or '' if unknown.
-    """
+    """Setting that differs, with its dotted key and its value in each config."""
 
     key: str
     values: tuple[str, ...]
     source: str = ''
+    """Origin: 'config', 'command line' or '' if unknown."""
 
 
 def flat_settings(cfg: Any) -> dict[str, str]:
@@ -49,49 +44,29 @@ def flat_settings(cfg: Any) -> dict[str, str]:
 
 
 def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
-    """Return settings that differ between configs.
-
-    Args:
-        configs (Sequence[dict]): Results of :func:`flat_settings`.
-    """
+    """Return settings that differ between results of :func:`flat_settings`."""
     keys = sorted({key for config in configs for key in config})
     rows = [(key, tuple(c.get(key, ABSENT) for c in configs)) for key in keys]
     return [Change(key, values) for key, values in rows if len(set(values)) > 1]
 
 
 def against_base(run: dict[str, str], file: Path) -> list[Change]:
-    """Return settings of a run that differ from its ``_base_`` files.
+    """Return flat settings of a run that differ from the ``_base_`` of its config file.
 
-    Executes the config file and its bases.
-
-    Args:
-        run (dict): The run's :func:`flat_settings`.
-        file (Path): The config file that it was started with.
-
-    Returns:
-        list[Change]: Each with the base's value, the run's value and its origin. A file
-        without bases is its own base.
+    Each has the base's value, the run's value and its origin. A file without bases is
+    its own base. Executes the file and its bases.
     """
-    own = flat_settings(Config.fromfile(file))
-    bases = _bases(file)
-    base = own
+    base = own = flat_settings(Config.fromfile(file))
+    names = Config._get_base_files(str(file))
+    bases = [b if '::' in b else str(file.parent / b) for b in names]
     if bases:
         base = flat_settings(Config.fromstring(f'_base_ = {bases!r}', '.py'))
-    return [
-        replace(change, source=_source(own.get(change.key, ABSENT), change))
-        for change in compare([base, run])
-    ]
-
-
-def _source(own: str, change: Change) -> str:
-    """Return the origin of a value, given that of the config file."""
-    return 'config' if own == change.values[1] else 'command line'
-
-
-def _bases(file: Path) -> list[str]:
-    """Return a config's ``_base_``, as other files can name them."""
-    bases = Config._get_base_files(str(file))
-    return [b if '::' in b else str(file.parent / b) for b in bases]
+    changes = []
+    for change in compare([base, run]):
+        in_file = own.get(change.key, ABSENT) == change.values[1]
+        source = 'config' if in_file else 'command line'
+        changes.append(replace(change, source=source))
+    return changes
 
 
 def _flatten(key: str, value: Any, flat: dict[str, str]) -> None:

@@ -1,7 +1,11 @@
 """Distillation losses, and properties of label losses."""
 
-from .binary_cross_entropy import BinaryCrossEntropyLoss
-from .label_loss import activations, value_of_ones, weighted_terms
+from .label_loss import (
+    BinaryCrossEntropyLoss,
+    activations,
+    value_of_ones,
+    weighted_terms,
+)
 from .soft_label import (
     SOFT_LOSSES,
     soft_binary_cross_entropy,

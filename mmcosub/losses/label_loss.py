@@ -1,11 +1,9 @@
-"""Softmax or sigmoid, weight and average of a label loss.
-
-Shapes: ``B`` images, ``H, W`` of the label map.
-"""
+"""A label loss of classifiers; softmax or sigmoid, weight and average of any."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _BY_SETTING = {'AsymmetricLoss', 'CrossEntropyLoss', 'DiceLoss'}  # use_sigmoid
@@ -26,6 +24,7 @@ _SOFTMAX = {
     'TverskyLoss',
     'cross_entropy',
 }
+_PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
 
 
 def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
@@ -40,27 +39,24 @@ def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
     """
     if isinstance(losses, nn.Module) and not isinstance(losses, nn.ModuleList):
         losses = [losses]
-    found = {_activation(loss) for loss in losses}
-    return {name for name in found if name is not None}
+    return {name for name in map(_activation, losses) if name is not None}
 
 
 def _activation(loss: Any) -> str | None:
     function = getattr(loss, 'func', loss)  # of a functools.partial
     name = getattr(function, '__name__', type(loss).__name__)
+    sigmoid = name in _SIGMOID
     if name in _BY_SETTING:
         sigmoid = getattr(loss, 'use_sigmoid', False)
-        return 'sigmoid' if sigmoid else 'softmax'
-    if name == 'LabelSmoothLoss':
-        return 'sigmoid' if loss.mode == 'multi_label' else 'softmax'
-    if name == 'LovaszLoss':
-        multi_class = loss.cls_criterion.__name__ == 'lovasz_softmax'
-        return 'softmax' if multi_class else 'sigmoid'
-    if name in _SIGMOID:
-        return 'sigmoid'
-    return 'softmax' if name in _SOFTMAX else None
-
-
-_PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
+    elif name == 'LabelSmoothLoss':
+        sigmoid = loss.mode == 'multi_label'
+    elif name == 'LovaszLoss':
+        sigmoid = loss.cls_criterion.__name__ != 'lovasz_softmax'
+    elif isinstance(loss, nn.BCEWithLogitsLoss):
+        sigmoid = True
+    elif name not in _SIGMOID | _SOFTMAX and not isinstance(loss, nn.CrossEntropyLoss):
+        return None
+    return 'sigmoid' if sigmoid else 'softmax'
 
 
 def _names(loss: Any) -> set[str]:
@@ -68,17 +64,11 @@ def _names(loss: Any) -> set[str]:
 
 
 def weighted_terms(losses: Sequence[Any]) -> list[tuple[float, Any]]:
-    """Return the label losses of a decode head that weight the co-training loss.
+    """Return weight and loss of each label loss that weights the co-training loss.
 
-    These are the pixel-wise losses, like the co-training loss, or all if none is
-    pixel-wise (Dice, Lovasz or Tversky alone). Losses without 'loss' in their name are
-    only logged and do not count.
-
-    Args:
-        losses (Sequence[Module]): The losses of one output of a decode head.
-
-    Returns:
-        list[tuple[float, Module]]: Pairs of ``loss_weight`` and loss.
+    These are the pixel-wise losses of an output, like the co-training loss, or all if
+    none is pixel-wise (Dice, Lovasz or Tversky alone). Losses without 'loss' in their
+    name are only logged and do not count.
     """
     learned = [x for x in losses if 'loss' in getattr(x, 'loss_name', 'loss')]
     pixelwise = [x for x in learned if not _PIXELWISE.isdisjoint(_names(x))]
@@ -101,12 +91,8 @@ def value_of_ones(
     ``OhemCrossEntropy`` by the pixels that it selects. Losses of regions (Dice, Lovasz,
     Tversky) use labelled pixels only.
 
-    Args:
-        loss (Module): The loss.
-        fraction (Tensor): Labelled fraction of the pixels.
-        labels (Callable): Returns the label maps, of shape (B, 1, H, W).
-        ignored (int): Label of the pixels without a label.
-        classes (int): Number of the head's output channels.
+    ``fraction`` is the labelled fraction of the pixels, ``labels()`` returns the label
+    maps, of shape (B, 1, height, width), and ``classes`` counts the head's channels.
     """
     names = _names(loss)
     if _PIXELWISE.isdisjoint(names):
@@ -133,3 +119,48 @@ def value_of_ones(
     valid = labels() != ignored
     of_pixels = table[labels().where(valid, 0)] * valid
     return value * of_pixels.sum() / valid.sum().clamp(min=1)
+
+
+class BinaryCrossEntropyLoss(nn.Module):
+    r"""Mean over images and classes of the binary cross-entropy of logits.
+
+    .. math:: \frac{1}{BC} \sum_{b,c} BCE(z_{bc}, y_{bc})
+
+    The label loss of DeiT III and of cosub's published code (arXiv 2204.07118 and
+    2212.04884), in which targets are binarised after mixup and cutmix: every class in
+    the mix becomes a full positive. mmpretrain's ``CrossEntropyLoss(use_sigmoid=True)``
+    sums over classes instead and does not binarise.
+
+    Args:
+        threshold (float, optional): Soft targets above it become 1, the others 0.
+            Defaults to None, which takes them as they are.
+        loss_weight (float): Factor of the loss. Defaults to 1.
+
+    Examples:
+        >>> import torch
+        >>> loss = BinaryCrossEntropyLoss(threshold=0.0)
+        >>> loss(torch.zeros(1, 4), torch.tensor([2]))
+        tensor(0.6931)
+    """
+
+    def __init__(self, threshold: float | None = None, loss_weight: float = 1.0):
+        super().__init__()
+        if threshold is not None and not 0 <= threshold < 1:
+            raise ValueError(f'The threshold must be in [0, 1), not {threshold}.')
+        self.threshold = threshold
+        self.loss_weight = loss_weight
+
+    def forward(self, cls_score: Tensor, label: Tensor, **kwargs: Any) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            cls_score (Tensor): Logits of shape (B, C).
+            label (Tensor): Classes of shape (B, ) or soft targets of shape (B, C).
+            **kwargs: Other arguments of heads (``avg_factor``), not used.
+        """
+        if label.ndim == 1:
+            label = F.one_hot(label, cls_score.shape[1])
+        if self.threshold is not None:
+            label = label.to(cls_score.dtype) > self.threshold
+        target = label.to(cls_score.dtype)
+        return self.loss_weight * F.binary_cross_entropy_with_logits(cls_score, target)

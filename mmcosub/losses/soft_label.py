@@ -1,20 +1,26 @@
 """Distillation losses of a student's logits against a teacher's, per position.
 
+They have a first derivative only, and store only the logits for the backward pass.
+Autograd would store the student's log-probabilities, the teacher's probabilities and,
+in half precision, float32 copies of both logits, each as large as the logits. Since the
+gradient is a difference of two probabilities, the backward pass here computes it from
+the logits, a chunk at a time.
+
 Shapes: ``B`` samples, ``C`` classes, ``*`` positions: none for an image's class, (H, W)
 for a label map.
-
-``soft_target_loss`` computes them without a copy of the logits for the backward pass.
-They have a first derivative only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .soft_target_loss import soft_target_loss
+from .autograd import first_derivative_only
 
-_SoftLoss = Callable[[Tensor, Tensor, float], Tensor]
+# Logits per chunk; on a CPU, about the size of a core's cache.
+_CHUNK = {'cpu': 2**19, 'cuda': 2**26}
 
 
 def soft_cross_entropy(
@@ -40,7 +46,7 @@ def soft_cross_entropy(
         >>> soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.0, 9.0]]))
         tensor([0.6931])
     """
-    return soft_target_loss(student, teacher, 'ce', temperature)
+    return _SoftLoss.apply(student, teacher.detach(), 'ce', temperature)
 
 
 def soft_binary_cross_entropy(
@@ -53,7 +59,7 @@ def soft_binary_cross_entropy(
     The loss of cosub's published code, which has T = 1 and does not binarise targets.
     Arguments and result are those of :func:`soft_cross_entropy`.
     """
-    return soft_target_loss(student, teacher, 'bce', temperature)
+    return _SoftLoss.apply(student, teacher.detach(), 'bce', temperature)
 
 
 def soft_kl_divergence(
@@ -68,10 +74,10 @@ def soft_kl_divergence(
     distillation, arXiv 1503.02531). Arguments and result are those of
     :func:`soft_cross_entropy`.
     """
-    return soft_target_loss(student, teacher, 'kl', temperature)
+    return _SoftLoss.apply(student, teacher.detach(), 'kl', temperature)
 
 
-SOFT_LOSSES: dict[str, _SoftLoss] = {
+SOFT_LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     'ce': soft_cross_entropy,
     'bce': soft_binary_cross_entropy,
     'kl': soft_kl_divergence,
@@ -91,3 +97,65 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
     weight = weight.to(values.dtype)
     tiny = torch.finfo(values.dtype).tiny
     return (values * weight).sum() / weight.sum().clamp_min(tiny)
+
+
+class _SoftLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, name: str, temperature: float
+    ) -> Tensor:
+        ctx.loss_name, ctx.temperature = name, temperature
+        ctx.save_for_backward(student, teacher)
+        dtype = torch.promote_types(student.dtype, torch.float32)
+        loss = student.new_empty(student[:, 0].shape, dtype=dtype)
+        flat = loss.view(len(loss), -1)
+        for part, s, t in _chunks(student, teacher, dtype, temperature):
+            flat[part] = _values(s, t, name) * temperature**2
+        return loss
+
+    @staticmethod
+    @first_derivative_only
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        student, teacher = ctx.saved_tensors
+        result = torch.empty_like(student, memory_format=torch.contiguous_format)
+        flat = result.view(*result.shape[:2], -1)
+        above = grad.reshape(len(grad), -1) * ctx.temperature
+        if ctx.loss_name == 'bce':
+            above = above / student.shape[1]
+        chunks = _chunks(student, teacher, grad.dtype, ctx.temperature)
+        for (samples, positions), s, t in chunks:
+            if ctx.loss_name == 'bce':
+                d = s.sigmoid() - t.sigmoid()
+            else:
+                d = s.softmax(dim=1) - t.softmax(dim=1)
+            flat[samples, :, positions] = d * above[samples, None, positions]
+        return result, None, None, None
+
+
+def _values(student: Tensor, teacher: Tensor, name: str) -> Tensor:
+    if name == 'bce':
+        return F.binary_cross_entropy_with_logits(
+            student, teacher.sigmoid(), reduction='none'
+        ).mean(dim=1)
+    given = student.log_softmax(dim=1)
+    if name == 'ce':
+        return -(teacher.softmax(dim=1) * given).sum(dim=1)
+    target = teacher.log_softmax(dim=1)
+    return F.kl_div(given, target, reduction='none', log_target=True).sum(dim=1)
+
+
+def _chunks(
+    student: Tensor, teacher: Tensor, dtype: torch.dtype, temperature: float
+) -> Iterator[tuple[tuple[slice, slice], Tensor, Tensor]]:
+    """Yield the samples and positions of each chunk, and its logits / temperature."""
+    s, t = (z.reshape(*z.shape[:2], -1) for z in (student, teacher))
+    batch, classes, places = s.shape
+    budget = max(_CHUNK.get(s.device.type, _CHUNK['cuda']) // max(classes, 1), 1)
+    length = max(min(places, budget), 1)
+    together = max(budget // max(places, 1), 1)
+    for i in range(0, batch, together):
+        for j in range(0, places, length):
+            part = slice(i, i + together), slice(j, j + length)
+            where = part[0], slice(None), part[1]
+            x, y = (z[where].to(dtype) / temperature for z in (s, t))
+            yield part, x, y

@@ -6,16 +6,17 @@ heads with several.
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmcosub.losses import activations
-from mmcosub.schemes import Iteration, Pass, Scheme
+from mmcosub.schemes import Scheme, Step
+from mmcosub.schemes.step import total_loss
 
 from .co_training import CoTraining
-from .views import loss_value, weighted_losses
 
 
 class CoTrainingClassifier(CoTraining):
@@ -31,12 +32,16 @@ class CoTrainingClassifier(CoTraining):
     def label_loss(self) -> nn.Module:
         """Loss of logits and labels."""
 
-    def init_classifier(self, scheme: dict | Scheme) -> None:
-        """Choose the distillation loss and set up co-training.
+    @abstractmethod
+    def head_logits(self, features: Any) -> Tensor:
+        """Return logits (V * B, C) or (V * B, C, K) from the backbone's outputs."""
 
-        Args:
-            scheme (dict | Scheme): The scheme or its config.
-        """
+    @abstractmethod
+    def head_losses(self, logits: Tensor, data_samples: list) -> dict[str, Any]:
+        """Return upstream's label losses of the logits of B images."""
+
+    def init_classifier(self, scheme: dict | Scheme) -> None:
+        """Choose the distillation loss and set up co-training."""
         self._activations = activations(self.label_loss)
         name = type(self.label_loss).__name__
         self.init_co_training(scheme, self._activations, f'the label loss {name}')
@@ -44,14 +49,8 @@ class CoTrainingClassifier(CoTraining):
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of all views with the current label loss.
 
-        MMPretrain's ``SwitchRecipeHook`` replaces the label loss during training.
-
-        Args:
-            inputs (Tensor): Images of shape (B, 3, height, width).
-            data_samples (list[DataSample]): Their labels, hard or soft.
-
-        Raises:
-            ValueError: If the scheme's distillation loss does not fit the label loss.
+        MMPretrain's ``SwitchRecipeHook`` replaces it during training. Raises a
+        ``ValueError`` if the scheme's distillation loss does not fit the new one.
         """
         now = activations(self.label_loss)
         if now != self._activations:
@@ -61,70 +60,31 @@ class CoTrainingClassifier(CoTraining):
         return super().loss(inputs, data_samples)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict]:
-        """Add up losses, and log their sum as ``loss``.
-
-        Args:
-            losses (dict[str, Tensor]): Of one iteration; ``loss`` is the head's.
-
-        Returns:
-            tuple: The sum, and values to log, with the head's loss as ``loss_label``.
-        """
+        """Add up losses; log the sum as ``loss``, the head's as ``loss_label``."""
         total, values = super().parse_losses(losses)  # type: ignore[misc]
         if 'loss' in losses:  # the head's loss, logged instead of the sum
             values['loss_label'] = values['loss']
         values['loss'] = total
         return total, values
 
-    def logit_losses(
-        self,
-        iteration: Iteration,
-        done: Pass,
-        logits: Tensor,
-        data_samples: list,
-        label_loss: Any,
-    ) -> dict[str, Tensor]:
-        """Return the weighted losses of some views.
+    def pass_loss(self, step: Step, data_samples: list) -> dict[str, Tensor]:
+        """See :class:`SubmodelTraining`."""
 
-        Args:
-            iteration (Iteration): The iteration.
-            done (Pass): Results of the pass of the V views.
-            logits (Tensor): Logits of shape (V * B, C) or (V * B, C, K), or of the rows
-                that are computed.
-            data_samples (list[DataSample]): Labels of the B images, hard or soft.
-            label_loss (Callable): Upstream's ``label_loss(logits, data_samples)``.
+        def label_losses(z: Tensor) -> dict[str, Any]:
+            return self.head_losses(z, data_samples)
 
-        Returns:
-            dict[str, Tensor]: The upstream losses, combined over views,
-            ``loss_co_training``, and those of additional objectives.
-        """
-        views = done.views
-        of_views = iteration.rows.spread(logits).chunk(len(views))
-        weights = self.scheme.label_weights
-        terms = {
-            v: label_loss(z, data_samples)
-            for v, z in zip(views, of_views, strict=True)
-            if weights[v]
-        }
-        losses = weighted_losses(list(terms.values()), [weights[v] for v in terms])
-        for v, term in terms.items():
-            iteration.add(f'label_view{v}', _total(term))
-        done.scale = self._scale(of_views[0], data_samples, label_loss)
-        loss = iteration.teach('head', views, of_views) * done.scale
-        loss = loss * logits.shape[2:].numel()  # from their mean to their sum
-        iteration.add('co_training', loss)
-        iteration.note_agreement('head')
-        losses['loss_co_training'] = loss
-
-        done.logits['head'] = of_views
-        done.label_loss = lambda z: _total(label_loss(z, data_samples))
-        for objective in self.scheme.objectives:
-            losses.update(objective.losses(done))
+        logits = self.head_logits(step.features)
+        of_views = step.rows.spread(logits).chunk(len(step.views))
+        losses = step.label_losses(of_views, label_losses, log=True)
+        step.label_loss = lambda z: total_loss(label_losses(z))
+        step.record('head', of_views)
+        step.scale = self._scale(of_views[0], label_losses)
+        step.factors['head'] = logits.shape[2:].numel()  # from their mean to their sum
+        losses['loss_co_training'] = step.distillation('head', step.scale, log=True)
         return losses
 
     @torch.no_grad()
-    def _scale(
-        self, logits: Tensor, data_samples: list, label_loss: Any
-    ) -> Tensor | float:
+    def _scale(self, logits: Tensor, label_losses: Callable) -> Tensor | float:
         """Return the factor of the distillation loss that matches the label loss.
 
         It is the value of the label loss if it were 1 for every image, and for every
@@ -137,12 +97,10 @@ class CoTrainingClassifier(CoTraining):
         names = ('class_weight', 'pos_weight')
         if any(getattr(inner, name, None) is not None for name in names):
             dtype = torch.promote_types(logits.dtype, torch.float32)
-            value = _total(
-                label_loss(torch.zeros_like(logits, dtype=dtype), data_samples)
-            )
+            value = total_loss(label_losses(torch.zeros_like(logits, dtype=dtype)))
             unit = math.log(2 if binary else logits.shape[1])
             return value / (unit * logits.shape[2:].numel())
-        scale = getattr(loss, 'loss_weight', 1.0)
+        scale = self.label_weight
         reduction = getattr(inner, 'reduction', None)
         if binary and (
             reduction == 'sum' or (reduction == 'mean' and self.sums_classes)
@@ -150,7 +108,13 @@ class CoTrainingClassifier(CoTraining):
             scale *= logits.shape[1]
         return scale * len(logits) if reduction == 'sum' else scale
 
+    @property
+    def label_weight(self) -> float:
+        """See :class:`CoTraining`."""
+        return getattr(self.label_loss, 'loss_weight', 1.0)
 
-def _total(terms: dict[str, Any]) -> Tensor:
-    """Return the sum of a head's losses."""
-    return sum(loss_value(term) for key, term in terms.items() if 'loss' in key)
+    def view_logits(
+        self, features: Any, data_samples: list, views: int
+    ) -> Sequence[Tensor]:
+        """See :class:`CoTraining`."""
+        return self.head_logits(features).chunk(views)

@@ -1,18 +1,24 @@
 """Mixin of all co-training models in MMEngine."""
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
-from torch import Tensor
+from mmengine.runner.activation_checkpointing import wrap_forward
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmcosub.schemes import Scheme
 from mmcosub.schemes.training import SubmodelTraining
+from mmcosub.schemes.unlabelled_loss import UnlabelledLoss
 
-from .recomputing import recompute_without_reentry
 from .sequential_backward import sequential_backward_step
-from .unlabelled import UnlabelledBatch
+
+_WRAPPED = wrap_forward(len).__code__
+"""Code object of all forwards that MMEngine has wrapped."""
 
 
 class CoTraining(SubmodelTraining):
@@ -23,7 +29,10 @@ class CoTraining(SubmodelTraining):
     """
 
     train: Callable
-    unlabelled: UnlabelledBatch | None = None
+    data_preprocessor: Any
+    with_neck: bool
+    neck: Any
+    unlabelled: UnlabelledLoss | None = None
 
     def init_co_training(
         self, scheme: dict | Scheme, activations: set[str], where: str
@@ -33,18 +42,8 @@ class CoTraining(SubmodelTraining):
         super().init_co_training(scheme, activations, where)
 
     def _check_once(self, inputs: Tensor) -> None:
-        model: Any = self
-        recompute_without_reentry(model, self.backbone)
+        _recompute_without_reentry(self.network, self.backbone)
         super()._check_once(inputs)
-
-    def init_unlabelled(self, cfg: dict | None) -> None:
-        """Set up the loss on unlabelled images, for batches that have some.
-
-        Args:
-            cfg (dict, optional): Arguments of
-                :class:`~mmcosub.schemes.unlabelled.Unlabelled`. None for no such loss.
-        """
-        self.unlabelled = None if cfg is None else UnlabelledBatch(self, cfg)
 
     def forward(
         self,
@@ -55,28 +54,85 @@ class CoTraining(SubmodelTraining):
     ) -> Any:
         """See MMEngine's ``BaseModel``.
 
-        Args:
-            inputs (Tensor): Images of shape (B, 3, height, width).
-            data_samples (list, optional): Their labels.
-            mode (str): 'loss', 'predict' or 'tensor'. Defaults to 'tensor'.
-            unlabelled (dict, optional): Unlabelled images of the batch, if mode is
-                'loss'.
+        With ``mode='loss'``, there may be unlabelled images, from
+        :meth:`preprocess_unlabelled`.
         """
         outputs = super().forward(inputs, data_samples, mode)  # type: ignore[misc]
         if unlabelled is not None:
-            assert self.unlabelled is not None
-            outputs['loss_unlabelled'] = self.unlabelled.loss(self, unlabelled)
+            outputs['loss_unlabelled'] = self._unlabelled_loss(**unlabelled)
         return outputs
 
     def train_step(
         self, data: Any, optim_wrapper: OptimWrapper
     ) -> dict[str, torch.Tensor]:
-        """Run one optimizer step, with sequential backward if ``scheme.lean``.
-
-        Args:
-            data (dict | tuple | list): A batch of the data loader.
-            optim_wrapper (OptimWrapper): Updates the parameters.
-        """
+        """Run one optimizer step, with sequential backward if ``scheme.lean``."""
         if self.scheme.lean or 'unlabelled' in data:
             return sequential_backward_step(self, self, data, optim_wrapper)
         return super().train_step(data, optim_wrapper)  # type: ignore[misc]
+
+    # ---- unlabelled images -------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def label_weight(self) -> float:
+        """Weight of the label loss of the prediction."""
+
+    @abstractmethod
+    def view_logits(
+        self, features: Any, data_samples: list, views: int
+    ) -> Sequence[Tensor]:
+        """Return the prediction's logits of each view, from the backbone's outputs."""
+
+    def init_unlabelled(self, cfg: dict | None) -> None:
+        """Set up the loss on unlabelled images, for batches that have some."""
+        self.unlabelled = None if cfg is None else UnlabelledLoss(self, cfg)
+
+    def preprocess_unlabelled(self, batch: dict) -> dict:
+        """Normalise unlabelled images, and find their padding.
+
+        The batch has ``weak`` and ``strong``, lists of images, and ``data_samples``,
+        whose label maps are 0 outside of padding.
+        """
+        segments = hasattr(self, 'decode_head')
+        done = {}
+        for name in ('weak', 'strong'):
+            data = dict(inputs=batch[name], data_samples=batch['data_samples'])
+            # In training mode, a classifier's preprocessor would apply mixup.
+            data = self.data_preprocessor(data, segments)
+            done[name] = data['inputs']
+            done.setdefault('data_samples', data['data_samples'])
+        if segments:
+            maps = [sample.gt_sem_seg.data[0] for sample in done['data_samples']]
+            done['valid'] = torch.stack(maps) == 0
+        return done
+
+    def _unlabelled_loss(
+        self,
+        weak: Tensor,
+        strong: Tensor,
+        data_samples: list,
+        valid: Tensor | None = None,
+    ) -> Tensor:
+        assert self.unlabelled is not None
+
+        def read(network: Any, features: Any, views: int) -> Sequence[Tensor]:
+            return network.view_logits(features, data_samples, views)
+
+        loss = self.unlabelled(self, weak, strong, read, valid)
+        return loss * self.label_weight
+
+
+def _recompute_without_reentry(model: nn.Module, backbone: nn.Module) -> None:
+    """Make checkpointing of necks and heads non-reentrant, in place.
+
+    MMEngine's ``activation_checkpointing`` uses PyTorch's reentrant checkpoint, which
+    passes no gradients through the lists of feature maps that necks and heads get.
+    Executions handle the backbone's modules.
+    """
+    inside = set(backbone.modules())
+    for module in model.modules():
+        forward: Any = vars(module).get('forward')
+        if getattr(forward, '__code__', None) is _WRAPPED and module not in inside:
+            plain = forward.__wrapped__
+            again = partial(checkpoint, plain, use_reentrant=False)
+            module.forward = wraps(plain)(again)

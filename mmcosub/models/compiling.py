@@ -63,10 +63,6 @@ class CompiledForward:
     """Forward of a module, compiled in training and uncompiled in evaluation.
 
     In evaluation, maps have many sizes.
-
-    Args:
-        module (nn.Module): The module, whose own forward runs.
-        options (dict): Options of ``torch.compile``.
     """
 
     def __init__(self, module: nn.Module, options: dict[str, Any]) -> None:
@@ -79,11 +75,7 @@ class CompiledForward:
         return type(self), (self.module, self.options)
 
     def __call__(self, *args: Any) -> Any:
-        """Run the module's forward.
-
-        Args:
-            *args (Any): Its arguments; tensors have any number of rows.
-        """
+        """Run the module's forward, for tensors of any number of rows."""
         if not self.module.training:
             return type(self.module).forward(self.module, *args)
         return self._compiled(self.module, *tree_map_only(Tensor, _any_rows, args))

@@ -5,28 +5,21 @@ import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS
+from torch import Tensor
 
 
 def sequential_backward_step(
     model: Any, runs: Any, data: Any, optim_wrapper: OptimWrapper
-) -> dict[str, torch.Tensor]:
+) -> dict[str, Tensor]:
     """Run one optimizer step in which each pass runs backward before the next starts.
 
     It needs the memory of the largest pass and gives the same gradients as one backward
     of all passes. The published code of AugSub and stimulative training does the same.
-
-    Args:
-        model (CoTraining): The model.
-        runs (nn.Module): Module to call: the model, or its wrapper for several
-            processes.
-        data (dict | tuple | list): A batch of the data loader.
-        optim_wrapper (OptimWrapper): Accumulates gradients and updates parameters.
-
-    Returns:
-        dict[str, Tensor]: Values to log, of all passes.
+    Without ``scheme.lean``, all views are one pass. ``runs`` is the module to call: the
+    model, or its wrapper for several processes. Returns values to log, of all passes.
     """
     passes: list = model.scheme.passes if model.scheme.lean else [None]
-    logs: dict[str, torch.Tensor] = {}
+    logs: dict[str, Tensor] = {}
     unlabelled = data.pop('unlabelled', None)
     data = model.data_preprocessor(data, True)
     try:
@@ -34,7 +27,7 @@ def sequential_backward_step(
             model.sequential_views = views
             last = views is passes[-1]
             if last and unlabelled is not None:
-                data['unlabelled'] = model.unlabelled.preprocess(model, unlabelled)
+                data['unlabelled'] = model.preprocess_unlabelled(unlabelled)
             with ExitStack() as stack:
                 stack.enter_context(optim_wrapper.optim_context(runs))
                 if not last and hasattr(runs, 'no_sync'):
@@ -59,9 +52,9 @@ def sequential_backward_step(
                 added = 'loss' in key and key in logs
                 logs[key] = logs[key] + value if added else logs.get(key, value)
     finally:
-        model.sequential_views = model.sequential_iteration = None
+        model.sequential_views = model.sequential_step = None
     if unlabelled is not None:
-        model.unlabelled.after_step(model, model)
+        model.unlabelled.after_step(model)
     return logs
 
 
@@ -69,15 +62,8 @@ def sequential_backward_step(
 class CoTrainingDistributedDataParallel(MMDistributedDataParallel):
     """MMEngine's DDP wrapper, with sequential backward."""
 
-    def train_step(
-        self, data: Any, optim_wrapper: OptimWrapper
-    ) -> dict[str, torch.Tensor]:
-        """Run one optimizer step, with sequential backward if ``scheme.lean``.
-
-        Args:
-            data (dict | tuple | list): A batch of the data loader.
-            optim_wrapper (OptimWrapper): Updates the parameters.
-        """
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """Run one optimizer step, with sequential backward if ``scheme.lean``."""
         scheme = getattr(self.module, 'scheme', None)
         if scheme is None or not (scheme.lean or 'unlabelled' in data):
             return super().train_step(data, optim_wrapper)

@@ -13,39 +13,27 @@ _SHOWN = 12
 
 @dataclass
 class Classes:
-    """Classes of a dataset.
-
-    Args:
-        names (list[str]): Their names.
-        values (list[int]): The value of each in the masks.
-        table (dict[int, int]): Number of the class by value; 255 to ignore.
-        palette (list[list[int]]): A colour for each.
-    """
+    """Classes of a dataset, with the value and the colour (RGB) of each."""
 
     names: list[str]
     values: list[int]
     table: dict[int, int]
+    """Number of the class by value in the masks; 255 to ignore."""
     palette: list[list[int]]
 
 
 def make_classes(masks: Masks, said: str | None) -> Classes:
     """Decide which value of the masks is which class.
 
-    Args:
-        masks (Masks): What is in the masks.
-        said (str, optional): ``--classes``: names in the order of the values, or each
-            with its value, ``NAME=VALUE``. ``ignore`` stands for no label. Without it
-            the classes are numbered.
-
-    Raises:
-        ValueError: If names and values do not fit, or there is only one class.
+    ``said`` is ``--classes``: names in the order of the values, or each with its value,
+    ``NAME=VALUE``. ``ignore`` stands for no label. Without it the classes are numbered.
     """
     values = sorted(masks.total)
     named = _parse(said) if said else []
-    if any(value is not None for _, value in named):
-        pairs = _by_value(masks, values, named)
-    else:
-        pairs = _in_order(masks, values, [name for name, _ in named])
+    by_value = [(name, value) for name, value in named if value is not None]
+    if by_value:
+        _check_named(masks, values, by_value)
+    pairs = by_value or _in_order(masks, values, [name for name, _ in named])
     kept = [(name, value) for name, value in pairs if name != IGNORE]
     if len(kept) < 2:
         raise ValueError(
@@ -62,7 +50,7 @@ def make_classes(masks: Masks, said: str | None) -> Classes:
 
 
 def _parse(said: str) -> list[tuple[str, int | None]]:
-    """Names and values of ``--classes``."""
+    """Return names and values of ``--classes``."""
     found: list[tuple[str, int | None]] = []
     for part in said.split(','):
         name, equals, value = (each.strip() for each in part.partition('='))
@@ -82,45 +70,42 @@ def _parse(said: str) -> list[tuple[str, int | None]]:
     return found
 
 
-def _by_value(
-    masks: Masks, values: list[int], named: list[tuple[str, int | None]]
-) -> list[tuple[str, int]]:
-    pairs = [(name, value) for name, value in named if value is not None]
-    left = [v for v in values if v not in {value for _, value in pairs}]
-    left = [v for v in left if masks.colours or v != IGNORED]
-    if left:
+def _check_named(masks: Masks, values: list[int], pairs: list[tuple[str, int]]) -> None:
+    """Raise if a value has no name."""
+    known = {value for _, value in pairs}
+    if not masks.colours:
+        known.add(IGNORED)
+    if left := [value for value in values if value not in known]:
         raise ValueError(
             f'The masks also have {_listed(masks, left)}, which --classes does not '
             f'name. Add NAME={masks.show(left[0])}, or {IGNORE}={masks.show(left[0])} '
             'for pixels without label.'
         )
-    return pairs
 
 
 def _in_order(
     masks: Masks, values: list[int], names: list[str]
 ) -> list[tuple[str, int]]:
-    plain = values
+    """Return names and values in the order of the values."""
     others = [value for value in values if value != IGNORED]
     # 255 is "no label" beside other numbers of classes, but not in masks of 0 and 255.
-    if len(others) > 1 and len(others) < len(values) and not masks.colours:
+    if 1 < len(others) < len(values) and not masks.colours:
         fits = others[-1] < len(names) or len(others) == len(names)
         if fits if names else others[-1] < 2 * len(others):
-            plain = others
+            values = others
     if not names:
-        return [
-            (f'class_{i if masks.colours else value}', value)
-            for i, value in enumerate(plain)
-        ]
-    if not masks.colours and plain[-1] < len(names):
+        numbers = range(len(values)) if masks.colours else values
+        return [(f'class_{n}', v) for n, v in zip(numbers, values, strict=True)]
+    if not masks.colours and values[-1] < len(names):
         return [(name, number) for number, name in enumerate(names)]
-    if len(plain) == len(names):
-        return list(zip(names, plain, strict=True))
+    if len(values) == len(names):
+        return list(zip(names, values, strict=True))
     what = 'colours' if masks.colours else 'values'
     raise ValueError(
-        f'The masks have {len(plain)} {what} ({_listed(masks, plain)}), but --classes '
-        f'has {len(names)} names. Name each in this order, with {IGNORE!r} for pixels '
-        f'without label, or say which is which: NAME={masks.show(plain[0])},...'
+        f'The masks have {len(values)} {what} ({_listed(masks, values)}), but '
+        f'--classes has {len(names)} names. Name each in this order, with {IGNORE!r} '
+        f'for pixels without label, or say which is which: '
+        f'NAME={masks.show(values[0])},...'
     )
 
 
@@ -130,7 +115,7 @@ def _listed(masks: Masks, values: list[int]) -> str:
 
 
 def _colour(masks: Masks, value: int, number: int) -> list[int]:
-    """The colour of a class: that of the masks, or one that differs from its like."""
+    """Return the colour of a class in the masks, or one that differs from its like."""
     if masks.colours:
         return [value >> 16, value >> 8 & 255, value & 255]
     hue = number * 0.618 % 1  # steps of the golden ratio are far apart

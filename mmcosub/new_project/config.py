@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from mmcosub.config.length import set_length
+from mmcosub.config.flags import set_length
 from mmcosub.config.loading import find_config, read_config
 
 from .classes import Classes
@@ -95,37 +95,30 @@ def write_config(
     pretrained: bool,
     data: Mapping[str, Any],
 ) -> str | None:
-    """Write the config.
+    """Write the config; return the pretrained weights that it starts from, if any.
 
-    Args:
-        path (Path): The file.
-        name (str): The model, of ``MODELS``.
-        classes (Classes): The classes.
-        short_side (int): Median of the images' shorter sides.
-        pretrained (bool): Whether to start from pretrained weights.
-        data (Mapping): ``about`` and ``count`` of the training images; ``images``,
-            ``masks``, ``img_suffix``, ``seg_map_suffix``, ``train_list``, ``val_list``;
-            ``as_stored``, to ignore the EXIF orientation.
-
-    Returns:
-        str, optional: The pretrained weights; None without.
+    ``data`` has ``about`` and ``count`` of the training images; ``images``, ``masks``,
+    ``img_suffix``, ``seg_map_suffix``, ``train_list``, ``val_list``; and ``as_stored``,
+    to ignore the EXIF orientation.
     """
     base = read_config(find_config(f'mmseg::{MODELS[name]}'))
     crop = crop_size(short_side)
-    weights = _weights(base.model, name) if pretrained else None
+    weights = None
+    if pretrained:
+        init = base.model.backbone.get('init_cfg') or {}
+        weights = WEIGHTS.get(name) or init.get('checkpoint') or base.model.pretrained
     set_length(base, 'max_iters', ITERATIONS)
-    cpus = usable_cpus()
-    quoted = ('images', 'masks', 'img_suffix', 'seg_map_suffix')
-    settings = {key: repr(data[key]) for key in (*quoted, 'train_list', 'val_list')}
-    ignores = ", color_type='color_ignore_orientation'" if data['as_stored'] else ''
+    bound = getattr(os, 'sched_getaffinity', None)  # of Linux alone
+    cpus = len(bound(0)) if bound else os.cpu_count() or 1
+    plain = ('about', 'count', 'as_stored')
     text = _TEXT.substitute(
-        settings,
+        {key: repr(value) for key, value in data.items() if key not in plain},
         about=data['about'],
         base=MODELS[name],
-        classes=_written(tuple(classes.names)),
-        palette=_written(classes.palette),
+        classes=pprint.pformat(tuple(classes.names), width=80, compact=True),
+        palette=pprint.pformat(classes.palette, width=80, compact=True),
         crop=crop,
-        color_type=ignores,
+        color_type=", color_type='color_ignore_orientation'" * data['as_stored'],
         batch=min(_BATCH, data['count']),
         train_workers=min(4, cpus),
         val_workers=max(1, min(4, cpus // 2)),
@@ -139,31 +132,18 @@ def write_config(
 
 
 def crop_size(short_side: int) -> int:
-    """Side of the crops: 512, or what smaller images have, in steps of 32."""
+    """Return the side of the crops: 512, or less for smaller images, in steps of 32."""
     return min(_CROP, max(32, short_side // 32 * 32))
 
 
-def usable_cpus() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _weights(model: Any, name: str) -> str:
-    init = model.backbone.get('init_cfg') or {}
-    return WEIGHTS.get(name) or init.get('checkpoint') or model.pretrained
-
-
 def _model(model: Any, name: str, classes: int, crop: int, weights: str | None) -> str:
-    """The model's settings, as text."""
-    lines = ['dict(', '    data_preprocessor=dict(size=crop),']
+    """Return the model's settings, as text."""
+    lines = ['    data_preprocessor=dict(size=crop),']
     backbone = [] if 'img_size' not in model.backbone else ['img_size=crop']
     if weights is None:
         backbone.append('init_cfg=None')
     elif name in WEIGHTS:
-        init = f"init_cfg=dict(type='Pretrained', checkpoint={weights!r})"
-        backbone.append(init)
+        backbone.append(f"init_cfg=dict(type='Pretrained', checkpoint={weights!r})")
     if weights is None or name in WEIGHTS:
         lines.append('    pretrained=None,')
     if backbone:
@@ -174,7 +154,7 @@ def _model(model: Any, name: str, classes: int, crop: int, weights: str | None) 
     if model.test_cfg.mode == 'slide':
         step = crop * 2 // 3
         lines.append(f'    test_cfg=dict(crop_size=crop, stride=({step}, {step})),')
-    return '\n'.join([*lines, ')'])
+    return '\n'.join(['dict(', *lines, ')'])
 
 
 def _schedules(schedules: Any) -> str:
@@ -183,7 +163,3 @@ def _schedules(schedules: Any) -> str:
         for each in schedules
     ]
     return '\n'.join(['[', *rows, ']'])
-
-
-def _written(value: Any) -> str:
-    return pprint.pformat(value, width=80, compact=True)

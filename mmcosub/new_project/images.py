@@ -1,68 +1,49 @@
-"""What images are like: suffix, size, channels, depth, orientation."""
+"""What images are like: size, mode, orientation, and whether masks fit."""
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
-from mmcosub.datasets.orientation import TAG
-from mmcosub.datasets.synthetic.opening import opened
+from mmcosub.datasets.image_files import describe_images, in_threads, read_header
 
-from .masks import Masks, in_threads
+from .masks import Masks
 from .pairs import Pairs
-
-_DEPTH = {'I;16': 16, 'I;16B': 16, 'I;16L': 16, 'I': 32, 'F': 32, '1': 1}
-_NAMES = {'RGB': 'RGB', 'RGBA': 'RGBA', 'L': 'grey', 'P': 'palette', 'LA': 'grey+alpha'}
 
 
 @dataclass
 class Images:
-    """What some images are like.
+    """What some images are like: width and height as loaded, and Pillow's modes."""
 
-    Args:
-        sizes (dict[str, tuple[int, int]]): Width and height as displayed, by name.
-        modes (Counter[str]): Number of images of each of Pillow's modes.
-        turned (int): How many have an EXIF orientation.
-        loads_as_stored (bool): Whether masks lie on the pixels as stored, not as the
-            EXIF orientation turns them.
-    """
-
-    sizes: dict[str, tuple[int, int]]
+    sizes: list[tuple[int, int]]
     modes: Counter[str]
     turned: int
+    """Number of images with an EXIF orientation."""
     loads_as_stored: bool
+    """Masks lie on the pixels as stored, not as the EXIF orientation turns them."""
 
     @property
     def short_side(self) -> int:
         """Median of the shorter sides."""
-        return int(median(min(size) for size in self.sizes.values()))
+        return int(median(min(size) for size in self.sizes))
 
 
 def read_images(pairs: Pairs, masks: Masks) -> Images:
-    """Read the headers of all images, and compare sizes with the masks.
-
-    Args:
-        pairs (Pairs): Images and masks.
-        masks (Masks): What is in the masks.
-
-    Raises:
-        ValueError: If an image cannot be read, or a mask has another size.
-    """
+    """Read the headers of all images; raise if a mask has another size."""
     files = {name: pairs.images / image for name, (image, _) in pairs.files.items()}
-    headers = dict(in_threads(_header, files))
+    headers = dict(in_threads(read_header, files))
     wrong: list[str] = []
     stored: list[str] = []
     displayed: list[str] = []
-    for name, (_, size, orientation) in headers.items():
-        shown, mask = size[::-1] if orientation > 4 else size, masks.sizes[name]
-        if mask not in (size, shown):
+    for name, header in headers.items():
+        mask = masks.sizes[name]
+        if mask not in (header.size, header.displayed):
             wrong.append(name)
-        elif size != shown:
-            (stored if mask == size else displayed).append(name)
+        elif header.size != header.displayed:
+            (stored if mask == header.size else displayed).append(name)
     if wrong:
         name = wrong[0]
-        image, mask = headers[name][1], masks.sizes[name]
+        image, mask = headers[name].size, masks.sizes[name]
         raise ValueError(
             f'{len(wrong)} of {len(files)} masks have another size than their image: '
             f'{pairs.masks / pairs.files[name][1]} has {mask[0]}x{mask[1]} pixels, '
@@ -75,51 +56,23 @@ def read_images(pairs: Pairs, masks: Masks) -> Images:
             f'like its image, and that of {files[stored[0]]} is not. Save the images '
             'without EXIF orientation.'
         )
-    sizes = {
-        name: size[::-1] if orientation > 4 and not stored else size
-        for name, (_, size, orientation) in headers.items()
-    }
-    modes = Counter(mode for mode, _, _ in headers.values())
-    turned = sum(orientation > 1 for _, _, orientation in headers.values())
-    return Images(sizes, modes, turned, bool(stored))
-
-
-def describe_images(pairs: Pairs, images: Images) -> Iterator[str]:
-    """Say what the images are like, in a line or two.
-
-    Args:
-        pairs (Pairs): Images and masks.
-        images (Images): What :func:`read_images` has found.
-    """
-    sizes = Counter(images.sizes.values())
-    small, large = min(sizes, key=_area), max(sizes, key=_area)
-    size = f'{small[0]}x{small[1]}'
-    if len(sizes) > 1:
-        size += f' to {large[0]}x{large[1]}'
-    modes = ', '.join(
-        f'{_NAMES.get(mode, mode)} of {_DEPTH.get(mode, 8)} bits'
-        for mode in images.modes
+    found = headers.values()
+    return Images(
+        [header.size if stored else header.displayed for header in found],
+        Counter(header.mode for header in found),
+        sum(header.orientation > 1 for header in found),
+        bool(stored),
     )
-    suffixes = ', '.join(pairs.suffixes(0))
-    yield f'{len(images.sizes)} images: {suffixes}, {size} pixels, {modes}'
+
+
+def lines_about(pairs: Pairs, images: Images) -> Iterator[str]:
+    """Say what the images are like, in a line or two."""
+    said = describe_images(pairs.suffixes(0), images.sizes, images.modes)
+    yield f'{len(images.sizes)} images: {said}'
     if {*images.modes} - {'RGB'}:
         yield '  All are loaded as RGB of 8 bits, unless LoadImageFromFile is changed.'
     if images.turned:
-        how = (
-            'as stored, because the masks are'
-            if images.loads_as_stored
-            else 'as displayed; the masks must be drawn on that'
-        )
+        how = 'as displayed; the masks must be drawn on that'
+        if images.loads_as_stored:
+            how = 'as stored, because the masks are'
         yield f'  {images.turned} have an EXIF orientation: loaded {how}.'
-
-
-def _area(size: tuple[int, int]) -> int:
-    return size[0] * size[1]
-
-
-def _header(path: Path) -> tuple[str, tuple[int, int], int]:
-    try:
-        with opened(str(path)) as picture:
-            return picture.mode, picture.size, picture.getexif().get(TAG, 1)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path} cannot be read ({error}). Replace it.') from error

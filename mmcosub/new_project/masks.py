@@ -1,18 +1,14 @@
 """Values or colours of masks, and their conversion to index masks."""
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmcosub.datasets.synthetic.opening import opened
+from mmcosub.datasets.image_files import in_threads, opened, read_header
 
 from .pairs import Pairs
 
@@ -21,31 +17,17 @@ _PLAIN = ('L', 'P', '1')
 _ONE_CHANNEL = (*_PLAIN, 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'LA', 'La')
 _MOST = 255
 
-T = TypeVar('T')
-R = TypeVar('R')
-
 
 @dataclass
 class Masks:
-    """What is in some masks.
-
-    Args:
-        counts (dict[str, Counter[int]]): Pixels of each value, by image name. A colour
-            is the number 0xRRGGBB.
-        colours (bool): Whether values are colours.
-        modes (list[str]): Pillow's modes of the files.
-        sizes (dict[str, tuple[int, int]]): Width and height, by image name.
-    """
+    """What is in some masks: pixels of each value, and width and height, by image."""
 
     counts: dict[str, Counter[int]]
     colours: bool
-    modes: list[str]
+    """Values are colours, as the number 0xRRGGBB."""
+    plain: bool
+    """mmseg reads the values as they are."""
     sizes: dict[str, tuple[int, int]]
-
-    @property
-    def plain(self) -> bool:
-        """Whether mmseg reads the values as they are."""
-        return all(mode in _PLAIN for mode in self.modes)
 
     @property
     def total(self) -> Counter[int]:
@@ -58,30 +40,20 @@ class Masks:
 
 
 def read_masks(pairs: Pairs) -> Masks:
-    """Read all masks.
-
-    Args:
-        pairs (Pairs): Images and masks.
-
-    Raises:
-        ValueError: If a mask cannot be read, or there are too many values.
-    """
+    """Read all masks; raise if one cannot be read, or there are too many values."""
     files = {name: pairs.masks / mask for name, (_, mask) in pairs.files.items()}
-    headers = dict(in_threads(_header, files))
-    modes = sorted({mode for mode, _ in headers.values()})
-    colours = any(mode not in _ONE_CHANNEL for mode in modes)
+    headers = dict(in_threads(read_header, files))
+    modes = {header.mode for header in headers.values()}
+    colours = not modes <= {*_ONE_CHANNEL}
     seen: set[int] = set()
     counts = {}
     for name, values in in_threads(lambda path: _count(path, colours), files):
         counts[name] = values
         seen |= values.keys()
         if len(seen) > _MOST:
-            suffix = files[name].suffix.lower()
-            lossy = (
-                ' JPEG changes values: save masks as PNG.'
-                if suffix in ('.jpg', '.jpeg')
-                else ' Are these masks, with one value for each class?'
-            )
+            lossy = ' Are these masks, with one value for each class?'
+            if files[name].suffix.lower() in ('.jpg', '.jpeg'):
+                lossy = ' JPEG changes values: save masks as PNG.'
             raise ValueError(
                 f'{pairs.masks} has more than {_MOST} '
                 f'{"colours" if colours else "values"} in {len(counts)} masks.{lossy}'
@@ -92,55 +64,25 @@ def read_masks(pairs: Pairs) -> Masks:
             name: Counter({value & 255: n for value, n in values.items()})
             for name, values in counts.items()
         }
-    sizes = {name: size for name, (_, size) in headers.items()}
-    return Masks(counts, colours, modes, sizes)
+    sizes = {name: header.size for name, header in headers.items()}
+    return Masks(counts, colours, modes <= {*_PLAIN}, sizes)
 
 
-def convert(pairs: Pairs, masks: Masks, table: dict[int, int], files: dict) -> None:
-    """Write index masks.
-
-    Args:
-        pairs (Pairs): Images and masks.
-        masks (Masks): What :func:`read_masks` has found.
-        table (dict[int, int]): Number of the class by value.
-        files (dict[str, Path]): What to write, by image name.
-    """
+def convert(
+    pairs: Pairs, masks: Masks, table: dict[int, int], files: dict[str, Path]
+) -> None:
+    """Write index masks to files by image name, with a table from value to class."""
     values = np.array(sorted(table))
     numbers = np.array([table[value] for value in values], dtype=np.uint8)
 
     def write(name: str) -> None:
-        source = pairs.masks / pairs.files[name][1]
-        index = _read(source, masks.colours)
+        index = _read(pairs.masks / pairs.files[name][1], masks.colours)
         files[name].parent.mkdir(parents=True, exist_ok=True)
         mask = numbers[np.searchsorted(values, index)]
         Image.fromarray(mask).save(files[name])
 
     for _ in in_threads(write, {name: name for name in files}):
         pass
-
-
-def in_threads(
-    function: Callable[[T], R], items: Mapping[str, T]
-) -> Iterator[tuple[str, R]]:
-    """Apply a function to each value of a mapping, in threads.
-
-    Args:
-        function (Callable): The function.
-        items (Mapping): The values by name.
-
-    Yields:
-        tuple: Name and result, in order.
-    """
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from zip(items, pool.map(function, items.values()), strict=True)
-
-
-def _header(path: Path) -> tuple[str, tuple[int, int]]:
-    try:
-        with opened(str(path)) as picture:
-            return picture.mode, picture.size
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path} cannot be read ({error}). Replace it.') from error
 
 
 def _count(path: Path, colours: bool) -> Counter[int]:
@@ -154,9 +96,9 @@ def _count(path: Path, colours: bool) -> Counter[int]:
 
 
 def _read(path: Path, colours: bool) -> NDArray:
-    """Values of a mask, of shape (height, width)."""
+    """Return the values of a mask, of shape (height, width)."""
     try:
-        with opened(str(path)) as picture:
+        with opened(path) as picture:
             if colours:
                 rgb = np.asarray(picture.convert('RGB')).astype(np.int32)
                 return rgb @ np.array([0x10000, 0x100, 1], dtype=np.int32)

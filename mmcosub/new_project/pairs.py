@@ -1,34 +1,29 @@
 """Images and their masks, paired by name, and the split for validation."""
 
 import hashlib
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmcosub.datasets.listing import PICTURES, check_links
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from mmcosub.datasets.listing import images_in
 
 _SAMPLED = 50
 
 
 @dataclass
 class Pairs:
-    """Images with a mask each.
-
-    Args:
-        images (Path): Folder of the images.
-        masks (Path): Folder of the masks.
-        files (dict[str, tuple[str, str]]): Image and mask, relative to their folders,
-            by the image's name without suffix.
-        tail (str): What the masks' names add to those of the images, such as '_mask'.
-        unused (int): Number of masks without an image.
-    """
+    """A folder of images and one of masks, with a mask for each image."""
 
     images: Path
     masks: Path
     files: dict[str, tuple[str, str]]
+    """Image and mask in their folders, by the image's name without suffix."""
     tail: str
+    """What the masks' names add to those of the images, such as '_mask'."""
     unused: int
+    """Number of masks without an image."""
 
     def suffixes(self, which: int) -> list[str]:
         """Suffixes of the images (0) or the masks (1)."""
@@ -36,16 +31,7 @@ class Pairs:
 
 
 def find_pairs(images: Path, masks: Path) -> Pairs:
-    """Pair the images of a folder with the masks of another.
-
-    Args:
-        images (Path): Folder of the images, searched with its subfolders.
-        masks (Path): Folder of the masks, with the same subfolders.
-
-    Raises:
-        ValueError: If a folder is missing or empty, a name is there twice, or an image
-            has no mask.
-    """
+    """Pair the images of a folder with the masks of another, subfolders included."""
     pictures, labels = _by_stem(images), _by_stem(masks)
     tail = _tail(pictures, labels)
     missing = [name for name in pictures if name + tail not in labels]
@@ -64,13 +50,6 @@ def split(names: list[str], fraction: float) -> tuple[list[str], list[str]]:
     """Split names for training and validation, by a hash of each name.
 
     The same names always give the same split, on every machine.
-
-    Args:
-        names (list[str]): The names.
-        fraction (float): Fraction for validation, of which at least one name is taken.
-
-    Raises:
-        ValueError: If the fraction is not between 0 and 1, or there are too few names.
     """
     if not 0 < fraction < 1:
         raise ValueError(f'--val {fraction} must be between 0 and 1, such as 0.2.')
@@ -82,31 +61,27 @@ def split(names: list[str], fraction: float) -> tuple[list[str], list[str]]:
 
 
 def _by_stem(folder: Path) -> dict[str, str]:
-    """Pictures in a folder and its subfolders, by their name without suffix."""
+    """Return pictures in a folder and its subfolders, by name without suffix."""
     if not folder.is_dir():
         raise ValueError(f'There is no folder {folder}.')
-    check_links(str(folder))
     found: dict[str, str] = {}
-    for parent, _, names in os.walk(folder, followlinks=True):
-        for name in sorted(names):
-            if Path(name).suffix.lower() not in PICTURES or name.startswith('.'):
-                continue
-            file = Path(parent, name).relative_to(folder)
-            stem = file.with_suffix('').as_posix()
-            if stem in found:
-                raise ValueError(
-                    f'{folder} has {found[stem]} and {file.as_posix()}: names must '
-                    'differ in more than their suffix, so that each image has one '
-                    'mask. Rename one, or move it to another folder.'
-                )
-            found[stem] = file.as_posix()
+    for path in images_in(folder):
+        file = path.relative_to(folder)
+        stem = file.with_suffix('').as_posix()
+        if stem in found:
+            raise ValueError(
+                f'{folder} has {found[stem]} and {file.as_posix()}: names must '
+                'differ in more than their suffix, so that each image has one '
+                'mask. Rename one, or move it to another folder.'
+            )
+        found[stem] = file.as_posix()
     if not found:
-        raise ValueError(f'{folder} has no pictures ({", ".join(PICTURES)}).')
+        raise ValueError(f'{folder} has no pictures ({", ".join(IMG_EXTENSIONS)}).')
     return dict(sorted(found.items()))
 
 
 def _tail(images: dict[str, str], masks: dict[str, str]) -> str:
-    """What most masks' names add to those of their images."""
+    """Return what most masks' names add to those of their images."""
     if not masks.keys().isdisjoint(images):
         return ''
     some = list(images)[:_SAMPLED]

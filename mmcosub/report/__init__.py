@@ -1,5 +1,5 @@
 """Report page on training runs: logs, predictions and how they were started."""
 
-from .make import make_report
+from .page import make_report
 
 __all__ = ['make_report']

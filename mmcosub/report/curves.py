@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from mmcosub.datasets.viewing import evenly_spread
 
-from .figures import Line, draw_lines
+from .figures import Line, Panel, draw_lines
 from .records import Records
 
 _POINTS = 160
@@ -21,89 +20,54 @@ _PROBABILITY = {
     'ECE': 'Calibration error on validation data, in percent: lower is better.',
     'Brier': 'Brier score on validation data, from 0 to 2: lower is better.',
 }
-_VIEW = re.compile(r'label_view(\d+)')
-
-
-@dataclass
-class Curve:
-    """Figure of a page with a text summary.
-
-    Args:
-        title (str): Title.
-        about (str): Sentence about the figure.
-        svg (str): The figure.
-        runs (list[int]): Numbers of the shown runs.
-        ends (list[str]): Last value of each run.
-        unit (str): Unit of the horizontal axis.
-        rows (list[tuple]): Some of the values: position, and value of each run, '' if
-            it has none there.
-    """
-
-    title: str
-    about: str
-    svg: str
-    runs: list[int]
-    ends: list[str]
-    unit: str
-    rows: list[tuple[str, list[str]]]
+_UNLABELLED = ('unlabelled_confidence', 'unlabelled_agreement', 'unlabelled_used')
+_STYLES = ('solid', 'dashed', 'dotted', 'dash-dotted')
 
 
 def main_metric(runs: Sequence[Records]) -> str | None:
-    """Return the metric to compare runs by: mIoU, or what validation measured.
-
-    Args:
-        runs (Sequence[Records]): Logged values.
-    """
-    found = _metrics(runs)
-    return found[0] if found else None
+    """Return the metric to compare runs by: mIoU, or what validation measured."""
+    return next(iter(_metrics(runs)), None)
 
 
-def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Curve]:
-    """Return the curves of some runs, one figure for each logged quantity.
-
-    Args:
-        runs (Sequence[Records]): Logged values.
-        numbers (Sequence[int]): Their numbers on the page.
-    """
-    found = _metrics(runs)
-    figures = [
-        (metric, 'Over the validation data, in percent.', [metric], True)
-        for metric in [m for m in found if _name(m) not in _PROBABILITY][:_MOST_METRICS]
-    ]
-    figures += [
-        (metric, _PROBABILITY[_name(metric)], [metric], True)
-        for metric in found
-        if _name(metric) in _PROBABILITY
-    ]
+def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Panel]:
+    """Return a figure for each quantity that runs, by number on the page, logged."""
+    metrics = _metrics(runs)
+    probability = [m for m in metrics if _name(m) in _PROBABILITY]
+    shown = [m for m in metrics if m not in probability][:_MOST_METRICS]
     keys = {key for records in runs for key in records.train_keys()}
-    views = sorted((k for k in keys if _VIEW.fullmatch(k)), key=_view_number)
-    figures += [
-        ('Loss', 'All of it, that of auxiliary heads and co-training too.',
-         ['loss'], False),
-        ('Label loss of each view', f'Of the main head. {_styles(len(views))}',
-         views, False),
+    views = [key for key in keys if re.fullmatch(r'label_view\d+', key)]
+    views.sort(key=lambda key: int(key.removeprefix('label_view')))
+    styles = [f'view {i} {style}' for i, style in enumerate(_STYLES[: len(views)])]
+    unlabelled = [key for key in _UNLABELLED if key in keys]
+    figures = [
+        *((m, 'Over the validation data, in percent.', [m]) for m in shown),
+        *((m, _PROBABILITY[_name(m)], [m]) for m in probability),
+        ('Loss', 'All of it, that of auxiliary heads and co-training too.', ['loss']),
+        ('Label loss of each view',
+         f'Of the main head. {", ".join(styles).capitalize()}.', views),
         ('Co-training loss', 'Mutual distillation of the views, weighted.',
-         ['co_training'], False),
+         ['co_training']),
         ('Agreement of views', 'Fraction of labels on which all views agree.',
-         ['agreement'], False),
+         ['agreement']),
         ('Loss on unlabelled images', 'Against the teacher\'s predictions, weighted.',
-         ['loss_unlabelled'], False),
+         ['loss_unlabelled']),
         ('Predictions on unlabelled images', 'Confidence of the teacher, fraction of '
          'pixels on which students agree with it, and fraction above the threshold.',
-         [k for k in ('unlabelled_confidence', 'unlabelled_agreement',
-                      'unlabelled_used') if k in keys], False),
-        ('Learning rate', 'Of the first group of parameters.', ['lr'], False),
+         unlabelled),
+        ('Learning rate', 'Of the first group of parameters.', ['lr']),
     ]  # fmt: skip
     by_epoch = all(records.epoch_length for records in runs)
     curves = []
-    for title, about, names, marked in figures:
-        if curve := _curve(runs, numbers, names, by_epoch, title, about, marked):
-            curves.append(curve)
+    for title, about, names in figures:
+        lines = _lines(runs, numbers, names, by_epoch)
+        if lines:
+            marked = title in metrics
+            curves.append(_curve(lines, title, about, by_epoch, marked, numbers))
     return curves
 
 
 def _name(metric: str) -> str:
-    """A metric's name without its prefix."""
+    """Return a metric's name without its prefix."""
     return metric.rpartition('/')[2]
 
 
@@ -115,78 +79,62 @@ def _metrics(runs: Sequence[Records]) -> list[str]:
     return known + [metric for metric in found if metric not in known]
 
 
-def _curve(
+def _lines(
     runs: Sequence[Records],
     numbers: Sequence[int],
     names: Sequence[str],
     by_epoch: bool,
-    title: str,
-    about: str,
-    marked: bool,
-) -> Curve | None:
-    lines: list[Line] = []
+) -> list[Line]:
+    """Return the lines of logged values, of several for each run."""
+    lines = []
     for records, number in zip(runs, numbers, strict=True):
         scale = records.epoch_length if by_epoch and records.epoch_length else 1
         for variant, name in enumerate(names):
             series = [(at / scale, value) for at, value in records.series(name)]
             if series:
                 lines.append(Line(number, thinned(series), variant))
-    if not lines:
-        return None
-    first = [line for line in lines if line.variant == 0]
-    if any(len(line.points) == _POINTS for line in lines):
-        about += f' Averaged to {_POINTS} points.'
-    unit = 'epochs' if by_epoch else 'iterations'
-    key = f'{title}-{"-".join(map(str, numbers))}'
-    return Curve(
-        title=title,
-        about=about,
-        svg=draw_lines(lines, unit, key, marked),
-        runs=[line.run for line in first],
-        ends=[f'{line.points[-1][1]:.4g}' for line in first],
-        unit=unit,
-        rows=_rows(first),
-    )
+    return lines
 
 
 def thinned(
     points: Sequence[tuple[float, float]], number: int = _POINTS
 ) -> list[tuple[float, float]]:
-    """Average a line's points over stretches if there are too many.
-
-    Args:
-        points (Sequence[tuple]): The points.
-        number (int): Maximum number. Defaults to 160.
-    """
+    """Average a line's points over stretches if there are more than so many."""
     if len(points) <= number:
         return list(points)
     parts = np.array_split(np.array(points, dtype=float), number)
     return [(float(x), float(y)) for x, y in (part.mean(axis=0) for part in parts)]
 
 
-def _rows(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:
-    """Return some of the values as a table."""
-    longest = max(lines, key=lambda line: len(line.points)).points
-    number = min(_ROWS, len(longest))
-    picked = evenly_spread(len(longest), number)
+def _curve(
+    lines: Sequence[Line],
+    title: str,
+    about: str,
+    by_epoch: bool,
+    marked: bool,
+    numbers: Sequence[int],
+) -> Panel:
+    first = [line for line in lines if line.variant == 0]
+    if any(len(line.points) == _POINTS for line in lines):
+        about += f' Averaged to {_POINTS} points.'
+    unit = 'epochs' if by_epoch else 'iterations'
+    key = f'{title}-{"-".join(map(str, numbers))}'
+    longest = max(first, key=lambda line: len(line.points)).points
     rows = []
-    for at in (longest[i][0] for i in picked):
+    for i in evenly_spread(len(longest), min(_ROWS, len(longest))):
+        at = longest[i][0]
         cells = []
-        for line in lines:
+        for line in first:
             near = min(line.points, key=lambda point: abs(point[0] - at))
             close = abs(near[0] - at) <= 0.02 * max(longest[-1][0], 1)
             cells.append(f'{near[1]:.4g}' if close else '')
         rows.append((f'{at:.6g}', cells))
-    return rows
-
-
-def _styles(views: int) -> str:
-    styles = ('solid', 'dashed', 'dotted', 'dash-dotted')
-    said = [f'view {i} {style}' for i, style in enumerate(styles[:views])]
-    return ', '.join(said).capitalize() + '.'
-
-
-def _view_number(key: str) -> int:
-    found = _VIEW.fullmatch(key)
-    assert found is not None
-    return int(found[1])
+    return Panel(
+        title=title,
+        about=about,
+        svg=draw_lines(lines, unit, key, marked),
+        runs=[line.run for line in first],
+        ends=[f'{line.points[-1][1]:.4g}' for line in first],
+        unit=unit,
+        rows=rows,
+    )

@@ -1,18 +1,41 @@
-"""Validation data of a run's config."""
+"""Validation data of a run: their classes, and labels against predictions."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from mmengine.registry import DATASETS
+from numpy.typing import NDArray
+
+from mmcosub.analysis.confusion import count_confusions
+
+Classes = NDArray[np.int64]
+
+
+def share_right(label: Classes, prediction: Classes, ignored: int) -> float:
+    """Fraction of correctly predicted labels; 1 without labels."""
+    labelled = label != ignored
+    count = int(labelled.sum())
+    return float((label == prediction)[labelled].sum() / count) if count else 1.0
+
+
+def confusion(
+    label: Classes, prediction: Classes, classes: int, ignored: int
+) -> NDArray[np.int64]:
+    """Count predictions by label; ValueError if another class is predicted."""
+    if (highest := int(prediction.max(initial=0))) >= classes:
+        raise ValueError(
+            f'The model predicts class {highest} (from 0), and the data have {classes} '
+            'classes: set val_dataloader.dataset to data of the classes that it was '
+            'trained on with --cfg-options, or leave out --run-config.'
+        )
+    tensors = torch.from_numpy(label), torch.from_numpy(prediction)
+    return count_confusions(*tensors, classes, ignored).numpy()
 
 
 def validation_data(dataset: Any) -> Any:
-    """Return the dataset of a config.
-
-    Raises:
-        ValueError: If there are no images at its paths.
-    """
+    """Build a dataset; ValueError if there are no images at its paths."""
     try:
         built = DATASETS.build(dataset)
         if hasattr(built, 'full_init'):
@@ -30,17 +53,8 @@ def validation_data(dataset: Any) -> Any:
     return built
 
 
-def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> None:
-    """Raise if data and checkpoint have different classes.
-
-    Args:
-        saved (dict): The checkpoint.
-        classes (Sequence[str]): Names of the classes of the data.
-        checkpoint (Path): Its file, for messages.
-
-    Raises:
-        ValueError: If they differ or the data have no classes.
-    """
+def compare_classes(saved: dict, classes: list[str], checkpoint: Path) -> None:
+    """Raise ValueError if data and checkpoint have different classes, or data none."""
     meta = (saved.get('meta') or {}).get('dataset_meta') or {}
     trained = [str(name) for name in meta.get('classes') or ()]
     if not classes:
@@ -49,7 +63,7 @@ def compare_classes(saved: dict, classes: Sequence[str], checkpoint: Path) -> No
             'cannot be shown by class. Set val_dataloader.dataset.metainfo, or leave '
             'out --run-config.'
         )
-    if trained and trained != list(classes):
+    if trained and trained != classes:
         other = sorted({*trained} ^ {*classes})
         raise ValueError(
             f'{checkpoint} was trained on other classes than the validation data have '

@@ -2,6 +2,7 @@
 
 Matplotlib writes fixed colours. Those below are placeholders that are replaced by the
 page's CSS variables. Text stays text: small, searchable and in the page's typeface.
+Each figure has a name that is unique on the page.
 """
 
 import io
@@ -23,9 +24,8 @@ _INK, _MUTED, _GRID = '#010101', '#010102', '#010103'
 _VARIABLES = {_INK: 'var(--ink)', _MUTED: 'var(--muted)', _GRID: 'var(--line)'}
 _RUNS = [f'#0101{16 + i:02x}' for i in range(RUN_COLOURS)]
 _VARIABLES.update({colour: f'var(--run-{i})' for i, colour in enumerate(_RUNS)})
+_DASHES: list[Any] = ['solid', (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]
 _STEPS = [1, 2, 2.5, 5, 10]
-# Colour of a matrix, visible in light and dark themes.
-_ACCENT = (59 / 255, 130 / 255, 246 / 255)
 
 _STYLE: Any = {
     'font.size': 9,
@@ -47,7 +47,6 @@ _STYLE: Any = {
     'lines.linewidth': 1.4,
     'lines.markersize': 3.5,
     'svg.fonttype': 'none',
-    'path.simplify': True,
 }
 
 # Parts of Matplotlib's output that the page does not need.
@@ -66,16 +65,25 @@ _SUBSTITUTIONS: list[tuple[re.Pattern, Any]] = [
 ]
 
 
+@dataclass
+class Panel:
+    """Figure of the page, with values in text: last ones, and a table.
+
+    ``unit`` heads the first column of ``rows``, ``runs`` the others.
+    """
+
+    title: str
+    about: str
+    svg: str
+    runs: list[int]
+    unit: str
+    rows: list[tuple[str, list[str]]]
+    ends: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class Line:
-    """Line of a figure.
-
-    Args:
-        run (int): Number of the run, which sets the colour.
-        points (Sequence[tuple]): Positions and values.
-        variant (int): Number of the run's line: solid, dashed, dotted, ... Defaults to
-            0.
-    """
+    """Values of a run, which sets the colour; variants are dashed, dotted, ..."""
 
     run: int
     points: Sequence[tuple[float, float]]
@@ -83,27 +91,19 @@ class Line:
 
 
 def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str:
-    """Draw lines over the course of training.
-
-    Args:
-        lines (Sequence[Line]): The lines.
-        unit (str): Unit of the horizontal axis.
-        name (str): Unique name of the figure on the page.
-        marked (bool): Mark the points.
-
-    Returns:
-        str: The ``<svg>`` element.
-    """
+    """Draw lines, with or without marked points, over the course of training."""
     with mpl.rc_context({**_STYLE, 'svg.hashsalt': name}):
         figure = Figure(figsize=(3.5, 2.1), layout='constrained')
         axes = figure.add_subplot()
         for line in lines:
+            # Other styles where a colour repeats.
+            style = (line.variant + 2 * (line.run // RUN_COLOURS)) % len(_DASHES)
             x, y = np.array(line.points, dtype=float).T
             axes.plot(
                 x,
                 y,
                 color=_RUNS[line.run % RUN_COLOURS],
-                linestyle=_dashes(line),
+                linestyle=_DASHES[style],
                 marker='o' if marked or len(x) == 1 else '',
                 gid=f'run-{line.run}',
             )
@@ -111,7 +111,7 @@ def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
         axes.xaxis.set_major_formatter(FuncFormatter(_counted))
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=_STEPS, min_n_ticks=3))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+        axes.yaxis.set_major_formatter('{x:g}')
         axes.set_xlim(left=0)
         return _svg(figure)
 
@@ -121,29 +121,10 @@ def _counted(value: float, _: object) -> str:
     return EngFormatter(sep='')(value) if value >= 1000 else f'{value:g}'
 
 
-def _dashes(line: Line) -> Any:
-    """Return a line's dash style, different where a colour repeats."""
-    styles = ['solid', (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]
-    return styles[(line.variant + 2 * (line.run // RUN_COLOURS)) % len(styles)]
-
-
 def draw_dots(
-    names: Sequence[str],
-    values: NDArray[np.float64],
-    runs: Sequence[int],
-    name: str,
+    names: Sequence[str], values: NDArray[np.float64], runs: Sequence[int], name: str
 ) -> str:
-    """Draw one row a class and one dot a run, in percent.
-
-    Args:
-        names (Sequence[str]): Names of the C classes, the first one at the top.
-        values (ndarray): In percent, of shape (runs, C); nan for missing values.
-        runs (Sequence[int]): Numbers of the runs, which set the colours.
-        name (str): Unique name of the figure on the page.
-
-    Returns:
-        str: The ``<svg>`` element.
-    """
+    """Draw one row a class and one dot a run, from percentages (runs, classes)."""
     with mpl.rc_context({**_STYLE, 'svg.hashsalt': name}):
         size = (3.5, 0.5 + 0.19 * len(names))
         figure = Figure(figsize=size, layout='constrained')
@@ -164,40 +145,13 @@ def draw_dots(
         return _svg(figure)
 
 
-def draw_matrix(shares: NDArray[np.float64], name: str) -> str:
-    """Draw a confusion matrix of many classes as an image.
-
-    Args:
-        shares (ndarray): Fraction of each label that is predicted as each class, of
-            shape (C, C).
-        name (str): Unique name of the figure on the page.
-
-    Returns:
-        str: The ``<svg>`` element.
-    """
-    with mpl.rc_context({**_STYLE, 'axes.grid': False, 'svg.hashsalt': name}):
-        figure = Figure(figsize=(3.5, 3.4), layout='constrained')
-        axes = figure.add_subplot()
-        # Transparent at 0, so that the page's background shows.
-        picture = np.empty((*shares.shape, 4))
-        picture[..., :3] = _ACCENT
-        picture[..., 3] = np.sqrt(np.nan_to_num(shares))
-        axes.imshow(picture, interpolation='none')
-        axes.set_xlabel('predicted class, by number')
-        axes.set_ylabel('label')
-        return _svg(figure)
-
-
 def _short(name: str, length: int = 20) -> str:
     name = name.replace('$', r'\$')
     return name if len(name) <= length else f'{name[: length - 1]}…'
 
 
 def _svg(figure: Figure) -> str:
-    """Return a figure as an element of the page.
-
-    Hidden from screen readers, as the text next to it says the same.
-    """
+    """Return an element, hidden from screen readers as the text beside has it all."""
     buffer = io.StringIO()
     figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
     text = buffer.getvalue()
@@ -207,9 +161,8 @@ def _svg(figure: Figure) -> str:
     for pattern, by in _SUBSTITUTIONS:
         text = pattern.sub(by, text)
     used = {*re.findall(r'#([\w.]+)[")]', text)}
-    text = re.sub(
-        r' id="([^"]*)"', lambda m: m[0] if m[1] in used else '', text
-    )  # unused ids repeat in every figure
+    # Unused ids repeat in every figure.
+    text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else '', text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     return text.strip()

@@ -1,37 +1,33 @@
-"""Images, labels, predictions and disagreement, side by side.
+"""Images, labels, predictions and disagreement, side by side and inside the page.
 
-Shapes: ``N`` images.
+Shapes: ``N`` images, ``C`` classes, ``H, W`` the size of an image.
 """
 
+import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mmcosub.datasets.viewing import evenly_spread
 
-from .pictures import classes_uri, image_uri, share_uri
 from .predictions import Predictions, Sample
 
 _SPREAD = 6
 _WORST = 6
+_SIDE = 256
+_UNLABELLED = (127, 127, 127)
+
+GalleryRun = tuple[int, str, Predictions, NDArray[np.float64]]
+"""Number on the page, name, predictions, and fraction (N, ) of images that is right."""
 
 
 @dataclass
 class Tile:
-    """Image or, for a classifier, word of a gallery, with its caption.
-
-    Args:
-        title (str): Title.
-        uri (str): Data URI of the image; '' for a word.
-        alt (str): Alternative text.
-        word (str): The word. Defaults to ''.
-        note (str): Caption. Defaults to ''.
-        run (int, optional): Number of the run. Defaults to None: all runs.
-        right (bool, optional): True if the word is right. Defaults to None: unknown.
-        pixels (bool): Show pixels without smoothing. Defaults to True.
-    """
+    """Image as a data URI or, for a classifier, a word; of a run, or of none."""
 
     title: str
     uri: str
@@ -45,35 +41,17 @@ class Tile:
 
 @dataclass
 class Gallery:
-    """Images with the predictions of some runs.
-
-    Args:
-        title (str): How the images were chosen.
-        entries (list[tuple]): Name of each image, and its tiles.
-        legend (list[tuple]): Classes that occur, each with its colour.
-    """
+    """Tiles by name of the image, and the colours of the classes that occur."""
 
     title: str
     entries: list[tuple[str, list[Tile]]] = field(default_factory=list)
     legend: list[tuple[str, str]] = field(default_factory=list)
 
 
-def make_galleries(
-    runs: Sequence[tuple[int, str, Predictions, NDArray[np.float64]]],
-) -> list[Gallery]:
-    """Make galleries of runs that predict the same images.
-
-    Args:
-        runs (Sequence[tuple]): Number on the page, name, predictions, and fraction of
-            each image that is right, of shape (N, ), of each run.
-
-    Returns:
-        list[Gallery]: Images that are evenly spread over the data, and those with most
-        errors.
-    """
+def make_galleries(runs: Sequence[GalleryRun]) -> list[Gallery]:
+    """Make galleries of images that are evenly spread, and of the most wrong ones."""
     right = np.mean([shares for *_, shares in runs], axis=0)
-    number = min(_SPREAD, len(right))
-    spread = evenly_spread(len(right), number)
+    spread = evenly_spread(len(right), min(_SPREAD, len(right)))
     galleries = [_gallery('Images, evenly spread over the data', spread, runs)]
     if worst := most_wrong(right, _WORST):
         galleries.append(_gallery('Images that are most wrong', worst, runs))
@@ -81,15 +59,7 @@ def make_galleries(
 
 
 def most_wrong(right: NDArray[np.float64], number: int) -> list[int]:
-    """Return the images with most errors; ties are spread evenly.
-
-    Args:
-        right (ndarray): Fraction of each image that is right, of shape (N, ).
-        number (int): Number of images.
-
-    Returns:
-        list[int]: At most ``number`` images with errors.
-    """
+    """Return at most so many images with most errors; ties are spread evenly."""
     order = [int(i) for i in np.argsort(right, kind='stable') if right[i] < 1]
     if len(order) <= number:
         return order
@@ -100,11 +70,7 @@ def most_wrong(right: NDArray[np.float64], number: int) -> list[int]:
     return surely + [equal[i] for i in picked]
 
 
-def _gallery(
-    title: str,
-    numbers: Sequence[int],
-    runs: Sequence[tuple[int, str, Predictions, NDArray[np.float64]]],
-) -> Gallery:
+def _gallery(title: str, numbers: Sequence[int], runs: Sequence[GalleryRun]) -> Gallery:
     gallery = Gallery(title)
     occurring: set[int] = set()
     of_all = runs[0][2]
@@ -138,22 +104,18 @@ def _label(sample: Sample, of: Predictions) -> Tile:
 
 def _predicted(sample: Sample, of: Predictions, run: int, name: str) -> list[Tile]:
     """Return a run's prediction and the disagreement of its submodels."""
-    differ = sample.disagreement
+    differ, note = sample.disagreement, ''
     other = 0.0 if differ is None else float(differ.mean())
     if not of.segments:
         word = of.classes[int(sample.prediction)]
-        count = round(other * len(of.submodels))
-        note = (
-            f'{count} of {len(of.submodels)} submodels differ'
-            if differ is not None
-            else ''
-        )
-        right = sample.right == 1
-        return [Tile('predicted', '', word, word, note, run, right)]
-    right_share = f'{100 * sample.right:.0f} % right'
+        if differ is not None:
+            total = len(of.submodels)
+            note = f'{round(other * total)} of {total} submodels differ'
+        return [Tile('predicted', '', word, word, note, run, sample.right == 1)]
     uri = classes_uri(sample.prediction, _palette(of))
     alt = f'{name} predicts: {_shares(sample.prediction, of.classes)}'
-    tiles = [Tile('predicted', uri, alt, note=right_share, run=run)]
+    note = f'{100 * sample.right:.0f} % right'
+    tiles = [Tile('predicted', uri, alt, note=note, run=run)]
     if differ is not None:
         note = f'{100 * other:.0f} % differ'
         alt = (
@@ -178,3 +140,42 @@ def _palette(of: Predictions) -> NDArray[np.uint8]:
         return of.palette
     rng = np.random.default_rng(0)
     return rng.integers(40, 220, (len(of.classes), 3), dtype=np.uint8)
+
+
+def image_uri(image: NDArray[np.uint8]) -> str:
+    """Return an RGB image (H, W, 3) as a data URI."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((_SIDE, _SIDE))
+    # JPEG blocks are visible in small images.
+    return _uri(picture, 'PNG' if max(picture.size) <= 64 else 'JPEG')
+
+
+def classes_uri(classes: NDArray[np.int64], palette: NDArray[np.uint8]) -> str:
+    """Return a map (H, W) of classes as a data URI; others than these are gray."""
+    colours = np.vstack([palette, _UNLABELLED]).astype(np.uint8)
+    known = (classes >= 0) & (classes < len(palette))
+    picture = colours[np.where(known, classes, len(palette))]
+    return _uri(_nearest(picture), 'PNG')
+
+
+def share_uri(
+    shares: NDArray[np.float64], colour: tuple[int, int, int] = (220, 38, 38)
+) -> str:
+    """Return a map (H, W) of fractions as a data URI, transparent at 0."""
+    picture = np.empty((*shares.shape, 4), dtype=np.uint8)
+    picture[..., :3] = colour
+    picture[..., 3] = (255 * shares).round()
+    return _uri(_nearest(picture), 'PNG')
+
+
+def _nearest(pixels: NDArray[np.uint8]) -> Image.Image:
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST)
+    return picture
+
+
+def _uri(picture: Image.Image, suffix: str) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=suffix, optimize=True)
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return f'data:image/{suffix.lower()};base64,{text}'

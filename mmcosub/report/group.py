@@ -1,52 +1,23 @@
-"""Comparable runs of one task."""
+"""Comparable runs of one task, and the table of their facts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmcosub.config.model_settings import classifies
-from mmcosub.hooks.setting_changes import Change, compare
+import numpy as np
 
-from .by_class import ByClass, measure_classes
-from .confusion import Confusion, show_confusion
-from .curves import Curve, make_curves
+from mmcosub.config.model_settings import classifies
+from mmcosub.hooks.setting_changes import compare
+
+from .classes import class_iou, measure_classes, number_text, show_confusion
+from .curves import main_metric, make_curves
 from .gallery import Gallery, make_galleries
 from .predictions import Predicted
 from .run import Run
-from .seeds import Seeds, compare_trainings
-from .summary import summarize
+from .seeds import compare_trainings
 
 Task = tuple[bool, int | None, str]
 """True for segmentation, the number of classes, and the dataset class."""
-
-
-@dataclass
-class Group:
-    """Runs of one task that can be compared.
-
-    Args:
-        title (str): The task.
-        runs (list[int]): Numbers of the runs on the page.
-        names (list[str]): Names of the runs.
-        summary (list[tuple]): Facts: a name, and a value for each run.
-        seeds (Seeds, optional): Comparison over seeds, if a training has several.
-        curves (list[Curve]): Logged curves.
-        by_class (ByClass, optional): Per-class metric, if there is one.
-        confusions (list[tuple]): Run and its confusion matrix.
-        galleries (list[Gallery]): Images.
-        differences (list[Change]): Settings that differ.
-    """
-
-    title: str
-    runs: list[int]
-    names: list[str]
-    summary: list[tuple[str, list[str]]]
-    seeds: Seeds | None
-    curves: list[Curve]
-    by_class: ByClass | None
-    confusions: list[tuple[int, Confusion]]
-    galleries: list[Gallery]
-    differences: list[Change]
 
 
 def task_of(run: Run) -> Task:
@@ -61,18 +32,14 @@ def task_of(run: Run) -> Task:
 
 def make_group(
     task: Task, runs: Mapping[int, Run], predicted: Mapping[int, Predicted]
-) -> Group:
-    """Prepare all text and figures of some runs.
+) -> dict[str, Any]:
+    """Prepare all text and figures of runs and their predictions for the template.
 
-    Args:
-        task (Task): Their task.
-        runs (Mapping[int, Run]): The runs, by number on the page.
-        predicted (Mapping[int, Predicted]): Predictions of their checkpoints, by
-            number; empty without predictions.
+    ``confusions`` are pairs of a run and its matrix.
     """
     segments, count, _ = task
     kind = 'Segmentation' if segments else 'Classification'
-    return Group(
+    return dict(
         title=f'{kind}, {count} classes' if count else kind,
         runs=list(runs),
         names=[run.name for run in runs.values()],
@@ -81,7 +48,7 @@ def make_group(
         curves=make_curves([run.records for run in runs.values()], list(runs)),
         by_class=measure_classes(runs, predicted, segments),
         confusions=[
-            (i, show_confusion(of.matrix, of.predictions.classes, f'confusion-{i}'))
+            (i, show_confusion(of.matrix, of.predictions.classes))
             for i, of in predicted.items()
         ],
         galleries=_galleries(runs, predicted),
@@ -101,3 +68,71 @@ def _galleries(
         entry = (i, runs[i].name, one.predictions, one.right)
         of_images.setdefault(images, []).append(entry)
     return [gallery for same in of_images.values() for gallery in make_galleries(same)]
+
+
+def summarize(
+    runs: Sequence[Run], predicted: Sequence[Predicted | None]
+) -> list[tuple[str, list[str]]]:
+    """Return the facts of runs and of their evaluated checkpoints, if any."""
+    rows: list[tuple[str, list[str]]] = []
+    if metric := main_metric([run.records for run in runs]):
+        rows += [
+            (f'{metric}, best', [_best(run, metric) for run in runs]),
+            (f'{metric}, last', [_last(run, metric) for run in runs]),
+        ]
+    if any(predicted):
+        rows += [
+            ('evaluated', [_evaluated(p) if p else '–' for p in predicted]),
+            ('of checkpoint', [_checkpoint(p) if p else '–' for p in predicted]),
+        ]
+    seeds = [run.facts['seed'] for run in runs]
+    return [
+        *rows,
+        ('method', [run.method for run in runs]),
+        ('model', [run.model for run in runs]),
+        ('trained for', [_at(run.records.iterations, run) for run in runs]),
+        ('seconds an iteration', [_time(run) for run in runs]),
+        ('seed', ['–' if seed is None else str(seed) for seed in seeds]),
+    ]
+
+
+def _best(run: Run, metric: str) -> str:
+    series = run.records.series(metric)
+    known = [(value, at) for at, value in series if value == value]
+    if not known:
+        return '–'
+    value, at = max(known)
+    return f'{number_text(value)} at {_at(at, run)}'
+
+
+def _last(run: Run, metric: str) -> str:
+    series = run.records.series(metric)
+    return number_text(series[-1][1]) if series else '–'
+
+
+def _evaluated(predicted: Predicted) -> str:
+    """Return a checkpoint's main metric."""
+    if not predicted.predictions.segments:
+        return f'accuracy {number_text(100 * float(predicted.right.mean()))}'
+    return f'mIoU {number_text(100 * float(np.nanmean(class_iou(predicted.matrix))))}'
+
+
+def _checkpoint(predicted: Predicted) -> str:
+    """Return the checkpoint's name and the number of images."""
+    of = predicted.predictions
+    number, total = len(of.indices), of.total
+    images = f'{number} images' if number == total else f'{number} of {total} images'
+    return f'{of.checkpoint.name}, {images}'
+
+
+def _time(run: Run) -> str:
+    # From training only, as validations log another 'time'.
+    times = [record['time'] for _, record in run.records.train if 'time' in record]
+    return f'{statistics.median(times):.3g}' if times else '–'
+
+
+def _at(iterations: float, run: Run) -> str:
+    """Return a number of iterations or, if the run counts so, epochs."""
+    if run.records.epoch_length:
+        return f'{iterations / run.records.epoch_length:.3g} epochs'
+    return f'{iterations:,.0f} iterations'

@@ -1,6 +1,7 @@
 """Predictions of a checkpoint on its run's validation images.
 
 Shapes: ``C`` classes, ``N`` images, ``H, W`` the size of an image, ``K`` submodels.
+Labels and predictions are classes (H, W), or () of a classifier.
 """
 
 import os
@@ -21,56 +22,43 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import Subset
 
-from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
-from mmcosub.analysis.network import backbone_of
 from mmcosub.analysis.predictions import ignored_label
-from mmcosub.analysis.submodel import as_submodel
+from mmcosub.analysis.submodel import (
+    draw_factors,
+    find_called_sites,
+    predict_submodels,
+    rates_of,
+)
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
 from mmcosub.config.model_settings import classifies
 from mmcosub.datasets.viewing import evenly_spread, viewable
 from mmcosub.engine.prediction import loaded_image, stock_model
 
-from .data import compare_classes, validation_data
-from .measures import confusion, share_right
+from .data import Classes, compare_classes, confusion, share_right, validation_data
 
 
 @dataclass
 class Sample:
-    """Image with its label and predictions.
+    """Image (H, W, 3) in RGB, with label and prediction.
 
-    Args:
-        name (str): Name of its file, or its number.
-        image (ndarray): In RGB, of shape (H, W, 3).
-        label (ndarray): Class of each pixel, of shape (H, W), or of the image, ().
-        prediction (ndarray): Of the same shape.
-        disagreement (ndarray, optional): Fraction of the submodels that predict another
-            class, of the same shape. None without submodels.
-        right (float): Fraction of the labels that is predicted.
+    ``disagreement`` is the fraction of the submodels that predict another class, None
+    without submodels; ``right`` the fraction of the labels that is predicted.
     """
 
     name: str
     image: NDArray[np.uint8]
-    label: NDArray[np.int64]
-    prediction: NDArray[np.int64]
+    label: Classes
+    prediction: Classes
     disagreement: NDArray[np.float64] | None
     right: float
 
 
 class Predictions:
-    """Runner of a checkpoint on its run's validation images.
+    """Runner of a checkpoint on the validation images of its run's config.
 
-    Args:
-        cfg (Config): Config of the run.
-        checkpoint (Path): One of its checkpoints.
-        images (int, optional): Number of images, evenly spread. Defaults to None: all.
-        submodels (int): Number K of submodels that predict images of the gallery, for
-            co-trained runs. Defaults to 4.
-        trust (bool): Allow any Python object, which can execute code. Defaults to
-            False.
-
-    Raises:
-        ValueError: If the checkpoint does not fit the config or the data, or validation
-            images have no label map or not exactly one label.
+    On all images, or a number that is evenly spread. For co-trained runs, submodels
+    predict the images of the gallery. ValueError if the checkpoint does not fit the
+    config or the data, or images have no label map or not exactly one label.
     """
 
     def __init__(
@@ -84,20 +72,18 @@ class Predictions:
         self.scope: str = cfg.get('default_scope') or 'mmseg'
         self.checkpoint = checkpoint
         self.segments = not classifies(cfg)
-        loader = cfg.get('val_dataloader') or cfg.get('test_dataloader')
-        if not loader:
+        self.loader = cfg.get('val_dataloader') or cfg.get('test_dataloader')
+        if not self.loader:
             raise ValueError(
                 'The config has neither val_dataloader nor test_dataloader, so there '
                 'are no images to predict: leave out --run-config.'
             )
         with DefaultScope.overwrite_default_scope(self.scope):
-            self.dataset: Any = validation_data(loader['dataset'])
+            self.dataset: Any = validation_data(self.loader['dataset'])
             self.model = stock_model(cfg)
         self.ignored = ignored_label(self.model)
-        self.loader = loader
         self.total = total = len(self.dataset)
-        number = total if images is None else min(images, total)
-        self.indices = evenly_spread(total, number)
+        self.indices = evenly_spread(total, min(images or total, total))
         meta = getattr(self.dataset, 'metainfo', None) or {}
         self.classes = [str(name) for name in meta.get('classes') or ()]
         palette = meta.get('palette')
@@ -109,11 +95,7 @@ class Predictions:
         self.submodels = self._draw(cfg.get('scheme'), submodels)
 
     def evaluate(self) -> 'Predicted':
-        """Predict the images.
-
-        Returns:
-            Predicted: The evaluated predictions.
-        """
+        """Predict the images."""
         count = len(self.classes)
         matrix = np.zeros((count, count), dtype=np.int64)
         right, files = [], []
@@ -138,36 +120,28 @@ class Predictions:
                 label, prediction = self._classes_of(result)
                 matrix += confusion(label, prediction, count, self.ignored)
                 right.append(share_right(label, prediction, self.ignored))
-                files.append(_files_of(result))
+                paths = (result.get(key) for key in ('img_path', 'seg_map_path'))
+                files.append(tuple(path and os.path.abspath(path) for path in paths))
         return Predicted(self, matrix, np.array(right), files)
 
     def sample(self, number: int) -> Sample:
-        """Return an image with predictions of the model and its submodels.
-
-        Args:
-            number (int): Index among the N images.
-        """
+        """Return one of the N images with predictions of the model and submodels."""
         data = self._data(number)
         with torch.no_grad():
             (result,) = self.model.test_step(data)
             label, prediction = self._classes_of(result)
-            others = []
-            backbone = backbone_of(self.model)
-            for factors in self.submodels:
-                with as_submodel(backbone, self.sites, factors):
-                    (other,) = self.model.test_step(data)
-                others.append(self._classes_of(other)[1] != prediction)
+            others = [
+                self._classes_of(other)[1] != prediction
+                for (other,) in predict_submodels(
+                    self.model, self.sites, self.submodels, data
+                )
+            ]
         path = Path(str(result.get('img_path') or ''))
         # Class folders often contain files of the same names.
         name = path.stem if self.segments else '/'.join(path.parts[-2:])
         return Sample(
             name=name or str(self.indices[number]),
-            image=_image(
-                self.dataset,
-                self.indices[number],
-                data['inputs'][0],
-                self.model.data_preprocessor,
-            ),
+            image=self._image(number, data['inputs'][0]),
             label=label,
             prediction=prediction,
             disagreement=np.mean(others, axis=0) if others else None,
@@ -175,7 +149,8 @@ class Predictions:
         )
 
     def _draw(self, scheme: dict | None, number: int) -> NDArray[np.float64]:
-        """Draw submodels, of shape (K, L); none for a baseline or without rates."""
+        """Draw factors of submodels; none for a baseline or without rates."""
+        self.sites: list[Any] = []
         if not scheme:
             return np.zeros((0, 0))
         self.sites = find_called_sites(self.model, self._data(0))
@@ -189,8 +164,21 @@ class Predictions:
         """Return a batch of one image."""
         return pseudo_collate([self.dataset[self.indices[number]]])
 
-    def _classes_of(self, result: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return label and prediction of a result, of the same shape."""
+    def _image(self, number: int, inputs: Any) -> NDArray[np.uint8]:
+        """Return an RGB image as loaded, or the model's input without a file."""
+        info = self.dataset.get_data_info(self.indices[number])
+        if Path(str(info.get('img_path') or '')).is_file():
+            loaded = loaded_image(self.dataset.pipeline.transforms, info)
+            return viewable(loaded)[..., ::-1]
+        image = viewable(inputs.permute(1, 2, 0).cpu().numpy())
+        turned = ('channel_conversion', '_channel_conversion', 'to_rgb')
+        preprocessor = self.model.data_preprocessor
+        if any(getattr(preprocessor, name, False) for name in turned):
+            image = image[..., ::-1]
+        return image
+
+    def _classes_of(self, result: Any) -> tuple[Classes, Classes]:
+        """Return label and prediction of a result."""
         kind = 'sem_seg' if self.segments else 'label'
         if f'gt_{kind}' not in result:
             raise ValueError(
@@ -211,36 +199,12 @@ class Predictions:
 
 @dataclass
 class Predicted:
-    """Predictions of a run's checkpoint, evaluated.
+    """Evaluated predictions: confusion counts (C, C), with labels in rows.
 
-    Args:
-        predictions (Predictions): The checkpoint on its images.
-        matrix (ndarray): Confusion matrix of shape (C, C), with a row for each label
-            and a column for each prediction, in pixels or images.
-        right (ndarray): Fraction of each image that is right, of shape (N, ).
-        files (list[tuple]): Paths of each image and its label map, '' without one.
+    By image: the fraction that is right, and the paths of it and its label map.
     """
 
     predictions: Predictions
     matrix: NDArray[np.int64]
     right: NDArray[np.float64]
-    files: list[tuple[str, str]]
-
-
-def _files_of(result: Any) -> tuple[str, str]:
-    image, label = (result.get(key) or '' for key in ('img_path', 'seg_map_path'))
-    return image and os.path.abspath(image), label and os.path.abspath(label)
-
-
-def _image(
-    dataset: Any, number: int, inputs: Any, preprocessor: Any
-) -> NDArray[np.uint8]:
-    """Return an RGB image as loaded, or the model's input without a file."""
-    info = dataset.get_data_info(number)
-    if Path(str(info.get('img_path') or '')).is_file():
-        return viewable(loaded_image(dataset.pipeline.transforms, info))[..., ::-1]
-    image = viewable(inputs.permute(1, 2, 0).cpu().numpy())
-    turned = ('channel_conversion', '_channel_conversion', 'to_rgb')
-    if any(getattr(preprocessor, name, False) for name in turned):
-        image = image[..., ::-1]
-    return image
+    files: list[tuple]

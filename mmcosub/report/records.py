@@ -6,6 +6,7 @@ last record counts.
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,13 +23,7 @@ _NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
 @dataclass
 class Start:
-    """Start of a run.
-
-    Args:
-        folder (Path): Folder of its logs.
-        records (int): Number of its records in use.
-        replaced (int): Number of earlier records that it replaces.
-    """
+    """Start of a run: folder, records in use, and number of earlier ones replaced."""
 
     folder: Path
     records: int = 0
@@ -37,9 +32,8 @@ class Start:
     @property
     def time(self) -> str:
         """Time as ``YYYY-MM-DD HH:MM:SS``."""
-        found = re.fullmatch(
-            r'(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)', self.folder.name
-        )
+        pattern = r'(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)'
+        found = re.fullmatch(pattern, self.folder.name)
         if not found:
             return self.folder.name
         return '{}-{}-{} {}:{}:{}'.format(*found.groups())
@@ -47,15 +41,7 @@ class Start:
 
 @dataclass
 class Records:
-    """Logged values of a run, in the order of iterations.
-
-    Args:
-        train (list[tuple]): Iterations done and record of training.
-        val (list[tuple]): Iterations done and record of validation.
-        starts (list[Start]): The starts, the first one first.
-        epoch_length (float, optional): Iterations per epoch; None for iteration-based
-            runs.
-    """
+    """Logged values with iterations done; ``epoch_length`` is None without epochs."""
 
     train: list[tuple[float, Record]] = field(default_factory=list)
     val: list[tuple[float, Record]] = field(default_factory=list)
@@ -69,11 +55,7 @@ class Records:
         return round(max(ends))
 
     def series(self, key: str) -> list[tuple[float, float]]:
-        """Return iterations and values logged under a name.
-
-        Args:
-            key (str): The name, such as ``loss`` or ``mIoU``.
-        """
+        """Return iterations and values logged as, say, ``loss`` or ``mIoU``."""
         return [
             (at, float(record[key]))
             for at, record in (*self.train, *self.val)
@@ -86,26 +68,15 @@ class Records:
 
     def metrics(self) -> list[str]:
         """Return names of metrics measured in validation."""
-        return list(
-            dict.fromkeys(
-                key
-                for _, record in self.val
-                for key, value in record.items()
-                if key not in _NO_METRICS and isinstance(value, int | float)
-            )
-        )
+        found = [item for _, record in self.val for item in record.items()]
+        numbers = [key for key, value in found if isinstance(value, int | float)]
+        return [key for key in dict.fromkeys(numbers) if key not in _NO_METRICS]
 
 
 def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
-    """Read the logs of a run.
+    """Read the logs of a run; ValueError if there are none.
 
-    Args:
-        work_dir (Path): Its work directory.
-        metric_by_epoch (bool): Validations are logged by epoch
-            (``default_hooks.logger.log_metric_by_epoch``) rather than iteration.
-
-    Raises:
-        ValueError: If there are no logs, or they have no records.
+    ``metric_by_epoch`` is the logger's ``log_metric_by_epoch``: how validations count.
     """
     files = sorted(work_dir.glob(f'*/{_LOG}'))
     if not files:
@@ -122,15 +93,35 @@ def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
             'first record (default_hooks.logger.interval). Train for longer.'
         )
     by_epoch = any('iter' in r and 'epoch' in r for r in everything)
-    joined = Records(
-        epoch_length=_epoch_length(files, everything) if by_epoch else None
-    )
+    length = _epoch_length(files, everything) if by_epoch else None
+    joined: dict[tuple[bool, float], tuple[Start, Record]] = {}
+    last = 0.0
     for start, records in read:
+        new = {}
         for record in records:
-            _append(joined, start, record, metric_by_epoch)
-        if records:
-            joined.starts.append(start)
-    return joined
+            training = 'iter' in record
+            at = float(record['iter'] if training else record['step'])
+            if training:
+                last = at
+            elif metric_by_epoch:
+                # An iteration-based run has no epochs: use the last iteration.
+                at = at * length if length else last
+            new[training, at] = start, record
+        first = {True: math.inf, False: math.inf}
+        for training, at in new:
+            first[training] = min(first[training], at)
+        for training, at in list(joined):
+            if at >= first[training] or at > first[not training]:
+                earlier, _ = joined.pop((training, at))
+                earlier.records -= 1
+                start.replaced += 1
+        joined.update(new)
+        start.records = len(new)
+    result = Records(epoch_length=length)
+    for (training, at), (_, record) in joined.items():
+        (result.train if training else result.val).append((at, record))
+    result.starts = [start for start, records in read if records]
+    return result
 
 
 def _read(file: Path) -> list[Record]:
@@ -146,34 +137,6 @@ def _read(file: Path) -> list[Record]:
     return records
 
 
-def _append(
-    joined: Records, start: Start, record: Record, metric_by_epoch: bool
-) -> None:
-    """Append a record and drop those of later iterations."""
-    training = 'iter' in record
-    at = float(record['iter'] if training else record['step'])
-    last = joined.train[-1][0] if joined.train else 0.0
-    if not training and metric_by_epoch:
-        # An iteration-based run has no epochs: use the last iteration.
-        at = at * joined.epoch_length if joined.epoch_length else last
-    same, other = joined.train, joined.val
-    if not training:
-        same, other = other, same
-    before = len(same) + len(other)
-    while same and same[-1][0] >= at:
-        same.pop()
-    while other and other[-1][0] > at:
-        other.pop()
-    replaced = before - len(same) - len(other)
-    start.replaced += replaced
-    start.records += 1
-    same.append((at, record))
-    for earlier in reversed(joined.starts):
-        taken = min(replaced, earlier.records)
-        earlier.records -= taken
-        replaced -= taken
-
-
 def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
     """Return iterations per epoch, from the log's text or estimated."""
     for file in reversed(files):
@@ -187,12 +150,7 @@ def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
 
 
 def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
-    """Return each class's IoU in percent, from the last logged validation.
-
-    Returns:
-        dict[str, float]: Empty if no log has such a table (mmseg's ``IoUMetric``
-        prints one).
-    """
+    """Return each class's IoU in percent, as mmseg's ``IoUMetric`` printed it last."""
     for start in reversed(starts):
         for log in sorted(start.folder.glob('*.log'), reverse=True):
             tables = log.read_text(errors='replace').split(_TITLE)[1:]

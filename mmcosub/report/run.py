@@ -1,5 +1,6 @@
 """Run: its config, logs, checkpoint and how it was started."""
 
+import ast
 import copy
 import json
 import re
@@ -16,7 +17,6 @@ from mmcosub.hooks import RunFactsHook
 from mmcosub.hooks.setting_changes import Change, flat_settings
 
 from .curves import main_metric
-from .dumped import read_settings
 from .records import Records, Start, read_records
 
 _FACTS = ('command', 'config', 'changes', 'folder', 'git', 'seed', 'processes',
@@ -36,16 +36,8 @@ _BEST = re.compile(r'^best_(.*)_(?:iter|epoch)_(\d+)\.pth$')
 class Run:
     """Run as found in its work directory.
 
-    Args:
-        name (str): Name on the page.
-        work_dir (Path): Work directory.
-        cfg (Config): Training config.
-        config_file (Path): File of the config.
-        records (Records): Logged values.
-        facts (dict): Facts of its last start, by ``RunFactsHook`` or from MMEngine's
-            log.
-        changes (list[Change], optional): Changes to its base configs; None if not
-            recorded.
+    ``facts`` are those of its last start; ``changes`` to its base configs are None if
+    not recorded.
     """
 
     name: str
@@ -84,11 +76,9 @@ class Run:
         return sorted(path.name for path in self.work_dir.glob('*.pth'))
 
     def checkpoint(self, which: str) -> Path | None:
-        """Checkpoint to evaluate.
+        """Return the last checkpoint or, if there is such, the newest 'best' one.
 
-        Args:
-            which (str): 'best' for the newest best checkpoint, preferably by the main
-                metric, or the last one without any; 'last' for the last one.
+        Preferably the best by the main metric.
         """
         metric = (main_metric([self.records]) or '').replace('/', '_')
         best = [
@@ -102,15 +92,9 @@ class Run:
 
 
 def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
-    """Read a run, without executing code in its folder.
+    """Read a run, without executing code in its folder; ValueError if it is none.
 
-    Args:
-        work_dir (Path): Its work directory.
-        options (dict, optional): Settings by dotted key that have changed since, such
-            as the data root.
-
-    Raises:
-        ValueError: If there is no such folder, or it has no logs or no config.
+    ``options`` are settings by dotted key that have changed since.
     """
     if not work_dir.is_dir():
         raise ValueError(f'There is no work directory {work_dir}. Check the path.')
@@ -118,7 +102,7 @@ def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
     trained = read_settings(file)
     logger = (trained.get('default_hooks') or {}).get('logger') or {}
     records = read_records(work_dir, logger.get('log_metric_by_epoch', True))
-    facts = read_facts(records.starts[-1])
+    facts = _read_facts(records.starts[-1])
     changes = facts['changes']
     cfg = copy.deepcopy(trained)
     if options:
@@ -135,30 +119,6 @@ def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
     )
 
 
-def read_facts(start: Start) -> dict[str, Any]:
-    """Read how a run was started.
-
-    Returns:
-        dict: Facts of ``RunFactsHook``, or versions and seed from MMEngine's log.
-        Unknown facts are None.
-    """
-    file = start.folder / RunFactsHook.FILE
-    facts: dict[str, Any] = dict.fromkeys(_FACTS)
-    if file.is_file():
-        return {**facts, **json.loads(file.read_text())}
-    for log in start.folder.glob('*.log'):
-        text = log.read_text(errors='replace')
-        found = {
-            name: line[1]
-            for name, pattern in _IN_LOG.items()
-            if (line := re.search(pattern, text, re.MULTILINE))
-        }
-        facts['versions'] = found
-        if line := re.search(_SEED_IN_LOG, text, re.MULTILINE):
-            facts['seed'] = int(line[1])
-    return facts
-
-
 def _config_file(work_dir: Path) -> Path:
     """Return the newest config that a run was trained with."""
     of_starts = sorted(work_dir.glob('*/vis_data/config.py'))
@@ -171,3 +131,71 @@ def _config_file(work_dir: Path) -> Path:
             'starts: give the work directory of a training, not one of its folders.'
         )
     return found[-1]
+
+
+def _read_facts(start: Start) -> dict[str, Any]:
+    """Read how a run was started; unknown facts are None."""
+    file = start.folder / RunFactsHook.FILE
+    facts: dict[str, Any] = dict.fromkeys(_FACTS)
+    if file.is_file():
+        return {**facts, **json.loads(file.read_text())}
+    for log in start.folder.glob('*.log'):
+        text = log.read_text(errors='replace')
+        facts['versions'] = {
+            name: line[1]
+            for name, pattern in _IN_LOG.items()
+            if (line := re.search(pattern, text, re.MULTILINE))
+        }
+        if line := re.search(_SEED_IN_LOG, text, re.MULTILINE):
+            facts['seed'] = int(line[1])
+    return facts
+
+
+def read_settings(file: Path) -> Config:
+    """Read the config that MMEngine wrote at the start of a training.
+
+    A dump has only assignments of literals and of ``dict(...)``. ValueError for
+    anything else, so that no code in the folder is executed.
+    """
+    settings = {}
+    try:
+        for line in ast.parse(file.read_text(encoding='utf-8')).body:
+            match line:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    settings[name] = ast.literal_eval(_AsLiterals().visit(value))
+                case _:
+                    raise ValueError(f'line {line.lineno} is no assignment')
+        if not isinstance(settings.get('model'), dict):
+            raise ValueError('it has no model=dict(...)')
+        return Config(settings)
+    except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f'{file} is not the data that MMEngine dumps when a training starts '
+            f'({reason}), and no file of a run is executed. Put back the '
+            'vis_data/config.py that MMEngine wrote.'
+        ) from error
+
+
+class _AsLiterals(ast.NodeTransformer):
+    """Replace what a dump has besides literals by literals."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        match node:
+            case ast.Call(func=ast.Name(id='dict'), args=[], keywords=given):
+                if None in (each.arg for each in given):
+                    raise ValueError(f'line {node.lineno} unpacks a dict')
+                keys: list = [ast.Constant(each.arg) for each in given]
+                return ast.Dict(keys, [self.visit(each.value) for each in given])
+            case ast.Call(
+                func=ast.Name(id='dict'), args=[ast.Dict() as of], keywords=[]
+            ):
+                return self.visit(of)  # with keys that are not identifiers
+        raise ValueError(f'line {node.lineno} has more than literals')
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        number = node.id in ('inf', 'nan')
+        return ast.Constant(float(node.id)) if number else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        return ast.Constant(ast.unparse(node))  # a class, by its name

@@ -1,11 +1,9 @@
-"""Means and differences of trainings over seeds."""
+"""Means and differences of trainings over seeds, with 95 % intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-
-from mmcosub.analysis.intervals import half_width, half_width_of_difference
 
 from .curves import main_metric
 from .run import Run
@@ -14,44 +12,23 @@ from .run import Run
 _OF_A_SEED = ('randomness.seed', 'scheme.seed', 'resume', 'log_level')
 
 
-@dataclass(frozen=True)
-class Mean:
-    """Mean over seeds, or difference of two means.
-
-    Args:
-        text (str): The value and its 95 % interval.
-        certain (bool): True for a significant difference (interval excludes 0).
-    """
+class Mean(NamedTuple):
+    """Mean, or a difference of means, which is certain if its interval excludes 0."""
 
     text: str
     certain: bool = False
 
 
-@dataclass(frozen=True)
-class Training:
-    """Runs that differ in their seed alone.
-
-    Args:
-        method (str): Training method.
-        runs (tuple[int, ...]): Numbers on the page.
-        means (tuple[Mean, ...]): For each column of the table.
-    """
+class Training(NamedTuple):
+    """Runs that differ in their seed alone, with a mean for each column."""
 
     method: str
     runs: tuple[int, ...]
     means: tuple[Mean, ...]
 
 
-@dataclass(frozen=True)
-class Seeds:
-    """Trainings side by side.
-
-    Args:
-        columns (tuple[str, ...]): Names of the columns.
-        trainings (list[Training]): The trainings, in the order of their first runs.
-        unfinished (list[int]): Numbers of runs that are left out, as another seed was
-            trained for longer.
-    """
+class Seeds(NamedTuple):
+    """Trainings by first run, and runs left out as other seeds were trained longer."""
 
     columns: tuple[str, ...]
     trainings: list[Training]
@@ -59,53 +36,40 @@ class Seeds:
 
 
 def compare_trainings(runs: Mapping[int, Run]) -> Seeds | None:
-    """Compare trainings over their seeds.
-
-    Args:
-        runs (Mapping[int, Run]): Runs of one task, by number on the page.
-
-    Returns:
-        Seeds | None: None if no training has several seeds.
-    """
+    """Compare trainings of one task over their seeds; None if none has several."""
     metric = main_metric([run.records for run in runs.values()])
     if metric is None:
         return None
-    series = {i: _known(run, metric) for i, run in runs.items()}
+    series: dict[int, list[tuple[float, float]]] = {}
     alike: dict[tuple, list[int]] = {}
     for i, run in runs.items():
+        values = run.records.series(metric)
+        series[i] = [(at, value) for at, value in values if value == value]
         if series[i]:
             alike.setdefault(_training_of(run), []).append(i)
-    ends = [max(series[i][-1][0] for i in of_one) for of_one in alike.values()]
-    groups = [
-        [i for i in of_one if series[i][-1][0] == end]
-        for of_one, end in zip(alike.values(), ends, strict=True)
-    ]
+    groups = []
+    for of_one in alike.values():
+        end = max(series[i][-1][0] for i in of_one)
+        groups.append([i for i in of_one if series[i][-1][0] == end])
     if not any(len(of_one) > 1 for of_one in groups):
         return None
     done = {i for of_one in groups for i in of_one}
-    seeds = {i: run.facts['seed'] for i, run in runs.items()}
     last = {i: series[i][-1][1] for i in done}
     best = {i: max(value for _, value in series[i]) for i in done}
-    first = groups[0]
+    seeds = {i: run.facts['seed'] for i, run in runs.items()}
+    trainings = []
+    for of_one in groups:
+        means = [
+            mean
+            for scores in (last, best)
+            for mean in _means(of_one, groups[0], scores, seeds)
+        ]
+        trainings.append(Training(runs[of_one[0]].method, tuple(of_one), tuple(means)))
     return Seeds(
         columns=(f'{metric}, last', 'difference', f'{metric}, best', 'difference'),
-        trainings=[
-            Training(
-                runs[of_one[0]].method,
-                tuple(of_one),
-                (
-                    *_means(of_one, first, last, seeds),
-                    *_means(of_one, first, best, seeds),
-                ),
-            )
-            for of_one in groups
-        ],
+        trainings=trainings,
         unfinished=sorted({i for of_one in alike.values() for i in of_one} - done),
     )
-
-
-def _known(run: Run, metric: str) -> list[tuple[float, float]]:
-    return [(at, value) for at, value in run.records.series(metric) if value == value]
 
 
 def _training_of(run: Run) -> tuple:
@@ -123,14 +87,7 @@ def _means(
     scores: Mapping[int, float],
     seeds: Mapping[int, int | None],
 ) -> tuple[Mean, Mean]:
-    """Return a training's mean and its difference to the first training.
-
-    Args:
-        of_one (Sequence[int]): Numbers of the training's runs.
-        first (Sequence[int]): Numbers of the first training's runs.
-        scores (Mapping[int, float]): Score of each run.
-        seeds (Mapping[int, int | None]): Seed of each run, None if unknown.
-    """
+    """Return a training's mean, and the difference to the first, paired if possible."""
     mine, others = [[scores[i] for i in group] for group in (of_one, first)]
     mean = Mean(_text(float(np.mean(mine)), half_width(mine)))
     if of_one is first:
@@ -148,3 +105,26 @@ def _means(
 def _text(mean: float, half: float, sign: str = '') -> str:
     text = f'{mean:{sign}.2f}'
     return text if half != half else f'{text} ± {half:.2f}'
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half-width of the 95 % interval of a mean (Student's t); nan for one value."""
+    from scipy import stats  # slow to import
+
+    if len(values) < 2:
+        return float('nan')
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+
+
+def half_width_of_difference(values: Sequence[float], others: Sequence[float]) -> float:
+    """Half-width of the 95 % interval of an unpaired difference (Welch's t), or nan."""
+    from scipy import stats
+
+    if min(len(values), len(others)) < 2:
+        return float('nan')
+    # Squared errors of both means, and the degrees of freedom that they have together.
+    parts = np.array([np.var(x, ddof=1) / len(x) for x in (values, others)])
+    if not parts.any():
+        return 0.0
+    degrees = parts.sum() ** 2 / sum(parts**2 / [len(values) - 1, len(others) - 1])
+    return float(stats.t.ppf(0.975, degrees) * np.sqrt(parts.sum()))

@@ -8,7 +8,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
 from torch.utils.data import DataLoader
 
-from mmcosub.config.type_name import type_name
+from mmcosub.names import type_name
 
 from .batches import Batches, without_first
 

@@ -11,7 +11,6 @@ from torch import nn
 from mmcosub.checkpoints import read_checkpoint
 from mmcosub.checkpoints.latest import corruption, newest_intact, pointed_checkpoint
 from mmcosub.checkpoints.safe_objects import foreign_objects
-from mmcosub.config.type_name import type_name
 from mmcosub.files import (
     PARTIAL,
     atomic_write,
@@ -19,6 +18,7 @@ from mmcosub.files import (
     require_local,
     write_pointer,
 )
+from mmcosub.names import type_name
 
 from .checkpoint_hook import forget_named_files
 from .resume_checks import (

@@ -4,7 +4,7 @@ import json
 from itertools import chain
 from typing import Any
 
-from mmcosub.config.type_name import type_name
+from mmcosub.names import type_name
 
 KEY = 'mmcosub'
 """Key of a run's fingerprint in a checkpoint's ``meta``."""

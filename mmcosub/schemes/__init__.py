@@ -3,13 +3,12 @@
 from .augsub import AugDrop, AugMask, AugPath, AugSub
 from .base import SCHEMES, Scheme
 from .collaboration import Collaboration
-from .cosub import Cosub
+from .cosub import Cosub, StochasticDepth
+from .distillation import Teaching
 from .extras import Extras
 from .group_knowledge import DepthScheme, GroupKnowledge, Stimulative
-from .iteration import Iteration
-from .objective import Objective, Pass
-from .stochastic_depth import StochasticDepth
-from .teaching import Teaching
+from .objectives import Objective
+from .step import Step
 from .training import SubmodelTraining
 from .unlabelled import Unlabelled
 
@@ -24,10 +23,9 @@ __all__ = [
     'DepthScheme',
     'Extras',
     'GroupKnowledge',
-    'Iteration',
     'Objective',
-    'Pass',
     'Scheme',
+    'Step',
     'Stimulative',
     'StochasticDepth',
     'SubmodelTraining',

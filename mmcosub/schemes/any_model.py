@@ -3,6 +3,7 @@
 Shapes: ``R`` rows, ``B`` images, ``C`` classes, ``*`` positions.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,35 +12,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from mmcosub.losses import activations
+from mmcosub.submodels import Site, are_drop_paths, compiled_sites
+
+from .base import Scheme
+from .step import count_processes
+
+_logger = logging.getLogger('mmcosub')
+
 Key = str | int | Callable[[Any], Tensor] | None
 """Place of the logits in an output: a key, a function, or None for the usual places."""
 
 
 def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
-    """Return the logits among a model's outputs.
-
-    Args:
-        outputs (Any): A tensor, tuple, list, dict, or an object with attributes.
-        key (str | int | Callable, optional): Their place. None stands for the output
-            itself, ``logits`` or ``out`` or the only value of a dict, or the first
-            element of a tuple.
-        rows (int): Number of rows R.
-
-    Returns:
-        Tensor: Of shape (R, C, *).
+    """Return the logits (R, C, *) among a model's outputs.
 
     Raises:
-        ValueError: If there is no such tensor.
+        ValueError: If there is no such tensor at the place that the key names.
     """
     found = _picked(outputs, key)
     if isinstance(found, Tensor) and found.ndim > 1 and len(found) == rows:
         return found
-    if isinstance(outputs, Mapping):
+    if isinstance(found, Tensor):
+        what = f'a tensor of shape {tuple(found.shape)}'
+    elif isinstance(outputs, Mapping):
         what = f'a {type(outputs).__name__} with {[*map(str, outputs)]}'
     else:
         what = f'a {type(found).__name__}'
-    if isinstance(found, Tensor):
-        what = f'a tensor of shape {tuple(found.shape)}'
     raise ValueError(
         f'Logits of shape ({rows}, classes, ...) are expected, and the model returns '
         f'{what}. Set key=... to where its output has the logits, or to a function '
@@ -50,13 +49,13 @@ def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
 def _picked(outputs: Any, key: Key) -> Any:
     if callable(key):
         return key(outputs)
-    if isinstance(outputs, Mapping) and key is None:
-        usual = [name for name in ('logits', 'out') if name in outputs]
-        key = next(iter(usual or (outputs if len(outputs) == 1 else [])), None)
-        return None if key is None else outputs[key]
-    if isinstance(outputs, tuple | list) and key is None:
-        return outputs[0] if outputs else None
     if key is None:
+        if isinstance(outputs, Mapping):
+            usual = [name for name in ('logits', 'out') if name in outputs]
+            names = usual or ([*outputs] if len(outputs) == 1 else [])
+            return outputs[names[0]] if names else None
+        if isinstance(outputs, tuple | list):
+            return outputs[0] if outputs else None
         return outputs
     try:
         return getattr(outputs, key) if isinstance(key, str) else outputs[key]
@@ -68,16 +67,10 @@ def _picked(outputs: Any, key: Key) -> Any:
 def labelled_positions(
     labels: Tensor, logits: Tensor, ignored: int | None
 ) -> Tensor | None:
-    """Return the labelled fraction of each position, or None if all count equally.
+    """Return the labelled fraction (B, *) of each position of logits (B, C, *).
 
-    Args:
-        labels (Tensor): Classes of shape (B, *), at any resolution. Soft labels count
-            everywhere.
-        logits (Tensor): Of shape (B, C, *).
-        ignored (int, optional): Label of positions without a label.
-
-    Returns:
-        Tensor: In [0, 1], of shape (B, *).
+    None if all positions count equally. Labels are classes (B, *) at any resolution;
+    soft labels count everywhere.
     """
     dense = not labels.is_floating_point() and labels.ndim == logits.ndim - 1
     if ignored is None or not dense:
@@ -90,22 +83,13 @@ def labelled_positions(
 
 
 def setting(criterion: Any, name: str, default: Any) -> Any:
-    """Return a setting of a criterion: an attribute, or a keyword of a ``partial``.
-
-    Args:
-        criterion (Callable): The criterion.
-        name (str): Name of the setting.
-        default (Any): Value for a criterion without the setting.
-    """
+    """Return a setting of a criterion: an attribute, or a keyword of a ``partial``."""
     keywords = getattr(criterion, 'keywords', {})
     return getattr(criterion, name, keywords.get(name, default))
 
 
 def unwrapped(model: Any) -> nn.Module:
     """Return the model inside a wrapper for several processes.
-
-    Args:
-        model (nn.Module): The model or its wrapper.
 
     Raises:
         ValueError: If its blocks cannot be reached.
@@ -124,3 +108,62 @@ def unwrapped(model: Any) -> nn.Module:
             'DistributedDataParallel, for CoTrainer to reach its blocks.'
         )
     return inner
+
+
+def compiled_branches(backbone: nn.Module, sites: list[Site]) -> list[Site]:
+    """Return branches whose residual functions are compiled, and say so.
+
+    They are compiled instead of the model, whose rows vary.
+    """
+    found = 'nothing, as its blocks are not known'
+    if not are_drop_paths(sites):
+        sites = compiled_sites(sites)
+        found = f'the residual functions of {len(sites)} branches'
+    _logger.warning(
+        f'Of the compiled {type(backbone).__name__}, CoTrainer compiles {found}: the '
+        'whole model would be compiled again for every plan.'
+    )
+    return sites
+
+
+def fit_criterion(scheme: Scheme, criterion: Any, before: set[str] | None) -> set[str]:
+    """Choose the distillation loss that fits a criterion; return its activations.
+
+    ``before`` are those of the last criterion. Raises a ``ValueError`` if no loss fits.
+    """
+    name = getattr(criterion, '__name__', type(criterion).__name__)
+    reduction = setting(criterion, 'reduction', 'mean')
+    if reduction != 'mean':
+        raise ValueError(
+            f'The criterion {name} has reduction={reduction!r}, and the distillation '
+            "loss is a mean. Set reduction='mean'."
+        )
+    found = activations([criterion])
+    if found == before:
+        return found
+    if not found and scheme.soft_loss.name == 'auto' and scheme.views > 1:
+        raise ValueError(
+            f'CoTrainer cannot tell whether the criterion {name} uses a softmax or a '
+            "sigmoid. Give it loss='ce' or loss='bce'."
+        )
+    scheme.soft_loss.fit(found, f'the criterion {name}')
+    return found
+
+
+def check_processes(trainer: Any) -> None:
+    """Raise or warn if gradients would not be averaged over the processes."""
+    if count_processes() == 1:
+        return
+    # Lightning's DistributedDataParallel is around the training step.
+    outer = getattr(DistributedDataParallel, '_active_ddp_module', None)
+    if trainer.caller() is trainer.backbone and outer is None:
+        _logger.warning(
+            'CoTrainer got the model itself, so gradients are not averaged over '
+            'processes. Pass it the DistributedDataParallel around the model.'
+        )
+    if any(p.requires_grad for p in trainer.extras.parameters()):
+        raise ValueError(
+            f'{type(trainer.scheme).__name__} adds parameters to this model, and '
+            'DistributedDataParallel does not average their gradients. Use one '
+            'process, or another scheme.'
+        )

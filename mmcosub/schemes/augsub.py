@@ -1,15 +1,16 @@
 """AugSub: self-distillation from a clean full network to a perturbed copy."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmcosub.submodels import Site, are_drop_paths, find_sites
+from mmcosub.submodels import Site, are_drop_paths, find_sites, temporarily
 from mmcosub.submodels.masking import (
     MaskedPatches,
     RemovedTokens,
@@ -17,9 +18,9 @@ from mmcosub.submodels.masking import (
     masking_mode,
 )
 
-from .base import SCHEMES, Context, Scheme, check_frozen
-from .extras import MaskToken
-from .teaching import Teaching
+from .base import SCHEMES, Context, Scheme
+from .checks import check_frozen
+from .distillation import Teaching
 
 MAIN, SUB = 0, 1
 
@@ -81,8 +82,7 @@ class AugPath(AugSub):
         """See :class:`Scheme`."""
         if view == MAIN:
             return super().rates(sites)
-        training = np.array([site.block.training for site in sites])
-        return self.ratio * training
+        return self.ratio * np.array([site.block.training for site in sites])
 
 
 @SCHEMES.register_module()
@@ -98,7 +98,12 @@ class AugDrop(AugSub):
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
         """See :class:`Scheme`."""
-        self.dropouts = _projection_dropouts(_blocks(model))
+        self.dropouts = [
+            module
+            for block in _blocks(model)
+            for name, module in block.named_modules()
+            if isinstance(module, nn.Dropout) and not name.endswith(_OTHER_DROPOUTS)
+        ]
         if not self.dropouts:
             raise ValueError(
                 f'The blocks of {type(model.backbone).__name__} have no dropout behind '
@@ -112,20 +117,7 @@ class AugDrop(AugSub):
         """See :class:`Scheme`."""
         if view == MAIN:
             return images, nullcontext
-        return images, partial(_dropout_rates, self.dropouts, self.ratio)
-
-
-@contextmanager
-def _dropout_rates(modules: Sequence[nn.Dropout], rate: float) -> Iterator[None]:
-    """Run with another rate of dropout."""
-    before = [module.p for module in modules]
-    for module in modules:
-        module.p = rate
-    try:
-        yield
-    finally:
-        for module, p in zip(modules, before, strict=True):
-            module.p = p
+        return images, partial(temporarily, self.dropouts, 'p', self.ratio)
 
 
 @SCHEMES.register_module()
@@ -170,14 +162,19 @@ class AugMask(AugSub):
             assert token is not None  # from prepare()
             return images, MaskedPatches(model.backbone, images, self.ratio, token, rng)
         backbone = getattr(model.backbone, 'timm_model', model.backbone)
+        extra = _extra_tokens(backbone)
         return images, RemovedTokens(
-            self.blocks,
-            self.mapped,
-            _extra_tokens(backbone),
-            self.ratio,
-            token,
-            rng,
+            self.blocks, self.mapped, extra, self.ratio, token, rng
         )
+
+
+class MaskToken(nn.Module):
+    """A learned token that stands for what is masked, of so many channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(channels))
+        nn.init.trunc_normal_(self.value, std=0.02)
 
 
 def _blocks(model: Any) -> list[nn.Module]:
@@ -188,20 +185,10 @@ def _blocks(model: Any) -> list[nn.Module]:
     return list(dict.fromkeys(site.block for site in sites))
 
 
-def _projection_dropouts(blocks: Sequence[nn.Module]) -> list[nn.Dropout]:
-    return [
-        module
-        for block in blocks
-        for name, module in block.named_modules()
-        if isinstance(module, nn.Dropout) and not name.endswith(_OTHER_DROPOUTS)
-    ]
-
-
 def _width(model: Any) -> int:
     """Return the number of channels of a block's tokens."""
-    norm = next(
-        m for m in model.sites[0].block.modules() if isinstance(m, nn.LayerNorm)
-    )
+    modules = model.sites[0].block.modules()
+    norm = next(module for module in modules if isinstance(module, nn.LayerNorm))
     return int(norm.normalized_shape[0])
 
 

@@ -3,7 +3,6 @@
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``*`` positions.
 """
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,23 +17,20 @@ from mmcosub.losses import weighted_mean
 from mmcosub.submodels import EXECUTIONS, SAMPLERS, Plan, Site, spread_rates
 from mmcosub.submodels.class_table import ClassTable
 
-from .objective import Objective
-from .soft_loss import SoftLoss
-from .teaching import Teaching
+from .checks import check_frozen, check_views_differ
+from .distillation import SoftLoss, Teaching
+from .objectives import Objective
 
 Context = Callable[[], AbstractContextManager]
 
 SCHEMES = ClassTable('scheme')
 
-_logger = logging.getLogger('mmcosub')
-
 
 class Scheme(ABC):
     """Views of a training, their label losses and the distillation between them.
 
-    A scheme is a description. The model wrapper draws a plan from it, runs the views
-    and adds up the losses. Subclasses define :attr:`label_weights` and
-    :attr:`teachings`.
+    A scheme is a description. The model draws a plan from it, runs the views and adds
+    up the losses. Subclasses define :attr:`label_weights` and :attr:`teachings`.
 
     Args:
         loss (str): Distillation loss between views: 'ce' (softmax), 'kl' (same
@@ -141,11 +137,9 @@ class Scheme(ABC):
         return [views] if self.joint else [[v] for v in views]
 
     def rates(self, sites: Sequence[Site], view: int = 0) -> NDArray[np.float64]:
-        """Drop-path rates, of shape (L, ). A block in evaluation mode is not dropped.
+        """Return the drop-path rates of a view, of shape (L, ).
 
-        Args:
-            sites (Sequence[Site]): The backbone's branches.
-            view (int): The view; by default, all have the same rates. Defaults to 0.
+        By default, all views have the same. A block in evaluation mode has 0.
         """
         if self.drop_path_rate is None:
             rates = np.array([site.rate for site in sites])
@@ -154,79 +148,27 @@ class Scheme(ABC):
             rates = spread_rates(self.drop_path_rate, depths, self.drop_path_decay)
         return rates * [site.block.training for site in sites]
 
-    def check(self, sites: Sequence[Site]) -> None:
-        """Raise if the scheme would have no effect with a backbone.
-
-        Args:
-            sites (Sequence[Site]): The backbone's branches, in training mode.
-
-        Raises:
-            ValueError: If every drop-path rate is 0 and there is distillation between
-                views, or every block is frozen.
-        """
-        check_frozen(self, sites)
-        taught = any(teaching.weight for teaching in self.teachings)
-        if taught and not self.rates(sites).any():
-            raise ValueError(
-                f'Every drop-path rate is 0, so all views of {type(self).__name__} '
-                'would be the same network and teach each other nothing. Set '
-                'model.backbone.drop_path_rate or scheme.drop_path_rate, for instance '
-                'with --cfg-options scheme.drop_path_rate=0.1, or with '
-                'CoTrainer(model, drop_path_rate=0.1).'
-            )
-        never = {type(s.block) for s in sites if s.branch.drop_path is None}
-        if self.drop_path_rate is None and never:
-            _logger.warning(
-                f'Some branches of {[c.__module__ for c in never]} have no DropPath '
-                'upstream and are always kept (the attention of '
-                "mmseg's ViT). Set scheme.drop_path_rate to drop them too."
-            )
-
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
-        """Draw one iteration's submodels.
-
-        Args:
-            sites (Sequence[Site]): The backbone's branches.
-            batch (int): Number of samples B.
-            rng (Generator): Source of all randomness.
-        """
-        plans = []
+        """Draw one step's submodels, for a backbone's branches and B samples."""
+        factors = []
         for view in range(self.views):
             rates = self.rates(sites, view)
             keep = self.sampler(rates, batch, rng)[:, None]
-            plans.append(Plan.from_keep(keep, rates).multipliers)
-        return Plan(np.concatenate(plans, axis=1))
-
-    def prepare(self, model: Any) -> dict[str, nn.Module]:
-        """Inspect the model before training, and return modules to add to it.
-
-        Args:
-            model (nn.Module): The segmentor or classifier, with its backbone.
-
-        Returns:
-            dict[str, Module]: Modules of the scheme, later ``model.extras[name]``. They
-            are trained and resumed with the model, but are not part of its checkpoint.
-
-        Raises:
-            ValueError: If the scheme cannot train such a model.
-        """
-        return {}
+            factors.append(Plan.from_keep(keep, rates).multipliers)
+        return Plan(np.concatenate(factors, axis=1))
 
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Context]:
         """Perturb the images and the backbone of a view that runs alone.
 
-        Args:
-            model (nn.Module): The model.
-            view (int): The view.
-            images (Tensor): Of shape (B, 3, height, width).
-            rng (Generator): Source of all randomness, to be used here, not later.
+        ``rng`` is to be used here, not later.
 
         Returns:
-            tuple: The view's images, and a function that returns a context to run its
-            backbone in. The context undoes its changes on leaving. It is entered again
-            when the backward pass recomputes activations.
+            tuple: The view's images, of shape (B, 3, height, width), and a function
+            that returns a context to run its backbone in. The context undoes its
+            changes on leaving. It is entered again when the backward pass recomputes
+            activations.
         """
         return images, nullcontext
 
@@ -248,11 +190,8 @@ class Scheme(ABC):
     ) -> Tensor:
         """Return the weighted sum of the distillation losses of one student view.
 
-        Args:
-            student (int): The view.
-            logits (Sequence[Tensor]): Logits of each view up to it, of shape (B, C, *).
-            weight (Tensor, optional): Weight of each position, of shape (B, *).
-                Defaults to None, all alike.
+        Arguments are those of :meth:`co_training_loss`, with logits of the views up to
+        the student.
         """
         total = logits[student].new_zeros(())
         for t in self.teachings:
@@ -261,20 +200,28 @@ class Scheme(ABC):
                 total = total + t.weight * weighted_mean(loss, weight)
         return total
 
+    # ---- before training ---------------------------------------------------------
 
-def check_frozen(scheme: Scheme, sites: Sequence[Site]) -> None:
-    """Raise if no block of a backbone is in training mode.
+    def prepare(self, model: Any) -> dict[str, nn.Module]:
+        """Inspect the model before training, and return modules to add to it.
 
-    Args:
-        scheme (Scheme): The scheme.
-        sites (Sequence[Site]): The backbone's branches.
+        They are later ``model.extras[name]``, trained and resumed with the model, but
+        not part of its checkpoint. Raises a ``ValueError`` if the scheme cannot train
+        such a model.
+        """
+        return {}
 
-    Raises:
-        ValueError: If every block is in evaluation mode.
-    """
-    if not any(site.block.training for site in sites):
-        raise ValueError(
-            'Every block of the backbone is frozen (in evaluation mode), where no '
-            f'branch is dropped, so {type(scheme).__name__} has no submodels. Lower '
-            'model.backbone.frozen_stages, or train without a scheme.'
-        )
+    @property
+    def distills(self) -> bool:
+        """True if a view learns from another one."""
+        return any(teaching.weight for teaching in self.teachings)
+
+    def check(self, sites: Sequence[Site]) -> None:
+        """Raise if the scheme would have no effect with a backbone in training mode.
+
+        Raises:
+            ValueError: If every drop-path rate is 0 and there is distillation between
+                views, or every block is frozen.
+        """
+        check_frozen(self, sites)
+        check_views_differ(self, sites)

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmcosub.submodels import Site
-
-from .base import SCHEMES, Scheme, check_frozen
+from .base import SCHEMES, Scheme
+from .distillation import Teaching
 from .intermediate import IntermediateConsistency
-from .objective import Objective
-from .redundancy import KernelRedundancy, RepresentationRedundancy
-from .teaching import Teaching
+from .objectives import KernelRedundancy, Objective, RepresentationRedundancy
 
 
 @SCHEMES.register_module()
@@ -74,17 +71,14 @@ class Collaboration(Scheme):
                 f'intermediate_temperature={intermediate_temperature} must be above 0 '
                 f'and label_share={label_share} in [0, 1].'
             )
-        self._objectives: list[Objective] = []
-        if intermediate:
-            self._objectives.append(
-                IntermediateConsistency(
-                    intermediate, intermediate_temperature, label_share
-                )
-            )
-        if representation:
-            self._objectives.append(RepresentationRedundancy(representation))
-        if kernel:
-            self._objectives.append(KernelRedundancy(kernel))
+        terms: list[Objective] = [
+            IntermediateConsistency(
+                intermediate, intermediate_temperature, label_share
+            ),
+            RepresentationRedundancy(representation),
+            KernelRedundancy(kernel),
+        ]
+        self._objectives = [term for term in terms if term.weight]
 
     @property
     def label_weights(self) -> Sequence[float]:
@@ -101,10 +95,3 @@ class Collaboration(Scheme):
     def objectives(self) -> Sequence[Objective]:
         """See :class:`Scheme`: all terms but output consistency."""
         return self._objectives
-
-    def check(self, sites: Sequence[Site]) -> None:
-        """See :class:`Scheme`: only output consistency needs rates above 0."""
-        if self.weights['output']:
-            super().check(sites)
-        else:
-            check_frozen(self, sites)

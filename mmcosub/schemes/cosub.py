@@ -1,4 +1,4 @@
-"""Cosub: mutual distillation between two submodels of one network.
+"""Cosub, and stochastic depth, which is cosub without a second view.
 
 Shapes: ``L`` branches, ``V`` views, ``B`` samples.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from mmcosub.submodels import Plan, Site
 
 from .base import SCHEMES, Scheme
-from .teaching import Teaching
+from .distillation import Teaching
 
 
 @SCHEMES.register_module()
@@ -47,13 +47,12 @@ class Cosub(Scheme):
         \tfrac12 \sum_i \ell(z_{b,i}, y_b)] + \frac{w}{pB} \sum_{b \in P}
         \tfrac12 \sum_i \ell_{soft}(z_{b,i}, z_{b,3-i})
 
-    Fix both submodels of every image. The label loss of an image with one view has the
-    mean :math:`\frac12 \sum_i \ell(z_{b,i}, y_b)`, which is that of a paired one. An
-    image is in the last sum with probability :math:`p`, and :math:`1 / p` makes up for
-    it. So loss and gradient have cosub's mean, for every :math:`w` and :math:`B`, where
-    images do not see each other. BatchNorm in training mode makes them: means and mean
-    squares over the :math:`B + n` rows have those over all :math:`2B` rows as their
-    mean, for every :math:`n`, but the outputs are not linear in them.
+    Loss and gradient have cosub's mean, for every :math:`w` and :math:`B`: the label
+    loss of an image with one view has that of a paired one as its mean, and
+    :math:`1 / p` makes up for the images that the last sum leaves out. Not so where
+    images see each other, as in BatchNorm in training mode: means and mean squares over
+    the :math:`B + n` rows have those over all :math:`2B` rows as their mean, but the
+    outputs are not linear in them.
 
     Args:
         weight (float): w in (1 - w) * CE(label) + w * CE(other submodel), in [0, 1).
@@ -113,8 +112,7 @@ class Cosub(Scheme):
         super().check(sites)
         rates = self.rates(sites)
         coupled = self._coupled_branches(sites)
-        taught = any(teaching.weight for teaching in self.teachings)
-        if taught and not rates[coupled:].any():
+        if self.distills and not rates[coupled:].any():
             last = int(np.flatnonzero(rates)[-1])  # the last that can differ
             most = np.floor(100 * last / len(sites)) / 100
             raise ValueError(
@@ -125,7 +123,7 @@ class Cosub(Scheme):
             )
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
-        """See :class:`Scheme`. Copies the coupled branches of view 0 to view 1."""
+        """See :class:`Scheme`."""
         multipliers = super().draw(sites, batch, rng).multipliers  # (L, V, B)
         coupled = self._coupled_branches(sites)
         multipliers[:coupled, 1] = multipliers[:coupled, 0]
@@ -139,3 +137,21 @@ class Cosub(Scheme):
 
     def _coupled_branches(self, sites: Sequence[Site]) -> int:
         return round(self.coupled * len(sites))
+
+
+@SCHEMES.register_module()
+class StochasticDepth(Scheme):
+    """Scheme with one view: ordinary training with stochastic depth, but faster.
+
+    It computes the same as the unmodified model with DropPath, but only on the rows
+    that keep a branch. `Deep Networks with Stochastic Depth
+    <https://arxiv.org/abs/1603.09382>`_.
+
+    Arguments are those of :class:`Scheme`.
+    """
+
+    label_weights = (1.0,)
+    teachings = ()
+
+    def check(self, sites: Sequence[Site]) -> None:
+        """See :class:`Scheme`. A rate of 0 is valid too."""

@@ -19,26 +19,18 @@ class CutMix:
     As in French et al. (arXiv 1906.01916), section 3.3, a box has half of the area, a
     log-uniform height and a uniform position. Its edges are rounded to a grid, so that
     images and coarser maps are cut at the same places.
-
-    Args:
-        boxes (ndarray): Top, bottom, left, right as fractions, of shape (U, 4).
-        shift (int): Image i gets the box of image i - shift.
     """
 
     boxes: NDArray[np.float64]
+    """Top, bottom, left, right as fractions, of shape (U, 4)."""
     shift: int
+    """Image i gets the box of image i - shift."""
 
     @classmethod
     def draw(
         cls, batch: int, grid: Sequence[int], rng: np.random.Generator
     ) -> 'CutMix':
-        """Draw boxes.
-
-        Args:
-            batch (int): Number of images U, 2 or more.
-            grid (Sequence[int]): Height and width of the grid.
-            rng (Generator): Source of all randomness.
-        """
+        """Draw boxes for 2 or more images, on a grid of some height and width."""
         height = np.exp(rng.uniform(np.log(0.5), 0, batch))
         sizes = np.stack([height, 0.5 / height], axis=1)  # (U, 2)
         starts = rng.uniform(0, 1, (batch, 2)) * (1 - sizes)
@@ -48,11 +40,7 @@ class CutMix:
         return cls(boxes, int(rng.integers(1, batch)))
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Paste the boxes.
-
-        Args:
-            maps (Tensor): Of shape (U, ..., H, W).
-        """
+        """Paste the boxes into maps of shape (U, ..., H, W)."""
         height, width = maps.shape[-2:]
         edges = np.rint(self.boxes * [height, height, width, width])
         top, bottom, left, right = (

@@ -1,5 +1,3 @@
-"""Modules that a scheme adds to a model, outside of the model's checkpoint."""
-
 from typing import Any
 
 import torch
@@ -11,9 +9,6 @@ class Extras(nn.ModuleDict):
 
     For instance a mask token, or classifiers of earlier stages. CoTrainingLossHook
     stores them in checkpoints beside the model's weights, for resuming.
-
-    Args:
-        modules (dict[str, Module]): The modules, by name.
     """
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
@@ -27,24 +22,15 @@ class Extras(nn.ModuleDict):
         return {} if destination is None else destination
 
     def own_state(self) -> dict[str, torch.Tensor]:
-        """Return the state for :meth:`load_own_state`."""
+        """Return the tensors of the modules by name, for :meth:`load_own_state`."""
         tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         return {name: tensor.detach() for name, tensor in tensors.items()}
 
     @torch.no_grad()
     def load_own_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Load a state of the modules.
-
-        Args:
-            state (dict[str, Tensor]): From :meth:`own_state`.
-
-        Raises:
-            ValueError: If it belongs to other modules.
-        """
+        """Load a state of :meth:`own_state`; raise if it belongs to other modules."""
         own = self.own_state()
-        if {k: t.shape for k, t in own.items()} != {
-            k: t.shape for k, t in state.items()
-        }:
+        if _shapes(own) != _shapes(state):
             raise ValueError(
                 f'The checkpoint keeps {sorted(state)} for the scheme, which has '
                 f'{sorted(own)}, or other shapes: it is of another scheme or model. '
@@ -54,17 +40,8 @@ class Extras(nn.ModuleDict):
             tensor.copy_(state[name])
 
 
-class MaskToken(nn.Module):
-    """A learned token that stands for what is masked.
-
-    Args:
-        channels (int): Number of channels C.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.value = nn.Parameter(torch.zeros(channels))
-        nn.init.trunc_normal_(self.value, std=0.02)
+def _shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def _load_nothing(*args: Any, **kwargs: Any) -> None:

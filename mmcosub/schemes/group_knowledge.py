@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.submodels import Plan, Site
-from mmcosub.submodels.depths import (
+from mmcosub.submodels.sampling import (
     Depths,
     draw_depths,
     draw_nested,
@@ -19,8 +19,9 @@ from mmcosub.submodels.depths import (
     stage_depths,
 )
 
-from .base import SCHEMES, Scheme, check_frozen
-from .teaching import Teaching
+from .base import SCHEMES, Scheme
+from .checks import check_frozen
+from .distillation import Teaching
 
 FULL = 0
 
@@ -37,11 +38,22 @@ class DepthScheme(Scheme):
     with its own statistics. Otherwise they run together, with the same results in less
     time, since a subnet shares the full network's rows up to its last block of a stage.
     With ``lean=True`` they run one after another in any case.
+
+    Args:
+        weight (float): Weight of each subnet's loss, 0 or more. Defaults to 1.
+        **kwargs: Arguments of :class:`Scheme`. With a softmax label loss,
+            ``loss='auto'`` is 'kl'.
     """
 
     joint = False
     changes_statistics = True
     softmax_loss = 'kl'
+
+    def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if weight < 0:
+            raise ValueError(f'scheme.weight must be 0 or more, not {weight}.')
+        self.weight = weight
 
     def check(self, sites: Sequence[Site]) -> None:
         """Raise if a backbone has no subnet, or is frozen."""
@@ -61,9 +73,7 @@ class DepthScheme(Scheme):
     def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:
         """Draw the depths of every view but the first.
 
-        Args:
-            full (ndarray): Number of blocks of every stage, of shape (S, ).
-            rng (Generator): Source of all randomness.
+        ``full`` is the number of blocks of every stage, of shape (S, ).
         """
         raise NotImplementedError
 
@@ -87,22 +97,10 @@ class Stimulative(DepthScheme):
     each stage is uniform on 1 to all, :math:`\lambda = 1`, no temperature. BatchNorm
     statistics are estimated again before validation. Segmentation is not in the paper.
 
-    Args:
-        weight (float): Weight :math:`\lambda` of the subnet's loss, 0 or more. Defaults
-            to 1.
-        **kwargs: Arguments of :class:`Scheme`. With a softmax label loss,
-            ``loss='auto'`` is 'kl'.
+    Arguments are those of :class:`DepthScheme`; ``weight`` is :math:`\lambda`.
     """
 
-    def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        _check_weight(weight)
-        self.weight = weight
-
-    @property
-    def label_weights(self) -> Sequence[float]:
-        """See :class:`Scheme`."""
-        return [1.0, 0.0]
+    label_weights = (1.0, 0.0)
 
     @property
     def teachings(self) -> Sequence[Teaching]:
@@ -140,8 +138,7 @@ class GroupKnowledge(DepthScheme):
             (0, 1]. Defaults to 0.5.
         decay (float): Base of the decay of the number of blocks that a subnet loses,
             in (0, 1]. Defaults to 0.5.
-        **kwargs: Arguments of :class:`Scheme`. With a softmax label loss,
-            ``loss='auto'`` is 'kl'.
+        **kwargs: Arguments of :class:`DepthScheme`.
 
     Raises:
         ValueError: If an argument is out of its range, or there are more groups than
@@ -157,7 +154,7 @@ class GroupKnowledge(DepthScheme):
         decay: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(weight, **kwargs)
         if groups < 1 or loops < 1:
             raise ValueError(
                 f'scheme.groups={groups} and scheme.loops={loops} must be 1 or more.'
@@ -166,10 +163,8 @@ class GroupKnowledge(DepthScheme):
             raise ValueError(
                 f'scheme.momentum={momentum}, scheme.decay={decay}: must be in (0, 1].'
             )
-        _check_weight(weight)
         self.groups = groups
         self.loops = loops
-        self.weight = weight
         self.momentum = momentum
         self.decay = decay
 
@@ -219,8 +214,3 @@ class GroupKnowledge(DepthScheme):
                 inside = draw_nested(inside, self.decay, rng)
                 subnets.append(inside)
         return subnets
-
-
-def _check_weight(weight: float) -> None:
-    if weight < 0:
-        raise ValueError(f'scheme.weight must be 0 or more, not {weight}.')

@@ -1,13 +1,14 @@
 """Mutual distillation between the heads of one network (not in the paper)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .objective import Objective, Pass
+from .objectives import Objective
 from .stage_classifiers import StageClassifiers, stage_ends
+from .step import Step
 
 
 class IntermediateConsistency(Objective):
@@ -16,16 +17,12 @@ class IntermediateConsistency(Objective):
     The mean is of logits, as in Song and Chai's collaborative learning (arXiv
     1805.11761). In segmentation, the earlier heads are the auxiliary heads with the
     same classes (not STDC's boundary head); in classification, light heads on the
-    earlier stages, which also learn from the label.
-
-    Args:
-        weight (float): Weight of the objective.
-        temperature (float): Temperature of the distillation loss here.
-        label_share (float): Fraction of the label loss in the light heads' losses.
+    earlier stages, which also learn from the label: ``label_share`` is its fraction in
+    their losses.
     """
 
     def __init__(self, weight: float, temperature: float, label_share: float) -> None:
-        self.weight = weight
+        super().__init__(weight)
         self.temperature = temperature
         self.label_share = label_share
         self._heads: list[str] = []
@@ -50,44 +47,40 @@ class IntermediateConsistency(Objective):
         """See :class:`Objective`."""
         return self._ends
 
-    def losses(self, done: Pass) -> dict[str, Tensor]:
+    def losses(self, step: Step) -> dict[str, Tensor]:
         """See :class:`Objective`."""
-        logits = {name: z for name, z in done.logits.items() if name in self._heads}
+        # Auxiliary heads do not run if no view sees a label.
+        logits: dict[str, Sequence[Tensor]] = {
+            name: z for name in self._heads if (z := step.of_pass(name))
+        }
         losses: dict[str, Tensor] = {}
-        light = self._light_heads(done)
-        factor = self.weight * done.model.scheme.ramp
-        if light:
-            losses['loss_stages'] = self._label_loss(done, light)
+        factor = self.weight * step.scheme.ramp
+        if step.tapped:
+            heads = step.model.extras['stage_classifiers'](step.tapped)
+            light = {f'stage{i}': z.chunk(len(step.views)) for i, z in enumerate(heads)}
+            losses['loss_stages'] = self._label_loss(step, light)
             factor *= 1 - self.label_share
-        logits.update(light)
-        if len(logits) > 1:  # auxiliary heads do not run if no view sees a label
-            losses['loss_heads'] = factor * self._distillation_loss(done, logits)
+            logits.update(light)
+        if len(logits) > 1:
+            losses['loss_heads'] = factor * self._distillation_loss(step, logits)
         return losses
 
-    def _light_heads(self, done: Pass) -> dict[str, Sequence[Tensor]]:
-        if not done.tapped:
-            return {}
-        heads = done.model.extras['stage_classifiers'](done.tapped)
-        views = len(done.views)
-        return {f'stage{i}': z.chunk(views) for i, z in enumerate(heads)}
-
-    def _label_loss(self, done: Pass, light: dict[str, Sequence[Tensor]]) -> Tensor:
-        assert done.label_loss is not None
-        weights = done.model.scheme.label_weights
+    def _label_loss(self, step: Step, light: Mapping[str, Sequence[Tensor]]) -> Tensor:
+        assert step.label_loss is not None
+        weights = step.scheme.label_weights
         terms = [
-            weights[v] * done.label_loss(z)
+            weights[v] * step.label_loss(z)
             for of_views in light.values()
-            for v, z in zip(done.views, of_views, strict=True)
+            for v, z in zip(step.views, of_views, strict=True)
         ]
         # Mean over the light heads and the output, whose label loss is the model's.
         fraction = self.label_share / (len(light) + 1)
         return self.weight * fraction * torch.stack(terms).sum()
 
     def _distillation_loss(
-        self, done: Pass, logits: dict[str, Sequence[Tensor]]
+        self, step: Step, logits: Mapping[str, Sequence[Tensor]]
     ) -> Tensor:
         """Return the mean distillation loss over views and heads."""
-        soft_loss = done.model.scheme.soft_loss
         terms = []
         for of_view in zip(*logits.values(), strict=True):
             for i, (name, student) in enumerate(zip(logits, of_view, strict=True)):
@@ -97,8 +90,8 @@ class IntermediateConsistency(Objective):
                     if k != i
                 ]
                 target = torch.stack(others).mean(dim=0)
-                loss = soft_loss(student, target, self.temperature)
-                terms.append(done.mean(name, loss))
+                loss = step.scheme.soft_loss(student, target, self.temperature)
+                terms.append(step.mean(name, loss))
         return torch.stack(terms).mean()
 
 

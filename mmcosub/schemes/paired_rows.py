@@ -1,7 +1,6 @@
 """Computed rows of a batch in which some images have one view only.
 
-Shapes: ``V`` views, ``B`` images, ``R`` computed rows, ``P`` images with all views,
-``*`` positions.
+Shapes: ``V`` views, ``B`` images, ``R`` computed rows, ``*`` positions.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +20,6 @@ class PairedRows:
 
     They are the first view's, and the others' of the paired images. Where the plan
     names none, every method returns what it is given.
-
-    Args:
-        plan (Plan): The plan of all views.
-        device (torch.device | str): Device of the images.
     """
 
     def __init__(self, plan: Plan, device: torch.device | str) -> None:
@@ -40,19 +35,11 @@ class PairedRows:
     def run(
         self, forward: Callable, images: Tensor, plan: Plan, shared: bool
     ) -> tuple[Any, float]:
-        """Run a backbone on the computed rows.
+        """Return outputs with R rows, and the fraction of branch evaluations computed.
 
-        Args:
-            forward (Callable): Takes images and a plan and returns outputs with V * B
-                rows, and the fraction of the branch evaluations computed.
-            images (Tensor): Of shape (B, ...).
-            plan (Plan): The plan.
-            shared (bool): Whether views of an image share rows while they are equal,
-                so that an image with one view costs one row. Otherwise the computed
-                rows run as images of one view.
-
-        Returns:
-            tuple: Outputs with R rows, and the fraction.
+        ``forward`` takes images and a plan and returns the same with V * B rows. If
+        views share rows while they are equal, an image with one view costs one row.
+        Otherwise, the computed rows run as images of one view.
         """
         if self.computed is None:
             return forward(images, plan)
@@ -67,39 +54,22 @@ class PairedRows:
         return outputs, work * len(self.computed) / flat.shape[2]
 
     def spread(self, outputs: Any) -> Any:
-        """Return outputs with one row for each view and image.
-
-        Args:
-            outputs (Any): Tensors of shape (R, ...), or containers of them.
-        """
+        """Return outputs of R rows with one row for each view and image."""
         if self.computed is None:
             return outputs
         return _select(outputs, self._index, len(self.computed))
 
     def samples(self, data_samples: Sequence[Any], views: int) -> list[Any]:
-        """Return the label of each computed row.
-
-        Args:
-            data_samples (Sequence): Labels of the B images.
-            views (int): Number of views that are computed.
-        """
+        """Return the label of each computed row, from the labels of the B images."""
         samples = list(data_samples) * views
         return samples if self.computed is None else [samples[i] for i in self.computed]
 
     def pairs(self, x: Any) -> Any:
-        """Return the rows of the paired images.
-
-        Args:
-            x (Tensor, optional): Of shape (B, *).
-        """
+        """Return the rows of the paired images, of a tensor (B, *) or None."""
         return x if x is None or self.paired is None else x.index_select(0, self._pairs)
 
     def fraction(self, weight: Tensor | None) -> float | Tensor:
-        """Return the fraction that the paired images have of a weighted mean.
-
-        Args:
-            weight (Tensor, optional): Weight of each position, of shape (B, *).
-        """
+        """Return the fraction that the paired images have of the weight (B, *)."""
         if self.paired is None:
             return 1.0
         if weight is None:

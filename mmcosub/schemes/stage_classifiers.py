@@ -4,6 +4,7 @@ Shapes: ``R`` rows, ``C`` channels, ``N`` tokens, ``H, W`` of a map.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,10 +15,7 @@ from mmcosub.submodels import Site, evaluating
 class StageClassifiers(nn.ModuleList):
     """One classifier per stage: mean over positions, LayerNorm, linear layer.
 
-    Args:
-        channels (list[int]): Number of channels of each stage's output.
-        first (list[bool]): True for each stage whose channels come before positions.
-        num_classes (int): Number of classes.
+    ``first`` is True for each stage whose channels come before positions.
     """
 
     def __init__(
@@ -30,11 +28,7 @@ class StageClassifiers(nn.ModuleList):
 
     @classmethod
     def of(cls, model: Any, ends: Sequence[nn.Module]) -> 'StageClassifiers':
-        """Build the classifiers for a model, one after each of some blocks.
-
-        Args:
-            model (CoTraining): The classifier.
-            ends (Sequence[Module]): The blocks, see :func:`stage_ends`.
+        """Build the classifiers for a model, one after each block of ``ends``.
 
         Raises:
             ValueError: If there is no block, or its output format is not recognised.
@@ -71,12 +65,10 @@ class StageClassifiers(nn.ModuleList):
         return cls(widths, [bool(f) for f in first], head.num_classes)
 
     def forward(self, features: Sequence[Any]) -> list[Tensor]:
-        """Return logits of shape (R, classes) for each stage.
+        """Return logits (R, classes) for each stage's output.
 
-        Args:
-            features (Sequence[Tensor | tuple]): Outputs of the stages, of tuples the
-                first: maps of shape (R, C, H, W), or tokens of shape (R, N, C) or
-                (R, H, W, C).
+        Of tuples the first is taken: maps of shape (R, C, H, W), or tokens of shape
+        (R, N, C) or (R, H, W, C).
         """
         logits = []
         for classifier, first, x in zip(self, self.first, features, strict=True):
@@ -90,13 +82,8 @@ def stage_ends(sites: Sequence[Site]) -> list[nn.Module]:
     """Return the last block of every stage but the last one.
 
     A network without stages is divided into thirds.
-
-    Args:
-        sites (Sequence[Site]): The backbone's branches.
     """
-    last: dict[str, nn.Module] = {}
-    for site in sites:
-        last[site.stage] = site.block
+    last = {site.stage: site.block for site in sites}
     if len(last) > 1:
         return list(last.values())[:-1]
     blocks = list(dict.fromkeys(site.block for site in sites))
@@ -124,20 +111,14 @@ def _of_one_image(
 ) -> list[Any]:
     """Run one image in evaluation mode and return the outputs of blocks in order."""
     outputs: list[Any] = []
-
-    def collect(module: nn.Module, args: Any, output: Any) -> None:
-        outputs.append(output)
-
     convolutions = (m for m in backbone.modules() if isinstance(m, nn.Conv2d))
     channels = getattr(next(convolutions, None), 'in_channels', 3)
     weight = next(backbone.parameters())
-    handles = [block.register_forward_hook(collect) for block in blocks]
-    try:
-        with evaluating(backbone):
-            backbone(weight.new_zeros(1, channels, *size))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluating(backbone), ExitStack() as stack:
+        for block in blocks:
+            hook = block.register_forward_hook(lambda _, x, y: outputs.append(y))
+            stack.enter_context(hook)
+        backbone(weight.new_zeros(1, channels, *size))
     return outputs
 
 

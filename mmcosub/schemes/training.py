@@ -1,6 +1,6 @@
 """Training of a network by a scheme, independent of its outputs and losses.
 
-Shapes: ``V`` views, ``B`` samples, ``*`` positions.
+Shapes: ``V`` views, ``B`` samples.
 """
 
 import logging
@@ -8,7 +8,7 @@ from abc import abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcosub.submodels import (
     FastestExact,
@@ -25,7 +25,7 @@ from mmcosub.submodels import (
 from .base import SCHEMES, Scheme
 from .checks import check_overrides, check_rates, find_scheme_sites
 from .extras import Extras
-from .iteration import Iteration, get_rank
+from .step import Step, get_rank
 
 _logger = logging.getLogger('mmcosub')
 
@@ -35,32 +35,29 @@ class SubmodelTraining:
 
     It adds no parameter, buffer or submodule to checkpoints, so that they keep the keys
     of the unmodified model. Call :meth:`init_co_training` last in ``__init__``.
-    Subclasses compute the losses of some views in :meth:`pass_loss`.
+    Subclasses run the heads and compute the losses of a pass in :meth:`pass_loss`.
     """
 
     scheme: Scheme
     training: bool
-    backbone: torch.nn.Module
+    backbone: nn.Module
     """The network that has the branches."""
     plans_drawn: int
     """Number of plans drawn so far, on each rank."""
     telemetry: dict[str, Tensor]
-    """Values of the last iteration's views, for CoTrainingLossHook to log."""
-    sequential_views: list[int] | None
-    """Views of the current pass in a step with sequential backward."""
-    sequential_iteration: Iteration | None
-    """Current iteration in a step with sequential backward."""
+    """Values of the last step's views, for CoTrainingLossHook to log."""
+    sequential_views: list[int] | None = None
+    """Views of the pass to run, in a step with sequential backward."""
+    sequential_step: Step | None = None
+    """The step of that pass, once its plan is drawn."""
 
     def init_co_training(
         self, scheme: dict | Scheme, activations: set[str], where: str
     ) -> None:
         """Build the scheme and find the backbone's branches.
 
-        Args:
-            scheme (dict | Scheme): The scheme or its config.
-            activations (set[str]): Functions by which the label loss turns logits into
-                probabilities, see :func:`mmcosub.losses.activations`.
-            where (str): Setting that decides them, for errors.
+        The activations of the label loss, and ``where`` they are set, are for
+        :meth:`SoftLoss.fit`.
 
         Raises:
             ValueError: If the backbone has no known block, every rate is 0 or one is 1
@@ -79,14 +76,19 @@ class SubmodelTraining:
         self.extras = Extras(modules)
         self.plans_drawn = 0
         self.telemetry = {}
-        self.sequential_views = self.sequential_iteration = None
         self._checked = False
         self._fastest_exact = FastestExact()
         self._shares_rows = True
 
-    def caller(self) -> torch.nn.Module:
+    def caller(self) -> nn.Module:
         """Return the module to call for the backbone's outputs, such as DDP's."""
         return self.backbone
+
+    @property
+    def network(self) -> nn.Module:
+        """The whole model, heads included."""
+        model: Any = self
+        return model
 
     @property
     def plan_seed(self) -> int:
@@ -95,29 +97,28 @@ class SubmodelTraining:
             self.scheme.seed = torch.initial_seed() % 2**63
         return self.scheme.seed
 
-    # ---- one iteration -----------------------------------------------------------
+    # ---- one step ----------------------------------------------------------------
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """Return the label and distillation losses of all views.
 
+        With sequential backward, those of one pass.
+
         Args:
             inputs (Tensor): Images of shape (B, 3, height, width).
             data_samples (Any): Their labels, as :meth:`pass_loss` takes them.
-
-        Returns:
-            dict[str, Tensor]: The upstream losses, combined over views, and
-            co-training losses. With sequential backward, those of one pass.
         """
-        if self.sequential_views is None:
-            iteration, passes = self._begin(inputs), self.scheme.passes
-        else:
-            if self.sequential_iteration is None:
-                self.sequential_iteration = self._begin(inputs)
-            iteration, passes = self.sequential_iteration, [self.sequential_views]
+        step, passes = self.sequential_step or self._begin(inputs), self.scheme.passes
+        if self.sequential_views is not None:
+            self.sequential_step, passes = step, [self.sequential_views]
         losses: dict[str, Tensor] = {}
         for views in passes:
-            terms = self.pass_loss(iteration, inputs, data_samples, views)
-            iteration.end_pass()
+            step.views = views
+            self._run_backbone(step, inputs)
+            terms = self.pass_loss(step, data_samples)
+            for objective in self.scheme.objectives:
+                terms.update(objective.losses(step))
+            step.end_pass()
             for key, value in terms.items():
                 if key not in losses:
                     losses[key] = value
@@ -125,35 +126,67 @@ class SubmodelTraining:
                     losses[key] = losses[key] + value
         return losses
 
-    @abstractmethod
-    def pass_loss(
-        self,
-        iteration: Iteration,
-        inputs: Tensor,
-        data_samples: list,
-        views: list[int],
-    ) -> dict[str, Tensor]:
-        """Return the weighted losses of some views.
-
-        Args:
-            iteration (Iteration): The iteration, with the logits of earlier passes.
-            inputs (Tensor): Images of shape (B, 3, height, width).
-            data_samples (list): Their labels.
-            views (list[int]): The views.
-        """
-
+    # Not compiled, as rows differ in every step: it would be compiled each time.
     @torch.compiler.disable
-    def _begin(self, inputs: Tensor) -> Iteration:
-        """Draw the plan of the next iteration."""
+    def _begin(self, inputs: Tensor) -> Step:
+        """Draw the plan of the next step."""
         if not self._checked:
             self._check_once(inputs)
-        step = self.plans_drawn
+        number = self.plans_drawn
         self.plans_drawn += 1
-        rng = plan_generator(self.plan_seed, step, get_rank())
+        rng = plan_generator(self.plan_seed, number, get_rank())
         plan = self.scheme.draw(self.sites, len(inputs), rng)
-        iteration = Iteration(self.scheme, plan, self.plan_seed, step, inputs.device)
-        self.telemetry = iteration.telemetry
-        return iteration
+        step = Step(self, plan, number, inputs.device)
+        self.telemetry = step.telemetry
+        return step
+
+    @torch.compiler.disable
+    def _run_backbone(self, step: Step, inputs: Tensor) -> None:
+        """Run the submodels of a pass; keep outputs and tapped blocks in the step.
+
+        Where some images have one view (:class:`PairedRows`), of the computed rows.
+        """
+        settings: dict[str, Any] = {}
+        if len(step.views) == 1:
+            inputs, settings['perturbed'] = self.scheme.disturb(
+                self, step.views[0], inputs, step.generator()
+            )
+        execution = self.execution_of_plans()
+        taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
+
+        def forward(x: Tensor, plan: Plan) -> tuple[Any, float]:
+            caller = self.caller()
+            return run_submodels(
+                caller, x, plan, self.sites, execution, taps, **settings
+            )
+
+        shared = execution == 'shared_prefix'
+        plan = step.plan.of(step.views)
+        outputs, work = step.rows.run(forward, inputs, plan, shared)
+        step.features, step.tapped = outputs if taps else (outputs, [])
+        step.log('branch_work', work * len(step.views) / self.scheme.views)
+
+    @abstractmethod
+    def pass_loss(self, step: Step, data_samples: Any) -> dict[str, Tensor]:
+        """Run the heads on ``step.features``, and return weighted losses.
+
+        That is the upstream losses, combined over the views of the pass, and one
+        co-training loss per co-trained head. Logits are recorded in the step.
+        """
+
+    def execution_of_plans(self) -> str:
+        """Return the execution of plans, the fastest exact one for 'auto'."""
+        if self.scheme.execution != 'auto':
+            return self.scheme.execution
+        fastest = self._fastest_exact(self.backbone, self.sites)
+        shares = fastest == 'shared_prefix'
+        return 'kept_rows' if shares and not self._shares_rows else fastest
+
+    # ---- checks before the first step --------------------------------------------
+
+    def _check_sites(self) -> None:
+        check_rates(self.scheme, self.sites)  # first, as schemes may override `check`
+        self.scheme.check(self.sites)
 
     def _check_once(self, inputs: Tensor) -> None:
         """Check the model at the first step, when hooks may have frozen parts of it."""
@@ -167,63 +200,17 @@ class SubmodelTraining:
         if self.scheme.check_network:
             check_network(self.backbone, inputs, self.sites, self.execution_of_plans())
             self._check_sharing(inputs)
-        reason = None if execution == 'auto' else inexact(self.backbone, execution)
+        reason = (
+            None
+            if execution == 'auto'
+            else inexact(self.backbone, execution, self.sites)
+        )
         if reason:
             _logger.warning(
                 f'scheme.execution={execution!r} does not compute what the plain '
                 f"execution does: {reason}. scheme.execution='auto' uses the fastest "
                 'exact one.'
             )
-
-    def _check_sites(self) -> None:
-        check_rates(self.scheme, self.sites)  # first, as schemes may override `check`
-        self.scheme.check(self.sites)
-
-    # Not compiled: rows differ in every iteration, so it would be compiled each time.
-    @torch.compiler.disable
-    def run_backbone(
-        self, iteration: Iteration, inputs: Tensor, views: list[int]
-    ) -> tuple[Any, list[Any]]:
-        """Run the backbone as the submodels of some views.
-
-        Args:
-            iteration (Iteration): The iteration.
-            inputs (Tensor): Images of shape (B, ...).
-            views (list[int]): The V views.
-
-        Returns:
-            tuple: Outputs of the backbone, and of the blocks that objectives tap, with
-            V * B rows each, views outermost; the computed rows alone where some images
-            have one view (:class:`PairedRows`).
-        """
-        settings: dict[str, Any] = {}
-        if len(views) == 1:
-            inputs, settings['perturbed'] = self.scheme.disturb(
-                self, views[0], inputs, iteration.generator(views)
-            )
-        execution = self.execution_of_plans()
-        taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
-        plan = iteration.plan.of(views)
-
-        def forward(x: Tensor, plan: Plan) -> tuple[Any, float]:
-            caller = self.caller()
-            return run_submodels(
-                caller, x, plan, self.sites, execution, taps, **settings
-            )
-
-        shared = execution == 'shared_prefix'
-        features, work = iteration.rows.run(forward, inputs, plan, shared)
-        share = work * len(views) / self.scheme.views
-        iteration.add('branch_work', torch.tensor(share))
-        return features if taps else (features, [])
-
-    def execution_of_plans(self) -> str:
-        """Return the execution of plans, the fastest exact one for 'auto'."""
-        if self.scheme.execution != 'auto':
-            return self.scheme.execution
-        fastest = self._fastest_exact(self.backbone, self.sites)
-        shares = fastest == 'shared_prefix'
-        return 'kept_rows' if shares and not self._shares_rows else fastest
 
     def _check_sharing(self, inputs: Tensor) -> None:
         """Test if views can share rows in this network, and act on the result."""

@@ -5,6 +5,7 @@ positions: none for an image's class, (H, W) for a label map.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcosub.losses import weighted_mean
-from mmcosub.submodels import BernoulliSampler, Plan, Site, spread_rates
+from mmcosub.submodels import BernoulliSampler, Plan, Site
 
 from .cutmix import CutMix
-from .iteration import predicted
-from .soft_loss import SoftLoss
+from .distillation import SoftLoss
+from .step import predicted
 
 STUDENTS = ('submodels', 'complementary', 'full')
 TEACHERS = ('average', 'current')
 
 
+@dataclass
 class Unlabelled:
     r"""Distillation from the full network to submodels on unlabelled images.
 
@@ -37,6 +39,10 @@ class Unlabelled:
     **Not in the cosub paper.** Weak and strong augmentation come from FixMatch (arXiv
     2001.07685), CutMix for segmentation from French et al. (arXiv 1906.01916), the
     moving average from Mean Teacher (arXiv 1703.01780).
+
+    Models of mmseg and mmpretrain multiply the loss by the ``loss_weight`` of the label
+    loss. Its other settings, such as class weights, a sum over classes or
+    ``reduction='sum'``, do not count here.
 
     Args:
         weight (float): Weight w, above 0. Defaults to 1.
@@ -63,64 +69,52 @@ class Unlabelled:
         ValueError: If an argument is out of its range, with the valid ones.
     """
 
-    def __init__(
-        self,
-        weight: float = 1.0,
-        ramp_iters: int = 0,
-        teacher: str = 'average',
-        momentum: float = 0.01,
-        students: str = 'submodels',
-        drop_path_rate: float | None = None,
-        temperature: float = 1.0,
-        threshold: float | None = None,
-        cutmix: bool = True,
-    ) -> None:
-        _check_choice('teacher', teacher, TEACHERS)
-        _check_choice('students', students, STUDENTS)
-        for name, value, valid in (
-            ('weight', weight, weight > 0),
-            ('ramp_iters', ramp_iters, ramp_iters >= 0),
-            ('momentum', momentum, 0 < momentum <= 1),
-            ('threshold', threshold, threshold is None or 0 < threshold < 1),
-            (
-                'drop_path_rate',
-                drop_path_rate,
-                drop_path_rate is None or 0 < drop_path_rate < 1,
-            ),
-        ):
+    weight: float = 1.0
+    ramp_iters: int = 0
+    teacher: str = 'average'
+    momentum: float = 0.01
+    students: str = 'submodels'
+    drop_path_rate: float | None = None
+    temperature: float = 1.0
+    threshold: float | None = None
+    cutmix: bool = True
+
+    def __post_init__(self) -> None:
+        for name, choices in dict(teacher=TEACHERS, students=STUDENTS).items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f'Unknown unlabelled.{name} {getattr(self, name)!r}. Valid ones: '
+                    f'{[*choices]}.'
+                )
+        rate, threshold = self.drop_path_rate, self.threshold
+        in_range = dict(
+            weight=self.weight > 0,
+            ramp_iters=self.ramp_iters >= 0,
+            momentum=0 < self.momentum <= 1,
+            drop_path_rate=rate is None or 0 < rate < 1,
+            threshold=threshold is None or 0 < threshold < 1,
+        )
+        for name, valid in in_range.items():
             if not valid:
-                raise ValueError(f'unlabelled.{name}={value} is out of its range.')
-        if drop_path_rate is not None and students != 'submodels':
+                raise ValueError(
+                    f'unlabelled.{name}={getattr(self, name)} is out of its range.'
+                )
+        if rate is not None and self.students != 'submodels':
             raise ValueError(
-                f'unlabelled.students={students!r} has its own rate. Leave '
+                f'unlabelled.students={self.students!r} has its own rate. Leave '
                 'unlabelled.drop_path_rate out.'
             )
-        self.weight = weight
-        self.ramp_iters = ramp_iters
-        self.teacher = teacher
-        self.momentum = momentum
-        self.students = students
-        self.drop_path_rate = drop_path_rate
-        self.threshold = threshold
-        self.cutmix = cutmix
-        self.soft_loss = SoftLoss('auto', temperature)
+        self.soft_loss = SoftLoss('auto', self.temperature)
 
     def rates(self, sites: Sequence[Site]) -> NDArray[np.float64]:
         """Return the drop-path rate of each branch, of shape (L, ); 0 if frozen.
 
-        Args:
-            sites (Sequence[Site]): The backbone's branches.
-
         Raises:
             ValueError: If every rate is 0, so that students would be the full network.
         """
-        if self.students == 'submodels':
-            if self.drop_path_rate is None:
-                rates = np.array([site.rate for site in sites])
-            else:
-                rates = spread_rates(self.drop_path_rate, [s.depth for s in sites])
-        else:
-            rates = np.full(len(sites), 0.5 * (self.students == 'complementary'))
+        own = dict(complementary=0.5, full=0.0)
+        rate = own.get(self.students, self.drop_path_rate)
+        rates = np.array([site.rate if rate is None else rate for site in sites])
         rates = rates * [site.block.training for site in sites]
         if self.students != 'full' and not rates.any():
             raise ValueError(
@@ -131,22 +125,14 @@ class Unlabelled:
         return rates
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
-        """Draw the students of one iteration.
-
-        Args:
-            sites (Sequence[Site]): The backbone's branches.
-            batch (int): Number of images U.
-            rng (Generator): Source of all randomness.
-        """
-        rates = self.rates(sites)
-        if self.students == 'full':
-            return Plan(np.ones((len(sites), 1, batch)))
-        first = BernoulliSampler()(rates, batch, rng)  # (L, U)
+        """Draw the students of U images in one iteration."""
+        rates, sample = self.rates(sites), BernoulliSampler()
+        keep = [sample(rates, batch, rng)]  # (L, U) each
         if self.students == 'complementary':
-            second = ~first | (rates == 0)[:, None]
-        else:
-            second = BernoulliSampler()(rates, batch, rng)
-        return Plan.from_keep(np.stack([first, second], axis=1), rates)
+            keep.append(~keep[0] | (rates == 0)[:, None])
+        elif self.students == 'submodels':
+            keep.append(sample(rates, batch, rng))
+        return Plan.from_keep(np.stack(keep, axis=1), rates)
 
     def loss(
         self,
@@ -158,20 +144,12 @@ class Unlabelled:
         step: int,
         valid: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted loss of one batch of unlabelled images.
+        """Return the weighted loss of a batch of unlabelled images, and values to log.
 
-        Args:
-            weak (Any): Weakly augmented images, input of ``teach``.
-            strong (Tensor): The same images strongly augmented, of shape (U, ...).
-            teach (Callable): Returns the full network's logits, of shape (U, C, *).
-            learn (Callable): Returns each student's logits, of shape (U, C, *).
-            rng (Generator): Source of all randomness.
-            step (int): Number of iterations done.
-            valid (Tensor, optional): False where images are padded, of shape
-                (U, height, width). Defaults to None, no padding.
-
-        Returns:
-            tuple: The loss, and values to log.
+        ``teach`` returns the full network's logits (U, C, *) for the weakly augmented
+        images, ``learn`` each student's for the strongly augmented ones. ``step`` is
+        the number of iterations done; ``valid`` is False where images are padded, of
+        shape (U, height, width), or None.
         """
         with torch.no_grad():
             target = teach(weak)
@@ -205,11 +183,7 @@ class Unlabelled:
         return total, logs
 
     def ramp(self, step: int) -> float:
-        """Return the factor of the weight, in [0, 1].
-
-        Args:
-            step (int): Number of iterations done.
-        """
+        """Return the factor of the weight in [0, 1], after so many iterations."""
         return min(1.0, (step + 1) / self.ramp_iters) if self.ramp_iters else 1.0
 
     def _confidence(self, logits: Tensor) -> Tensor:
@@ -227,13 +201,5 @@ class Unlabelled:
         if self.soft_loss.activation == 'softmax' and logits.shape[1] > 1:
             return F.cross_entropy(logits, label, reduction='none')
         hard = (target > 0).to(logits.dtype)
-        return F.binary_cross_entropy_with_logits(logits, hard, reduction='none').mean(
-            1
-        )
-
-
-def _check_choice(name: str, value: str, valid: Sequence[str]) -> None:
-    if value not in valid:
-        raise ValueError(
-            f'Unknown unlabelled.{name} {value!r}. Valid ones: {list(valid)}.'
-        )
+        loss = F.binary_cross_entropy_with_logits(logits, hard, reduction='none')
+        return loss.mean(dim=1)

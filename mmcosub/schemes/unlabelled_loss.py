@@ -5,18 +5,18 @@ Shapes: ``V`` students, ``U`` unlabelled images, ``C`` classes, ``*`` positions.
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcosub.submodels import evaluating, plan_generator, run_submodels
+from mmcosub.submodels import evaluating, plan_generator, run_submodels, temporarily
 
 from .extras import Extras
-from .iteration import get_rank
+from .step import get_rank
 from .unlabelled import Unlabelled
 
 _logger = logging.getLogger('mmcosub')
@@ -31,93 +31,81 @@ _STREAM = 2**16
 class UnlabelledLoss:
     """Loss of a co-trained model on the unlabelled images of a batch.
 
-    Args:
-        training (SubmodelTraining): The training, after ``init_co_training``.
-        network (nn.Module): The network to average.
-        cfg (dict): Arguments of :class:`~mmcosub.schemes.Unlabelled`.
+    Its settings are the arguments of :class:`~mmcosub.schemes.Unlabelled`. It holds no
+    reference to the model, so that both can be copied.
     """
 
-    def __init__(self, training: Any, network: nn.Module, cfg: dict) -> None:
+    def __init__(self, training: Any, cfg: dict) -> None:
         self.method = Unlabelled(**cfg)
         self.method.rates(training.sites)  # raises if all are 0
         self._used: Tensor | None = None
-        if not any(teaching.weight for teaching in training.scheme.teachings):
+        if not training.scheme.distills:
             _logger.warning(
                 f'{type(training.scheme).__name__} has no distillation between views: '
                 'labelled images are learned from their labels alone, unlabelled ones '
                 'from the full network.'
             )
         if self.method.teacher == 'average':
-            average = Average(network, self.method.momentum)
+            average = Average(training.network, self.method.momentum)
             training.extras = Extras({**training.extras, 'average': average})
 
     def __call__(
         self,
         training: Any,
-        network: nn.Module,
         weak: Any,
         strong: Tensor,
-        predict: Callable[[Any, Any], Tensor],
-        read: Callable[[Any, int], Sequence[Tensor]],
+        read: Callable[[nn.Module, Any, int], Sequence[Tensor]],
         valid: Tensor | None = None,
     ) -> Tensor:
         """Return the weighted loss, and log to the training's telemetry.
 
-        Args:
-            training (SubmodelTraining): The training.
-            network (nn.Module): The network.
-            weak (Any): Weakly augmented images.
-            strong (Tensor): The same images strongly augmented, of shape (U, ...).
-            predict (Callable): ``predict(network, weak)`` returns logits of shape
-                (U, C, *).
-            read (Callable): ``read(outputs, V)`` returns logits of each student from
-                the backbone's outputs.
-            valid (Tensor, optional): False where images are padded, of shape
-                (U, height, width). Defaults to None, no padding.
+        ``read(network, outputs, V)`` returns logits of V views, of shape (U, C, *)
+        each, from the outputs of the network's backbone. Other arguments are those of
+        :meth:`Unlabelled.loss`.
         """
+        network = training.network
         self.method.soft_loss.function = training.scheme.soft_loss.function
         step = training.plans_drawn - 1
         rng = plan_generator(training.plan_seed, step, get_rank(), _STREAM)
         plan = self.method.draw(training.sites, len(strong), rng)
-        teacher = self._teacher(training, network)
+        teacher = self._teacher(training)
+        whole = training.backbone is network  # the network is its own backbone
 
         def teach(images: Any) -> Tensor:
             with evaluating(teacher):
-                return predict(teacher, images)
+                outputs = (teacher if whole else teacher.backbone)(images)
+                return read(teacher, outputs, 1)[0]
 
         def learn(images: Tensor) -> Sequence[Tensor]:
-            with _statistics_kept(network):
+            execution = training.execution_of_plans()
+            norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+            # Strongly augmented images do not occur at inference, so BatchNorm does not
+            # record their statistics, nor where the backward pass recomputes them.
+            unrecorded = partial(temporarily, norms, 'momentum', 0.0)
+            with unrecorded():
+                caller, sites = training.caller(), training.sites
                 outputs, _ = run_submodels(
-                    training.caller(),
-                    images,
-                    plan,
-                    training.sites,
-                    training.execution_of_plans(),
+                    caller, images, plan, sites, execution, perturbed=unrecorded
                 )
-                return read(outputs, plan.views)
+                return read(network, outputs, plan.views)
 
         loss, logs = self.method.loss(weak, strong, teach, learn, rng, step, valid)
         training.telemetry.update(logs)
         self._report_use(step, logs.get('unlabelled_used'))
         return loss
 
-    def _teacher(self, training: Any, network: nn.Module) -> nn.Module:
+    def _teacher(self, training: Any) -> Any:
         if self.method.teacher == 'current':
-            return network
+            return training.network
         average = training.extras['average']
         if not average.updates:
-            average.update(network)  # initialise with the current weights
+            average.update(training.network)  # initialise with the current weights
         return average.network
 
-    def after_step(self, training: Any, network: nn.Module) -> None:
-        """Update the averaged teacher.
-
-        Args:
-            training (SubmodelTraining): The training.
-            network (nn.Module): The network, after the optimizer's step.
-        """
+    def after_step(self, training: Any) -> None:
+        """Update the averaged teacher, after the optimizer's step."""
         if self.method.teacher == 'average':
-            training.extras['average'].update(network)
+            training.extras['average'].update(training.network)
 
     def _report_use(self, step: int, used: Tensor | None) -> None:
         """Warn if no prediction of many iterations reached the threshold."""
@@ -137,15 +125,11 @@ class UnlabelledLoss:
 class Average(nn.Module):
     """Moving average of a model's weights and BatchNorm statistics.
 
-    It starts as the mean (the momentum is at least 1 / (t + 1)), as in Mean Teacher
-    (arXiv 1703.01780).
-
-    Args:
-        model (nn.Module): The model.
-        momentum (float): Fraction of the current weights in an update.
+    It starts as the mean (the fraction of the current weights is at least 1 / (t + 1)),
+    as in Mean Teacher (arXiv 1703.01780).
     """
 
-    updates: torch.Tensor
+    updates: Tensor
 
     def __init__(self, model: nn.Module, momentum: float) -> None:
         super().__init__()
@@ -161,11 +145,7 @@ class Average(nn.Module):
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Update the average with the current weights.
-
-        Args:
-            model (nn.Module): The model.
-        """
+        """Update the average with the current weights."""
         momentum = max(self.momentum, 1 / (int(self.updates) + 1))
         current = model.state_dict()
         for name, mean in self.network.state_dict().items():
@@ -174,20 +154,3 @@ class Average(nn.Module):
             else:
                 mean.copy_(current[name])
         self.updates += 1
-
-
-@contextmanager
-def _statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Use batch statistics in BatchNorm without updating the running ones.
-
-    Strongly augmented images do not occur at inference.
-    """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    try:
-        for norm in norms:
-            norm.momentum = 0.0
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum

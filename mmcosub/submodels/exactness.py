@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from .branches import Site, has_fixed_batch
+from .drop_path_modules import dropout_rate_name
 from .drop_paths import DropPathSite
 
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
@@ -17,20 +17,13 @@ _OF_KNOWN_BLOCKS = EXECUTIONS[:3]
 # networks to `F.dropout`.
 _RATES = ('attn_drop', 'dropout', 'drop_rate')
 
-# timm's dropout modules and the attributes of their rates.
-_DROPOUTS = {
-    'PatchDropout': 'prob',
-    'PatchDropoutWithIndices': 'prob',
-    'DropBlock2d': 'drop_prob',
-}
-
 
 def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
     """Return the fastest execution that computes what the plain one does.
 
-    BatchNorm in training mode makes rows depend on one another, which needs 'plain'.
-    Dropout would give views that share a row the same noise, and some networks need a
-    constant number of rows; both rule out 'shared_prefix'.
+    BatchNorm in training mode makes rows depend on one another, which needs 'plain'
+    inside of blocks. Dropout would give views that share a row the same noise, and
+    some networks need a constant number of rows; both rule out 'shared_prefix'.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
@@ -39,7 +32,7 @@ def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
     if are_drop_paths(sites):
         return 'drop_path'
     fastest = reversed(_OF_KNOWN_BLOCKS)
-    return next(e for e in fastest if inexact(backbone, e) is None)
+    return next(e for e in fastest if inexact(backbone, e, sites) is None)
 
 
 class FastestExact:
@@ -56,12 +49,7 @@ class FastestExact:
         self._found = ''
 
     def __call__(self, backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
-        """See :func:`fastest_exact`.
-
-        Args:
-            backbone (nn.Module): The backbone, in the mode in which it will run.
-            sites (Sequence[Site]): Its branches. Defaults to those of known blocks.
-        """
+        """See :func:`fastest_exact`."""
         if are_drop_paths(sites):
             return 'drop_path'
         known = bool(self._modules) and self._modules[0] is backbone
@@ -75,46 +63,32 @@ class FastestExact:
 def _facts(module: nn.Module) -> tuple:
     """State of a module that decides which executions are exact."""
     own = vars(module)
-    rates = own.get(_name_of_rate(module)), *map(own.get, _RATES)
+    rates = own.get(dropout_rate_name(module)), *map(own.get, _RATES)
     return own['training'], rates, list(own['_modules'].values())
 
 
-def _name_of_rate(module: nn.Module) -> str:
-    """Return the attribute of a dropout module's rate; '' for any other module."""
-    if isinstance(module, _DropoutNd):
-        return 'p'
-    return _DROPOUTS.get(type(module).__name__, '')
-
-
-def is_dropout(module: nn.Module) -> bool:
-    """Return True for dropout of PyTorch or timm, of elements, patches or areas.
-
-    Args:
-        module (nn.Module): The module.
-    """
-    return bool(_name_of_rate(module))
-
-
 def are_drop_paths(sites: Sequence[Site]) -> bool:
-    """Return True if branches are DropPath modules in blocks that are not known.
-
-    Args:
-        sites (Sequence[Site]): The branches.
-    """
+    """Return True if branches are DropPath modules in blocks that are not known."""
     return bool(sites) and isinstance(sites[0], DropPathSite)
 
 
-def inexact(backbone: nn.Module, execution: str) -> str | None:
+def inexact(
+    backbone: nn.Module, execution: str, sites: Sequence[Site] = ()
+) -> str | None:
     """Return the reason why an execution differs from the plain one, or None.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
         execution (str): One of ``EXECUTIONS``.
+        sites (Sequence[Site]): Its branches: with 'kept_rows', all rows run outside of
+            their blocks. Defaults to none, where any module may see fewer rows.
     """
     if execution in ('plain', 'drop_path'):
         return None
     modules = list(backbone.modules())
-    if any(isinstance(m, _BatchNorm) and m.training for m in modules):
+    split = {m for site in sites for m in site.block.modules()}
+    seeing = split if split and execution == 'kept_rows' else modules
+    if any(isinstance(m, _BatchNorm) and m.training for m in seeing):
         return 'BatchNorm in training mode sees the rows of a branch'
     if any(m.training and _positions_differ(m) for m in modules):
         return 'each row has positions of its own, as patches of it are dropped'
@@ -128,7 +102,7 @@ def inexact(backbone: nn.Module, execution: str) -> str | None:
 
 
 def _has_dropout(module: nn.Module) -> bool:
-    names = _name_of_rate(module), *_RATES
+    names = dropout_rate_name(module), *_RATES
     rates = (getattr(module, name, 0.0) for name in names if name)
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
 

@@ -1,27 +1,42 @@
-"""Override of forwards during one pass, also under activation checkpointing."""
+"""Forwards that belong to one pass, also where activations are recomputed.
+
+The ``forward`` of each class whose modules a pass overrides is wrapped once. The
+wrapper asks the pass of its thread for the module's other forward; without one, it
+calls upstream's. So modules have nothing of ours, whether they are copied or saved.
+"""
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, partial
-from types import ModuleType
+from contextvars import ContextVar
+from functools import partial, wraps
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+_Context = Callable[[], AbstractContextManager]
+
+_CURRENT: ContextVar['ForwardOverride | None'] = ContextVar('pass', default=None)
+
+_ROUTED: WeakSet[Callable] = WeakSet()
+"""Forwards that ask for the pass."""
+
+# Flags by which modules of MMPretrain, MMSegmentation, timm and transformers recompute.
+_FLAGS = ('with_cp', 'use_checkpoint', 'grad_checkpointing', 'gradient_checkpointing')
+
 
 class ForwardOverride:
-    """One forward of a backbone in which some modules run another ``forward``.
+    """One pass of a backbone in which some modules run another ``forward``.
 
     Activation checkpointing recomputes parts of the pass during backward, when the pass
     itself is over. Such a part re-enters this object, so that it uses the plan and the
     perturbation of its own iteration. Supported are MMEngine's
-    ``activation_checkpointing``, PyTorch's ``checkpoint_wrapper`` and calls of
-    PyTorch's ``checkpoint`` in the networks. Subclasses handle the ``with_cp`` of
-    blocks whose own ``forward`` does not run.
+    ``activation_checkpointing``, PyTorch's ``checkpoint_wrapper`` and the networks' own
+    flags, which are off during the pass: what they would recompute, this object does.
 
     Args:
         backbone (nn.Module): The backbone.
@@ -29,103 +44,104 @@ class ForwardOverride:
         perturbed (Callable): Returns a context to run in.
         progress (Any): The subclass's count of branches done. A recomputed part starts
             from a copy of the count that it started from first.
+        blocks (Collection[Module]): Blocks, to recompute one by one where a flag is on.
+
+    Raises:
+        ValueError: If a module has a ``forward`` that would not ask for another.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
         forwards: Mapping[nn.Module, Callable],
-        perturbed: Callable[[], AbstractContextManager],
+        perturbed: _Context,
         progress: Any,
+        blocks: Collection[nn.Module] = (),
     ) -> None:
         self.perturbed = perturbed
         self.progress = progress
-        self.active = False
-        self._forwards = dict(forwards)
+        self.forwards = dict(forwards)
+        self.recomputed_blocks: set[nn.Module] = set()
+        """Blocks among ``forwards`` that the subclass recomputes."""
+        self.running: set[nn.Module] = set()
+        """Modules whose other forward is running."""
+        self._flags: list[tuple[nn.Module, str]] = []
         self._with_gradients = False
-        self._importers = {_CHECKPOINTS}
-        classes: set[Any] = {type(module) for module in backbone.modules()}
-        for cls in classes:
-            self._importers.update(_importers_of_checkpoint(cls))
         for module in backbone.modules():
             own = vars(module)
+            self._flags += [(module, flag) for flag in _FLAGS if own.get(flag) is True]
             inner: Any = own['_modules'].get('_checkpoint_wrapped_module')
             if inner is not None:  # PyTorch's wrapper
-                self._forwards[module] = partial(self.recomputed, inner)
-            elif hasattr(own.get('forward'), '__wrapped__'):  # MMEngine's
-                wrapped: Any = own['forward']
-                inner = self._forwards.get(module, wrapped.__wrapped__)
-                self._forwards[module] = partial(self.recomputed, inner)
+                self.forwards[module] = partial(self.recomputed, inner)
+            elif hasattr(own.get('forward'), '__wrapped__'):
+                _follow_pass(module)
+            elif 'forward' in own and module in self.forwards:
+                name = next(n for n, m in backbone.named_modules() if m is module)
+                raise ValueError(
+                    f'{name} ({type(module).__name__}) has a forward that is not its '
+                    "class's, so something wraps or replaces it, which submodels would "
+                    'leave out. Remove that, or register a class that computes it '
+                    '(docs/add_a_block.md).'
+                )
+        if self.forwards:
+            self._take_over([block for block in blocks if block is not backbone])
+        for cls in {type(module) for module in self.forwards}:
+            _route(cls)
+
+    def _take_over(self, blocks: Collection[nn.Module]) -> None:
+        """Recompute the blocks inside or around modules with a flag, or these."""
+        block_of = {inner: block for block in blocks for inner in block.modules()}
+        for flagged, _ in self._flags:
+            found = {block_of[m] for m in flagged.modules() if m in block_of}
+            for part in found or {flagged}:
+                if part in self.forwards:
+                    self.recomputed_blocks.add(part)
+                else:
+                    self.forwards[part] = partial(
+                        self.recomputed, _upstream_forward(part)
+                    )
 
     def check_complete(self) -> None:
         """Raise if the pass left out a branch."""
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Install the forwards, and restore the modules on leaving."""
-        before = {m: vars(m).get('forward') for m in self._forwards}
-        checkpoints: dict[Any, Any] = {m: m.checkpoint for m in self._importers}
-        self.active = True
-        self._with_gradients = torch.is_grad_enabled()
+        """Make this the pass of the thread."""
+        self._with_gradients = torch.is_grad_enabled() and not _in_checkpoint()
+        token = _CURRENT.set(self)
         try:
-            for module, forward in self._forwards.items():
-                module.forward = forward
-            for importer in checkpoints:
-                importer.checkpoint = self._checkpoint_of_network
+            for module, flag in self._flags:
+                setattr(module, flag, False)
             with self.perturbed():
                 yield
         finally:
-            self.active = False
-            for importer, original in checkpoints.items():
-                importer.checkpoint = original
-            for module, original in before.items():
-                if original is None:
-                    vars(module).pop('forward', None)
-                else:
-                    module.forward = original
+            for module, flag in self._flags:
+                setattr(module, flag, True)
+            _CURRENT.reset(token)
 
     def expect_gradients(self, block: nn.Module, name: str) -> None:
-        """Raise if the network recomputes a block in a way that cannot be supported.
+        """Raise if the network recomputes a block in a way that is not seen here.
 
-        PyTorch's reentrant ``checkpoint`` runs a part without gradients first. In the
-        backward pass, it would run the unmodified blocks.
-
-        Args:
-            block (nn.Module): The block that runs.
-            name (str): Its name.
-
-        Raises:
-            ValueError: If it runs without gradients that it needs.
+        The unmodified block would run in the backward pass.
         """
-        if torch.is_grad_enabled() or not self._with_gradients:
+        if not self._with_gradients:
             return
-        # A block in evaluation mode may turn gradients off itself.
-        if block.training and any(p.requires_grad for p in block.parameters()):
+        if torch.is_grad_enabled():
+            runs = 'runs inside torch.utils.checkpoint' if _in_checkpoint() else ''
+        else:  # A block in evaluation mode may turn gradients off itself.
+            learns = block.training and any(p.requires_grad for p in block.parameters())
+            runs = 'runs without gradients' if learns else ''
+        if runs:
             raise ValueError(
-                f'{name!r} runs without gradients: the backbone recomputes it in a way '
-                'that mmcosub does not see, and its submodels would be others then. '
-                "Turn the backbone's own checkpointing off and use "
-                'activation_checkpointing=[...] of MMEngine with the names of blocks.'
+                f'{name!r} {runs}: the backbone recomputes it in a way that mmcosub '
+                'does not see, and its submodels would be others then. Turn the '
+                "backbone's own checkpointing off and use "
+                'activation_checkpointing=[...] of MMEngine with the names of blocks, '
+                "or PyTorch's checkpoint_wrapper around blocks."
             )
 
-    def _checkpoint_of_network(
-        self,
-        part: Callable,
-        *args: Any,
-        use_reentrant: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Replace PyTorch's ``checkpoint``, and recompute with the plan."""
-        return self.recomputed(part, *args, **kwargs)
-
     def recomputed(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Run a part of the network without storing its activations.
-
-        Args:
-            part (Callable): The part.
-            *args (Any): Its arguments.
-            **kwargs (Any): Its keyword arguments.
-        """
+        """Run a part of the network without storing its activations."""
         progress = copy.copy(self.progress)
 
         @contextmanager
@@ -134,38 +150,85 @@ class ForwardOverride:
             with self.entered():
                 yield
 
-        return self._checkpointed(again, part, *args, **kwargs)
+        return checkpoint(self._run, again, part, *args, use_reentrant=False, **kwargs)
 
     def recomputed_inside(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Run a part that contains no overridden module, without storing activations.
+        """Run a part without overridden modules and without storing activations."""
+        again = self.perturbed
+        return checkpoint(self._run, again, part, *args, use_reentrant=False, **kwargs)
 
-        Args:
-            part (Callable): The part.
-            *args (Any): Its arguments.
-            **kwargs (Any): Its keyword arguments.
-        """
-        return self._checkpointed(self.perturbed, part, *args, **kwargs)
-
-    def _checkpointed(
-        self,
-        again: Callable[[], AbstractContextManager],
-        part: Callable,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with nullcontext() if self.active else again():
-                return part(*args, **kwargs)
-
-        return checkpoint(run, *args, use_reentrant=False, **kwargs)
+    def _run(self, again: _Context, part: Callable, *args: Any, **kwargs: Any) -> Any:
+        with nullcontext() if _CURRENT.get() is self else again():
+            return part(*args, **kwargs)
 
 
-# Most networks, and timm's own `checkpoint`, look the function up in this module.
-_CHECKPOINTS = sys.modules[checkpoint.__module__]
+def _route(cls: Any) -> None:
+    """Have all modules of a class, and of its base that defines forward, ask the pass.
+
+    Not under ``torch.compile`` and ``torch.export``.
+    """
+    owner = next(c for c in cls.__mro__ if 'forward' in vars(c))
+    upstream = vars(owner)['forward']
+    if upstream in _ROUTED:
+        return
+
+    @wraps(upstream)
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if not torch.compiler.is_compiling():
+            current = _CURRENT.get()
+            # Another forward may call upstream's, also by a subclass.
+            if current is not None and self not in current.running:
+                other = current.forwards.get(self)
+                if other is not None:
+                    current.running.add(self)
+                    try:
+                        return other(*args, **kwargs)
+                    finally:
+                        current.running.discard(self)
+        return upstream(self, *args, **kwargs)
+
+    _ROUTED.add(forward)
+    owner.forward = forward
 
 
-@cache  # called in every step
-def _importers_of_checkpoint(cls: Any) -> list[ModuleType]:
-    """Return the files of a class and its bases that import ``checkpoint`` itself."""
-    files = (sys.modules[c.__module__] for c in cls.__mro__)
-    return [f for f in files if vars(f).get('checkpoint') is checkpoint]
+def _follow_pass(module: Any) -> None:
+    """Have the pass recompute a module that MMEngine recomputes, if there is one."""
+    wrapper: Any = vars(module)['forward']
+    if wrapper in _ROUTED:
+        return
+    inner = wrapper.__wrapped__
+    if getattr(inner, '__self__', None) is module:  # bound before its class was routed
+        inner = partial(_routed_forward, module)
+
+    @wraps(wrapper.__wrapped__)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        current = _CURRENT.get()
+        if current is None:
+            return wrapper(*args, **kwargs)
+        return current.recomputed(inner, *args, **kwargs)
+
+    _ROUTED.add(forward)
+    module.forward = forward
+
+
+def _routed_forward(module: Any, *args: Any, **kwargs: Any) -> Any:
+    return type(module).forward(module, *args, **kwargs)
+
+
+def _upstream_forward(module: nn.Module) -> Callable:
+    """Return the forward of a module's class, which asks no pass."""
+    forward: Any = type(module).forward
+    return partial(forward.__wrapped__ if forward in _ROUTED else forward, module)
+
+
+_CHECKPOINT_FILE = sys.modules[checkpoint.__module__].__file__
+
+
+def _in_checkpoint() -> bool:
+    """Return True if a checkpoint that is not of a pass surrounds the call."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code is not ForwardOverride._run.__code__:
+        if frame.f_code.co_filename == _CHECKPOINT_FILE:
+            return True
+        frame = frame.f_back
+    return False

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcosub.analysis.calibration import ProbabilityScores
+from mmcosub.analysis.uncertainty import ProbabilityScores
 
 
 def test_by_hand():

@@ -8,7 +8,8 @@ from mmseg.registry import MODELS
 from tiny import segmentor_config
 
 from mmcosub.analysis.costs import WARMUP, submodel_work, time_submodels
-from mmcosub.analysis.network import Network, evaluation_shape
+from mmcosub.analysis.network import Network
+from mmcosub.analysis.steps import evaluation_shape
 
 CHANNELS, TOKENS = 16, 17  # of the tiny ViT at 32 pixels: 4 x 4 patches and a class
 

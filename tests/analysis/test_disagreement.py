@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmcosub.analysis.disagreement import Ensemble, entropy
+from mmcosub.analysis.predictions import Ensemble, entropy
 
 
 def ensemble_of(*probabilities):

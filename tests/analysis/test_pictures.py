@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from mmcosub.analysis.disagreement import Ensemble
 from mmcosub.analysis.pictures import (
     DisagreementPictures,
     check_picture_name,
     write_picture,
 )
+from mmcosub.analysis.predictions import Ensemble
 
 GREY = np.full((2, 3, 3), 128, np.uint8)
 

@@ -9,10 +9,14 @@ from mmseg.registry import MODELS
 from tiny import segmentor_config
 
 from mmcosub.analysis.network import Network
-from mmcosub.analysis.plot import plot_sweep
 from mmcosub.analysis.sweep import Settings, add_costs, sweep
-from mmcosub.analysis.sweep_record import pick_point, record_of
-from mmcosub.export.writing import read_json, write_json
+from mmcosub.analysis.sweep_record import (
+    pick_point,
+    plot_sweep,
+    read_json,
+    record_of,
+    write_json,
+)
 
 
 @contextmanager

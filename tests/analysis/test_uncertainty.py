@@ -16,7 +16,6 @@ from mmseg.registry import MODELS
 from tiny import labelled_images, one_channel, segmentor_config
 from torch import nn
 
-from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
 from mmcosub.analysis.predictions import (
     check_probabilities,
     ignored_label,
@@ -25,7 +24,12 @@ from mmcosub.analysis.predictions import (
     probabilities_of,
     threshold_of,
 )
-from mmcosub.analysis.submodel import as_submodel
+from mmcosub.analysis.submodel import (
+    as_submodel,
+    draw_factors,
+    find_called_sites,
+    rates_of,
+)
 from mmcosub.analysis.uncertainty import (
     SubmodelEnsemble,
     check_ranking,

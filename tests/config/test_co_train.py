@@ -144,7 +144,7 @@ def test_accelerated_model(name: str, scope: str) -> None:
     assert accelerated_model(tta) == dict(type='SegTTAModel', module=made)
     cascade = dict(decode_head=(stock, stock), auxiliary_head=stock)
     assert accelerated_model(cascade) == dict(
-        decode_head=[fast, fast], auxiliary_head=fast
+        decode_head=(fast, fast), auxiliary_head=fast
     )
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from stock import segmentation_config
 
-from mmcosub.config.unread import check_options, check_version
+from mmcosub.config.unread import check_options
 from mmcosub.config.variables import check_file
 
 BASE = """
@@ -140,16 +139,34 @@ def test_upstream_configs_are_taken(name: str) -> None:
 
 
 def test_a_config_of_mmseg_0(tmp_path: Path) -> None:
-    cfg = Config(
-        dict(
-            model=dict(type='EncoderDecoder'),
-            data=dict(samples_per_gpu=2, workers_per_gpu=2, train=dict(type='A')),
-            optimizer=dict(type='SGD'),
-            optimizer_config=dict(),
-            lr_config=dict(policy='poly'),
-            runner=dict(type='IterBasedRunner', max_iters=4),
-        )
+    path = tmp_path / 'old.py'
+    path.write_text(
+        "model = dict(type='EncoderDecoder')\n"
+        "data = dict(samples_per_gpu=2, train=dict(type='A'))\n"
+        "lr_config = dict(policy='poly')\n"
+        "runner = dict(type='IterBasedRunner', max_iters=4)\n"
     )
-    with pytest.raises(ValueError, match=r'MMSegmentation 0\.x.*lr_config is now par'):
-        check_version(Path('old.py'), cfg)
-    check_version(Path('new.py'), Config(segmentation_config(tmp_path)))
+    with pytest.raises(ValueError, match=r'data is not read. It is now train_dataload'):
+        check_file(path, Config.fromfile(path))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'refused'),
+    [
+        ('train_dataloader.sampler.shuffle', 'maybe', True),
+        ('train_dataloader.sampler.shuffle', False, False),
+        ('train_dataloader.dataset.type', 'maybe', False),
+        ('model.backbone.pretrained', 'a.pth', False),
+        ('sync_bn', 'torch', False),
+    ],
+)
+def test_text_for_true_or_false(base: Path, key: str, value: object, refused: bool):
+    cfg = Config.fromfile(base)
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
+    cfg.model.backbone.pretrained = True
+    cfg.sync_bn = False
+    if not refused:
+        check_options(cfg, {key: value})
+        return
+    with pytest.raises(ValueError, match=f"{key} must be True or False, .* 'maybe'"):
+        check_options(cfg, {key: value})

@@ -313,3 +313,26 @@ def test_tool_without_images(
         image.unlink()
     said = refused(capsys, tool.main, data)
     assert f'{images} has no file *.jpg' in said
+
+
+def test_tool_with_unlabelled_images(
+    data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Their number, formats and sizes, those that are labelled, and broken ones."""
+    folder = tmp_path / 'unlabelled'
+    folder.mkdir()
+    labelled = tmp_path / 'scenes/images/training'
+    (folder / 'linked.jpg').symlink_to(labelled / '0.jpg')
+    (folder / 'copied.jpg').write_bytes((labelled / '1.jpg').read_bytes())
+    cv2.imwrite(str(folder / 'other.png'), np.zeros((20, 30), np.uint8))
+    tool = load_tool('analysis_tools/check_dataset')
+    argv = [*data, '--splits', 'val', '--processes', '1', '--unlabelled', str(folder)]
+    tool.main(argv)
+    said = capsys.readouterr().out
+    assert 'unlabelled: 3 images: .jpg, .png, 30x20 to 48x40 pixels' in said
+    assert 'RGB of 8 bits, grey of 8 bits; 2 of them in the training data, too' in said
+    assert 'unlabelled: 3 samples, none is bad' in said
+    (folder / 'other.png').write_bytes(b'no picture')
+    said = refused(capsys, tool.main, argv, status=1)
+    assert 'unlabelled: 1 of 3 samples are bad' in said
+    assert 'other.png cannot be read' in said

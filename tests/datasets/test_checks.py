@@ -246,7 +246,7 @@ def test_two_opinions_on_zero(data):
 
 def test_unreadable_label(data, tmp_path):
     (tmp_path / 'labels' / '0.png').write_bytes(b'no picture')
-    with pytest.raises(ValueError, match=r'labels/0.png cannot be read'):
+    with pytest.raises(ValueError, match=r'labels/0.png could not be loaded'):
         check_segmentation_data(data, 3)
 
 

@@ -9,8 +9,7 @@ from mmengine.optim import OptimWrapper
 from stock import runner_of
 from torch import nn
 
-from mmcosub.engine.cpu_amp import CPUAmpOptimWrapper
-from mmcosub.engine.devices import lean_wrapper
+from mmcosub.engine.devices import CPUAmpOptimWrapper, lean_wrapper
 
 
 def test_sync_bn_without_a_gpu(config: Path) -> None:

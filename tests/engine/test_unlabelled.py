@@ -116,6 +116,13 @@ def test_a_strong_view_that_moves_pixels_is_refused() -> None:
         pack(results)
 
 
+def test_transforms_of_a_user_are_not_taken_for_those_of_the_same_name() -> None:
+    theirs = [dict(type=f'theirs.{n}') for n in ('LoadAnnotations', 'Invert')]
+    pipeline = [*theirs, dict(type='mmseg.LoadAnnotations'), dict(type='Invert')]
+    *steps, _ = weak_and_strong([*pipeline, dict(type='mmseg.PackSegInputs')], [])
+    assert steps == [*theirs, dict(type='mmcosub.NoLabel')]
+
+
 def test_the_strong_view_is_the_weak_one_in_other_colours(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
     assert cv2.imwrite(str(tmp_path / 'a.png'), image)

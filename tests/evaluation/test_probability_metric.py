@@ -14,7 +14,7 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch.multiprocessing.spawn import start_processes
 
-from mmcosub.config.probability_metrics import add_probability_metrics
+from mmcosub.config.flags import add_probability_metrics
 from mmcosub.evaluation import ProbabilityMetric, probability_metric
 from mmcosub.registry import METRICS
 

@@ -16,10 +16,9 @@ from stock import segmentation_config
 from tiny import BACKBONES, segmentor_config
 from torch import nn
 
-from mmcosub.analysis.families import FAMILIES
 from mmcosub.analysis.network import Network
 from mmcosub.export.extraction import extract, extractable
-from mmcosub.export.writing import write_extracted
+from mmcosub.export.families import FAMILIES
 
 NETWORKS = {**BACKBONES, **TINY}
 
@@ -224,7 +223,7 @@ def test_no_need_of_us(tmp_path, scenes):
     dataset = extracted.cfg.test_dataloader.dataset
     assert (dataset.type, dataset.img_suffix) == ('BaseSegDataset', '.png')
     assert dataset.metainfo['classes'][:2] == ('background', '0')
-    write_extracted(extracted, tmp_path / 'a.pth', dict(classes=('a',)), ['b'])
+    extracted.write(tmp_path / 'a.pth', dict(classes=('a',)), ['b'])
     assert 'mmcosub' not in (tmp_path / 'a.py').read_text()
 
     torch.save(network.image, tmp_path / 'image.pt')

@@ -10,7 +10,7 @@ import pytest
 from conftest import load_tool
 from mmengine.config import Config
 
-from mmcosub.report.dumped import read_settings
+from mmcosub.report.run import read_settings
 
 PROGRAMS = {
     'statement': 'import os\nos.mkdir({mark!r})\nmodel = dict(type="A")\n',

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmcosub.report.curves import main_metric, make_curves, thinned
-from mmcosub.report.figures import Line, draw_dots, draw_lines, draw_matrix
+from mmcosub.report.figures import Line, draw_dots, draw_lines
 from mmcosub.report.records import Records
 
 
@@ -35,12 +35,6 @@ def test_what_is_referred_to_is_there() -> None:
     svg = draw_dots(['a', '$b$'], np.array([[10.0, np.nan], [20, 30]]), [0, 1], 'x')
     assert {*re.findall(r'#([\w.]+)[")]', svg)} == {*ids(svg)}
     assert '>$b$</text>' in svg  # no formula
-
-
-def test_a_matrix_of_many_classes_is_a_picture() -> None:
-    svg = draw_matrix(np.eye(150), 'm')
-    assert 'href="data:image/png;base64,' in svg
-    assert len(svg) < 20_000
 
 
 def test_metrics_of_probabilities() -> None:

@@ -3,10 +3,9 @@
 import shutil
 from pathlib import Path
 
-from mmcosub.report.group import make_group, task_of
+from mmcosub.report.group import make_group, summarize, task_of
 from mmcosub.report.predictions import Predictions
 from mmcosub.report.run import read_run
-from mmcosub.report.summary import summarize
 
 
 def test_only_predictions_of_the_same_images_share_a_gallery(
@@ -27,7 +26,7 @@ def test_only_predictions_of_the_same_images_share_a_gallery(
         str(fold / f'annotations/{validation}.png'),
     )
     group = make_group(task_of(runs[0]), runs, predicted)
-    spread = [g for g in group.galleries if 'evenly spread' in g.title]
+    spread = [g for g in group['galleries'] if 'evenly spread' in g.title]
     (_, same), (_, other) = (gallery.entries[0] for gallery in spread)
     assert {tile.run for tile in same} == {None, 0, 1}
     assert {tile.run for tile in other} == {None, 2}

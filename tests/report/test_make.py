@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-from mmcosub.report.make import make_report
+from mmcosub.report import make_report
 
 
 def test_names_are_as_long_as_tells_runs_apart(plain_run: Path, tmp_path: Path) -> None:

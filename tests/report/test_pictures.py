@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmcosub.report.confusion import show_confusion
-from mmcosub.report.pictures import classes_uri, image_uri, share_uri
+from mmcosub.report.classes import show_confusion
+from mmcosub.report.gallery import classes_uri, image_uri, share_uri
 
 
 def decoded(uri: str, kind: str = 'png') -> np.ndarray:
@@ -49,16 +49,18 @@ def test_small_images_keep_every_pixel() -> None:
 
 
 def test_confusion_of_few_classes_is_a_table() -> None:
-    found = show_confusion(np.array([[8, 2, 0], [0, 4, 0], [0, 0, 0]]), 'abc', 'm')
+    found = show_confusion(np.array([[8, 2, 0], [0, 4, 0], [0, 0, 0]]), 'abc')
     assert found.rows == [[80, 20, 0], [0, 100, 0], [0, 0, 0]]
     assert found.mistakes == [('a', 'b', 20)]
-    assert found.svg == ''
+    assert found.uri == ''
 
 
 def test_confusion_of_many_classes_is_a_picture_and_a_list() -> None:
     matrix = np.diag(np.full(30, 90))
     matrix[3, 4], matrix[5, 6] = 10, 30
-    found = show_confusion(matrix, [f'class {i}' for i in range(30)], 'm')
+    found = show_confusion(matrix, [f'class {i}' for i in range(30)])
     assert found.rows == []
-    assert found.svg.startswith('<svg')
+    shown = decoded(found.uri)[..., 3] / 255
+    assert shown.shape == (30, 30)
+    assert shown[[3, 5, 0], [4, 6, 1]] == pytest.approx([0.1**0.5, 0.5, 0], abs=0.01)
     assert found.mistakes == [('class 5', 'class 6', 25), ('class 3', 'class 4', 10)]

@@ -8,8 +8,9 @@ import pytest
 import torch
 from mmseg.evaluation import IoUMetric
 
+from mmcosub.report.classes import class_iou, class_recall
+from mmcosub.report.data import confusion, share_right
 from mmcosub.report.gallery import most_wrong
-from mmcosub.report.measures import class_iou, class_recall, confusion, share_right
 from mmcosub.report.predictions import Predictions
 from mmcosub.report.run import read_run
 
@@ -98,6 +99,7 @@ def test_disagreement_is_the_share_that_predicts_otherwise(cosub_run: Path) -> N
     for block in predictions.model.backbone.modules():
         if hasattr(block, 'attn') and hasattr(block, 'ffn'):
             block.forward = lambda x, *_: x
+    predictions.submodels = predictions.submodels[:0]
     bare = predictions.sample(0).prediction
     assert found.disagreement is not None
     assert np.array_equal(found.disagreement, (bare != found.prediction) / 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcosub.report.page import Page
+from mmcosub.report.page import render
 from mmcosub.report.run import read_run
 
 
@@ -47,7 +47,7 @@ def test_a_run_without_our_hook(copied: Path) -> None:
     assert {'Python', 'torch', 'mmengine'} <= run.facts['versions'].keys()
     assert run.facts['git'] is run.facts['command'] is None
     assert run.changes is None
-    assert 'Not recorded' in Page([run], {}, 'one').render()
+    assert 'Not recorded' in render([run], {})
 
 
 def test_checkpoints(copied: Path) -> None:

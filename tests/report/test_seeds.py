@@ -1,15 +1,20 @@
 """Trainings that were run with several seeds."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mmengine.config import Config
 
-from mmcosub.report.make import make_report
+from mmcosub.report import make_report
 from mmcosub.report.records import Records
 from mmcosub.report.run import Run, read_run
-from mmcosub.report.seeds import compare_trainings
+from mmcosub.report.seeds import (
+    compare_trainings,
+    half_width,
+    half_width_of_difference,
+)
 
 MODEL = dict(type='EncoderDecoder', decode_head=dict(type='FCNHead', num_classes=2))
 
@@ -113,3 +118,21 @@ def test_the_page_has_them(plain_run: Path, cosub_run: Path, tmp_path: Path) -> 
     assert f'<td>{score:.2f} ± 0.00</td>' in text
     make_report([plain_run, cosub_run], page)
     assert 'Over seeds' not in page.read_text()
+
+
+def test_interval_of_a_mean() -> None:
+    # Mean 2, deviation 1, n = 3: t(0.975, 2) = 4.3027.
+    assert half_width([1.0, 2.0, 3.0]) == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+    assert half_width([5.0, 5.0]) == 0
+    assert math.isnan(half_width([1.0]))
+
+
+def test_interval_of_a_difference() -> None:
+    # As spread and as many: the degrees of freedom are 4, t is 2.7764.
+    found = half_width_of_difference([1.0, 2.0, 3.0], [11.0, 12.0, 13.0])
+    assert found == pytest.approx(2.7764 * (2 / 3) ** 0.5, rel=1e-4)
+    # One not spread at all: those of the other, 2.
+    found = half_width_of_difference([1.0, 2.0, 3.0], [5.0, 5.0])
+    assert found == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+    assert half_width_of_difference([1.0, 1.0], [5.0, 5.0]) == 0
+    assert math.isnan(half_width_of_difference([1.0], [5.0, 6.0]))

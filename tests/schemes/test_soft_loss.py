@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmcosub.losses import SOFT_LOSSES
-from mmcosub.schemes.soft_loss import SoftLoss
+from mmcosub.schemes.distillation import SoftLoss
 
 
 @pytest.mark.parametrize('softmax', ['ce', 'kl'])

@@ -1,6 +1,10 @@
 """What a network recomputes by itself meets the plan, or is refused."""
 
 import copy
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -87,7 +91,6 @@ def draw(model: nn.Module) -> Plan:
     return Plan(np.random.default_rng(0).choice([0.0, 1.5], (count, 2, 3)))
 
 
-@pytest.mark.filterwarnings('ignore:.*the use_reentrant parameter')  # HorNet's call
 @pytest.mark.parametrize('name', NETWORKS)
 def test_recomputed_by_the_network(name: str) -> None:
     model = network(name)
@@ -117,26 +120,99 @@ def test_recomputed_by_the_network(name: str) -> None:
 
 
 class Unseen(nn.Module):
-    """Recomputes a block by a function that is not found."""
+    """Recomputes a block without a flag that is known."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: nn.Module, use_reentrant: bool) -> None:
         super().__init__()
         self.block = block
+        self.use_reentrant = use_reentrant
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return by_another_name(self.block, x, use_reentrant=True)
+        return by_another_name(self.block, x, use_reentrant=self.use_reentrant)
 
 
 @pytest.mark.filterwarnings('ignore:None of the inputs have requires_grad')
+@pytest.mark.parametrize(
+    ('reentrant', 'message'),
+    [(True, 'runs without gradients'), (False, 'inside torch.utils.checkpoint')],
+)
 @pytest.mark.parametrize('name', ['timm BEiT', 'mmpretrain MixMIM'])
-def test_what_is_recomputed_unseen_is_refused(name: str) -> None:
+def test_what_is_recomputed_unseen_is_refused(
+    name: str, reentrant: bool, message: str
+) -> None:
     model = network(name)
     plan = draw(model)
     way = 'drop_path' if 'MixMIM' in name else 'plain'
     gradients(model, plan, way)
-    model = Unseen(model)
+    model = Unseen(model, reentrant)
     sites = branches(model)
-    with pytest.raises(ValueError, match=r'runs without gradients.*of MMEngine'):
+    with pytest.raises(ValueError, match=rf'{message}.*of MMEngine'):
         run_submodels(model, images(), plan, sites, way)
-    model.requires_grad_(False)  # nothing to learn
-    run_submodels(model, images(), plan, sites, way)
+    with torch.no_grad():
+        run_submodels(model, images(), plan, sites, way)
+    if reentrant:
+        model.requires_grad_(False)  # nothing to learn
+        run_submodels(model, images(), plan, sites, way)
+
+
+# ---- between and beside passes ---------------------------------------------------
+
+
+def test_the_whole_pass_may_be_recomputed() -> None:
+    model = network('timm BEiT')
+    plan, sites = draw(model), branches(model)
+
+    def passed(x: torch.Tensor) -> torch.Tensor:
+        return run_submodels(model, x, plan, sites)[0][-1]
+
+    grads = []
+    for run in (passed, partial(by_another_name, passed, use_reentrant=False)):
+        x = images()
+        run(x).square().sum().backward()
+        grads.append(x.grad)
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize('name', ['mmpretrain TinyViT', 'mmpretrain MixMIM'])
+def test_modules_stay_as_upstream_made_them(name: str) -> None:
+    model = network(name)
+    before = {n: set(vars(m)) for n, m in model.named_modules()}
+    plan, way = draw(model), 'drop_path' if 'MixMIM' in name else 'plain'
+    expected = gradients(model, plan, way)
+    assert {n: set(vars(m)) for n, m in model.named_modules()} == before
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        for a, b in zip(gradients(other, plan, way), expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_exported_after_a_pass() -> None:
+    model = network('timm BEiT')
+    gradients(model, draw(model), 'plain')
+    model.eval()
+    x = images().detach()
+    for strict in (False, True):
+        exported = torch.export.export(model, (x,), strict=strict).module()
+        torch.testing.assert_close(exported(x), model(x))
+
+
+def test_a_pass_is_of_its_thread() -> None:
+    model = network('mmpretrain TinyViT')
+    model.eval()
+    plans = [Plan(np.full_like(draw(model).multipliers, f)) for f in (0.0, 0.5, 1.0)]
+    met = threading.Barrier(4, timeout=60)
+    blocks = find_sites(model)
+    handle = blocks[0].block.register_forward_pre_hook(lambda *_: (met.wait(), None)[1])
+
+    def passed(plan: Plan | None) -> torch.Tensor:
+        with torch.no_grad():
+            if plan is None:
+                return model(images())[-1]
+            return run_submodels(model, images(), plan, blocks, 'plain')[0][-1][:3]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(passed, [*plans, None]))
+    handle.remove()
+    for plan, output in zip([*plans, None], together, strict=True):
+        torch.testing.assert_close(output, passed(plan))
+    torch.testing.assert_close(together[2], together[3])
+    assert not torch.allclose(together[0], together[3])

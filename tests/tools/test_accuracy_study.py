@@ -247,9 +247,9 @@ def test_segmentation(network, tmp_path, monkeypatch):
     import pretraining
     import scenes
     import segmentation
-    from datasets.fashion import write_fashion
+    from fashion_files import write_fashion
 
-    monkeypatch.setattr(scenes, 'VALIDATION', 2)
+    monkeypatch.setattr('fashion.VALIDATION', 2)
     monkeypatch.setattr(pretraining, 'HELD_OUT', 4)
     monkeypatch.setattr(segmentation, 'COUNTS', dict(validation=2, test=3))
     data = scenes.SceneData(write_fashion(tmp_path / 'source'))

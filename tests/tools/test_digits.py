@@ -18,7 +18,7 @@ def few_digits(monkeypatch):
         part: [of_class[:count] for of_class in parts[part]]
         for part, count in (('training', 3), ('validation', 2))
     }
-    split = 'mmcosub.datasets.synthetic.digit_scenes.split_digits'
+    split = 'mmcosub.datasets.digit_scenes.split_digits'
     monkeypatch.setattr(split, lambda: few)
 
 

@@ -141,11 +141,11 @@ def test_tokens_become_the_map_they_are(tokens, grid):
 
 
 def test_mean_logit():
-    from mmcosub.analysis.cam import MeanLogit
+    from mmcosub.analysis.cam import mean_logit
 
     logits = torch.tensor([[[3.0, 5.0, 0.0]], [[1.0, 1.0, 9.0]]])
-    assert MeanLogit(0)(logits) == 4.0
-    assert MeanLogit(1)(torch.tensor([1.0, 2.0])) == 2.0
+    assert mean_logit(0, logits) == 4.0
+    assert mean_logit(1, torch.tensor([1.0, 2.0])) == 2.0
 
 
 # ---- confusion matrix ------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_flops_of_a_classifier(classification_config, capsys):
 @pytest.mark.filterwarnings('ignore:``build_pixel_sampler``:UserWarning')
 def test_flops_where_a_loss_looks_at_values(run):
     """It cannot be counted without memory, and comes to the same."""
-    from mmcosub.analysis.arithmetic import count_work
+    from mmcosub.analysis.costs import count_work
 
     cfg = Config.fromfile(run['config'])
     plain = count_work(cfg, (32, 32))
@@ -210,7 +210,7 @@ def test_flops_where_a_loss_looks_at_values(run):
 
 def test_work_is_what_runs(run):
     """Without memory as with it, and by hand: views that never share are two passes."""
-    from mmcosub.analysis.arithmetic import _count_work, count_work, nullcontext
+    from mmcosub.analysis.costs import _count_work, count_work, nullcontext
 
     cfg = Config.fromfile(run['config'])
     cfg.scheme = dict(type='mmcosub.Cosub', execution='plain', drop_path_rate=0.5)

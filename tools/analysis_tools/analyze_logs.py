@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw curves of runs, or tell the time of their iterations, by MMPretrain's tool."""
+"""Plot logged values of runs, or print iteration times, with MMPretrain's tool."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -13,14 +13,9 @@ from mmcosub.report.records import read_records
 
 
 def read_log(path: str, load_json_log: Callable[[str], dict]) -> dict:
-    """Records of a log, or of a run with all its resumed parts.
+    """Return lists of records, 'train' and 'val', of a log or a work directory.
 
-    Args:
-        path (str): A log of scalars, ``.json``, or a work directory.
-        load_json_log (Callable): MMPretrain's reader of one log.
-
-    Returns:
-        dict: Lists of records, 'train' and 'val'.
+    Resumed parts of a run are joined. MMPretrain's function reads a single log.
 
     Raises:
         ValueError: If there is none.
@@ -60,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if empty:
             raise ValueError(f'{empty[0]} has no line of training yet.')
         draw = args.task == 'plot_curve'
-        if draw and not args.legend:  # the stock one's is 'scalars' for every run
+        if draw and not args.legend:  # upstream's is 'scalars' for every run
             args.legend = [
                 f'{path} {key}' for path in args.json_logs for key in args.keys
             ]

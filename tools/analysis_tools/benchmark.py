@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Time predicting, or training, on random images."""
+"""Time prediction or training steps on random images."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from mmcosub.arguments import (
     OneLineParser,
     add_common_arguments,
     add_shape_argument,
+    add_shared_arguments,
     require_positive,
 )
 from mmcosub.config.errors import explained_errors
@@ -20,25 +21,25 @@ from mmcosub.stack import import_stack_quietly
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
-        description='Time how long a model takes to predict, from images in memory to '
-        'classes, or with --train a step of training, forward and backward. Median and '
-        'quartiles over repetitions; the weights do not matter and are random.'
+        description='Time prediction of a model, from images in memory to classes, or '
+        'with --train a training step, forward and backward. Prints median and '
+        'quartiles over repetitions. Weights are random.'
     )
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    add_shared_arguments(parser, 'config')
     parser.add_argument(
         '--train',
         action='store_true',
-        help="a step of training, by the config's scheme if it has one",
+        help="time a training step, with the config's scheme if it has one",
     )
-    parser.add_argument('--co-train', metavar='NAME_OR_FILE', help='with --train: by')
+    add_shared_arguments(parser, '--co-train')
     add_shape_argument(parser)
     parser.add_argument(
-        '--batch-size', type=int, help='images (default: 1; of a step of training, 2)'
+        '--batch-size', type=int, help='images (default: 1; 2 with --train)'
     )
     parser.add_argument(
         '--repeat-times', type=int, default=10, help='repetitions (default: 10)'
     )
-    parser.add_argument('--device', help='such as cuda:0 (default: a GPU if there is)')
+    add_shared_arguments(parser, '--device')
     add_common_arguments(parser)
     return parser
 
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ),
             num_threads=torch.get_num_threads(),
         )
-        timer.timeit(1)  # what is done once: choosing kernels, filling caches
+        timer.timeit(1)  # once: choose kernels, fill caches
         times = torch.tensor([timer.timeit(1).median for _ in range(args.repeat_times)])
     low, middle, high = (1000 * times.quantile(q).item() for q in (0.25, 0.5, 0.75))
     what = 'a training step' if args.train else 'predicting'

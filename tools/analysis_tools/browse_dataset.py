@@ -11,18 +11,16 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from rich.progress import track
 
-from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
-from mmcosub.config.type_name import type_name
+from mmcosub.names import type_name
 from mmcosub.stack import import_stack_quietly
-
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(description=__doc__)
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    add_shared_arguments(parser, 'config')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument(
         '--unlabelled',
@@ -30,14 +28,16 @@ def make_parser() -> argparse.ArgumentParser:
         help='show these unlabelled images instead: weak view, strong view, and the '
         'strong one with CutMix',
     )
-    parser.add_argument('--number', type=int, default=20, help='how many (default: 20)')
+    parser.add_argument(
+        '--number', type=int, default=20, help='number of pictures (default: 20)'
+    )
     parser.add_argument(
         '--original',
         action='store_true',
-        help="the files as they are, without the pipeline's augmentation",
+        help="show the files without the pipeline's augmentation",
     )
     parser.add_argument('--out', type=Path, default=Path('work_dirs/browse'))
-    parser.add_argument('--show', action='store_true', help='show each in a window')
+    parser.add_argument('--show', action='store_true', help='show in a window, too')
     add_common_arguments(parser)
     return parser
 
@@ -99,35 +99,20 @@ def loads_or_packs(transform: dict) -> bool:
 def draw(
     image: np.ndarray, label: np.ndarray, classes: Sequence[str], palette: np.ndarray
 ) -> np.ndarray:
-    """Image, label over it, and the names of the classes present, side by side.
+    """Draw an image (H, W, 3), and beside it with its label (H, W) and a legend.
 
-    Args:
-        image (ndarray): In BGR, of shape (H, W, 3).
-        label (ndarray): Class of each pixel, of shape (H, W); others are left bare.
-        classes (Sequence[str]): Names of the classes.
-        palette (ndarray): Colours of the classes in RGB, of shape (C, 3).
+    The image is in BGR, the palette (C, 3) in RGB. Pixels of no class stay bare.
     """
+    from mmcosub.analysis.pictures import overlay
+
     scale = max(1, round(320 / max(image.shape[:2])))
     size = (image.shape[1] * scale, image.shape[0] * scale)
     image = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
     label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
-    known = label < len(classes)
-    overlay = image.copy()
-    colours = palette[label[known]][:, ::-1]
-    overlay[known] = (0.35 * image[known] + 0.65 * colours).astype(np.uint8)
-    present, counts = np.unique(label[known], return_counts=True)
-    legend = np.full((max(size[1], 20 * len(present) + 10), 220, 3), 255, np.uint8)
-    for row, i in enumerate(np.argsort(-counts)):
-        y, colour = 20 * row + 20, palette[present[i]][::-1].tolist()
-        cv2.rectangle(legend, (8, y - 11), (22, y + 3), colour, -1)
-        share = f'{classes[present[i]]} {100 * counts[i] / label.size:.1f}%'
-        cv2.putText(legend, share, (30, y), FONT, 0.42, (40,) * 3, 1, cv2.LINE_AA)
-    height = legend.shape[0] - size[1]
-    panels = [
-        cv2.copyMakeBorder(p, 0, height, 0, 4, cv2.BORDER_CONSTANT, value=(255,) * 3)
-        for p in (image, overlay)
-    ]
-    return np.hstack([*panels, legend])
+    drawn = overlay(image, label, palette, classes, opacity=0.65)
+    below, white = len(drawn) - len(image), (255, 255, 255)
+    image = cv2.copyMakeBorder(image, 0, below, 0, 4, cv2.BORDER_CONSTANT, value=white)
+    return np.hstack([image, drawn])
 
 
 def browse_unlabelled(cfg: Config, args: argparse.Namespace) -> int:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Test a checkpoint and draw which classes it takes for which."""
+"""Test a checkpoint and draw its confusion matrix."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
@@ -14,12 +14,11 @@ from mmcosub.stack import import_stack_quietly
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
-        description='Test a checkpoint and draw its confusion matrix: of the pixels '
-        '(images, of a classifier) of each class, the share that is taken for each.'
+        description='Test a checkpoint and draw its confusion matrix: the fraction of '
+        'pixels (of images, for a classifier) of each class that is predicted as each.'
     )
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('--out', type=Path, help='write the numbers to this .json, too')
+    add_shared_arguments(parser, 'config', 'checkpoint')
+    parser.add_argument('--out', type=Path, help='also write the numbers to this .json')
     parser.add_argument(
         '--show-path',
         type=Path,
@@ -27,10 +26,12 @@ def make_parser() -> argparse.ArgumentParser:
         help='picture to write (default: confusion_matrix.png)',
     )
     parser.add_argument(
-        '--include-values', action='store_true', help='write percents into the fields'
+        '--include-values',
+        action='store_true',
+        help='write percentages into fields',
     )
     parser.add_argument(
-        '--cmap', default='viridis', help="Matplotlib's colours (default: viridis)"
+        '--cmap', default='viridis', help='colour map of Matplotlib (default: viridis)'
     )
     add_common_arguments(parser)
     return parser

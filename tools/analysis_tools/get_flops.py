@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Count parameters, and operations of predicting and of training by a scheme."""
+"""Count parameters and FLOPs of prediction, training and co-training."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from mmcosub.arguments import (
     OneLineParser,
     add_common_arguments,
     add_shape_argument,
+    add_shared_arguments,
     require_positive,
 )
 from mmcosub.config.co_train import list_schemes
@@ -18,21 +19,20 @@ from mmcosub.stack import import_stack_quietly
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
-        description='Count parameters and floating-point operations of a model on one '
-        'image: of predicting, of a step of plain training, and, with a scheme, of a '
-        'step by the scheme, which is its expected cost relative to plain training. '
-        'Operations are multiplications and additions of matrix products, convolutions '
-        'and attention; MMSegmentation and MMPretrain count a multiplication with its '
-        'addition as one. With --fast, what the faster parts compute, which takes as '
-        'long as it takes to compute it.'
+        description='Count parameters and floating-point operations of a model for one '
+        'image: of prediction, of a baseline training step and, with a scheme, of a '
+        'co-trained step and its cost relative to the baseline. Multiplications and '
+        'additions of matrix products, convolutions and attention count as one each; '
+        'MMSegmentation and MMPretrain count a multiplication with its addition as '
+        'one. With --fast, the faster parts are counted, by running them.'
     )
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    add_shared_arguments(parser, 'config')
     add_shape_argument(parser)
     parser.add_argument(
         '--co-train',
         metavar='NAME_OR_FILE',
-        help=f'count training by this scheme, too: {", ".join(list_schemes())}, or a '
-        ".py file (default: the config's, if it has one)",
+        help=f'also count co-training with this scheme: {", ".join(list_schemes())}, '
+        "or a .py file (default: the config's, if it has one)",
     )
     parser.add_argument(
         '--batch-size', type=int, default=2, help='images of a step (default: 2)'
@@ -41,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--draws',
         type=int,
         default=8,
-        help='steps of the scheme to count, each with its own submodels (default: 8)',
+        help='co-trained steps to count, each with its own submodels (default: 8)',
     )
     add_common_arguments(parser)
     return parser
@@ -53,23 +53,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     with explained_errors(parser.prog, args.debug):
         require_positive(args, 'batch_size', 'draws')
         cfg = load_config(args)
-        cfg.fast = args.fast  # else every config is counted as the stock model it is
+        cfg.fast = args.fast  # without it, count the upstream model
         import_stack_quietly()
-        from mmcosub.analysis.arithmetic import count_work
+        from mmcosub.analysis.costs import count_work
         from mmcosub.analysis.steps import image_shape
 
         shape = image_shape(args.shape, cfg)
         work = count_work(cfg, shape, args.batch_size, args.draws)
     print(f'Images of {shape[0]}x{shape[1]}, {work.parameters / 1e6:.2f} M parameters')
-    print(f'  predicting           {work.prediction / 1e9:9.4g} GFLOPs an image')
-    print(f'  plain training step  {work.plain / 1e9:9.4g} GFLOPs an image')
+    print(f'  prediction           {work.prediction / 1e9:9.4g} GFLOPs an image')
+    print(f'  baseline step        {work.plain / 1e9:9.4g} GFLOPs an image')
     if work.co_trained:
         mean = work.ratio * work.plain
-        low, high = min(work.co_trained), max(work.co_trained)
+        low, high = (of(work.co_trained) / work.plain for of in (min, max))
         print(
             f'  {cfg.scheme.type.rpartition(".")[2]} step'.ljust(23)
-            + f'{mean / 1e9:9.4g} GFLOPs an image: {work.ratio:.2f} times plain, mean '
-            f'of {args.draws} draws ({low / work.plain:.2f} to {high / work.plain:.2f})'
+            + f'{mean / 1e9:9.4g} GFLOPs an image: {work.ratio:.2f} times baseline, '
+            f'mean of {args.draws} draws ({low:.2f} to {high:.2f})'
         )
 
 

@@ -1,20 +1,25 @@
 #!/usr/bin/env python
-"""Write an HTML page about runs: curves, classes, images, settings."""
+"""Write an HTML page about training runs: curves, classes, images, settings."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.arguments import OneLineParser, OptionsAction, add_debug_argument
+from mmcosub.arguments import (
+    OneLineParser,
+    OptionsAction,
+    add_debug_argument,
+    add_shared_arguments,
+)
 from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
-        description='Write one self-contained HTML page about runs: what they logged, '
-        'how they came about and, with --run-config, what their checkpoints predict on '
-        'the validation data. Several runs are laid over one another.'
+        description='Write one self-contained HTML page about training runs: logged '
+        'values, origin and, with --run-config, predictions of their checkpoints on '
+        'the validation data. Several runs share the same figures.'
     )
     parser.add_argument(
         'work_dirs',
@@ -31,15 +36,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--run-config',
         action='store_true',
-        help='build models and data as the configs of the runs say, which can run any '
-        'code, and add what the checkpoints predict: confusion matrix and images',
+        help='build models and data from the configs of the runs, which can execute '
+        'code, and add predictions: confusion matrix and images',
     )
     parser.add_argument(
         '--checkpoint',
         choices=('best', 'last'),
         default='best',
-        help='which one to predict with (default: best, or the last one where none '
-        'was saved as the best)',
+        help='checkpoint to predict with (default: best, or the last one if none was '
+        'saved as the best)',
     )
     parser.add_argument(
         '--images',
@@ -52,14 +57,10 @@ def make_parser() -> argparse.ArgumentParser:
         nargs='+',
         action=OptionsAction,
         metavar='KEY=VALUE',
-        help='settings that have changed since, e.g. where the data are: '
+        help='settings that have changed since, such as the place of the data: '
         'val_dataloader.dataset.data_root=FOLDER',
     )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='open checkpoints that bring Python objects, which could run any code',
-    )
+    add_shared_arguments(parser, '--trust-checkpoint')
     add_debug_argument(parser)
     return parser
 

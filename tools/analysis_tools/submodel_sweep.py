@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Test submodels of checkpoints by how many blocks they have, and draw the result.
+"""Test submodels of checkpoints by number of blocks, and plot the result.
 
-Blocks of the backbone are left out one after another: each time the one without which
-the network does best on training images (greedy), any (random), or in an order of
-yours. What is left is tested as tools/test.py tests the whole, and its work and time
-are measured. Several checkpoints of one config, such as of plain training and of cosub,
-come side by side. Writes submodel_sweep.json and .png into the work directory.
+Blocks of the backbone are removed one after another: each time the one without which
+the network is best on training images (greedy), a random one, or in a given order. Each
+submodel is tested as tools/test.py tests the full network, and its FLOPs and time are
+measured. Several checkpoints of one config, such as of a baseline and of cosub, can be
+compared. Writes submodel_sweep.json and .png into the work directory.
 """
 
 import argparse
@@ -13,7 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from mmcosub.arguments import OneLineParser, add_config_arguments, add_work_dir_argument
+from mmcosub.arguments import (
+    OneLineParser,
+    add_config_arguments,
+    add_shared_arguments,
+    add_work_dir_argument,
+)
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
@@ -24,23 +29,22 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
+    add_shared_arguments(parser, 'config')
     parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT')
     parser.add_argument(
         '--names',
         nargs='+',
         metavar='NAME',
-        help="the checkpoints' names in the record and the plot (default: their paths)",
+        help='names of the checkpoints in record and plot (default: their paths)',
     )
     parser.add_argument(
         '--orders',
         nargs='+',
         choices=('greedy', 'random', 'given'),
-        help='in which order blocks are left out (default: greedy random; given with '
-        '--drop)',
+        help='orders of removing blocks (default: greedy random; given with --drop)',
     )
     parser.add_argument(
-        '--draws', type=int, default=4, help='random orders (default: 4)'
+        '--draws', type=int, default=4, help='number of random orders (default: 4)'
     )
     parser.add_argument(
         '--drop',
@@ -48,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         default=[],
         metavar='BLOCK',
-        help='numbers of the blocks to leave out one after another, from 0; '
+        help='numbers of the blocks to remove one after another, from 0; '
         'extract_submodel.py --list shows them',
     )
     parser.add_argument(
@@ -56,54 +60,48 @@ def make_parser() -> argparse.ArgumentParser:
         nargs='+',
         type=int,
         metavar='BLOCKS',
-        help='test submodels of these numbers of blocks only (default: all)',
+        help='test only submodels of these numbers of blocks (default: all)',
     )
     parser.add_argument(
         '--extractable',
         action='store_true',
-        help='only submodels that extract_submodel.py can write as a stock config',
+        help='only submodels that extract_submodel.py can write as an upstream config',
     )
     parser.add_argument(
         '--search',
         choices=('train', 'test'),
         default='train',
-        help='images that the greedy search compares on (default: train; test would '
-        'make its results too good)',
+        help='images for the greedy search (default: train; results of a search on '
+        'test images are too optimistic)',
     )
     parser.add_argument(
-        '--search-images', type=int, default=200, help='how many (default: 200)'
+        '--search-images', type=int, default=200, help='their number (default: 200)'
     )
     parser.add_argument(
-        '--images', type=int, help='images to test on, spread evenly (default: all)'
+        '--images', type=int, help='number of test images, evenly spread (default: all)'
     )
-    parser.add_argument(
-        '--metric', help='the metric that counts (default: mIoU or accuracy/top1)'
-    )
+    parser.add_argument('--metric', help='main metric (default: mIoU or accuracy/top1)')
     parser.add_argument(
         '--rounds',
         type=int,
         default=10,
-        help='how many times each submodel is timed, 0 for not at all (default: 10)',
+        help='number of timings of each submodel, 0 for none (default: 10)',
     )
     parser.add_argument(
         '--shape',
         nargs='+',
         type=int,
         metavar='PIXELS',
-        help="height and width of the image for work and time (default: the config's)",
+        help="height and width of the image for FLOPs and time (default: the config's)",
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the random orders')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the random orders')
     add_work_dir_argument(parser, 'the results')
     add_config_arguments(parser)
     return parser
 
 
 def names_of(args: argparse.Namespace) -> list[str]:
-    """Names of the checkpoints.
-
-    Raises:
-        ValueError: If there are more or fewer names than checkpoints, or equal ones.
-    """
+    """Return names of the checkpoints, one for each and all different."""
     names = args.names or args.checkpoints
     if len(names) != len(args.checkpoints) or len(set(names)) < len(names):
         raise ValueError(
@@ -122,18 +120,18 @@ def main(argv: Sequence[str] | None = None) -> dict:
         names = names_of(args)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis import plot, sweep
+        from mmcosub.analysis import sweep
         from mmcosub.analysis.evaluation import (
             Evaluation,
+            progress_bars,
             quiet_runner,
             training_images,
         )
-        from mmcosub.analysis.network import Network, evaluation_shape
-        from mmcosub.analysis.orders import given_order, require_smaller
-        from mmcosub.analysis.progress import Bars
-        from mmcosub.analysis.sweep_record import record_of
+        from mmcosub.analysis.network import Network
+        from mmcosub.analysis.steps import evaluation_shape
+        from mmcosub.analysis.sweep import given_order, require_smaller
+        from mmcosub.analysis.sweep_record import plot_sweep, record_of, write_json
         from mmcosub.export.extraction import extractable
-        from mmcosub.export.writing import write_json
 
         orders = args.orders or (['given'] if args.drop else ['greedy', 'random'])
         settings = sweep.Settings(
@@ -146,12 +144,12 @@ def main(argv: Sequence[str] | None = None) -> dict:
         if args.extractable:
             why_not = extractable(cfg.model, network)
         require_smaller(network.full, why_not)
-        list(given_order(network.full, why_not, settings.given))  # is it one?
+        list(given_order(network.full, why_not, settings.given))  # check it now
         test = Evaluation(runner, None, args.images, args.metric)
         images = training_images(cfg) if args.search == 'train' else None
         search = Evaluation(runner, images, args.search_images, args.metric)
         points = []
-        with Bars() as bars:
+        with progress_bars() as bars:
             for name, checkpoint in zip(names, args.checkpoints, strict=True):
                 runner.load_checkpoint(checkpoint)
                 points += sweep.sweep(
@@ -170,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         record = record_of(points, network, str(test.metric), about)
         out = Path(cfg.work_dir, 'submodel_sweep.json')
         write_json(record, out)
-        plot.plot_sweep(record, out.with_suffix('.png'))
+        plot_sweep(record, out.with_suffix('.png'))
         report(record)
         print(f'{len(points)} submodels in {out} and {out.with_suffix(".png")}')
     return record

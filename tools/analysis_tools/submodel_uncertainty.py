@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Ask a checkpoint's submodels how sure it is, and which images to label next.
+"""Estimate uncertainty from submodels, and rank images to label next.
 
-Submodels are drawn as training drew them, at its drop-path rates. The mean of their
+Submodels are drawn as in training, at its drop-path rates. The mean of their
 probabilities is compared with the full network: accuracy, mIoU, likelihood and
-calibration. Where they disagree is a picture for each image of a segmentor, and the
-images are ranked by it. Labels are not needed, except for the comparison. Writes
-uncertainty.json, ranking.csv and disagreement/ into the work directory.
+calibration. Images are ranked by uncertainty, and for a segmentor the disagreement is
+drawn. Labels are needed for the comparison only. Writes uncertainty.json, ranking.csv
+and disagreement/ into the work directory.
 """
 
 import argparse
@@ -13,8 +13,13 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.analysis.disagreement import SCORES
-from mmcosub.arguments import OneLineParser, add_config_arguments, add_work_dir_argument
+from mmcosub.analysis.predictions import SCORES
+from mmcosub.arguments import (
+    OneLineParser,
+    add_config_arguments,
+    add_shared_arguments,
+    add_work_dir_argument,
+)
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
@@ -25,36 +30,35 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_shared_arguments(parser, 'config', 'checkpoint')
     parser.add_argument(
         '-k', type=int, default=8, help='number of submodels (default: 8)'
     )
     parser.add_argument(
         '--drop-path-rate',
         type=float,
-        help="of the submodels (default: the scheme's, or else the backbone's own)",
+        help="rate of the submodels (default: the scheme's or the backbone's own)",
     )
     parser.add_argument(
         '--drop-path-decay',
         choices=('constant', 'linear'),
         default='constant',
-        help='how --drop-path-rate goes over depth; linear from 0 (default: constant)',
+        help='--drop-path-rate over depth; linear from 0 (default: constant)',
     )
     parser.add_argument(
         '--rank',
         choices=SCORES,
         default=SCORES[0],
-        help='what images are ranked by: how unsure the mean is (entropy, default), '
-        'how much the submodels differ from it, or how many predict another class',
+        help='score to rank images by: entropy of the mean (default), mutual '
+        'information, or the fraction of submodels that predict another class',
     )
     parser.add_argument(
-        '--images', type=int, help='how many, spread evenly (default: all)'
+        '--images', type=int, help='number of images, evenly spread (default: all)'
     )
     parser.add_argument(
-        '--no-pictures', action='store_true', help='do not draw where they disagree'
+        '--no-pictures', action='store_true', help='do not draw the disagreement'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the submodels')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the submodels')
     add_work_dir_argument(parser, 'the results')
     add_config_arguments(parser)
     return parser
@@ -67,12 +71,11 @@ def main(argv: Sequence[str] | None = None) -> dict:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.draws import draw_factors, find_called_sites, rates_of
-        from mmcosub.analysis.evaluation import loader_of, quiet_runner
+        from mmcosub.analysis.evaluation import loader_of, progress_bars, quiet_runner
         from mmcosub.analysis.pictures import DisagreementPictures
-        from mmcosub.analysis.progress import Bars
+        from mmcosub.analysis.submodel import draw_factors, find_called_sites, rates_of
+        from mmcosub.analysis.sweep_record import write_json
         from mmcosub.analysis.uncertainty import SubmodelEnsemble, check_ranking
-        from mmcosub.export.writing import write_json
 
         check_ranking(args.rank, args.k)
         runner = quiet_runner(cfg)
@@ -93,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         draw = None
         if 'palette' in meta and not args.no_pictures:
             draw = DisagreementPictures(out / 'disagreement', meta['palette'])
-        with Bars() as bars, bars('images', len(loader.dataset)) as tick:
+        with progress_bars() as bars, bars('images', len(loader.dataset)) as tick:
             for batch in loader:
                 tick(ensemble.add(batch, draw))
         ranking = ensemble.ranking(args.rank)
@@ -118,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
 
 
 def report(record: dict, out: Path, drawn: bool) -> None:
-    """Print what was found."""
+    """Print the metrics and the places of the files."""
     from rich.console import Console
     from rich.table import Table
 
@@ -139,9 +142,9 @@ def report(record: dict, out: Path, drawn: bool) -> None:
                 '' if correlation is None else f'{correlation:.2f}',
             )
         Console().print(table)
-        print(f'Of all images {found[record["rank"]]["wrong"]:.2f} % is wrong.')
+        print(f'Mean error of all images: {found[record["rank"]]["wrong"]:.2f} %.')
     else:
-        print('The images have no labels, so nothing is said of how right it is.')
+        print('The images have no labels, so there are no metrics.')
     pictures = f', pictures in {out / "disagreement"}' if drawn else ''
     print(f'Images to label next in {out / "ranking.csv"}{pictures}.')
 

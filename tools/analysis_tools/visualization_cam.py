@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Draw where in an image a class comes from (class activation map)."""
+"""Draw a class activation map: which parts of an image a class is due to."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
@@ -15,8 +15,7 @@ from mmcosub.stack import import_stack_quietly
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(description=f'{__doc__} Needs grad-cam.')
     parser.add_argument('img', help='image file')
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_shared_arguments(parser, 'config', 'checkpoint')
     parser.add_argument(
         '--cam-file', type=Path, default=Path('vis_cam.png'), help='picture to write'
     )
@@ -24,18 +23,18 @@ def make_parser() -> argparse.ArgumentParser:
         '--target-layer',
         metavar='NAME',
         help="such as backbone.stages.3.blocks.1.norm2 (default: the backbone's last "
-        'norm, or that before the last attention where there is a class token)',
+        'norm or, with a class token, the norm before the last attention)',
     )
     parser.add_argument(
         '--category-index',
         type=int,
         metavar='N',
-        help='number of the class (default: the one that is predicted most)',
+        help='number of the class (default: the one predicted most)',
     )
     parser.add_argument(
         '--method', default='GradCAM', help='class of grad-cam (default: GradCAM)'
     )
-    parser.add_argument('--device', help='such as cuda:0 (default: a GPU if there is)')
+    add_shared_arguments(parser, '--device')
     add_common_arguments(parser)
     return parser
 

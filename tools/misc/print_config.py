@@ -1,20 +1,17 @@
 #!/usr/bin/env python
-"""Print a config as it is trained: bases, scheme and options put together."""
+"""Print a config as it is trained: with its bases, scheme and options."""
 
 import argparse
 from collections.abc import Sequence
 
-from mmcosub.arguments import OneLineParser, add_common_arguments
+from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(description=__doc__)
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
-    parser.add_argument(
-        '--co-train', metavar='NAME_OR_FILE', help='as tools/train.py --co-train'
-    )
+    add_shared_arguments(parser, 'config', '--co-train')
     add_common_arguments(parser)
     return parser
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Convert a checkpoint between mmpretrain, mmseg, timm and the authors' formats.
 
-What it is, is found out. To train from a checkpoint no conversion is needed:
-tools/train.py CONFIG --backbone CHECKPOINT reads them all.
+The format of the checkpoint is detected. Training from a checkpoint needs no
+conversion: tools/train.py CONFIG --backbone CHECKPOINT reads all of them.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.arguments import OneLineParser, add_debug_argument, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
@@ -22,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_shared_arguments(parser, 'checkpoint')
     parser.add_argument('out', type=Path, help='file to write, .pth')
     parser.add_argument(
         '--to',
@@ -34,25 +34,17 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--weights',
         metavar='SET',
-        help='which weights of a file with several: ema (averaged), model (trained) '
-        'or the name of a set in the file (default: the average if there is one)',
+        help='weights to take from a file with several sets: ema (averaged), model '
+        '(trained) or the name of a set (default: the average if there is one)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace OUT')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='open a checkpoint that brings Python objects, which could run any code',
-    )
+    add_shared_arguments(parser, '--trust-checkpoint')
     add_debug_argument(parser)
     return parser
 
 
 def check_out(args: argparse.Namespace) -> None:
-    """Refuse a file that cannot or should not be written.
-
-    Raises:
-        ValueError: If it cannot.
-    """
+    """Raise ValueError for an output that cannot or should not be written."""
     if args.out.suffix != '.pth':
         raise ValueError(f'OUT is the checkpoint to write, .pth, not {args.out}.')
     if args.out.exists() and not args.overwrite:
@@ -75,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         state, source, target = convert_checkpoint(
             args.checkpoint, args.to, args.trust_checkpoint, args.weights
         )
-        # As each code base has it in its own files.
+        # In the layout of the target's own files.
         content: dict = state
         if args.to in ('mmpretrain', 'mmseg'):
             content = dict(meta=dict(converted_from=args.checkpoint), state_dict=state)

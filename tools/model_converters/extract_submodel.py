@@ -1,16 +1,16 @@
 #!/usr/bin/env python
-"""Write a submodel of a checkpoint as a shallower stock config and checkpoint.
+"""Write a submodel of a checkpoint as a shallower upstream config and checkpoint.
 
-What comes out needs no mmcosub, and computes what the submodel computes: that is
-checked before it is written. Which blocks, by number from 0, --list shows; or those of
-a record of submodel_sweep.py, by how many there are.
+The result needs no mmcosub and computes the same as the submodel, which is checked
+before it is written. Name blocks by their numbers from 0, which --list shows, or take
+a submodel of some depth from a record of submodel_sweep.py.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.arguments import OneLineParser, add_config_arguments
+from mmcosub.arguments import OneLineParser, add_config_arguments, add_shared_arguments
 from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
@@ -21,8 +21,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config file, or PACKAGE::FILE')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_shared_arguments(parser, 'config', 'checkpoint')
     parser.add_argument(
         'out',
         type=Path,
@@ -37,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--blocks', nargs='+', type=int, metavar='BLOCK', help='blocks to keep'
     )
     which.add_argument(
-        '--drop', nargs='+', type=int, metavar='BLOCK', help='blocks to leave out'
+        '--drop', nargs='+', type=int, metavar='BLOCK', help='blocks to remove'
     )
     which.add_argument(
         '--record', type=Path, help='record of submodel_sweep.py; with --depth'
@@ -45,20 +44,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--depth', type=int, help='number of blocks of the submodel in the record'
     )
-    parser.add_argument(
-        '--name', help='which network of the record (default: the only one)'
-    )
+    parser.add_argument('--name', help='network of the record (default: the only one)')
     parser.add_argument(
         '--order',
         choices=('greedy', 'random', 'given'),
-        help='in which order it was found (default: greedy, if there is such)',
+        help='order in which it was found (default: greedy, if there is such)',
     )
     parser.add_argument(
         '--shape',
         nargs='+',
         type=int,
         metavar='PIXELS',
-        help="height and width of the image to compare on (default: the config's)",
+        help="height and width of the image for the check (default: the config's)",
     )
     parser.add_argument('--overwrite', action='store_true', help='replace OUT')
     add_config_arguments(parser)
@@ -66,11 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def check_out(args: argparse.Namespace) -> None:
-    """Refuse files that cannot or should not be written.
-
-    Raises:
-        ValueError: If they cannot.
-    """
+    """Raise ValueError for outputs that cannot or should not be written."""
     if args.list:
         return
     if args.out is None or args.out.suffix != '.pth':
@@ -97,11 +90,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.network import Network, evaluation_shape
-        from mmcosub.analysis.orders import given_order
+        from mmcosub.analysis.network import Network
+        from mmcosub.analysis.steps import evaluation_shape
+        from mmcosub.analysis.sweep import given_order
+        from mmcosub.analysis.sweep_record import read_json
         from mmcosub.engine.prediction import load_model
         from mmcosub.export.extraction import extract
-        from mmcosub.export.writing import read_json, write_extracted
 
         model = load_model(cfg, args.checkpoint, 'cpu')
         network = Network(model, evaluation_shape(cfg, args.shape))
@@ -116,12 +110,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.record:
             kept = kept_in(read_json(args.record), network.blocks, args)
         extracted = extract(cfg, network, kept)
-        write_extracted(
-            extracted,
-            args.out,
-            model.dataset_meta,
-            [network.blocks[b] for b in sorted(kept)],
-        )
+        names = [network.blocks[b] for b in sorted(kept)]
+        extracted.write(args.out, model.dataset_meta, names)
         print(
             f'{len(kept)} of {len(network.blocks)} blocks in {args.out}, config in '
             f"{args.out.with_suffix('.py')}. Outputs differ from the submodel's by "
@@ -134,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def kept_in(
     record: dict, blocks: list[str], args: argparse.Namespace
 ) -> frozenset[int]:
-    """The blocks of a submodel in a record.
+    """Return the blocks of a submodel in a record.
 
     Raises:
         ValueError: If there is none, or the record is of another network.

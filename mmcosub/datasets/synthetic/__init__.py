@@ -1,1 +1,0 @@
-"""Synthetic data: scenes of digits or fashion articles, and folders of images."""

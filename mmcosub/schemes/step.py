@@ -1,0 +1,198 @@
+"""One training step: its plan, its passes, and the losses of its views.
+
+Shapes: ``V`` views of a pass, ``B`` images, ``C`` classes, ``*`` positions.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcosub.losses import weighted_mean
+from mmcosub.submodels import Plan, plan_generator
+
+from .paired_rows import PairedRows
+
+
+class Step:
+    """State of a training step, of which one or several passes run its views.
+
+    Attributes:
+        model (SubmodelTraining): The model, with its ``scheme`` and ``extras``.
+        plan (Plan): Branches that each view of each image keeps.
+        number (int): Number of plans drawn before this one.
+        views (list[int]): The V views of the current pass.
+        features (Any): Outputs of the backbone in the current pass, with V * B rows,
+            one view after the other.
+        tapped (Sequence[Tensor]): Outputs of the blocks of :meth:`Objective.taps` in
+            the current pass, with V * B rows.
+        logits (dict[str, list[Tensor | None]]): For each head, logits of each view of
+            the scheme, of shape (B, C, *) at the head's resolution. None for views that
+            have not run; without gradient for those of earlier passes.
+        weights (dict[str, Tensor | None]): For each head, weight of each position, of
+            shape (B, *). Equal weights for heads without one.
+        factors (dict[str, Tensor | float]): For each head, factor that turns a weighted
+            mean over positions into the average of the label loss. 1 for heads without
+            one.
+        scale (Tensor | float): Factor of the co-training loss, from the settings of the
+            main head's label loss.
+        label_loss (Callable, optional): Label loss of a classifier for logits of shape
+            (B, C).
+        telemetry (dict[str, Tensor]): Values of the views, to be logged.
+    """
+
+    def __init__(
+        self, model: Any, plan: Plan, number: int, device: torch.device | str
+    ) -> None:
+        self.model = model
+        self.scheme = model.scheme
+        self.plan = plan
+        self.number = number
+        self.rows = PairedRows(plan, device)
+        self.views: list[int] = []
+        self.features: Any = None
+        self.tapped: Sequence[Any] = ()
+        self.logits: dict[str, list[Tensor | None]] = {}
+        self.weights: dict[str, Tensor | None] = {}
+        self.factors: dict[str, Tensor | float] = {}
+        self.scale: Tensor | float = 1.0
+        self.label_loss: Callable[[Tensor], Tensor] | None = None
+        self.telemetry: dict[str, Tensor] = {}
+
+    def generator(self) -> np.random.Generator:
+        """Return the random generator of this pass, independent of the plan's."""
+        return plan_generator(
+            self.model.plan_seed, self.number, get_rank(), 1 + self.views[0]
+        )
+
+    def label_losses(
+        self, outputs: Sequence[Any], label_loss: Callable[[Any], dict], log: bool
+    ) -> dict[str, Any]:
+        """Return a head's label losses, combined over the views that see the label.
+
+        ``outputs`` are those of each view of the pass; ``label_loss`` returns losses by
+        name from one of them.
+        """
+        terms, weights = [], []
+        for view, output in zip(self.views, outputs, strict=True):
+            weight = self.scheme.label_weights[view]
+            if weight:
+                terms.append(label_loss(output))
+                weights.append(weight)
+                if log:
+                    self.log(f'label_view{view}', total_loss(terms[-1]))
+        return _weighted_losses(terms, weights)
+
+    def record(self, head: str, logits: Sequence[Tensor]) -> None:
+        """Keep a head's logits (B, C, *) of each view of the pass."""
+        seen = self.logits.setdefault(head, [None] * self.scheme.views)
+        for view, z in zip(self.views, logits, strict=True):
+            seen[view] = z
+
+    def of_pass(self, head: str) -> list[Tensor]:
+        """Return a head's logits of the views of this pass; none if it has not run."""
+        seen = self.logits.get(head, [None] * self.scheme.views)
+        return [z for view in self.views if (z := seen[view]) is not None]
+
+    def mean(self, head: str, values: Tensor) -> Tensor:
+        """Return the average of values (B, *) as the label loss of a head averages."""
+        mean = weighted_mean(values, self.weights.get(head))
+        return mean * self.factors.get(head, 1.0) * self.scale
+
+    def distillation(
+        self, head: str, scale: Tensor | float, log: bool, threshold: float = 0.5
+    ) -> Tensor:
+        """Return the co-training loss of the views of this pass at a head.
+
+        Images that have one view only are left out, and the others count for them.
+        ``scale`` is the weight of the head's label loss, ``threshold`` the probability
+        above which a head with one channel predicts its class, for the log.
+        """
+        weight = self.weights.get(head)
+        fraction = self.rows.fraction(weight) / self.scheme.paired
+        weight = self.rows.pairs(weight)
+        # None only for views that are not needed yet.
+        logits: Any = [self.rows.pairs(z) for z in self.logits[head]]
+        first = logits[self.views[0]]
+        if not len(first):
+            loss = first.new_zeros((), dtype=torch.float32)
+        elif len(self.views) == self.scheme.views:
+            loss = self.scheme.co_training_loss(logits, weight)
+        else:
+            losses = [self.scheme.student_loss(v, logits, weight) for v in self.views]
+            loss = torch.stack(losses).sum()
+        loss = fraction * loss * self.factors.get(head, 1.0) * scale
+        if log:
+            self.log('co_training', loss)
+            if len(logits) > 1 and len(first) and all(z is not None for z in logits):
+                agreement = _agreement(logits, weight, threshold)
+                self.telemetry['agreement'] = agreement
+        return loss
+
+    def end_pass(self) -> None:
+        """Let go of the pass's graph: logits are teachers of later passes only."""
+        self.features, self.tapped = None, ()
+        for logits in self.logits.values():
+            logits[:] = [z if z is None else z.detach() for z in logits]
+
+    def log(self, name: str, value: Any) -> None:
+        """Add a number to a logged value."""
+        value = torch.as_tensor(value).detach()
+        self.telemetry[name] = self.telemetry.get(name, 0) + value
+
+
+def get_rank() -> int:
+    """Return the rank of this process, 0 without distributed training."""
+    return torch.distributed.get_rank() if count_processes() > 1 else 0
+
+
+def count_processes() -> int:
+    """Return the number of processes of the training."""
+    distributed = torch.distributed
+    started = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if started else 1
+
+
+def predicted(logits: Tensor, threshold: float = 0.5) -> Tensor:
+    """Return the classes (B, *) that logits (B, C, *) predict."""
+    if logits.shape[1] == 1:
+        return logits.squeeze(1).sigmoid() > threshold
+    return logits.argmax(dim=1)
+
+
+@torch.no_grad()
+def _agreement(
+    logits: Sequence[Tensor], weight: Tensor | None, threshold: float
+) -> Tensor:
+    """Return the fraction of positions where other views agree with the first."""
+    first, *others = (predicted(z, threshold) for z in logits)
+    same = [weighted_mean((classes == first).float(), weight) for classes in others]
+    return torch.stack(same).mean()
+
+
+def total_loss(terms: dict[str, Any]) -> Any:
+    """Return the sum of a head's losses, as MMEngine adds them up."""
+    return sum(_value(term) for key, term in terms.items() if 'loss' in key)
+
+
+def _weighted_losses(
+    losses: Sequence[dict[str, Any]], weights: Sequence[float]
+) -> dict[str, Any]:
+    """Combine the losses of several views; average what is no loss (accuracies)."""
+    combined: dict[str, Any] = {}
+    for key in losses[0] if losses else ():
+        factors = weights if 'loss' in key else [1 / len(losses)] * len(losses)
+        terms = [loss[key] for loss in losses]
+        if isinstance(terms[0], list | tuple):
+            terms = [_value(term) for term in terms]
+        combined[key] = sum(w * t for w, t in zip(factors, terms, strict=True))
+    return combined
+
+
+def _value(loss: Any) -> Any:
+    """Return the mean of a loss of any shape, or the sum of the means of several."""
+    if isinstance(loss, list | tuple):
+        return sum(part.mean() for part in loss)
+    return loss.mean()

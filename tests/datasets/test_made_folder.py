@@ -1,0 +1,71 @@
+"""A folder of made pictures is of one set of settings, whenever it is stopped."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmcosub.datasets.made_folder import MadeFolder
+
+
+def make(root: Path, value: int, overwrite: bool = False) -> list[int]:
+    """Make four pictures of a value; the values of all that are there then."""
+    folder = MadeFolder(root, 'record.json', dict(value=value), overwrite)
+    if not folder.ready:
+        folder.begin(['a'])
+        for i in range(4):
+            folder.save([f'a/{i}.png'], lambda: [np.full((1, 1), value, np.uint8)])
+        folder.finish()
+    return values(root)
+
+
+def values(root: Path) -> list[int]:
+    return [int(cv2.imread(str(p), 0)[0, 0]) for p in sorted(root.glob('a/*.png'))]
+
+
+@pytest.mark.parametrize('then', [1, 2])
+def test_stopped_while_old_pictures_are_removed(tmp_path, monkeypatch, then):
+    assert make(tmp_path, 1) == [1] * 4
+    unlink, left = Path.unlink, iter(range(2))
+
+    def stop_at_the_third(path, missing_ok=False):
+        if path.suffix == '.png' and next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'unlink', stop_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path, 2, overwrite=True)
+    assert values(tmp_path) == [1] * 2
+    with pytest.raises(ValueError, match=r'no record.json .* Pass --overwrite'):
+        make(tmp_path, then)
+    assert make(tmp_path, then, overwrite=True) == [then] * 4
+
+
+def test_other_settings(tmp_path):
+    make(tmp_path, 1)
+    with pytest.raises(ValueError, match=r"other settings, {'value': 1}"):
+        make(tmp_path, 2)
+    assert make(tmp_path, 2, overwrite=True) == [2] * 4
+
+
+@pytest.mark.parametrize('content', ['', '{"settings"', '[]', '{"complete": true}'])
+def test_record_of_no_use(tmp_path, content):
+    make(tmp_path, 1)
+    (tmp_path / 'record.json').write_text(content)
+    with pytest.raises(ValueError, match=r'no record.json that can .*--overwrite'):
+        make(tmp_path, 1)
+    assert make(tmp_path, 2, overwrite=True) == [2] * 4
+
+
+def test_record_is_written_whole(tmp_path, monkeypatch):
+    def stop(path, text):
+        path.write_bytes(b'{')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, 'write_text', stop)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path, 2)
+    assert not [*tmp_path.iterdir()]

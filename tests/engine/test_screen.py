@@ -1,0 +1,57 @@
+"""Long lists are in the log file, and not on the screen."""
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.mark.parametrize('level', ['INFO', 'DEBUG'])
+def test_settings_of_parameters(
+    train: ModuleType,
+    config: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    level: str,
+) -> None:
+    """Those that are logged, and those that MMSegmentation's constructor prints."""
+    options = [
+        'optim_wrapper.paramwise_cfg.norm_decay_mult=0.0',
+        'optim_wrapper.optimizer.weight_decay=0.01',
+        'train_cfg.max_iters=1',
+        f'log_level={level}',
+    ]
+    train.main([str(config), '--cfg-options', *options])
+    shown = capfd.readouterr().out
+    (file,) = (tmp_path / 'w').glob('*/*.log')
+    logged = file.read_text()
+    line = 'paramwise_options -- backbone.norm0.weight:weight_decay=0.0'
+    assert line in logged
+    assert (line in shown) == (level == 'DEBUG')
+    assert ('log_level=DEBUG shows such lines' in shown) == (level == 'INFO')
+    assert 'Iter(train) [1/1]' in shown
+    for line in ('System environment:', "type='EncoderDecoder'", 'after_run:'):
+        assert line in logged
+        assert (line in shown) == (level == 'DEBUG')
+    assert f'Environment, config and hooks are in {file}' in shown
+
+
+def test_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from mmengine.logging import MMLogger
+
+    from mmcosub.engine.screen import keep_lists_off, printed_to_log
+
+    file = tmp_path / 'a.log'
+    logger = MMLogger('quiet', logger_name='quiet', log_file=str(file))
+    assert keep_lists_off(logger)
+    with printed_to_log(logger):
+        print('set param a as id 0')
+        logger.warning('something is odd')
+    logger.info('behind it')
+    shown = capsys.readouterr()
+    assert 'as id 0' not in shown.out + shown.err
+    assert 'something is odd' in shown.out + shown.err
+    assert 'behind it' in shown.out + shown.err
+    assert 'set param a as id 0' in file.read_text()
+    for handler in logger.handlers:
+        handler.close()
