@@ -170,7 +170,7 @@ class Bench:
         Args:
             fast (bool): As ``tools/test.py --fast``. Defaults to False.
         """
-        from mmcosub.fast.fold_norms import fold_norms
+        from mmcosub.fast.convolutions import fold_norms
 
         model: Any = self.build(fast).eval()
         if fast:

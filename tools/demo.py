@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Pretrain by cosub, carry over, co-train a segmentor, and compare with scratch.
+"""Pretrain with cosub, fine-tune a segmentor, and compare with random weights.
 
-The whole way, small: a Swin learns to classify scikit-learn's handwritten digits by
-cosub; the backbone then starts a UperNet, which learns by cosub to segment scenes of
-such digits; the same UperNet is trained from random weights beside it. All data
-are made here. On two CPU cores it takes some minutes.
+A Swin is pretrained with cosub on scikit-learn's handwritten digits. Its backbone
+starts a UperNet, which is trained with cosub to segment synthetic scenes of such
+digits; the same UperNet is also trained from random weights. Takes some minutes on two
+CPU cores.
 """
 
 import argparse
@@ -50,9 +50,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--networks', nargs='+', choices=('swin', 'vit'), default=['swin']
     )
-    parser.add_argument('--epochs', type=int, default=3, help='of pretraining')
+    parser.add_argument('--epochs', type=int, default=3, help='epochs of pretraining')
     parser.add_argument(
-        '--iterations', type=int, default=700, help='of each segmentation training'
+        '--iterations',
+        type=int,
+        default=700,
+        help='iterations of each segmentation training',
     )
     parser.add_argument('--scenes', type=int, default=3000, help='training scenes')
     parser.add_argument('--seed', type=int, default=0)
@@ -98,11 +101,11 @@ def run(name: str, command: list[str], log: Path, epochs: int = 1) -> None:
     PROGRESS.stop_task(bar)
     if status:
         end = log.read_text()[-3000:]
-        raise RuntimeError(f'{end}\n{name} failed; the whole log is in {log}')
+        raise RuntimeError(f'{end}\n{name} failed; the full log is in {log}')
 
 
 def progress_in(line: str, epochs: int) -> float | None:
-    """Share of a run that is done, from a line of its log; None if it says nothing."""
+    """Return the fraction of a run that is done, from a line of its log, or None."""
     found = re.search(r'\((?:train|test)\) +(?:\[(\d+)\])?\[ *(\d+)/(\d+)\]', line)
     if not found:
         return None
@@ -289,12 +292,12 @@ def main() -> None:
             page = report(args)
     except RuntimeError as error:
         sys.exit(str(error))
-    title = f'mIoU on digit scenes, {args.iterations} iterations of cosub'
-    table = Table('', 'from scratch', 'pretrained by cosub', title=title)
+    title = f'mIoU on digit scenes, {args.iterations} iterations with cosub'
+    table = Table('', 'from scratch', 'pretrained with cosub', title=title)
     for network, miou in results.items():
         table.add_row(network, *(f'{miou[start]:.1f}' for start in STARTS))
     CONSOLE.print(table)
-    CONSOLE.print('One seed and a short training: an illustration, no evidence.')
+    CONSOLE.print('One seed and a short training: an illustration, not a result.')
     (args.out / 'results.json').write_text(json.dumps(results, indent=2) + '\n')
     scenes = args.out / 'digit_scenes'
     CONSOLE.print(f'Pictures: {draw(args.out, scenes, args.networks)}')

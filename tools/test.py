@@ -13,6 +13,7 @@ from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors, in_one_line
 from mmcosub.config.loading import load_config, part_processes
 from mmcosub.config.model_settings import classifies
+from mmcosub.datasets.bad_samples import BadSampleError
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
 from mmcosub.names import type_name
@@ -152,8 +153,10 @@ def main(argv: Sequence[str] | None = None) -> dict:
                 hook.show = args.show
         try:
             metrics = runner.test()
-        except (FileNotFoundError, KeyError) as error:
-            if not any(word in str(error) for word in ('seg_map', 'label')):
+        except (FileNotFoundError, KeyError, BadSampleError) as error:
+            cause = error.__cause__ if isinstance(error, BadSampleError) else error
+            absent = isinstance(cause, FileNotFoundError | KeyError)
+            if not (absent and any(x in str(cause) for x in ('seg_map', 'label'))):
                 raise
             raise ValueError(
                 f'{in_one_line(error)} To predict images without labels: mmcosub '

@@ -133,17 +133,17 @@ def use_backbone(cfg: 'Config', args: argparse.Namespace) -> None:
                 '--backbone CHECKPOINT, which is not given.'
             )
         return
-    whole = type_name(cfg.model) == 'TimmClassifier'  # the head is in its network
-    if 'backbone' not in cfg.model and not whole:
+    is_timm = type_name(cfg.model) == 'TimmClassifier'  # with the head in its network
+    if 'backbone' not in cfg.model and not is_timm:
         raise ValueError(f'--backbone: a {cfg.model.type} has no backbone.')
     require_file(args.backbone)
-    owner = cfg.model if whole else cfg.model.backbone
+    owner = cfg.model if is_timm else cfg.model.backbone
     init = dict(type='Pretrained', checkpoint=args.backbone)
     # A prefix in the config belongs to another file; one of the command line does not.
     given = Config()
     given.merge_from_dict(args.cfg_options or {})
     given = given.get('model', {})
-    given = given if whole else given.get('backbone', {})
+    given = given if is_timm else given.get('backbone', {})
     if prefix := (given.get('init_cfg') or {}).get('prefix'):
         init['prefix'] = prefix
     owner.init_cfg = init
@@ -162,7 +162,7 @@ def use_resume(cfg: 'Config', resume: str) -> None:
         require_file(resume)
         cfg.resume, cfg.load_from = True, resume
     elif checkpoints_in(cfg.work_dir) or remote_checkpoint(cfg.work_dir):
-        cfg.resume, cfg.load_from = True, None  # the runner opens the newest whole one
+        cfg.resume, cfg.load_from = True, None  # the newest complete one
     else:
         # `load_from` stays what it was: weights to start from, not a run to continue.
         cfg.resume = False

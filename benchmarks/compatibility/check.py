@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 from torch import nn
 
-from mmcosub.checkpoints.formats.target_networks import without_memory
+from mmcosub.checkpoints import without_memory
 from mmcosub.config.co_train import FAST, co_trained_model, set_default_rate
 from mmcosub.registry import MODELS
 

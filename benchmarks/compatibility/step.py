@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmcosub.checkpoints.formats.target_networks import without_memory
+from mmcosub.checkpoints import without_memory
 
 from .stock import SIZE
 

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmseg.models.decode_heads import decode_head
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmcosub.checkpoints.formats.target_networks import without_memory
+from mmcosub.checkpoints import without_memory
 
 from .network import Kept, Network
 from .steps import Shape, build_model, predicting_step, random_batch, training_step
@@ -40,7 +40,7 @@ def count_flops(call: Callable[[], object]) -> int:
 
 
 class Work(NamedTuple):
-    """FLOPs for one image, and of a co-trained step for each draw of submodels."""
+    """FLOPs for one image; ``co_trained`` has those of each draw of submodels."""
 
     parameters: int
     prediction: float
@@ -101,7 +101,7 @@ def _count_work(
 
 @torch.inference_mode()
 def submodel_work(network: Network, kept: Kept) -> dict[str, int]:
-    """Return what is really computed for one image, and parameters of the backbone."""
+    """Return FLOPs really computed for one image, and parameters of the backbone."""
     with network.submodel(kept):
         flops = count_flops(lambda: network.model(network.image, mode='tensor'))
         backbone_flops = count_flops(lambda: network.backbone(network.image))

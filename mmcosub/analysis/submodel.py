@@ -9,8 +9,8 @@ Shapes: ``L`` branches, ``K`` submodels. Factors are those of every branch: of s
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -96,43 +96,6 @@ def backbone_of(model: nn.Module) -> nn.Module:
             'MMSegmentation nor a classifier of MMPretrain.'
         )
     return backbone
-
-
-def names_of_blocks(sites: Sequence[Site]) -> list[str]:
-    """Return names of a backbone's residual blocks, in forward order."""
-    return list({site.depth: site.name for site in sites}.values())
-
-
-def factors_of_blocks(sites: Sequence[Site], kept: Collection[int]) -> Factors:
-    """Return 1 for branches of kept blocks, else 0.
-
-    Not 1 / (1 - rate), as in training: evaluation uses neither DropPath nor that
-    factor.
-    """
-    return np.array([float(site.depth in kept) for site in sites])
-
-
-@torch.inference_mode()
-def blocks_that_can_go(
-    backbone: nn.Module, sites: Sequence[Site], images: Tensor
-) -> list[int]:
-    """Return blocks that become the identity without their branches, ascending.
-
-    Not those that change resolution or channels, as the first of a ResNet's stages.
-    """
-    found: set[int] = set()
-
-    def compare(number: int, module: nn.Module, args: tuple, output: Any) -> None:
-        after = output[0] if isinstance(output, tuple) else output
-        if after.shape == args[0].shape and torch.equal(after, args[0]):
-            found.add(number)
-
-    with ExitStack() as hooks, as_submodel(backbone, sites, np.zeros(len(sites))):
-        for number, block in {site.depth: site.block for site in sites}.items():
-            hook = block.register_forward_hook(partial(compare, number))
-            hooks.callback(hook.remove)
-        backbone(images)
-    return sorted(found)
 
 
 def find_called_sites(model: Any, batch: Any) -> list[Site]:

@@ -55,7 +55,7 @@ def _in_lines(value: Any) -> str:
 
 
 def read_json(path: Path) -> dict:
-    """Read the record of a sweep; ValueError if the file is none."""
+    """Read the record of a sweep; ValueError if the file is not one."""
     if not path.is_file():
         raise ValueError(f'There is no record {path}. submodel_sweep.py writes one.')
     try:

@@ -13,7 +13,7 @@ from mmseg.evaluation import IoUMetric
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from mmcosub.evaluation.probabilities import BINS, mean_metrics, sum_positions
+from mmcosub.evaluation.probability_metric import BINS, mean_metrics, sum_positions
 from mmcosub.submodels import Site
 
 from .predictions import (
@@ -178,8 +178,9 @@ def finds_errors(
 ) -> dict[str, float | None]:
     """Measure how well a score ranks wrongly predicted images first.
 
-    ``wrong_in_first_fifth`` is the mean error, in percent, of the images with the
-    largest scores; ``rank_correlation`` is Spearman's, None if either is constant.
+    ``wrong_in_first_fifth`` is the mean error, in percent, of the fifth of the images
+    with the largest scores; ``rank_correlation`` is Spearman's, None if either is
+    constant.
     """
     order = np.argsort(scores)[::-1]
     first = np.array(wrong)[order[: max(len(order) // 5, 1)]]

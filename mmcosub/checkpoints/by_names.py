@@ -14,15 +14,9 @@ from .weights import State
 # Usual prefixes of the network in models and training checkpoints. The first that
 # yields a known format is used.
 _USUAL = (
-    'backbone.',
-    'teacher.backbone.',
-    'student.backbone.',
-    'teacher.',
-    'student.',
-    'encoder.',
-    'visual.trunk.',
-    'visual.',
-)
+    'backbone.', 'teacher.backbone.', 'student.backbone.', 'teacher.', 'student.',
+    'encoder.', 'visual.trunk.', 'visual.',
+)  # fmt: skip
 _DEPTH = 3
 
 
@@ -47,13 +41,14 @@ def network_in(weights: State, with_head: bool = False) -> State:
     """
     for prefix in ('', *_USUAL) if with_head else (*_USUAL, ''):
         part = under(prefix, weights)
-        if part and (prefix == 'backbone.' or _is_known(part)):
+        if part and (prefix == 'backbone.' or detect_format(map(plain_name, part))):
             return part
     for depth in range(1, _DEPTH + 1):
         found = {
             prefix: part
             for prefix in prefixes_in(weights)
-            if prefix.count('.') == depth and _is_known(part := under(prefix, weights))
+            if prefix.count('.') == depth
+            and detect_format(map(plain_name, part := under(prefix, weights)))
         }
         if len(found) > 1:
             raise ValueError(
@@ -111,10 +106,6 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
     adapt_channels(state, wanted, done)
     state = _resized_by_timm(inner_network(backbone), state, wanted, done)
     return {names.get(_dotted(k), k): v for k, v in state.items()}, done
-
-
-def _is_known(weights: State) -> bool:
-    return detect_format(map(plain_name, weights)) is not None
 
 
 def _dotted(name: str) -> str:

@@ -56,11 +56,8 @@ def convert_checkpoint(
     weights = network_in(weights, with_head=True)
     if any(name.startswith('backbone.') for name in weights):
         # A classifier or segmentor: only the backbone and the head are converted.
-        weights = {
-            name: value
-            for name, value in weights.items()
-            if name.startswith(('backbone.', 'head.'))
-        }
+        parts = ('backbone.', 'head.')
+        weights = {k: v for k, v in weights.items() if k.startswith(parts)}
     weights = {plain_name(name): value for name, value in weights.items()}
     source = detect_format(weights)
     if source is None:
@@ -91,13 +88,9 @@ def convert_checkpoint(
 def _with_head(state: State, family: str, target: str) -> State:
     """Rename a linear head to the one of the target's classifier."""
     averaged = 'ln2.weight' in state and 'ln1.weight' not in state
-    ours = ('head.fc', 'head.layers.head')
-    if family == 'ViT' and not (target == 'mmpretrain' and averaged):
-        ours = ours[::-1]
-    return {
-        re.sub(rf'^{re.escape(ours[1])}(?=\.)', ours[0], name): value
-        for name, value in state.items()
-    }
+    plain = family != 'ViT' or (target == 'mmpretrain' and averaged)
+    head = 'head.fc.' if plain else 'head.layers.head.'
+    return {re.sub(r'^head\.(fc|layers\.head)\.', head, k): v for k, v in state.items()}
 
 
 def _of_backbone(state: State, family: str) -> State:
@@ -156,20 +149,18 @@ def _check_product(
     for name in wanted.keys() - product.keys():
         if name.endswith('num_batches_tracked'):  # not in older files
             product[name] = torch.tensor(0)
-    differ = [k for k, v in product.items() if k in wanted and v.shape != wanted[k]]
-    wrong = [
-        f'{what} {some(sorted(names))}'
-        for what, names in (
-            ('has no place for', product.keys() - wanted.keys()),
-            ('lacks', wanted.keys() - product.keys()),
-            ('has other shapes of', differ),
-        )
-        if names
-    ]
-    if wrong:
+    wrong = {
+        'has no place for': product.keys() - wanted.keys(),
+        'would lack': wanted.keys() - product.keys(),
+        'has other shapes of': {
+            k for k, v in product.items() if k in wanted and v.shape != wanted[k]
+        },
+    }
+    said = [f'{what} {some(sorted(names))}' for what, names in wrong.items() if names]
+    if said:
         raise ValueError(
             f'{filename} does not convert to {library}: its {family} '
-            f'{"; ".join(wrong).replace("lacks", "would lack")}. Nothing was written.'
+            f'{"; ".join(said)}. Nothing was written.'
         )
 
 

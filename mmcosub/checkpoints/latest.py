@@ -64,9 +64,6 @@ def checkpoints_in(work_dir: str | Path) -> list[Path]:
     count, as copying changes them. Checkpoints of earlier runs, or of iterations that a
     resumed run has redone, come later. Best and published ones are left out, as they
     have no optimizer state; other files of weights, and unreadable ones, come last.
-
-    Args:
-        work_dir (str | Path): Work directory of the run.
     """
     return [path for path, _ in _ranked(work_dir)]
 

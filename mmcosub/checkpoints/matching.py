@@ -99,7 +99,7 @@ def compare(
     # Tied weights have two names; a .safetensors file stores one.
     tied = {own[name].data_ptr() for name in report.matched if own[name].numel() > 1}
     report.missing = [n for n in report.missing if own[n].data_ptr() not in tied]
-    rest = [plain_name(k) for k in without_computed(state) if k not in own]
+    rest = {plain_name(k): k for k in without_computed(state) if k not in own}
     plain_names = {plain_name(name) for name in own}
     report.heads, report.ends, inside = sort_leftovers(
         rest, plain_names, cut, strangers=report.source == BY_NAMES

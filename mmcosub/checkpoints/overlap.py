@@ -15,15 +15,9 @@ _NOT_FOR_PREDICTION = ('auxiliary_head.',)
 
 
 def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
-    """Check that most weights of a checkpoint match a model to be trained.
+    """Raise a ``ValueError`` unless a model has half of a checkpoint's weights.
 
-    Args:
-        model (nn.Module): The model.
-        checkpoint (dict): The checkpoint.
-        filename (str): Name for messages.
-
-    Raises:
-        ValueError: If fewer than half of the checkpoint's weights match.
+    Messages name the file.
     """
     wanted, given = set(model.state_dict()), set(state_dict(checkpoint))
     if 2 * len(wanted & given) < len(given):
@@ -44,12 +38,12 @@ def load_to_train(
 
     Heads of another shape, as with another number of classes, keep their initial
     weights. The log lists them, and says which of several sets of weights was taken:
-    averaged ones are preferred.
+    averaged ones are preferred. Messages name the file.
 
     Args:
         model (nn.Module): The model.
         checkpoint (dict): The checkpoint.
-        filename (str): Name for messages.
+        filename (str): Its name.
         resumed (bool): True on resuming, where all weights must match exactly. Defaults
             to False.
 
@@ -130,10 +124,7 @@ def _check_dtypes(own: State, given: State, filename: str, exactly: bool) -> Non
 def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> list[str]:
     """Load weights for prediction; raise unless all are present.
 
-    Args:
-        model (nn.Module): The model.
-        checkpoint (dict): The checkpoint.
-        filename (str): Name for messages.
+    Messages name the file. An auxiliary head may be missing.
 
     Returns:
         list[str]: Names in the checkpoint that the model does not have.

@@ -145,10 +145,9 @@ def grid_of(backbone: Any) -> Grid | None:
     inner = inner_network(backbone)
     grid = getattr(inner, 'patch_resolution', None)
     grid = grid or getattr(getattr(inner, 'patch_embed', None), 'grid_size', None)
-    if grid is None and hasattr(inner, 'img_size') and hasattr(inner, 'patch_size'):
-        size, patch = inner.img_size, inner.patch_size
-        if isinstance(size, tuple | list) and isinstance(patch, int):
-            grid = size[0] // patch, size[1] // patch
+    size, patch = (getattr(inner, f'{each}_size', None) for each in ('img', 'patch'))
+    if grid is None and isinstance(size, tuple | list) and isinstance(patch, int):
+        grid = size[0] // patch, size[1] // patch
     return (int(grid[0]), int(grid[1])) if grid else None
 
 
@@ -165,11 +164,13 @@ def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     size: Any = getattr(args, 'input_size', None) or getattr(args, 'img_size', None)
     if isinstance(text, str):
         try:  # parsed, never executed
-            values = _keywords(_assigned(ast.parse(text), 'model'), 'backbone')
+            calls: Any = ast.walk(ast.parse(text))
+            backbones = (c for c in calls if getattr(c, 'arg', None) == 'backbone')
+            values = {k.arg: k.value for k in next(backbones).value.keywords}
             size = ast.literal_eval(values['img_size'])
             patch = ast.literal_eval(values.get('patch_size', ast.Constant(patch)))
-        except (SyntaxError, ValueError, KeyError):  # not a config of such a network
-            return None
+        except (SyntaxError, ValueError, KeyError, AttributeError, StopIteration):
+            return None  # not a config of such a network
     size = (size, size) if isinstance(size, int) else size
     if not isinstance(size, tuple | list) or not isinstance(patch, int):
         return None
@@ -181,16 +182,3 @@ def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     counts = {v.shape[1] for k, v in weights.items() if 'pos' in k and v.ndim == 3}
     fits = any(count - grid[0] * grid[1] in (0, 1, 2) for count in counts)
     return grid if fits or not counts else None
-
-
-def _assigned(module: ast.Module, name: str) -> ast.expr:
-    for line in module.body:
-        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == name:
-            return line.value
-    raise KeyError(name)
-
-
-def _keywords(call: ast.expr, name: str) -> dict[str | None, ast.expr]:
-    """Return the arguments of the call, such as ``dict(...)``, given as ``name``."""
-    inner = {k.arg: k.value for k in getattr(call, 'keywords', [])}[name]
-    return {k.arg: k.value for k in getattr(inner, 'keywords', [])}

@@ -27,13 +27,9 @@ _IN_FOLDERS = [
 
 
 def require_file(filename: str) -> None:
-    """Check that a checkpoint file exists; URLs pass.
+    """Raise a ``ValueError`` unless a file exists, or a folder of Hugging Face.
 
-    Args:
-        filename (str): A file, a folder of Hugging Face, or a URL.
-
-    Raises:
-        ValueError: If there is no such file.
+    URLs pass.
     """
     path = Path(filename)
     if '://' in filename or path.is_file() or _in_folder(path):
@@ -87,18 +83,7 @@ def read_weights(
 ) -> tuple[State, str]:
     """Read one set of weights of a checkpoint, in full precision.
 
-    Args:
-        filename (str): A file or URL.
-        which (str, optional): As in :func:`select_weights`.
-        trust (bool): Allow any Python object, which can execute code. Defaults to
-            False.
-        option (str): Name of the user's option for ``which``, for messages.
-
-    Returns:
-        tuple: The weights, and the name of the set in the file.
-
-    Raises:
-        ValueError: If the file cannot be read, or has no such weights.
+    :func:`read_checkpoint` and :func:`select_weights` in one.
     """
     checkpoint = read_checkpoint(filename, trust=trust)
     return select_weights(checkpoint, which, filename, option)

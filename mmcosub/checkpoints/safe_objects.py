@@ -90,11 +90,8 @@ def _method_of_history(owner: Any, name: str) -> Any:
 _KNOWN: list[Any] = [
     *(_DataType, _Array, HistoryBuffer, argparse.Namespace),
     (_method_of_history, 'builtins.getattr'),
-    datetime.date,
-    datetime.datetime,
-    datetime.time,
-    datetime.timedelta,
-    datetime.timezone,
+    *(datetime.date, datetime.datetime, datetime.time),
+    *(datetime.timedelta, datetime.timezone),
     *(complex, set, frozenset, slice, range, bytearray),
     (_DataType, 'numpy.dtype'),
     (_new_array, 'numpy.ndarray'),

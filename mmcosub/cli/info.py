@@ -1,4 +1,4 @@
-"""What is installed, known and wrong."""
+"""Text of ``mmcosub info``: packages, devices, known models and problems."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""From a command's name to the script that does it."""
+"""The command ``mmcosub``, which runs the scripts of ``tools/``."""
 
 import ast
 import difflib

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 
-from mmcosub.checkpoints.formats.target_networks import without_memory
+from mmcosub.checkpoints import without_memory
 from mmcosub.names import RUNNER, WRAPPERS, list_schemes, type_name
 from mmcosub.names import packaged_configs as packaged_configs
 from mmcosub.registry import MODELS as OUR_MODELS

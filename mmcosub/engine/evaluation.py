@@ -9,7 +9,7 @@ from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
 from mmcosub.config.model_settings import without_pretrained
-from mmcosub.fast.fold_norms import fold_norms
+from mmcosub.fast.convolutions import fold_norms
 from mmcosub.registry import RUNNERS
 
 from .data import check_evaluator, check_split, classes_of

@@ -1,4 +1,4 @@
-"""The page beside an exported file: what goes in and what comes out."""
+"""The page beside an exported file, about its input and output."""
 
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def _type(value: torch.Tensor, names: dict[int, str], opened: set[str]) -> str:
 
 
 def _values(exported: Exported, model: Any) -> str:
-    """Return what the values of the input are."""
+    """Return the meaning of the values of the input."""
     order = ''
     if exported.input.shape[1] == 3:
         order = f', channels {"RGB" if exported.flips else "BGR"}'
@@ -95,7 +95,7 @@ def _values(exported: Exported, model: Any) -> str:
 
 
 def steps_before(model: Any) -> str:
-    """Return what the test pipeline does to an image before."""
+    """Return the steps of the test pipeline before the model."""
     steps = pipeline_of(model.cfg) if model.cfg.get('test_dataloader') else []
     kept = [
         f'- `{dict(step)}`\n'
@@ -104,4 +104,4 @@ def steps_before(model: Any) -> str:
     ]
     if not kept:
         return ''
-    return f'The test pipeline did this to images before:\n\n{"".join(kept)}\n'
+    return f'In testing, the pipeline does this to images before:\n\n{"".join(kept)}\n'

@@ -1,4 +1,4 @@
-"""A model into a file, whose outputs are compared with upstream's.
+"""Export of a model to a file, whose outputs are compared with upstream's.
 
 Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
 """
@@ -13,7 +13,7 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmcosub.analysis.steps import Shape, input_channels
+from mmcosub.analysis.steps import Shape, flips_channels, input_channels
 from mmcosub.engine.prediction import pipeline_of
 from mmcosub.names import type_name
 
@@ -32,11 +32,11 @@ class Exported:
         path (Path): The file.
         input (Tensor): Images as it takes them.
         output (Tensor): What it predicts for the images.
-        name (str): Of the output.
+        name (str): Name of the output.
         parity (str): How its outputs compare with upstream's.
         dims (tuple[int, ...]): Dimensions of the input whose size is open.
         preprocessing (bool): Whether it normalises.
-        flips (bool): Whether it takes the channels in the opposite of OpenCV's order.
+        flips (bool): Whether it takes channels in the reverse of OpenCV's order.
     """
 
     path: Path
@@ -78,9 +78,7 @@ def export(
     module = DeployedModel(model, preprocessing)
     if dynamic == 'all':
         _require_open_size(module)
-    preprocessor = model.data_preprocessor  # mmpretrain's or mmseg's
-    names = ('to_rgb', '_channel_conversion')
-    flips = any(getattr(preprocessor, name, False) for name in names)
+    flips = flips_channels(model)
     raw = [_noise(model, 2 if dims else 1, shape)]  # a graph of one takes no more
     if dims:
         larger = (2 * shape[0], 2 * shape[1]) if 2 in dims else shape

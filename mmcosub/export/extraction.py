@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmcosub.analysis.network import Kept, Network
-from mmcosub.analysis.orders import WhyNot
+from mmcosub.analysis.sweep import WhyNot
 from mmcosub.files import atomic_write
 
 from .shallower import shallower_settings, shallower_weights
@@ -26,7 +26,8 @@ TOLERANCE = 1e-6
 class Extracted:
     """Submodel as an upstream config and weights, and what was left out of the config.
 
-    ``difference`` is the largest of its outputs from the submodel's, relative.
+    ``difference`` is the largest of its outputs from the submodel's, relative to their
+    largest value.
     """
 
     cfg: Config

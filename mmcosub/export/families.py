@@ -15,8 +15,8 @@ _SEG = 'mmseg.models.backbones'
 class Family(NamedTuple):
     """Settings by which a backbone's config gives its number of blocks.
 
-    ``depth`` is their dotted key, possibly by stage. Windows can be shifted by 'block'
-    in the config, or by their 'position' only. A stage may have no blocks, or not.
+    ``depth`` is the dotted key of that number, possibly by stage. A config sets whether
+    windows are shifted by 'block', or it depends on the 'position'; '' without windows.
     """
 
     depth: str

@@ -1,4 +1,4 @@
-"""Configs without what needs mmcosub."""
+"""Configs that need no mmcosub."""
 
 import copy
 import inspect
@@ -21,7 +21,7 @@ _KEYS = (
 
 
 def without_ours(cfg: Config) -> tuple[Config, list[str]]:
-    """Return a config without what needs mmcosub, except its model, and what was left.
+    """Return a config whose parts, except the model, need no mmcosub; and removed keys.
 
     Datasets of mmcosub become upstream datasets of the same files and labels. Loaders
     and hooks without a counterpart are removed, with their whole loop.

@@ -12,7 +12,6 @@ row. Zeros outside are the padding of the convolution.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from mmcosub.losses.autograd import OnlyOnce, first_derivative_only
 
-from .interpolation import interpolation_matrix
+from .interpolation import shifted_matrices
 
 # Elements of the taps' output per chunk, to stay in a CPU's cache. Below this size, one
 # kernel after another over all images took 0.40 to 0.88 times as long.
@@ -41,7 +40,7 @@ def fused_conv(
     """Return ``conv(cat([resize(x, size) for x in levels], dim=1))``.
 
     Args:
-        conv (nn.Conv2d): One for which :func:`~mmcosub.fast.can_fuse` holds.
+        conv (nn.Conv2d): One for which ``can_fuse`` holds.
         levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own.
         size (tuple[int, int]): H and W.
         align_corners (bool, optional): As of ``F.interpolate``.
@@ -105,7 +104,7 @@ def _add_at_once(
     B, C, h, w = x.shape
     O, _, k, _ = weight.shape  # noqa: E741
     _, _, H, W = total.shape
-    across, down = _shifted((h, w), (H, W), k, align_corners, x.dtype, x.device)
+    across, down = _shifted(x, (H, W), k, align_corners)
     taps = weight.permute(0, 2, 3, 1).reshape(O * k * k, C, 1, 1)
     y = F.conv2d(x, taps).view(B, O, k, k, h, w)  # output, row and column of the kernel
     y = y.transpose(3, 4).reshape(-1, k * w) @ across.T
@@ -135,8 +134,7 @@ class _AddCoarse(torch.autograd.Function):
             for i, outputs, n in _chunks(total, parts):
                 x, weight = parts[n], parts[levels + n][outputs]
                 k, (h, w) = weight.shape[-1], x.shape[2:]
-                which = (align_corners, x.dtype, x.device)
-                across, down = _shifted((h, w), size, k, *which)
+                across, down = _shifted(x, size, k, align_corners)
                 columns = across.split(w, dim=1)
                 # The order (column, output, row) of taps avoids copies.
                 y = _product(_taps(weight), x[i].flatten(1))
@@ -160,8 +158,7 @@ class _AddCoarse(torch.autograd.Function):
             for i, outputs, n in _chunks(grad, parts):
                 x, weight = parts[n], parts[levels + n][outputs]
                 k, (h, w) = weight.shape[-1], x.shape[2:]
-                which = (ctx.align_corners, x.dtype, x.device)
-                across, down = _shifted((h, w), size, k, *which)
+                across, down = _shifted(x, size, k, ctx.align_corners)
                 z = down.T.expand(len(weight), -1, -1) @ grad[i, outputs]
                 z = z.view(-1, size[1])
                 y = torch.stack([z @ column for column in across.split(w, dim=1)])
@@ -206,23 +203,13 @@ def _taps(weight: Tensor) -> Tensor:
     return weight.permute(3, 0, 2, 1).reshape(-1, weight.shape[1])
 
 
-@lru_cache(maxsize=256)  # called once per chunk
-@torch.inference_mode(False)
-@torch.no_grad()
 def _shifted(
-    shape: tuple[int, int],
-    size: tuple[int, int],
-    k: int,
-    align_corners: bool,
-    dtype: torch.dtype,
-    device: torch.device,
+    x: Tensor, size: tuple[int, ...], k: int, align_corners: bool
 ) -> tuple[Tensor, Tensor]:
     """Return k shifted matrices side by side: (W, k * w) across, (H, k * h) down."""
-    shifts = range(-(k // 2), k // 2 + 1)
-    which = (align_corners, dtype, device)
-    across = [interpolation_matrix(shape[1], size[1], *which, s) for s in shifts]
-    down = [interpolation_matrix(shape[0], size[0], *which, s) for s in shifts]
-    return torch.cat(across, dim=1), torch.cat(down, dim=1)
+    which = (k, align_corners, x.dtype, x.device)
+    across = shifted_matrices(x.shape[3], size[1], *which)
+    return across, shifted_matrices(x.shape[2], size[0], *which)
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:

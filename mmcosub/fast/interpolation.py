@@ -19,19 +19,10 @@ def interpolation_matrix(
     device: torch.device,
     shift: int = 0,
 ) -> Tensor:
-    """Return the matrix that resizes a line of ``source`` pixels to ``target``.
+    """Return the matrix, (target, source), that resizes a line of pixels.
 
-    Args:
-        source (int): Number of input pixels, at least 1.
-        target (int): Number of output pixels, at least 1.
-        align_corners (bool): As in ``F.interpolate``.
-        dtype (torch.dtype): Type of the matrix.
-        device (torch.device): Device of the matrix.
-        shift (int): Pixel i of the result is pixel i + shift of the resized line, or 0
-            outside. Defaults to 0.
-
-    Returns:
-        Tensor: Of shape (target, source). Cached: do not change it.
+    Pixel i of the result is pixel i + shift of the resized line, or 0 outside. The
+    matrix is cached: do not change it.
     """
     unit = torch.eye(source, dtype=torch.float64, device='cpu')[None]
     lines = F.interpolate(unit, size=target, mode='linear', align_corners=align_corners)
@@ -40,15 +31,29 @@ def interpolation_matrix(
     return matrix[first : first + target].contiguous().to(device, dtype)
 
 
-class Block(NamedTuple):
-    """Pixels [start, stop) of a resized line, and their sources [first, last)."""
+@lru_cache(maxsize=256)  # called once per chunk
+@torch.inference_mode(False)
+@torch.no_grad()
+def shifted_matrices(
+    source: int,
+    target: int,
+    count: int,
+    align_corners: bool,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """Return matrices shifted by -1, 0 and 1, or by 0, side by side."""
+    shifts = range(-(count // 2), count // 2 + 1)
+    which = (source, target, align_corners, dtype, device)
+    return torch.cat([interpolation_matrix(*which, s) for s in shifts], dim=1)
 
-    start: int
-    stop: int
-    first: int
-    last: int
-    matrix: Tensor
-    """Of shape (stop - start, last - first)."""
+
+class Block(NamedTuple):
+    """Pixels ``target`` of a resized line, of the pixels ``source``."""
+
+    target: slice
+    source: slice
+    matrix: Tensor  # a row for each pixel of the target
 
 
 @lru_cache(maxsize=256)
@@ -74,5 +79,6 @@ def interpolation_blocks(
         used = rows.any(dim=0).nonzero().flatten().tolist()
         first, last = used[0], used[-1] + 1
         part = rows[:, first:last].contiguous().to(device, dtype)
-        blocks.append(Block(start, start + len(rows), first, last, part))
+        target_pixels = slice(start, start + len(rows))
+        blocks.append(Block(target_pixels, slice(first, last), part))
     return tuple(blocks)

@@ -43,9 +43,9 @@ def resized_cross_entropy(
     Args:
         logits (Tensor): Of shape (B, C, h, w).
         labels (Tensor): Integers in [0, C) or ``ignore_index``, of shape (B, H, W).
-        align_corners (bool): As in ``F.interpolate``. Defaults to False.
-        class_weight (Tensor, optional): Of shape (C,). Defaults to None.
-        ignore_index (int): Label of ignored pixels. Defaults to 255.
+        align_corners (bool): As in ``F.interpolate``.
+        class_weight (Tensor, optional): Of shape (C,).
+        ignore_index (int): Label of ignored pixels.
 
     Returns:
         tuple[Tensor, Tensor]: The sum, and the number of pixels where the label's logit
@@ -75,15 +75,8 @@ class _ResizedCrossEntropy(torch.autograd.Function):
             grad = torch.zeros_like(z) if ctx.needs_input_grad[0] else None
             total, right = z.new_zeros(()), z.new_zeros(())
             for images, rows, columns in _tiles(z, labels, align_corners):
-                source = (
-                    images,
-                    slice(None),
-                    slice(rows.first, rows.last),
-                    slice(columns.first, columns.last),
-                )
-                target = labels[
-                    images, rows.start : rows.stop, columns.start : columns.stop
-                ]
+                source = images, slice(None), rows.source, columns.source
+                target = labels[images, rows.target, columns.target]
                 if resizes:
                     y = rows.matrix @ (z[source] @ columns.matrix.T)
                 else:

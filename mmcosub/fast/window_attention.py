@@ -34,19 +34,11 @@ def window_attention(
     scale: float,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Return multi-head attention inside windows of a feature map.
+    """Return multi-head attention inside windows of a feature map, (B, L, C).
 
-    Args:
-        qkv (Tensor): Queries, keys and values of the map's tokens, (B, L, 3 * C).
-        outside (Tensor, optional): Queries, keys and values of padding, of shape
-            (3 * C,). None if the windows are not padded.
-        bias (Tensor): Relative position bias, of shape (M, N, N).
-        layout (WindowLayout): Tokens of each window.
-        scale (float): Factor of the products of queries and keys.
-        dropout (float): Dropout rate of attention weights. Defaults to 0.
-
-    Returns:
-        Tensor: Of shape (B, L, C), in the type of ``qkv``.
+    ``qkv`` holds queries, keys and values of the map's tokens, (B, L, 3 * C), and
+    ``outside`` those of padding, (3 * C,), or None without padding. ``bias`` is the
+    relative position bias, (M, N, N); ``dropout`` the rate of attention weights.
     """
     if qkv.device.type == 'cpu' and not dropout:
         return _WindowAttention.apply(qkv, outside, bias, layout, scale)
@@ -117,12 +109,10 @@ class _WindowAttention(torch.autograd.Function):
         qkv, outside, bias = ctx.saved_tensors
         B, L, channels = qkv.shape
         M, N, _ = bias.shape
-        dtype = _precise(qkv)
+        dtype = torch.promote_types(qkv.dtype, torch.float32)  # half is for storage
         grad = grad.reshape(B * L, channels // 3)
         grad_qkv = qkv.new_empty(B * L + 1, channels)
-        grad_outside = None
-        if outside is not None:
-            grad_outside = outside.new_zeros(channels)
+        grad_outside = None if outside is None else outside.new_zeros(channels)
         grad_bias = bias.new_zeros(bias.shape, dtype=dtype)
         work = _Workspace()
         for chunk in _chunks(qkv, outside, bias, ctx.layout, ctx.scale, work):
@@ -132,9 +122,8 @@ class _WindowAttention(torch.autograd.Function):
             (g,) = _as_heads(g, 1, M, N, work, dtype)
             grads = work('grads', dtype, 3, *q.shape)
             torch.bmm(weights.transpose(1, 2), g, out=grads[2])
-            x = torch.bmm(
-                g, v.transpose(1, 2), out=work('logits', dtype, *weights.shape)
-            )
+            x = work('logits', dtype, *weights.shape)
+            torch.bmm(g, v.transpose(1, 2), out=x)
             product = torch.mul(x, weights, out=work('product', dtype, *weights.shape))
             x.sub_(product.sum(-1, keepdim=True)).mul_(weights)
             grad_bias += x.view(-1, M, N, N).sum(0)
@@ -145,13 +134,8 @@ class _WindowAttention(torch.autograd.Function):
             if grad_outside is not None and chunk.outside is not None:
                 grad_outside += rows[chunk.outside].sum(0)
             grad_qkv.index_copy_(0, chunk.rows, rows)
-        return (
-            grad_qkv[:-1].view(B, L, channels),
-            grad_outside,
-            grad_bias.to(bias.dtype),
-            None,
-            None,
-        )
+        grad_qkv = grad_qkv[:-1].view(B, L, channels)
+        return grad_qkv, grad_outside, grad_bias.to(bias.dtype), None, None
 
 
 class _Workspace:
@@ -170,22 +154,14 @@ class _Workspace:
 
 
 class _Chunk(NamedTuple):
-    """Windows that are computed together.
+    """Windows that are computed together."""
 
-    Args:
-        rows (Tensor): Token index over all images, of shape (W * N,); B * L in padding.
-        outside (Tensor, optional): Mask of the padding in ``rows``, None if there is
-            none.
-        q, k, v (Tensor): Of shape (W * M, N, D).
-        weights (Tensor): Attention weights, of shape (W * M, N, N).
-    """
-
-    rows: Tensor
-    outside: Tensor | None
-    q: Tensor
+    rows: Tensor  # token index over all images, (W * N,); B * L in padding
+    outside: Tensor | None  # mask of the padding in `rows`, if there is any
+    q: Tensor  # q, k, v: (W * M, N, D)
     k: Tensor
     v: Tensor
-    weights: Tensor
+    weights: Tensor  # attention weights, (W * M, N, N)
 
 
 def _chunks(
@@ -198,7 +174,7 @@ def _chunks(
 ) -> Iterator[_Chunk]:
     B, L, channels = qkv.shape
     M, N, _ = bias.shape
-    dtype = _precise(qkv)
+    dtype = torch.promote_types(qkv.dtype, torch.float32)
     tokens = qkv.reshape(B * L, channels)
     first = torch.arange(B).view(-1, 1, 1) * L
     all_rows = (layout.tokens + first).masked_fill_(layout.tokens == L, B * L)
@@ -249,8 +225,3 @@ def _as_rows(x: Tensor, M: int, work: _Workspace, dtype: torch.dtype) -> Tensor:
     x = x.view(parts, -1, M, N, D).permute(1, 3, 0, 2, 4)
     name = f'rows {parts * M * D}'
     return work(name, dtype, *x.shape).copy_(x).view(-1, parts * M * D)
-
-
-def _precise(x: Tensor) -> torch.dtype:
-    """Return the type to compute in; half precision is for storage only."""
-    return torch.promote_types(x.dtype, torch.float32)

@@ -17,22 +17,12 @@ _APART = -100.0
 
 @dataclass(frozen=True)
 class WindowLayout:
-    """Windows over one image's feature map.
+    """Windows over one image's feature map."""
 
-    Args:
-        tokens (Tensor): Token at each position of each window, of shape (n, N); L in
-            padding.
-        places (Tensor): Inverse: index of each token in the flattened ``tokens``, of
-            shape (L,).
-        kinds (Tensor): Mask index of each window, of shape (n,).
-        masks (Tensor): Masks to add to the logits, of shape (K, N, N).
-        padded (bool): True if there is padding.
-    """
-
-    tokens: Tensor
-    places: Tensor
-    kinds: Tensor
-    masks: Tensor
+    tokens: Tensor  # at each position of each window, (n, N); L in padding
+    places: Tensor  # inverse: index of each token in the flattened `tokens`, (L,)
+    kinds: Tensor  # mask index of each window, (n,)
+    masks: Tensor  # to add to the logits, (K, N, N)
     padded: bool
 
 
@@ -40,17 +30,10 @@ class WindowLayout:
 def window_layout(
     height: int, width: int, size: int, shift: int, device: str
 ) -> WindowLayout:
-    """Return the windows of a map that is padded to whole windows and shifted.
+    """Return the windows of a map padded to whole windows and shifted, row by row.
 
-    Args:
-        height (int): Height h of the map.
-        width (int): Width w of the map.
-        size (int): Side of a window, the square root of N.
-        shift (int): Cyclic shift of the map, up and to the left, below ``size``.
-        device (str): Device of the tensors.
-
-    Returns:
-        WindowLayout: Windows in upstream's order, row by row.
+    A window has ``size`` pixels a side; ``shift``, below it, is the cyclic shift of the
+    map, up and to the left.
     """
     # Not inference tensors, as the result is cached and backward may save it.
     with torch.inference_mode(False), torch.no_grad():

@@ -75,9 +75,7 @@ class CoTrainingLossHook(Hook):
         if state and runner._resume:
             _model(runner).extras.load_own_state(state)
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Set the co-training weight of this iteration."""
         now = runner.epoch if self.by_epoch else runner.iter
         _model(runner).scheme.ramp = self.factor(now)
@@ -93,13 +91,7 @@ class CoTrainingLossHook(Hook):
         # Above 0 from the ramp's first iteration on, and 1 right after the ramp.
         return min((now - self.begin + 1) / (self.ramp + 1), 1.0)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Log the views, and record how many plans were drawn."""
         model = _model(runner)
         for key, value in model.telemetry.items():

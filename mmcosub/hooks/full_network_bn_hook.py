@@ -66,13 +66,7 @@ class FullNetworkBNHook(Hook):
         ):
             self._estimate(runner)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Estimate in iteration-based training."""
         every: Any = self.interval
         if not isinstance(runner.train_loop, EpochBasedTrainLoop) and (

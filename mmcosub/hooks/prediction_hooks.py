@@ -46,11 +46,7 @@ class LabelMapHook(Hook):
                 )
 
     def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Sequence | None = None,
+        self, runner: Runner, outputs: Sequence | None, **batch: Any
     ) -> None:
         """Write the predictions of a batch; raise if they are no label maps."""
         for sample in outputs or ():

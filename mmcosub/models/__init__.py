@@ -2,7 +2,7 @@
 
 import mmcosub.fast.heads  # noqa: F401  (registers them)
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
-from mmcosub.fast.fold_norms import fold_norms
+from mmcosub.fast.convolutions import fold_norms
 
 from .compiling import compile_parts
 from .image_classifiers import CoTrainingImageClassifier, CoTrainingTimmClassifier

@@ -73,6 +73,8 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
 
     Args:
         scheme (dict): Config of the scheme, such as ``dict(type='Cosub')``.
+        unlabelled (dict, optional): Arguments of :class:`~mmcosub.schemes.Unlabelled`,
+            for batches with unlabelled images. Defaults to None.
         **kwargs: Arguments of ``TimmClassifier``.
 
     Raises:
@@ -82,7 +84,9 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
 
     sums_classes = False
 
-    def __init__(self, scheme: dict, **kwargs: Any) -> None:
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if self.with_cp:
             raise ValueError(
@@ -90,6 +94,7 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
                 'checkpoints several blocks at once. Set model.with_cp=False.'
             )
         self.init_classifier(scheme)
+        self.init_unlabelled(unlabelled)
 
     @property
     def label_loss(self) -> nn.Module:

@@ -167,18 +167,14 @@ def list_heads(model: Any) -> list[Head]:
 
     Raises a ``ValueError`` if a head has no logits at every pixel.
     """
-    decode, auxiliary = model.decode_head, []
+    decode, auxiliary = _named('decode', model.decode_head), []
     if model.with_auxiliary_head:
         auxiliary = _named('aux', model.auxiliary_head)
-    if not isinstance(decode, nn.ModuleList):
-        heads = [_head('decode', decode, True, False)]
-    else:
-        last = max(i for i, h in enumerate(decode) if not _is_point_head(h))
-        heads = [
-            _head(name, head, i == last, False, model.train_cfg)
-            for i, (name, head) in enumerate(_named('decode', decode))
-        ]
-    return heads + [_head(name, head, False, True) for name, head in auxiliary]
+    main = [name for name, head in decode if not _is_point_head(head)][-1]
+    return [
+        *(_head(name, h, name == main, False, model.train_cfg) for name, h in decode),
+        *(_head(name, h, False, True) for name, h in auxiliary),
+    ]
 
 
 def _named(prefix: str, heads: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -77,13 +77,9 @@ def is_endless(loader: DataLoader) -> bool:
 def check_batches(loader: Any, setting: str, epochs: bool = True) -> None:
     """Raise if a loop over a data loader would have no step, or not end.
 
-    Streams, and loaders of others than PyTorch, are not checked.
-
-    Args:
-        loader (DataLoader): The data loader.
-        setting (str): Name of its setting, such as 'train_dataloader'.
-        epochs (bool): The loop counts epochs, each one pass over the loader. Defaults
-            to True.
+    Streams, and loaders of others than PyTorch, are not checked. ``setting`` is the
+    loader's, such as 'train_dataloader'. With ``epochs``, the loop counts epochs, each
+    one pass over the loader.
 
     Raises:
         ValueError: If there are no batches, or an epoch would not end.
@@ -99,10 +95,10 @@ def check_batches(loader: Any, setting: str, epochs: bool = True) -> None:
         )
     trains, endless = setting == 'train_dataloader', is_endless(loader)
     if endless and epochs:
-        loop = 'train_cfg.type=EpochBasedTrainLoop' if trains else 'an evaluation'
-        remedy = (
-            ', or train_cfg.type=IterBasedTrainLoop with max_iters' if trains else ''
-        )
+        loop, remedy = 'an evaluation', ''
+        if trains:
+            loop = 'train_cfg.type=EpochBasedTrainLoop'
+            remedy = ', or train_cfg.type=IterBasedTrainLoop with max_iters'
         raise ValueError(
             f'{setting}.sampler.type={type(sampler_of(loader)).__name__} never ends, '
             f'but {loop} waits for its end. Set {setting}.sampler.type=DefaultSampler'

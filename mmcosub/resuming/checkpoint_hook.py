@@ -37,21 +37,6 @@ def forget_named_files(runner: Runner | FlexibleRunner) -> None:
             del info[key]
 
 
-class _NotDeleting:
-    """File backend that finds no files, so that MMEngine deletes none."""
-
-    def __init__(self, backend: Any) -> None:
-        self.backend = backend
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.backend, name)
-
-    def isfile(self, path: str) -> bool:
-        return False
-
-    isdir = isfile
-
-
 @HOOKS.register_module()
 class WholeCheckpointHook(CheckpointHook):
     """``CheckpointHook`` that keeps an intact checkpoint at every moment.
@@ -72,6 +57,8 @@ class WholeCheckpointHook(CheckpointHook):
 
     file_backend: Any = None
     last_ckpt: str | None
+    best_ckpt_path: str | None
+    best_ckpt_path_dict: dict[str, str | None]
     save_optimizer: bool
     save_param_scheduler: bool
     _saved_after = -1
@@ -200,13 +187,15 @@ class WholeCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best or self.file_backend is None:
             return  # validated without having trained
-        backend, self.file_backend = self.file_backend, _NotDeleting(self.file_backend)
-        try:
-            super()._save_best_checkpoint(runner, metrics)
-        finally:
-            self.file_backend = backend
-        best = [getattr(self, 'best_ckpt_path', None)]
-        best += getattr(self, 'best_ckpt_path_dict', {}).values()
+        one = getattr(self, 'best_ckpt_path', None)
+        several = {**getattr(self, 'best_ckpt_path_dict', {})}
+        # MMEngine would delete these before the new ones are written.
+        self.best_ckpt_path, self.best_ckpt_path_dict = None, dict.fromkeys(several)
+        super()._save_best_checkpoint(runner, metrics)
+        self.best_ckpt_path = self.best_ckpt_path or one
+        for key, path in several.items():
+            self.best_ckpt_path_dict[key] = self.best_ckpt_path_dict[key] or path
+        best = [self.best_ckpt_path, *self.best_ckpt_path_dict.values()]
         now = {PurePath(path).name for path in best if path}
         self._remote += now
         if is_main_process():

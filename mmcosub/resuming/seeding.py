@@ -58,7 +58,7 @@ class SeededIndex(int):
     place: int
 
     def __new__(cls, index: int, iteration: int, place: int) -> 'SeededIndex':
-        """Make an index; an integer is set up here."""
+        """Make an index, as integers are made here."""
         seeded = super().__new__(cls, index)
         seeded.iteration, seeded.place = iteration, place
         return seeded
@@ -108,10 +108,7 @@ class SeededBatches:
 class SeededFetch:
     """Loader of a batch's samples, each with its own random seed.
 
-    Args:
-        dataset (Any): The dataset.
-        seed (int): Seed of the run.
-        rank (int): Rank of the process.
+    They depend on the seed of the run and the rank of the process.
     """
 
     def __init__(self, dataset: Any, seed: int, rank: int) -> None:
@@ -134,10 +131,7 @@ class QuietWorker:
     """Worker initialisation that leaves signals to the parent process.
 
     Ctrl-C and Slurm's signals also reach workers, but a run needs them to finish its
-    iteration. So only the parent process can end them.
-
-    Args:
-        then (Callable, optional): Further initialisation. Defaults to None.
+    iteration. So only the parent process can end them. ``then`` initialises further.
     """
 
     def __init__(self, then: Callable[[int], None] | None = None) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.submodels import Plan, Site
-from mmcosub.submodels.depths import (
+from mmcosub.submodels.sampling import (
     Depths,
     draw_depths,
     draw_nested,

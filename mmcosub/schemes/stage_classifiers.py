@@ -4,6 +4,7 @@ Shapes: ``R`` rows, ``C`` channels, ``N`` tokens, ``H, W`` of a map.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor, nn
@@ -110,20 +111,14 @@ def _of_one_image(
 ) -> list[Any]:
     """Run one image in evaluation mode and return the outputs of blocks in order."""
     outputs: list[Any] = []
-
-    def collect(module: nn.Module, args: Any, output: Any) -> None:
-        outputs.append(output)
-
     convolutions = (m for m in backbone.modules() if isinstance(m, nn.Conv2d))
     channels = getattr(next(convolutions, None), 'in_channels', 3)
     weight = next(backbone.parameters())
-    handles = [block.register_forward_hook(collect) for block in blocks]
-    try:
-        with evaluating(backbone):
-            backbone(weight.new_zeros(1, channels, *size))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluating(backbone), ExitStack() as stack:
+        for block in blocks:
+            hook = block.register_forward_hook(lambda _, x, y: outputs.append(y))
+            stack.enter_context(hook)
+        backbone(weight.new_zeros(1, channels, *size))
     return outputs
 
 

@@ -18,7 +18,6 @@ from .drop_paths import (
     find_drop_paths,
     find_sites,
 )
-from .evaluating import evaluating, temporarily
 from .exactness import (
     EXECUTIONS,
     FastestExact,
@@ -27,6 +26,7 @@ from .exactness import (
     inexact,
 )
 from .execution import run_submodels
+from .isolation import evaluating, temporarily
 from .plan import Plan, plan_rows
 from .sampling import (
     SAMPLERS,

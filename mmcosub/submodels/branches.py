@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -44,8 +44,15 @@ class Branch:
     exists: Callable[..., bool] | None = None
 
 
-_BLOCKS: dict[str, tuple[Branch, ...]] = {}
-_OUTPUTS: dict[str, Callable] = {}
+class _Known(NamedTuple):
+    """Entry of the table."""
+
+    branches: tuple[Branch, ...]
+    output: Callable[..., Any] | None
+
+
+_BLOCKS: dict[str, _Known] = {}
+_FIXED_BATCH: set[str] = set()
 
 
 def register_block(
@@ -63,12 +70,7 @@ def register_block(
         output (Callable, optional): ``output(block, x, *args)`` turns the last sum into
             the return value of ``forward``. Defaults to None, ``x`` itself.
     """
-    _BLOCKS[name] = branches
-    if output is not None:
-        _OUTPUTS[name] = output
-
-
-_FIXED_BATCH: set[str] = set()
+    _BLOCKS[name] = _Known(branches, output)
 
 
 def register_fixed_batch(*names: str) -> None:
@@ -84,19 +86,20 @@ def register_fixed_batch(*names: str) -> None:
 
 
 def has_fixed_batch(backbone: nn.Module) -> bool:
-    """Return True if a module of the backbone needs a constant number of rows.
-
-    Args:
-        backbone (nn.Module): The backbone.
-    """
+    """Return True if a module of the backbone needs a constant number of rows."""
     classes: set[Any] = {type(module) for module in backbone.modules()}
-    return any(not _FIXED_BATCH.isdisjoint(_class_names(cls)) for cls in classes)
+    return any(not _FIXED_BATCH.isdisjoint(_names(cls)) for cls in classes)
+
+
+def class_names(module: nn.Module) -> tuple[str, ...]:
+    """Return full dotted names of a module's class and its bases, nearest first."""
+    cls: Any = type(module)
+    return _names(cls)
 
 
 @cache  # called in every step
-def _class_names(cls: Any) -> frozenset[str]:
-    """Full dotted names of a class and its bases."""
-    return frozenset(f'{c.__module__}.{c.__qualname__}' for c in cls.__mro__)
+def _names(cls: Any) -> tuple[str, ...]:
+    return tuple(f'{c.__module__}.{c.__qualname__}' for c in cls.__mro__)
 
 
 def known_blocks() -> list[str]:
@@ -109,21 +112,18 @@ def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
 
     A subclass counts as registered if it inherits ``forward`` from a registered class.
     """
-    own = getattr(type(block), 'forward', None)
-    for cls in type(block).__mro__:
-        branches = _BLOCKS.get(f'{cls.__module__}.{cls.__qualname__}')
-        if branches is not None:
-            return branches if own is getattr(cls, 'forward', None) else None
+    cls: Any = type(block)
+    for base, name in zip(cls.__mro__, _names(cls), strict=True):
+        if name in _BLOCKS:
+            inherited = cls.forward is getattr(base, 'forward', None)
+            return _BLOCKS[name].branches if inherited else None
     return None
 
 
 def block_output(block: nn.Module) -> Callable[..., Any] | None:
-    """Return the function that builds a block's return value, if it has one."""
-    for cls in type(block).__mro__:
-        name = f'{cls.__module__}.{cls.__qualname__}'
-        if name in _BLOCKS:
-            return _OUTPUTS.get(name)
-    return None
+    """Return the function that builds a known block's return value, if it has one."""
+    names = class_names(block)
+    return next((_BLOCKS[name].output for name in names if name in _BLOCKS), None)
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,7 @@ class UnknownBlockError(ValueError):
 
 
 def find_branches(backbone: nn.Module) -> list[Site]:
-    """Return all branches of a backbone, in the order in which they are listed.
-
-    Args:
-        backbone (nn.Module): A backbone built of known blocks.
-
-    Returns:
-        list[Site]: One entry per branch. Never empty.
+    """Return all branches of a backbone, at least one, in the order of ``modules()``.
 
     Raises:
         UnknownBlockError: If there is no known block, or a DropPath with a rate above 0

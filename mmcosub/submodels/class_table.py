@@ -24,11 +24,7 @@ class ClassTable:
         self._by_plain_name: dict[str, type] = {}
 
     def register_module(self, *others: str) -> Callable[[_Class], _Class]:
-        """Return a decorator that adds a class under its name.
-
-        Args:
-            *others (str): Further names, in lower case.
-        """
+        """Return a decorator that adds a class by its name and lower-case others."""
 
         def register(cls: _Class) -> _Class:
             self.module_dict[cls.__name__] = cls
@@ -39,11 +35,7 @@ class ClassTable:
         return register
 
     def get(self, name: str) -> type | None:
-        """Return the class of a name, or None if there is none.
-
-        Args:
-            name (str): A name or a full dotted name.
-        """
+        """Return the class of a name or a full dotted name, or None."""
         plain = name.removeprefix('mmcosub.').replace('_', '').lower()
         found = self._by_plain_name.get(plain)
         if found is None and '.' in name:
@@ -54,10 +46,7 @@ class ClassTable:
         return found
 
     def build(self, cfg: Any) -> Any:
-        """Build an object.
-
-        Args:
-            cfg (dict | str): A type and its arguments, or a name alone.
+        """Build an object of a type and its arguments, or of a type's name.
 
         Raises:
             ValueError: If there is no such class.

@@ -39,10 +39,6 @@ class CompiledResidual:
 
     A single row runs uncompiled, because PyTorch treats a size of 1 as a constant and
     would compile again for it.
-
-    Args:
-        plain (Callable): The residual function of a block.
-        options (dict): Options of ``torch.compile``.
     """
 
     def __init__(self, plain: Callable[..., Tensor], options: dict[str, Any]) -> None:
@@ -59,19 +55,13 @@ class CompiledResidual:
         self._compiled = torch.compile(own, fullgraph=True, **options)
 
     def __reduce__(self) -> tuple:
-        """Compile again in a copy: compiled functions cannot be pickled."""
+        # A copy compiles again: compiled functions cannot be pickled.
         return type(self), (self.plain, self.options)
 
     def __call__(
         self, block: nn.Module, x: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Run the function.
-
-        Args:
-            block (nn.Module): The block.
-            x (Tensor): Of shape (R, ...).
-            *args (Any): Other arguments of the block's ``forward``.
-            **kwargs (Any): Keyword arguments of it.
+        """Run the function on rows ``x`` of shape (R, ...).
 
         Raises:
             ValueError: If PyTorch cannot compile it for any number of rows.

@@ -1,15 +1,23 @@
-"""Recognition of DropPath modules of any library by their behaviour."""
+"""Recognition of DropPath modules of any library by their behaviour, and of dropout."""
 
 import copy
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 # Attributes of the rate: in timm, mmcv and transformers; in torchvision; in others.
 _RATES = ('drop_prob', 'p', 'drop_path_prob', 'drop_path_rate', 'drop_rate', 'prob',
           'rate')  # fmt: skip
 _KNOWN: dict[type, bool] = {}
+
+# timm's dropout modules and the attributes of their rates.
+_DROPOUTS = {
+    'PatchDropout': 'prob',
+    'PatchDropoutWithIndices': 'prob',
+    'DropBlock2d': 'drop_prob',
+}
 
 
 def is_drop_path(module: nn.Module) -> bool:
@@ -18,9 +26,6 @@ def is_drop_path(module: nn.Module) -> bool:
     DropPath has no parameters and no submodules, drops whole rows in training, scales
     the others by 1 / (1 - rate) or leaves them, and does nothing in evaluation. Each
     class is tested once, on a copy.
-
-    Args:
-        module (nn.Module): The module.
     """
     cls = type(module)
     if cls not in _KNOWN:
@@ -29,11 +34,7 @@ def is_drop_path(module: nn.Module) -> bool:
 
 
 def drop_path_rate(module: Any) -> float:
-    """Return the rate of a DropPath module, or 0 for anything else.
-
-    Args:
-        module (nn.Module, optional): The module.
-    """
+    """Return the rate of a DropPath module, or 0 for anything else."""
     rate = getattr(module, 'drop_prob', None)
     if not rate and isinstance(module, nn.Module) and is_drop_path(module):
         rate = getattr(module, str(_rate_name(module)))
@@ -64,3 +65,15 @@ def _drops_rows(module: nn.Module) -> bool:
     # A single value for all rows: torchvision's mode 'batch'.
     dropped = found in ({0.0, 2.0}, {0.0, 1.0}, {0.0}, {2.0})
     return unchanged and dropped and bool((rows == rows[:, :1]).all())
+
+
+def dropout_rate_name(module: nn.Module) -> str:
+    """Return the attribute of a dropout module's rate; '' for any other module."""
+    if isinstance(module, _DropoutNd):
+        return 'p'
+    return _DROPOUTS.get(type(module).__name__, '')
+
+
+def is_dropout(module: nn.Module) -> bool:
+    """Return True for dropout of PyTorch or timm, of elements, patches or areas."""
+    return bool(dropout_rate_name(module))

@@ -17,10 +17,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .branches import Branch, Site, UnknownBlockError, find_branches
+from .branches import Branch, Site, UnknownBlockError, class_names, find_branches
 from .drop_path_modules import is_drop_path
-from .evaluating import evaluating
 from .forward_override import ForwardOverride
+from .isolation import evaluating, outputs_of
 from .rows import scaled
 
 # Classes in which consecutive rows are parts of one image. Upstream draws per row.
@@ -33,11 +33,7 @@ _OF_PARTS = {
 
 @dataclass(frozen=True)
 class DropPathSite(Site):
-    """One call of a DropPath module.
-
-    Args:
-        module (nn.Module): The module.
-    """
+    """One call of a DropPath module, ``module``."""
 
     module: nn.Module
 
@@ -49,9 +45,6 @@ class DropPathSite(Site):
 
 def find_sites(backbone: nn.Module) -> list[Site]:
     """Return the branches of a backbone: of known blocks, or its DropPath modules.
-
-    Args:
-        backbone (nn.Module): The backbone.
 
     Raises:
         ValueError: If it has neither.
@@ -70,11 +63,7 @@ def find_sites(backbone: nn.Module) -> list[Site]:
 
 
 def find_drop_paths(backbone: nn.Module) -> list[DropPathSite]:
-    """Return the DropPath modules of a backbone, each once, in the order of modules().
-
-    Args:
-        backbone (nn.Module): The backbone.
-    """
+    """Return the DropPath modules of a backbone in the order of ``modules()``."""
     modules = [(n, m) for n, m in backbone.named_modules() if is_drop_path(m)]
     return _sites(backbone, modules)
 
@@ -82,29 +71,16 @@ def find_drop_paths(backbone: nn.Module) -> list[DropPathSite]:
 def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]:
     """Return the DropPath modules in the order of their calls, one entry per call.
 
-    Runs one image through the backbone in evaluation mode.
-
-    Args:
-        backbone (nn.Module): The backbone; its mode is restored.
-        images (Tensor): Of shape (B, ...).
+    Runs the first of the images, of shape (B, ...), in evaluation mode.
 
     Raises:
         ValueError: If none is called.
     """
     names = {m: n for n, m in backbone.named_modules() if is_drop_path(m)}
-    called: list[tuple[str, nn.Module]] = []
-
-    def note(module: nn.Module, args: Any) -> None:
-        called.append((names[module], module))
-
-    handles = [module.register_forward_pre_hook(note) for module in names]
-    try:
-        again = ForwardOverride(backbone, {}, nullcontext, None)
-        with evaluating(backbone), again.entered():
-            backbone(images[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    again = ForwardOverride(backbone, {}, nullcontext, None)
+    with outputs_of(names) as outputs, evaluating(backbone), again.entered():
+        backbone(images[:1])
+    called = [(names[module], module) for module, _ in outputs]
     if not called:
         raise ValueError(
             f'{type(backbone).__name__} has DropPath modules and calls none, as in a '
@@ -118,10 +94,6 @@ def always_kept(backbone: nn.Module, sites: Sequence[Site]) -> list[str]:
     """Return names of blocks without DropPath where others of their class have it.
 
     timm omits DropPath at rate 0, as in the first block under linear decay.
-
-    Args:
-        backbone (nn.Module): The backbone.
-        sites (Sequence[Site]): Its DropPath modules.
     """
     dropped = {site.block for site in sites}
     classes = {type(block) for block in dropped}
@@ -155,10 +127,6 @@ def _block_of(name: str) -> str:
     return '.'.join(parts)
 
 
-def _has_parts(block: nn.Module) -> bool:
-    return f'{type(block).__module__}.{type(block).__qualname__}' in _OF_PARTS
-
-
 def _unknown(block: nn.Module, x: Tensor) -> Tensor:
     raise RuntimeError('An unknown block has no residual function.')
 
@@ -166,11 +134,7 @@ def _unknown(block: nn.Module, x: Tensor) -> Tensor:
 class DropPathRun(ForwardOverride):
     """Forward of all views as one batch, with the plan's factors as DropPath.
 
-    Args:
-        backbone (nn.Module): The backbone.
-        sites (Sequence[DropPathSite]): Its DropPath modules, one entry per call.
-        factors (Tensor): Factor of each call for each row, of shape (L, V * B).
-        perturbed (Callable): Returns a context to run in.
+    ``factors`` has shape (L, V * B).
     """
 
     def __init__(
@@ -182,13 +146,14 @@ class DropPathRun(ForwardOverride):
     ) -> None:
         self.factors = factors
         self.calls: dict[nn.Module, list[int]] = {}
+        self.names: dict[nn.Module, str] = {}
+        self.blocks: dict[nn.Module, nn.Module] = {}
         for i, site in enumerate(sites):
             self.calls.setdefault(site.module, []).append(i)
-        self.names = {
-            site.module: f'{site.name}.{site.branch.drop_path}' for site in sites
-        }
-        self.blocks = {site.module: site.block for site in sites}
-        holders = [m for m in backbone.modules() if _has_parts(m)]
+            self.names[site.module] = f'{site.name}.{site.branch.drop_path}'
+            self.blocks[site.module] = site.block
+        modules = backbone.modules()
+        holders = [m for m in modules if class_names(m)[0] in _OF_PARTS]
         self.of_parts = {inner for holder in holders for inner in holder.modules()}
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls
@@ -197,7 +162,6 @@ class DropPathRun(ForwardOverride):
         super().__init__(backbone, forwards, perturbed, Counter(), blocks)
 
     def _drop(self, module: Any, x: Tensor) -> Tensor:
-        """Scale the rows of a branch by the plan's factors."""
         self.expect_gradients(self.blocks[module], self.names[module])
         calls, done = self.calls[module], self.progress[module]
         self.progress[module] += 1
@@ -217,11 +181,7 @@ class DropPathRun(ForwardOverride):
         return scaled(x, factor.repeat_interleave(parts))
 
     def check_complete(self) -> None:
-        """Raise if a DropPath module ran less often than expected.
-
-        Raises:
-            ValueError: If one did, as in a network that skips layers at random.
-        """
+        """Raise if a DropPath module ran too rarely, as where layers are skipped."""
         for module, calls in self.calls.items():
             if self.progress[module] < len(calls):
                 raise ValueError(

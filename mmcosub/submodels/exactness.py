@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from .branches import Site, has_fixed_batch
+from .drop_path_modules import dropout_rate_name
 from .drop_paths import DropPathSite
 
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
@@ -16,13 +16,6 @@ _OF_KNOWN_BLOCKS = EXECUTIONS[:3]
 # Rates that are plain numbers: attention modules pass them to the fused kernel, timm's
 # networks to `F.dropout`.
 _RATES = ('attn_drop', 'dropout', 'drop_rate')
-
-# timm's dropout modules and the attributes of their rates.
-_DROPOUTS = {
-    'PatchDropout': 'prob',
-    'PatchDropoutWithIndices': 'prob',
-    'DropBlock2d': 'drop_prob',
-}
 
 
 def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
@@ -56,12 +49,7 @@ class FastestExact:
         self._found = ''
 
     def __call__(self, backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
-        """See :func:`fastest_exact`.
-
-        Args:
-            backbone (nn.Module): The backbone, in the mode in which it will run.
-            sites (Sequence[Site]): Its branches. Defaults to those of known blocks.
-        """
+        """See :func:`fastest_exact`."""
         if are_drop_paths(sites):
             return 'drop_path'
         known = bool(self._modules) and self._modules[0] is backbone
@@ -75,32 +63,12 @@ class FastestExact:
 def _facts(module: nn.Module) -> tuple:
     """State of a module that decides which executions are exact."""
     own = vars(module)
-    rates = own.get(_name_of_rate(module)), *map(own.get, _RATES)
+    rates = own.get(dropout_rate_name(module)), *map(own.get, _RATES)
     return own['training'], rates, list(own['_modules'].values())
 
 
-def _name_of_rate(module: nn.Module) -> str:
-    """Return the attribute of a dropout module's rate; '' for any other module."""
-    if isinstance(module, _DropoutNd):
-        return 'p'
-    return _DROPOUTS.get(type(module).__name__, '')
-
-
-def is_dropout(module: nn.Module) -> bool:
-    """Return True for dropout of PyTorch or timm, of elements, patches or areas.
-
-    Args:
-        module (nn.Module): The module.
-    """
-    return bool(_name_of_rate(module))
-
-
 def are_drop_paths(sites: Sequence[Site]) -> bool:
-    """Return True if branches are DropPath modules in blocks that are not known.
-
-    Args:
-        sites (Sequence[Site]): The branches.
-    """
+    """Return True if branches are DropPath modules in blocks that are not known."""
     return bool(sites) and isinstance(sites[0], DropPathSite)
 
 
@@ -134,7 +102,7 @@ def inexact(
 
 
 def _has_dropout(module: nn.Module) -> bool:
-    names = _name_of_rate(module), *_RATES
+    names = dropout_rate_name(module), *_RATES
     rates = (getattr(module, name, 0.0) for name in names if name)
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
 

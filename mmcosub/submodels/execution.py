@@ -13,8 +13,8 @@ Four executions compute the same outputs and gradients:
   apply the factors. For networks whose blocks are not known; see ``drop_paths``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from .branches import Site, has_fixed_batch
 from .drop_paths import DropPathRun
 from .exactness import EXECUTIONS, are_drop_paths
 from .forward_override import ForwardOverride
+from .isolation import outputs_of
 from .plan import Plan, RowPlan, plan_rows, to_device
 from .rows import PlainRows, Rows, Spread
 from .run import SubmodelRun
@@ -94,32 +95,16 @@ def run_submodels(
     else:
         rows = plan_rows(plan, share, images.device)
         run = SubmodelRun(backbone, sites, Rows(rows.steps), perturbed, share)
-    with _tapped(taps) as tapped, run.entered():
-        outputs = backbone(images if share else _repeat(images, plan.views))
+    if not share:
+        images = images.repeat(plan.views, *[1] * (images.ndim - 1))
+    with outputs_of(taps) as tapped, run.entered():
+        outputs = backbone(images)
     run.check_complete()
     if taps:
-        outputs = outputs, list(tapped)
+        outputs = outputs, [output for _, output in tapped]
     if rows is None:
         return outputs, 1.0
     return tree_map(partial(_expand, rows=rows), outputs), rows.work
-
-
-@contextmanager
-def _tapped(taps: Sequence[nn.Module]) -> Iterator[list[Any]]:
-    """Collect the outputs of modules, in the order in which they run."""
-    outputs: list[Any] = []
-
-    def collect(module: nn.Module, args: Any, output: Any) -> None:
-        outputs.append(output)
-
-    with ExitStack() as stack:
-        for tap in taps:
-            stack.callback(tap.register_forward_hook(collect).remove)
-        yield outputs
-
-
-def _repeat(images: Tensor, views: int) -> Tensor:
-    return images.repeat(views, *[1] * (images.ndim - 1))
 
 
 def _expand(output: Any, rows: RowPlan) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial, wraps
+from inspect import ismethod
 from typing import Any
 from weakref import WeakSet
 
@@ -18,18 +19,15 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+_Context = Callable[[], AbstractContextManager]
+
 _CURRENT: ContextVar['ForwardOverride | None'] = ContextVar('pass', default=None)
 
 _ROUTED: WeakSet[Callable] = WeakSet()
 """Forwards that ask for the pass."""
 
 # Flags by which modules of MMPretrain, MMSegmentation, timm and transformers recompute.
-_FLAGS = (
-    'with_cp',
-    'use_checkpoint',
-    'grad_checkpointing',
-    'gradient_checkpointing',
-)
+_FLAGS = ('with_cp', 'use_checkpoint', 'grad_checkpointing', 'gradient_checkpointing')
 
 
 class ForwardOverride:
@@ -57,7 +55,7 @@ class ForwardOverride:
         self,
         backbone: nn.Module,
         forwards: Mapping[nn.Module, Callable],
-        perturbed: Callable[[], AbstractContextManager],
+        perturbed: _Context,
         progress: Any,
         blocks: Collection[nn.Module] = (),
     ) -> None:
@@ -66,6 +64,8 @@ class ForwardOverride:
         self.forwards = dict(forwards)
         self.recomputed_blocks: set[nn.Module] = set()
         """Blocks among ``forwards`` that the subclass recomputes."""
+        self.running: set[nn.Module] = set()
+        """Modules whose other forward is running."""
         self._flags: list[tuple[nn.Module, str]] = []
         self._with_gradients = False
         for module in backbone.modules():
@@ -74,6 +74,8 @@ class ForwardOverride:
             inner: Any = own['_modules'].get('_checkpoint_wrapped_module')
             if inner is not None:  # PyTorch's wrapper
                 self.forwards[module] = partial(self.recomputed, inner)
+            elif ismethod(own.get('forward')) and module not in self.forwards:
+                pass  # accelerate's, with its autocast around the whole model
             elif hasattr(own.get('forward'), '__wrapped__'):
                 _follow_pass(module)
             elif 'forward' in own and module in self.forwards:
@@ -121,16 +123,9 @@ class ForwardOverride:
             _CURRENT.reset(token)
 
     def expect_gradients(self, block: nn.Module, name: str) -> None:
-        """Raise if the network recomputes a block in a way that cannot be supported.
+        """Raise if the network recomputes a block in a way that is not seen here.
 
-        PyTorch's ``checkpoint`` would run the unmodified block in the backward pass.
-
-        Args:
-            block (nn.Module): The block that runs.
-            name (str): Its name.
-
-        Raises:
-            ValueError: If it would, or runs without gradients that it needs.
+        The unmodified block would run in the backward pass.
         """
         if not self._with_gradients:
             return
@@ -158,32 +153,14 @@ class ForwardOverride:
             with self.entered():
                 yield
 
-        return self._checkpointed(again, part, *args, **kwargs)
+        return checkpoint(self._run, again, part, *args, use_reentrant=False, **kwargs)
 
     def recomputed_inside(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Run a part that contains no overridden module, without storing activations.
+        """Run a part without overridden modules and without storing activations."""
+        again = self.perturbed
+        return checkpoint(self._run, again, part, *args, use_reentrant=False, **kwargs)
 
-        It counts no branches, so that its recomputation may not either.
-        """
-        return self._checkpointed(self.perturbed, part, *args, **kwargs)
-
-    def _checkpointed(
-        self,
-        again: Callable[[], AbstractContextManager],
-        part: Callable,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        run = partial(self._run, again, part)
-        return checkpoint(run, *args, use_reentrant=False, **kwargs)
-
-    def _run(
-        self,
-        again: Callable[[], AbstractContextManager],
-        part: Callable,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
+    def _run(self, again: _Context, part: Callable, *args: Any, **kwargs: Any) -> Any:
         with nullcontext() if _CURRENT.get() is self else again():
             return part(*args, **kwargs)
 
@@ -202,11 +179,15 @@ def _route(cls: Any) -> None:
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if not torch.compiler.is_compiling():
             current = _CURRENT.get()
-            # Not if a subclass's forward has called this one.
-            if current is not None and type(self).forward is forward:
+            # Another forward may call upstream's, also by a subclass.
+            if current is not None and self not in current.running:
                 other = current.forwards.get(self)
                 if other is not None:
-                    return other(*args, **kwargs)
+                    current.running.add(self)
+                    try:
+                        return other(*args, **kwargs)
+                    finally:
+                        current.running.discard(self)
         return upstream(self, *args, **kwargs)
 
     _ROUTED.add(forward)

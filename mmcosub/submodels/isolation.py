@@ -1,8 +1,8 @@
-"""Contexts that run a network without side effects, or without noise."""
+"""Contexts that run a network in evaluation, without side effects or without noise."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,51 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.overrides import TorchFunctionMode
 
-from .drop_path_modules import is_drop_path
-from .exactness import is_dropout
+from .drop_path_modules import is_drop_path, is_dropout
 
 # Packages whose hooks a module needs to work: sharding, reparametrisation, and the
 # features of Transformers' models, whose hooks are added in the first forward.
 _NEEDED = ('torch', 'deepspeed', 'accelerate', 'fairscale', 'transformers')
+
+
+@contextmanager
+def temporarily(modules: Sequence[nn.Module], name: str, value: Any) -> Iterator[None]:
+    """Set an attribute of modules, and restore each one's own."""
+    before = [getattr(module, name) for module in modules]
+    try:
+        for module in modules:
+            setattr(module, name, value)
+        yield
+    finally:
+        for module, own in zip(modules, before, strict=True):
+            setattr(module, name, own)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Run a network in evaluation mode without gradients, and restore its modes.
+
+    Each module gets back its own mode, since frozen modules of a training network are
+    in evaluation. ``train`` is not called, so overrides of it do not act.
+    """
+    with temporarily([*network.modules()], 'training', False), torch.no_grad():
+        yield
+
+
+@contextmanager
+def outputs_of(
+    modules: Iterable[nn.Module],
+) -> Iterator[list[tuple[nn.Module, Any]]]:
+    """Collect modules and their outputs, in the order in which they finish."""
+    outputs: list[tuple[nn.Module, Any]] = []
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        outputs.append((module, output))
+
+    with ExitStack() as stack:
+        for module in modules:
+            stack.callback(module.register_forward_hook(note).remove)
+        yield outputs
 
 
 @contextmanager
@@ -26,11 +65,7 @@ def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
 
     Hooks are not called, except those that a module needs. Layer scales of 1e-6 and
     normalisation weights of 0, as at initialisation, would hide the outputs of
-    branches, so they are 0.5 inside the context.
-
-    Args:
-        network (nn.Module): The network.
-        image (Tensor): Image on its device.
+    branches, so they are 0.5 inside the context. ``image`` is on the network's device.
     """
     small = [p.data for n, p in network.named_parameters() if _hides_branch(n, p)]
     kept = [(t, t.clone()) for t in (*small, *(b.data for b in network.buffers()))]
@@ -80,9 +115,6 @@ def without_noise(network: nn.Module) -> Iterator[None]:
 
     Normalisation uses its running statistics. Random modules that are not recognised
     stay random.
-
-    Args:
-        network (nn.Module): The network.
     """
     turned_off = (is_dropout, is_drop_path, lambda m: isinstance(m, _NormBase))
     off = [m for m in network.modules() if any(test(m) for test in turned_off)]

@@ -5,6 +5,7 @@ Shapes: ``B`` images, ``N`` tokens or units, ``K`` of them kept, ``C`` channels.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .branches import Site
+from .branches import Site, class_names
 from .plan import to_device
 
 UNIT = 32
@@ -33,16 +34,9 @@ _PATCHES = (
 def draw_mask(
     batch: int, number: int, ratio: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Mask all but ``number * (1 - ratio)``, rounded down, of each image's units.
+    """Mask all but ``number * (1 - ratio)``, rounded down, of each image's N units.
 
-    Args:
-        batch (int): Number of images B.
-        number (int): Number of units N of each.
-        ratio (float): Fraction to mask, in [0, 1).
-        rng (Generator): Source of all randomness.
-
-    Returns:
-        ndarray: True where masked, of shape (B, N).
+    True where masked, of shape (B, N).
 
     Raises:
         ValueError: If none would be left.
@@ -61,16 +55,12 @@ def draw_mask(
 def masking_mode(sites: Sequence[Site]) -> str:
     """Choose the mask for a backbone.
 
-    Args:
-        sites (Sequence[Site]): Its branches.
-
-    Returns:
-        str: 'tokens' (removed, in a ViT), 'patches' (replaced by a learned token after
-        the patch embedding, in a Swin) or 'pixels' (set to 0, in networks that are
-        convolutional or need all tokens).
+    It is 'tokens' (removed, in a ViT), 'patches' (replaced by a learned token after the
+    patch embedding, in a Swin) or 'pixels' (set to 0, in networks that are
+    convolutional or need all tokens).
     """
     cls: Any = type(sites[0].block)
-    known = {f'{c.__module__}.{c.__qualname__}': c for c in cls.__mro__}
+    known = dict(zip(class_names(sites[0].block), cls.__mro__, strict=True))
     # BEiT and MAE need all tokens: their attention has a bias per pair of positions.
     # So does PiT, between whose stages tokens become a map.
     vits = [vit for name, vit in known.items() if name in _TOKENS]
@@ -83,10 +73,7 @@ def masking_mode(sites: Sequence[Site]) -> str:
 def mask_pixels(images: Tensor, ratio: float, rng: np.random.Generator) -> Tensor:
     """Set units of pixels to 0, the mean colour after normalisation.
 
-    Args:
-        images (Tensor): Normalised, of shape (B, 3, height, width).
-        ratio (float): Fraction of units to mask, in [0, 1).
-        rng (Generator): Source of all randomness.
+    Images have shape (B, 3, height, width); the ratio of masked units is in [0, 1).
     """
     keep = ~_unit_mask(images, ratio, rng)
     pixels = _enlarge(keep, UNIT, images.shape[-2:])
@@ -94,16 +81,11 @@ def mask_pixels(images: Tensor, ratio: float, rng: np.random.Generator) -> Tenso
 
 
 class MaskedPatches:
-    """Context that replaces patches by a token after the patch embedding.
+    """Context that replaces patches by a token, (C, ), after the patch embedding.
 
-    Masks units of 32 pixels. The mask is the same whenever the context is entered.
-
-    Args:
-        backbone (nn.Module): Its ``patch_embed`` returns (B, N, C) and (rows, columns).
-        images (Tensor): Of shape (B, 3, height, width).
-        ratio (float): Fraction of units to mask, in [0, 1).
-        token (Tensor): Of shape (C, ).
-        rng (Generator): Source of all randomness.
+    Masks units of 32 pixels of images (B, 3, height, width), the same whenever the
+    context is entered. The backbone's ``patch_embed`` returns (B, N, C) and (rows,
+    columns).
     """
 
     def __init__(
@@ -135,6 +117,7 @@ class MaskedPatches:
         return torch.where(mask[..., None], self.token.to(x), x), (rows, columns)
 
 
+@dataclass
 class RemovedTokens:
     """Context that runs a ViT's blocks without a random part of the patch tokens.
 
@@ -151,23 +134,14 @@ class RemovedTokens:
         rng (Generator): Source of all randomness.
     """
 
-    def __init__(
-        self,
-        blocks: Sequence[nn.Module],
-        restored: Sequence[nn.Module],
-        extra_tokens: int,
-        ratio: float,
-        token: Tensor | None,
-        rng: np.random.Generator,
-    ) -> None:
-        self.blocks = blocks
-        self.restored = restored
-        self.extra_tokens = extra_tokens
-        self.ratio = ratio
-        self.token = token
-        self.rng = rng
-        self.index: Tensor | None = None  # known with the first block's input
-        self.length = 0
+    blocks: Sequence[nn.Module]
+    restored: Sequence[nn.Module]
+    extra_tokens: int
+    ratio: float
+    token: Tensor | None
+    rng: np.random.Generator
+    index: Tensor | None = None  # known with the first block's input
+    length: int = 0
 
     @contextmanager
     def __call__(self) -> Iterator[None]:

@@ -69,21 +69,16 @@ class Plan:
 
 @dataclass
 class Step:
-    """Instructions for one branch.
-
-    Args:
-        rows (int): Number of input rows.
-        split (Tensor, optional): Indices of rows to append to the batch before the
-            branch. None if no row splits.
-        kept (Tensor, optional): Indices of rows that keep the branch, after the split.
-            None if all do.
-        scale (float | Tensor): Factor of the branch: one number, or one per kept row.
-    """
+    """Instructions for one branch."""
 
     rows: int
+    """Number of input rows."""
     split: Tensor | None
+    """Indices of rows to append to the batch before the branch, if any."""
     kept: Tensor | None
+    """Indices of rows that keep the branch, after the split; None if all do."""
     scale: float | Tensor
+    """Factor of the branch: one number, or one per kept row."""
 
     @property
     def rows_after(self) -> int:
@@ -93,32 +88,23 @@ class Step:
 
 @dataclass
 class RowPlan:
-    """A plan as instructions for the rows.
-
-    Args:
-        steps (list[Step]): Instructions for each branch, of length L.
-        rows_of_views (dict[int, Tensor | None]): For each number of rows, the row of
-            each view of each sample, of shape (V * B, ), views outermost; None for all
-            rows in order. Rows are only added, so their number identifies the place in
-            the backbone.
-        work (float): Fraction of the ``L * V * B`` branch evaluations computed.
-    """
+    """A plan as instructions for the rows, with a step for each branch."""
 
     steps: list[Step]
     rows_of_views: dict[int, Tensor | None]
+    """For each number of rows, the row of each view of each sample, (V * B, ), views
+    outermost; None for all rows in order. Rows are only added, so their number
+    identifies the place in the backbone."""
     work: float
+    """Fraction of the ``L * V * B`` branch evaluations computed."""
 
 
 def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
     """Turn a plan into instructions for the rows.
 
-    Runs on the CPU. All indices are moved to the device in one transfer, and factors
-    that differ between the rows of a branch in another.
-
-    Args:
-        plan (Plan): The plan.
-        share (bool): If True, views share rows as long as they are equal.
-        device (torch.device | str): Device of the indices. Defaults to 'cpu'.
+    With ``share``, views share rows as long as they are equal. Runs on the CPU. All
+    indices are moved to the device in one transfer, and factors that differ between the
+    rows of a branch in another.
     """
     views, batch = plan.views, plan.batch
     rows = batch if share else views * batch
@@ -136,13 +122,14 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
             arrays += [parents, row_of]
         kept = np.flatnonzero(row_factor)
         computed += len(kept)
-        factors = row_factor[kept]
-        scale = _common(factors)
-        if len(kept) == rows:
-            draft.append((before, split, None, scale))
-        else:
-            draft.append((before, split, len(arrays), scale))
+        at = None
+        if len(kept) < rows:
+            at = len(arrays)
             arrays.append(kept)
+        factors = row_factor[kept]
+        differ = (factors != factors[:1]).any()
+        scale = factors if differ else float(factors[:1].sum())
+        draft.append((before, split, at, scale))
 
     indices = _moved(arrays, device)
     scales = iter(_moved([s for *_, s in draft if not isinstance(s, float)], device))
@@ -168,15 +155,9 @@ def _split(
     """Split rows until all views of a row have the same factor.
 
     The views with a row's largest factor stay in it, so of two views the one that keeps
-    the branch. The others move to new rows at the end.
-
-    Args:
-        row_of (ndarray): Row of each view of each sample, of shape (V * B, ).
-        factor (ndarray): Factor of each view of each sample, of shape (V * B, ).
-        rows (int): Number of rows R before.
-
-    Returns:
-        tuple: Row of each view, factor of each row, and source row of each new row.
+    the branch. The others move to new rows at the end. Of each view of each sample,
+    ``row_of`` is the row and ``factor`` the factor, of shape (V * B, ). Returns the new
+    ``row_of``, the factor of each row, and the source row of each new row.
     """
     source = np.arange(rows)
     while True:
@@ -192,13 +173,6 @@ def _split(
         source = np.concatenate([source, source[parents]])
 
 
-def _common(factors: NDArray[np.float64]) -> float | NDArray[np.float64]:
-    """Return one number if all factors are equal, else the factors."""
-    if not len(factors):
-        return 0.0
-    return float(factors[0]) if (factors == factors[0]).all() else factors
-
-
 def _moved(arrays: list[NDArray], device: torch.device | str) -> Sequence[Tensor]:
     """Move arrays to a device, all in one transfer."""
     if not arrays:
@@ -212,12 +186,8 @@ def to_device(
 ) -> Tensor:
     """Move an array to a device without waiting for it.
 
-    Args:
-        array (ndarray): The array.
-        device (torch.device | str): The device.
-        dtype (torch.dtype, optional): Type to convert it to first. Defaults to None:
-            its own, but float32 for float64 on devices other than CPUs, as not all
-            have float64.
+    Its type is ``dtype``, or its own, but float32 for float64 on devices other than
+    CPUs, as not all have float64.
     """
     device = torch.device(device)
     tensor = torch.from_numpy(array)

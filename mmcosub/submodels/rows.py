@@ -15,17 +15,13 @@ from .run import BranchCall
 
 
 class PlainRows:
-    """Run every branch on every row, times its factor.
-
-    Args:
-        factors (Tensor): Factor of every branch and row, of shape (L, R).
-    """
+    """Run every branch on every row, times its factor, of shape (L, R)."""
 
     def __init__(self, factors: Tensor) -> None:
         self.factors = factors
 
     def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
-        """See :class:`~mmcosub.submodels.run.RunBranch`."""
+        """Compute the block's sum for one branch."""
         _expect_rows(call.site, x, self.factors.shape[1])
         y = call.residual(x)
         return call.after(call.shortcut(x) + scaled(y, self.factors[call.number]))
@@ -37,9 +33,6 @@ class Rows:
     A block's input may be referenced elsewhere: as a feature map of the backbone, or by
     hooks. So its rows are copied once, to a buffer with room for the rows that split
     inside the block. The block's branches then add to the buffer in place.
-
-    Args:
-        steps (Sequence[Step]): Instructions for each branch, of length L.
     """
 
     def __init__(self, steps: Sequence[Step]) -> None:
@@ -48,7 +41,7 @@ class Rows:
         """Buffer that starts with the block's sum so far, if nothing else holds it."""
 
     def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
-        """See :class:`~mmcosub.submodels.run.RunBranch`."""
+        """Compute the block's sum for one branch."""
         step, branch = self.steps[call.number], call.site.branch
         _expect_rows(call.site, x, step.rows)
         room, self._room = None if call.number == call.first else self._room, None
@@ -93,13 +86,7 @@ class Spread(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
-        """Expand rows.
-
-        Args:
-            ctx (Any): PyTorch's context.
-            x (Tensor): Of shape (R, ...).
-            index (Tensor): Row of each view and sample, of shape (V * B, ).
-        """
+        """Expand rows of shape (R, ...) by an index of shape (V * B, )."""
         ctx.save_for_backward(index)
         ctx.rows = len(x)
         return _gather(x, index)
@@ -114,11 +101,11 @@ class Spread(torch.autograd.Function):
 
 def _gather(x: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
     """Gather rows as ``index_select``, but keep the channels-last memory format."""
-    if _is_channels_last(x):
-        out = None if out is None else out.permute(0, 2, 3, 1)
-        rows = torch.index_select(x.permute(0, 2, 3, 1), 0, index, out=out)
-        return rows.permute(0, 3, 1, 2)
-    return torch.index_select(x, 0, index, out=out)
+    if not _is_channels_last(x):
+        return torch.index_select(x, 0, index, out=out)
+    out = None if out is None else out.permute(0, 2, 3, 1)
+    rows = torch.index_select(x.permute(0, 2, 3, 1), 0, index, out=out)
+    return rows.permute(0, 3, 1, 2)
 
 
 def _is_channels_last(x: Tensor) -> bool:

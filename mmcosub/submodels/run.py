@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,8 @@ from .forward_override import ForwardOverride
 class BranchCall:
     """One branch of a block, and the other arguments of the block's ``forward``.
 
-    Args:
-        site (Site): The branch.
-        number (int): Index of the branch.
-        first (int): Index of the block's first branch.
-        last (int): Index of the block's last branch.
-        residual (Callable): The branch's function of rows.
-        args (tuple): Other arguments of the block.
-        kwargs (dict): Keyword arguments of the block.
+    Among all branches, its index is ``number``; those of its block are ``first`` to
+    ``last``. ``residual`` is its function of rows.
     """
 
     site: Site
@@ -55,27 +49,14 @@ class BranchCall:
         return [*self.site.block.parameters(), *learned]
 
 
-class RunBranch(Protocol):
-    """Function that runs one branch on the rows."""
-
-    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
-        """Compute the block's sum for this branch.
-
-        Args:
-            x (Tensor): Input of shape (R, ...).
-            call (BranchCall): The branch.
-        """
+RunBranch = Callable[[Tensor, BranchCall], Tensor]
+"""Function of a block's rows so far, (R, ...), and a branch: the sum after it."""
 
 
 class SubmodelRun(ForwardOverride):
     """One forward of a backbone whose known blocks run by a plan.
 
-    Args:
-        backbone (nn.Module): The backbone.
-        sites (Sequence[Site]): Its branches.
-        branch (RunBranch): Runs one of them.
-        perturbed (Callable): Returns a context to run in.
-        ordered (bool): If True, branches must run in the order of ``sites``.
+    ``branch`` runs each of them; if ``ordered``, in the order of ``sites`` alone.
     """
 
     def __init__(
@@ -96,12 +77,7 @@ class SubmodelRun(ForwardOverride):
         super().__init__(backbone, forwards, perturbed, progress=0, blocks=of_block)
 
     def check_complete(self) -> None:
-        """Raise if a branch did not run.
-
-        Raises:
-            ValueError: If a block was skipped, as when a compiled copy of the backbone
-                runs in its place.
-        """
+        """Raise if a block was skipped, as where a compiled copy of it runs."""
         if self.progress < len(self.sites):
             names = {site.name for site in self.sites}
             raise ValueError(

@@ -1,16 +1,21 @@
 """Random draws of submodels: the branches that each view of each sample keeps.
 
-Shapes: ``L`` branches, ``V`` views, ``B`` samples.
+Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``S`` stages.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .branches import Site
 from .class_table import ClassTable
 
 SAMPLERS = ClassTable('sampler')
+
+Depths = NDArray[np.int64]
+"""Number of blocks of every stage, of shape (S, )."""
 
 
 class Sampler(Protocol):
@@ -19,15 +24,9 @@ class Sampler(Protocol):
     def __call__(
         self, rates: NDArray[np.float64], batch: int, rng: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """Draw one view.
+        """Draw one view: True where a branch is kept, of shape (L, B).
 
-        Args:
-            rates (ndarray): Drop-path rates in [0, 1), of shape (L, ).
-            batch (int): Number of samples B.
-            rng (Generator): Source of all randomness.
-
-        Returns:
-            ndarray: True where the branch is kept, of shape (L, B).
+        The drop-path rates are in [0, 1), of shape (L, ).
         """
 
 
@@ -103,9 +102,8 @@ def plan_generator(
     Args:
         seed (int): Seed of the run.
         iteration (int): Number of plans drawn before this one.
-        rank (int): Rank of the process. Defaults to 0.
-        stream (int): 0 for plans, others for further draws of the iteration. Defaults
-            to 0.
+        rank (int): Rank of the process.
+        stream (int): 0 for plans, others for further draws of the iteration.
     """
     key = (rank, iteration, stream)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
@@ -138,3 +136,56 @@ def spread_rates(
     raise ValueError(
         f"Unknown drop-path decay {decay!r}. Valid ones are 'constant' and 'linear'."
     )
+
+
+# ---- subnets of the first blocks of each stage --------------------------------------
+
+
+def stage_depths(sites: Sequence[Site]) -> Depths:
+    """Return the number of blocks of every stage of a backbone."""
+    stages, numbers = _places(sites)
+    return np.array([1 + numbers[stages == s].max() for s in range(stages.max() + 1)])
+
+
+def keep_first_blocks(sites: Sequence[Site], depths: Depths) -> NDArray[np.bool_]:
+    """Return a mask of the branches in each stage's first blocks, of shape (L, )."""
+    stages, numbers = _places(sites)
+    return numbers < depths[stages]
+
+
+def draw_depths(full: Depths, rng: np.random.Generator) -> Depths:
+    """Draw the depth of every stage, uniform on 1 to all (arXiv 2210.04153)."""
+    return rng.integers(1, full + 1)
+
+
+def draw_nested(depths: Depths, decay: float, rng: np.random.Generator) -> Depths:
+    """Draw a subnet inside another: as many blocks of every stage, or fewer.
+
+    The number of blocks ``k`` that a stage loses, 0 to all but one, has a probability
+    proportional to ``decay ** k``, so larger subnets are drawn more often. If no stage
+    loses a block, one stage loses one where possible. This is our reading of
+    "inheriting exponential decay" in arXiv 2308.13772, which does not give the formula.
+
+    Args:
+        depths (ndarray): Depths of the outer subnet.
+        decay (float): Base of the decay, in (0, 1].
+        rng (Generator): Source of all randomness.
+    """
+    weights = [decay ** np.arange(depth) for depth in depths]
+    lost = np.array([rng.choice(len(w), p=w / w.sum()) for w in weights])
+    if not lost.any() and (depths > 1).any():
+        lost[rng.choice(np.flatnonzero(depths > 1))] = 1
+    return depths - lost
+
+
+def _places(sites: Sequence[Site]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the stage of every branch and the index of its block in the stage."""
+    blocks: dict[str, list[str]] = {}
+    for site in sites:
+        of_stage = blocks.setdefault(site.stage, [])
+        if site.name not in of_stage:
+            of_stage.append(site.name)
+    stages = list(blocks)
+    places = [(stages.index(s.stage), blocks[s.stage].index(s.name)) for s in sites]
+    stage, number = np.array(places).T
+    return stage, number

@@ -5,8 +5,8 @@ recognised, and wrappers that replace a block's computation.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,11 +17,10 @@ from torch.utils._pytree import tree_flatten
 
 from .branches import Site
 from .drop_path_modules import is_drop_path
-from .evaluating import evaluating
 from .exactness import are_drop_paths
 from .execution import run_submodels
 from .forward_override import ForwardOverride
-from .isolation import untouched, without_noise
+from .isolation import evaluating, outputs_of, untouched, without_noise
 from .plan import Plan
 
 _DRAWS = 8  # passes that tell DropPath, with few outcomes, from other noise
@@ -87,12 +86,8 @@ def can_share_rows(backbone: nn.Module, images: Tensor, sites: Sequence[Site]) -
     """Return True if views can share rows in a network; runs it both ways.
 
     Sharing adds rows inside the network. A head that uses the number of input images
-    (``x.view(images, -1)``) would mix them, perhaps without an error.
-
-    Args:
-        backbone (nn.Module): The backbone, in training mode.
-        images (Tensor): Of shape (B, ...).
-        sites (Sequence[Site]): Its branches.
+    (``x.view(images, -1)``) would mix them, perhaps without an error. The backbone is
+    in training mode, the images of shape (B, ...).
     """
     if images.is_meta:
         return True
@@ -132,24 +127,22 @@ def _refuse(
     module = backbone.get_submodule(name)
     if in_training and _outcomes(module, submodel) > _DRAWS // 2:
         return  # noise added to features, for instance
+    remedy = 'Register'
     drops = any(is_drop_path(m) for m in backbone.modules())
-    by_modules = drops and not (are_drop_paths(sites) or in_training)
+    if drops and not (are_drop_paths(sites) or in_training):
+        remedy = "Set scheme.execution='drop_path', or register"
+    if in_training:
+        when = 'training, with every branch kept,'
+        reason = 'so it may use a DropPath that mmcosub does not recognise'
+    else:
+        when = 'a submodel'
+        reason = 'although all branches are kept, so its code is another version or '
+        reason += 'something wraps it'
     raise ValueError(
         f'{name or "The backbone"} ({type(module).__module__}.'
-        f'{type(module).__qualname__}) computes something else in '
-        f'{"training, with every branch kept," if in_training else "a submodel"} '
-        'than in the network by itself'
-        + (
-            ', so it may use a DropPath that mmcosub does not recognise'
-            if in_training
-            else ' although all branches are kept, so its code is another version or '
-            'something wraps it'
-        )
-        + '. '
-        + "Set scheme.execution='drop_path', or register" * by_modules
-        + 'Register' * (not by_modules)
-        + ' the block as it is (docs/add_a_block.md). scheme.check_network=False '
-        'trains without this check.'
+        f'{type(module).__qualname__}) computes something else in {when} than in the '
+        f'network by itself, {reason}. {remedy} the block as it is '
+        '(docs/add_a_block.md). scheme.check_network=False trains without this check.'
     )
 
 
@@ -163,10 +156,7 @@ def _alike(got: Any, expected: Any) -> bool:
 def _differ(got: Any, expected: Any, tolerance: float = 1e-4) -> bool:
     """Return True if outputs differ by more than rounding.
 
-    Args:
-        got (Any): Outputs.
-        expected (Any): Other outputs.
-        tolerance (float): Relative to the largest value, in float32. Defaults to 1e-4.
+    The tolerance is relative to the largest value, in float32.
     """
     if not _alike(got, expected):
         return True
@@ -196,9 +186,9 @@ def _first_difference(
         inside -= {site.block for site in sites}
     watched = {m: n for n, m in backbone.named_modules() if m not in inside}
     pairs = zip(_outputs(watched, first), _outputs(watched, second), strict=False)
-    for (name, expected), (other, got) in pairs:
-        if name != other or _differ(got, expected, 1e-5):
-            return name
+    for (module, expected), (other, got) in pairs:
+        if module is not other or _differ(got, expected, 1e-5):
+            return watched[module]
     return ''
 
 
@@ -206,22 +196,13 @@ def _outcomes(module: nn.Module, run: _Run) -> int:
     """Return the number of different outputs of a module in some passes."""
     seen: list[Any] = []
     for _ in range(_DRAWS):
-        output = _outputs({module: ''}, run)[0][1]
+        output = _outputs([module], run)[0][1]
         if all(_differ(output, other) for other in seen):
             seen.append(output)
     return len(seen)
 
 
-def _outputs(watched: dict[nn.Module, str], run: _Run) -> list[tuple[str, Any]]:
-    """Return names and outputs of modules, in the order in which they finish."""
-    outputs: list[tuple[str, Any]] = []
-
-    def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
-        outputs.append((name, output))
-
-    with ExitStack() as stack:
-        for module, name in watched.items():
-            handle = module.register_forward_hook(partial(note, name))
-            stack.callback(handle.remove)
+def _outputs(modules: Iterable[nn.Module], run: _Run) -> list[tuple[nn.Module, Any]]:
+    with outputs_of(modules) as outputs:
         run()
     return outputs

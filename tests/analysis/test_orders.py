@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmcosub.analysis.orders import (
+from mmcosub.analysis.sweep import (
     given_order,
     greedy_order,
     greedy_steps,

@@ -12,12 +12,8 @@ from networks import TINY
 from tiny import backbone
 from torch.utils._pytree import tree_leaves
 
-from mmcosub.analysis.submodel import (
-    as_submodel,
-    blocks_that_can_go,
-    factors_of_blocks,
-    names_of_blocks,
-)
+from mmcosub.analysis.network import Network
+from mmcosub.analysis.submodel import as_submodel
 from mmcosub.submodels import Plan, called_drop_paths, find_branches, run_submodels
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -76,18 +72,18 @@ def test_all_blocks_are_the_network_to_the_bit():
 
 def test_kept_blocks_count_and_others_do_not():
     model = backbone('mmseg ViT')
-    model.train(False)
-    sites = find_branches(model)
-    assert names_of_blocks(sites) == [f'layers.{i}' for i in range(4)]
-    factors = factors_of_blocks(sites, {0, 2, 3})
-    assert factors.tolist() == [1, 1, 0, 0, 1, 1, 1, 1]  # attention and FFN of each
-    with as_submodel(model, sites, factors), torch.no_grad():
+    network = network_of(model)
+    assert network.blocks == [f'layers.{i}' for i in range(4)]
+    factors = np.array([1.0, 1, 0, 0, 1, 1, 1, 1])  # attention and FFN of each
+    with network.submodel({0, 2, 3}), torch.no_grad():
         before = model(IMAGES)
+    with as_submodel(model, network.sites, factors), torch.no_grad():
+        assert_same(model(IMAGES), before, 0.0)
     torch.nn.init.normal_(model.layers[1].ffn.layers[1].weight)
-    with as_submodel(model, sites, factors), torch.no_grad():
+    with network.submodel({0, 2, 3}), torch.no_grad():
         assert_same(model(IMAGES), before, 0.0)
     torch.nn.init.normal_(model.layers[2].ffn.layers[1].weight)
-    with as_submodel(model, sites, factors), torch.no_grad():
+    with network.submodel({0, 2, 3}), torch.no_grad():
         after = model(IMAGES)
     assert not torch.equal(after[-1], before[-1])
 
@@ -107,15 +103,18 @@ def test_unknown_blocks_by_their_drop_paths():
 
 
 def test_blocks_that_can_go():
-    model = backbone('mmpretrain Swin')
-    model.train(False)
-    assert blocks_that_can_go(model, find_branches(model), IMAGES) == [0, 1, 2, 3]
-    resnet = resnet18()
-    names = names_of_blocks(find_branches(resnet))
-    can_go = blocks_that_can_go(resnet, find_branches(resnet), IMAGES)
+    assert not network_of(backbone('mmpretrain Swin')).fixed
     # The first block of a later stage halves the map.
-    stays = [names[i] for i in range(len(names)) if i not in can_go]
+    network = network_of(resnet18())
+    stays = [network.blocks[i] for i in sorted(network.fixed)]
     assert stays == ['layer2.0', 'layer3.0', 'layer4.0']
+
+
+def network_of(backbone):
+    """Of a backbone as a whole model."""
+    model = torch.nn.Module()
+    model.backbone = backbone
+    return Network(model, (32, 32))
 
 
 def resnet18():

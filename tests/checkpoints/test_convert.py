@@ -291,3 +291,13 @@ def test_eva_to_timm(kind: str, tmp_path: Path) -> None:
     torch.save(model.state_dict(), tmp_path / 'a.pth')
     state, *_ = convert_checkpoint(str(tmp_path / 'a.pth'), 'timm')
     assert state.keys() == model.state_dict().keys()
+
+
+def test_positions_of_patches_alone_stay(tmp_path: Path) -> None:
+    """DeiT III's class token has no position, in timm neither."""
+    model = VisionTransformer(**VIT, num_classes=7, no_embed_class=True)
+    torch.save(model.state_dict(), tmp_path / 'a.pth')
+    state, *_ = convert_checkpoint(str(tmp_path / 'a.pth'), 'timm')
+    model.load_state_dict(state, strict=True)
+    state, *_ = convert_checkpoint(str(tmp_path / 'a.pth'), 'mmpretrain')
+    assert state['backbone.pos_embed'].shape[1] == 2 * 2 + 1

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from tiny import segmentor_config
 from torch import nn
 
-from mmcosub.fast.fold_norms import fold_norms
+from mmcosub.fast.convolutions import fold_norms
 
 
 def unsettled(model: nn.Module) -> nn.Module:

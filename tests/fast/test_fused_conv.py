@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mmcosub.fast.can_fuse import can_fuse
+from mmcosub.fast.convolutions import can_fuse
 from mmcosub.fast.fused_conv import fused_conv
 
 CONV = F.conv2d

@@ -70,12 +70,12 @@ def test_blocks_make_up_the_matrix(
     source: int, target: int, length: int, align_corners: bool
 ) -> None:
     blocks = interpolation_blocks(source, target, length, align_corners, *EXACT)
-    starts = [block.start for block in blocks]
-    assert [*starts, target] == [0, *(block.stop for block in blocks)]
+    starts = [block.target.start for block in blocks]
+    assert [*starts, target] == [0, *(block.target.stop for block in blocks)]
     whole = torch.zeros(target, source).double()
     for block in blocks:
-        assert block.stop - block.start <= length
-        whole[block.start : block.stop, block.first : block.last] = block.matrix
+        assert block.target.stop - block.target.start <= length
+        whole[block.target, block.source] = block.matrix
         assert block.matrix[:, 0].any()
         assert block.matrix[:, -1].any()
     matrix = interpolation_matrix(source, target, align_corners, *EXACT)

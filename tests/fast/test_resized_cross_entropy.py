@@ -120,8 +120,8 @@ def test_tiles_are_as_small_as_asked(
 ) -> None:
     with tiles(elements, width):
         cut = MODULE._tiles(*data(), False)
-    assert len({row.start for _, row, _ in cut}) == rows
-    assert len({column.start for _, _, column in cut}) == columns
+    assert len({row.target.start for _, row, _ in cut}) == rows
+    assert len({column.target.start for _, _, column in cut}) == columns
     images = 1 if rows == columns == 1 else 2  # all at once where all fit one tile
     assert len(cut) == images * rows * columns
 

@@ -9,8 +9,9 @@ from mmengine.config import ConfigDict
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from tiny import labelled_images, segmentor_config
+from tiny import BACKBONES, labelled_images, segmentor_config
 
+from mmcosub import CoTrainer
 from mmcosub.schemes import unlabelled_loss
 from mmcosub.schemes.unlabelled_loss import Average
 
@@ -100,9 +101,21 @@ def test_the_teacher_is_the_full_network_on_the_weak_image() -> None:
     torch.testing.assert_close(model.telemetry['unlabelled_confidence'], confidence)
 
 
-def test_the_strong_pass_leaves_statistics_alone() -> None:
+RESNET = dict(
+    type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8,
+    out_indices=(2, 3), norm_cfg=dict(type='BN'), drop_path_rate=0.3, with_cp=True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('backbone', [None, RESNET], ids=['Swin', 'recomputed ResNet'])
+def test_the_strong_pass_leaves_statistics_alone(backbone: dict | None) -> None:
     """They are those of a training without unlabelled images."""
-    without, with_ = build(segmentor_config(), COSUB), segmentor()
+    cfg = segmentor_config()
+    if backbone:
+        cfg['backbone'] = backbone
+        cfg['decode_head']['in_channels'] = [32, 64]
+        cfg['auxiliary_head']['in_channels'] = 64
+    without, with_ = build(cfg, COSUB), build({**cfg, 'unlabelled': {}}, COSUB)
     step(without, batch(None))
     step(with_, batch())
     own = dict(with_.named_buffers())
@@ -163,3 +176,55 @@ def test_a_threshold_that_nothing_reaches_is_reported(
     said = [text for text in caplog.messages if 'threshold' in text]
     assert len(said) == 2
     assert 'unlabelled.threshold=0.999999 in 2 iterations' in said[0]
+
+
+@pytest.mark.parametrize('name', ['timm', 'mmpretrain'])
+def test_classifiers_learn_as_in_a_plain_loop(name: str) -> None:
+    from mmpretrain.registry import MODELS as CLASSIFIERS
+    from mmpretrain.structures import DataSample
+
+    init_default_scope('mmpretrain')
+    torch.manual_seed(0)
+    cfg: dict[str, Any] = dict(
+        type='mmcosub.CoTrainingTimmClassifier',
+        model_name='test_vit',
+        img_size=32,
+        num_classes=5,
+        drop_path_rate=0.3,
+        loss=dict(type='CrossEntropyLoss'),
+    )
+    if name == 'mmpretrain':
+        backbone = dict(
+            BACKBONES['mmpretrain ViT'], out_type='cls_token', out_indices=-1
+        )
+        head = dict(type='LinearClsHead', num_classes=5, in_channels=16)
+        cfg = dict(type='mmcosub.CoTrainingImageClassifier')
+        cfg.update(backbone=backbone, head=head)
+    cfg.update(scheme=dict(type='Cosub', seed=5), unlabelled=dict(weight=0.7))
+    model = CLASSIFIERS.build(cfg)
+    model.train()
+    plain = copy.deepcopy(model.backbone if name == 'timm' else Plain(model))
+    images, labels = torch.randn(7, 3, 32, 32), torch.arange(4)
+    weak, strong = images[4:], images[4:] * 0.8
+    samples = [DataSample().set_gt_label(int(label)) for label in labels]
+    batch = dict(weak=[*weak], strong=[*strong], data_samples=samples[:3])
+    data = dict(inputs=[*images[:4]], data_samples=samples, unlabelled=batch)
+    found = step(model, data)['loss_unlabelled']
+
+    losses = []
+    for unlabelled in (None, (weak, strong)):
+        trainer = CoTrainer(copy.deepcopy(plain), seed=5, unlabelled=dict(weight=0.7))
+        criterion = torch.nn.CrossEntropyLoss()
+        losses.append(trainer.loss(images[:4], labels, criterion, unlabelled))
+    torch.testing.assert_close(found, (losses[1] - losses[0]).detach())
+
+
+class Plain(torch.nn.Module):
+    """A classifier of mmpretrain as any other: images in, logits out."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.backbone, self.head = model.backbone, model.head
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(x))

@@ -97,12 +97,11 @@ AMP = dict(type='AmpOptimWrapper', **ADAM)
 def test_another_optim_wrapper(
     before: dict, after: dict, said: str, tmp_path: Path
 ) -> None:
-    first, again = run(tmp_path), run(tmp_path, 2)
-    for each, wrapper in ((first, before), (again, after)):
-        each.cfg.optim_wrapper = wrapper
-        each.cfg.allow_changes = False
+    first = run(tmp_path)
+    first.cfg.optim_wrapper = before
     first.train()
-    again._resume = True
+    again = run(tmp_path, 2)
+    again.cfg.update(optim_wrapper=after, allow_changes=False)
     with pytest.raises(ValueError, match=said):
         again.train()
 

@@ -14,7 +14,7 @@ from mmcosub.models.head_outputs import labelled_fraction
 from mmcosub.schemes import AugPath, GroupKnowledge, Stimulative
 from mmcosub.schemes.objectives import KernelRedundancy
 from mmcosub.submodels import find_branches, plan_generator
-from mmcosub.submodels.depths import (
+from mmcosub.submodels.sampling import (
     draw_depths,
     draw_nested,
     keep_first_blocks,

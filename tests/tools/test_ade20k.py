@@ -63,7 +63,7 @@ def test_bad_archives(tmp_path, archive, capsys):
     assert 'no file' in refused(capsys, tmp_path, '--archive', tmp_path / 'no.zip')
     broken = tmp_path / 'broken.zip'
     broken.write_bytes(archive.read_bytes()[:500])
-    assert 'no whole .zip' in refused(capsys, tmp_path, '--archive', broken)
+    assert 'not a complete .zip' in refused(capsys, tmp_path, '--archive', broken)
     few = make_archive(
         tmp_path / 'few.zip', skip=[f'{tool.ROOT}/images/validation/0.jpg']
     )

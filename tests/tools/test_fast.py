@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-import mmcosub.fast.attention.shift_window as shift_window
+import mmcosub.fast.attention as shift_window
 
 
 @pytest.fixture

@@ -128,8 +128,8 @@ def main(argv: Sequence[str] | None = None) -> dict:
             training_images,
         )
         from mmcosub.analysis.network import Network
-        from mmcosub.analysis.orders import given_order, require_smaller
         from mmcosub.analysis.steps import evaluation_shape
+        from mmcosub.analysis.sweep import given_order, require_smaller
         from mmcosub.analysis.sweep_record import plot_sweep, record_of, write_json
         from mmcosub.export.extraction import extractable
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Prepare ADE20K (ADEChallengeData2016): download or take the archive, check, extract.
+"""Prepare ADE20K (ADEChallengeData2016): download or use an archive, check, extract.
 
-A run that was cut short continues where it stopped; one that is complete does nothing.
+An interrupted run is continued; a complete data set is left as it is.
 """
 
 import argparse
@@ -43,9 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--out', type=Path, default=Path('data/ade'), help=f'parent folder of {ROOT}'
     )
-    parser.add_argument(
-        '--archive', type=Path, help='the .zip, if you have it: nothing is downloaded'
-    )
+    parser.add_argument('--archive', type=Path, help='the .zip, instead of a download')
     parser.add_argument('--url', default=URL, help='where to download the .zip from')
     add_debug_argument(parser)
     return parser
@@ -82,7 +80,7 @@ def download(url: str, target: Path) -> Path:
     try:
         response = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
-        if error.code != 416 or not start:  # 416: the part is the whole already
+        if error.code != 416 or not start:  # 416: the part is complete
             raise ValueError(f'{url} cannot be downloaded: {error}.') from error
         os.replace(part, target)
         return target
@@ -150,7 +148,7 @@ def members(
             raise ValueError(
                 f'{archive.filename} has {inside} files *{suffix_of(folder)} in '
                 f'{ROOT}/{folder}, not {count}. Is it ADEChallengeData2016.zip, and '
-                'whole?'
+                'complete?'
             )
     return found
 
@@ -159,7 +157,7 @@ def extract(path: Path, out: Path, counts: Mapping[str, int]) -> None:
     """Extract what is not there yet.
 
     Raises:
-        ValueError: If the archive is none, or not the dataset, or damaged, or the
+        ValueError: If the archive is none, or not the dataset, or corrupt, or the
             disk has not enough room.
     """
     try:
@@ -175,14 +173,14 @@ def extract(path: Path, out: Path, counts: Mapping[str, int]) -> None:
             for info in track(left, description='extract'):
                 target = out / info.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
-                # A file is there whole or not at all.
+                # Files are written atomically.
                 partial = target.with_name(f'.{target.name}.part')
                 with archive.open(info) as source, partial.open('wb') as file:
                     shutil.copyfileobj(source, file)
                 os.replace(partial, target)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(
-            f'{path} is no whole .zip ({error}). Delete it and download it again.'
+            f'{path} is not a complete .zip ({error}). Delete it and download it again.'
         ) from error
     except OSError as error:
         raise ValueError(

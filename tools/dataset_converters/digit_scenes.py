@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write digit scenes: handwritten digits on textured grounds, in ADE20K's layout."""
+"""Write digit scenes: handwritten digits on textured backgrounds, as in ADE20K."""
 
 import argparse
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
         nargs=2,
         metavar=('MIN', 'MAX'),
         default=(1, 3),
-        help='how many digits are in a scene',
+        help='number of digits in a scene',
     )
     add(
         '--scale',
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise for arguments of which there are no scenes.
+    """Raise for arguments out of range.
 
     Raises:
         ValueError: If an argument is out of range.

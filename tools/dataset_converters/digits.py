@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Write pictures of handwritten digits as an image folder, one folder per digit.
 
-They look like the digit scenes, and the same handwritten digits are for training.
+They look like the digit scenes, with the same split of the handwritten digits.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--copies',
         type=int,
         default=8,
-        help='pictures of each digit of training; of one of validation there is one',
+        help='pictures of each training digit; validation digits have one each',
     )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(

@@ -91,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         import_stack_quietly()
         from mmcosub.analysis.network import Network
-        from mmcosub.analysis.orders import given_order
         from mmcosub.analysis.steps import evaluation_shape
+        from mmcosub.analysis.sweep import given_order
         from mmcosub.analysis.sweep_record import read_json
         from mmcosub.engine.prediction import load_model
         from mmcosub.export.extraction import extract

@@ -82,43 +82,42 @@ def _pairs(names: str = '') -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for line in names.replace('*', '{}').splitlines():
         outer, _, parts = line.rpartition(':')
-        theirs, _, ours = outer.strip().replace('=', '.=').partition('=')
+        theirs, _, ours = outer.strip().partition('=')
         for part in parts.split():
             a, _, b = part.partition('=')
-            pairs.append((theirs + a, f'{ours}.{b}' if ours else b))
+            pairs.append((f'{theirs}.{a}'.lstrip('.'), f'{ours}.{b}'.lstrip('.')))
     return pairs
 
 
-_FORMATS: list[Format] = []
+_FORMATS: dict[str, Format] = {}
 
 
 def register_format(new: Format) -> None:
     """Register a format; the first registered format whose marks fit is taken."""
-    _FORMATS.append(new)
+    _FORMATS[new.name] = new
 
 
 def known_formats() -> list[str]:
     """Names of all known formats."""
-    return [known.name for known in _FORMATS]
+    return list(_FORMATS)
 
 
 def known_families() -> list[str]:
     """Architectures of all known formats, sorted."""
-    return sorted({known.family for known in _FORMATS})
+    return sorted({known.family for known in _FORMATS.values()})
 
 
 def find_format(name: str) -> Format:
     """Return the format of a name; raise a ``ValueError`` if it is unknown."""
-    for known in _FORMATS:
-        if known.name == name:
-            return known
-    raise ValueError(f'Unknown format {name!r}. Valid ones: {known_formats()}.')
+    if name not in _FORMATS:
+        raise ValueError(f'Unknown format {name!r}. Valid ones: {known_formats()}.')
+    return _FORMATS[name]
 
 
 def detect_format(names: Iterable[str]) -> Format | None:
     """Detect the format of weights by their names; None if unknown."""
     text = '\n'.join(names)
-    for known in _FORMATS:
+    for known in _FORMATS.values():
         if all(re.search('(?m)^' + _pattern(mark), text) for mark in known.marks):
             return known
     return None

@@ -1,40 +1,97 @@
-"""Further convolutional networks and MLPs of MMPretrain.
+"""Other convolutional networks and MLPs of MMPretrain and MMSegmentation.
 
-HorNet, RepLKNet, RepVGG, MobileOne, ShuffleNetV1, ConvMixer, MLP-Mixer and RepMLP.
+MobileNet, EfficientNet, ConvNeXt, HorNet, RepLKNet, RepVGG, MobileOne, ShuffleNetV1,
+ConvMixer, MLP-Mixer and RepMLP.
 """
 
 from typing import Any
 
 from torch import Tensor
 
-from mmcosub.submodels.branches import Branch, register_block
+from mmcosub.submodels.branches import register_fixed_batch
 
-from .common import activation, chain, ffn_residual, out_of_place
+from .notation import activation, bare, branch, branches, out_of_place, register
 
-
-def _hornet_mlp(block: Any, x: Tensor) -> Tensor:
-    x = block.norm2(x.permute(0, 2, 3, 1))
-    x = block.gamma2(block.pwconv2(block.act(block.pwconv1(x))))
-    return x.permute(0, 3, 1, 2)
+# ---- inverted residuals -------------------------------------------------------------
 
 
-register_block(
-    'mmpretrain.models.backbones.hornet.HorNetBlock',
-    Branch(chain('norm1 gnconv gamma1'), 'drop_path'),
-    Branch(_hornet_mlp, 'drop_path'),
+def _inverted(block: Any, x: Tensor) -> Tensor:
+    if block.with_expand_conv:
+        x = block.expand_conv(x)
+    x = block.depthwise_conv(x)
+    if block.with_se:
+        x = block.se(x)
+    return block.linear_conv(x)
+
+
+def _edge(block: Any, x: Tensor) -> Tensor:
+    x = block.conv1(x)
+    if block.with_se:
+        x = block.se(x)
+    return block.conv2(x)
+
+
+def _enhanced_conv(block: Any, x: Tensor, **kwargs: Any) -> Tensor:
+    from mmcv.cnn import ConvModule  # installed if such a block exists
+
+    return ConvModule.forward(block, x, **kwargs)
+
+
+register(
+    'mmpretrain.models',
+    {
+        'backbones.mobilenet_v2.InvertedResidual': branch(
+            'conv', exists='use_res_connect'
+        ),
+        # MobileNetV3, EfficientNet and EfficientNetV2, MobileViT.
+        'utils.inverted_residual.InvertedResidual': branch(
+            _inverted, 'drop_path', exists='with_res_shortcut'
+        ),
+        'backbones.efficientnet.EdgeResidual': branch(
+            _edge, 'drop_path', exists='with_residual'
+        ),
+        'backbones.efficientnet_v2.EnhancedConvModule': branch(
+            _enhanced_conv, 'drop_path', exists='has_skip'
+        ),
+    },
 )
-register_block(
-    'mmpretrain.models.backbones.replknet.RepLKBlock',
-    Branch(chain('prelkb_bn pw1 large_kernel lk_nonlinear pw2'), 'drop_path'),
+register(
+    'mmseg.models',
+    {
+        # MobileNetV2 and Fast-SCNN.
+        'utils.inverted_residual.InvertedResidual': branch(
+            'conv', exists='use_res_connect'
+        ),
+        'utils.inverted_residual.InvertedResidualV3': branch(
+            _inverted, exists='with_res_shortcut'
+        ),
+    },
 )
-register_block(
-    'mmpretrain.models.backbones.replknet.ConvFFN',
-    Branch(chain('preffn_bn pw1 nonlinear pw2'), 'drop_path'),
-)
+
+# Adds features from before the blocks to those after them.
+register_fixed_batch('mmseg.models.backbones.fast_scnn.FastSCNN')
+
+# ---- others -------------------------------------------------------------------------
+
+
+def _convnext(block: Any, x: Tensor) -> Tensor:
+    x = block.depthwise_conv(x)
+    layout = 'channel_last' if block.linear_pw_conv else 'channel_first'
+    if block.linear_pw_conv:
+        x = x.permute(0, 2, 3, 1)
+    x = block.act(block.pointwise_conv1(block.norm(x, data_format=layout)))
+    if block.grn is not None:
+        x = block.grn(x, data_format=layout)
+    x = block.pointwise_conv2(x)
+    return x.permute(0, 3, 1, 2) if block.linear_pw_conv else x
 
 
 def _repvgg(block: Any, x: Tensor) -> Tensor:
     return block.branch_3x3(x) + block.branch_1x1(x)
+
+
+def _repvgg_activation(block: Any, x: Tensor) -> Tensor:
+    return out_of_place(block.act, x if block.se_cfg is None else block.se_layer(x))
 
 
 def _mobile_one(block: Any, x: Tensor) -> Tensor:
@@ -44,27 +101,9 @@ def _mobile_one(block: Any, x: Tensor) -> Tensor:
     return sum(convolutions[1:], convolutions[0])
 
 
-def _repvgg_activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.act, x if block.se_cfg is None else block.se_layer(x))
-
-
-def _mobile_one_activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.act, block.se(x))
-
-
 def _has_identity(block: Any) -> bool:
+    """False also for a block that is folded into one convolution."""
     return not block.deploy and block.branch_norm is not None
-
-
-# A block that is folded into one convolution has no branch left.
-for _name, _residual, _after in (
-    ('repvgg.RepVGGBlock', _repvgg, _repvgg_activation),
-    ('mobileone.MobileOneBlock', _mobile_one, _mobile_one_activation),
-):
-    register_block(
-        f'mmpretrain.models.backbones.{_name}',
-        Branch(_residual, None, chain('branch_norm'), _after, _has_identity),
-    )
 
 
 def _shuffle(block: Any, x: Tensor) -> Tensor:
@@ -77,29 +116,45 @@ def _adds(block: Any) -> bool:
     return block.combine == 'add'
 
 
-register_block(
-    'mmpretrain.models.backbones.shufflenet_v1.ShuffleUnit',
-    Branch(_shuffle, after=activation('act'), exists=_adds),
-)
-register_block('mmpretrain.models.backbones.convmixer.Residual', Branch(chain('fn')))
-
-
-def _mix_tokens(block: Any, x: Tensor) -> Tensor:
-    x = block.norm1(x).transpose(1, 2)
-    return ffn_residual(block.token_mix, x).transpose(1, 2)
-
-
-def _mix_channels(block: Any, x: Tensor) -> Tensor:
-    return ffn_residual(block.channel_mix, block.norm2(x))
-
-
-register_block(
-    'mmpretrain.models.backbones.mlp_mixer.MixerBlock',
-    Branch(_mix_tokens, 'token_mix.dropout_layer'),
-    Branch(_mix_channels, 'channel_mix.dropout_layer'),
-)
-register_block(
-    'mmpretrain.models.backbones.repmlp.RepMLPNetUnit',
-    Branch(chain('norm1 repmlp_block')),
-    Branch(chain('norm2 ffn_block')),
+register(
+    'mmpretrain.models.backbones',
+    {
+        # V1 and V2 (which has `grn`).
+        'convnext.ConvNeXtBlock': branch((_convnext, '*gamma:'), 'drop_path'),
+        'hornet.HorNetBlock': branches(
+            'norm1 gnconv gamma1', '> norm2 pwconv1 act pwconv2 gamma2 <'
+        ),
+        'replknet.RepLKBlock': branch(
+            'prelkb_bn pw1 large_kernel lk_nonlinear pw2', 'drop_path'
+        ),
+        'replknet.ConvFFN': branch('preffn_bn pw1 nonlinear pw2', 'drop_path'),
+        'repvgg.RepVGGBlock': branch(
+            _repvgg, None, 'branch_norm', _repvgg_activation, _has_identity
+        ),
+        'mobileone.MobileOneBlock': branch(
+            _mobile_one,
+            None,
+            'branch_norm',
+            ('se', activation('act')),
+            _has_identity,
+        ),
+        'shufflenet_v1.ShuffleUnit': branch(
+            _shuffle, after=activation('act'), exists=_adds
+        ),
+        'convmixer.Residual': branch('fn'),
+        'mlp_mixer.MixerBlock': (
+            branch(
+                ('norm1 ~', bare('token_mix', 'dropout_layer'), '~'),
+                'token_mix.dropout_layer',
+            ),
+            branch(
+                ('norm2', bare('channel_mix', 'dropout_layer')),
+                'channel_mix.dropout_layer',
+            ),
+        ),
+        'repmlp.RepMLPNetUnit': (
+            branch('norm1 repmlp_block'),
+            branch('norm2 ffn_block'),
+        ),
+    },
 )

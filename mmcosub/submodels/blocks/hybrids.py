@@ -1,18 +1,27 @@
-"""Hybrids of transformers and convolutions of MMPretrain: TinyViT, LeViT, ViG."""
+"""MetaFormers and hybrids of transformers and convolutions.
+
+PoolFormer, RIFormer, EfficientFormer, VAN, TinyViT, LeViT, ViG and MobileViT of
+MMPretrain, and MMSegmentation's MSCAN (SegNeXt), which resembles VAN.
+"""
 
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcosub.submodels.branches import Branch, register_block
+from mmcosub.submodels.branches import register_block, register_fixed_batch
 
-from .common import activation, chain
+from .notation import activation, branch, branches, chain, register
 
-register_block(
-    'mmpretrain.models.backbones.tinyvit.MBConvBlock',
-    Branch(chain('conv1 act conv2 act conv3'), 'drop_path', after=activation('act')),
-)
+_MIXER = 'norm1 token_mixer *layer_scale_1:'
+_ATTENTION = 'norm1 attn *layer_scale_1:'
+_MLP = 'norm2 mlp *layer_scale_2:'
+_mixer, _reparametrised = chain(_MIXER), chain('norm_reparam *layer_scale_1:')
+
+
+def _affine(block: Any, x: Tensor) -> Tensor:
+    deployed = hasattr(block, 'norm_reparam')
+    return (_reparametrised if deployed else _mixer)(block, x)
 
 
 def _tiny_vit_attention(block: Any, x: Tensor) -> Tensor:
@@ -37,26 +46,52 @@ def _tiny_vit_convolution(block: Any, x: Tensor) -> Tensor:
     return block.local_conv(x.contiguous()).flatten(2).transpose(1, 2)
 
 
-register_block(
-    'mmpretrain.models.backbones.tinyvit.TinyViTBlock',
-    Branch(_tiny_vit_attention, 'drop_path', after=_tiny_vit_convolution),
-    Branch(chain('mlp'), 'drop_path'),
-)
-register_block(
-    'mmpretrain.models.backbones.levit.Residual', Branch(chain('block'), 'drop_path')
-)
-
-
 def _graph(block: Any, x: Tensor) -> Tensor:
     positions = block._get_relative_pos(block.relative_pos, *x.shape[2:])
     return block.fc2(block.graph_conv(block.fc1(x), positions))
 
 
-register_block('mmpretrain.models.backbones.vig.Grapher', Branch(_graph, 'drop_path'))
-register_block(
-    'mmpretrain.models.backbones.vig.FFN', Branch(chain('fc1 act fc2'), 'drop_path')
+register(
+    'mmpretrain.models.backbones',
+    {
+        'poolformer.PoolFormerBlock': branches(_MIXER, _MLP),
+        'riformer.RIFormerBlock': branches(_affine, _MLP),
+        'efficientformer.Meta3D': branches('norm1 token_mixer ls1', 'norm2 mlp ls2'),
+        'efficientformer.Meta4D': branches('token_mixer ls1', 'mlp ls2'),
+        'van.VANBlock': branches(_ATTENTION, _MLP),
+        'tinyvit.MBConvBlock': branch(
+            'conv1 act conv2 act conv3', 'drop_path', after=activation('act')
+        ),
+        'tinyvit.TinyViTBlock': (
+            branch(_tiny_vit_attention, 'drop_path', after=_tiny_vit_convolution),
+            branch('mlp', 'drop_path'),
+        ),
+        'levit.Residual': branch('block', 'drop_path'),
+        'vig.Grapher': branch(_graph, 'drop_path'),
+        'vig.FFN': branch('fc1 act fc2', 'drop_path'),
+        # The rows of its transformer are positions in a patch, not images. So it runs
+        # unmodified, and only the inverted residuals between have branches.
+        'mobilevit.MobileVitBlock': (),
+    },
 )
 
-# The rows of its transformer are positions in a patch, not images. So it runs
-# unmodified, and only the inverted residuals between have branches.
-register_block('mmpretrain.models.backbones.mobilevit.MobileVitBlock')
+
+def _as_map(block: Any, x: Tensor, height: int, width: int) -> Tensor:
+    return x.transpose(1, 2).unflatten(2, (height, width))
+
+
+def _as_tokens(block: Any, x: Tensor, height: int, width: int) -> Tensor:
+    return x.flatten(2).transpose(1, 2)
+
+
+register_block(
+    'mmseg.models.backbones.mscan.MSCABlock',
+    *branches((_as_map, _ATTENTION, _as_tokens), (_as_map, _MLP, _as_tokens)),
+)
+
+register_fixed_batch(
+    # Reshapes its last feature map by the input of the last stage.
+    'mmpretrain.models.backbones.efficientformer.EfficientFormer',
+    # Reshapes its feature maps by the input batch.
+    'mmseg.models.backbones.mscan.MSCAN',
+)

@@ -1,14 +1,16 @@
-"""ResNets and their variants of MMPretrain and MMSegmentation."""
+"""ResNets of MMPretrain and MMSegmentation, and MMSegmentation's real-time networks.
 
-from operator import attrgetter
+Of the latter, BiSeNetV2, CGNet, DDRNet, ERFNet and PIDNet, none uses DropPath upstream.
+"""
+
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmcosub.submodels.branches import Branch, register_block, register_fixed_batch
+from mmcosub.submodels.branches import register_block, register_fixed_batch
 
-from .common import activation, chain, downsampled
+from .notation import activation, branch, out_of_place, register
 
 
 def _plugins(block: Any, x: Tensor, position: int) -> Tensor:
@@ -22,10 +24,6 @@ def _bottleneck(block: Any, x: Tensor) -> Tensor:
     x = _plugins(block, block.relu(block.norm1(block.conv1(x))), 1)
     x = _plugins(block, block.relu(block.norm2(block.conv2(x))), 2)
     return _plugins(block, block.norm3(block.conv3(x)), 3)
-
-
-def _se_bottleneck(block: Any, x: Tensor) -> Tensor:
-    return block.se_layer(_bottleneck(block, x))
 
 
 def _split_attention(block: Any, x: Tensor) -> Tensor:
@@ -54,34 +52,70 @@ def _bottle2neck(block: Any, x: Tensor) -> Tensor:
 
 
 # ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no DropPath, and may have
-# plugins.
-for _package, _drop_path in (
-    ('mmpretrain.models.backbones', 'drop_path'),
-    ('mmseg.models.backbones', None),
-):
-    for _name, _residual in (
-        ('resnet.BasicBlock', chain('conv1 norm1 relu conv2 norm2')),
-        ('resnet.Bottleneck', _bottleneck),
-        ('resnest.Bottleneck', _split_attention),
-    ):
-        register_block(
-            f'{_package}.{_name}',
-            Branch(_residual, _drop_path, downsampled, activation('relu')),
-        )
-
-# Upstream, these and MMPretrain's ResNeSt ignore their drop-path rate. Here it acts.
+# plugins. Upstream, MMPretrain's ResNeSt, Res2Net and SE-ResNet ignore their drop-path
+# rate. Here it acts.
 for _name, _residual in (
-    ('res2net.Bottle2neck', _bottle2neck),
-    ('seresnet.SEBottleneck', _se_bottleneck),
+    ('mmpretrain.models.backbones.resnet.BasicBlock', 'conv1 norm1 relu conv2 norm2'),
+    ('mmpretrain.models.backbones.resnet.Bottleneck', _bottleneck),
+    ('mmpretrain.models.backbones.resnest.Bottleneck', _split_attention),
+    ('mmpretrain.models.backbones.res2net.Bottle2neck', _bottle2neck),
+    ('mmpretrain.models.backbones.seresnet.SEBottleneck', (_bottleneck, 'se_layer')),
+    ('mmseg.models.backbones.resnet.BasicBlock', 'conv1 norm1 relu conv2 norm2'),
+    ('mmseg.models.backbones.resnet.Bottleneck', _bottleneck),
+    ('mmseg.models.backbones.resnest.Bottleneck', _split_attention),
 ):
+    _drop_path = 'drop_path' if _name.startswith('mmpretrain') else None
     register_block(
-        f'mmpretrain.models.backbones.{_name}',
-        Branch(_residual, 'drop_path', downsampled, activation('relu')),
+        _name, branch(_residual, _drop_path, 'downsample?', activation('relu'))
     )
 
 register_block(
     'mmpretrain.models.backbones.cspnet.DarknetBottleneck',
-    Branch(chain('conv1 conv2'), 'drop_path', exists=attrgetter('add_identity')),
+    branch('conv1 conv2', 'drop_path', exists='add_identity'),
+)
+
+
+def _downsample(block: Any, x: Tensor) -> Tensor:
+    return block.downsample(x) if block.downsample else x
+
+
+def _activation(block: Any, x: Tensor) -> Tensor:
+    # Without one, the network continues in place, perhaps on the block's own input.
+    return out_of_place(block.act, x) if hasattr(block, 'act') else x.clone()
+
+
+def _context_guided(block: Any, x: Tensor) -> Tensor:
+    x = block.conv1x1(x)
+    x = torch.cat([block.f_loc(x), block.f_sur(x)], 1)
+    return block.f_glo(block.activate(block.bn(x)))
+
+
+def _non_bottleneck(block: Any, x: Tensor) -> Tensor:
+    for layer in block.convs_layers:
+        x = layer(x)
+    return x
+
+
+register(
+    'mmseg.models',
+    {
+        # DDRNet and PIDNet.
+        'utils.basic_block.BasicBlock': branch(
+            'conv1 conv2', None, _downsample, _activation
+        ),
+        'utils.basic_block.Bottleneck': branch(
+            'conv1 conv2 conv3', None, _downsample, _activation
+        ),
+        'backbones.bisenetv2.GELayer': branch(
+            'conv1 dwconv conv2', None, 'shortcut?', activation('act')
+        ),
+        'backbones.cgnet.ContextGuidedBlock': branch(
+            _context_guided, exists='skip_connect'
+        ),
+        'backbones.erfnet.NonBottleneck1d': branch(
+            _non_bottleneck, after=activation('act')
+        ),
+    },
 )
 
 # They add up paths that have passed different numbers of blocks.
@@ -90,4 +124,8 @@ register_fixed_batch(
     'mmpretrain.models.backbones.hrnet.HRNet',
     'mmseg.models.backbones.hrnet.HRNet',
     'mmseg.models.backbones.bisenetv1.BiSeNetV1',
+    'mmseg.models.backbones.bisenetv2.BiSeNetV2',
+    'mmseg.models.backbones.cgnet.CGNet',
+    'mmseg.models.backbones.ddrnet.DDRNet',
+    'mmseg.models.backbones.pidnet.PIDNet',
 )

@@ -13,7 +13,7 @@ from mmseg.models.backbones.mit import EfficientMultiheadAttention
 from tiny import backbone
 from torch import nn
 
-import mmcosub.fast.attention.shift_window as shift_window
+import mmcosub.fast.attention as shift_window
 import mmcosub.log_once as logging_once
 from mmcosub.fast.attention import accelerate_attention
 from mmcosub.fast.window_attention import _by_kernel

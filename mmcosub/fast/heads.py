@@ -1,18 +1,27 @@
+"""Faster decode heads with the parameters and outputs of mmseg's.
+
+They take the arguments of mmseg's. Shapes: ``B`` images, ``C`` channels, ``h, w`` of a
+level and ``H, W`` of the finest one.
+"""
+
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
+from mmseg.models.decode_heads import FCNHead, PSPHead, SegformerHead, UPerHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from mmcosub.fast.can_fuse import can_fuse, has_hooks
-from mmcosub.fast.fused_conv import fused_conv
-from mmcosub.fast.resized_cross_entropy import resized_cross_entropy
 from mmcosub.log_once import log_once
+from mmcosub.registry import MODELS
+
+from .convolutions import can_fuse, has_hooks
+from .fused_conv import fused_conv
+from .resized_cross_entropy import resized_cross_entropy
 
 _EPS = torch.finfo(torch.float32).eps  # as in mmseg's losses and accuracy
 
@@ -58,11 +67,9 @@ class FastHead(BaseDecodeHead):
         return result
 
     def fuse(self, module: Any, levels: Sequence[Tensor]) -> Tensor:
-        """Run a ``ConvModule`` on levels resized to the first one's resolution.
+        """Run a ``ConvModule`` on levels (B, C, h, w) resized to the first one's size.
 
-        Args:
-            module (ConvModule): Convolution, norm and activation.
-            levels (Sequence[Tensor]): Of shape (B, C, h, w), with C, h and w per level.
+        C, h and w may differ between levels.
         """
         size = levels[0].shape[2], levels[0].shape[3]
         plain = can_fuse(module.conv) and not has_hooks(module)
@@ -81,13 +88,10 @@ class FastHead(BaseDecodeHead):
         return module.activate(x) if module.with_activation else x
 
     def cls_seg(self, feat: Tensor) -> Tensor:
-        """Classify each pixel.
+        """Classify each pixel of a feature map (B, C, H, W).
 
         The head's dropout drops whole channels of an image. It is applied to one copy
         of the classifier's weights per image, which is smaller than the feature map.
-
-        Args:
-            feat (Tensor): Feature map of shape (B, channels, H, W).
         """
         conv, dropout = self.conv_seg, self.dropout
         if not can_fuse(conv) or conv.kernel_size != (1, 1):
@@ -101,11 +105,7 @@ class FastHead(BaseDecodeHead):
         return logits.view(batch, -1, height, width)
 
     def log_fallback(self, reason: str) -> None:
-        """Log once per class and reason that the head runs upstream's computation.
-
-        Args:
-            reason (str): Clause for the message.
-        """
+        """Log once per class and reason that the head runs upstream's computation."""
         log_once(f'{type(self).__name__}: {reason}, so it runs the stock computation.')
 
 
@@ -135,3 +135,80 @@ def _denominator(
     if loss.avg_non_ignore:
         return valid.sum() + _EPS
     return labels.numel() + _EPS
+
+
+@MODELS.register_module()
+class FastFCNHead(FastHead, FCNHead):
+    """mmseg's ``FCNHead`` with the label loss of :class:`FastHead`."""
+
+
+@MODELS.register_module()
+class FastPSPHead(FastHead, PSPHead):
+    """mmseg's ``PSPHead`` that convolves pooled maps at their own resolution."""
+
+    def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
+        x = self._transform_inputs(inputs)
+        pooled = [pool(x) for pool in self.psp_modules]
+        return self.fuse(self.bottleneck, [x, *pooled])
+
+
+@MODELS.register_module()
+class FastSegformerHead(FastHead, SegformerHead):
+    """mmseg's ``SegformerHead`` that fuses levels before it upsamples them.
+
+    Its 1x1 convolution over the upsampled, concatenated levels runs at each level's own
+    resolution: with four levels, a third of the FLOPs. With an ``interpolate_mode``
+    other than bilinear it runs upstream's computation.
+    """
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Return logits (B, classes, H, W) of feature maps, the finest first."""
+        if self.interpolate_mode != 'bilinear':
+            self.log_fallback(f'it interpolates by {self.interpolate_mode!r}')
+            return super().forward(inputs)
+        inputs = self._transform_inputs(inputs)
+        levels = [conv(x) for conv, x in zip(self.convs, inputs, strict=True)]
+        return self.cls_seg(self.fuse(self.fusion_conv, levels))
+
+
+@MODELS.register_module()
+class FastUPerHead(FastHead, UPerHead):
+    """mmseg's ``UPerHead`` with about half the FLOPs, and the same weights and output.
+
+    Upstream upsamples feature maps, concatenates them and convolves the result, twice:
+    after the pooled maps, and to fuse the pyramid, which is most of a UperNet's work.
+    This head convolves each map at its own resolution and upsamples the smaller result;
+    see ``mmcosub.fast.fused_conv``.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for module in (*self.lateral_convs, *self.fpn_convs):
+            activate = getattr(module, 'activate', None)
+            if module.order[-1] == 'act' and isinstance(activate, nn.ReLU):
+                activate.inplace = True  # nothing else uses its input
+
+    def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Pool the coarsest level, the last, and fuse the pooled maps."""
+        x = inputs[-1]
+        pooled = [pool(x) for pool in self.psp_modules]
+        return self.fuse(self.bottleneck, [x, *pooled])
+
+    def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
+        inputs = self._transform_inputs(inputs)
+        laterals = [
+            conv(x) for conv, x in zip(self.lateral_convs, inputs, strict=False)
+        ]
+        laterals.append(self.psp_forward(inputs))
+        for i in range(len(laterals) - 1, 0, -1):
+            laterals[i - 1] = laterals[i - 1] + resize(
+                laterals[i],
+                size=laterals[i - 1].shape[2:],
+                mode='bilinear',
+                align_corners=self.align_corners,
+            )
+        levels = [
+            self.fuse(conv, [x])
+            for conv, x in zip(self.fpn_convs, laterals, strict=False)
+        ]
+        return self.fuse(self.fpn_bottleneck, [*levels, laterals[-1]])

@@ -1,14 +1,19 @@
+"""Faster attention of upstream backbones, with the same weights and outputs."""
+
 from typing import Any
 
 import torch
+from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmpretrain.models.utils import ShiftWindowMSA, WindowMSA
+from mmseg.models.backbones import mit
 from mmseg.models.backbones import swin as mmseg_swin
 from torch import Tensor, nn
 
-from mmcosub.fast.can_fuse import has_hooks
-from mmcosub.fast.window_attention import window_attention
-from mmcosub.fast.window_layout import window_layout
 from mmcosub.log_once import log_once
+
+from .convolutions import has_hooks
+from .window_attention import window_attention
+from .window_layout import window_layout
 
 
 class _FastShiftWindowMSA(nn.Module):
@@ -27,15 +32,7 @@ class _FastShiftWindowMSA(nn.Module):
     shift_size: int
 
     def forward(self, query: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """Compute attention inside shifted windows.
-
-        Args:
-            query (Tensor): Of shape (B, L, C).
-            hw_shape (tuple[int, int]): Height and width, with a product of L.
-
-        Returns:
-            Tensor: Of shape (B, L, C).
-        """
+        """Compute attention, (B, L, C), of a map with L = height * width tokens."""
         if torch.compiler.is_compiling():
             return super().forward(query, hw_shape)
         inner, shift = self.w_msa, self.shift(hw_shape)
@@ -63,23 +60,17 @@ class _FastShiftWindowMSA(nn.Module):
         return self.drop(inner.proj_drop(inner.proj(x)))
 
     def shift(self, hw_shape: tuple[int, int]) -> int | None:
-        """Return the cyclic shift of windows, or None if the map is too small.
-
-        Args:
-            hw_shape (tuple[int, int]): Height and width.
-        """
+        """Return the cyclic shift of windows, or None if the map is too small."""
         return self.shift_size
 
 
 def _unusual(inner: Any) -> str | None:
     """Return the reason to run upstream's computation, or None."""
-    # The faster computation does not call these modules, so their hooks (to look at
-    # attention maps, for instance) would not run.
+    # These modules are not called, so their hooks (to look at attention maps, for
+    # instance) would not run.
     if any(has_hooks(m) for m in (inner, inner.softmax, inner.attn_drop)):
         return 'it has hooks'
-    if torch.jit.is_tracing():
-        return 'it is being traced'
-    return None
+    return 'it is being traced' if torch.jit.is_tracing() else None
 
 
 class FastShiftWindowMSA(_FastShiftWindowMSA, ShiftWindowMSA):
@@ -88,11 +79,7 @@ class FastShiftWindowMSA(_FastShiftWindowMSA, ShiftWindowMSA):
     stock_inner = WindowMSA
 
     def shift(self, hw_shape: tuple[int, int]) -> int | None:
-        """Return the cyclic shift of windows, or None if the map is too small.
-
-        Args:
-            hw_shape (tuple[int, int]): Height and width.
-        """
+        """Return the shift: 0 if the map is one window; maps may also be padded."""
         smaller = min(hw_shape) - self.window_size
         if smaller > 0 or self.pad_small_map:
             return self.shift_size
@@ -103,3 +90,58 @@ class FastMMSegShiftWindowMSA(_FastShiftWindowMSA, mmseg_swin.ShiftWindowMSA):
     """mmseg's ``ShiftWindowMSA``, faster, with the same weights and output."""
 
     stock_inner = mmseg_swin.WindowMSA
+
+
+class FastMultiheadAttention(nn.MultiheadAttention):
+    """PyTorch's attention with its fused kernel, with the same weights and output.
+
+    The kernel does not return attention weights. mmcv and mmseg do not use them, but
+    leave ``need_weights`` at its default, which rules out the kernel.
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+        """Compute attention; the second output, the weights, is None."""
+        if len(args) > 4:
+            args = (*args[:4], False, *args[5:])
+        else:
+            kwargs['need_weights'] = False
+        return super().forward(*args, **kwargs)
+
+
+_WINDOWED = {
+    ShiftWindowMSA: FastShiftWindowMSA,
+    mmseg_swin.ShiftWindowMSA: FastMMSegShiftWindowMSA,
+}
+# Wrappers of PyTorch's attention that do not use the weights.
+_AROUND_TORCHS = (MultiheadAttention, mit.EfficientMultiheadAttention)
+
+
+def accelerate_attention(model: nn.Module) -> int:
+    """Replace the classes of upstream attentions by faster ones, in place.
+
+    Parameters stay the same. Other classes, subclasses of upstream's included, do not
+    change.
+
+    Args:
+        model (nn.Module): The model.
+
+    Returns:
+        int: Number of replaced attentions.
+    """
+    count = 0
+    for module in model.modules():
+        fast = _WINDOWED.get(type(module))
+        if fast is not None:
+            if type(module.w_msa) is not fast.stock_inner:
+                kind = type(module.w_msa).__name__
+                log_once(f'There is no faster way for {kind}: it stays as it is.')
+                continue
+            module.__class__ = fast
+        elif type(module) in _AROUND_TORCHS:
+            if type(module.attn) is not nn.MultiheadAttention:
+                continue
+            module.attn.__class__ = FastMultiheadAttention
+        else:
+            continue
+        count += 1
+    return count
