@@ -56,7 +56,8 @@ class Unlabelled:
             branches that the first drops, so that both together cost one forward;
             'full', the full network. Defaults to 'submodels'.
         drop_path_rate (float, optional): Drop-path rate in (0, 1) of 'submodels',
-            constant over depth. Defaults to None, the backbone's own rates.
+            constant over depth. Defaults to None, the rates of the labelled images'
+            submodels.
         temperature (float): Temperature of the distillation loss. Defaults to 1.
         threshold (float, optional): Confidence in (0, 1) above which the teacher's
             class is a hard label; less confident positions are ignored (FixMatch).
@@ -105,16 +106,23 @@ class Unlabelled:
             )
         self.soft_loss = SoftLoss('auto', self.temperature)
 
-    def rates(self, sites: Sequence[Site]) -> NDArray[np.float64]:
+    def rates(
+        self, sites: Sequence[Site], default: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Return the drop-path rate of each branch, of shape (L, ); 0 if frozen.
+
+        Where no rate is set it is ``default``, by default the backbone's own.
 
         Raises:
             ValueError: If every rate is 0, so that students would be the full network.
         """
         own = dict(complementary=0.5, full=0.0)
         rate = own.get(self.students, self.drop_path_rate)
-        rates = np.array([site.rate if rate is None else rate for site in sites])
-        rates = rates * [site.block.training for site in sites]
+        if rate is not None:
+            default = np.full(len(sites), rate)
+        elif default is None:
+            default = np.array([site.rate for site in sites])
+        rates = default * [site.block.training for site in sites]
         if self.students != 'full' and not rates.any():
             raise ValueError(
                 'Every drop-path rate is 0, so the students on unlabelled images would '
@@ -123,9 +131,15 @@ class Unlabelled:
             )
         return rates
 
-    def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
-        """Draw the students of U images in one iteration."""
-        rates, sample = self.rates(sites), BernoulliSampler()
+    def draw(
+        self,
+        sites: Sequence[Site],
+        batch: int,
+        rng: np.random.Generator,
+        default: NDArray[np.float64] | None = None,
+    ) -> Plan:
+        """Draw the students of U images in one iteration; see :meth:`rates`."""
+        rates, sample = self.rates(sites, default), BernoulliSampler()
         keep = [sample(rates, batch, rng)]  # (L, U) each
         if self.students == 'complementary':
             keep.append(~keep[0] | (rates == 0)[:, None])

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -37,7 +39,7 @@ class UnlabelledLoss:
 
     def __init__(self, training: Any, cfg: dict) -> None:
         self.method = Unlabelled(**cfg)
-        self.method.rates(training.sites)  # raises if all are 0
+        self.method.rates(training.sites, _rates(training))  # raises if all are 0
         self._used: Tensor | None = None
         if not training.scheme.distills:
             _logger.warning(
@@ -67,7 +69,7 @@ class UnlabelledLoss:
         method.soft_loss.function = training.scheme.soft_loss.function
         step = training.plans_drawn - 1
         rng = plan_generator(training.plan_seed, step, get_rank(), _STREAM)
-        plan = method.draw(training.sites, len(strong), rng)
+        plan = method.draw(training.sites, len(strong), rng, _rates(training))
 
         teacher = self._teacher(training)
         with evaluating(teacher):
@@ -118,6 +120,11 @@ class UnlabelledLoss:
                     'learned from them. Lower it, or leave it out for soft targets.'
                 )
             self._used = None
+
+
+def _rates(training: Any) -> NDArray[np.float64]:
+    """Return the drop-path rates of the labelled images' students."""
+    return training.scheme.rates(training.sites, training.scheme.views - 1)
 
 
 class Average(nn.Module):

@@ -54,6 +54,14 @@ def step(model: Any, data: dict, lr: float = 0.0) -> dict:
     return model.train_step(data, wrapper)
 
 
+def test_students_have_the_drop_path_rate_of_the_scheme() -> None:
+    cfg = segmentor_config()
+    cfg['backbone'] = {**cfg['backbone'], 'drop_path_rate': 0.0}
+    model = build({**cfg, 'unlabelled': {}}, COSUB)
+    assert all(site.rate == 0 for site in model.sites)
+    assert step(model, batch())['loss_unlabelled'] > 0
+
+
 def test_labelled_losses_stay_bit_for_bit() -> None:
     without = step(build(segmentor_config(), COSUB), batch(None))
     with_ = step(segmentor(), batch())
