@@ -71,7 +71,7 @@ def test_what_the_core_logs_is_in_the_log_of_mmengine(
     capsys: pytest.CaptureFixture,
 ) -> None:
     logging.getLogger('mmcosub').warning('a note of the core')
-    assert ' - INFO - a note of the core' in ''.join(capsys.readouterr())
+    assert 'a note of the core' in ''.join(capsys.readouterr())
 
 
 def test_stack_is_imported_silently() -> None:

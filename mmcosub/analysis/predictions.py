@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcosub.engine.data import classes_of
-from mmcosub.evaluation.probabilities import as_probabilities
+from mmcosub.evaluation.probability_metric import as_probabilities
 from mmcosub.models.head_outputs import classifies_masks
 
 SCORES = ('entropy', 'mutual_information', 'disagreement')

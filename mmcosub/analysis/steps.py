@@ -88,6 +88,12 @@ def input_channels(model: nn.Module) -> int:
     return 3 if first is None else first.in_channels
 
 
+def flips_channels(model: Any) -> bool:
+    """Return True if the data preprocessor, mmpretrain's or mmseg's, reverses them."""
+    names = ('to_rgb', '_channel_conversion', 'channel_conversion')
+    return any(getattr(model.data_preprocessor, name, False) for name in names)
+
+
 def _classified(model: Any, device: torch.device) -> DataSample:
     """Return a sample of class 0, with scores for losses that take no class indices."""
     head: Any = getattr(model, 'head', None)

@@ -13,7 +13,7 @@ from mmseg.evaluation import IoUMetric
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from mmcosub.evaluation.probabilities import BINS, mean_metrics, sum_positions
+from mmcosub.evaluation.probability_metric import BINS, mean_metrics, sum_positions
 from mmcosub.submodels import Site
 
 from .predictions import (

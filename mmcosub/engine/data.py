@@ -11,11 +11,11 @@ from torch import nn
 import mmcosub.datasets
 from mmcosub.config.unread import walk
 from mmcosub.datasets import BadSamples
-from mmcosub.datasets.checks import check_places
-from mmcosub.datasets.classes import (
+from mmcosub.datasets.checks import (
     check_class_count,
     check_class_folders,
     check_class_names,
+    check_places,
 )
 from mmcosub.losses import activations
 from mmcosub.submodels import find_drop_paths

@@ -3,15 +3,18 @@
 import contextlib
 import io
 import logging
+import re
 import shlex
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
+from mmengine.logging.logger import MMFormatter
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import Runner
+from mmengine.runner import LogProcessor, Runner
 
 from mmcosub.checkpoints.latest import pointed_checkpoint
 from mmcosub.config.errors import log_without_tracebacks, outlive_readers
@@ -22,6 +25,14 @@ _NO_NEWS = (
     *('System environment', 'Config:', 'Hooks will be executed', _PRINTED),
     *('paramwise_options', 'The prefix is not set in metric class'),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
+)
+
+_LEFT_OUT = re.compile(
+    r'base_lr|iter|epoch|data_time|aux.*|branch_work|unlabelled_agreement'
+)
+_LEFT_OUT_BESIDE_VIEWS = re.compile(
+    rf'{_LEFT_OUT.pattern}|label_view\d+|(.+\.)?(acc_\w+|loss_co_training|loss_label)'
+    r'|.+\.loss_\w+'
 )
 
 
@@ -37,7 +48,16 @@ class QuietStart(Runner):
         logger = super().build_logger(*args, **kwargs)
         log_without_tracebacks(logger)
         self._is_quiet = keep_lists_off(logger)
+        for handler in logger.handlers:  # a note needs no name and level
+            if isinstance(handler.formatter, MMFormatter):
+                handler.formatter.info_format = '%(asctime)s %(message)s'
         return logger
+
+    def build_log_processor(self, log_processor: LogProcessor | dict) -> LogProcessor:
+        """Build the log processor: :class:`ShortLines` unless the config has a type."""
+        if isinstance(log_processor, dict) and 'type' not in log_processor:
+            return ShortLines(**log_processor)
+        return super().build_log_processor(log_processor)
 
     def _log_env(self, env_cfg: dict) -> None:
         super()._log_env(env_cfg)
@@ -52,6 +72,39 @@ class QuietStart(Runner):
         """Build the optimizer wrapper."""
         with printed_to_log(self.logger):
             return super().build_optim_wrapper(optim_wrapper)
+
+
+class ShortLines(LogProcessor):
+    """MMEngine's log processor with short lines of training.
+
+    They leave out auxiliary heads and what follows from other values, such as terms of
+    ``loss`` that are also in the views' label losses. ``scalars.json`` and trackers get
+    everything. ``log_processor.type='LogProcessor'`` logs MMEngine's lines.
+    """
+
+    def get_log_after_iter(
+        self, runner: Runner, batch_idx: int, mode: str
+    ) -> tuple[dict, str]:
+        """See MMEngine's class."""
+        tag, line = super().get_log_after_iter(runner, batch_idx, mode)
+        if mode != 'train':
+            return tag, line
+        found = {name.removeprefix('train/'): value for name, value in tag.items()}
+        views = [name for name in found if name.startswith('label_view')]
+        left_out = _LEFT_OUT_BESIDE_VIEWS if views else _LEFT_OUT
+        shown = {'lr': f'{found.pop("lr"):.2e}'} if 'lr' in found else {}
+        if 'eta' in runner.message_hub.runtime_info:
+            seconds = int(runner.message_hub.get_info('eta'))
+            shown['eta'] = str(timedelta(seconds=seconds))
+        first = {name: found[name] for name in ('time', 'memory') if name in found}
+        loss = found.get('loss')
+        for name, value in {**first, **found}.items():
+            if not left_out.fullmatch(name) and (name == 'loss' or value != loss):
+                shown[name] = f'{value:.3g}' if isinstance(value, float) else value
+        if views:
+            shown['label_views'] = ' '.join(f'{found[name]:.3g}' for name in views)
+        header = line[: line.index(']  ') + 1]
+        return tag, '  '.join([header, *(f'{k}: {v}' for k, v in shown.items())])
 
 
 def keep_lists_off(logger: MMLogger) -> bool:

@@ -13,7 +13,7 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmcosub.analysis.steps import Shape, input_channels
+from mmcosub.analysis.steps import Shape, flips_channels, input_channels
 from mmcosub.engine.prediction import pipeline_of
 from mmcosub.names import type_name
 
@@ -78,9 +78,7 @@ def export(
     module = DeployedModel(model, preprocessing)
     if dynamic == 'all':
         _require_open_size(module)
-    preprocessor = model.data_preprocessor  # mmpretrain's or mmseg's
-    names = ('to_rgb', '_channel_conversion')
-    flips = any(getattr(preprocessor, name, False) for name in names)
+    flips = flips_channels(model)
     raw = [_noise(model, 2 if dims else 1, shape)]  # a graph of one takes no more
     if dims:
         larger = (2 * shape[0], 2 * shape[1]) if 2 in dims else shape

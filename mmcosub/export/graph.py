@@ -4,8 +4,9 @@ Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -133,19 +134,14 @@ def open_batch_size(model: nn.Module) -> Iterator[None]:
 
     Upstream computes the batch size with ``int()``, which fixes it in a graph.
     """
-    classes: set[Any] = {
-        type(m) for m in model.modules() if hasattr(m, 'window_reverse')
-    }
-    owners = {k: c for k in classes for c in k.__mro__ if 'window_reverse' in vars(c)}
-    before = {owner: vars(owner)['window_reverse'] for owner in owners.values()}
-    for owner, given in before.items():
-        static = isinstance(given, staticmethod)
-        owner.window_reverse = staticmethod(_merge) if static else _merge_own
-    try:
+    name = 'window_reverse'
+    classes: set[Any] = {type(m) for m in model.modules() if hasattr(m, name)}
+    with ExitStack() as patches:
+        for owner in {c for k in classes for c in k.__mro__ if name in vars(c)}:
+            static = isinstance(vars(owner)[name], staticmethod)
+            merge: Any = staticmethod(_merge) if static else _merge_own
+            patches.enter_context(patch.object(owner, name, merge))
         yield
-    finally:
-        for owner, given in before.items():
-            owner.window_reverse = given
 
 
 def _merge(windows: Tensor, height: int, width: int, size: int) -> Tensor:

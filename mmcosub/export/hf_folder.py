@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import nn
 
-from mmcosub.analysis.steps import evaluation_shape
+from mmcosub.analysis.steps import evaluation_shape, flips_channels
 from mmcosub.checkpoints.publishing import publish
 from mmcosub.engine.prediction import load_model
 
@@ -89,8 +89,7 @@ def write_hf_folder(
     mean, std = torch.zeros(channels), torch.ones(channels)
     if given._enable_normalize:
         mean, std = given.mean.flatten(), given.std.flatten()
-    rgb = any(getattr(given, name, False) for name in ('to_rgb', '_channel_conversion'))
-    flips = not rgb and channels == 3
+    flips = not flips_channels(model) and channels == 3
     if flips:
         first = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
         first.weight.copy_(first.weight.flip(1))

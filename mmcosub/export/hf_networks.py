@@ -133,10 +133,10 @@ def upernet(model: Any, size: tuple[int, int]) -> Any:
         make = transformers.SwinConfig
         settings = dict(image_size=size, **_swin(backbone, state))
         prefix, layout = 'backbone.swin.', 'Transformers Swin, in memory'
-        state = _swin_values(state)
+        state = _split(state)
     theirs = find_format(layout).from_our_state(state)
     weights = {f'{prefix}{name}': value for name, value in theirs.items()}
-    for name in full.keys() - state.keys():
+    for name in full:
         if match := re.match(r'norm(\d)\.', name):
             norm = f'backbone.hidden_states_norms.{stages[int(match[1])]}'
             weights[f'{norm}.{name[match.end() :]}'] = full[name]
@@ -160,22 +160,17 @@ def upernet(model: Any, size: tuple[int, int]) -> Any:
     return network
 
 
-def _swin_values(state: _State) -> _State:
-    """Split queries, keys and values, and order the inputs of merging as they do."""
-    theirs: _State = {}
+def _split(state: _State) -> _State:
+    """Split queries, keys and values."""
+    parts = ('query', 'key', 'value')
+    split: _State = {}
     for name, value in state.items():
-        if '.qkv.' in name:
-            for part, rows in zip(
-                ('query', 'key', 'value'), value.chunk(3), strict=True
-            ):
-                theirs[name.replace('.qkv.', f'.{part}.')] = rows
-        elif 'downsample' in name:  # the four neighbours outermost
-            *rest, size = value.shape
-            by_place = value.reshape(*rest, size // 4, 4)[..., [0, 2, 1, 3]]
-            theirs[name] = by_place.transpose(-1, -2).reshape(*rest, size)
-        elif 'relative_position_index' not in name:
-            theirs[name] = value
-    return theirs
+        if '.qkv.' not in name:
+            split[name] = value
+            continue
+        for part, rows in zip(parts, value.chunk(3), strict=True):
+            split[name.replace('.qkv.', f'.{part}.')] = rows
+    return split
 
 
 def _load(network: nn.Module, weights: _State, what: str) -> None:

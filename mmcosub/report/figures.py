@@ -50,18 +50,12 @@ _STYLE: Any = {
 }
 
 # Parts of Matplotlib's output that the page does not need.
-_SUBSTITUTIONS: list[tuple[re.Pattern, Any]] = [
-    (re.compile(r'<(metadata|style)\b.*?</\1>', re.DOTALL), ''),
-    (re.compile(r'(<svg[^>]*?) width="[^"]*"'), r'\1'),
-    (re.compile(r'(<svg[^>]*?) height="[^"]*"'), r'\1'),
-    (re.compile(r' id="(run-\d+)"'), r' class="\1"'),
-    (re.compile(r' transform="rotate\(-0 [^"]*"'), ''),
-    (re.compile(r' font-family: [^;]*;'), ''),
-    (
-        re.compile(r' (?:d|x|y)="[^"]*"', re.DOTALL),
-        lambda found: re.sub(r'\d+\.\d+', lambda n: f'{float(n[0]):.1f}', found[0]),
-    ),
-    (re.compile(r'\n\s*'), '\n'),
+_SUBSTITUTIONS = [
+    (r'(?s)<(metadata|style)\b.*?</\1>', ''),
+    (r'(<svg[^>]*?) width="[^"]*"', r'\1'),
+    (r'(<svg[^>]*?) height="[^"]*"', r'\1'),
+    (r' id="(run-\d+)"', r' class="\1"'),
+    (r' font-family: [^;]*;', ''),
 ]
 
 
@@ -159,7 +153,7 @@ def _svg(figure: Figure) -> str:
         '<svg', '<svg aria-hidden="true" focusable="false"', 1
     )
     for pattern, by in _SUBSTITUTIONS:
-        text = pattern.sub(by, text)
+        text = re.sub(pattern, by, text)
     used = {*re.findall(r'#([\w.]+)[")]', text)}
     # Unused ids repeat in every figure.
     text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else '', text)

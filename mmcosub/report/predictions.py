@@ -23,6 +23,7 @@ from rich.progress import track
 from torch.utils.data import Subset
 
 from mmcosub.analysis.predictions import ignored_label
+from mmcosub.analysis.steps import flips_channels
 from mmcosub.analysis.submodel import (
     draw_factors,
     find_called_sites,
@@ -171,11 +172,7 @@ class Predictions:
             loaded = loaded_image(self.dataset.pipeline.transforms, info)
             return viewable(loaded)[..., ::-1]
         image = viewable(inputs.permute(1, 2, 0).cpu().numpy())
-        turned = ('channel_conversion', '_channel_conversion', 'to_rgb')
-        preprocessor = self.model.data_preprocessor
-        if any(getattr(preprocessor, name, False) for name in turned):
-            image = image[..., ::-1]
-        return image
+        return image[..., ::-1] if flips_channels(self.model) else image
 
     def _classes_of(self, result: Any) -> tuple[Classes, Classes]:
         """Return label and prediction of a result."""

@@ -55,9 +55,9 @@ class Run:
 
     @property
     def method(self) -> str:
-        """Scheme of the run; 'plain' without one."""
+        """Scheme of the run; 'baseline' without one."""
         scheme = self.cfg.get('scheme')
-        return str(scheme['type']).rpartition('.')[2] if scheme else 'plain'
+        return str(scheme['type']).rpartition('.')[2] if scheme else 'baseline'
 
     @property
     def model(self) -> str:

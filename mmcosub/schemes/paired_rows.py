@@ -3,7 +3,7 @@
 Shapes: ``V`` views, ``B`` images, ``R`` computed rows, ``*`` positions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,26 +32,26 @@ class PairedRows:
         self._index = to_device(index, device)
         self._pairs = to_device(np.flatnonzero(self.paired), device)
 
-    def run(
-        self, forward: Callable, images: Tensor, plan: Plan, shared: bool
-    ) -> tuple[Any, float]:
-        """Return outputs with R rows, and the fraction of branch evaluations computed.
+    def inputs(self, images: Tensor, plan: Plan, shared: bool) -> tuple[Tensor, Plan]:
+        """Return the images and the plan to run.
 
-        ``forward`` takes images and a plan and returns the same with V * B rows. If
-        views share rows while they are equal, an image with one view costs one row.
-        Otherwise, the computed rows run as images of one view.
+        If views share rows while they are equal, all, as an image with one view costs
+        one row. Otherwise, the computed rows as images of one view.
         """
-        if self.computed is None:
-            return forward(images, plan)
-        if shared:
-            outputs, work = forward(images, plan)
-            rows = to_device(self.computed, self.device)
-            return _select(outputs, rows, plan.views * plan.batch), work
+        if self.computed is None or shared:
+            return images, plan
         rows = to_device(self.computed % plan.batch, self.device)
-        flat = plan.multipliers.reshape(len(plan.multipliers), 1, -1)
-        one = Plan(flat[:, :, self.computed])
-        outputs, work = forward(images.index_select(0, rows), one)
-        return outputs, work * len(self.computed) / flat.shape[2]
+        factors = plan.multipliers.reshape(len(plan.multipliers), 1, -1)
+        return images.index_select(0, rows), Plan(factors[:, :, self.computed])
+
+    def outputs(self, outputs: Any, work: float, shared: bool) -> tuple[Any, float]:
+        """Return outputs with R rows, and the fraction of branch evaluations run."""
+        if self.computed is None:
+            return outputs, work
+        if not shared:
+            return outputs, work * len(self.computed) / len(self._index)
+        rows = to_device(self.computed, self.device)
+        return _select(outputs, rows, len(self._index)), work
 
     def spread(self, outputs: Any) -> Any:
         """Return outputs of R rows with one row for each view and image."""

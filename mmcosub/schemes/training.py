@@ -5,6 +5,7 @@ Shapes: ``V`` views, ``B`` samples.
 
 import logging
 from abc import abstractmethod
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 
 from mmcosub.submodels import (
     FastestExact,
-    Plan,
     are_drop_paths,
     called_drop_paths,
     can_share_rows,
@@ -22,7 +22,7 @@ from mmcosub.submodels import (
     run_submodels,
 )
 
-from .base import SCHEMES, Scheme
+from .base import SCHEMES, Context, Scheme
 from .checks import check_overrides, check_rates, find_scheme_sites
 from .extras import Extras
 from .step import Step, get_rank
@@ -146,23 +146,19 @@ class SubmodelTraining:
 
         Where some images have one view (:class:`PairedRows`), of the computed rows.
         """
-        settings: dict[str, Any] = {}
+        perturbed: Context = nullcontext
         if len(step.views) == 1:
-            inputs, settings['perturbed'] = self.scheme.disturb(
+            inputs, perturbed = self.scheme.disturb(
                 self, step.views[0], inputs, step.generator()
             )
         execution = self.execution_of_plans()
-        taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
-
-        def forward(x: Tensor, plan: Plan) -> tuple[Any, float]:
-            caller = self.caller()
-            return run_submodels(
-                caller, x, plan, self.sites, execution, taps, **settings
-            )
-
         shared = execution == 'shared_prefix'
-        plan = step.plan.of(step.views)
-        outputs, work = step.rows.run(forward, inputs, plan, shared)
+        taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
+        images, plan = step.rows.inputs(inputs, step.plan.of(step.views), shared)
+        outputs, work = run_submodels(
+            self.caller(), images, plan, self.sites, execution, taps, perturbed
+        )
+        outputs, work = step.rows.outputs(outputs, work, shared)
         step.features, step.tapped = outputs if taps else (outputs, [])
         step.log('branch_work', work * len(step.views) / self.scheme.views)
 
@@ -200,11 +196,8 @@ class SubmodelTraining:
         if self.scheme.check_network:
             check_network(self.backbone, inputs, self.sites, self.execution_of_plans())
             self._check_sharing(inputs)
-        reason = (
-            None
-            if execution == 'auto'
-            else inexact(self.backbone, execution, self.sites)
-        )
+        given = execution != 'auto'
+        reason = given and inexact(self.backbone, execution, self.sites)
         if reason:
             _logger.warning(
                 f'scheme.execution={execution!r} does not compute what the plain '

@@ -4,9 +4,8 @@ Shapes: ``L`` branches, ``V`` students, ``U`` unlabelled images, ``C`` classes, 
 positions: none for an image's class, (H, W) for a label map.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -134,44 +133,50 @@ class Unlabelled:
             keep.append(sample(rates, batch, rng))
         return Plan.from_keep(np.stack(keep, axis=1), rates)
 
-    def loss(
+    def mix(
         self,
-        weak: Any,
         strong: Tensor,
-        teach: Callable[[Any], Tensor],
-        learn: Callable[[Tensor], Sequence[Tensor]],
+        target: Tensor,
+        valid: Tensor | None,
         rng: np.random.Generator,
-        step: int,
-        valid: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted loss of a batch of unlabelled images, and values to log.
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Apply CutMix to strongly augmented images and to the teacher's logits alike.
 
-        ``teach`` returns the full network's logits (U, C, *) for the weakly augmented
-        images, ``learn`` each student's for the strongly augmented ones. ``step`` is
-        the number of iterations done; ``valid`` is False where images are padded, of
-        shape (U, height, width), or None.
+        ``valid`` is False where images are padded, of shape (U, height, width). Also
+        returned is the weight of each position of the target, of shape (U, *).
         """
-        with torch.no_grad():
-            target = teach(weak)
         weight = None if valid is None else valid.to(target.dtype)
         if self.cutmix and target.ndim == 4 and len(target) > 1:
             mix = CutMix.draw(len(target), target.shape[2:], rng)
             target, strong = mix(target), mix(strong)
-            weight = weight if weight is None else mix(weight)
+            weight = None if weight is None else mix(weight)
         if weight is not None:
             height, width = target.shape[2:]
             weight = F.adaptive_avg_pool2d(weight, (height, width))
+        return strong, target, weight
+
+    def loss(
+        self,
+        logits: Sequence[Tensor],
+        target: Tensor,
+        weight: Tensor | None,
+        step: int,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted loss after so many iterations, and values to log.
+
+        Logits of each student, and those of the teacher, have shape (U, C, *).
+        """
         confidence, label = self._confidence(target), predicted(target)
         if self.threshold is not None:
             sure = (confidence >= self.threshold).to(target.dtype)
         terms, agreement = [], []
-        for logits in learn(strong):
-            loss = self._term(logits, target, label)
+        for z in logits:
+            loss = self._term(z, target, label)
             if self.threshold is not None:
                 # As in FixMatch, the mean is over all positions, ignored ones too.
                 loss = loss * sure
             terms.append(weighted_mean(loss, weight))
-            same = (predicted(logits.detach()) == label).to(target.dtype)
+            same = (predicted(z.detach()) == label).to(target.dtype)
             agreement.append(weighted_mean(same, weight))
         total = self.weight * self.ramp(step) * torch.stack(terms).mean()
         logs = dict(

@@ -59,37 +59,35 @@ class UnlabelledLoss:
     ) -> Tensor:
         """Return the weighted loss, and log to the training's telemetry.
 
-        ``read(network, outputs, V)`` returns logits of V views, of shape (U, C, *)
-        each, from the outputs of the network's backbone. Other arguments are those of
-        :meth:`Unlabelled.loss`.
+        The images are weakly and strongly augmented. ``read(network, outputs, V)``
+        returns logits of V views, of shape (U, C, *) each, from the outputs of the
+        network's backbone. ``valid`` is that of :meth:`Unlabelled.mix`.
         """
-        network = training.network
-        self.method.soft_loss.function = training.scheme.soft_loss.function
+        method, network = self.method, training.network
+        method.soft_loss.function = training.scheme.soft_loss.function
         step = training.plans_drawn - 1
         rng = plan_generator(training.plan_seed, step, get_rank(), _STREAM)
-        plan = self.method.draw(training.sites, len(strong), rng)
+        plan = method.draw(training.sites, len(strong), rng)
+
         teacher = self._teacher(training)
-        whole = training.backbone is network  # the network is its own backbone
+        with evaluating(teacher):
+            whole = training.backbone is network  # the network is its own backbone
+            outputs = (teacher if whole else teacher.backbone)(weak)
+            target = read(teacher, outputs, 1)[0]
 
-        def teach(images: Any) -> Tensor:
-            with evaluating(teacher):
-                outputs = (teacher if whole else teacher.backbone)(images)
-                return read(teacher, outputs, 1)[0]
-
-        def learn(images: Tensor) -> Sequence[Tensor]:
+        strong, target, weight = method.mix(strong, target, valid, rng)
+        # Strongly augmented images do not occur at inference, so BatchNorm does not
+        # record their statistics, nor where the backward pass recomputes them.
+        norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+        unrecorded = partial(temporarily, norms, 'momentum', 0.0)
+        with unrecorded():
+            caller, sites = training.caller(), training.sites
             execution = training.execution_of_plans()
-            norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
-            # Strongly augmented images do not occur at inference, so BatchNorm does not
-            # record their statistics, nor where the backward pass recomputes them.
-            unrecorded = partial(temporarily, norms, 'momentum', 0.0)
-            with unrecorded():
-                caller, sites = training.caller(), training.sites
-                outputs, _ = run_submodels(
-                    caller, images, plan, sites, execution, perturbed=unrecorded
-                )
-                return read(network, outputs, plan.views)
-
-        loss, logs = self.method.loss(weak, strong, teach, learn, rng, step, valid)
+            outputs, _ = run_submodels(
+                caller, strong, plan, sites, execution, perturbed=unrecorded
+            )
+            logits = read(network, outputs, plan.views)
+        loss, logs = method.loss(logits, target, weight, step)
         training.telemetry.update(logs)
         self._report_use(step, logs.get('unlabelled_used'))
         return loss

@@ -9,8 +9,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmcosub.datasets import GuardedPipeline, check_segmentation_data, guard
-from mmcosub.datasets.checks import check_places
-from mmcosub.datasets.classes import check_class_folders
+from mmcosub.datasets.checks import check_class_folders, check_places
 from mmcosub.datasets.inspection import Inspected
 
 CLASSES = ('a', 'b', 'c')

@@ -1,5 +1,7 @@
 """Long lists are in the log file, and not on the screen."""
 
+import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -55,3 +57,42 @@ def test_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert 'set param a as id 0' in file.read_text()
     for handler in logger.handlers:
         handler.close()
+
+
+@pytest.mark.parametrize('scheme', [None, 'cosub'])
+def test_lines_of_training_are_short(
+    train: ModuleType,
+    config: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    scheme: str | None,
+) -> None:
+    """They say nothing twice, and scalars.json has everything."""
+    argv = ['--co-train', scheme] if scheme else []
+    train.main([str(config), *argv, '--cfg-options', 'train_cfg.max_iters=2'])
+    (file,) = (tmp_path / 'w').glob('*/*.log')
+    for text in (capfd.readouterr().out, file.read_text()):
+        (line,) = [x for x in text.splitlines() if 'Iter(train) [2/2]' in x]
+        assert len(line) < 160
+        names = re.findall(r' (\w[\w.]*): ', line)
+        shown = ['lr', 'eta', 'time', 'loss']
+        if scheme:
+            shown += ['co_training', 'agreement', 'label_views']
+        else:
+            shown += ['decode.loss_ce', 'decode.acc_seg']
+        assert names == shown
+    (scalars,) = file.parent.glob('vis_data/scalars.json')
+    last = [json.loads(x) for x in scalars.read_text().splitlines() if '"lr"' in x][-1]
+    assert {'data_time', 'decode.loss_ce', 'decode.acc_seg'} <= last.keys()
+    if scheme:
+        assert {'branch_work', 'label_view1', 'decode.loss_co_training'} <= last.keys()
+
+
+@pytest.mark.parametrize('processor', ['LogProcessor', 'mmengine.LogProcessor'])
+def test_mmengines_lines(
+    train: ModuleType, config: Path, tmp_path: Path, processor: str
+) -> None:
+    options = ['train_cfg.max_iters=1', f'log_processor.type={processor}']
+    train.main([str(config), '--cfg-options', *options])
+    (file,) = (tmp_path / 'w').glob('*/*.log')
+    assert 'data_time: ' in file.read_text().partition('Iter(train)')[2]

@@ -46,7 +46,7 @@ def test_means_and_differences_of_the_same_seeds() -> None:
     assert found.columns == ('mIoU, last', 'difference', 'mIoU, best', 'difference')
     first, second = found.trainings
     assert (first.method, first.runs) == ('Cosub', (0, 2, 7))
-    assert (second.method, second.runs) == ('plain', (1, 3, 4))
+    assert (second.method, second.runs) == ('baseline', (1, 3, 4))
     # By hand: t is 4.303, deviations 9.76 and 10, of differences 0.5, over sqrt(3).
     assert [m.text for m in first.means] == ['41.50 ± 24.24', '', '41.50 ± 24.24', '']
     assert [(m.text, m.certain) for m in second.means] == [
@@ -113,7 +113,7 @@ def test_the_page_has_them(plain_run: Path, cosub_run: Path, tmp_path: Path) -> 
     make_report([plain_run, other, cosub_run], page)
     text = page.read_text()
     assert 'Over seeds' in text
-    assert text.count('<tr><th scope="row">plain</th><td>2</td>') == 1
+    assert text.count('<tr><th scope="row">baseline</th><td>2</td>') == 1
     score = read_run(plain_run).records.series('mIoU')[-1][1]
     assert f'<td>{score:.2f} ± 0.00</td>' in text
     make_report([plain_run, cosub_run], page)

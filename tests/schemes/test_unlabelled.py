@@ -29,11 +29,15 @@ def sites() -> Any:
     return find_branches(backbone('mmpretrain ViT'))
 
 
-def loss_of(method: Unlabelled, teacher: Tensor, students: list[Tensor], **kwargs: Any):
+def loss_of(
+    method: Unlabelled,
+    teacher: Tensor,
+    students: list[Tensor],
+    valid: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
     strong = torch.zeros(len(teacher), 3, 8, 8)
-    return method.loss(
-        None, strong, lambda _: teacher, lambda _: students, rng(), 0, **kwargs
-    )
+    _, target, weight = method.mix(strong, teacher, valid, rng())
+    return method.loss(students, target, weight, 0)
 
 
 @pytest.mark.parametrize('shape', [(3, 5), (3, 5, 4, 4)])
@@ -95,16 +99,11 @@ def test_cutmix_moves_images_and_coarser_maps_alike() -> None:
 
 
 def test_students_see_the_mixed_image_and_learn_the_mixed_target() -> None:
-    seen = {}
-
-    def learn(strong: Tensor) -> list[Tensor]:
-        seen['strong'] = strong
-        return [strong[:, :2]]
-
-    strong = maps(4, 3, 8, 8)
-    loss, _ = Unlabelled().loss(strong, strong, lambda x: x[:, :2], learn, rng(), 0)
-    assert not torch.equal(seen['strong'], strong)
-    z = seen['strong'][:, :2]  # the teacher's logits move with the pixels
+    strong, method = maps(4, 3, 8, 8), Unlabelled()
+    mixed, target, weight = method.mix(strong, strong[:, :2], None, rng())
+    assert not torch.equal(mixed, strong)
+    z = mixed[:, :2]
+    loss, _ = method.loss([z], target, weight, 0)  # logits move with the pixels
     torch.testing.assert_close(loss, -(z.softmax(1) * z.log_softmax(1)).sum(1).mean())
 
 

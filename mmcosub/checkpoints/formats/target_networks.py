@@ -16,6 +16,7 @@ from mmcosub.checkpoints.weights import State
 
 from .target_transformers import beit, count, mit, outputs, swin, vit, xcit
 
+_IN_TIMM = {'in_channels': 'in_chans', 'embed_dims': 'embed_dim', 'num_layers': 'depth'}
 _HEADS = {
     'head.fc': 'LinearClsHead',
     'head.layers.head_dist': 'DeiTClsHead',
@@ -58,6 +59,7 @@ def target_network(state: State, family: str, target: str) -> nn.Module | None:
         if target == 'timm':
             module, kind = settings.pop('type').split('.')
             network = getattr(importlib.import_module(f'timm.models.{module}'), kind)
+            settings = {_IN_TIMM.get(k, k): value for k, value in settings.items()}
             return network(num_classes=classes, **settings)
         from mmpretrain.registry import MODELS
 
@@ -76,7 +78,7 @@ def _convnext(state: State, target: str) -> dict:
     grn = dict(use_grn='stages.0.0.grn.gamma' in state)
     if target == 'timm':
         return dict(
-            type='convnext.ConvNeXt', in_chans=channels, depths=depths, dims=dims,
+            type='convnext.ConvNeXt', in_channels=channels, depths=depths, dims=dims,
             patch_size=size, ls_init_value=1.0 if scaled else None, **grn,
         )  # fmt: skip
     return dict(
@@ -100,7 +102,7 @@ def _resnet(state: State, target: str) -> dict | None:
         from timm.models.resnet import BasicBlock, Bottleneck
 
         return dict(
-            type='resnet.ResNet', in_chans=first.shape[1], layers=layers,
+            type='resnet.ResNet', in_channels=first.shape[1], layers=layers,
             block=Bottleneck if bottleneck else BasicBlock, cardinality=groups,
             base_width=len(inner) // groups, stem_width=len(first),
             stem_type='deep' if deep else '', avg_down=pooled,

@@ -1,11 +1,11 @@
 """Settings of other libraries' transformers, inferred from converted weights.
 
-Weights are in mmpretrain's names; ``target`` is 'mmpretrain', 'mmseg' or 'timm'.
+Weights are in mmpretrain's names; ``target`` is 'mmpretrain', 'mmseg' or 'timm', whose
+settings have mmpretrain's names, too, where it has them.
 """
 
 import math
 import re
-from typing import Any
 
 from mmcosub.checkpoints.weights import State
 
@@ -32,9 +32,9 @@ def vit(state: State, target: str) -> dict:
     tokens = ('cls_token' in state) + distilled
     last, registers = 'ln1.weight' in state, state.get('reg_token')
     positions = state['pos_embed'].shape[1]
-    common: dict[str, Any] = dict(
-        patch_size=size, qkv_bias='layers.0.attn.qkv.bias' in state
-    )
+    sizes = dict(embed_dims=dim, num_layers=depth, num_heads=1)
+    bias = 'layers.0.attn.qkv.bias' in state
+    common: dict = dict(patch_size=size, in_channels=channels, qkv_bias=bias)
     if target == 'timm':
         rest = dict(
             no_embed_class=True, pre_norm='pre_norm.weight' in state,
@@ -50,16 +50,14 @@ def vit(state: State, target: str) -> dict:
         plain = 'vision_transformer.VisionTransformer'
         return dict(
             type='deit.VisionTransformerDistilled' if distilled else plain,
-            img_size=(size, size * (positions - tokens * distilled)), depth=depth,
-            in_chans=channels, embed_dim=dim, num_heads=1, mlp_ratio=hidden / dim,
-            init_values=1.0 if scaled else None, **common,
-            **({} if distilled else rest),
+            img_size=(size, size * (positions - tokens * distilled)),
+            mlp_ratio=hidden / dim, init_values=1.0 if scaled else None,
+            **sizes, **common, **({} if distilled else rest),
         )  # fmt: skip
     common |= dict(
-        img_size=(size, size * (positions - tokens)), in_channels=channels,
-        pre_norm='pre_norm.weight' in state, final_norm=last,
+        img_size=(size, size * (positions - tokens)), final_norm=last,
+        pre_norm='pre_norm.weight' in state,
     )  # fmt: skip
-    sizes = dict(embed_dims=dim, num_layers=depth, num_heads=1)
     if target == 'mmseg':
         ratio = hidden // dim
         return dict(type='mmseg.VisionTransformer', mlp_ratio=ratio, **sizes, **common)
@@ -92,12 +90,12 @@ def beit(state: State, target: str) -> dict:
     hidden = len(state[split if split in state else 'layers.0.ffn.layers.0.0.weight'])
     scaled, bias = 'layers.0.gamma_1' in state, 'layers.0.attn.q_bias' in state
     last = 'ln1.weight' in state
-    common: dict[str, Any] = dict(img_size=size * window, patch_size=size)
+    sizes = dict(embed_dims=dim, num_layers=depth, num_heads=heads)
+    common: dict = dict(img_size=size * window, patch_size=size, in_channels=channels)
     if target == 'timm':
         common |= dict(
-            in_chans=channels, embed_dim=dim, depth=depth, num_heads=heads,
             use_abs_pos_emb=absolute, use_fc_norm=averaged,
-            init_values=1.0 if scaled else None,
+            init_values=1.0 if scaled else None, **sizes,
         )  # fmt: skip
         if table is not None:
             common |= dict(use_rel_pos_bias=True, mlp_ratio=hidden / dim)
@@ -114,8 +112,7 @@ def beit(state: State, target: str) -> dict:
             num_reg_tokens=0 if registers is None else registers.shape[1],
             use_post_transformer_norm=last, **common,
         )  # fmt: skip
-    sizes = dict(embed_dims=dim, num_layers=depth, num_heads=heads)
-    common |= dict(in_channels=channels, final_norm=last)
+    common['final_norm'] = last
     if target == 'mmseg':
         return dict(
             type='mmseg.BEiT', mlp_ratio=hidden // dim, qv_bias=bias,
@@ -137,17 +134,13 @@ def swin(state: State, target: str) -> dict:
     tables = [state[f'stages.{i}.blocks.0.attn.w_msa.{TABLE}'] for i in stages]
     window = (math.isqrt(len(tables[0])) + 1) // 2
     depths = [count(state, rf'stages\.{i}\.blocks\.\d+\.') for i in stages]
-    sizes: dict[str, Any] = dict(
-        depths=depths, num_heads=[table.shape[1] for table in tables]
-    )
-    common: dict[str, Any] = dict(window_size=window, patch_size=size)
+    heads = [table.shape[1] for table in tables]
+    sizes: dict = dict(embed_dims=dim, depths=depths, num_heads=heads)
+    common: dict = dict(window_size=window, patch_size=size, in_channels=channels)
     if target == 'timm':
-        return dict(
-            type='swin_transformer.SwinTransformer', in_chans=channels, embed_dim=dim,
-            img_size=size * window * 2 ** (len(stages) - 1), **sizes, **common,
-        )  # fmt: skip
-    sizes['embed_dims'] = dim
-    common['in_channels'] = channels
+        side = size * window * 2 ** (len(stages) - 1)
+        kind = 'swin_transformer.SwinTransformer'
+        return dict(type=kind, img_size=side, **sizes, **common)
     if target == 'mmseg':
         return dict(
             type='mmseg.SwinTransformer', strides=(size, 2, 2, 2),
@@ -161,6 +154,7 @@ def xcit(state: State, target: str) -> dict:
     """Settings of an XCiT."""
     dim = state['cls_token'].shape[2]
     common = dict(
+        embed_dims=dim,
         patch_size=2 ** count(state, r'patch_embed\.proj\.\d+\.conv'),
         depth=count(state, r'xca_layers\.\d+\.'),
         num_heads=len(state['xca_layers.0.attn.temperature']),
@@ -169,8 +163,8 @@ def xcit(state: State, target: str) -> dict:
         mlp_ratio=len(state['xca_layers.0.ffn.layers.0.0.weight']) / dim,
     )
     if target == 'timm':
-        return dict(type='xcit.Xcit', embed_dim=dim, eta=1.0, **common)
-    return dict(type='XCiT', embed_dims=dim, **common)
+        return dict(type='xcit.Xcit', eta=1.0, **common)
+    return dict(type='XCiT', **common)
 
 
 def mit(state: State, target: str) -> dict | None:
