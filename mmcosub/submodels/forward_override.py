@@ -1,8 +1,9 @@
-"""Forwards that belong to one pass, also where activations are recomputed.
+"""Override of forwards during one pass, also under activation checkpointing.
 
-The ``forward`` of each class whose modules a pass overrides is wrapped once. The
-wrapper asks the pass of its thread for the module's other forward; without one, it
-calls upstream's. So modules have nothing of ours, whether they are copied or saved.
+The ``forward`` of each overridden class is wrapped once, when first used. The wrapper
+looks up the pass that runs in its thread (a context variable) and calls the forward
+that this pass has for the module; without a pass it calls upstream's. Modules
+themselves are not changed, so that they can be copied, pickled and exported.
 """
 
 import copy
@@ -24,7 +25,7 @@ _Context = Callable[[], AbstractContextManager]
 _CURRENT: ContextVar['ForwardOverride | None'] = ContextVar('pass', default=None)
 
 _ROUTED: WeakSet[Callable] = WeakSet()
-"""Forwards that ask for the pass."""
+"""Wrapped forwards, which look up the pass."""
 
 # Flags by which modules of MMPretrain, MMSegmentation, timm and transformers recompute.
 _FLAGS = ('with_cp', 'use_checkpoint', 'grad_checkpointing', 'gradient_checkpointing')
@@ -48,7 +49,7 @@ class ForwardOverride:
         blocks (Collection[Module]): Blocks, to recompute one by one where a flag is on.
 
     Raises:
-        ValueError: If a module has a ``forward`` that would not ask for another.
+        ValueError: If a module's own ``forward`` hides that of its class.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class ForwardOverride:
 
     def recomputed_inside(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
         """Run a part without overridden modules and without storing activations."""
-        again = self.perturbed
+        again = self.entered
         return checkpoint(self._run, again, part, *args, use_reentrant=False, **kwargs)
 
     def _run(self, again: _Context, part: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -166,9 +167,9 @@ class ForwardOverride:
 
 
 def _route(cls: Any) -> None:
-    """Have all modules of a class, and of its base that defines forward, ask the pass.
+    """Wrap the forward of a class, or of its base that defines it.
 
-    Not under ``torch.compile`` and ``torch.export``.
+    Under ``torch.compile`` and ``torch.export``, the wrapper calls upstream's forward.
     """
     owner = next(c for c in cls.__mro__ if 'forward' in vars(c))
     upstream = vars(owner)['forward']
@@ -219,7 +220,7 @@ def _routed_forward(module: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _upstream_forward(module: nn.Module) -> Callable:
-    """Return the forward of a module's class, which asks no pass."""
+    """Return the forward of a module's class, unwrapped."""
     forward: Any = type(module).forward
     return partial(forward.__wrapped__ if forward in _ROUTED else forward, module)
 

@@ -155,6 +155,33 @@ def test_what_is_recomputed_unseen_is_refused(
         run_submodels(model, images(), plan, sites, way)
 
 
+class Recomputing(nn.Module):
+    """Part of a block that recomputes itself."""
+
+    def __init__(self, inner: nn.Module, with_cp: bool) -> None:
+        super().__init__()
+        self.inner = inner
+        self.with_cp = with_cp
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.with_cp:
+            return by_another_name(self.inner, x, use_reentrant=False)
+        return self.inner(x)
+
+
+@pytest.mark.parametrize('way', ['plain', 'shared_prefix'])
+def test_a_part_of_a_block_is_recomputed(way: str) -> None:
+    grads = []
+    for with_cp in (False, True):
+        model = network('timm BEiT')
+        block = branches(model)[0].block
+        block.mlp = Recomputing(block.mlp, with_cp)
+        grads.append(gradients(model, draw(model), way))
+        assert block.mlp.with_cp == with_cp
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
 # ---- between and beside passes ---------------------------------------------------
 
 
