@@ -28,6 +28,10 @@ _SHARED: dict[str, Any] = {
     '--co-train': dict(
         metavar='NAME_OR_FILE', help='co-train with this scheme, as in tools/train.py'
     ),
+    '--probability-metrics': dict(
+        action='store_true',
+        help='also measure NLL, calibration error (ECE) and Brier score',
+    ),
     '--device': dict(help='such as cuda:0 (default: a GPU if there is one)'),
     '--trust-checkpoint': dict(
         action='store_true',

@@ -3,7 +3,8 @@
 They are tiny, random, and in float64. A library that is not installed is skipped.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from documented import blocks, section
-from plain_models import gradients
+from plain_models import gradients, timm_model
 from torch import Tensor, nn
 from torchvision.models.mobilenetv3 import mobilenet_v3_small
 from torchvision.models.resnet import Bottleneck, ResNet
@@ -249,6 +250,56 @@ def test_learns_from_labels_and_without(name: str) -> None:
     assert trainer.loss(x, labels, Resized(), (x[:2], x[:2] * 0.9)) > alone
 
 
+@pytest.mark.parametrize(
+    'name',
+    [
+        'ViTForImageClassification',
+        'SwinForImageClassification',
+        'SegformerForSemanticSegmentation',
+    ],
+)
+def test_gradient_checkpointing(name: str) -> None:
+    found = []
+    for on in (False, True):
+        model, (x, labels) = build(name), batch(name)
+        if on:
+            model.gradient_checkpointing_enable()
+        trainer = CoTrainer(model, 'augpath', drop_path_rate=RATE, seed=3)
+        found.append(gradients(model, trainer.loss(x, labels, Resized())))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No variables of a launcher, and no state of accelerate left behind."""
+    for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    if 'accelerate' in sys.modules:
+        sys.modules['accelerate'].state.AcceleratorState._reset_state(True)
+
+
+@pytest.mark.usefixtures('one_process')
+def test_mixed_precision_and_resuming_by_accelerate(tmp_path: Path) -> None:
+    library = pytest.importorskip('accelerate')
+    model, (x, labels) = timm_model().float(), batch('Classification')
+    exact = CoTrainer(model, seed=3).loss(x.float(), labels, nn.CrossEntropyLoss())
+    accelerator = library.Accelerator(cpu=True, mixed_precision='bf16')
+    trainer = CoTrainer(accelerator.prepare(model), seed=3)
+    accelerator.register_for_checkpointing(trainer)
+    losses = []
+    for step in range(3):
+        if step == 1:
+            accelerator.save_state(tmp_path)
+        elif step == 2:
+            accelerator.load_state(tmp_path)
+        losses.append(trainer.loss(x.float(), labels, nn.CrossEntropyLoss()))
+    assert losses[0] != exact
+    torch.testing.assert_close(losses[0], exact, rtol=0.02, atol=0)
+    assert losses[2] == losses[1] != losses[0]
+
+
 def test_key_of_a_model_output() -> None:
     model, (x, labels) = build('ViTForImageClassification'), batch('Classification')
     criterion = nn.CrossEntropyLoss()
@@ -264,6 +315,7 @@ def test_key_of_a_model_output() -> None:
 # ---- docs/libraries.md -----------------------------------------------------------
 
 
+@pytest.mark.usefixtures('one_process')
 @pytest.mark.parametrize(
     ('heading', 'packages', 'written'),
     [
@@ -284,8 +336,6 @@ def test_recipe(
         pytest.importorskip(package)
     (code,) = blocks(section('docs/libraries.md', f'## {heading}'), 'python')
     monkeypatch.chdir(tmp_path)
-    for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'):
-        monkeypatch.delenv(name, raising=False)
     if 'transformers' in packages:  # takes the folder `datasets` here for a package
         monkeypatch.setattr('transformers.trainer.is_datasets_available', bool)
     exec(compile(code, heading, 'exec'), {'__name__': 'recipe'})

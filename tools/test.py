@@ -54,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="test-time augmentation: average the predictions of the config's "
         'tta_pipeline, usually several scales and flips',
     )
+    add_shared_arguments(parser, '--probability-metrics')
     add_common_arguments(parser)
     return parser
 

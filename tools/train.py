@@ -87,12 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
             'of the learning rate and intervals of validation and checkpoints are '
             'scaled accordingly',
         )
-    parser.add_argument(
-        '--probability-metrics',
-        action='store_true',
-        help='at every validation also measure NLL, calibration error (ECE) and Brier '
-        'score',
-    )
+    add_shared_arguments(parser, '--probability-metrics')
     parser.add_argument(
         '--skip-checks',
         action='store_true',

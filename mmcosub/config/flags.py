@@ -81,12 +81,17 @@ def _scaled(value: Any, factor: float) -> Any:
     return max(1, round(value * factor)) if 0 < value < _FOREVER else value
 
 
-def add_probability_metrics(cfg: Config) -> None:
-    """Have validations also measure NLL, ECE and Brier score, unless they do."""
-    if not cfg.get('val_evaluator'):
+def add_probability_metrics(cfg: Config, loop: str = 'val') -> None:
+    """Have validations and tests also measure NLL, ECE and Brier score, unless they do.
+
+    Raises:
+        ValueError: If nothing is measured in the loop, 'val' or 'test', or the model
+            has no logits of classes.
+    """
+    if not cfg.get(f'{loop}_evaluator'):
         raise ValueError(
-            '--probability-metrics: the config has no val_evaluator, so that nothing '
-            'is validated. Set val_dataloader, val_cfg and val_evaluator.'
+            f'--probability-metrics: the config has no {loop}_evaluator, so nothing is '
+            f'measured. Set {loop}_dataloader, {loop}_cfg and {loop}_evaluator.'
         )
     heads = cfg.model.get('decode_head') or cfg.model.get('head') or {}
     head = heads[-1] if isinstance(heads, list | tuple) else heads

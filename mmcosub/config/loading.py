@@ -46,7 +46,7 @@ def load_config(args: Namespace) -> Config:
         if (length := getattr(args, key, None)) is not None:
             set_length(cfg, key, length)
     if getattr(args, 'probability_metrics', False):
-        add_probability_metrics(cfg)
+        add_probability_metrics(cfg, 'val' if 'co_train' in args else 'test')
     if args.cfg_options:
         _merge(cfg, args.cfg_options)
     if cfg.get('scheme'):

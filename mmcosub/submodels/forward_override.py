@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial, wraps
+from inspect import ismethod
 from typing import Any
 from weakref import WeakSet
 
@@ -73,6 +74,8 @@ class ForwardOverride:
             inner: Any = own['_modules'].get('_checkpoint_wrapped_module')
             if inner is not None:  # PyTorch's wrapper
                 self.forwards[module] = partial(self.recomputed, inner)
+            elif ismethod(own.get('forward')) and module not in self.forwards:
+                pass  # accelerate's, with its autocast around the whole model
             elif hasattr(own.get('forward'), '__wrapped__'):
                 _follow_pass(module)
             elif 'forward' in own and module in self.forwards:

@@ -90,7 +90,8 @@ class SubmodelRun(ForwardOverride):
     def _run_block(
         self, branches: list[tuple[int, Site]], x: Tensor, *args: Any, **kwargs: Any
     ) -> Any:
-        first, last = branches[0][0], branches[-1][0]
+        (first, site), (last, _) = branches[0], branches[-1]
+        self.expect_gradients(site.block, site.name)
         for i, site in branches:
             if self.ordered and i != self.progress:
                 expected = self.sites[self.progress % len(self.sites)].name
@@ -100,14 +101,12 @@ class SubmodelRun(ForwardOverride):
                     "'kept_rows', and register the backbone with register_fixed_batch "
                     '(docs/add_a_block.md).'
                 )
-            self.expect_gradients(site.block, site.name)
             self.progress += 1
             residual = partial(self._residual, site, args, kwargs)
             call = BranchCall(site, i, first, last, residual, args, kwargs)
             x = self.branch(x, call)
-        block = branches[0][1].block
-        output = block_output(block)
-        return x if output is None else output(block, x, *args, **kwargs)
+        output = block_output(site.block)
+        return x if output is None else output(site.block, x, *args, **kwargs)
 
     def _residual(self, site: Site, args: tuple, kwargs: dict, x: Tensor) -> Tensor:
         residual = partial(site.branch.residual, site.block)

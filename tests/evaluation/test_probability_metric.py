@@ -173,6 +173,8 @@ def test_the_flag(evaluator: dict | list) -> None:
 def test_the_flag_where_it_cannot_be() -> None:
     with pytest.raises(ValueError, match='no val_evaluator'):
         add_probability_metrics(Config(dict(model=dict())))
+    with pytest.raises(ValueError, match='no test_evaluator'):
+        add_probability_metrics(Config(dict(model=dict())), 'test')
     cfg = dict(
         model=dict(decode_head=dict(type='Mask2FormerHead')), val_evaluator={1: 1}
     )

@@ -38,6 +38,7 @@ FLAGS = {
     '--launcher',
     '--local-rank',
     '--local_rank',
+    '--probability-metrics',
 }
 
 
@@ -86,7 +87,10 @@ def test_everything_together(
         path = write_config(tmp_path / 'a.py', {**cfg, 'test_evaluator': evaluators})
     out, show, work = (tmp_path / name for name in ('out', 'show', 'work'))
     argv = [path, checkpoint, '--work-dir', work, '--out', out, '--show-dir', show]
-    metrics = test_tool.main([str(a) for a in argv] + ['--tta'] * tta)
+    flags = ['--probability-metrics', *(['--tta'] * tta)]
+    metrics = test_tool.main([*map(str, argv), *flags])
+    assert 0 < metrics['NLL'] < 20
+    assert {'ECE', 'Brier'} <= metrics.keys()
     assert 0 <= metrics['mIoU'] <= 100
     names = [f'{i}.png' for i in range(4)]
     assert sorted(p.name for p in out.iterdir()) == names
