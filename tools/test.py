@@ -13,7 +13,6 @@ from mmcosub.checkpoints import require_file
 from mmcosub.config.errors import explained_errors, in_one_line
 from mmcosub.config.loading import load_config, part_processes
 from mmcosub.config.model_settings import classifies
-from mmcosub.datasets.bad_samples import BadSampleError
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
 from mmcosub.names import type_name
@@ -141,6 +140,8 @@ def main(argv: Sequence[str] | None = None) -> dict:
         cfg = load_config(args)
         cfg.load_from, cfg.resume = args.checkpoint, False
         import_stack_quietly()
+        from mmcosub.datasets.bad_samples import BadSampleError
+
         if args.tta:
             use_tta(cfg)
         if args.out:
