@@ -55,6 +55,9 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Panel]:
          'pixels on which students agree with it, and fraction above the threshold.',
          unlabelled),
         ('Learning rate', 'Of the first group of parameters.', ['lr']),
+        ('Gradient norm', 'Before clipping.', ['grad_norm']),
+        ('Memory', 'Peak of tensors on the GPU since the record before, in MiB.',
+         ['memory']),
     ]  # fmt: skip
     by_epoch = all(records.epoch_length for records in runs)
     curves = []
@@ -129,6 +132,9 @@ def _curve(
             close = abs(near[0] - at) <= 0.02 * max(longest[-1][0], 1)
             cells.append(f'{near[1]:.4g}' if close else '')
         rows.append((f'{at:.6g}', cells))
+    # Of what falls over orders of magnitude; zeros have no place in it.
+    falls = 'loss' in title.lower() or title == 'Gradient norm'
+    positive = falls and all(y > 0 or y != y for line in lines for _, y in line.points)
     return Panel(
         title=title,
         about=about,
@@ -137,4 +143,5 @@ def _curve(
         ends=[f'{line.points[-1][1]:.4g}' for line in first],
         unit=unit,
         rows=rows,
+        log_svg=draw_lines(lines, unit, f'{key}-log', marked, True) if positive else '',
     )
