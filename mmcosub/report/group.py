@@ -93,10 +93,7 @@ def summarize(
         ('method', [run.method for run in runs]),
         ('model', [run.model for run in runs]),
         ('trained for', [_at(run.records.iterations, run) for run in runs]),
-        (
-            'seconds an iteration',
-            ['–' if time is None else f'{time:.3g}' for time in times],
-        ),
+        ('seconds an iteration', shown),
         ('seed', ['–' if seed is None else str(seed) for seed in seeds]),
     ]
 

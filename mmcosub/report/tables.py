@@ -1,6 +1,7 @@
 """CSV files beside the page: the runs, and everything that they logged."""
 
 import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def _logged(run: Run) -> Iterator[Record]:
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows; the columns are all of their keys."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with atomic_write(path) as partial, partial.open('w', newline='') as file:
-        table = csv.DictWriter(file, columns)
-        table.writeheader()
-        table.writerows(rows)
+    text = io.StringIO(newline='')
+    table = csv.DictWriter(text, columns, lineterminator='\n')
+    table.writeheader()
+    table.writerows(rows)
+    with atomic_write(path) as partial:
+        partial.write_text(text.getvalue(), encoding='utf-8')

@@ -45,7 +45,7 @@ def test_tables_beside_the_page(
     make_report([plain_run, cosub_run], tmp_path / 'page.html', run_config=True)
     assert 'page-runs.csv and page-curves.csv' in (tmp_path / 'page.html').read_text()
     runs, curves = (
-        list(csv.DictReader((tmp_path / f'page-{of}.csv').open()))
+        list(csv.DictReader((tmp_path / f'page-{of}.csv').read_text().splitlines()))
         for of in ('runs', 'curves')
     )
     records = [read_run(folder).records for folder in (plain_run, cosub_run)]
