@@ -92,7 +92,7 @@ def test_the_metric_that_counts_may_have_a_prefix() -> None:
 
 
 def test_memory_and_gradient_norm() -> None:
-    values = [(4.0, 900), (2.0, 950)]
+    values = [(8.0, 900), (2.0, 950)]
     train = [(i, dict(grad_norm=g, memory=m)) for i, (g, m) in enumerate(values)]
     norm, memory = make_curves([Records(train=train)], [0])
     assert (norm.title, norm.ends) == ('Gradient norm', ['2'])
@@ -107,8 +107,9 @@ def test_memory_and_gradient_norm() -> None:
         ((100.0, 1.0, 0.1), {'0.1', '1', '10', '100'}),
         ((8.0, float('nan'), 1.0), {'2', '4', '6', '8'}),
         ((2.0, 0.0), None),
+        ((2.9, 1.0), None),
     ],
-    ids=['decades', 'within one', 'zero'],
+    ids=['decades', 'within one', 'zero', 'narrow'],
 )
 def test_losses_in_log_scale(losses: tuple, labels: set | None) -> None:
     """Labels are numbers without exponents, as in the linear drawing."""
