@@ -13,6 +13,8 @@ from .records import Records
 _POINTS = 160
 """Maximum number of points of a line; more are averaged."""
 _ROWS = 8
+_LOG_SPAN = 3
+"""Losses that span more than this factor are also drawn in log scale."""
 _METRICS = ('mIoU', 'accuracy/top1', 'mDice', 'mAcc', 'aAcc', 'accuracy/top5')
 _MOST_METRICS = 3
 _PROBABILITY = {
@@ -55,6 +57,9 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Panel]:
          'pixels on which students agree with it, and fraction above the threshold.',
          unlabelled),
         ('Learning rate', 'Of the first group of parameters.', ['lr']),
+        ('Gradient norm', 'Before clipping.', ['grad_norm']),
+        ('Memory', 'Peak of tensors on the GPU since the record before, in MiB.',
+         ['memory']),
     ]  # fmt: skip
     by_epoch = all(records.epoch_length for records in runs)
     curves = []
@@ -129,6 +134,9 @@ def _curve(
             close = abs(near[0] - at) <= 0.02 * max(longest[-1][0], 1)
             cells.append(f'{near[1]:.4g}' if close else '')
         rows.append((f'{at:.6g}', cells))
+    values = [y for line in lines for _, y in line.points if y == y] or [0]
+    log = 'loss' in title.lower() or title == 'Gradient norm'
+    log = log and max(values) > _LOG_SPAN * min(values) > 0
     return Panel(
         title=title,
         about=about,
@@ -137,4 +145,5 @@ def _curve(
         ends=[f'{line.points[-1][1]:.4g}' for line in first],
         unit=unit,
         rows=rows,
+        log_svg=draw_lines(lines, unit, f'{key}-log', marked, log) if log else '',
     )

@@ -14,7 +14,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from matplotlib.ticker import (
+    EngFormatter,
+    FuncFormatter,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
 from numpy.typing import NDArray
 
 RUN_COLOURS = 8
@@ -73,6 +80,7 @@ class Panel:
     unit: str
     rows: list[tuple[str, list[str]]]
     ends: Sequence[str] = ()
+    log_svg: str = ''
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,13 @@ class Line:
     variant: int = 0
 
 
-def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str:
-    """Draw lines, with or without marked points, over the course of training."""
+def draw_lines(
+    lines: Sequence[Line], unit: str, name: str, marked: bool, log: bool = False
+) -> str:
+    """Draw lines, with or without marked points, over the course of training.
+
+    ``log`` needs positive values.
+    """
     with mpl.rc_context({**_STYLE, 'svg.hashsalt': name}):
         figure = Figure(figsize=(3.5, 2.1), layout='constrained')
         axes = figure.add_subplot()
@@ -104,7 +117,14 @@ def draw_lines(lines: Sequence[Line], unit: str, name: str, marked: bool) -> str
         axes.set_xlabel(unit)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
         axes.xaxis.set_major_formatter(FuncFormatter(_counted))
-        axes.yaxis.set_major_locator(MaxNLocator(6, steps=_STEPS, min_n_ticks=3))
+        ticks: Locator = MaxNLocator(6, steps=_STEPS, min_n_ticks=3)
+        if log:
+            axes.set_yscale('log')
+            axes.yaxis.set_minor_locator(NullLocator())
+            low, high = axes.get_ylim()
+            if high > 10 * low:
+                ticks = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
+        axes.yaxis.set_major_locator(ticks)
         axes.yaxis.set_major_formatter('{x:g}')
         axes.set_xlim(left=0)
         return _svg(figure)

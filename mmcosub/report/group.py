@@ -86,23 +86,26 @@ def summarize(
             ('of checkpoint', [_checkpoint(p) if p else '–' for p in predicted]),
         ]
     seeds = [run.facts['seed'] for run in runs]
+    times = [seconds(run) for run in runs]
+    shown = ['–' if time is None else f'{time:.3g}' for time in times]
     return [
         *rows,
         ('method', [run.method for run in runs]),
         ('model', [run.model for run in runs]),
         ('trained for', [_at(run.records.iterations, run) for run in runs]),
-        ('seconds an iteration', [_time(run) for run in runs]),
+        ('seconds an iteration', shown),
         ('seed', ['–' if seed is None else str(seed) for seed in seeds]),
     ]
 
 
+def best(series: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Return the highest known value, and its iteration; None without one."""
+    return max(((value, at) for at, value in series if value == value), default=None)
+
+
 def _best(run: Run, metric: str) -> str:
-    series = run.records.series(metric)
-    known = [(value, at) for at, value in series if value == value]
-    if not known:
-        return '–'
-    value, at = max(known)
-    return f'{number_text(value)} at {_at(at, run)}'
+    found = best(run.records.series(metric))
+    return f'{number_text(found[0])} at {_at(found[1], run)}' if found else '–'
 
 
 def _last(run: Run, metric: str) -> str:
@@ -110,11 +113,16 @@ def _last(run: Run, metric: str) -> str:
     return number_text(series[-1][1]) if series else '–'
 
 
-def _evaluated(predicted: Predicted) -> str:
-    """Return a checkpoint's main metric."""
+def score(predicted: Predicted) -> tuple[str, float]:
+    """Return the name and value of a checkpoint's main metric, in percent."""
     if not predicted.predictions.segments:
-        return f'accuracy {number_text(100 * float(predicted.right.mean()))}'
-    return f'mIoU {number_text(100 * float(np.nanmean(class_iou(predicted.matrix))))}'
+        return 'accuracy', 100 * float(predicted.right.mean())
+    return 'mIoU', 100 * float(np.nanmean(class_iou(predicted.matrix)))
+
+
+def _evaluated(predicted: Predicted) -> str:
+    name, value = score(predicted)
+    return f'{name} {number_text(value)}'
 
 
 def _checkpoint(predicted: Predicted) -> str:
@@ -125,10 +133,11 @@ def _checkpoint(predicted: Predicted) -> str:
     return f'{of.checkpoint.name}, {images}'
 
 
-def _time(run: Run) -> str:
-    # From training only, as validations log another 'time'.
+def seconds(run: Run) -> float | None:
+    """Return the median time of an iteration of training."""
+    # Validations log another 'time'.
     times = [record['time'] for _, record in run.records.train if 'time' in record]
-    return f'{statistics.median(times):.3g}' if times else '–'
+    return statistics.median(times) if times else None
 
 
 def _at(iterations: float, run: Run) -> str:

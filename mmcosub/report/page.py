@@ -1,5 +1,7 @@
 """From work directories to a page."""
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from .figures import RUN_COLOURS
 from .group import Task, make_group, task_of
 from .predictions import Predicted, Predictions
 from .run import Run, read_run
+from .tables import table_paths, write_tables
 
 
 def make_report(
@@ -28,7 +31,7 @@ def make_report(
     options: dict[str, Any] | None = None,
     trust: bool = False,
 ) -> None:
-    """Write a page about some runs.
+    """Write a page about some runs, and CSV files of their values beside it.
 
     Args:
         work_dirs (Sequence[Path]): Their work directories, as MMEngine's runner writes
@@ -58,14 +61,20 @@ def make_report(
     if run_config:
         for number, run in enumerate(runs):
             predicted[number] = _predict(run, checkpoint, images, trust)
-    page = render(runs, predicted)
+    page = render(runs, predicted, [path.name for path in table_paths(out)])
     out.parent.mkdir(parents=True, exist_ok=True)
+    write_tables(out, runs, predicted)
     with atomic_write(out) as partial:
         partial.write_text(page, encoding='utf-8')
 
 
-def render(runs: Sequence[Run], predicted: Mapping[int, Predicted]) -> str:
-    """Return the page as HTML, with predictions by number of the run."""
+def render(
+    runs: Sequence[Run], predicted: Mapping[int, Predicted], tables: Sequence[str] = ()
+) -> str:
+    """Return the page as HTML, with predictions by number of the run.
+
+    ``tables`` are the names of the CSV files beside it.
+    """
     tasks: dict[Task, dict[int, Run]] = {}
     for number, run in enumerate(runs):
         tasks.setdefault(task_of(run), {})[number] = run
@@ -82,9 +91,15 @@ def render(runs: Sequence[Run], predicted: Mapping[int, Predicted]) -> str:
     )
     environment.filters['svg'] = Markup  # our own drawings
     environment.globals['zip'] = zip
+    script = (Path(__file__).parent / 'templates' / 'sort.js').read_text('utf-8')
+    digest = hashlib.sha256(script.encode()).digest()
     return environment.get_template('report.html.jinja').render(
         runs=runs,
         groups=groups,
+        tables=tables,
+        script=Markup(script),
+        # The browser runs no other script.
+        script_hash=base64.b64encode(digest).decode(),
         title=f'Run {runs[0].name}' if len(runs) == 1 else f'{len(runs)} runs compared',
         colours=RUN_COLOURS,
         version=mmcosub.__version__,

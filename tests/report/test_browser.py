@@ -185,6 +185,27 @@ def test_a_run_can_be_hidden(show: Callable[..., Any], page: Path) -> None:
     assert tab.evaluate(shown) == [False, True]
 
 
+def test_runs_can_be_sorted(show: Callable[..., Any], page: Path) -> None:
+    """By numbers, unknown ones last; by keyboard, too."""
+    tab = show(page)
+    cells = """[...document.querySelectorAll('.sortable tbody tr')].map(
+        (row) => row.cells[1].textContent)"""
+    tab.evaluate("""['1,000 a', '–', '9.5 a'].forEach((text, i) => {
+        document.querySelectorAll('.sortable tbody tr')[i].cells[1].textContent = text;
+    })""")
+    button = tab.locator('.sortable thead button').nth(1)
+    button.click()
+    assert tab.evaluate(cells) == ['9.5 a', '1,000 a', '–']
+    button.press('Enter')
+    assert tab.evaluate(cells) == ['1,000 a', '9.5 a', '–']
+    assert tab.locator('[aria-sort=descending]').count() == 1
+    tab.locator('.sortable thead button', has_text='method').click()
+    methods = tab.locator('.sortable tbody td').all_inner_texts()
+    found = [text for text in methods if text in ('Cosub', 'baseline')]
+    assert found == ['baseline', 'baseline', 'Cosub']
+    assert tab.locator('[aria-sort]').count() == 1
+
+
 def test_names_and_order_of_headings(show: Callable[..., Any], page: Path) -> None:
     tab = show(page)
     nameless = """[...document.querySelectorAll('img, input, [role=region], section')]

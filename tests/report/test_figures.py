@@ -89,3 +89,34 @@ def test_epochs_where_all_runs_have_them() -> None:
 def test_the_metric_that_counts_may_have_a_prefix() -> None:
     run = Records(val=[(4, {'a/aAcc': 20.0, 'a/mIoU': 10.0, 'other/top1': 1.0})])
     assert main_metric([run]) == 'a/mIoU'
+
+
+def test_memory_and_gradient_norm() -> None:
+    values = [(8.0, 900), (2.0, 950)]
+    train = [(i, dict(grad_norm=g, memory=m)) for i, (g, m) in enumerate(values)]
+    norm, memory = make_curves([Records(train=train)], [0])
+    assert (norm.title, norm.ends) == ('Gradient norm', ['2'])
+    assert (memory.title, memory.ends) == ('Memory', ['950'])
+    assert norm.log_svg
+    assert not memory.log_svg
+
+
+@pytest.mark.parametrize(
+    ('losses', 'labels'),
+    [
+        ((100.0, 1.0, 0.1), {'0.1', '1', '10', '100'}),
+        ((8.0, float('nan'), 1.0), {'2', '4', '6', '8'}),
+        ((2.0, 0.0), None),
+        ((2.9, 1.0), None),
+    ],
+    ids=['decades', 'within one', 'zero', 'narrow'],
+)
+def test_losses_in_log_scale(losses: tuple, labels: set | None) -> None:
+    """Labels are numbers without exponents, as in the linear drawing."""
+    run = Records(train=[(i + 1000, dict(loss=x)) for i, x in enumerate(losses)])
+    (curve,) = make_curves([run], [0])
+    assert bool(curve.log_svg) == (labels is not None)
+    if labels:
+        assert labels <= {*re.findall(r'>([\d.]+)</text>', curve.log_svg)}
+        assert '10^' not in curve.log_svg
+        assert not {*ids(curve.svg)} & {*ids(curve.log_svg)}

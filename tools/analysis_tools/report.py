@@ -19,7 +19,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         description='Write one self-contained HTML page about training runs: logged '
         'values, origin and, with --run-config, predictions of their checkpoints on '
-        'the validation data. Several runs share the same figures.'
+        'the validation data. Several runs share the same figures. CSV files '
+        'beside the page have the table of runs and all logged values.'
     )
     parser.add_argument(
         'work_dirs',
@@ -88,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             options=args.cfg_options,
             trust=args.trust_checkpoint,
         )
-        print(f'Wrote {out}, {out.stat().st_size / 2**20:.1f} MiB.')
+        size = out.stat().st_size / 2**20
+        print(f'Wrote {out}, {size:.1f} MiB, and CSV files beside it.')
         if not args.run_config:
             print('Without predictions: --run-config adds them, of runs you trust.')
 
