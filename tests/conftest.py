@@ -4,6 +4,7 @@ import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import importlib.util
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,18 @@ from mmcosub.stack import import_stack_quietly
 
 torch.set_num_threads(1)
 import_stack_quietly()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a sweep, `make test` runs every nth case and `make test-all` all."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        sweep = item.get_closest_marker('sweep')
+        if sweep is not None:
+            name = item.nodeid.partition('[')[0]
+            if seen[name] % sweep.kwargs['every']:
+                item.add_marker(pytest.mark.slow)
+            seen[name] += 1
 
 
 @pytest.fixture(autouse=True)

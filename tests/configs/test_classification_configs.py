@@ -114,6 +114,7 @@ def test_there_are_recipes():
 
 
 @pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.sweep(every=4)
 def test_full_size_builds(name, monkeypatch):
     # The backbones read their rates off a tensor, which has to be a real one.
     linspace = functools.partial(torch.linspace, device='cpu')

@@ -62,6 +62,7 @@ def shrink(model):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.sweep(every=4)
 def test_full_size_builds(name, monkeypatch):
     # The backbones read their rates off a tensor, which has to be a real one.
     linspace = functools.partial(torch.linspace, device='cpu')
@@ -78,6 +79,7 @@ def test_full_size_builds(name, monkeypatch):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.sweep(every=4)
 def test_one_step_of_each(name):
     cfg = Config.fromfile(ROOT / name)
     init_default_scope(cfg.default_scope)

@@ -16,6 +16,7 @@ PAGES = sorted(
 )
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_the_configs_say():
     stale = [
         path.relative_to(ROOT).as_posix()

@@ -34,6 +34,7 @@ def train_both(train: ModuleType, root: Path, *argv: str) -> list[dict]:
 
 @pytest.mark.filterwarnings('ignore::FutureWarning', 'ignore:Detected call of')
 @pytest.mark.parametrize('scheme', ['cosub', 'augpath'])
+@pytest.mark.slow
 def test_same_as_the_runner(train: ModuleType, tmp_path: Path, scheme: str) -> None:
     """Joint or pass by pass, with accumulated gradients: the same losses, to the bit.
 

@@ -25,6 +25,7 @@ def test_runner_from_cfg_respects_the_scheme(config: Path) -> None:
     assert runner.model.plans_drawn == 4
 
 
+@pytest.mark.slow
 def test_without_an_import(config: Path, tmp_path: Path) -> None:
     # The fragment alone is enough: it is a config that imports the package.
     derived = tmp_path / 'derived.py'

@@ -76,6 +76,7 @@ class Draws(Hook):
         ),
     ],
 )
+@pytest.mark.sweep(every=3)
 def test_refused_before_training(config: Path, changes: dict, said: str) -> None:
     runner = runner_of(config, co_train=False, **changes)
     with pytest.raises(ValueError, match=re.escape(said)):

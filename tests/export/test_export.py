@@ -82,6 +82,7 @@ def made(name: str, scenes: Path, tmp_path: Path, classifier: Path) -> Any:
 
 @pytest.mark.parametrize('kind', FORMATS)
 @pytest.mark.parametrize('name', ['UperNet-Swin', 'SegFormer', 'classifier'])
+@pytest.mark.sweep(every=3)
 def test_parity(name, kind, scenes, tmp_path, classification_config):
     if kind == 'onnx' and not HAS_ONNX:
         pytest.skip('needs onnx, onnxscript and onnxruntime')
@@ -105,6 +106,7 @@ def test_parity(name, kind, scenes, tmp_path, classification_config):
 
 @pytest.mark.parametrize('preprocessing', [False, True])
 @pytest.mark.parametrize('name', SEGMENTORS)
+@pytest.mark.sweep(every=3)
 def test_graph(name, preprocessing, scenes, tmp_path, classification_config):
     """Upstream's whole test step, from the values of the image file."""
     model = made(name, scenes, tmp_path, classification_config)
@@ -124,6 +126,7 @@ def test_graph(name, preprocessing, scenes, tmp_path, classification_config):
         ('classifier', 'batch', ('pt2', 'onnx')),
     ],
 )
+@pytest.mark.sweep(every=4)
 def test_dynamic(name, dynamic, kinds, scenes, tmp_path, classification_config):
     model = made(name, scenes, tmp_path, classification_config)
     for kind in [kind for kind in kinds if kind != 'onnx' or HAS_ONNX]:

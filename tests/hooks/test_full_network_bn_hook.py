@@ -37,6 +37,7 @@ def config_of(path: Path, scheme: str, **options: object) -> Config:
 
 
 @pytest.mark.parametrize(('scheme', 'workers'), [('gkt', 0), ('stimulative', 1)])
+@pytest.mark.sweep(every=2)
 def test_training_goes_on_behind_it(scheme: str, workers: int, config: Path) -> None:
     # Crops of unlike size, as small images give; validation twice, and on behind it.
     options = {

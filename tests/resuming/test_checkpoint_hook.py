@@ -39,6 +39,7 @@ PLACES = {
 @pytest.mark.parametrize(
     'entry', ['stopped_ckpt', 'best_ckpt', 'last_ckpt', 'keep_ckpt_ids', 'pointer']
 )
+@pytest.mark.sweep(every=3)
 def test_nothing_that_a_checkpoint_names_is_deleted(
     entry: str, place: str, tmp_path: Path
 ) -> None:

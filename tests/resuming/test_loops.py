@@ -135,6 +135,7 @@ LOOPS = {
         if loop == 'iterations' or data not in ('endless', 'workers')
     ],
 )
+@pytest.mark.sweep(every=4)
 def test_resumed_after_every_iteration(
     loop: str, batch: int, data: str, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ class StoppedAfterValidation(Hook):
 
 @pytest.mark.parametrize('stop', range(16))
 @pytest.mark.parametrize('loop', LOOPS)
+@pytest.mark.sweep(every=4)
 def test_every_validation_once(loop: str, stop: int, tmp_path: Path) -> None:
     """Wherever the run is stopped: in training, in a validation, or between."""
     before = Counting.validations

@@ -34,6 +34,7 @@ ALL_AT_ONCE = Setting(
 # ---- killed, and resumed to the bit -----------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_by_iterations(tmp_path: Path) -> None:
     seconds = unbroken(ALL_AT_ONCE, tmp_path)
     result = broken(ALL_AT_ONCE, tmp_path, kills=2, seconds=seconds, seed=0)
@@ -289,6 +290,7 @@ def test_all_damaged(
 
 
 @pytest.mark.parametrize('pointed', ['iter_3.pth', 'iter_6.pth', None])
+@pytest.mark.sweep(every=3)
 def test_newest_by_iteration(
     pointed: str | None, train: ModuleType, trained: Callable, tmp_path: Path
 ) -> None:
@@ -362,6 +364,7 @@ def test_older_ones_go_after_the_new_one(
         (['train_dataloader.batch_size=4'], 'batch_size was 2 and is 4'),
     ],
 )
+@pytest.mark.sweep(every=3)
 def test_another_run(
     argv: list[str],
     said: str,
@@ -407,6 +410,7 @@ def test_without_its_scheme(
 
 
 @pytest.mark.parametrize('without', ['meta', 'optimizer', 'message_hub'])
+@pytest.mark.sweep(every=3)
 def test_weights_only(
     without: str,
     train: ModuleType,
@@ -462,6 +466,7 @@ def test_seed_stays_with_other_changes(tmp_path: Path) -> None:
     assert saved['meta']['seed'] == first.seed
 
 
+@pytest.mark.slow
 def test_data_passed_are_not_loaded_again(
     tmp_path: Path, train: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

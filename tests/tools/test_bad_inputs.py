@@ -18,6 +18,7 @@ SOME = sorted(CASES)[::30]
         for name in sorted(CASES)
     ],
 )
+@pytest.mark.sweep(every=3)
 def test_one_line(name: str, tmp_path: Path) -> None:
     result = try_case(CASES[name], tmp_path)
     assert result['outcome'] == 'one line', result

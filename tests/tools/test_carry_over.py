@@ -54,6 +54,7 @@ def test_one_flag(
     assert dumped.model.backbone.init_cfg == init
 
 
+@pytest.mark.sweep(every=2)
 def test_stock_line_in_a_config(
     train: ModuleType, config: Path, pretrained: Path, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_errors(
     assert re.search('Missing: .*less than 100%', said(*args, *options))
 
 
+@pytest.mark.sweep(every=2)
 def test_prefix_of_the_command_line_is_kept(
     train: ModuleType, config: Path, pretrained: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture,
@@ -110,6 +112,7 @@ def test_prefix_of_the_command_line_is_kept(
     assert torch.equal(backbone(tmp_path / 'w' / 'iter_4.pth')[name], state[name])
 
 
+@pytest.mark.slow
 def test_averaged_or_trained_weights(
     train: ModuleType, config: Path, pretrained: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture,
@@ -131,6 +134,7 @@ def test_averaged_or_trained_weights(
     assert '--backbone-weights goes with --backbone' in capsys.readouterr().err
 
 
+@pytest.mark.sweep(every=2)
 def test_parts_inside_the_network_are_refused_unless_allowed(
     train: ModuleType, config: Path, pretrained: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture,
@@ -164,6 +168,7 @@ def timm_classifier(config: Path, size: int) -> list[str]:
 
 
 @pytest.mark.parametrize('co_train', [[], ['--co-train', 'cosub']])
+@pytest.mark.sweep(every=2)
 def test_timm_classifier_at_another_size(
     train: ModuleType, classification_config: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture, co_train: list[str],

@@ -69,6 +69,7 @@ def run(tool: str, root: Path, scenes: Path, config: Path, weights: Path) -> Non
 
 @pytest.mark.parametrize('channels', CHANNELS)
 @pytest.mark.parametrize('tool', list(TOOLS))
+@pytest.mark.sweep(every=5)
 def test_channels(tool: str, channels: int, tmp_path: Path, scenes: Path) -> None:
     if tool == 'visualization_cam':
         pytest.importorskip('pytorch_grad_cam')

@@ -71,6 +71,7 @@ def watched(tmp_path: Path, *argv: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_train_and_test(config: Path, tmp_path: Path) -> None:
     work = tmp_path / 'w'
     argv = [config, '--work-dir', work, '--co-train', 'cosub']

@@ -42,6 +42,7 @@ def test_train_in_two_processes(
 
 
 @without_gpu
+@pytest.mark.slow
 def test_lean_in_two_processes(config: Path, tmp_path: Path) -> None:
     # The auxiliary head is not in the last pass, and its gradient is exchanged, too.
     options = ['train_cfg.max_iters=3', 'scheme.lean=True', 'randomness.seed=0']

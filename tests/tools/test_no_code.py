@@ -48,6 +48,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize('way', list(WAYS))
+@pytest.mark.sweep(every=3)
 def test_ways_to_name_a_file(
     train: ModuleType,
     config: Path,

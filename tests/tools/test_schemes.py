@@ -25,6 +25,7 @@ def last_line(work_dir: Path) -> dict:
 
 
 @pytest.mark.parametrize('name', list_schemes())
+@pytest.mark.sweep(every=4)
 def test_segmentation(
     name: str, train: ModuleType, test_tool: ModuleType, config: Path, tmp_path: Path
 ) -> None:
@@ -42,6 +43,7 @@ def test_segmentation(
 
 
 @pytest.mark.parametrize('name', list_schemes())
+@pytest.mark.sweep(every=4)
 def test_classification(
     name: str, train: ModuleType, classification_config: Path, tmp_path: Path
 ) -> None:
@@ -76,6 +78,7 @@ def test_learned_token_is_resumed(
 
 @pytest.mark.parametrize('amp', [[], ['--amp']])
 @pytest.mark.parametrize('name', ['augpath', 'gkt'])
+@pytest.mark.sweep(every=4)
 def test_lean(
     name: str, amp: list, train: ModuleType, config: Path, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def test_flags(tool: str) -> None:
     assert found == FLAGS[tool] | COMMON
 
 
+@pytest.mark.sweep(every=2)
 def test_sweep_then_extract(
     trained: tuple[Path, Path],
     test_tool: ModuleType,
