@@ -518,7 +518,12 @@ def test_unlabelled_images(students: str) -> None:
     cosub = trainer()
     total = cosub.loss(*labelled, (weak, strong))
     assert cosub._unlabelled is not None
-    plan = cosub._unlabelled.method.draw(cosub.sites, 3, plan_generator(5, 0, 0, 2**16))
+    plan = cosub._unlabelled.method.draw(
+        cosub.sites,
+        3,
+        plan_generator(5, 0, 0, 2**16),
+        cosub.scheme.rates(cosub.sites),
+    )
     plain, _ = run_submodels(cosub.model, strong, plan, cosub.sites, 'plain')
     target = copy.deepcopy(model).eval()(weak).detach().softmax(1)
     expected = [
