@@ -329,6 +329,7 @@ LOSSES = {
 @pytest.mark.filterwarnings('ignore:``build_pixel_sampler`` would be deprecated')
 @pytest.mark.parametrize('setting', LOSSES)
 @pytest.mark.parametrize('scheme', [s for s in SCHEMES if s != 'stochastic_depth'])
+@pytest.mark.sweep(every=4)
 def test_losses_are_the_formula(scheme, setting):
     change, kind, over_all = LOSSES[setting]
     softmax = 'kl' if scheme in ('stimulative', 'gkt') else 'ce'

@@ -33,6 +33,7 @@ def run(
 
 
 @pytest.mark.parametrize('scheme', ['cosub', 'augmask', 'gkt'])
+@pytest.mark.sweep(every=3)
 def test_ema(scheme: str, config: Path) -> None:
     hook = dict(type='EMAHook', momentum=0.5)
     plain = run(config, scheme, 'plain')

@@ -179,6 +179,7 @@ def logits(model: nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize('with_head', [True, False])
 @pytest.mark.parametrize('target', ['mmpretrain', 'timm'])
 @pytest.mark.parametrize('name', PAIRS)
+@pytest.mark.sweep(every=3)
 def test_strictly_there(
     name: str, target: str, with_head: bool, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from mmcosub.resuming.stopping import STATUS
 
 
 @pytest.mark.parametrize('signal_', [None, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.sweep(every=3)
 def test_run_that_nobody_reads(signal_: signal.Signals | None, tmp_path: Path) -> None:
     """Its reader ends after the first line, before the first iteration."""
     pipe, work_dir = tmp_path / 'pipe', tmp_path / 'w'
@@ -54,6 +55,7 @@ def _read(file: int) -> bytes:
 
 
 @pytest.mark.parametrize('stream', ['stdout', 'stderr'])
+@pytest.mark.sweep(every=2)
 def test_status_where_nobody_reads(stream: str) -> None:
     """Python's own exit would be 120, or 1 with a traceback."""
     script = (

@@ -35,6 +35,7 @@ def said(
     'setting',
     [s if s in SOME else pytest.param(s, marks=pytest.mark.slow) for s in NAMED],
 )
+@pytest.mark.sweep(every=3)
 def test_setting(setting: str, said: Callable[..., str], tmp_path: Path) -> None:
     line = said(*arguments(Setting(), tmp_path, 4), '--cfg-options', setting)
     assert re.search(NAMED[setting], line), line

@@ -70,6 +70,7 @@ WRONG = [
 
 @pytest.mark.parametrize('sampled', [True, False])
 @pytest.mark.parametrize(('spoil', 'said'), WRONG)
+@pytest.mark.sweep(every=3)
 def test_wrong_label_maps(
     spoil: Callable,
     said: str,
@@ -113,6 +114,7 @@ def test_skipped_counted_and_listed(
     assert '4 bad samples are listed in' in log
 
 
+@pytest.mark.slow
 def test_the_list_is_of_one_start(
     data: list[str], tmp_path: Path, train: ModuleType
 ) -> None:

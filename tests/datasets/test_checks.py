@@ -210,6 +210,7 @@ def test_classes_and_ignored_pixels_are_reported(data, tmp_path, logged):
 @pytest.mark.parametrize('flag', ['color', 'color_ignore_orientation', 'unchanged'])
 @pytest.mark.parametrize('orientation', range(1, 9))
 @pytest.mark.parametrize('turned', [False, True])
+@pytest.mark.sweep(every=9)
 def test_orientation(data, tmp_path, logged, backend, flag, orientation, turned):
     """What passes is what the loader gives, and what it turns in silence is said."""
     if backend == 'pillow' and flag == 'color_ignore_orientation':

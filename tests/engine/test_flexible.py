@@ -54,6 +54,7 @@ def test_same_as_the_runner(train: ModuleType, tmp_path: Path, scheme: str) -> N
 
 @pytest.mark.filterwarnings('ignore::FutureWarning', 'ignore:Detected call of')
 @pytest.mark.parametrize('entry', ['best_ckpt', 'keep_ckpt_ids'])
+@pytest.mark.sweep(every=2)
 def test_nothing_that_a_checkpoint_names_is_deleted(
     entry: str, train: ModuleType, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def test_statistics_are_the_means_over_batches() -> None:
 
 
 @pytest.mark.parametrize('scheme', ['gkt', 'cosub'])
+@pytest.mark.sweep(every=2)
 def test_only_where_subnets_change_them(scheme: str, config: Path) -> None:
     runner = CoTrainingRunner.from_cfg(config_of(config, scheme))
     runner.train()

@@ -48,6 +48,7 @@ def slow(*values: str) -> Any:
         slow('gkt', 'cascade'),
     ],
 )
+@pytest.mark.sweep(every=2)
 def test_trains_the_same(scheme: str, kind: str) -> None:
     fresh_compiler()
     logs, grads = train(build(KINDS[kind](), SCHEMES[scheme]), steps=4)
@@ -121,6 +122,7 @@ def test_unknown_blocks() -> None:
         ('compile=False', None),
     ],
 )
+@pytest.mark.sweep(every=3)
 def test_the_key_of_configs(
     scheme: str,
     option: str,

@@ -107,6 +107,7 @@ def test_index_masks_stay_where_they_are(folder: Folder) -> None:
         (PIXELS[..., None].repeat(3, 2).astype(np.uint8), None, 0),
     ],
 )  # fmt: skip
+@pytest.mark.sweep(every=4)
 def test_masks_are_converted(
     folder: Folder, mask: np.ndarray, classes: str | None, expected: int
 ) -> None:
@@ -175,6 +176,7 @@ def test_the_split_is_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize('name', MODELS)
+@pytest.mark.sweep(every=6)
 def test_every_model(folder: Folder, name: str) -> None:
     """Its config can be read, with the classes in every head and weights to load."""
     folder.fill()
@@ -190,6 +192,7 @@ def test_every_model(folder: Folder, name: str) -> None:
 
 
 @pytest.mark.parametrize('name', MODELS)
+@pytest.mark.sweep(every=6)
 def test_no_pretrained(folder: Folder, name: str) -> None:
     folder.fill()
     folder.start(model=name, pretrained=False)

@@ -57,6 +57,7 @@ def test_killed(name: str, tmp_path: Path) -> None:
     assert result.well, result
 
 
+@pytest.mark.slow
 def test_a_difference_would_be_seen(tmp_path: Path, train: ModuleType) -> None:
     """Runs of two seeds are not the same."""
     argv = arguments(Setting(), tmp_path, iterations=4)
@@ -98,6 +99,7 @@ def long_run(tmp_path: Path) -> Callable[..., tuple[list, Path]]:
 @pytest.mark.parametrize(
     'name', ['SIGTERM', 'SIGUSR1', pytest.param('SIGINT', marks=pytest.mark.slow)]
 )
+@pytest.mark.sweep(every=2)
 def test_signal(name: str, long_run: Callable, tmp_path: Path) -> None:
     """To the whole group, workers included, as a terminal and Slurm do."""
     setting = ALL_AT_ONCE if name != 'SIGUSR1' else SETTINGS['classifier by epochs']
@@ -201,6 +203,7 @@ def test_killed_rank(long_run: Callable, tmp_path: Path) -> None:
     assert 'Another process of the run is gone' in said.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_second_training_in_a_work_directory(
     long_run: Callable,
     train: ModuleType,
@@ -251,6 +254,7 @@ def refused(capsys: pytest.CaptureFixture, call: Callable, *args: object) -> str
 
 
 @pytest.mark.parametrize('what', ['empty pointer', 'cut short', 'a bit is wrong'])
+@pytest.mark.sweep(every=3)
 def test_damaged(
     what: str, train: ModuleType, trained: Callable, tmp_path: Path
 ) -> None:
@@ -323,6 +327,7 @@ def test_full_disk(
     assert (work_dir / 'last_checkpoint').read_text().endswith('iter_3.pth')
 
 
+@pytest.mark.slow
 def test_older_ones_go_after_the_new_one(
     trained: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,6 +388,7 @@ def test_another_run(
 
 
 @pytest.mark.parametrize('end', [6, 9])
+@pytest.mark.sweep(every=2)
 def test_schedules_of_another_length(
     end: int, train: ModuleType, trained: Callable, tmp_path: Path
 ) -> None:
@@ -393,6 +399,7 @@ def test_schedules_of_another_length(
     assert ('end at [6], those of this config at [9]' in log) == (end == 9)
 
 
+@pytest.mark.slow
 def test_without_its_scheme(
     train: ModuleType,
     trained: Callable,
@@ -440,6 +447,7 @@ def test_another_model(
     assert 'differ in shape' in said
 
 
+@pytest.mark.slow
 def test_seed_of_a_run_that_has_none(tmp_path: Path) -> None:
     """It is the checkpoint's, for the order of the data, too."""
     setting = Setting(options={'randomness': dict(seed=None)})

@@ -235,6 +235,7 @@ def test_data_of_other_classes(
     assert re.search('trained on 2 classes, .* have 3.*differ in', said)
 
 
+@pytest.mark.sweep(every=2)
 def test_converter_tool(pretrained: Path, tmp_path: Path) -> None:
     tool = str(ROOT / 'tools' / 'model_converters' / 'convert.py')
     out = tmp_path / 'timm.pth'

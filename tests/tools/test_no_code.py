@@ -101,6 +101,7 @@ def test_backbone_of_unknown_architecture(
 
 
 @pytest.mark.parametrize('tool', ['train', 'test'])
+@pytest.mark.sweep(every=2)
 def test_checkpoint_with_a_config(
     train: ModuleType,
     test_tool: ModuleType,

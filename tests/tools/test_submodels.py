@@ -189,6 +189,7 @@ def test_uncertainty_of_a_classifier(
         (EXTRACT, ['out.pth', '--record', 'r.json', '--depth', 2], 'no record r.json'),
     ],
 )
+@pytest.mark.sweep(every=3)
 def test_bad_arguments(
     trained: tuple[Path, Path],
     capsys: pytest.CaptureFixture,
