@@ -9,7 +9,7 @@ from photograph_stages import FEW, LONGER, MORE, as_long, chosen
 from records import Records
 from scene_results import AS_LONG, AT_RATE, NO_DISTILLATION
 from scene_results import compared as compared_scenes
-from unlabelled_tables import LENGTH, METHOD, results_of
+from unlabelled_tables import ENOUGH, LENGTH, METHOD, results_of
 
 BASELINE, MATCHED = 'baseline', 'compute-matched baseline'
 TRAININGS = (
@@ -120,9 +120,13 @@ def _of_scenes(records: Records, network: str) -> dict[str, dict[int, dict]]:
 def _of_unlabelled(records: Records) -> dict[str, dict[int, dict]]:
     """Return results with 60 labelled scenes by the names of this table."""
     results = results_of(records, 60)
-    longer = [key for key in results if key[0] == BASELINE and key[1] != LENGTH]
+    longer = [
+        runs
+        for (arm, length), runs in results.items()
+        if arm == BASELINE and length != LENGTH and len(runs) >= ENOUGH
+    ]
     return {
         BASELINE: results.get((BASELINE, LENGTH), {}),
-        MATCHED: results[longer[0]] if longer else {},
+        MATCHED: longer[0] if longer else {},
         'cosub': results.get((METHOD, LENGTH), {}),
     }

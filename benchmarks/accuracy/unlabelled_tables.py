@@ -9,6 +9,8 @@ from settings import TEST_SEEDS, UnlabelledRun
 from unlabelled_stages import ARMS, COUNTS
 
 METHOD = 'two submodels'
+ENOUGH = 3
+"""Seeds that a row needs."""
 SHOWN: Digits = (('miou', 2), ('nll', 3), ('ece', 2))
 LENGTH = UnlabelledRun('', 0).iterations
 TITLES = {
@@ -74,6 +76,8 @@ def scores(records: Records, count: int) -> str:
     by_length = sorted(results, key=lambda k: (k[1] != LENGTH, order.index(k[0]), k[1]))
     for arm, length in by_length:
         runs = results[arm, length]
+        if len(runs) < ENOUGH:
+            continue
         title = TITLES.get(arm, arm)
         if length != LENGTH:
             title += f', {length:,} iterations'
