@@ -59,8 +59,8 @@ def step(bench: Bench, unlabelled: dict | None) -> Call:
         loss, _ = model.parse_losses(model.loss(bench.images, bench.samples))
         loss.backward()
         if unlabelled is not None:
-            model.unlabelled.loss(model, images).backward()
-            model.unlabelled.after_step(model, model)
+            model._unlabelled_loss(**images).backward()
+            model.unlabelled.after_step(model)
 
     return run
 
