@@ -109,7 +109,7 @@ def estimate_statistics(model: Any, batches: Iterable) -> None:
     for layer in layers:
         layer.reset_running_stats()
     # Without momentum, BatchNorm takes the mean over all batches.
-    with torch.no_grad(), _no_drop_path(model), temporarily(layers, 'momentum', None):
+    with torch.no_grad(), _no_drop_path(model), temporarily(layers, momentum=None):
         for data in batches:
             model(**model.data_preprocessor(data, True))
     for layer, old in zip(layers, before, strict=True):
@@ -150,4 +150,4 @@ def _own_loader(loader: DataLoader, seed: int) -> Any:
 
 def _no_drop_path(model: nn.Module) -> AbstractContextManager:
     drops = [module for module in model.modules() if is_drop_path(module)]
-    return temporarily(drops, 'training', False)
+    return temporarily(drops, training=False)

@@ -117,7 +117,7 @@ class AugDrop(AugSub):
         """See :class:`Scheme`."""
         if view == MAIN:
             return images, nullcontext
-        return images, partial(temporarily, self.dropouts, 'p', self.ratio)
+        return images, partial(temporarily, self.dropouts, p=self.ratio)
 
 
 @SCHEMES.register_module()

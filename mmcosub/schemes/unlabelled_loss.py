@@ -81,7 +81,7 @@ class UnlabelledLoss:
         # Strongly augmented images do not occur at inference, so BatchNorm does not
         # record their statistics, nor where the backward pass recomputes them.
         norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
-        unrecorded = partial(temporarily, norms, 'momentum', 0.0)
+        unrecorded = partial(temporarily, norms, momentum=0.0)
         with unrecorded():
             caller, sites = training.caller(), training.sites
             execution = training.execution_of_plans()

@@ -20,15 +20,15 @@ _NEEDED = ('torch', 'deepspeed', 'accelerate', 'fairscale', 'transformers')
 
 
 @contextmanager
-def temporarily(modules: Sequence[nn.Module], name: str, value: Any) -> Iterator[None]:
-    """Set an attribute of modules, and restore each one's own."""
-    before = [getattr(module, name) for module in modules]
+def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
+    """Set attributes of modules, and restore each one's own."""
+    before = [(m, name, getattr(m, name)) for m in modules for name in values]
     try:
-        for module in modules:
-            setattr(module, name, value)
+        for module, name, _ in before:
+            setattr(module, name, values[name])
         yield
     finally:
-        for module, own in zip(modules, before, strict=True):
+        for module, name, own in before:
             setattr(module, name, own)
 
 
@@ -39,7 +39,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     Each module gets back its own mode, since frozen modules of a training network are
     in evaluation. ``train`` is not called, so overrides of it do not act.
     """
-    with temporarily([*network.modules()], 'training', False), torch.no_grad():
+    with temporarily([*network.modules()], training=False), torch.no_grad():
         yield
 
 
@@ -118,15 +118,8 @@ def without_noise(network: nn.Module) -> Iterator[None]:
     """
     turned_off = (is_dropout, is_drop_path, lambda m: isinstance(m, _NormBase))
     off = [m for m in network.modules() if any(test(m) for test in turned_off)]
-    modes = [m.training for m in off]
-    try:
-        for module in off:
-            module.training = False
-        with torch.no_grad(), _NoDropout():
-            yield
-    finally:
-        for module, mode in zip(off, modes, strict=True):
-            module.training = mode
+    with temporarily(off, training=False), torch.no_grad(), _NoDropout():
+        yield
 
 
 class _NoDropout(TorchFunctionMode):

@@ -18,8 +18,7 @@ word     computes, of a block and its rows
 So ``'norm1 attn() *gamma'`` is ``block.gamma * block.attn(block.norm1(x), *args)``.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -27,6 +26,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmcosub.submodels.branches import Branch, register_block
+from mmcosub.submodels.isolation import temporarily
 
 _Residual = Callable[..., Tensor]
 _Words = str | _Residual | tuple[str | _Residual, ...]
@@ -138,30 +138,15 @@ def _run_bare(
     values: dict[str, Any] = {} if drop_path is None else {drop_path: _IDENTITY}
     if hasattr(module, 'add_identity'):
         values['add_identity'] = False
-    with set_attributes(module, **values):
+    # Here, not around the whole forward, so that activation checkpointing recomputes
+    # the same during backward.
+    with temporarily([module], **values):
         if given:
             return module(x, *args, **kwargs, **options)
         return module(x, **options)
 
 
 FFN = bare('ffn', 'dropout_layer')
-
-
-@contextmanager
-def set_attributes(module: nn.Module, **values: Any) -> Iterator[None]:
-    """Set attributes of a module for the duration of one call.
-
-    Used inside a residual function, not around the whole forward, so that activation
-    checkpointing recomputes the same during backward.
-    """
-    saved = {name: getattr(module, name) for name in values}
-    for name, value in values.items():
-        setattr(module, name, value)
-    try:
-        yield
-    finally:
-        for name, value in saved.items():
-            setattr(module, name, value)
 
 
 def activation(name: str) -> _Residual:
@@ -181,5 +166,5 @@ def out_of_place(activation: nn.Module, x: Tensor) -> Tensor:
     """
     if not getattr(activation, 'inplace', False):
         return activation(x)
-    with set_attributes(activation, inplace=False):
+    with temporarily([activation], inplace=False):
         return activation(x)
