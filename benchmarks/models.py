@@ -82,17 +82,26 @@ class Bench:
         enabled = self.half is not None
         return torch.autocast(self.device, self.half, enabled=enabled)
 
-    def build(self, fast: bool = False, scheme: dict | None = None) -> nn.Module:
+    def build(
+        self,
+        fast: bool = False,
+        scheme: dict | None = None,
+        unlabelled: dict | None = None,
+    ) -> nn.Module:
         """The model on the device.
 
         Args:
             fast (bool): As the runner builds it with ``fast``. Defaults to False.
             scheme (dict, optional): Changes to the config's scheme, by which the model
                 is then co-trained. Defaults to None, a stock model.
+            unlabelled (dict, optional): How a co-trained model learns from unlabelled
+                images. Defaults to None, not at all.
         """
         config = accelerated_model(self.stock) if fast else dict(self.stock)
         if scheme is not None:
             config = co_trained_model(config, {**self.scheme, **scheme})
+        if unlabelled is not None:
+            config['unlabelled'] = unlabelled
         model = MODELS.build(config)
         if fast:
             accelerate_attention(model)

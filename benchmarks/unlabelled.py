@@ -13,10 +13,6 @@ from typing import Any
 from models import SEGMENTORS, Bench, Call
 from timing import add_timing_arguments, clock_of, compare, report
 
-from mmcosub.config.co_train import accelerated_model, co_trained_model
-from mmcosub.fast.attention import accelerate_attention
-from mmcosub.registry import MODELS
-
 CASES: dict[str, dict | None] = {
     'without': None,
     'two submodels': {},
@@ -44,22 +40,18 @@ def step(bench: Bench, unlabelled: dict | None) -> Call:
         bench (Bench): The model's config, and a batch.
         unlabelled (dict, optional): Arguments of ``Unlabelled``. None for labels only.
     """
-    config = co_trained_model(accelerated_model(bench.stock), bench.scheme)
+    model: Any = bench.build(fast=True, scheme={}, unlabelled=unlabelled).train()
+    images = None
     if unlabelled is not None:
-        config['unlabelled'] = unlabelled
-    model: Any = MODELS.build(config)
-    accelerate_attention(model)
-    model = model.to(bench.device).train()
-    images = dict(
-        weak=bench.images, strong=bench.images.flip(0), data_samples=bench.samples
-    )
+        weak, strong = bench.images, bench.images.flip(0)
+        images = dict(weak=weak, strong=strong, data_samples=bench.samples)
 
     def run() -> None:
         model.zero_grad(set_to_none=False)
-        loss, _ = model.parse_losses(model.loss(bench.images, bench.samples))
+        losses = model(bench.images, bench.samples, 'loss', images)
+        loss, _ = model.parse_losses(losses)
         loss.backward()
         if unlabelled is not None:
-            model._unlabelled_loss(**images).backward()
             model.unlabelled.after_step(model)
 
     return run
