@@ -148,7 +148,6 @@ class CoTrainer(SubmodelTraining):
         return sum(others, start=first)
 
     def pass_loss(self, step: Step, data_samples: Any) -> dict[str, Tensor]:
-        """See :class:`~mmcosub.schemes.SubmodelTraining`."""
         labels, criterion = data_samples
         step.label_loss = lambda z: criterion(z, labels)
         outputs = step.rows.spread(step.features)
@@ -221,7 +220,6 @@ class CoTrainer(SubmodelTraining):
         return self.model
 
     def caller(self) -> nn.Module:
-        """See :class:`~mmcosub.schemes.SubmodelTraining`."""
         return self._caller
 
     def modules(self) -> Iterator[nn.Module]:

@@ -68,8 +68,6 @@ class CoTrainingClassifier(CoTraining):
         return total, values
 
     def pass_loss(self, step: Step, data_samples: list) -> dict[str, Tensor]:
-        """See :class:`SubmodelTraining`."""
-
         def label_losses(z: Tensor) -> dict[str, Any]:
             return self.head_losses(z, data_samples)
 
@@ -110,11 +108,9 @@ class CoTrainingClassifier(CoTraining):
 
     @property
     def label_weight(self) -> float:
-        """See :class:`CoTraining`."""
         return getattr(self.label_loss, 'loss_weight', 1.0)
 
     def view_logits(
         self, features: Any, data_samples: list, views: int
     ) -> Sequence[Tensor]:
-        """See :class:`CoTraining`."""
         return self.head_logits(features).chunk(views)

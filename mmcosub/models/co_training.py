@@ -37,7 +37,6 @@ class CoTraining(SubmodelTraining):
     def init_co_training(
         self, scheme: dict | Scheme, activations: set[str], where: str
     ) -> None:
-        """See :class:`SubmodelTraining`."""
         self.train()  # frozen stages leave the training mode here
         super().init_co_training(scheme, activations, where)
 

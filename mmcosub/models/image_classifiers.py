@@ -48,11 +48,9 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
 
     @property
     def label_loss(self) -> nn.Module:
-        """See :class:`CoTrainingClassifier`."""
         return self.head.loss_module
 
     def head_logits(self, features: Any) -> Tensor:
-        """See :class:`CoTrainingClassifier`."""
         logits = self.head(self.neck(features) if self.with_neck else features)
         # Conformer has two, of convolutions and of tokens. Label losses add up both,
         # and so does distillation, of each from its counterpart in the other view.
@@ -60,7 +58,6 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
         return torch.stack(logits, dim=2) if two else logits
 
     def head_losses(self, logits: Tensor, data_samples: list) -> dict[str, Any]:
-        """See :class:`CoTrainingClassifier`."""
         two = isinstance(self.head, ConformerHead)
         return self.head._get_loss(
             logits.unbind(dim=2) if two else logits, data_samples
@@ -98,7 +95,6 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
 
     @property
     def label_loss(self) -> nn.Module:
-        """See :class:`CoTrainingClassifier`."""
         return self.loss_module
 
     @property
@@ -107,11 +103,9 @@ class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
         return self.model
 
     def head_logits(self, features: Any) -> Tensor:
-        """See :class:`CoTrainingClassifier`."""
         return features
 
     def head_losses(self, logits: Tensor, data_samples: list) -> dict[str, Any]:
-        """See :class:`CoTrainingClassifier`."""
         return self._get_loss(logits, data_samples)
 
 

@@ -119,7 +119,6 @@ class PointHead(Head):
         return tuple(features), previous
 
     def label_losses(self, output: Any, data_samples: SampleList) -> dict[str, Tensor]:
-        """See :class:`Head`."""
         return self.module.loss(*output, data_samples, self.train_cfg)
 
 
@@ -134,17 +133,14 @@ class MaskHead(Head):
 
     @property
     def activations(self) -> set[str]:
-        """See :class:`Head`."""
         return {'sigmoid' if self.module.out_channels == 1 else 'softmax'}
 
     @property
     def weight(self) -> float:
-        """See :class:`Head`."""
         loss = getattr(self.module, 'loss_cls', None)
         return getattr(loss, 'loss_weight', 1.0)
 
     def averaging(self, labelled: Tensor, data_samples: SampleList) -> Tensor | float:
-        """See :class:`Head`."""
         return 1.0
 
     def run(self, features: Any, previous: Any, data_samples: SampleList) -> Any:
@@ -153,12 +149,10 @@ class MaskHead(Head):
         return list(classes), list(masks)
 
     def label_losses(self, output: Any, data_samples: SampleList) -> dict[str, Tensor]:
-        """See :class:`Head`."""
         instances, metas = self.module._seg_data_to_instance_data(data_samples)
         return self.module.loss_by_feat(*output, instances, metas)
 
     def logits(self, output: Any) -> Tensor:
-        """See :class:`Head`."""
         return mask_logits(output)
 
 

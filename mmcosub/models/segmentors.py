@@ -99,13 +99,11 @@ class CoTrainingSegmentor(CoTraining):
 
     @property
     def label_weight(self) -> float:
-        """See :class:`CoTraining`."""
         return _main(list_heads(self)).weight
 
     def view_logits(
         self, features: Any, data_samples: list, views: int
     ) -> list[Tensor]:
-        """See :class:`CoTraining`."""
         if self.with_neck:
             features = self.neck(features)
         previous: Any = None

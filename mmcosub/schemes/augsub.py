@@ -62,7 +62,6 @@ class AugSub(Scheme):
 
     @property
     def teachings(self) -> Sequence[Teaching]:
-        """See :class:`Scheme`."""
         return [Teaching(MAIN, SUB, self.ramp / 2)]
 
     def check(self, sites: Sequence[Site]) -> None:
@@ -79,7 +78,6 @@ class AugPath(AugSub):
     """
 
     def rates(self, sites: Sequence[Site], view: int = MAIN) -> NDArray[np.float64]:
-        """See :class:`Scheme`."""
         if view == MAIN:
             return super().rates(sites)
         return self.ratio * np.array([site.block.training for site in sites])
@@ -97,7 +95,6 @@ class AugDrop(AugSub):
     """
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
-        """See :class:`Scheme`."""
         self.dropouts = [
             module
             for block in _blocks(model)
@@ -114,7 +111,6 @@ class AugDrop(AugSub):
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Context]:
-        """See :class:`Scheme`."""
         if view == MAIN:
             return images, nullcontext
         return images, partial(temporarily, self.dropouts, p=self.ratio)
@@ -137,7 +133,6 @@ class AugMask(AugSub):
     """
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
-        """See :class:`Scheme`."""
         self.mode = masking_mode(model.sites)
         if self.mode == 'pixels':
             return {}
@@ -151,7 +146,6 @@ class AugMask(AugSub):
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Context]:
-        """See :class:`Scheme`."""
         if view == MAIN:
             return images, nullcontext
         if self.mode == 'pixels':

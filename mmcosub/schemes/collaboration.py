@@ -82,12 +82,10 @@ class Collaboration(Scheme):
 
     @property
     def label_weights(self) -> Sequence[float]:
-        """See :class:`Scheme`."""
         return [0.5, 0.5] if self.weights['output'] else [1.0]
 
     @property
     def teachings(self) -> Sequence[Teaching]:
-        """See :class:`Scheme`."""
         weight = self.weights['output'] * self.ramp / 2
         return [Teaching(0, 1, weight), Teaching(1, 0, weight)] if weight else []
 

@@ -98,12 +98,10 @@ class Cosub(Scheme):
 
     @property
     def label_weights(self) -> Sequence[float]:
-        """See :class:`Scheme`."""
         return [(1 - self.weight * self.ramp) / 2] * 2
 
     @property
     def teachings(self) -> Sequence[Teaching]:
-        """See :class:`Scheme`."""
         weight = self.weight * self.ramp / 2
         return [Teaching(0, 1, weight), Teaching(1, 0, weight)]
 
@@ -123,7 +121,6 @@ class Cosub(Scheme):
             )
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
-        """See :class:`Scheme`."""
         multipliers = super().draw(sites, batch, rng).multipliers  # (L, V, B)
         coupled = self._coupled_branches(sites)
         multipliers[:coupled, 1] = multipliers[:coupled, 0]

@@ -78,7 +78,6 @@ class DepthScheme(Scheme):
         raise NotImplementedError
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
-        """See :class:`Scheme`."""
         dropped = super().draw(sites, batch, rng).multipliers[:, :1]  # (L, 1, B)
         full = stage_depths(sites)
         depths = [full, *self.draw_subnets(full, rng)]
@@ -104,11 +103,9 @@ class Stimulative(DepthScheme):
 
     @property
     def teachings(self) -> Sequence[Teaching]:
-        """See :class:`Scheme`."""
         return [Teaching(FULL, 1, self.weight * self.ramp)]
 
     def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:
-        """See :class:`DepthScheme`."""
         return [draw_depths(full, rng)]
 
 
@@ -170,7 +167,6 @@ class GroupKnowledge(DepthScheme):
 
     @property
     def label_weights(self) -> Sequence[float]:
-        """See :class:`Scheme`."""
         return [1.0] + [0.0] * (self.groups * self.loops)
 
     @property
@@ -195,7 +191,6 @@ class GroupKnowledge(DepthScheme):
         return fractions
 
     def check(self, sites: Sequence[Site]) -> None:
-        """See :class:`DepthScheme`."""
         super().check(sites)
         spare = int((stage_depths(sites) - 1).sum())
         if self.groups > spare:
@@ -206,7 +201,6 @@ class GroupKnowledge(DepthScheme):
             )
 
     def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:
-        """See :class:`DepthScheme`."""
         subnets = []
         for _ in range(self.loops):
             inside = full

@@ -44,11 +44,9 @@ class IntermediateConsistency(Objective):
         return {}
 
     def taps(self, model: Any) -> list[nn.Module]:
-        """See :class:`Objective`."""
         return self._ends
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """See :class:`Objective`."""
         # Auxiliary heads do not run if no view sees a label.
         logits: dict[str, Sequence[Tensor]] = {
             name: z for name in self._heads if (z := step.of_pass(name))

@@ -52,7 +52,6 @@ class RepresentationRedundancy(Objective):
         return {}
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """See :class:`Objective`."""
         features = step.features
         maps = [features] if isinstance(features, Tensor) else list(features)
         terms = []
@@ -78,7 +77,6 @@ class KernelRedundancy(Objective):
         return {}
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """See :class:`Objective`."""
         kernels = _kernels(step.model.backbone)
         terms = [_mean_similarity(_precise(w.flatten(1))) for w in kernels]
         return {'loss_kernel': self.weight * torch.stack(terms).mean()}

@@ -49,7 +49,6 @@ class FastestExact:
         self._found = ''
 
     def __call__(self, backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
-        """See :func:`fastest_exact`."""
         if are_drop_paths(sites):
             return 'drop_path'
         known = bool(self._modules) and self._modules[0] is backbone

@@ -40,7 +40,6 @@ class BernoulliSampler:
     def __call__(
         self, rates: NDArray[np.float64], batch: int, rng: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """See :class:`Sampler`."""
         return rng.random((len(rates), batch)) >= rates[:, None]
 
 
@@ -71,7 +70,6 @@ class StratifiedSampler:
     def __call__(
         self, rates: NDArray[np.float64], batch: int, rng: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """See :class:`Sampler`."""
         expected = batch * (1 - rates)
         if self.fixed:
             kept = np.rint(expected)
