@@ -5,7 +5,7 @@ from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
 from mmcosub.fast.convolutions import fold_norms
 
 from .compiling import compile_parts
-from .image_classifiers import CoTrainingImageClassifier, CoTrainingTimmClassifier
+from .classifiers import CoTrainingImageClassifier, CoTrainingTimmClassifier
 from .segmentors import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
 from .streamed_tta import StreamedSegTTAModel
 

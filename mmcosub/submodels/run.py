@@ -1,5 +1,6 @@
-"""Forward of known blocks, branch by branch."""
+"""Forward of a backbone by a plan: its known blocks, or its DropPath modules."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,8 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .branches import Site, block_output
+from .branches import Site, block_output, class_names
+from .drop_paths import DropPathSite
 from .forward_override import ForwardOverride
+
+# Classes in which consecutive rows are parts of one image. Upstream draws per row.
+_OF_PARTS = {
+    'mmpretrain.models.backbones.tnt.TnTLayer',  # patches
+    'timm.models.tnt.Block',
+    'timm.models.mobilevit.MobileVitBlock',  # positions in a patch
+}
 
 
 @dataclass(frozen=True)
@@ -25,9 +34,12 @@ class BranchCall:
     number: int
     first: int
     last: int
-    residual: Callable[[Tensor], Tensor]
     args: tuple
     kwargs: dict
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Return the branch's function of some rows."""
+        return self.site.branch.residual(self.site.block, x, *self.args, **self.kwargs)
 
     def shortcut(self, x: Tensor) -> Tensor:
         """Return the term that the branch is added to."""
@@ -102,14 +114,76 @@ class SubmodelRun(ForwardOverride):
                     '(docs/add_a_block.md).'
                 )
             self.progress += 1
-            residual = partial(self._residual, site, args, kwargs)
-            call = BranchCall(site, i, first, last, residual, args, kwargs)
+            call = BranchCall(site, i, first, last, args, kwargs)
             x = self.branch(x, call)
         output = block_output(site.block)
         return x if output is None else output(site.block, x, *args, **kwargs)
 
-    def _residual(self, site: Site, args: tuple, kwargs: dict, x: Tensor) -> Tensor:
-        residual = partial(site.branch.residual, site.block)
-        if site.block in self.recomputed_blocks and torch.is_grad_enabled():
-            return self.recomputed_inside(residual, x, *args, **kwargs)
-        return residual(x, *args, **kwargs)
+
+class DropPathRun(ForwardOverride):
+    """Forward of all views as one batch, with the plan's factors as DropPath.
+
+    ``factors`` has shape (L, V * B).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        sites: Sequence[DropPathSite],
+        factors: Tensor,
+        perturbed: Callable[[], AbstractContextManager],
+    ) -> None:
+        self.factors = factors
+        self.calls: dict[nn.Module, list[int]] = {}
+        self.names: dict[nn.Module, str] = {}
+        self.blocks: dict[nn.Module, nn.Module] = {}
+        for i, site in enumerate(sites):
+            self.calls.setdefault(site.module, []).append(i)
+            self.names[site.module] = f'{site.name}.{site.branch.drop_path}'
+            self.blocks[site.module] = site.block
+        modules = backbone.modules()
+        holders = [m for m in modules if class_names(m)[0] in _OF_PARTS]
+        self.of_parts = {inner for holder in holders for inner in holder.modules()}
+        forwards: dict[nn.Module, Callable] = {
+            module: partial(self._drop, module) for module in self.calls
+        }
+        blocks = set(self.blocks.values())
+        super().__init__(backbone, forwards, perturbed, Counter(), blocks)
+
+    def _drop(self, module: Any, x: Tensor) -> Tensor:
+        self.expect_gradients(self.blocks[module], self.names[module])
+        calls, done = self.calls[module], self.progress[module]
+        self.progress[module] += 1
+        rows = self.factors.shape[1]
+        parts = len(x) // rows if module in self.of_parts else 1
+        if done >= len(calls) or len(x) != rows * parts:
+            found = f'{len(x)} rows' if done < len(calls) else f'call {done + 1}'
+            raise ValueError(
+                f'The drop path {self.names[module]!r} gets {found}, where '
+                f'{rows} rows (one for each view and image) and '
+                f'{len(calls)} calls are expected, so its submodels cannot be told '
+                'apart. docs/add_a_block.md shows how to register its block.'
+            )
+        factor = self.factors[calls[done]]
+        if getattr(module, 'scale_by_keep', True) is False:  # timm's
+            factor = factor.sign()
+        return scaled(x, factor.repeat_interleave(parts))
+
+    def check_complete(self) -> None:
+        """Raise if a DropPath module ran too rarely, as where layers are skipped."""
+        for module, calls in self.calls.items():
+            if self.progress[module] < len(calls):
+                raise ValueError(
+                    f'The drop path {self.names[module]!r} ran {self.progress[module]} '
+                    f'times in training and {len(calls)} in evaluation. A network that '
+                    'leaves parts out in training by itself cannot be co-trained so; '
+                    'turn that off, or register its blocks (docs/add_a_block.md).'
+                )
+
+
+def scaled(y: Tensor, factor: float | Tensor) -> Tensor:
+    """Multiply rows by their factors, which stay in float32 at least."""
+    if isinstance(factor, Tensor):
+        factor = factor.to(torch.promote_types(y.dtype, torch.float32))
+        factor = factor.reshape(-1, *[1] * (y.ndim - 1))
+    return (y * factor).to(y.dtype)

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten
 
 from .branches import Site
 from .drop_path_modules import is_drop_path
-from .exactness import are_drop_paths
+from .drop_paths import are_drop_paths
 from .execution import run_submodels
 from .forward_override import ForwardOverride
 from .isolation import evaluating, outputs_of, untouched, without_noise
