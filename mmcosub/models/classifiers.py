@@ -16,8 +16,8 @@ from mmpretrain.models.heads.multi_label_cls_head import MultiLabelClsHead
 from torch import Tensor, nn
 
 from mmcosub.losses import activations
-from mmcosub.registry import MODELS
-from mmcosub.schemes import Step
+from mmcosub.registry import MODELS, SCHEMES
+from mmcosub.schemes import Scheme, Step
 from mmcosub.schemes.step import total_loss
 
 from .co_training import CoTraining
@@ -35,17 +35,14 @@ class CoTrainingClassifier(CoTraining):
         self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.check_head()
+        built = SCHEMES.build(scheme)
+        self.check_head(built)
         self._activations = activations(self.label_loss)
-        self.init_co_training(scheme, self._activations, self._where())
-        self.check_scheme()
+        self.init_co_training(built, self._activations, self._where())
         self.init_unlabelled(unlabelled)
 
-    def check_head(self) -> None:
-        """Raise if the model has no class logits to distill."""
-
-    def check_scheme(self) -> None:
-        """Raise if the scheme does not fit the model."""
+    def check_head(self, scheme: Scheme) -> None:
+        """Raise a ``ValueError`` if the head has no class logits for the scheme."""
 
     @property
     @abstractmethod
@@ -150,7 +147,7 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
             the head's loss is not a loss of class logits.
     """
 
-    def check_head(self) -> None:
+    def check_head(self, scheme: Scheme) -> None:
         head: Any = self.head
         name = type(head).__name__
         if head is None:
@@ -163,22 +160,20 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
                 f'MMPretrain does not train a distilled {name}. Set '
                 'model.head.distillation=False.'
             )
-        if isinstance(head, EfficientFormerClsHead):
-            return  # then its loss is ClsHead's
         original = ClsHead.loss, MultiLabelClsHead.loss
-        if getattr(type(head), 'loss', None) not in original:
+        # EfficientFormer's is ClsHead's, without distillation.
+        known = isinstance(head, EfficientFormerClsHead)
+        if not known and getattr(type(head), 'loss', None) not in original:
             raise ValueError(
                 f'The loss of {name} is not a loss of class logits, which distillation '
                 'between views needs. Use a head with the loss of ClsHead '
                 '(LinearClsHead, VisionTransformerClsHead, ...).'
             )
-
-    def check_scheme(self) -> None:
-        if self.scheme.objectives and isinstance(self.head, ConformerHead):
+        if scheme.objectives and isinstance(head, ConformerHead):
             raise ValueError(
                 'ConformerHead has two logits for every image and class, so additional '
-                f'objectives of {type(self.scheme).__name__} are not defined for it. '
-                'Set scheme.intermediate, scheme.representation and scheme.kernel to 0.'
+                f'objectives of {type(scheme).__name__} are not defined for it. Set '
+                'scheme.intermediate, scheme.representation and scheme.kernel to 0.'
             )
 
     @property

@@ -19,7 +19,7 @@ from tiny import labelled_images, segmentor_config
 from torch import nn
 
 from mmcosub.config.co_train import co_trained_model
-from mmcosub.models.head_outputs import labelled_fraction, mask_logits
+from mmcosub.models.segmentor_heads import MaskHead, labelled_fraction
 from mmcosub.registry import MODELS as OURS
 
 COSUB = dict(type='Cosub', weight=0.6, seed=7)
@@ -157,7 +157,7 @@ def test_scores_of_nothing_are_finite():
         [torch.tensor([[[-900.0, -900.0, 0.0]]])],
         [torch.full((1, 1, 2, 2), -900.0)],
     )
-    z = mask_logits(output)
+    z = MaskHead('decode', None, main=True, auxiliary=False).logits(output)
     assert torch.isfinite(z).all()
 
 
