@@ -1,6 +1,4 @@
-"""Submodels of any network that uses DropPath: its own modules apply the plan.
-
-Shapes: ``V`` views, ``B`` samples, ``L`` calls of DropPath modules.
+"""DropPath modules as branches, for networks whose blocks are not known.
 
 The blocks need not be registered, but no computation is saved: all views run as one
 batch, as in cosub's published code. A module that is called several times in one
@@ -22,9 +20,14 @@ from .isolation import evaluating, outputs_of
 
 @dataclass(frozen=True)
 class DropPathSite(Site):
-    """One call of a DropPath module, ``module``."""
+    """One call of a DropPath module."""
 
     module: nn.Module
+
+    @property
+    def path(self) -> str:
+        """Name of the module in the backbone."""
+        return f'{self.name}.{self.branch.drop_path}'.removeprefix('.')
 
     @property
     def drop_path(self) -> nn.Module:
@@ -74,14 +77,13 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
     again = ForwardOverride(backbone, {}, nullcontext, None)
     with outputs_of(names) as outputs, evaluating(backbone), again.entered():
         backbone(images[:1])
-    called = [(names[module], module) for module, _ in outputs]
-    if not called:
+    if not outputs:
         raise ValueError(
             f'{type(backbone).__name__} has DropPath modules and calls none, as in a '
             'network without shortcuts, so it has no submodels. Train it without a '
             'scheme.'
         )
-    return _sites(backbone, called)
+    return _sites(backbone, [(names[module], module) for module, _ in outputs])
 
 
 def always_kept(backbone: nn.Module, sites: Sequence[Site]) -> list[str]:
@@ -100,12 +102,12 @@ def _sites(
 ) -> list[DropPathSite]:
     depths: dict[str, int] = {}
     sites = []
-    for name, module in modules:
-        block = _block_of(name)
-        depth = depths.setdefault(block, len(depths))
-        path = name.removeprefix(f'{block}.') if block else name
-        holder = backbone.get_submodule(block)
-        sites.append(DropPathSite(block, holder, Branch(_unknown, path), depth, module))
+    for path, module in modules:
+        name = _block_of(path)
+        depth = depths.setdefault(name, len(depths))
+        branch = Branch(_unknown, path.removeprefix(f'{name}.'))
+        block = backbone.get_submodule(name)
+        sites.append(DropPathSite(name, block, branch, depth, module))
     return sites
 
 

@@ -14,24 +14,16 @@ from .branches import Site, block_output, class_names
 from .drop_paths import DropPathSite
 from .forward_override import ForwardOverride
 
-# Classes in which consecutive rows are parts of one image. Upstream draws per row.
-_OF_PARTS = {
-    'mmpretrain.models.backbones.tnt.TnTLayer',  # patches
-    'timm.models.tnt.Block',
-    'timm.models.mobilevit.MobileVitBlock',  # positions in a patch
-}
+_Context = Callable[[], AbstractContextManager]
 
 
 @dataclass(frozen=True)
 class BranchCall:
-    """One branch of a block, and the other arguments of the block's ``forward``.
-
-    Among all branches, its index is ``number``; those of its block are ``first`` to
-    ``last``. ``residual`` is its function of rows.
-    """
+    """One branch of a block, and the other arguments of the block's ``forward``."""
 
     site: Site
     number: int
+    """Its index among all branches; those of its block are ``first`` to ``last``."""
     first: int
     last: int
     args: tuple
@@ -76,17 +68,17 @@ class SubmodelRun(ForwardOverride):
         backbone: nn.Module,
         sites: Sequence[Site],
         branch: RunBranch,
-        perturbed: Callable[[], AbstractContextManager],
+        perturbed: _Context,
         ordered: bool,
     ) -> None:
         self.sites = sites
         self.branch = branch
         self.ordered = ordered
-        of_block: dict[nn.Module, list[tuple[int, Site]]] = {}
+        numbers: dict[nn.Module, list[int]] = {}
         for i, site in enumerate(sites):
-            of_block.setdefault(site.block, []).append((i, site))
-        forwards = {b: partial(self._run_block, found) for b, found in of_block.items()}
-        super().__init__(backbone, forwards, perturbed, progress=0, blocks=of_block)
+            numbers.setdefault(site.block, []).append(i)
+        forwards = {b: partial(self._run_block, found) for b, found in numbers.items()}
+        super().__init__(backbone, forwards, perturbed, progress=0, blocks=numbers)
 
     def check_complete(self) -> None:
         """Raise if a block was skipped, as where a compiled copy of it runs."""
@@ -100,24 +92,32 @@ class SubmodelRun(ForwardOverride):
             )
 
     def _run_block(
-        self, branches: list[tuple[int, Site]], x: Tensor, *args: Any, **kwargs: Any
+        self, numbers: list[int], x: Tensor, *args: Any, **kwargs: Any
     ) -> Any:
-        (first, site), (last, _) = branches[0], branches[-1]
-        self.expect_gradients(site.block, site.name)
-        for i, site in branches:
+        block, name = self.sites[numbers[0]].block, self.sites[numbers[0]].name
+        self.expect_gradients(block, name)
+        for i in numbers:
             if self.ordered and i != self.progress:
                 expected = self.sites[self.progress % len(self.sites)].name
                 raise ValueError(
-                    f'{site.name} runs where {expected} was expected: blocks run in '
-                    'another order than they are listed. Set scheme.execution='
-                    "'kept_rows', and register the backbone with register_fixed_batch "
+                    f'{name} runs where {expected} was expected: blocks run in another '
+                    "order than they are listed. Set scheme.execution='kept_rows', and "
+                    'register the backbone with register_fixed_batch '
                     '(docs/add_a_block.md).'
                 )
             self.progress += 1
-            call = BranchCall(site, i, first, last, args, kwargs)
-            x = self.branch(x, call)
-        output = block_output(site.block)
-        return x if output is None else output(site.block, x, *args, **kwargs)
+            first, last = numbers[0], numbers[-1]
+            x = self.branch(x, BranchCall(self.sites[i], i, first, last, args, kwargs))
+        output = block_output(block)
+        return x if output is None else output(block, x, *args, **kwargs)
+
+
+# Classes in which consecutive rows are parts of one image. Upstream draws per row.
+_OF_PARTS = {
+    'mmpretrain.models.backbones.tnt.TnTLayer',  # patches
+    'timm.models.tnt.Block',
+    'timm.models.mobilevit.MobileVitBlock',  # positions in a patch
+}
 
 
 class DropPathRun(ForwardOverride):
@@ -131,27 +131,25 @@ class DropPathRun(ForwardOverride):
         backbone: nn.Module,
         sites: Sequence[DropPathSite],
         factors: Tensor,
-        perturbed: Callable[[], AbstractContextManager],
+        perturbed: _Context,
     ) -> None:
         self.factors = factors
+        self.site = {site.module: site for site in sites}
         self.calls: dict[nn.Module, list[int]] = {}
-        self.names: dict[nn.Module, str] = {}
-        self.blocks: dict[nn.Module, nn.Module] = {}
         for i, site in enumerate(sites):
             self.calls.setdefault(site.module, []).append(i)
-            self.names[site.module] = f'{site.name}.{site.branch.drop_path}'
-            self.blocks[site.module] = site.block
         modules = backbone.modules()
-        holders = [m for m in modules if class_names(m)[0] in _OF_PARTS]
+        holders = [m for m in modules if class_names(type(m))[0] in _OF_PARTS]
         self.of_parts = {inner for holder in holders for inner in holder.modules()}
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls
         }
-        blocks = set(self.blocks.values())
+        blocks = {site.block for site in sites}
         super().__init__(backbone, forwards, perturbed, Counter(), blocks)
 
     def _drop(self, module: Any, x: Tensor) -> Tensor:
-        self.expect_gradients(self.blocks[module], self.names[module])
+        name = self.site[module].path
+        self.expect_gradients(self.site[module].block, name)
         calls, done = self.calls[module], self.progress[module]
         self.progress[module] += 1
         rows = self.factors.shape[1]
@@ -159,10 +157,10 @@ class DropPathRun(ForwardOverride):
         if done >= len(calls) or len(x) != rows * parts:
             found = f'{len(x)} rows' if done < len(calls) else f'call {done + 1}'
             raise ValueError(
-                f'The drop path {self.names[module]!r} gets {found}, where '
-                f'{rows} rows (one for each view and image) and '
-                f'{len(calls)} calls are expected, so its submodels cannot be told '
-                'apart. docs/add_a_block.md shows how to register its block.'
+                f'The drop path {name!r} gets {found}, where {rows} rows (one for each '
+                f'view and image) and {len(calls)} calls are expected, so its '
+                'submodels cannot be told apart. docs/add_a_block.md shows how to '
+                'register its block.'
             )
         factor = self.factors[calls[done]]
         if getattr(module, 'scale_by_keep', True) is False:  # timm's
@@ -174,10 +172,11 @@ class DropPathRun(ForwardOverride):
         for module, calls in self.calls.items():
             if self.progress[module] < len(calls):
                 raise ValueError(
-                    f'The drop path {self.names[module]!r} ran {self.progress[module]} '
-                    f'times in training and {len(calls)} in evaluation. A network that '
-                    'leaves parts out in training by itself cannot be co-trained so; '
-                    'turn that off, or register its blocks (docs/add_a_block.md).'
+                    f'The drop path {self.site[module].path!r} ran '
+                    f'{self.progress[module]} times in training and {len(calls)} in '
+                    'evaluation. A network that leaves parts out in training by itself '
+                    'cannot be co-trained so; turn that off, or register its blocks '
+                    '(docs/add_a_block.md).'
                 )
 
 
