@@ -49,11 +49,7 @@ class Network:
         return frozenset(range(len(self.blocks)))
 
     def submodel(self, kept: Collection[int]) -> AbstractContextManager:
-        """Run the model as a submodel within a context.
-
-        Args:
-            kept (Collection[int]): Numbers of the submodel's blocks, from 0.
-        """
+        """Run the model as a submodel of some blocks within a context."""
         # Not 1 / (1 - rate), as in training: evaluation does not scale.
         factors = np.array([float(site.depth in kept) for site in self.sites])
         return as_submodel(self.backbone, self.sites, factors)
@@ -79,14 +75,12 @@ class Network:
         """Return why some blocks make no submodel; None if they do."""
         if not kept:
             return 'it would be empty: keep one block at least'
-        unknown = sorted(kept - self.full)
-        if unknown:
+        if unknown := sorted(kept - self.full):
             return (
                 f'there is no block {unknown[0]}: there are {len(self.blocks)}, '
                 f'0 to {len(self.blocks) - 1}'
             )
-        gone = sorted(self.fixed - kept)
-        if gone:
+        if gone := sorted(self.fixed - kept):
             return (
                 f'block {gone[0]} ({self.blocks[gone[0]]}) changes the resolution or '
                 'the channels, and what follows relies on it: keep it'

@@ -19,8 +19,8 @@ SCORES = ('entropy', 'mutual_information', 'disagreement')
 
 def check_probabilities(model: Any) -> None:
     """Raise ValueError if a model's outputs are not logits of exclusive classes."""
-    heads = [getattr(model, name, None) for name in ('decode_head', 'head')]
-    for head in [h for several in heads for h in _listed(several)]:
+    heads = [_last(getattr(model, name, None)) for name in ('decode_head', 'head')]
+    for head in heads:
         if classifies_masks(head) or is_multi_label(head):
             raise ValueError(
                 f'{type(head).__name__} gives no probabilities that sum to 1 over '
@@ -34,8 +34,8 @@ def is_multi_label(head: Any) -> bool:
     return any('MultiLabel' in cls.__name__ for cls in type(head).__mro__)
 
 
-def _listed(head: Any) -> list[Any]:
-    return list(head) if isinstance(head, nn.ModuleList) else [head]
+def _last(head: Any) -> Any:
+    return head[-1] if isinstance(head, nn.ModuleList) else head
 
 
 def probabilities_of(sample: Any) -> Tensor:
@@ -52,7 +52,7 @@ def probabilities_of(sample: Any) -> Tensor:
 
 def threshold_of(model: Any) -> float | None:
     """Return the threshold of a head with one output channel, else None."""
-    head = _listed(getattr(model, 'decode_head', None))[-1]
+    head = _last(getattr(model, 'decode_head', None))
     return head.threshold if getattr(head, 'out_channels', None) == 1 else None
 
 
@@ -118,11 +118,11 @@ class Ensemble:
 
     @property
     def mutual_information(self) -> Tensor:
-        r"""Mean divergence (...) of the submodels from their mean, in [0, 1].
+        """Mean divergence (...) of the submodels from their mean, in [0, 1].
 
         Entropy of the mean minus mean of the entropies (BALD, Houlsby et al., arXiv
-        1112.5745, eq. 2), divided by the logarithm of the number of classes. 0 if all
-        submodels agree, however confident they are.
+        1112.5745, eq. 2), as fractions of the largest: 0 if all submodels agree,
+        however confident they are.
         """
         inside = self.entropies / len(self.predicted)
         return (entropy(self.mean) - inside).clamp_min(0)

@@ -8,10 +8,10 @@ Shapes: ``L`` branches, ``K`` submodels. Factors are those of every branch: of s
 (L, ) for a submodel, (K, L) for several.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from mmcosub.submodels import (
     BernoulliSampler,
-    DropPathSite,
     Site,
     are_drop_paths,
     called_drop_paths,
@@ -46,8 +45,7 @@ def as_submodel(
     """
     run: ForwardOverride
     if are_drop_paths(sites):
-        calls: Any = sites
-        run = _ScaledDropPaths(backbone, calls, factors)
+        run = _scaled_drop_paths(backbone, sites, factors)
     else:
         changed = {s.block for s, f in zip(sites, factors, strict=True) if f != 1}
         at = [i for i, site in enumerate(sites) if site.block in changed]
@@ -66,23 +64,19 @@ def _scaled_branch(factors: Factors, x: Tensor, call: BranchCall) -> Tensor:
     return call.after(torch.add(shortcut, call.residual(x), alpha=factor))
 
 
-class _ScaledDropPaths(ForwardOverride):
+def _scaled_drop_paths(
+    backbone: nn.Module, sites: Sequence[Any], factors: Factors
+) -> ForwardOverride:
     """Drop paths that multiply by the factors of their calls, forward after forward."""
+    of_calls: dict[nn.Module, list[float]] = {}
+    for site, factor in zip(sites, factors, strict=True):
+        of_calls.setdefault(site.module, []).append(float(factor))
 
-    def __init__(
-        self, backbone: nn.Module, sites: Sequence[DropPathSite], factors: Factors
-    ) -> None:
-        self.of_calls: dict[nn.Module, list[float]] = {}
-        for site, factor in zip(sites, factors, strict=True):
-            self.of_calls.setdefault(site.module, []).append(float(factor))
-        forwards = {module: partial(self._scale, module) for module in self.of_calls}
-        super().__init__(backbone, forwards, nullcontext, progress=Counter())
+    def scale(factors: Iterator[float], x: Tensor) -> Tensor:
+        return x * next(factors)
 
-    def _scale(self, module: nn.Module, x: Tensor) -> Tensor:
-        factors = self.of_calls[module]
-        factor = factors[self.progress[module] % len(factors)]
-        self.progress[module] += 1
-        return x * factor
+    forwards = {m: partial(scale, cycle(found)) for m, found in of_calls.items()}
+    return ForwardOverride(backbone, forwards, nullcontext, progress=None)
 
 
 def backbone_of(model: nn.Module) -> nn.Module:

@@ -32,7 +32,7 @@ from mmcosub.analysis.submodel import (
 )
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
 from mmcosub.config.model_settings import classifies
-from mmcosub.datasets.viewing import evenly_spread, viewable
+from mmcosub.datasets.image_files import evenly_spread, viewable
 from mmcosub.engine.prediction import loaded_image, stock_model
 
 from .data import Classes, compare_classes, confusion, share_right, validation_data
