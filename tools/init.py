@@ -61,11 +61,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from mmcosub.config.errors import explained_errors
-    from mmcosub.new_project.start import start
     from mmcosub.stack import import_stack_quietly
 
     with explained_errors(parser.prog, args.debug):
         import_stack_quietly()
+        from mmcosub.new_project.start import start
+
         for line in start(
             args.images,
             args.masks,
