@@ -21,11 +21,14 @@ from .pictures import overlay, write_picture
 from .predictions import (
     Ensemble,
     check_probabilities,
+    draw_factors,
     entropy,
+    find_called_sites,
+    predict_submodels,
     probabilities_of,
+    rates_of,
     threshold_of,
 )
-from .submodel import draw_factors, find_called_sites, predict_submodels, rates_of
 
 Image = tuple[Path, np.ndarray, dict]
 """File of an image, a picture of it in BGR, and a batch of it alone."""

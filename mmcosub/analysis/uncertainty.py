@@ -16,6 +16,7 @@ from torch import Tensor
 from mmcosub.evaluation.probability_metric import BINS, mean_metrics, sum_positions
 from mmcosub.submodels import Site
 
+from .network import Factors
 from .predictions import (
     SCORES,
     Ensemble,
@@ -23,11 +24,11 @@ from .predictions import (
     entropy,
     ignored_label,
     labels_of,
+    predict_submodels,
     predicted_classes,
     probabilities_of,
     threshold_of,
 )
-from .submodel import Factors, predict_submodels
 
 
 class ProbabilityScores:
