@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcosub.arguments import OneLineParser, add_debug_argument
-from mmcosub.new_project.models import MODELS
+from mmcosub.new_project import MODELS
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -9,9 +9,11 @@ from photograph_stages import (
     LONGER,
     MORE,
     controls,
+    fewer_pairs,
     learning_rates,
     main,
     rates,
+    step_times,
     variants,
     weight_decays,
 )
@@ -50,6 +52,8 @@ for _count in unlabelled_stages.COUNTS:
         for name, stage in (
             ('main', unlabelled_stages.main),
             ('as long', unlabelled_stages.as_long),
+            ('longer', unlabelled_stages.longer),
+            ('longer as long', unlabelled_stages.longer_as_long),
             ('variants', unlabelled_stages.variants),
         )
     }
@@ -58,3 +62,4 @@ for _regime in (LONGER, MORE, ALL):
     STAGES[f'rates, {_regime}'] = partial(rates, regime=_regime)
     STAGES[f'main, {_regime}'] = partial(main, regime=_regime)
     STAGES[f'controls, {_regime}'] = partial(controls, regime=_regime)
+STAGES |= {'step times': step_times, 'fewer pairs': fewer_pairs}
