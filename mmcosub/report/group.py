@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmcosub.config.model_settings import classifies
-from mmcosub.hooks.setting_changes import compare
+from mmcosub.config.setting_changes import compare
 
 from .classes import class_iou, measure_classes, number_text, show_confusion
 from .curves import main_metric, make_curves

@@ -26,7 +26,7 @@ from .exactness import (
     inexact,
 )
 from .execution import run_submodels
-from .isolation import evaluating, outputs_of, temporarily
+from .isolation import evaluating, temporarily
 from .plan import Plan, plan_rows
 from .sampling import (
     SAMPLERS,
@@ -63,7 +63,6 @@ __all__ = [
     'inexact',
     'is_drop_path',
     'known_blocks',
-    'outputs_of',
     'plan_generator',
     'plan_rows',
     'register_block',
