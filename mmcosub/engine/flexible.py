@@ -9,9 +9,7 @@ from torch import nn
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.files import require_local
 from mmcosub.registry import RUNNERS, SCHEMES
-from mmcosub.resuming.checkpoint_hook import forget_named_files
 from mmcosub.resuming.seeded_runner import SeededRunner
-from mmcosub.resuming.seeding import IterationSeedHook
 from mmcosub.resuming.work_dir import end_with_torchrun, locked
 
 from .runner import register_ours
@@ -67,14 +65,9 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
         with locked(self.work_dir, self.logger.warning):
             return super().train()
 
-    def resume(self, *args: Any, **kwargs: Any) -> None:
-        super().resume(*args, **kwargs)
-        forget_named_files(self)
-
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
         super().register_hooks(default_hooks, custom_hooks)
-        self.register_hook(IterationSeedHook())
         kind: Any = self._scheme['type'] if self._scheme else None
         register_ours(self, SCHEMES.get(kind) if isinstance(kind, str) else kind)

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import FlexibleRunner, Runner
+from mmengine.runner import Runner
 
 from mmcosub.files import begin_run, remove_partial, write_pointer, written_in
 from mmcosub.registry import HOOKS
@@ -16,7 +16,7 @@ _GRADIENTS = 'accumulated_gradients'
 _STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
 
 
-def forget_named_files(runner: Runner | FlexibleRunner) -> None:
+def forget_named_files(runner: Any) -> None:
     """Remove file names that other hooks would delete after resuming.
 
     MMEngine deletes best and outdated checkpoints by the names in the loaded

@@ -20,7 +20,6 @@ from mmcosub.files import (
 )
 from mmcosub.names import type_name
 
-from .checkpoint_hook import forget_named_files
 from .resume_checks import (
     KEY,
     check_schedules,
@@ -31,7 +30,6 @@ from .resume_checks import (
     is_built,
 )
 from .seeded_runner import SeededRunner
-from .seeding import IterationSeedHook
 from .stopping import StopHook, StopRequest
 from .work_dir import end_with_torchrun, is_in_use, locked
 
@@ -83,10 +81,6 @@ class ResumableRunner(SeededRunner, Runner):
         if isinstance(hook, dict) and type_name(hook) == 'CheckpointHook':
             hook = {**hook, 'type': 'mmcosub.WholeCheckpointHook'}
         super().register_hook(hook, *args, **kwargs)
-
-    def register_default_hooks(self, hooks: dict | None = None) -> None:
-        super().register_default_hooks(hooks)
-        self.register_hook(IterationSeedHook())
 
     def _open_resumed(self) -> None:
         """Read the checkpoint to resume before anything is built from it."""
@@ -148,7 +142,6 @@ class ResumableRunner(SeededRunner, Runner):
             if said := check_schedules(saved, self.param_schedulers, filename):
                 self.logger.warning(said)
         super().resume(filename, *args, **kwargs)
-        forget_named_files(self)
 
     def _fingerprint(self) -> dict[str, Any]:
         loader: Any = self._train_dataloader

@@ -9,8 +9,9 @@ from mmcosub.checkpoints import safe_reading
 from mmcosub.config.errors import note_moment
 
 from .batches import check_batches
+from .checkpoint_hook import forget_named_files
 from .loops import resumable
-from .seeding import Indices, seed_batches
+from .seeding import Indices, IterationSeedHook, seed_batches
 
 
 class SeededRunner:
@@ -25,6 +26,7 @@ class SeededRunner:
     _train_dataloader: Any
     _randomness_cfg: dict
     build_dataloader: Any
+    register_hook: Any
     cfg: Any
     iter: int
 
@@ -92,6 +94,15 @@ class SeededRunner:
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         built = super().build_test_loop(loop)  # type: ignore[misc]
         return _checked(built, 'test_dataloader', TestLoop)
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        super().register_default_hooks(hooks)  # type: ignore[misc]
+        self.register_hook(IterationSeedHook())
+
+    def resume(self, *args: Any, **kwargs: Any) -> None:
+        """Resume; ignore a checkpoint's list of files to delete."""
+        super().resume(*args, **kwargs)  # type: ignore[misc]
+        forget_named_files(self)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         if fn_name.startswith('before'):
