@@ -72,7 +72,8 @@ def check_split(
         check_one_output('model.head', to_classify, losses)
     if scenes or to_classify:
         # In place, before workers copy the dataset.
-        mmcosub.datasets.guard(loader['dataset'], *scenes or (), bad=bad)
+        classes = scenes or (None, 255)
+        mmcosub.datasets.guard(loader['dataset'], *classes, bad)
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:
@@ -96,7 +97,7 @@ def _check_heads(model: nn.Module, classes: int, ignored: int) -> None:
         outputs = getattr(head, 'out_channels', classes)
         check_one_output(f'model.{name}', outputs, losses)
         for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
-            weights = getattr(loss, 'class_weight', None)
+            weights: Any = getattr(loss, 'class_weight', None)
             listed = isinstance(weights, list | tuple)
             if listed and len(weights) not in (classes, outputs):
                 raise ValueError(

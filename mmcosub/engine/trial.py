@@ -62,7 +62,8 @@ def check_windows(model: nn.Module) -> None:
     settings = getattr(getattr(model, 'module', model), 'test_cfg', None) or {}
     if settings.get('mode') != 'slide':
         return
-    crop, stride = settings.get('crop_size'), settings.get('stride')
+    crop: Any = settings.get('crop_size')
+    stride: Any = settings.get('stride')
     try:
         covered = all(0 < step <= size for step, size in zip(stride, crop, strict=True))
     except (TypeError, ValueError):

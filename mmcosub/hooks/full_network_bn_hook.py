@@ -58,7 +58,7 @@ class FullNetworkBNHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Estimate in epoch-based training."""
-        due = self.every_n_epochs(runner, self.interval)  # type: ignore[arg-type]
+        due = self.every_n_epochs(runner, self.interval)
         if isinstance(runner.train_loop, EpochBasedTrainLoop) and (
             due or self.is_last_train_epoch(runner)
         ):
@@ -66,7 +66,7 @@ class FullNetworkBNHook(Hook):
 
     def after_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Estimate in iteration-based training."""
-        due = self.every_n_train_iters(runner, self.interval)  # type: ignore[arg-type]
+        due = self.every_n_train_iters(runner, self.interval)
         if not isinstance(runner.train_loop, EpochBasedTrainLoop) and (
             due or self.is_last_train_iter(runner)
         ):
