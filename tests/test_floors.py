@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {'losses', 'submodels', 'files', 'stack', 'log_once', 'arguments', 'names'},
+    {'losses', 'submodels', 'files', 'stack', 'arguments', 'names'},
     {'schemes'},
     {'co_trainer'},
     {'registry'},

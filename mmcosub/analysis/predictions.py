@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmcosub.engine.data import classes_of
 from mmcosub.evaluation.probability_metric import as_probabilities
-from mmcosub.models.head_outputs import classifies_masks
+from mmcosub.models.segmentor_heads import classifies_masks
 
 SCORES = ('entropy', 'mutual_information', 'disagreement')
 """Scores of an ensemble to rank images by."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcosub.analysis.predictions import is_multi_label, threshold_of
-from mmcosub.models.head_outputs import classifies_masks
+from mmcosub.models.segmentor_heads import classifies_masks
 
 
 class DeployedModel(nn.Module):

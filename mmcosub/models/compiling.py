@@ -11,7 +11,7 @@ from mmcosub.fast.heads import FastHead
 from mmcosub.submodels import are_drop_paths, compiled_sites
 
 from .co_training import CoTraining
-from .segmentor_heads import list_heads
+from .segmentors import list_heads
 
 _OPTIONS = ('backend', 'mode', 'options')
 

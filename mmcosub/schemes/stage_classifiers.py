@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmcosub.submodels import Site, evaluating
-from mmcosub.submodels.isolation import outputs_of
+from mmcosub.submodels import Site, evaluating, outputs_of
 
 
 class StageClassifiers(nn.ModuleList):

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mmcosub.submodels import (
-    FastestExact,
     are_drop_paths,
     called_drop_paths,
     can_share_rows,
     check_network,
+    fastest_exact,
     inexact,
     plan_generator,
     run_submodels,
@@ -77,7 +77,6 @@ class SubmodelTraining:
         self.plans_drawn = 0
         self.telemetry = {}
         self._checked = False
-        self._fastest_exact = FastestExact()
         self._shares_rows = True
 
     def caller(self) -> nn.Module:
@@ -174,7 +173,7 @@ class SubmodelTraining:
         """Return the execution of plans, the fastest exact one for 'auto'."""
         if self.scheme.execution != 'auto':
             return self.scheme.execution
-        fastest = self._fastest_exact(self.backbone, self.sites)
+        fastest = fastest_exact(self.backbone, self.sites)
         shares = fastest == 'shared_prefix'
         return 'kept_rows' if shares and not self._shares_rows else fastest
 

@@ -63,8 +63,6 @@ class ForwardOverride:
         self.perturbed = perturbed
         self.progress = progress
         self.forwards = dict(forwards)
-        self.recomputed_blocks: set[nn.Module] = set()
-        """Blocks among ``forwards`` that the subclass recomputes."""
         self.running: set[nn.Module] = set()
         """Modules whose other forward is running."""
         self._flags: list[tuple[nn.Module, str]] = []
@@ -87,7 +85,7 @@ class ForwardOverride:
                     'leave out. Remove that, or register a class that computes it '
                     '(docs/add_a_block.md).'
                 )
-        if self.forwards:
+        if self.forwards and self._flags:
             self._take_over([block for block in blocks if block is not backbone])
         for cls in {type(module) for module in self.forwards}:
             _route(cls)
@@ -95,15 +93,13 @@ class ForwardOverride:
     def _take_over(self, blocks: Collection[nn.Module]) -> None:
         """Recompute the blocks inside or around modules with a flag, or these."""
         block_of = {inner: block for block in blocks for inner in block.modules()}
+        parts: set[nn.Module] = set()
         for flagged, _ in self._flags:
             found = {block_of[m] for m in flagged.modules() if m in block_of}
-            for part in found or {flagged}:
-                if part in self.forwards:
-                    self.recomputed_blocks.add(part)
-                else:
-                    self.forwards[part] = partial(
-                        self.recomputed, _upstream_forward(part)
-                    )
+            parts |= found or {flagged}
+        for part in parts:
+            forward = self.forwards.get(part) or _upstream_forward(part)
+            self.forwards[part] = partial(self.recomputed, forward)
 
     def check_complete(self) -> None:
         """Raise if the pass left out a branch."""
@@ -154,11 +150,6 @@ class ForwardOverride:
             with self.entered():
                 yield
 
-        return checkpoint(self._run, again, part, *args, use_reentrant=False, **kwargs)
-
-    def recomputed_inside(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Run a part without overridden modules and without storing activations."""
-        again = self.entered
         return checkpoint(self._run, again, part, *args, use_reentrant=False, **kwargs)
 
     def _run(self, again: _Context, part: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -36,10 +36,7 @@ def draw_mask(
 ) -> NDArray[np.bool_]:
     """Mask all but ``number * (1 - ratio)``, rounded down, of each image's N units.
 
-    True where masked, of shape (B, N).
-
-    Raises:
-        ValueError: If none would be left.
+    True where masked, of shape (B, N). Raises a ``ValueError`` if none would be left.
     """
     kept = int(number * (1 - ratio) + 1e-9)  # 10 * (1 - 0.9) is just below 1
     if kept < 1:
@@ -60,7 +57,7 @@ def masking_mode(sites: Sequence[Site]) -> str:
     convolutional or need all tokens).
     """
     cls: Any = type(sites[0].block)
-    known = dict(zip(class_names(sites[0].block), cls.__mro__, strict=True))
+    known = dict(zip(class_names(cls), cls.__mro__, strict=True))
     # BEiT and MAE need all tokens: their attention has a bias per pair of positions.
     # So does PiT, between whose stages tokens become a map.
     vits = [vit for name, vit in known.items() if name in _TOKENS]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .branches import Site
 from .plan import Step
-from .run import BranchCall
+from .run import BranchCall, scaled
 
 
 class PlainRows:
@@ -135,14 +135,6 @@ def _expect_rows(site: Site, x: Tensor, rows: int) -> None:
             'before it changes the batch dimension, so its submodels cannot be told '
             'apart. docs/add_a_block.md shows how to register what holds it instead.'
         )
-
-
-def scaled(y: Tensor, factor: float | Tensor) -> Tensor:
-    """Multiply rows by their factors, which stay in float32 at least."""
-    if isinstance(factor, Tensor):
-        factor = factor.to(torch.promote_types(y.dtype, torch.float32))
-        factor = factor.reshape(-1, *[1] * (y.ndim - 1))
-    return (y * factor).to(y.dtype)
 
 
 class _Take(torch.autograd.Function):

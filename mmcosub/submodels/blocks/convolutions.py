@@ -10,68 +10,15 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_fixed_batch
 
-from .notation import activation, bare, branch, branches, out_of_place, register
+from .notation import branch, branches, register
 
-# ---- inverted residuals -------------------------------------------------------------
-
-
-def _inverted(block: Any, x: Tensor) -> Tensor:
-    if block.with_expand_conv:
-        x = block.expand_conv(x)
-    x = block.depthwise_conv(x)
-    if block.with_se:
-        x = block.se(x)
-    return block.linear_conv(x)
-
-
-def _edge(block: Any, x: Tensor) -> Tensor:
-    x = block.conv1(x)
-    if block.with_se:
-        x = block.se(x)
-    return block.conv2(x)
+_INVERTED = 'expand_conv? depthwise_conv se? linear_conv'
 
 
 def _enhanced_conv(block: Any, x: Tensor, **kwargs: Any) -> Tensor:
     from mmcv.cnn import ConvModule  # installed if such a block exists
 
     return ConvModule.forward(block, x, **kwargs)
-
-
-register(
-    'mmpretrain.models',
-    {
-        'backbones.mobilenet_v2.InvertedResidual': branch(
-            'conv', exists='use_res_connect'
-        ),
-        # MobileNetV3, EfficientNet and EfficientNetV2, MobileViT.
-        'utils.inverted_residual.InvertedResidual': branch(
-            _inverted, 'drop_path', exists='with_res_shortcut'
-        ),
-        'backbones.efficientnet.EdgeResidual': branch(
-            _edge, 'drop_path', exists='with_residual'
-        ),
-        'backbones.efficientnet_v2.EnhancedConvModule': branch(
-            _enhanced_conv, 'drop_path', exists='has_skip'
-        ),
-    },
-)
-register(
-    'mmseg.models',
-    {
-        # MobileNetV2 and Fast-SCNN.
-        'utils.inverted_residual.InvertedResidual': branch(
-            'conv', exists='use_res_connect'
-        ),
-        'utils.inverted_residual.InvertedResidualV3': branch(
-            _inverted, exists='with_res_shortcut'
-        ),
-    },
-)
-
-# Adds features from before the blocks to those after them.
-register_fixed_batch('mmseg.models.backbones.fast_scnn.FastSCNN')
-
-# ---- others -------------------------------------------------------------------------
 
 
 def _convnext(block: Any, x: Tensor) -> Tensor:
@@ -88,10 +35,6 @@ def _convnext(block: Any, x: Tensor) -> Tensor:
 
 def _repvgg(block: Any, x: Tensor) -> Tensor:
     return block.branch_3x3(x) + block.branch_1x1(x)
-
-
-def _repvgg_activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.act, x if block.se_cfg is None else block.se_layer(x))
 
 
 def _mobile_one(block: Any, x: Tensor) -> Tensor:
@@ -117,44 +60,64 @@ def _adds(block: Any) -> bool:
 
 
 register(
-    'mmpretrain.models.backbones',
+    'mmpretrain.models',
     {
+        'backbones.mobilenet_v2.InvertedResidual': branch(
+            'conv', exists='use_res_connect'
+        ),
+        # MobileNetV3, EfficientNet and EfficientNetV2, MobileViT.
+        'utils.inverted_residual.InvertedResidual': branch(
+            _INVERTED, 'drop_path', exists='with_res_shortcut'
+        ),
+        'backbones.efficientnet.EdgeResidual': branch(
+            'conv1 se? conv2', 'drop_path', exists='with_residual'
+        ),
+        'backbones.efficientnet_v2.EnhancedConvModule': branch(
+            _enhanced_conv, 'drop_path', exists='has_skip'
+        ),
         # V1 and V2 (which has `grn`).
-        'convnext.ConvNeXtBlock': branch((_convnext, '*gamma:'), 'drop_path'),
-        'hornet.HorNetBlock': branches(
+        'backbones.convnext.ConvNeXtBlock': branch((_convnext, '*gamma:'), 'drop_path'),
+        'backbones.hornet.HorNetBlock': branches(
             'norm1 gnconv gamma1', '> norm2 pwconv1 act pwconv2 gamma2 <'
         ),
-        'replknet.RepLKBlock': branch(
+        'backbones.replknet.RepLKBlock': branch(
             'prelkb_bn pw1 large_kernel lk_nonlinear pw2', 'drop_path'
         ),
-        'replknet.ConvFFN': branch('preffn_bn pw1 nonlinear pw2', 'drop_path'),
-        'repvgg.RepVGGBlock': branch(
-            _repvgg, None, 'branch_norm', _repvgg_activation, _has_identity
+        'backbones.replknet.ConvFFN': branch(
+            'preffn_bn pw1 nonlinear pw2', 'drop_path'
         ),
-        'mobileone.MobileOneBlock': branch(
-            _mobile_one,
-            None,
-            'branch_norm',
-            ('se', activation('act')),
-            _has_identity,
+        'backbones.repvgg.RepVGGBlock': branch(
+            _repvgg, None, 'branch_norm', 'se_layer? act!', _has_identity
         ),
-        'shufflenet_v1.ShuffleUnit': branch(
-            _shuffle, after=activation('act'), exists=_adds
+        'backbones.mobileone.MobileOneBlock': branch(
+            _mobile_one, None, 'branch_norm', 'se act!', _has_identity
         ),
-        'convmixer.Residual': branch('fn'),
-        'mlp_mixer.MixerBlock': (
-            branch(
-                ('norm1 ~', bare('token_mix', 'dropout_layer'), '~'),
-                'token_mix.dropout_layer',
-            ),
-            branch(
-                ('norm2', bare('channel_mix', 'dropout_layer')),
-                'channel_mix.dropout_layer',
-            ),
+        'backbones.shufflenet_v1.ShuffleUnit': branch(
+            _shuffle, after='act!', exists=_adds
         ),
-        'repmlp.RepMLPNetUnit': (
+        'backbones.convmixer.Residual': branch('fn'),
+        'backbones.mlp_mixer.MixerBlock': (
+            branch('norm1 ~ -token_mix ~', 'token_mix.dropout_layer'),
+            branch('norm2 -channel_mix', 'channel_mix.dropout_layer'),
+        ),
+        'backbones.repmlp.RepMLPNetUnit': (
             branch('norm1 repmlp_block'),
             branch('norm2 ffn_block'),
         ),
     },
 )
+register(
+    'mmseg.models',
+    {
+        # MobileNetV2 and Fast-SCNN.
+        'utils.inverted_residual.InvertedResidual': branch(
+            'conv', exists='use_res_connect'
+        ),
+        'utils.inverted_residual.InvertedResidualV3': branch(
+            _INVERTED, exists='with_res_shortcut'
+        ),
+    },
+)
+
+# Adds features from before the blocks to those after them.
+register_fixed_batch('mmseg.models.backbones.fast_scnn.FastSCNN')

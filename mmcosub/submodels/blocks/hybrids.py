@@ -11,17 +11,11 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_block, register_fixed_batch
 
-from .notation import activation, branch, branches, chain, register
+from .notation import branch, branches, register
 
 _MIXER = 'norm1 token_mixer *layer_scale_1:'
 _ATTENTION = 'norm1 attn *layer_scale_1:'
 _MLP = 'norm2 mlp *layer_scale_2:'
-_mixer, _reparametrised = chain(_MIXER), chain('norm_reparam *layer_scale_1:')
-
-
-def _affine(block: Any, x: Tensor) -> Tensor:
-    deployed = hasattr(block, 'norm_reparam')
-    return (_reparametrised if deployed else _mixer)(block, x)
 
 
 def _tiny_vit_attention(block: Any, x: Tensor) -> Tensor:
@@ -55,12 +49,15 @@ register(
     'mmpretrain.models.backbones',
     {
         'poolformer.PoolFormerBlock': branches(_MIXER, _MLP),
-        'riformer.RIFormerBlock': branches(_affine, _MLP),
+        # Without `norm1` and `token_mixer` once reparametrised.
+        'riformer.RIFormerBlock': branches(
+            'norm1? token_mixer? norm_reparam? *layer_scale_1:', _MLP
+        ),
         'efficientformer.Meta3D': branches('norm1 token_mixer ls1', 'norm2 mlp ls2'),
         'efficientformer.Meta4D': branches('token_mixer ls1', 'mlp ls2'),
         'van.VANBlock': branches(_ATTENTION, _MLP),
         'tinyvit.MBConvBlock': branch(
-            'conv1 act conv2 act conv3', 'drop_path', after=activation('act')
+            'conv1 act conv2 act conv3', 'drop_path', after='act!'
         ),
         'tinyvit.TinyViTBlock': (
             branch(_tiny_vit_attention, 'drop_path', after=_tiny_vit_convolution),

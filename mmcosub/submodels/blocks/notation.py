@@ -8,16 +8,21 @@ word     computes, of a block and its rows
 ``m``    module ``m`` of the block
 ``m?``   the same, or nothing where the block has no such module
 ``m()``  module ``m``, given the other arguments of the block's forward
+``m!``   activation ``m`` out of place, or a copy where there is none
+``-m``   attention or FFN ``m`` of MMCV or MMPretrain, without its own
+         DropPath and shortcut; also ``-m()``
 ``*p``   times parameter ``p``, of shape (C, ), or nothing if it is None
 ``*p:``  the same, for rows of shape (R, C, H, W)
 ``>``    rows of shape (R, C, H, W) with channels last
 ``<``    back from channels last
 ``~``    rows of shape (R, N, C) as (R, C, N)
+``[0]``  the first of several outputs
 ======== =====================================================================
 
 So ``'norm1 attn() *gamma'`` is ``block.gamma * block.attn(block.norm1(x), *args)``.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -31,8 +36,13 @@ from mmcosub.submodels.isolation import temporarily
 _Residual = Callable[..., Tensor]
 _Words = str | _Residual | tuple[str | _Residual, ...]
 
-_IDENTITY = nn.Identity()
+_WORD = re.compile(r'([*-]?)(\w+)(:|\?|!|\(\))?')
 _ORDERS = {'>': (0, 2, 3, 1), '<': (0, 3, 1, 2), '~': (0, 2, 1)}
+_OFF: dict[str, Any] = {
+    **dict.fromkeys(('drop', 'dropout_layer', 'out_drop'), nn.Identity()),
+    'add_identity': False,
+}
+"""Settings of attention and FFNs without DropPath and shortcut."""
 
 
 def register(package: str, blocks: Mapping[str, Branch | Sequence[Branch]]) -> None:
@@ -83,87 +93,64 @@ def chain(words: _Words) -> _Residual:
 
 
 def _step(word: str) -> tuple[str, Any]:
-    """Return the kind of a word, and a module's or parameter's name or an order."""
+    """Return the marks of a word, and a module's or parameter's name or an order."""
     if word in _ORDERS:
         return 'order', _ORDERS[word]
-    if word.startswith('*'):
-        return ('*:' if word.endswith(':') else '*'), word.strip('*:')
-    kind = next((end for end in ('?', '()') if word.endswith(end)), '')
-    return kind, word.removesuffix(kind)
+    if word == '[0]':
+        return word, None
+    found = _WORD.fullmatch(word)
+    if found is None:
+        raise ValueError(f'Unknown word {word!r} in a residual function.')
+    before, name, behind = found.groups('')
+    return before + behind, name
 
 
-def _run(steps: tuple, block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    for kind, name in steps:
-        if kind == 'function':
-            x = name(block, x, *args, **kwargs)
-        elif kind == 'order':
-            x = x.permute(name)
-        elif kind == '':
+def _run(steps: tuple, block: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    for mark, name in steps:
+        if mark == '':
             x = getattr(block, name)(x)
-        elif kind == '()':
+        elif mark == 'function':
+            x = name(block, x, *args, **kwargs)
+        elif mark == '()':
             x = getattr(block, name)(x, *args, **kwargs)
-        elif kind == '?':
+        elif mark == '?':
             module = getattr(block, name, None)
             x = x if module is None else module(x)
+        elif mark == '!':
+            x = _out_of_place(getattr(block, name, None), x)
+        elif mark == '-':
+            x = _bare(getattr(block, name), x)
+        elif mark == '-()':
+            x = _bare(getattr(block, name), x, *args, **kwargs)
+        elif mark == 'order':
+            x = x.permute(name)
+        elif mark == '[0]':
+            x = x[0]
         else:
             scale = getattr(block, name)
             if scale is not None:
-                x = (scale if kind == '*' else scale[:, None, None]) * x
+                x = (scale if mark == '*' else scale[:, None, None]) * x
     return x
 
 
-def bare(
-    name: str, drop_path: str | None = None, given: bool = False, **options: Any
-) -> _Residual:
-    """Return a function that calls a module without its own DropPath and shortcut.
-
-    The shortcut is left out where the module has ``add_identity``, as FFNs of MMCV and
-    MMPretrain; elsewhere pass ``identity=0`` in the options of the call. With
-    ``given``, the module also gets the other arguments of the block's forward.
-    """
-    return partial(_run_bare, name, drop_path, given, options)
-
-
-def _run_bare(
-    name: str,
-    drop_path: str | None,
-    given: bool,
-    options: dict[str, Any],
-    block: Any,
-    x: Tensor,
-    *args: Any,
-    **kwargs: Any,
-) -> Tensor:
-    module = getattr(block, name)
-    values: dict[str, Any] = {} if drop_path is None else {drop_path: _IDENTITY}
-    if hasattr(module, 'add_identity'):
-        values['add_identity'] = False
+def _bare(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    values = {name: off for name, off in _OFF.items() if hasattr(module, name)}
+    if 'dropout_layer' in values and 'add_identity' not in values:
+        kwargs['identity'] = 0  # MMCV's attention
     # Here, not around the whole forward, so that activation checkpointing recomputes
     # the same during backward.
     with temporarily([module], **values):
-        if given:
-            return module(x, *args, **kwargs, **options)
-        return module(x, **options)
+        return module(x, *args, **kwargs)
 
 
-FFN = bare('ffn', 'dropout_layer')
-
-
-def activation(name: str) -> _Residual:
-    """Return a function that runs an activation of the block out of place."""
-    return partial(_activate, name)
-
-
-def _activate(name: str, block: Any, x: Tensor) -> Tensor:
-    return out_of_place(getattr(block, name), x)
-
-
-def out_of_place(activation: nn.Module, x: Tensor) -> Tensor:
+def _out_of_place(activation: Any, x: Tensor) -> Tensor:
     """Run an activation without changing its input.
 
     Needed at the end of a block, where the rows of a skipped branch are the block's
-    input tensor itself.
+    input tensor itself. Without an activation, the network may go on in place.
     """
+    if activation is None:
+        return x.clone()
     if not getattr(activation, 'inplace', False):
         return activation(x)
     with temporarily([activation], inplace=False):

@@ -9,20 +9,20 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from .notation import activation, branch, register
+from .notation import branch, register
 
 # Most encoders of segmentation_models_pytorch are built of torchvision's blocks.
 register(
     'torchvision.models',
     {
         'resnet.BasicBlock': branch(
-            'conv1 bn1 relu conv2 bn2', None, 'downsample?', activation('relu')
+            'conv1 bn1 relu conv2 bn2', None, 'downsample?', 'relu!'
         ),
         'resnet.Bottleneck': branch(
             'conv1 bn1 relu conv2 bn2 relu conv3 bn3',
             None,
             'downsample?',
-            activation('relu'),
+            'relu!',
         ),
         'mobilenetv2.InvertedResidual': branch('conv', exists='use_res_connect'),
         'mobilenetv3.InvertedResidual': branch('block', exists='use_res_connect'),

@@ -3,41 +3,38 @@
 Of the latter, BiSeNetV2, CGNet, DDRNet, ERFNet and PIDNet, none uses DropPath upstream.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmcosub.submodels.branches import register_block, register_fixed_batch
+from mmcosub.submodels.branches import register_fixed_batch
 
-from .notation import activation, branch, out_of_place, register
+from .notation import branch, register
 
 
-def _plugins(block: Any, x: Tensor, position: int) -> Tensor:
+def _run_plugins(position: int, block: Any, x: Tensor) -> Tensor:
     if getattr(block, 'with_plugins', False):
         names = getattr(block, f'after_conv{position}_plugin_names')
         return block.forward_plugin(x, names)
     return x
 
 
-def _bottleneck(block: Any, x: Tensor) -> Tensor:
-    x = _plugins(block, block.relu(block.norm1(block.conv1(x))), 1)
-    x = _plugins(block, block.relu(block.norm2(block.conv2(x))), 2)
-    return _plugins(block, block.norm3(block.conv3(x)), 3)
+_PLUGINS = [partial(_run_plugins, position) for position in range(4)]
+_BASIC = 'conv1 norm1 relu conv2 norm2'
+_BOTTLENECK = (
+    *('conv1 norm1 relu', _PLUGINS[1], 'conv2 norm2 relu', _PLUGINS[2]),
+    *('conv3 norm3', _PLUGINS[3]),
+)
+_RESNEST = (
+    *('conv1 norm1 relu', _PLUGINS[1], 'conv2 avd_layer?', _PLUGINS[2]),
+    *('conv3 norm3', _PLUGINS[3]),
+)
 
 
-def _split_attention(block: Any, x: Tensor) -> Tensor:
-    """ResNeSt."""
-    x = _plugins(block, block.relu(block.norm1(block.conv1(x))), 1)
-    x = block.conv2(x)
-    if block.avg_down_stride:
-        x = block.avd_layer(x)
-    x = _plugins(block, x, 2)
-    return _plugins(block, block.norm3(block.conv3(x)), 3)
-
-
-def _bottle2neck(block: Any, x: Tensor) -> Tensor:
-    """Res2Net: the groups of channels are convolved one after another."""
+def _res2net(block: Any, x: Tensor) -> Tensor:
+    """Convolve the groups of channels one after another."""
     x = block.relu(block.norm1(block.conv1(x)))
     groups = torch.split(x, block.width, 1)
     outputs: list[Tensor] = []
@@ -54,34 +51,25 @@ def _bottle2neck(block: Any, x: Tensor) -> Tensor:
 # ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no DropPath, and may have
 # plugins. Upstream, MMPretrain's ResNeSt, Res2Net and SE-ResNet ignore their drop-path
 # rate. Here it acts.
-for _name, _residual in (
-    ('mmpretrain.models.backbones.resnet.BasicBlock', 'conv1 norm1 relu conv2 norm2'),
-    ('mmpretrain.models.backbones.resnet.Bottleneck', _bottleneck),
-    ('mmpretrain.models.backbones.resnest.Bottleneck', _split_attention),
-    ('mmpretrain.models.backbones.res2net.Bottle2neck', _bottle2neck),
-    ('mmpretrain.models.backbones.seresnet.SEBottleneck', (_bottleneck, 'se_layer')),
-    ('mmseg.models.backbones.resnet.BasicBlock', 'conv1 norm1 relu conv2 norm2'),
-    ('mmseg.models.backbones.resnet.Bottleneck', _bottleneck),
-    ('mmseg.models.backbones.resnest.Bottleneck', _split_attention),
-):
-    _drop_path = 'drop_path' if _name.startswith('mmpretrain') else None
-    register_block(
-        _name, branch(_residual, _drop_path, 'downsample?', activation('relu'))
-    )
-
-register_block(
-    'mmpretrain.models.backbones.cspnet.DarknetBottleneck',
-    branch('conv1 conv2', 'drop_path', exists='add_identity'),
+_RESNETS: tuple[tuple[str, Any], ...] = (
+    ('mmpretrain.models.backbones.resnet.BasicBlock', _BASIC),
+    ('mmpretrain.models.backbones.resnet.Bottleneck', _BOTTLENECK),
+    ('mmpretrain.models.backbones.resnest.Bottleneck', _RESNEST),
+    ('mmpretrain.models.backbones.res2net.Bottle2neck', _res2net),
+    ('mmpretrain.models.backbones.seresnet.SEBottleneck', (*_BOTTLENECK, 'se_layer')),
+    ('mmseg.models.backbones.resnet.BasicBlock', _BASIC),
+    ('mmseg.models.backbones.resnet.Bottleneck', _BOTTLENECK),
+    ('mmseg.models.backbones.resnest.Bottleneck', _RESNEST),
 )
+for _name, _residual in _RESNETS:
+    _package, _, _block = _name.partition('.')
+    _drop_path = 'drop_path' if _package == 'mmpretrain' else None
+    register(_package, {_block: branch(_residual, _drop_path, 'downsample?', 'relu!')})
 
-
-def _downsample(block: Any, x: Tensor) -> Tensor:
-    return block.downsample(x) if block.downsample else x
-
-
-def _activation(block: Any, x: Tensor) -> Tensor:
-    # Without one, the network continues in place, perhaps on the block's own input.
-    return out_of_place(block.act, x) if hasattr(block, 'act') else x.clone()
+register(
+    'mmpretrain.models.backbones.cspnet',
+    {'DarknetBottleneck': branch('conv1 conv2', 'drop_path', exists='add_identity')},
+)
 
 
 def _context_guided(block: Any, x: Tensor) -> Tensor:
@@ -101,20 +89,18 @@ register(
     {
         # DDRNet and PIDNet.
         'utils.basic_block.BasicBlock': branch(
-            'conv1 conv2', None, _downsample, _activation
+            'conv1 conv2', None, 'downsample?', 'act!'
         ),
         'utils.basic_block.Bottleneck': branch(
-            'conv1 conv2 conv3', None, _downsample, _activation
+            'conv1 conv2 conv3', None, 'downsample?', 'act!'
         ),
         'backbones.bisenetv2.GELayer': branch(
-            'conv1 dwconv conv2', None, 'shortcut?', activation('act')
+            'conv1 dwconv conv2', None, 'shortcut?', 'act!'
         ),
         'backbones.cgnet.ContextGuidedBlock': branch(
             _context_guided, exists='skip_connect'
         ),
-        'backbones.erfnet.NonBottleneck1d': branch(
-            _non_bottleneck, after=activation('act')
-        ),
+        'backbones.erfnet.NonBottleneck1d': branch(_non_bottleneck, after='act!'),
     },
 )
 

@@ -6,9 +6,12 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_block, register_fixed_batch
 
-from .notation import FFN, bare, branch, branches, register
+from .notation import branch, branches, register
 
 Size = tuple[int, int]
+
+_ATTENTION = branch('ln1 -attn', 'attn.out_drop')
+_FFN = branch('ln2 -ffn', 'ffn.dropout_layer')
 
 # ---- of one resolution: ViT, DeiT3, T2T-ViT, SAM, EVA-02, BEiT, MAE, XCiT -----------
 
@@ -32,44 +35,34 @@ def _sam_attention(block: Any, x: Tensor) -> Tensor:
     return window_unpartition(block.attn(windows), block.window_size, padded, size)
 
 
-_ATTENTION = 'ln1', bare('attn', 'out_drop')
-
 register(
     'mmpretrain.models.backbones',
     {
-        'vision_transformer.TransformerEncoderLayer': (
-            branch(_ATTENTION, 'attn.out_drop'),
-            branch(('ln2', FFN), 'ffn.dropout_layer'),
-        ),
+        'vision_transformer.TransformerEncoderLayer': (_ATTENTION, _FFN),
         # MMPretrain's DeiT3 uses the first norm twice and the second never.
         'deit3.DeiT3TransformerEncoderLayer': (
-            branch(_ATTENTION, 'attn.out_drop'),
-            branch(('ln1', FFN), 'ffn.dropout_layer'),
+            _ATTENTION,
+            branch('ln1 -ffn', 'ffn.dropout_layer'),
         ),
         # The layers that make tokens have another shortcut, no DropPath, and run
         # unmodified.
         't2t_vit.T2TTransformerLayer': (
-            branch(_ATTENTION, 'attn.out_drop', exists=_has_shortcut),
-            branch(('ln2', FFN), 'ffn.dropout_layer', exists=_has_shortcut),
+            branch('ln1 -attn', 'attn.out_drop', exists=_has_shortcut),
+            branch('ln2 -ffn', 'ffn.dropout_layer', exists=_has_shortcut),
         ),
         # SAM's image encoder has no DropPath on its attention.
-        'vit_sam.TransformerEncoderLayer': (
-            branch(_sam_attention),
-            branch(('ln2', FFN), 'ffn.dropout_layer'),
-        ),
+        'vit_sam.TransformerEncoderLayer': (branch(_sam_attention), _FFN),
         'vit_eva02.EVA02EndcoderLayer': branches('norm1 attn()', 'norm2 mlp'),
         # MMPretrain drops the FFN twice, inside and after it, so at a rate of 0.5 it is
         # kept in a quarter of the cases. Here a branch is dropped once, as in the
         # authors' code.
         'beit.BEiTTransformerEncoderLayer': branches(
-            'ln1 attn() *gamma_1', ('ln2', FFN, '*gamma_2')
+            'ln1 attn() *gamma_1', 'ln2 -ffn *gamma_2'
         ),
         # One DropPath for all three. The class-attention blocks that follow have none
         # and run unmodified in every submodel.
         'xcit.XCABlock': branches(
-            'norm1 attn *gamma1',
-            'norm3 local_mp() *gamma3',
-            ('norm2', bare('ffn', identity=0), '*gamma2'),
+            'norm1 attn *gamma1', 'norm3 local_mp() *gamma3', 'norm2 -ffn *gamma2'
         ),
     },
 )
@@ -78,8 +71,8 @@ register(
     {
         # mmseg's ViT has no DropPath on its attention, whatever the rate.
         'vit.TransformerEncoderLayer': (
-            branch(('norm1', bare('attn', identity=0))),
-            branch(('norm2', FFN), 'ffn.dropout_layer'),
+            branch('norm1 -attn'),
+            branch('norm2 -ffn', 'ffn.dropout_layer'),
         ),
         # Also the base of MAE's layer.
         'beit.BEiTTransformerEncoderLayer': branches(
@@ -90,82 +83,55 @@ register(
 
 # ---- pyramids: HiViT, Swin and SwinV2, Twins, MiT, DaViT, MViT ----------------------
 
-
-def _has_attention(block: Any) -> bool:
-    return block.attn is not None
-
-
-def _extra_norm(block: Any, x: Tensor) -> Tensor:
-    return block.norm3(x) if block.extra_norm else x
-
-
 # Position encodings come before each branch.
-_DAVIT_FFN = branch(('cpe2() norm2', FFN), 'ffn.dropout_layer', 'cpe2()')
-_WINDOWED = bare('attn', 'drop', given=True)
+_DAVIT_FFN = branch('cpe2() norm2 -ffn', 'ffn.dropout_layer', 'cpe2()')
 
 register(
     'mmpretrain.models.backbones',
     {
         'hivit.BlockWithRPE': (
-            branch('norm1 attn() *gamma_1', 'drop_path', exists=_has_attention),
+            branch('norm1 attn() *gamma_1', 'drop_path', exists='attn'),
             branch('norm2 mlp *gamma_2', 'drop_path'),
         ),
         # mmpretrain drops before the last norm of the branch. The norm undoes the
         # scale, and its bias remains of a dropped branch. Here the whole branch is
         # dropped, as in the authors' code and timm.
         'swin_transformer_v2.SwinBlockV2': (
-            branch((_WINDOWED, 'norm1'), 'attn.drop'),
-            branch((FFN, 'norm2'), 'ffn.dropout_layer', after=_extra_norm),
+            branch('-attn() norm1', 'attn.drop'),
+            branch('-ffn norm2', 'ffn.dropout_layer', after='norm3?'),
         ),
         # Attention over channels has no DropPath.
         'davit.SpatialBlock': (
-            branch(('cpe1() norm1', _WINDOWED), 'attn.drop', 'cpe1()'),
+            branch('cpe1() norm1 -attn()', 'attn.drop', 'cpe1()'),
             _DAVIT_FFN,
         ),
-        'davit.ChannelBlock': (
-            branch('cpe1() norm1 attn', None, 'cpe1()'),
-            _DAVIT_FFN,
-        ),
+        'davit.ChannelBlock': (branch('cpe1() norm1 attn', None, 'cpe1()'), _DAVIT_FFN),
     },
 )
-for _package in (
-    'mmpretrain.models.backbones.swin_transformer',
-    'mmseg.models.backbones.swin',
-):
-    register_block(
-        f'{_package}.SwinBlock',
-        branch(('norm1', _WINDOWED), 'attn.drop'),
-        branch(('norm2', FFN), 'ffn.dropout_layer'),
-    )
+_SWIN = (
+    branch('norm1 -attn()', 'attn.drop'),
+    branch('norm2 -ffn', 'ffn.dropout_layer'),
+)
+register('mmpretrain.models.backbones', {'swin_transformer.SwinBlock': _SWIN})
+register('mmseg.models.backbones', {'swin.SwinBlock': _SWIN})
 
-# Both packages drop most of Twins's branches twice, inside and after them, so at a rate
-# of 0.5 one is kept in a quarter of the cases. Here it is dropped once, as in the
-# authors' code.
-for _package, _drop, _options in (
-    ('mmpretrain.models.backbones.twins', 'out_drop', {}),
-    ('mmseg.models.backbones.twins', 'dropout_layer', dict(identity=0.0)),
-):
-    _global = bare('attn', _drop, given=True, **_options)
+for _package in ('mmpretrain', 'mmseg'):
     register(
-        _package,
+        f'{_package}.models.backbones.twins',
         {
-            'GSAEncoderLayer': branches(('norm1', _global), ('norm2', FFN)),
-            'LSAEncoderLayer': branches('norm1 attn()', ('norm2', FFN)),
+            # Most branches are dropped twice upstream, inside and after them, so at a
+            # rate of 0.5 one is kept in a quarter of the cases. Here it is dropped
+            # once, as in the authors' code.
+            'GSAEncoderLayer': branches('norm1 -attn()', 'norm2 -ffn'),
+            'LSAEncoderLayer': branches('norm1 attn()', 'norm2 -ffn'),
         },
     )
 
-_attention, _ffn = (
-    bare(name, 'dropout_layer', given=True, identity=0) for name in ('attn', 'ffn')
-)
 register_block(
     'mmseg.models.backbones.mit.TransformerEncoderLayer',
-    branch(('norm1', _attention), 'attn.dropout_layer'),
-    branch(('norm2', _ffn), 'ffn.dropout_layer'),
+    branch('norm1 -attn()', 'attn.dropout_layer'),
+    branch('norm2 -ffn()', 'ffn.dropout_layer'),
 )
-
-
-def _mvit_attention(block: Any, x: Tensor, in_size: Size) -> Tensor:
-    return block.attn(block.norm1(x), in_size)[0]
 
 
 def _mvit_attention_shortcut(block: Any, x: Tensor, in_size: Size) -> Tensor:
@@ -197,7 +163,7 @@ def _with_size(block: Any, x: Tensor, in_size: Size) -> tuple[Tensor, Size]:
 
 register_block(
     'mmpretrain.models.backbones.mvit.MultiScaleBlock',
-    branch(_mvit_attention, 'drop_path', _mvit_attention_shortcut),
+    branch('norm1 attn() [0]', 'drop_path', _mvit_attention_shortcut),
     branch('norm2 mlp', 'drop_path', _mvit_mlp_shortcut),
     output=_with_size,
 )

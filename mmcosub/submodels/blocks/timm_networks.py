@@ -1,7 +1,9 @@
-"""Transformers and MLPs of timm.
+"""Networks of timm.
 
 ViT and PiT, EVA and DINOv3, BEiT, CaiT, SAM's encoder, NesT, ConViT, XCiT, MLP-Mixer,
-ResMLP and gMLP; Swin and SwinV2, PVTv2, Twins, Hiera, MaxViT, CoAtNet and FocalNet.
+ResMLP and gMLP; Swin and SwinV2, PVTv2, Twins, Hiera, MaxViT, CoAtNet and FocalNet;
+ConvNeXt, RegNet, ResNet, EfficientNet, PoolFormer and other MetaFormers, InceptionNeXt
+and MambaOut.
 """
 
 from typing import Any
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_fixed_batch
 
-from .notation import branch, branches, numbered, register
+from .notation import branch, branches, chain, numbered, register
 
 _VIT = numbered('norm1 attn() ls1', 'norm2 mlp ls2')
 _VIT_POST_NORM = numbered('attn() norm1', 'mlp norm2')
@@ -46,6 +48,14 @@ register(
 
 # ---- pyramids -----------------------------------------------------------------------
 
+_channels_first = chain('norm mlp ls?')
+_channels_last = chain('> norm mlp ls? <')
+
+
+def _convnext(block: Any, x: Tensor) -> Tensor:
+    mlp = _channels_first if block.use_conv_mlp else _channels_last
+    return mlp(block, block.conv_dw(x))
+
 
 def _hiera_shortcut(block: Any, x: Tensor) -> Tensor:
     if not block.do_expand:
@@ -57,12 +67,11 @@ def _hiera_shortcut(block: Any, x: Tensor) -> Tensor:
     return y.amax(dim=1)
 
 
-def _conv_next(block: Any, x: Tensor) -> Tensor:
-    x = block.conv_dw(block.down(x))
-    if block.use_conv_mlp:
-        return block.ls(block.mlp(block.norm(x)))
-    x = block.ls(block.mlp(block.norm(x.permute(0, 2, 3, 1))))
-    return x.permute(0, 3, 1, 2)
+def _gated_convolution(block: Any, x: Tensor) -> Tensor:
+    x = block.fc1(block.norm(x))
+    gate, identity, maps = torch.split(x, block.split_indices, dim=-1)
+    maps = block.conv(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    return block.ls(block.fc2(block.act(gate) * torch.cat((identity, maps), dim=-1)))
 
 
 _PARTITION = numbered('norm1 _partition_attn ls1', 'norm2 mlp ls2')
@@ -92,7 +101,7 @@ register(
             'drop_path',
             'shortcut',
         ),
-        'maxxvit.ConvNeXtBlock': branch(_conv_next, 'drop_path', 'shortcut'),
+        'maxxvit.ConvNeXtBlock': branch(('down', _convnext), 'drop_path', 'shortcut'),
         # CoAtNet.
         'maxxvit.TransformerBlock2d': (
             branch('norm1 attn() ls1', 'drop_path1', 'shortcut'),
@@ -101,6 +110,56 @@ register(
         'focalnet.FocalNetBlock': numbered(
             'norm1 modulation norm1_post ls1', 'norm2 mlp norm2_post ls2'
         ),
+        # V1 and V2.
+        'convnext.ConvNeXtBlock': branch(
+            (_convnext, '*gamma:'), 'drop_path', 'shortcut'
+        ),
+        'inception_next.MetaNeXtBlock': branch(
+            'token_mixer norm mlp *gamma:', 'drop_path'
+        ),
+        # RegNetX, RegNetY and RegNetZ, which has blocks without a shortcut.
+        'regnet.Bottleneck': branch(
+            'conv1 conv2 se conv3', 'drop_path', 'downsample', 'act3!', 'downsample'
+        ),
+        # Also ResNeXt, SE-ResNet and other variants.
+        'resnet.BasicBlock': branch(
+            'conv1 bn1 drop_block act1 aa conv2 bn2 se?',
+            'drop_path',
+            'downsample?',
+            'act2!',
+        ),
+        'resnet.Bottleneck': branch(
+            'conv1 bn1 act1 conv2 bn2 drop_block act2 aa conv3 bn3 se?',
+            'drop_path',
+            'downsample?',
+            'act3!',
+        ),
+        # PoolFormer, ConvFormer and CAFormer. timm drops before the layer scale, which
+        # is equivalent.
+        'metaformer.MetaFormerBlock': (
+            branch('norm1 token_mixer layer_scale1', 'drop_path1', 'res_scale1'),
+            branch('norm2 mlp layer_scale2', 'drop_path2', 'res_scale2'),
+        ),
+        'mambaout.GatedConvBlock': branch(_gated_convolution, 'drop_path'),
+        # The rows of its transformer are positions in a patch, not images. See
+        # drop_paths.
+        'mobilevit.MobileVitBlock': (),
+    },
+)
+
+# EfficientNet and V2, MobileNetV3 and V4, and others.
+_EFFICIENT = {
+    'ConvBnAct': 'conv bn1 aa',
+    'DepthwiseSeparableConv': 'conv_s2d? bn_s2d? conv_dw bn1 aa se conv_pw bn2',
+    'InvertedResidual': 'conv_s2d? bn_s2d? conv_pw bn1 conv_dw bn2 aa se conv_pwl bn3',
+    'UniversalInvertedResidual': 'dw_start pw_exp dw_mid se pw_proj dw_end layer_scale',
+    'EdgeResidual': 'conv_exp bn1 aa se conv_pwl bn2',
+}
+register(
+    'timm.models._efficientnet_blocks',
+    {
+        name: branch(residual, 'drop_path', exists='has_skip')
+        for name, residual in _EFFICIENT.items()
     },
 )
 
@@ -109,6 +168,7 @@ register_fixed_batch(
     'timm.models.convit.ConVit',
     'timm.models.xcit.Xcit',
     # These reshape outputs by the input batch.
+    'timm.models.metaformer.Attention',  # in some stages
     'timm.models.pit.Transformer',
     'timm.models.pvt_v2.PyramidVisionTransformerStage',
     'timm.models.qwen3_vit.Qwen3VitEncoder',
