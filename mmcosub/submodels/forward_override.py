@@ -40,16 +40,11 @@ class ForwardOverride:
     ``activation_checkpointing``, PyTorch's ``checkpoint_wrapper`` and the networks' own
     flags, which are off during the pass: what they would recompute, this object does.
 
-    Args:
-        backbone (nn.Module): The backbone.
-        forwards (Mapping[Module, Callable]): New ``forward`` of each module.
-        perturbed (Callable): Returns a context to run in.
-        progress (Any): The subclass's count of branches done. A recomputed part starts
-            from a copy of the count that it started from first.
-        blocks (Collection[Module]): Blocks, to recompute one by one where a flag is on.
-
-    Raises:
-        ValueError: If a module's own ``forward`` hides that of its class.
+    ``forwards`` has the new ``forward`` of each module, ``perturbed`` returns a context
+    to run in, and ``progress`` is the subclass's count of branches done: a recomputed
+    part starts from a copy of the count that it started from first. ``blocks`` are
+    recomputed one by one where a flag is on. Raises a ``ValueError`` if a module's own
+    ``forward`` hides that of its class.
     """
 
     def __init__(

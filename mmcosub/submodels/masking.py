@@ -100,7 +100,6 @@ class MaskedPatches:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Enter the context."""
         handle = self.embedding.register_forward_hook(self._replace)
         try:
             yield
@@ -119,22 +118,16 @@ class RemovedTokens:
     """Context that runs a ViT's blocks without a random part of the patch tokens.
 
     The tokens are the same whenever the context is entered.
-
-    Args:
-        blocks (Sequence[Module]): Its blocks.
-        restored (Sequence[Module]): Blocks whose output is a feature map. There,
-            ``token`` fills the places of the removed tokens; the next block gets the
-            kept tokens alone.
-        extra_tokens (int): Number of tokens before the patch tokens. They are kept.
-        ratio (float): Fraction of patches to remove, in [0, 1).
-        token (Tensor, optional): Of shape (C, ). None if ``restored`` is empty.
-        rng (Generator): Source of all randomness.
     """
 
     blocks: Sequence[nn.Module]
     restored: Sequence[nn.Module]
+    """Blocks whose output is a feature map. There, ``token``, of shape (C, ), fills the
+    places of the removed tokens; the next block gets the kept tokens alone."""
     extra_tokens: int
+    """Number of tokens before the patch tokens. They are kept."""
     ratio: float
+    """Fraction of patches to remove, in [0, 1)."""
     token: Tensor | None
     rng: np.random.Generator
     index: Tensor | None = None  # known with the first block's input
@@ -142,7 +135,6 @@ class RemovedTokens:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Enter the context."""
         with ExitStack() as stack:
             for block in self.blocks:
                 stack.callback(block.register_forward_pre_hook(self._take).remove)
