@@ -11,16 +11,11 @@ from .plan import Step
 from .run import BranchCall, scaled
 
 
-class PlainRows:
-    """Run every branch on every row, times its factor, of shape (L, R)."""
-
-    def __init__(self, factors: Tensor) -> None:
-        self.factors = factors
-
-    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
-        _expect_rows(call.site, x, self.factors.shape[1])
-        y = call.residual(x)
-        return call.after(call.shortcut(x) + scaled(y, self.factors[call.number]))
+def plain_sum(factors: Tensor, x: Tensor, call: BranchCall) -> Tensor:
+    """Run a branch on every row, times its factor among those of shape (L, R)."""
+    _expect_rows(call.site, x, factors.shape[1])
+    y = call.residual(x)
+    return call.after(call.shortcut(x) + scaled(y, factors[call.number]))
 
 
 class Rows:
