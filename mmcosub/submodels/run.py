@@ -139,7 +139,7 @@ class DropPathRun(ForwardOverride):
         for i, site in enumerate(sites):
             self.calls.setdefault(site.module, []).append(i)
         modules = list_modules(backbone)
-        holders = [m for m in modules if class_names(type(m))[0] in _OF_PARTS]
+        holders = [m for m in modules if class_names(m.__class__)[0] in _OF_PARTS]
         self.of_parts = {inner for holder in holders for inner in holder.modules()}
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls
