@@ -63,6 +63,7 @@ def test_six_commands(tmp_path: Path) -> None:
         'mmcosub init images masks --out mine --model segformer-b0 --no-pretrained '
         '--classes ground=#000000,road=#804080,water=#0000ff'
     )
+    assert said.startswith('12 images')
     check, plain, cosub, report, test = re.findall(r'^  (mmcosub .*)', said, re.M)
     assert '12 samples' not in terminal.types(check)
     short = ' --max-iters 4'

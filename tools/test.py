@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         cfg = load_config(args)
         cfg.load_from, cfg.resume = args.checkpoint, False
         import_stack_quietly()
-        from mmcosub.datasets.bad_samples import BadSampleError
+        from mmcosub.datasets.labels import BadSampleError
 
         if args.tta:
             use_tta(cfg)

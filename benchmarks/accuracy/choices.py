@@ -12,6 +12,7 @@ from records import Records
 
 PLAIN: dict = {}
 COSUB = dict(type='Cosub', weight=0.5)
+PAIRED = dict(type='Cosub', weight=0.5, paired=0.5)
 UNTAUGHT = dict(type='Cosub', weight=0.0)
 
 TUNING = (100,)

@@ -27,9 +27,10 @@ def name_of(run: Run, regime: str = FEW) -> str:
         name = f'two views, drop path {run.rate:g}, no distillation'
     else:
         name = f'{SCHEMES[run.scheme["type"]]}, drop path {run.rate:g}'
-        more = {k: v for k, v in run.scheme.items() if k != 'type'}
-        if more != dict(weight=0.5):
-            name += ''.join(f', {k} {v:g}' for k, v in more.items())
+        usual = dict(type=run.scheme['type'], weight=0.5)
+        name += ''.join(
+            f', {k} {v:g}' for k, v in run.scheme.items() if v != usual.get(k)
+        )
     start = Run('', 0, **REGIMES[regime])
     if run.repeats > 1:
         name += ', each image twice'

@@ -2,12 +2,23 @@
 
 from dataclasses import replace
 
-from choices import COSUB, PLAIN, TUNING, UNTAUGHT, as_long_as, over_seeds, tuned
+from choices import (
+    COSUB,
+    PAIRED,
+    PLAIN,
+    TUNING,
+    UNTAUGHT,
+    as_long_as,
+    over_seeds,
+    tuned,
+)
 from records import Records
 from settings import Run
 
 EXPLORING = (100, 101, 102)
 SEEDS = range(10)
+TIMED = range(3)
+"""Seeds over which the step time of fewer pairs is taken."""
 LEARNING_RATES = (1e-3, 2e-3)
 RATES = (0.05, 0.1, 0.2)
 WEIGHT_DECAYS = (0.05, 0.2, 0.8)
@@ -107,6 +118,33 @@ def controls(records: Records, regime: str = FEW) -> list[Run]:
     """
     twice = replace(chosen(records, COSUB, regime), scheme=PLAIN, repeats=2)
     return over_seeds('controls', [twice, as_long(records, regime)], SEEDS)
+
+
+def step_times(records: Records) -> list[Run]:
+    """Cosub and cosub with fewer pairs, briefly, for what a step takes on one machine.
+
+    Args:
+        records (Records): Results of earlier stages.
+    """
+    cosub = replace(chosen(records, COSUB), iterations=800)
+    return over_seeds('pairs', [cosub, replace(cosub, scheme=PAIRED)], TIMED)
+
+
+def fewer_pairs(records: Records) -> list[Run]:
+    """Cosub with two views of half of the images, in the longer training.
+
+    As long as cosub takes, by the ratio of their step times.
+
+    Args:
+        records (Records): Results of earlier stages.
+    """
+    few, paired = step_times(records)[:2]
+    cosub = chosen(records, COSUB, LONGER)
+    ratio = as_long_as(records, paired, few, TIMED).iterations / few.iterations
+    iterations = 10 * round(cosub.iterations * ratio / 10)
+    return over_seeds(
+        'pairs', [replace(cosub, scheme=PAIRED, iterations=iterations)], SEEDS
+    )
 
 
 def variants(records: Records) -> list[Run]:

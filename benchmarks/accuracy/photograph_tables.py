@@ -18,9 +18,12 @@ from intervals import (
 from photograph_results import Results, compared, grouped, name_of, runs_of
 from photograph_stages import (
     FEW,
+    LONGER,
     REGIMES,
     chosen,
+    fewer_pairs,
     learning_rates,
+    main,
     rates,
     variants,
     weight_decays,
@@ -150,6 +153,12 @@ def tables(records: Records) -> dict[str, str]:
         if results:
             base = name_of(chosen(records, scheme))
             found[name] = comparison(results, base, split='validation')
+    runs = runs_of(records, partial(main, regime=LONGER), fewer_pairs)
+    taught = [run for run in runs if run.scheme.get('weight')]
+    results = grouped(records, taught, LONGER)
+    if len(results) > 1:
+        base = name_of(chosen(records, COSUB, LONGER), LONGER)
+        found['fewer pairs'] = comparison(results, base)
     return found
 
 

@@ -9,9 +9,11 @@ from photograph_stages import (
     LONGER,
     MORE,
     controls,
+    fewer_pairs,
     learning_rates,
     main,
     rates,
+    step_times,
     variants,
     weight_decays,
 )
@@ -58,3 +60,4 @@ for _regime in (LONGER, MORE, ALL):
     STAGES[f'rates, {_regime}'] = partial(rates, regime=_regime)
     STAGES[f'main, {_regime}'] = partial(main, regime=_regime)
     STAGES[f'controls, {_regime}'] = partial(controls, regime=_regime)
+STAGES |= {'step times': step_times, 'fewer pairs': fewer_pairs}

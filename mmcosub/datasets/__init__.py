@@ -4,10 +4,9 @@ from mmpretrain.datasets import CustomDataset
 
 from mmcosub.registry import DATASETS
 
-from .bad_samples import BadSamples
 from .checks import check_segmentation_data
 from .digit_scenes import DigitScenesDataset, make_digit, make_scene, split_digits
-from .guard import GuardedPipeline, guard
+from .guard import BadSamples, GuardedPipeline, guard
 
 # Name in configs and checkpoints of earlier versions.
 DATASETS.register_module('ImageFolder', module=CustomDataset)

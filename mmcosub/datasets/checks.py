@@ -1,16 +1,16 @@
 """Checks of datasets and their classes before training starts."""
 
 import inspect
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
-from .bad_samples import BadSamples
-from .label_checks import check_labels
-from .listing import check_files, check_found, check_links, check_list
+from .guard import BadSamples
+from .inspection import check_labels
+from .listing import check_files, check_found, check_list, files_in
 
 
 def check_segmentation_data(
@@ -66,12 +66,14 @@ def check_places(config: dict) -> None:
     Datasets without a path, or with several, are not checked.
     """
     for leaf in _leaves(config):
-        root = leaf.get('data_root') or ''
-        for name, check in (('ann_file', check_list), ('data_prefix', check_links)):
-            place = leaf.get(name) or ''
-            both = isinstance(root, str) and isinstance(place, str)
-            if both and (root or place):
-                check(str(Path(root, place)))
+        root, listed, inner = (
+            leaf.get(key) or '' for key in ('data_root', 'ann_file', 'data_prefix')
+        )
+        if isinstance(root, str) and isinstance(listed, str):
+            check_list(os.path.join(root, listed))
+        if isinstance(root, str) and isinstance(inner, str) and (root or inner):
+            for _ in files_in(os.path.join(root, inner)):
+                pass
 
 
 def _datasets(config: dict) -> Iterator[BaseSegDataset]:
@@ -106,17 +108,13 @@ def _build(config: dict) -> BaseSegDataset | None:
     takes_it = any(p.name == 'lazy_init' or p.kind is p.VAR_KEYWORD for p in parameters)
     try:
         return DATASETS.build({**config, **({'lazy_init': True} if takes_it else {})})
-    except AssertionError:
+    except AssertionError as error:
         # Some of mmseg's datasets assert that their data exist without naming them.
-        root = Path(config.get('data_root') or '')
-        names = [config.get('ann_file'), *config.get('data_prefix', {}).values()]
-        for path in (root, *(root / name for name in names if name)):
-            if not (config.get('backend_args') or path.exists()):
-                raise FileNotFoundError(
-                    f'There is no {path}. Set data_root (now {str(root)!r}), '
-                    'data_prefix and ann_file, or prepare the data (docs/data.md).'
-                ) from None
-        raise
+        places = {k: config.get(k) for k in ('data_root', 'data_prefix', 'ann_file')}
+        raise FileNotFoundError(
+            f'{kind.__name__} does not find its files: set {places}, or prepare the '
+            'data (docs/data.md).'
+        ) from error
 
 
 # ---- classes ---------------------------------------------------------------------

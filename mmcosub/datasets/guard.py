@@ -1,17 +1,61 @@
-"""Errors of a dataset's pipeline that name the file."""
+"""Bad samples: pipelines whose errors name the files, raised or listed and skipped."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
 from numpy.typing import NDArray
 
-from .bad_samples import BadSampleError, BadSamples, files_of
-from .labels import check_channels, check_depth, check_size, check_values, is_stock
+from .labels import BadSampleError, check_loaded, check_values, is_stock
 
 # Errors that are bugs of a transform, whatever the file.
 _OF_PROGRAMS = (TypeError, AttributeError, NameError, ImportError, LookupError)
+
+
+class BadSamples:
+    """Policy for bad samples, with a list of them that all workers append to.
+
+    Args:
+        policy (str): 'raise' to end the run, 'skip' to take another sample instead.
+        listed (Path): File of the list, one sample a line.
+
+    Raises:
+        ValueError: If the policy is unknown.
+    """
+
+    def __init__(self, policy: str, listed: Path) -> None:
+        if policy not in ('raise', 'skip'):
+            raise ValueError(
+                f"bad_data={policy!r} must be 'raise', to end the run at a bad sample, "
+                "or 'skip', to count and list it and to take another."
+            )
+        self.skip = policy == 'skip'
+        self.listed = listed
+        self._known: set[str] = set()
+
+    def note(self, names: str, reason: str) -> None:
+        """Record a sample, once."""
+        if names not in self._known:
+            self._known.update(self.names())  # other processes write, too
+        if names not in self._known:
+            self._known.add(names)
+            self.listed.parent.mkdir(parents=True, exist_ok=True)
+            with self.listed.open('a') as file:
+                file.write(f'{names}\t{" ".join(reason.split())}\n')
+
+    def names(self) -> list[str]:
+        """Files of the samples recorded so far, by any process."""
+        if not self.listed.is_file():
+            return []
+        return [line.split('\t')[0] for line in self.listed.read_text().splitlines()]
+
+
+def files_of(info: dict) -> str:
+    """Return the image and label map of a dataset's record of a sample, as text."""
+    files = [info.get(key) for key in ('img_path', 'seg_map_path')]
+    return ' and '.join(str(file) for file in files if file)
 
 
 class GuardedPipeline:
@@ -64,39 +108,38 @@ class GuardedPipeline:
         sample: Any = results
         looked = self.num_classes is None
         for transform in self.transforms:
-            try:
-                sample = transform(sample)
-            except Exception as error:
-                kind = type(transform).__name__
-                said = f'{type(error).__name__}: {error}'
-                loads = is_stock(transform) and kind.startswith('Load')
-                if isinstance(error, _OF_PROGRAMS) and not loads:
-                    raise ValueError(
-                        f'{kind} fails at {names} ({said}), because of a bug rather '
-                        'than the files. Fix the transform.'
-                    ) from error
-                raise BadSampleError(
-                    f'{names} could not be loaded or transformed ({said}). If a file '
-                    'is broken, replace it or take both out of their folders.'
-                ) from error
+            sample = _apply(transform, sample, names)
             if sample is None:
                 return None
             if not looked and isinstance(sample, dict) and 'gt_seg_map' in sample:
                 looked = True
-                self._check_loaded(sample, names, is_stock(transform))
+                if is_stock(transform):
+                    check_loaded(sample)
+                if self.bad and (sample['gt_seg_map'] == self.ignore_index).all():
+                    self.bad.note(names, 'every pixel of the label map is ignored')
         labels = _labels(sample)
         if self.num_classes is not None and labels is not None:
             check_values(labels, self.num_classes, self.ignore_index, names)
         return sample
 
-    def _check_loaded(self, results: dict, names: str, as_stock: bool) -> None:
-        """Check a label map that was just loaded."""
-        if as_stock:
-            check_channels(results['gt_seg_map'], results.get('seg_map_path'))
-            check_size(results)
-            check_depth(str(results.get('seg_map_path')))
-        if self.bad and (results['gt_seg_map'] == self.ignore_index).all():
-            self.bad.note(names, 'every pixel of the label map is ignored')
+
+def _apply(transform: Callable, sample: Any, names: str) -> Any:
+    """Apply a transform; its errors name the files, or say that it has a bug."""
+    try:
+        return transform(sample)
+    except Exception as error:
+        kind = type(transform).__name__
+        said = f'{type(error).__name__}: {error}'
+        loads = is_stock(transform) and kind.startswith('Load')
+        if isinstance(error, _OF_PROGRAMS) and not loads:
+            raise ValueError(
+                f'{kind} fails at {names} ({said}), because of a bug rather than the '
+                'files. Fix the transform.'
+            ) from error
+        raise BadSampleError(
+            f'{names} could not be loaded or transformed ({said}). If a file is '
+            'broken, replace it or take both out of their folders.'
+        ) from error
 
 
 def _labels(sample: Any) -> NDArray | None:

@@ -1,32 +1,38 @@
-"""Inspection of every sample of a dataset, and of unlabelled images."""
+"""Samples read before training: a few of a dataset, or all of them in parallel."""
 
+import logging
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset, Compose
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
+from torch.utils.data import DataLoader
 
-from .guard import GuardedPipeline
+from .guard import BadSamples, GuardedPipeline
 from .image_files import (
     describe_images,
+    explain_turned,
     in_threads,
     is_turned_alone,
     opened,
     read_header,
 )
-from .labels import Counts, count_labels
+from .labels import (
+    Counts,
+    count_labels,
+    describe_labels,
+    explain_few_classes,
+    few_classes,
+    is_stock,
+)
 from .unlabelled import also_labelled
 
-# Transforms that read files.
-_LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
 _MOST_PIXELS = 1 << 30  # OpenCV's own limit
-_DATASET: 'Inspected | None' = None
 
 
 @dataclass
@@ -35,49 +41,81 @@ class Found:
 
     problem: str | None
     counts: Counts
-    turned: str | None
+    turned: str | None = None
     """Its image, if the loader rotates it and the label's size does not tell."""
 
 
 class Inspected:
-    """Dataset whose samples are inspected one by one."""
+    """Dataset whose samples are read by its loading transforms alone.
 
-    def __init__(self, dataset: BaseDataset, ignore_index: int = 255) -> None:
+    Label maps are checked against the classes of the model or else of the dataset.
+    """
+
+    def __init__(
+        self,
+        dataset: BaseDataset,
+        ignore_index: int = 255,
+        num_classes: int | None = None,
+        bad: BadSamples | None = None,
+    ) -> None:
         self.dataset = dataset
         self.ignore_index = ignore_index
-        transforms = getattr(dataset.pipeline, 'transforms', [])
-        loaders = [t for t in transforms if type(t).__name__ in _LOADERS]
         self.classes = [str(c) for c in (dataset.metainfo or {}).get('classes') or ()]
-        maps = isinstance(dataset, BaseSegDataset) and len(loaders) > 1
-        num_classes = (len(self.classes) or None) if maps else None
-        self.load = GuardedPipeline(Compose(loaders), num_classes, ignore_index)
-        images = [t for t in loaders if type(t).__name__ == 'LoadImageFromFile']
+        self.count = num_classes or len(self.classes)
+        transforms = getattr(dataset.pipeline, 'transforms', [])
+        images, self.label_loaders = (
+            [t for t in transforms if type(t).__name__ == name]
+            for name in ('LoadImageFromFile', 'LoadAnnotations')
+        )
+        maps = isinstance(dataset, BaseSegDataset) and bool(self.label_loaders)
         self.image_loader = images[0] if images and maps else None
+        classes = self.count if maps and self.count else None
+        self.with_image, self.alone = (
+            GuardedPipeline(Compose(loaders), classes, ignore_index, bad)
+            for loaders in (images + self.label_loaders, self.label_loaders)
+        )
 
-    def look(self, number: int) -> Found:
-        """Inspect a sample."""
-        counts = np.zeros(len(self.classes) + 1, dtype=np.int64)
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def read(self, number: int, image: bool = True) -> Found | None:
+        """Read a sample, by default with its image; None if it is bad and skipped.
+
+        Raises ValueError if it is bad.
+        """
         info = self.dataset.get_data_info(number)
-        problem = self._problem(info, counts)
-        path = info.get('img_path')
-        turned = not problem and is_turned_alone(path, self.image_loader)
-        return Found(problem, counts, path if turned else None)
-
-    def _problem(self, info: dict, counts: Counts) -> str | None:
-        """Return a sample's problem, if any; add its labels to the counts."""
-        if problem := problem_of_image(str(info.get('img_path', ''))):
-            return problem
-        try:
-            sample: Any = self.load(dict(info))
-        except ValueError as error:
-            return str(error)
+        sample: Any = (self.with_image if image else self.alone)(dict(info))
+        if sample is None:
+            return None
         labels = sample.get('gt_seg_map') if isinstance(sample, dict) else None
         if labels is None:
-            return None
-        counts += count_labels(labels, len(self.classes), self.ignore_index)
+            return self._found()
+        path, problem = info.get('img_path'), None
         if (labels == self.ignore_index).all():
-            return f'{info["seg_map_path"]}: every pixel of the label map is ignored'
-        return None
+            problem = f'{info["seg_map_path"]}: every pixel of the label map is ignored'
+        turned = image and is_turned_alone(path, self.image_loader)
+        counts = count_labels(labels, self.count, self.ignore_index)
+        return Found(problem, counts, path if turned else None)
+
+    def __getitem__(self, number: int) -> Found:
+        """Read a sample, truncated images too; an error is its problem."""
+        path = self.dataset.get_data_info(number).get('img_path', '')
+        if problem := problem_of_image(str(path)):
+            return self._found(problem)
+        try:
+            return self.read(number) or self._found()
+        except ValueError as error:
+            return self._found(str(error))
+
+    def _found(self, problem: str | None = None) -> Found:
+        return Found(problem, np.zeros(self.count + 1, dtype=np.int64))
+
+
+def inspect(inspected: Inspected, processes: int) -> Iterator[Found]:
+    """Yield the findings of every sample, in order, from several processes."""
+    dataset: Any = inspected
+    for batch in DataLoader(dataset, 16, num_workers=processes, collate_fn=list):
+        yield from batch
 
 
 def problem_of_image(path: str) -> str | None:
@@ -97,36 +135,14 @@ def problem_of_image(path: str) -> str | None:
     return None
 
 
-def inspect(inspected: Inspected, processes: int) -> Iterator[Found]:
-    """Yield the findings of every sample, in order, from several processes."""
-    numbers = range(len(inspected.dataset))
-    pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(inspected,))
-    with pool:
-        chunk = max(len(numbers) // (processes * 50), 1)
-        yield from pool.map(_look, numbers, chunksize=min(chunk, 64))
-
-
-def _begin(inspected: Inspected) -> None:
-    global _DATASET
-    _DATASET = inspected
-
-
-def _look(number: int) -> Found:
-    assert _DATASET is not None
-    return _DATASET.look(number)
-
-
 def inspect_unlabelled(files: list[Path], labelled: list[str]) -> tuple[str, list[str]]:
     """Read unlabelled images; return a description and the problems.
 
     It counts those among the labelled images, as the same file or a copy.
     """
     named = {str(file): str(file) for file in files}
-    problems = [each for _, each in in_threads(problem_of_image, named) if each]
-    headers = []
-    for file in files:
-        with suppress(ValueError):
-            headers.append(read_header(file))
+    found = dict(in_threads(problem_of_image, named))
+    headers = [read_header(file) for file, problem in found.items() if not problem]
     said = f'{len(files)} images'
     if headers:
         suffixes = {file.suffix for file in files}
@@ -134,4 +150,66 @@ def inspect_unlabelled(files: list[Path], labelled: list[str]) -> tuple[str, lis
         modes = [header.mode for header in headers]
         said = f'{said}: {describe_images(suffixes, sizes, modes)}'
     both = len(also_labelled(files, labelled, copies=True))
-    return f'{said}; {both or "none"} of them in the training data, too', problems
+    said = f'{said}; {both or "none"} of them in the training data, too'
+    return said, [problem for problem in found.values() if problem]
+
+
+def check_labels(
+    dataset: BaseSegDataset,
+    num_classes: int,
+    ignore_index: int,
+    samples: int,
+    bad: BadSamples | None,
+    trains: bool,
+) -> None:
+    """Read some label maps, report their classes, and raise if unusable.
+
+    More are read until a second class is found. Arguments as in
+    :func:`~mmcosub.datasets.check_segmentation_data`; the dataset is listed.
+    """
+    inspected = Inspected(dataset, ignore_index, num_classes, bad)
+    if not inspected.label_loaders:
+        return
+    kind, total = type(dataset).__name__, len(dataset)
+    asked = getattr(inspected.label_loaders[0], 'reduce_zero_label', None)
+    if asked is not None and asked != dataset.reduce_zero_label:
+        raise ValueError(
+            f'LoadAnnotations has reduce_zero_label={asked}, but {kind} has '
+            f'{dataset.reduce_zero_label}. Set the same in both, or in the dataset '
+            'only.'
+        )
+    transforms = dataset.pipeline.transforms
+    if theirs := [type(t).__name__ for t in transforms if not is_stock(t)]:
+        # A user's transforms may renumber labels.
+        print_log(
+            f'Labels of {kind} are checked as they are loaded, and not before, as '
+            f'{", ".join(theirs)} may change them.',
+            'current',
+            logging.INFO,
+        )
+        return
+    spread = np.linspace(0, total - 1, min(samples, total)).astype(int).tolist()
+    rest = np.setdiff1d(np.arange(total), spread).tolist()
+    found = [each for number in spread if (each := inspected.read(number))]
+    counts = sum((each.counts for each in found), np.zeros(num_classes + 1, np.int64))
+    read = len(found)
+    for number in rest:
+        if not few_classes(counts):
+            break
+        if each := inspected.read(number, image=False):
+            counts, read = counts + each.counts, read + 1
+    if not read:
+        raise ValueError('None of the label maps can be used: see the reasons above.')
+    if few_classes(counts):
+        wrong = explain_few_classes(counts, ignore_index, dataset.reduce_zero_label)
+        wrong = f'All {read} label maps of {kind} {wrong}'
+        if trains or not counts[:-1].any():
+            raise ValueError(wrong)
+        print_log(wrong, 'current', logging.WARNING)
+    else:
+        names = inspected.classes or [str(number) for number in range(num_classes)]
+        said = describe_labels(counts, names, ignore_index)
+        level = logging.INFO if counts[:-1].all() or read < total else logging.WARNING
+        print_log(f'{kind}: in {read} of {total} label maps {said}.', 'current', level)
+    if turned := [each.turned for each in found if each.turned]:
+        print_log(explain_turned(turned, len(spread)), 'current', logging.WARNING)

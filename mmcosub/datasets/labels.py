@@ -1,4 +1,4 @@
-"""Label maps: size, bit depth, values, and counts of classes.
+"""Label maps: what makes one unusable, and counts of classes.
 
 Shapes: ``C`` classes; counts of pixels are of shape (C + 1,), ignored ones last.
 """
@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .bad_samples import BadSampleError
 from .image_files import opened, orientation_of
 
 Counts = NDArray[np.int64]
 
 _STOCK = ('mmcv', 'mmengine', 'mmseg', 'mmpretrain', 'mmdet', 'mmcosub')
 _NAMED = 8
+
+
+class BadSampleError(ValueError):
+    """Error of a sample whose files cannot be used."""
 
 
 def is_stock(transform: object) -> bool:
@@ -42,6 +45,35 @@ def check_values(
         )
 
 
+def check_loaded(results: dict) -> None:
+    """Raise for a label map of colours, of another size than its image, or of 16 bits.
+
+    ``results`` is a pipeline's record right after the label map is loaded.
+    """
+    labels, path = results['gt_seg_map'], results.get('seg_map_path')
+    if labels.ndim > 2:
+        raise BadSampleError(
+            f'The label {path} has {labels.shape[2]} channels: it shows classes as '
+            'colours, but a label map has one channel, the number of the class. '
+            '`mmcosub init IMAGES MASKS --out DIR` converts such masks.'
+        )
+    image, size = results.get('ori_shape'), labels.shape
+    if image is not None and tuple(image[:2]) != size:
+        hint, orientation = '', orientation_of(results.get('img_path'))
+        if orientation >= 5 and tuple(image[1::-1]) == size:
+            hint = (
+                f' The image has EXIF orientation {orientation}: LoadImageFromFile '
+                "turns it with color_type='color', and not with "
+                "'color_ignore_orientation'."
+            )
+        raise BadSampleError(
+            f'The label {path} is of {size[0]}x{size[1]} pixels, but the image '
+            f'{results.get("img_path")} of {image[0]}x{image[1]}. Fix either, or take '
+            f'both out.{hint}'
+        )
+    check_depth(str(path))
+
+
 def check_depth(path: str) -> None:
     """Raise if label values exceed the 8 bits that mmseg reads.
 
@@ -63,35 +95,6 @@ def check_depth(path: str) -> None:
             f'The label {path} has the values {np.unique(odd)[:5].tolist()}, but label '
             'maps are read as 8-bit integers, 0 to 255. Save it with such values.'
         )
-
-
-def check_channels(labels: NDArray, path: object) -> None:
-    """Raise for a mask of colours, which is no map of class numbers."""
-    if labels.ndim > 2:
-        raise BadSampleError(
-            f'The label {path} has {labels.shape[2]} channels: it shows classes as '
-            'colours, but a label map has one channel, the number of the class. '
-            '`mmcosub init IMAGES MASKS --out DIR` converts such masks.'
-        )
-
-
-def check_size(results: dict) -> None:
-    """Raise if label map and image of a pipeline's record differ in size."""
-    image, labels = results.get('ori_shape'), results['gt_seg_map'].shape
-    if image is None or tuple(image[:2]) == labels[:2]:
-        return
-    hint, orientation = '', orientation_of(results.get('img_path'))
-    if orientation >= 5 and tuple(image[1::-1]) == labels[:2]:
-        hint = (
-            f' The image has EXIF orientation {orientation}: LoadImageFromFile '
-            "turns it with color_type='color', and not with "
-            "'color_ignore_orientation'."
-        )
-    raise BadSampleError(
-        f'The label {results.get("seg_map_path")} is of {labels[0]}x{labels[1]} '
-        f'pixels, but the image {results.get("img_path")} of {image[0]}x{image[1]}. '
-        f'Fix either, or take both out.{hint}'
-    )
 
 
 # ---- counts ----------------------------------------------------------------------
@@ -139,6 +142,7 @@ def explain_few_classes(
         said = f'have class {present[0]} only, of {len(counts) - 1}'
         if ignored:
             said += f', and {ignore_index}, which is ignored ({ignored:.1%} of pixels)'
+    remedy = 'Check data_prefix.seg_map_path and the files in it.'
     if reduce_zero_label:
         remedy = (
             'reduce_zero_label=True ignores 0 and takes 1 from every other label: if 0 '
@@ -150,6 +154,4 @@ def explain_few_classes(
             'masks again with the numbers of the classes: 0, 1, ..., as '
             '`mmcosub init` does.'
         )
-    else:
-        remedy = 'Check data_prefix.seg_map_path and the files in it.'
     return f'{said}. {remedy}'

@@ -1,30 +1,43 @@
-"""Checks of the folders and files of datasets."""
+"""Folders and lists of images, and checks of those that a dataset names."""
 
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from .bad_samples import BadSamples, files_of
+from .guard import BadSamples, files_of
+
+
+def files_in(folder: str | Path) -> Iterator[str]:
+    """Yield the files of a folder and its subfolders, linked ones too, as mmseg does.
+
+    Raises ValueError for a link to a folder that it is in.
+    """
+    for parent, inner, names in os.walk(folder, followlinks=True):
+        for path in (Path(parent, name).absolute() for name in inner):
+            if path.is_symlink() and path.resolve() in map(Path.resolve, path.parents):
+                raise ValueError(
+                    f'{path} is a link to a folder that it is in, so the same '
+                    'images would be found again and again. Delete the link.'
+                )
+        yield from (os.path.join(parent, name) for name in names)
 
 
 def images_in(folder: Path, endings: Collection[str] = IMG_EXTENSIONS) -> list[Path]:
     """Return the image files of a folder and its subfolders, sorted.
 
-    Linked folders are followed, as mmseg does; hidden files are left out. ``endings``
-    are in lower case.
+    Hidden files are left out. ``endings`` are in lower case.
     """
-    check_links(str(folder))
+    files = map(Path, files_in(folder))
     return sorted(
-        Path(parent, name)
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in endings and not name.startswith('.')
+        file
+        for file in files
+        if file.suffix.lower() in endings and not file.name.startswith('.')
     )
 
 
@@ -35,32 +48,19 @@ def check_list(path: str) -> None:
     """
     if not path.endswith('.txt') or not Path(path).is_file():
         return
-    lines = Path(path).read_text().split('\n')
-    if lines[0].startswith('\ufeff'):
+    text = Path(path).read_text()
+    if text.startswith('\ufeff'):
         raise ValueError(
             f'{path} begins with a byte order mark (BOM), which would be part of the '
             'first name: save it as UTF-8 without BOM.'
         )
-    if not lines[-1]:
-        lines.pop()  # after the last line's end
+    lines = text.removesuffix('\n').split('\n') if text else []
     blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
     if blank:
         raise ValueError(
             f'{path} has blank lines: line {", ".join(map(str, blank[:5]))}. Take them '
             'out.'
         )
-
-
-def check_links(folder: str) -> None:
-    """Raise for a link to one of its own parent folders."""
-    for parent, inner, _ in os.walk(folder):
-        for path in (os.path.join(parent, name) for name in inner):
-            target, here = os.path.realpath(path), os.path.realpath(parent)
-            if os.path.islink(path) and os.path.commonpath([target, here]) == target:
-                raise ValueError(
-                    f'{path} is a link to a folder that it is in, so the same '
-                    'images would be found again and again. Delete the link.'
-                )
 
 
 def check_found(dataset: BaseSegDataset, labelled: bool = True) -> None:
@@ -70,17 +70,15 @@ def check_found(dataset: BaseSegDataset, labelled: bool = True) -> None:
     """
     listed = dataset.ann_file
     if _lists_folders(dataset):
-        if listed:
-            check_list(listed)
-            if not Path(listed).exists():
-                raise FileNotFoundError(
-                    f'There is no ann_file {listed}. Fix its name, or leave ann_file '
-                    'out to take every image of the folder.'
-                )
-        _check_folder(dataset, 'img_path', dataset.img_suffix, 'img_suffix')
+        if listed and not Path(listed).exists():
+            raise FileNotFoundError(
+                f'There is no ann_file {listed}. Fix its name, or leave ann_file out '
+                'to take every image of the folder.'
+            )
+        check_list(listed)
+        _check_folder(dataset, 'img_path', 'img_suffix')
         if labelled:
-            suffix = dataset.seg_map_suffix
-            _check_folder(dataset, 'seg_map_path', suffix, 'seg_map_suffix')
+            _check_folder(dataset, 'seg_map_path', 'seg_map_suffix')
     if not dataset._fully_initialized:
         dataset.serialize_data = False  # it cannot serialize an empty list
         dataset.full_init()
@@ -97,9 +95,9 @@ def _lists_folders(dataset: BaseSegDataset) -> bool:
     return type(dataset).load_data_list is BaseSegDataset.load_data_list
 
 
-def _check_folder(dataset: BaseSegDataset, what: str, suffix: str, key: str) -> None:
-    """Raise if a folder is missing, or has no file of the suffix set by ``key``."""
-    folder = dataset.data_prefix.get(what)
+def _check_folder(dataset: BaseSegDataset, what: str, key: str) -> None:
+    """Raise if a folder is missing, or its files lack the suffix set by ``key``."""
+    folder, suffix = dataset.data_prefix.get(what), getattr(dataset, key)
     if not folder:
         return
     remedy = (
@@ -108,35 +106,27 @@ def _check_folder(dataset: BaseSegDataset, what: str, suffix: str, key: str) -> 
     )
     if not Path(folder).is_dir():
         raise FileNotFoundError(f'There is no folder {folder}. {remedy}')
-    check_links(folder)
-    walked = os.walk(folder, followlinks=True)
-    files = [name for _, _, names in walked for name in names]
+    files = [*map(os.path.basename, files_in(folder))]
     others = [name for name in files if not name.endswith(suffix)]
+    endings = Counter(Path(name).suffix for name in others)
     if len(others) == len(files):
-        endings = Counter(Path(name).suffix for name in files)
-        other = endings.most_common(1)[0][0] if files else ''
+        other = max(endings, key=lambda ending: endings[ending], default='')
         there = f', but *{other}, for {key}={other!r}' if other else ''
         raise FileNotFoundError(f'{folder} has no file *{suffix}{there}. {remedy}')
-    beside = folder == dataset.data_prefix.get('seg_map_path')
-    if what == 'img_path' and not dataset.ann_file and not beside:
-        _check_left_out(folder, others, suffix, len(files))
-
-
-def _check_left_out(folder: str, others: list[str], suffix: str, total: int) -> None:
-    """Raise if the suffix's case excludes images; report other exclusions."""
-    same = [name for name in others if name.lower().endswith(suffix.lower())]
-    if same:
+    with_labels = folder == dataset.data_prefix.get('seg_map_path')
+    if what != 'img_path' or dataset.ann_file or with_labels:
+        return
+    if same := [name for name in others if name.lower().endswith(suffix.lower())]:
         raise ValueError(
-            f'{len(same)} of {total} files in {folder} are left out, as {same[0]}, '
-            f'because img_suffix is {suffix!r}. Rename them to end in {suffix}.'
+            f'{len(same)} of {len(files)} files in {folder} are left out, as '
+            f'{same[0]}, because {key} is {suffix!r}. Rename them to end in {suffix}.'
         )
-    endings = Counter(Path(name).suffix for name in others)
-    del endings[Path(suffix).suffix]
-    endings = Counter({e: n for e, n in endings.items() if e.lower() in IMG_EXTENSIONS})
-    if endings:
+    images = {ending for ending in endings if ending.lower() in IMG_EXTENSIONS}
+    if left_out := sorted(images - {Path(suffix).suffix}):
         print_log(
-            f'{endings.total()} of {total} files in {folder} are left out: they end in '
-            f'{", ".join(sorted(endings))}, and img_suffix is {suffix!r}.',
+            f'{sum(endings[each] for each in left_out)} of {len(files)} files in '
+            f'{folder} are left out: they end in {", ".join(left_out)}, and {key} is '
+            f'{suffix!r}.',
             'current',
             logging.WARNING,
         )

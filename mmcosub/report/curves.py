@@ -1,7 +1,7 @@
 """Selection of the curves on a page, and their points."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,24 +26,31 @@ _UNLABELLED = ('unlabelled_confidence', 'unlabelled_agreement', 'unlabelled_used
 _STYLES = ('solid', 'dashed', 'dotted', 'dash-dotted')
 
 
-def main_metric(runs: Sequence[Records]) -> str | None:
+def main_metric(*runs: Records) -> str | None:
     """Return the metric to compare runs by: mIoU, or what validation measured."""
     return next(iter(_metrics(runs)), None)
 
 
-def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Panel]:
+def _metrics(runs: Sequence[Records]) -> list[str]:
+    """Return the measured metrics, the main ones first."""
+    found = list(dict.fromkeys(m for records in runs for m in records.metrics()))
+    # Metrics may have a `prefix`.
+    known = [m for name in _METRICS for m in found if f'/{m}'.endswith(f'/{name}')]
+    return list(dict.fromkeys([*known, *found]))
+
+
+def make_curves(runs: Mapping[int, Records]) -> list[Panel]:
     """Return a figure for each quantity that runs, by number on the page, logged."""
-    metrics = _metrics(runs)
-    probability = [m for m in metrics if _name(m) in _PROBABILITY]
-    shown = [m for m in metrics if m not in probability][:_MOST_METRICS]
-    keys = {key for records in runs for key in records.train_keys()}
+    metrics = _metrics([*runs.values()])
+    meaning = {m: _PROBABILITY.get(m.rpartition('/')[2]) for m in metrics}
+    shown = [m for m in metrics if not meaning[m]][:_MOST_METRICS]
+    keys = {key for records in runs.values() for key in records.train_keys()}
     views = [key for key in keys if re.fullmatch(r'label_view\d+', key)]
     views.sort(key=lambda key: int(key.removeprefix('label_view')))
     styles = [f'view {i} {style}' for i, style in enumerate(_STYLES[: len(views)])]
-    unlabelled = [key for key in _UNLABELLED if key in keys]
     figures = [
         *((m, 'Over the validation data, in percent.', [m]) for m in shown),
-        *((m, _PROBABILITY[_name(m)], [m]) for m in probability),
+        *((m, about, [m]) for m, about in meaning.items() if about),
         ('Loss', 'All of it, that of auxiliary heads and co-training too.', ['loss']),
         ('Label loss of each view',
          f'Of the main head. {", ".join(styles).capitalize()}.', views),
@@ -55,44 +62,26 @@ def make_curves(runs: Sequence[Records], numbers: Sequence[int]) -> list[Panel]:
          ['loss_unlabelled']),
         ('Predictions on unlabelled images', 'Confidence of the teacher, fraction of '
          'pixels on which students agree with it, and fraction above the threshold.',
-         unlabelled),
+         [key for key in _UNLABELLED if key in keys]),
         ('Learning rate', 'Of the first group of parameters.', ['lr']),
         ('Gradient norm', 'Before clipping.', ['grad_norm']),
         ('Memory', 'Peak of tensors on the GPU since the record before, in MiB.',
          ['memory']),
     ]  # fmt: skip
-    by_epoch = all(records.epoch_length for records in runs)
-    curves = []
-    for title, about, names in figures:
-        lines = _lines(runs, numbers, names, by_epoch)
-        if lines:
-            marked = title in metrics
-            curves.append(_curve(lines, title, about, by_epoch, marked, numbers))
-    return curves
-
-
-def _name(metric: str) -> str:
-    """Return a metric's name without its prefix."""
-    return metric.rpartition('/')[2]
-
-
-def _metrics(runs: Sequence[Records]) -> list[str]:
-    """Return the measured metrics, the main ones first."""
-    found = list(dict.fromkeys(m for records in runs for m in records.metrics()))
-    # Metrics may have a `prefix`.
-    known = [m for name in _METRICS for m in found if f'/{m}'.endswith(f'/{name}')]
-    return known + [metric for metric in found if metric not in known]
+    by_epoch = all(records.epoch_length for records in runs.values())
+    return [
+        _curve(lines, title, about, by_epoch, marked=title in metrics)
+        for title, about, names in figures
+        if (lines := _lines(runs, names, by_epoch))
+    ]
 
 
 def _lines(
-    runs: Sequence[Records],
-    numbers: Sequence[int],
-    names: Sequence[str],
-    by_epoch: bool,
+    runs: Mapping[int, Records], names: Sequence[str], by_epoch: bool
 ) -> list[Line]:
     """Return the lines of logged values, of several for each run."""
     lines = []
-    for records, number in zip(runs, numbers, strict=True):
+    for number, records in runs.items():
         scale = records.epoch_length if by_epoch and records.epoch_length else 1
         for variant, name in enumerate(names):
             series = [(at / scale, value) for at, value in records.series(name)]
@@ -112,38 +101,32 @@ def thinned(
 
 
 def _curve(
-    lines: Sequence[Line],
-    title: str,
-    about: str,
-    by_epoch: bool,
-    marked: bool,
-    numbers: Sequence[int],
+    lines: Sequence[Line], title: str, about: str, by_epoch: bool, marked: bool
 ) -> Panel:
+    """Draw lines, with a table of the first ones' values at some points."""
     first = [line for line in lines if line.variant == 0]
     if any(len(line.points) == _POINTS for line in lines):
         about += f' Averaged to {_POINTS} points.'
-    unit = 'epochs' if by_epoch else 'iterations'
-    key = f'{title}-{"-".join(map(str, numbers))}'
-    longest = max(first, key=lambda line: len(line.points)).points
+    longest = max((line.points for line in first), key=len)
     rows = []
     for i in evenly_spread(len(longest), min(_ROWS, len(longest))):
-        at = longest[i][0]
-        cells = []
+        at, cells = longest[i][0], []
         for line in first:
-            near = min(line.points, key=lambda point: abs(point[0] - at))
-            close = abs(near[0] - at) <= 0.02 * max(longest[-1][0], 1)
-            cells.append(f'{near[1]:.4g}' if close else '')
+            x, y = min(line.points, key=lambda point: abs(point[0] - at))
+            close = abs(x - at) <= 0.02 * max(longest[-1][0], 1)
+            cells.append(f'{y:.4g}' if close else '')
         rows.append((f'{at:.6g}', cells))
+    unit = 'epochs' if by_epoch else 'iterations'
     values = [y for line in lines for _, y in line.points if y == y] or [0]
     log = 'loss' in title.lower() or title == 'Gradient norm'
     log = log and max(values) > _LOG_SPAN * min(values) > 0
     return Panel(
         title=title,
         about=about,
-        svg=draw_lines(lines, unit, key, marked),
+        svg=draw_lines(lines, unit, marked),
         runs=[line.run for line in first],
         ends=[f'{line.points[-1][1]:.4g}' for line in first],
         unit=unit,
         rows=rows,
-        log_svg=draw_lines(lines, unit, f'{key}-log', marked, log) if log else '',
+        log_svg=draw_lines(lines, unit, marked, log) if log else '',
     )

@@ -2,26 +2,19 @@
 
 Matplotlib writes fixed colours. Those below are placeholders that are replaced by the
 page's CSS variables. Text stays text: small, searchable and in the page's typeface.
-Each figure has a name that is unique on the page.
 """
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    EngFormatter,
-    FuncFormatter,
-    Locator,
-    LogLocator,
-    MaxNLocator,
-    NullLocator,
-)
 from numpy.typing import NDArray
 
 RUN_COLOURS = 8
@@ -59,8 +52,7 @@ _STYLE: Any = {
 # Parts of Matplotlib's output that the page does not need.
 _SUBSTITUTIONS = [
     (r'(?s)<(metadata|style)\b.*?</\1>', ''),
-    (r'(<svg[^>]*?) width="[^"]*"', r'\1'),
-    (r'(<svg[^>]*?) height="[^"]*"', r'\1'),
+    (r' width="[^"]*pt" height="[^"]*pt"', ''),
     (r' id="(run-\d+)"', r' class="\1"'),
     (r' font-family: [^;]*;', ''),
 ]
@@ -93,15 +85,14 @@ class Line:
 
 
 def draw_lines(
-    lines: Sequence[Line], unit: str, name: str, marked: bool, log: bool = False
+    lines: Sequence[Line], unit: str, marked: bool, log: bool = False
 ) -> str:
     """Draw lines, with or without marked points, over the course of training.
 
     ``log`` needs positive values.
     """
-    with mpl.rc_context({**_STYLE, 'svg.hashsalt': name}):
-        figure = Figure(figsize=(3.5, 2.1), layout='constrained')
-        axes = figure.add_subplot()
+
+    def draw(axes: Axes) -> None:
         for line in lines:
             # Other styles where a colour repeats.
             style = (line.variant + 2 * (line.run // RUN_COLOURS)) % len(_DASHES)
@@ -115,63 +106,58 @@ def draw_lines(
                 gid=f'run-{line.run}',
             )
         axes.set_xlabel(unit)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
-        axes.xaxis.set_major_formatter(FuncFormatter(_counted))
-        ticks: Locator = MaxNLocator(6, steps=_STEPS, min_n_ticks=3)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=_STEPS))
+        axes.xaxis.set_major_formatter(_counted)
+        ticks: ticker.Locator = ticker.MaxNLocator(6, steps=_STEPS, min_n_ticks=3)
         if log:
             axes.set_yscale('log')
-            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_minor_locator(ticker.NullLocator())
             low, high = axes.get_ylim()
             if high > 10 * low:
-                ticks = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
+                ticks = ticker.LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
         axes.yaxis.set_major_locator(ticks)
         axes.yaxis.set_major_formatter('{x:g}')
-        axes.set_xlim(left=0)
-        return _svg(figure)
+
+    return _svg(draw, 2.1)
 
 
 def _counted(value: float, _: object) -> str:
     """Format a number of iterations or epochs, in thousands if large."""
-    return EngFormatter(sep='')(value) if value >= 1000 else f'{value:g}'
+    return ticker.EngFormatter(sep='')(value) if value >= 1000 else f'{value:g}'
 
 
 def draw_dots(
-    names: Sequence[str], values: NDArray[np.float64], runs: Sequence[int], name: str
+    names: Sequence[str], values: NDArray[np.float64], runs: Sequence[int]
 ) -> str:
     """Draw one row a class and one dot a run, from percentages (runs, classes)."""
-    with mpl.rc_context({**_STYLE, 'svg.hashsalt': name}):
-        size = (3.5, 0.5 + 0.19 * len(names))
-        figure = Figure(figsize=size, layout='constrained')
-        axes = figure.add_subplot()
+
+    def draw(axes: Axes) -> None:
         rows = np.arange(len(names))
         for run, of_run in zip(runs, values, strict=True):
-            colour = _RUNS[run % RUN_COLOURS]
-            gid = f'run-{run}'
+            look: Any = dict(color=_RUNS[run % RUN_COLOURS], gid=f'run-{run}')
             if len(values) == 1:
-                axes.hlines(rows, 0, of_run, color=colour, linewidth=1.2, gid=gid)
-            axes.plot(of_run, rows, 'o', color=colour, gid=gid, markersize=4.5)
-        axes.set_yticks(rows, [_short(each) for each in names])
+                axes.hlines(rows, 0, of_run, linewidth=1.2, **look)
+            axes.plot(of_run, rows, 'o', markersize=4.5, **look)
+        short = [each if len(each) <= 20 else f'{each[:19]}…' for each in names]
+        axes.set_yticks(rows, [each.replace('$', r'\$') for each in short])
         axes.tick_params(axis='y', labelcolor=_INK)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(-2, 102)
         axes.set_xlabel('%')
         axes.spines[['left', 'bottom']].set_visible(False)
-        return _svg(figure)
+
+    return _svg(draw, 0.5 + 0.19 * len(names))
 
 
-def _short(name: str, length: int = 20) -> str:
-    name = name.replace('$', r'\$')
-    return name if len(name) <= length else f'{name[: length - 1]}…'
-
-
-def _svg(figure: Figure) -> str:
+def _svg(draw: Callable[[Axes], None], height: float) -> str:
     """Return an element, hidden from screen readers as the text beside has it all."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
-    text = buffer.getvalue()
-    text = text[text.index('<svg') :].replace(
-        '<svg', '<svg aria-hidden="true" focusable="false"', 1
-    )
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.5, height), layout='constrained')
+        draw(figure.add_subplot())
+        figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
+    text = re.sub(r'(?s)^.*?<svg', '<svg aria-hidden="true"', buffer.getvalue())
     for pattern, by in _SUBSTITUTIONS:
         text = re.sub(pattern, by, text)
     used = {*re.findall(r'#([\w.]+)[")]', text)}

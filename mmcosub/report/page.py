@@ -12,13 +12,22 @@ from markupsafe import Markup
 from mmengine.utils import import_modules_from_strings
 
 import mmcosub
+from mmcosub.config.model_settings import classifies
 from mmcosub.files import atomic_write
+from mmcosub.hooks.setting_changes import compare
 
+from .classes import measure_classes, show_confusion
+from .curves import make_curves
 from .figures import RUN_COLOURS
-from .group import Task, make_group, task_of
-from .predictions import Predicted, Predictions
+from .gallery import Gallery, make_galleries, share_uri
+from .predictions import Predictions
+from .records import logged_classes
 from .run import Run, read_run
-from .tables import table_paths, write_tables
+from .seeds import compare_trainings
+from .tables import summarize, table_paths, write_tables
+
+Task = tuple[bool, int | None, str]
+"""True for segmentation, the number of classes, and the dataset class."""
 
 
 def make_report(
@@ -69,7 +78,9 @@ def make_report(
 
 
 def render(
-    runs: Sequence[Run], predicted: Mapping[int, Predicted], tables: Sequence[str] = ()
+    runs: Sequence[Run],
+    predicted: Mapping[int, Predictions],
+    tables: Sequence[str] = (),
 ) -> str:
     """Return the page as HTML, with predictions by number of the run.
 
@@ -78,10 +89,6 @@ def render(
     tasks: dict[Task, dict[int, Run]] = {}
     for number, run in enumerate(runs):
         tasks.setdefault(task_of(run), {})[number] = run
-    groups = [
-        make_group(task, of_task, {i: p for i, p in predicted.items() if i in of_task})
-        for task, of_task in tasks.items()
-    ]
     environment = Environment(
         loader=PackageLoader('mmcosub.report'),
         autoescape=True,
@@ -89,13 +96,18 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters['svg'] = Markup  # our own drawings
+    environment.filters.update(svg=Markup, fractions=share_uri)  # our own drawings
     environment.globals['zip'] = zip
     script = (Path(__file__).parent / 'templates' / 'sort.js').read_text('utf-8')
     digest = hashlib.sha256(script.encode()).digest()
     return environment.get_template('report.html.jinja').render(
         runs=runs,
-        groups=groups,
+        groups=[
+            make_group(
+                task, of_task, {i: predicted[i] for i in of_task if i in predicted}
+            )
+            for task, of_task in tasks.items()
+        ],
         tables=tables,
         script=Markup(script),
         # The browser runs no other script.
@@ -107,7 +119,59 @@ def render(
     )
 
 
-def _predict(run: Run, which: str, images: int | None, trust: bool) -> Predicted:
+def task_of(run: Run) -> Task:
+    """Return the task of a run; runs of the same task can be compared."""
+    cfg = run.cfg
+    head = cfg.model.get('decode_head') or cfg.model.get('head') or {}
+    head = head[-1] if isinstance(head, list) else head
+    loader = cfg.get('val_dataloader') or cfg.get('train_dataloader') or {}
+    data: Any = loader.get('dataset') or {}
+    return not classifies(cfg), head.get('num_classes'), str(data.get('type'))
+
+
+def make_group(
+    task: Task, runs: Mapping[int, Run], predicted: Mapping[int, Predictions]
+) -> dict[str, Any]:
+    """Prepare text and figures of the runs of one task for the template."""
+    segments, count, _ = task
+    kind = 'Segmentation' if segments else 'Classification'
+    about = 'Of the checkpoints above.'
+    if not predicted:
+        about = 'As the last validation has logged it.'
+    by_class = {i: of.by_class() for i, of in predicted.items()}
+    for i, run in runs.items() if segments else ():
+        by_class.setdefault(i, logged_classes(run.records.starts))
+    return dict(
+        title=f'{kind}, {count} classes' if count else kind,
+        runs=list(runs),
+        names=[run.name for run in runs.values()],
+        summary=summarize(runs, predicted),
+        seeds=compare_trainings(runs),
+        curves=make_curves({i: run.records for i, run in runs.items()}),
+        by_class=measure_classes(
+            {i: by_class[i] for i in runs if by_class.get(i)},
+            'IoU by class' if segments else 'Recall by class',
+            about,
+        ),
+        confusions={
+            i: show_confusion(of.matrix, of.classes) for i, of in predicted.items()
+        },
+        galleries=_galleries(predicted),
+        differences=compare([run.settings for run in runs.values()]),
+    )
+
+
+def _galleries(predicted: Mapping[int, Predictions]) -> list[Gallery]:
+    """Make galleries, shared by runs that predict the same images."""
+    of_images: dict[tuple, dict[int, Predictions]] = {}
+    for i, one in predicted.items():
+        # Compare files: folds of a dataset may have equally many images.
+        images = (one.total, *one.indices, *one.files)
+        of_images.setdefault(images, {})[i] = one
+    return [gallery for same in of_images.values() for gallery in make_galleries(same)]
+
+
+def _predict(run: Run, which: str, images: int | None, trust: bool) -> Predictions:
     path = run.checkpoint(which)
     if path is None:
         raise ValueError(

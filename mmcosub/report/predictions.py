@@ -5,7 +5,6 @@ Labels and predictions are classes (H, W), or () of a classifier.
 """
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from mmengine.registry import DefaultScope
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch.utils.data import Subset
 
-from mmcosub.analysis.predictions import ignored_label
+from mmcosub.analysis.evaluation import progress_bars
+from mmcosub.analysis.predictions import ignored_label, labels_of
 from mmcosub.analysis.steps import flips_channels
 from mmcosub.analysis.submodel import (
     draw_factors,
@@ -35,7 +33,7 @@ from mmcosub.config.model_settings import classifies
 from mmcosub.datasets.viewing import evenly_spread, viewable
 from mmcosub.engine.prediction import loaded_image, stock_model
 
-from .data import Classes, compare_classes, confusion, share_right, validation_data
+from .classes import Classes, class_iou, class_recall, confusion, share_right
 
 
 @dataclass
@@ -62,6 +60,13 @@ class Predictions:
     config or the data, or images have no label map or not exactly one label.
     """
 
+    matrix: NDArray[np.int64]
+    """Confusion counts (C, C), labels in rows."""
+    right: NDArray[np.float64]
+    """Fraction of the labels of each image that is predicted, (N, )."""
+    files: list[tuple]
+    """Paths of each image and its label map."""
+
     def __init__(
         self,
         cfg: Config,
@@ -80,26 +85,26 @@ class Predictions:
                 'are no images to predict: leave out --run-config.'
             )
         with DefaultScope.overwrite_default_scope(self.scope):
-            self.dataset: Any = validation_data(self.loader['dataset'])
+            self.dataset: Any = _build_data(self.loader['dataset'])
             self.model = stock_model(cfg)
         self.ignored = ignored_label(self.model)
         self.total = total = len(self.dataset)
         self.indices = evenly_spread(total, min(images or total, total))
         meta = getattr(self.dataset, 'metainfo', None) or {}
         self.classes = [str(name) for name in meta.get('classes') or ()]
-        palette = meta.get('palette')
-        self.palette = np.array(palette, dtype=np.uint8) if palette else None
+        colours = np.random.default_rng(0).integers(40, 220, (len(self.classes), 3))
+        self.palette = np.array(meta.get('palette') or colours, dtype=np.uint8)
         saved = read_checkpoint(str(checkpoint), 'cpu', trust)
-        compare_classes(saved, self.classes, checkpoint)
+        _compare_classes(saved, self.classes, checkpoint)
         load_for_prediction(self.model, saved, str(checkpoint))
         self.model.to(get_device())
         self.submodels = self._draw(cfg.get('scheme'), submodels)
 
-    def evaluate(self) -> 'Predicted':
-        """Predict the images."""
+    def evaluate(self) -> 'Predictions':
+        """Predict the images: sets ``matrix``, ``right`` and ``files``."""
         count = len(self.classes)
-        matrix = np.zeros((count, count), dtype=np.int64)
-        right, files = [], []
+        self.matrix = np.zeros((count, count), dtype=np.int64)
+        self.files, right = [], []
         # Subset has no metainfo, which is not needed here.
         settings = {
             **self.loader,
@@ -108,22 +113,25 @@ class Predictions:
         }
         with DefaultScope.overwrite_default_scope(self.scope):
             loader = Runner.build_dataloader(settings, seed=0)
-        for data in track(
-            loader,
-            description=f'{self.checkpoint.parent.name}: predicting',
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        ):
-            with torch.no_grad():
-                results = self.model.test_step(data)
-            for result in results:
-                label, prediction = self._classes_of(result)
-                matrix += confusion(label, prediction, count, self.ignored)
-                right.append(share_right(label, prediction, self.ignored))
-                paths = (result.get(key) for key in ('img_path', 'seg_map_path'))
-                files.append(tuple(path and os.path.abspath(path) for path in paths))
-        return Predicted(self, matrix, np.array(right), files)
+        what = f'{self.checkpoint.parent.name}: predicting'
+        with progress_bars() as bars, bars(what, len(self.indices)) as tick:
+            for data in loader:
+                with torch.no_grad():
+                    results = self.model.test_step(data)
+                for result in results:
+                    label, prediction = self._classes_of(result)
+                    self.matrix += confusion(label, prediction, count, self.ignored)
+                    right.append(share_right(label, prediction, self.ignored))
+                    paths = (result.get(key) for key in ('img_path', 'seg_map_path'))
+                    self.files.append(tuple(p and os.path.abspath(p) for p in paths))
+                tick(len(results))
+        self.right = np.array(right)
+        return self
+
+    def by_class(self) -> dict[str, float]:
+        """Return the IoU of each class or, of a classifier, its recall, in percent."""
+        measure = class_iou if self.segments else class_recall
+        return dict(zip(self.classes, 100 * measure(self.matrix), strict=True))
 
     def sample(self, number: int) -> Sample:
         """Return one of the N images with predictions of the model and submodels."""
@@ -176,32 +184,48 @@ class Predictions:
 
     def _classes_of(self, result: Any) -> tuple[Classes, Classes]:
         """Return label and prediction of a result."""
-        kind = 'sem_seg' if self.segments else 'label'
-        if f'gt_{kind}' not in result:
+        label = labels_of(result)
+        if label is None:
             raise ValueError(
-                f'The validation samples have no label (gt_{kind}), so predictions '
-                'cannot be compared with one. Have LoadAnnotations in the pipeline of '
+                'The validation images have no label, or several each, so there is no '
+                'confusion matrix. Have LoadAnnotations in the pipeline of '
                 'val_dataloader, or leave out --run-config.'
             )
-        found = [result.get(f'gt_{kind}'), result.get(f'pred_{kind}')]
-        if not self.segments and len(found[0]) != 1:
-            raise ValueError(
-                'The validation images have several labels each, of which there is no '
-                'confusion matrix. Leave out --run-config.'
-            )
-        found = [each.data[0] if self.segments else each[0] for each in found]
-        label, prediction = (np.asarray(each.cpu(), dtype=np.int64) for each in found)
+        found = result.pred_sem_seg.data if self.segments else result.pred_label
+        label, prediction = (
+            np.asarray(each.cpu(), dtype=np.int64) for each in (label, found[0])
+        )
         return label, prediction
 
 
-@dataclass
-class Predicted:
-    """Evaluated predictions: confusion counts (C, C), with labels in rows.
+def _build_data(dataset: Any) -> Any:
+    """Build a dataset; ValueError if there are no images at its paths."""
+    reason = 'there are no images'
+    try:
+        built = DATASETS.build(dataset)
+        if hasattr(built, 'full_init'):
+            built.full_init()
+        if len(built):
+            return built
+    except (OSError, ValueError) as error:  # MMEngine raises ValueError without images
+        reason = str(error)
+    raise ValueError(
+        'The validation data are not where the config has them '
+        f'(data_root={dataset.get("data_root")!r}: {reason}). Say where: --cfg-options '
+        'val_dataloader.dataset.data_root=FOLDER, or leave out --run-config.'
+    )
 
-    By image: the fraction that is right, and the paths of it and its label map.
-    """
 
-    predictions: Predictions
-    matrix: NDArray[np.int64]
-    right: NDArray[np.float64]
-    files: list[tuple]
+def _compare_classes(saved: dict, classes: list[str], checkpoint: Path) -> None:
+    """Raise ValueError if data and checkpoint have different classes, or data none."""
+    meta = (saved.get('meta') or {}).get('dataset_meta') or {}
+    trained = [str(name) for name in meta.get('classes') or ()] or classes
+    if classes and trained == classes:
+        return
+    other = sorted({*trained} ^ {*classes})[:4] or 'the same in another order'
+    raise ValueError(
+        f'{checkpoint} was trained on other classes than the validation data have '
+        f'({other}), or the data do not say theirs (metainfo). Set '
+        'val_dataloader.dataset to data of the same classes with --cfg-options, or '
+        'leave out --run-config.'
+    )

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ Record = dict[str, Any]
 
 _LOG = 'vis_data/scalars.json'
 _EPOCH_LINE = re.compile(r'Epoch\(train\)\s+\[\d+\]\[\s*\d+/(\d+)\]')
-_TITLE = 'per class results:'
 _NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
 
@@ -32,11 +32,10 @@ class Start:
     @property
     def time(self) -> str:
         """Time as ``YYYY-MM-DD HH:MM:SS``."""
-        pattern = r'(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)'
-        found = re.fullmatch(pattern, self.folder.name)
-        if not found:
+        try:
+            return str(datetime.strptime(self.folder.name, '%Y%m%d_%H%M%S'))
+        except ValueError:
             return self.folder.name
-        return '{}-{}-{} {}:{}:{}'.format(*found.groups())
 
 
 @dataclass
@@ -61,6 +60,10 @@ class Records:
             for at, record in (*self.train, *self.val)
             if isinstance(record.get(key), int | float)
         ]
+
+    def known(self, key: str | None) -> list[tuple[float, float]]:
+        """Return the series without nan; empty if the key is None."""
+        return [(at, value) for at, value in self.series(key or '') if value == value]
 
     def train_keys(self) -> list[str]:
         """Return names of values logged in training."""
@@ -107,16 +110,12 @@ def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
                 # An iteration-based run has no epochs: use the last iteration.
                 at = at * length if length else last
             new[training, at] = start, record
-        first = {True: math.inf, False: math.inf}
-        for training, at in new:
-            first[training] = min(first[training], at)
-        for training, at in list(joined):
-            if at >= first[training] or at > first[not training]:
-                earlier, _ = joined.pop((training, at))
-                earlier.records -= 1
-                start.replaced += 1
+        first = min((at for _, at in new), default=math.inf)
+        again = [key for key in joined if key[1] > first or key in new]
+        for key in again:
+            joined.pop(key)[0].records -= 1
         joined.update(new)
-        start.records = len(new)
+        start.records, start.replaced = len(new), len(again)
     result = Records(epoch_length=length)
     for (training, at), (_, record) in joined.items():
         (result.train if training else result.val).append((at, record))
@@ -153,7 +152,7 @@ def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
     """Return each class's IoU in percent, as mmseg's ``IoUMetric`` printed it last."""
     for start in reversed(starts):
         for log in sorted(start.folder.glob('*.log'), reverse=True):
-            tables = log.read_text(errors='replace').split(_TITLE)[1:]
+            tables = log.read_text(errors='replace').split('per class results:')[1:]
             if found := _iou_column(tables[-1]) if tables else {}:
                 return found
     return {}
@@ -161,12 +160,9 @@ def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
 
 def _iou_column(text: str) -> dict[str, float]:
     """Return the column ``IoU`` of the first table in a text."""
-    rows = []
-    for line in text.splitlines():
-        if line.startswith('|'):
-            rows.append([cell.strip() for cell in line.strip('|').split('|')])
-        elif rows and not line.startswith('+'):
-            break
+    table = re.search(r'(?:^[+|].*\n)+', text, re.MULTILINE)
+    lines = re.findall(r'^\|(.*)\|', table[0], re.MULTILINE) if table else []
+    rows = [[cell.strip() for cell in line.split('|')] for line in lines]
     if not rows or 'IoU' not in rows[0]:
         return {}
     column = rows[0].index('IoU')

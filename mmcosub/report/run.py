@@ -1,7 +1,6 @@
 """Run: its config, logs, checkpoint and how it was started."""
 
 import ast
-import copy
 import json
 import re
 from dataclasses import dataclass
@@ -22,13 +21,9 @@ from .records import Records, Start, read_records
 _FACTS = ('command', 'config', 'changes', 'folder', 'git', 'seed', 'processes',
           'devices', 'versions', 'platform')  # fmt: skip
 # Lines of MMEngine's log with versions and the seed.
-_IN_LOG = {
-    'Python': r'^ +Python: (\S+)',
-    'torch': r'^ +PyTorch: (\S+)',
-    'torchvision': r'^ +TorchVision: (\S+)',
-    'mmengine': r'^ +MMEngine: (\S+)',
-}
-_SEED_IN_LOG = r'^ +numpy_random_seed: (\d+)'
+_IN_LOG = re.compile(
+    r'^ +(Python|PyTorch|TorchVision|MMEngine|numpy_random_seed): (\S+)', re.MULTILINE
+)
 _BEST = re.compile(r'^best_(.*)_(?:iter|epoch)_(\d+)\.pth$')
 
 
@@ -67,20 +62,12 @@ class Run:
         names = [str(part['type']).rpartition('.')[2] for part in last]
         return ' + '.join(names) or str(self.cfg.model.type)
 
-    def config_text(self) -> str:
-        """Text of the config file."""
-        return self.config_file.read_text()
-
-    def checkpoint_names(self) -> list[str]:
-        """Names of the existing checkpoints."""
-        return sorted(path.name for path in self.work_dir.glob('*.pth'))
-
     def checkpoint(self, which: str) -> Path | None:
         """Return the last checkpoint or, if there is such, the newest 'best' one.
 
         Preferably the best by the main metric.
         """
-        metric = (main_metric([self.records]) or '').replace('/', '_')
+        metric = (main_metric(self.records) or '').replace('/', '_')
         best = [
             (found[1] == metric, int(found[2]), path)
             for path in self.work_dir.glob('best_*.pth')
@@ -99,12 +86,11 @@ def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
     if not work_dir.is_dir():
         raise ValueError(f'There is no work directory {work_dir}. Check the path.')
     file = _config_file(work_dir)
-    trained = read_settings(file)
-    logger = (trained.get('default_hooks') or {}).get('logger') or {}
+    cfg = read_settings(file)
+    logger = (cfg.get('default_hooks') or {}).get('logger') or {}
     records = read_records(work_dir, logger.get('log_metric_by_epoch', True))
     facts = _read_facts(records.starts[-1])
     changes = facts['changes']
-    cfg = copy.deepcopy(trained)
     if options:
         check_options(cfg, options)
         cfg.merge_from_dict(options)
@@ -124,13 +110,12 @@ def _config_file(work_dir: Path) -> Path:
     of_starts = sorted(work_dir.glob('*/vis_data/config.py'))
     trained = [f for f in of_starts if (f.parent / 'scalars.json').is_file()]
     dumped = sorted(work_dir.glob('*.py'), key=lambda path: path.stat().st_mtime)
-    found = [*dumped, *trained]
-    if not found:
-        raise ValueError(
-            f'{work_dir} has no config (*.py), which MMEngine writes when a training '
-            'starts: give the work directory of a training, not one of its folders.'
-        )
-    return found[-1]
+    if found := [*dumped, *trained]:
+        return found[-1]
+    raise ValueError(
+        f'{work_dir} has no config (*.py), which MMEngine writes when a training '
+        'starts: give the work directory of a training, not one of its folders.'
+    )
 
 
 def _read_facts(start: Start) -> dict[str, Any]:
@@ -140,14 +125,9 @@ def _read_facts(start: Start) -> dict[str, Any]:
     if file.is_file():
         return {**facts, **json.loads(file.read_text())}
     for log in start.folder.glob('*.log'):
-        text = log.read_text(errors='replace')
-        facts['versions'] = {
-            name: line[1]
-            for name, pattern in _IN_LOG.items()
-            if (line := re.search(pattern, text, re.MULTILINE))
-        }
-        if line := re.search(_SEED_IN_LOG, text, re.MULTILINE):
-            facts['seed'] = int(line[1])
+        found = dict(_IN_LOG.findall(log.read_text(errors='replace')))
+        seed = found.pop('numpy_random_seed', None)
+        facts.update(versions=found, seed=None if seed is None else int(seed))
     return facts
 
 
@@ -183,13 +163,10 @@ class _AsLiterals(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         match node:
             case ast.Call(func=ast.Name(id='dict'), args=[], keywords=given):
-                if None in (each.arg for each in given):
-                    raise ValueError(f'line {node.lineno} unpacks a dict')
-                keys: list = [ast.Constant(each.arg) for each in given]
-                return ast.Dict(keys, [self.visit(each.value) for each in given])
-            case ast.Call(
-                func=ast.Name(id='dict'), args=[ast.Dict() as of], keywords=[]
-            ):
+                if all(each.arg for each in given):
+                    keys: list = [ast.Constant(each.arg) for each in given]
+                    return ast.Dict(keys, [self.visit(each.value) for each in given])
+            case ast.Call(ast.Name('dict'), args=[ast.Dict() as of], keywords=[]):
                 return self.visit(of)  # with keys that are not identifiers
         raise ValueError(f'line {node.lineno} has more than literals')
 

@@ -1,5 +1,6 @@
 """Means and differences of trainings over seeds, with 95 % intervals."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ from .run import Run
 
 # Settings that may differ between seeds.
 _OF_A_SEED = ('randomness.seed', 'scheme.seed', 'resume', 'log_level')
+
+Scores = list[tuple[int | None, float]]
+"""Seed and score of each run of a training."""
 
 
 class Mean(NamedTuple):
@@ -23,8 +27,8 @@ class Training(NamedTuple):
     """Runs that differ in their seed alone, with a mean for each column."""
 
     method: str
-    runs: tuple[int, ...]
-    means: tuple[Mean, ...]
+    runs: list[int]
+    means: list[Mean]
 
 
 class Seeds(NamedTuple):
@@ -37,39 +41,32 @@ class Seeds(NamedTuple):
 
 def compare_trainings(runs: Mapping[int, Run]) -> Seeds | None:
     """Compare trainings of one task over their seeds; None if none has several."""
-    metric = main_metric([run.records for run in runs.values()])
-    if metric is None:
-        return None
+    metric = main_metric(*(run.records for run in runs.values()))
     series: dict[int, list[tuple[float, float]]] = {}
     alike: dict[tuple, list[int]] = {}
     for i, run in runs.items():
-        values = run.records.series(metric)
-        series[i] = [(at, value) for at, value in values if value == value]
+        series[i] = run.records.known(metric)
         if series[i]:
             alike.setdefault(_training_of(run), []).append(i)
-    groups = []
+    trainings, unfinished = [], []
+    first: list[Scores] = []
     for of_one in alike.values():
         end = max(series[i][-1][0] for i in of_one)
-        groups.append([i for i in of_one if series[i][-1][0] == end])
-    if not any(len(of_one) > 1 for of_one in groups):
+        done = [i for i in of_one if series[i][-1][0] == end]
+        unfinished += [i for i in of_one if i not in done]
+        seeds = [runs[i].facts['seed'] for i in done]
+        last = [series[i][-1][1] for i in done]
+        best = [max(value for _, value in series[i]) for i in done]
+        scores = [[*zip(seeds, of, strict=True)] for of in (last, best)]
+        means = []
+        for mine, others in zip(scores, first or scores, strict=True):
+            means += [_mean(mine), _difference(mine, others) if first else Mean('')]
+        first = first or scores
+        trainings.append(Training(runs[done[0]].method, done, means))
+    if not any(len(training.runs) > 1 for training in trainings):
         return None
-    done = {i for of_one in groups for i in of_one}
-    last = {i: series[i][-1][1] for i in done}
-    best = {i: max(value for _, value in series[i]) for i in done}
-    seeds = {i: run.facts['seed'] for i, run in runs.items()}
-    trainings = []
-    for of_one in groups:
-        means = [
-            mean
-            for scores in (last, best)
-            for mean in _means(of_one, groups[0], scores, seeds)
-        ]
-        trainings.append(Training(runs[of_one[0]].method, tuple(of_one), tuple(means)))
-    return Seeds(
-        columns=(f'{metric}, last', 'difference', f'{metric}, best', 'difference'),
-        trainings=trainings,
-        unfinished=sorted({i for of_one in alike.values() for i in of_one} - done),
-    )
+    columns = (f'{metric}, last', 'difference', f'{metric}, best', 'difference')
+    return Seeds(columns, trainings, sorted(unfinished))
 
 
 def _training_of(run: Run) -> tuple:
@@ -81,50 +78,41 @@ def _training_of(run: Run) -> tuple:
     )
 
 
-def _means(
-    of_one: Sequence[int],
-    first: Sequence[int],
-    scores: Mapping[int, float],
-    seeds: Mapping[int, int | None],
-) -> tuple[Mean, Mean]:
-    """Return a training's mean, and the difference to the first, paired if possible."""
-    mine, others = [[scores[i] for i in group] for group in (of_one, first)]
-    mean = Mean(_text(float(np.mean(mine)), half_width(mine)))
-    if of_one is first:
-        return mean, Mean('')
-    above = float(np.mean(mine) - np.mean(others))
-    by_seed = [{seeds[i]: scores[i] for i in group} for group in (of_one, first)]
-    known = by_seed[0].keys() == by_seed[1].keys() and None not in by_seed[0]
-    if known and len(by_seed[0]) == len(mine) == len(others):
-        half = half_width([by_seed[0][seed] - by_seed[1][seed] for seed in by_seed[0]])
+def _mean(scores: Scores) -> Mean:
+    values = [value for _, value in scores]
+    return Mean(_text(np.mean(values), half_width(values)))
+
+
+def _difference(scores: Scores, others: Scores) -> Mean:
+    """Return the difference of means, paired if both trainings have the same seeds."""
+    mine, first = dict(scores), dict(others)
+    paired = mine.keys() == first.keys() and None not in mine
+    if paired and len(mine) == len(scores) == len(others):
+        differences = [mine[seed] - first[seed] for seed in mine]
+        above, half = np.mean(differences), half_width(differences)
     else:
-        half = half_width_of_difference(mine, others)
-    return mean, Mean(_text(above, half, '+'), abs(above) > half)
+        values = [[value for _, value in each] for each in (scores, others)]
+        above, half = np.mean(values[0]) - np.mean(values[1]), half_width(*values)
+    return Mean(_text(above, half, '+'), abs(above) > half)
 
 
-def _text(mean: float, half: float, sign: str = '') -> str:
+def _text(mean: np.floating, half: float, sign: str = '') -> str:
     text = f'{mean:{sign}.2f}'
     return text if half != half else f'{text} ± {half:.2f}'
 
 
-def half_width(values: Sequence[float]) -> float:
-    """Half-width of the 95 % interval of a mean (Student's t); nan for one value."""
+def half_width(values: Sequence[float], others: Sequence[float] | None = None) -> float:
+    """Half-width of the 95 % interval of a mean (Student's t); nan for one value.
+
+    With others, of the unpaired difference of both means (Welch's t).
+    """
     from scipy import stats  # slow to import
 
-    if len(values) < 2:
-        return float('nan')
-    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-
-
-def half_width_of_difference(values: Sequence[float], others: Sequence[float]) -> float:
-    """Half-width of the 95 % interval of an unpaired difference (Welch's t), or nan."""
-    from scipy import stats
-
-    if min(len(values), len(others)) < 2:
-        return float('nan')
-    # Squared errors of both means, and the degrees of freedom that they have together.
-    parts = np.array([np.var(x, ddof=1) / len(x) for x in (values, others)])
-    if not parts.any():
-        return 0.0
-    degrees = parts.sum() ** 2 / sum(parts**2 / [len(values) - 1, len(others) - 1])
-    return float(stats.t.ppf(0.975, degrees) * np.sqrt(parts.sum()))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of equal values, and of one
+        if others is None:
+            test = stats.ttest_1samp(values, 0)
+        else:
+            test = stats.ttest_ind(values, others, equal_var=False)
+        low, high = test.confidence_interval()
+    return float(high - low) / 2

@@ -19,7 +19,6 @@ from mmcosub.submodels.masking import (
 )
 
 from .base import SCHEMES, Context, Scheme
-from .checks import check_frozen
 from .distillation import Teaching
 
 MAIN, SUB = 0, 1
@@ -66,7 +65,6 @@ class AugSub(Scheme):
 
     def check(self, sites: Sequence[Site]) -> None:
         """See :class:`Scheme`. Drop-path rates may be 0, as the views differ anyway."""
-        check_frozen(self, sites)
 
 
 @SCHEMES.register_module()

@@ -17,7 +17,7 @@ from mmcosub.losses import weighted_mean
 from mmcosub.submodels import EXECUTIONS, SAMPLERS, Plan, Site, spread_rates
 from mmcosub.submodels.class_table import ClassTable
 
-from .checks import check_frozen, check_views_differ
+from .checks import check_views_differ
 from .distillation import SoftLoss, Teaching
 from .objectives import Objective
 
@@ -221,7 +221,6 @@ class Scheme(ABC):
 
         Raises:
             ValueError: If every drop-path rate is 0 and there is distillation between
-                views, or every block is frozen.
+                views.
         """
-        check_frozen(self, sites)
         check_views_differ(self, sites)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -20,19 +20,11 @@ if TYPE_CHECKING:
 _logger = logging.getLogger('mmcosub')
 
 
-def check_frozen(scheme: 'Scheme', sites: Sequence[Site]) -> None:
-    """Raise a ``ValueError`` if no block of a backbone is in training mode."""
-    if not any(site.block.training for site in sites):
-        raise ValueError(
-            'Every block of the backbone is frozen (in evaluation mode), where no '
-            f'branch is dropped, so {type(scheme).__name__} has no submodels. Lower '
-            'model.backbone.frozen_stages, or train without a scheme.'
-        )
-
-
 def check_views_differ(scheme: 'Scheme', sites: Sequence[Site]) -> None:
     """Raise a ``ValueError`` if views that distill would all be the same network."""
-    if scheme.distills and not scheme.rates(sites).any():
+    if not scheme.distills:
+        return
+    if not scheme.rates(sites).any():
         raise ValueError(
             f'Every drop-path rate is 0, so all views of {type(scheme).__name__} would '
             'be the same network and teach each other nothing. Set '
@@ -49,8 +41,11 @@ def check_views_differ(scheme: 'Scheme', sites: Sequence[Site]) -> None:
         )
 
 
-def check_rates(scheme: 'Scheme', sites: Sequence[Site]) -> None:
-    """Raise a ``ValueError`` if the rate of a branch in a view is not in [0, 1)."""
+def check_sites(scheme: 'Scheme', sites: Sequence[Site]) -> None:
+    """Raise a ``ValueError`` if a scheme cannot train a backbone's branches.
+
+    These checks are of any scheme; those of its own follow.
+    """
     for view in range(scheme.views):
         for site, rate in zip(sites, scheme.rates(sites, view), strict=True):
             if not 0 <= rate < 1:
@@ -58,6 +53,14 @@ def check_rates(scheme: 'Scheme', sites: Sequence[Site]) -> None:
                     f'{site.name} drops a branch at the rate {rate:g}, which must be '
                     'in [0, 1): lower model.backbone.drop_path_rate.'
                 )
+    # An ordinary training, of one view, may freeze all blocks.
+    if scheme.views > 1 and not any(site.block.training for site in sites):
+        raise ValueError(
+            'Every block of the backbone is frozen (in evaluation mode), where no '
+            f'branch is dropped, so {type(scheme).__name__} has no submodels. Lower '
+            'model.backbone.frozen_stages, or train without a scheme.'
+        )
+    scheme.check(sites)
 
 
 def check_overrides(scheme: 'Scheme') -> None:
@@ -66,25 +69,23 @@ def check_overrides(scheme: 'Scheme') -> None:
     That is ``disturb`` if no view runs alone, and ``co_training_loss`` if the views do
     not run together.
     """
-    passes = [len(views) for views in scheme.passes]
-    name = type(scheme).__name__
-    if _overrides(scheme, 'disturb') and 1 not in passes:
-        raise ValueError(
-            f'{name}.disturb is for a view that runs alone, and the views of {name} '
-            'run together here. Set joint = False in the class, or lean=True for a '
-            'DepthScheme.'
-        )
-    if _overrides(scheme, 'co_training_loss') and scheme.views not in passes:
-        raise ValueError(
-            f'{name}.co_training_loss is of all views at once, and the views of {name} '
-            'run one after another here. Override student_loss, which is of one view, '
-            'or set joint = True in the class.'
-        )
-
-
-def _overrides(scheme: 'Scheme', name: str) -> bool:
-    """Return True if a class besides ``Scheme`` itself defines a method."""
-    return sum(name in vars(cls) for cls in type(scheme).__mro__) > 1
+    cls, passes = type(scheme), [len(views) for views in scheme.passes]
+    for method, is_called, said in (
+        (
+            'disturb',
+            1 in passes,
+            'is for a view that runs alone, and all run together here. Set joint = '
+            'False in the class, or lean=True for a DepthScheme.',
+        ),
+        (
+            'co_training_loss',
+            scheme.views in passes,
+            'is of all views at once, and they run one after another here. Override '
+            'student_loss, which is of one view, or set joint = True in the class.',
+        ),
+    ):
+        if not is_called and sum(method in vars(base) for base in cls.__mro__) > 1:
+            raise ValueError(f'{cls.__name__}.{method} {said}')
 
 
 def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:
@@ -93,20 +94,16 @@ def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:
     Raises a ``ValueError`` if it has none that the scheme's execution can run.
     """
     name = type(backbone).__name__
-    sites: list[Site]
-    if scheme.execution == 'drop_path':
-        sites = [*find_drop_paths(backbone)]
-        if not sites:
-            raise ValueError(
-                f"scheme.execution='drop_path' needs DropPath modules, and {name} has "
-                'none. Set model.backbone.drop_path_rate, or leave the execution out.'
-            )
-    else:
-        sites = find_sites(backbone)
+    find: Any = find_drop_paths if scheme.execution == 'drop_path' else find_sites
+    sites: list[Site] = find(backbone)
+    if not sites:
+        raise ValueError(
+            f"scheme.execution='drop_path' needs DropPath modules, and {name} has "
+            'none. Set model.backbone.drop_path_rate, or leave the execution out.'
+        )
     if not are_drop_paths(sites):
         return sites
-    kept = always_kept(backbone, sites)
-    if kept:
+    if kept := always_kept(backbone, sites):
         _logger.warning(
             f'{name} has no DropPath in {", ".join(kept)} (timm leaves it out at rate '
             '0), so these are always kept, whatever scheme.drop_path_rate. '

@@ -149,6 +149,3 @@ class StochasticDepth(Scheme):
 
     label_weights = (1.0,)
     teachings = ()
-
-    def check(self, sites: Sequence[Site]) -> None:
-        """See :class:`Scheme`. A rate of 0 is valid too."""

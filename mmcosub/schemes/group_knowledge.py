@@ -20,7 +20,6 @@ from mmcosub.submodels.sampling import (
 )
 
 from .base import SCHEMES, Scheme
-from .checks import check_frozen
 from .distillation import Teaching
 
 FULL = 0
@@ -56,8 +55,7 @@ class DepthScheme(Scheme):
         self.weight = weight
 
     def check(self, sites: Sequence[Site]) -> None:
-        """Raise if a backbone has no subnet, or is frozen."""
-        check_frozen(self, sites)
+        """Raise if a backbone has no subnet."""
         if (stage_depths(sites) == 1).all():
             raise ValueError(
                 f'Every stage of the backbone has one block, so {type(self).__name__} '

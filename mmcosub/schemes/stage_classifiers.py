@@ -4,12 +4,11 @@ Shapes: ``R`` rows, ``C`` channels, ``N`` tokens, ``H, W`` of a map.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor, nn
 
-from mmcosub.submodels import Site, evaluating
+from mmcosub.submodels import Site, evaluating, outputs_of
 
 
 class StageClassifiers(nn.ModuleList):
@@ -34,21 +33,23 @@ class StageClassifiers(nn.ModuleList):
             ValueError: If there is no block, or its output format is not recognised.
         """
         name = type(model.backbone).__name__
+        remedy = 'Set scheme.intermediate=0.'
         if not ends:
             raise ValueError(
-                f'{name} has one block, so no earlier part of it can learn. Set '
-                'scheme.intermediate=0.'
+                f'{name} has one block, so no earlier part of it can learn. {remedy}'
             )
+        head: Any = model.head if hasattr(model, 'head') else model.model
+        if not hasattr(head, 'num_classes'):
+            raise ValueError(f'{name} has no num_classes. {remedy}')
         size = _image_size(model.backbone)
         try:
-            outputs = [_values(x) for x in _of_one_image(model.backbone, ends, size)]
+            outputs = _of_one_image(model.backbone, ends, size)
         except Exception as error:  # any error of a backbone
             if next(model.backbone.parameters()).is_meta:
                 raise  # the caller then counts FLOPs with real tensors
             raise ValueError(
                 f'The output shapes of the stages of {name} are not known, as it does '
-                f'not run on one image of {size} pixels ({error}). Set '
-                'scheme.intermediate=0.'
+                f'not run on one image of {size} pixels ({error}). {remedy}'
             ) from error
         shapes = [tuple(x.shape[1:]) for x in outputs]
         first = [_channels_first(shape, size) for shape in shapes]
@@ -56,11 +57,8 @@ class StageClassifiers(nn.ModuleList):
             raise ValueError(
                 f'The stages of {name} return outputs of shapes {shapes}. Expected are '
                 'tokens or maps, with numbers of channels that differ from those of '
-                'rows and columns. Set scheme.intermediate=0.'
+                f'rows and columns. {remedy}'
             )
-        head: Any = model.head if hasattr(model, 'head') else model.model
-        if not hasattr(head, 'num_classes'):
-            raise ValueError(f'{name} has no num_classes. Set scheme.intermediate=0.')
         widths = [s[0] if f else s[-1] for s, f in zip(shapes, first, strict=True)]
         return cls(widths, [bool(f) for f in first], head.num_classes)
 
@@ -108,18 +106,13 @@ def _channels_first(shape: tuple[int, ...], image: tuple[int, int]) -> bool | No
 
 def _of_one_image(
     backbone: nn.Module, blocks: Sequence[nn.Module], size: tuple[int, int]
-) -> list[Any]:
+) -> list[Tensor]:
     """Run one image in evaluation mode and return the outputs of blocks in order."""
-    outputs: list[Any] = []
     convolutions = (m for m in backbone.modules() if isinstance(m, nn.Conv2d))
     channels = getattr(next(convolutions, None), 'in_channels', 3)
-    weight = next(backbone.parameters())
-    with evaluating(backbone), ExitStack() as stack:
-        for block in blocks:
-            hook = block.register_forward_hook(lambda _, x, y: outputs.append(y))
-            stack.enter_context(hook)
-        backbone(weight.new_zeros(1, channels, *size))
-    return outputs
+    with evaluating(backbone), outputs_of(blocks) as outputs:
+        backbone(next(backbone.parameters()).new_zeros(1, channels, *size))
+    return [_values(output) for _, output in outputs]
 
 
 def _image_size(backbone: Any) -> tuple[int, int]:

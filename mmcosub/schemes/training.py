@@ -6,6 +6,7 @@ Shapes: ``V`` views, ``B`` samples.
 import logging
 from abc import abstractmethod
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
@@ -23,8 +24,7 @@ from mmcosub.submodels import (
 )
 
 from .base import SCHEMES, Context, Scheme
-from .checks import check_overrides, check_rates, find_scheme_sites
-from .extras import Extras
+from .checks import check_overrides, check_sites, find_scheme_sites
 from .step import Step, get_rank
 
 _logger = logging.getLogger('mmcosub')
@@ -68,7 +68,7 @@ class SubmodelTraining:
         self.scheme.soft_loss.fit(activations, where)
         self.sites = find_scheme_sites(self.scheme, self.backbone)
         if self.training:
-            self._check_sites()
+            check_sites(self.scheme, self.sites)
         modules = dict(self.scheme.prepare(self))
         check_overrides(self.scheme)
         for objective in self.scheme.objectives:
@@ -177,47 +177,74 @@ class SubmodelTraining:
         shares = fastest == 'shared_prefix'
         return 'kept_rows' if shares and not self._shares_rows else fastest
 
-    # ---- checks before the first step --------------------------------------------
-
-    def _check_sites(self) -> None:
-        check_rates(self.scheme, self.sites)  # first, as schemes may override `check`
-        self.scheme.check(self.sites)
-
     def _check_once(self, inputs: Tensor) -> None:
         """Check the model at the first step, when hooks may have frozen parts of it."""
         if are_drop_paths(self.sites):
             self.sites = [*called_drop_paths(self.backbone, inputs)]
         if not self.training:
             return  # a loss in evaluation mode, where all views are the full network
-        self._check_sites()
+        check_sites(self.scheme, self.sites)
         self._checked = True
-        execution = self.scheme.execution
+        given, chosen = self.scheme.execution, self.execution_of_plans()
+        network = self.backbone, inputs, self.sites
         if self.scheme.check_network:
-            check_network(self.backbone, inputs, self.sites, self.execution_of_plans())
-            self._check_sharing(inputs)
-        given = execution != 'auto'
-        reason = given and inexact(self.backbone, execution, self.sites)
-        if reason:
+            check_network(*network, chosen)
+            if chosen == 'shared_prefix' and not can_share_rows(*network):
+                name = type(self.backbone).__name__
+                if given != 'auto':
+                    raise ValueError(
+                        f'Views cannot share rows in {name}, which needs a constant '
+                        "number of rows. Set scheme.execution='kept_rows', or leave it "
+                        'out.'
+                    )
+                self._shares_rows = False
+                _logger.warning(
+                    f'{name} needs a constant number of rows, so views share none '
+                    "(execution='kept_rows')."
+                )
+        if given != 'auto' and (why := inexact(self.backbone, given, self.sites)):
             _logger.warning(
-                f'scheme.execution={execution!r} does not compute what the plain '
-                f"execution does: {reason}. scheme.execution='auto' uses the fastest "
-                'exact one.'
+                f'scheme.execution={given!r} does not compute what the plain execution '
+                f"does: {why}. scheme.execution='auto' uses the fastest exact one."
             )
 
-    def _check_sharing(self, inputs: Tensor) -> None:
-        """Test if views can share rows in this network, and act on the result."""
-        if self.execution_of_plans() != 'shared_prefix':
-            return
-        if can_share_rows(self.backbone, inputs, self.sites):
-            return
-        name = type(self.backbone).__name__
-        if self.scheme.execution != 'auto':
+
+class Extras(nn.ModuleDict):
+    """Modules that train with a model and are not part of its ``state_dict``.
+
+    For instance a mask token, or classifiers of earlier stages. CoTrainingLossHook
+    stores them in checkpoints beside the model's weights, for resuming.
+    """
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        super().__init__(modules)
+        for module in self.modules():
+            # Loaders visit every module, and must not report these as missing.
+            module._load_from_state_dict = _load_nothing  # type: ignore[method-assign]
+
+    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
+        """Return nothing, so that the model's checkpoint has upstream's keys."""
+        return {} if destination is None else destination
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Return the tensors of the modules by name, for :meth:`load_own_state`."""
+        tensors = chain(self.named_parameters(), self.named_buffers())
+        return {name: tensor.detach() for name, tensor in tensors}
+
+    @torch.no_grad()
+    def load_own_state(self, state: dict[str, Tensor]) -> None:
+        """Load a state of :meth:`own_state`; raise if it belongs to other modules."""
+        own = self.own_state()
+        shapes, saved = ({k: x.shape for k, x in s.items()} for s in (own, state))
+        if shapes != saved:
             raise ValueError(
-                f'Views cannot share rows in {name}, which needs a constant number of '
-                "rows. Set scheme.execution='kept_rows', or leave it out."
+                f'The checkpoint keeps {sorted(state)} for the scheme, which has '
+                f'{sorted(own)}, or other shapes: it is of another scheme or model. '
+                'Resume with the settings that it was trained by.'
             )
-        self._shares_rows = False
-        _logger.warning(
-            f'{name} needs a constant number of rows, so views share none '
-            "(execution='kept_rows')."
-        )
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+
+def _load_nothing(*args: Any, **kwargs: Any) -> None:
+    """Replace a module's loading, as its weights are not in the checkpoint."""

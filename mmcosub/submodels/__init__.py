@@ -20,7 +20,7 @@ from .drop_paths import (
     find_sites,
 )
 from .execution import EXECUTIONS, fastest_exact, inexact, run_submodels
-from .isolation import evaluating, temporarily
+from .isolation import evaluating, outputs_of, temporarily
 from .plan import Plan, plan_rows
 from .sampling import (
     SAMPLERS,
@@ -56,6 +56,7 @@ __all__ = [
     'inexact',
     'is_drop_path',
     'known_blocks',
+    'outputs_of',
     'plan_generator',
     'plan_rows',
     'register_block',

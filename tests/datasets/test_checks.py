@@ -47,7 +47,7 @@ def label(root, i, values):
 def logged(monkeypatch):
     """Lines that the checks log."""
     lines = []
-    for module in ('label_checks', 'listing'):
+    for module in ('inspection', 'listing'):
         name = f'mmcosub.datasets.{module}.print_log'
         monkeypatch.setattr(name, lambda line, *_: lines.append(line))
     return lines
@@ -232,7 +232,7 @@ def test_orientation(data, tmp_path, logged, backend, flag, orientation, turned)
             check_segmentation_data(data, 3)
     alone = flag == 'color' and orientation in (2, 3, 4)
     assert ('3 of 3 images have an EXIF orientation' in ''.join(logged)) == alone
-    found = Inspected(DATASETS.build(data)).look(0)
+    found = Inspected(DATASETS.build(data))[0]
     assert bool(found.problem) == (loaded != shape)
     assert bool(found.turned) == alone
 
@@ -294,7 +294,7 @@ def test_pictures_above_the_limit_of_pillow(data, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 20)
     check_segmentation_data(data, 3)
     dataset = DATASETS.build(data)
-    assert Inspected(dataset).look(0).problem is None
+    assert Inspected(dataset)[0].problem is None
     guard(dataset, 3)
     assert dataset[0]['inputs'].shape == (3, 8, 8)
 

@@ -127,6 +127,19 @@ def test_published_loss(kind, threshold):
     assert 0 <= model.telemetry['agreement'] <= 1
 
 
+def check_published_loss(model, loss, y):
+    """A quarter each of BCE(z1, y) and BCE(z2, y), and of both to each other."""
+    seen = []
+    model.head.register_forward_hook(lambda *args: seen.append(args[-1]))
+    losses = loss()
+    z1, z2 = seen[0].detach().chunk(2)
+    bce = F.binary_cross_entropy_with_logits
+    label = bce(z1, y) + bce(z2, y)
+    torch.testing.assert_close(losses['loss'].detach(), label / 4)
+    peer = bce(z1, z2.sigmoid()) + bce(z2, z1.sigmoid())
+    torch.testing.assert_close(losses['loss_co_training'].detach(), peer / 4)
+
+
 def test_mixup_is_shared_by_the_views():
     augments = [dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]
     loss = dict(type='mmcosub.BinaryCrossEntropyLoss', threshold=0.0)
@@ -141,8 +154,8 @@ def test_mixup_is_shared_by_the_views():
     data = model.data_preprocessor(dict(inputs=images, data_samples=samples), True)
     assert data['inputs'].shape == (4, 3, 32, 32)  # one mix an image, not one a view
     assert max((s.gt_score > 0).sum() for s in data['data_samples']) == 2
-    losses = model(**data, mode='loss')
-    assert torch.isfinite(losses['loss'] + losses['loss_co_training'])
+    y = torch.stack([s.gt_score for s in data['data_samples']]) > 0
+    check_published_loss(model, lambda: model(**data, mode='loss'), y.float())
 
 
 def test_label_smoothing_and_hard_labels():
@@ -169,8 +182,8 @@ def test_multi_label_head():
     samples = [DataSample().set_gt_label([i, i + 1]) for i in range(3)]
     for sample in samples:
         sample.set_field(5, 'num_classes', field_type='metainfo')
-    losses = model.loss(images, samples)
-    assert torch.isfinite(losses['loss'] + losses['loss_co_training'])
+    y = torch.tensor([[1.0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 1, 0]])
+    check_published_loss(model, lambda: model.loss(images, samples), y)
 
 
 @pytest.mark.parametrize(

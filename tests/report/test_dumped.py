@@ -102,7 +102,7 @@ def test_the_data_are_what_mmengine_reads(cosub_run: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('model = dict(**a)', 'line 1 unpacks a dict'),
+        ('model = dict(**a)', 'line 1 has more than literals'),
         ('\nmodel = dict([])', 'line 2 has more than literals'),
         ('model = 1 if', 'invalid syntax'),
         ('a = dict()', r'no model=dict\('),

@@ -16,7 +16,7 @@ def ids(*drawings: str) -> list[str]:
 
 def test_colours_are_the_pages() -> None:
     lines = [Line(0, [(0, 1), (10, 2)]), Line(9, [(0, 2), (10, 1)], 1)]
-    svg = draw_lines(lines, 'iterations', 'a', marked=True)
+    svg = draw_lines(lines, 'iterations', marked=True)
     assert set(re.findall(r'var\(--[\w-]+\)', svg)) == {
         *('var(--muted)', 'var(--line)', 'var(--run-0)', 'var(--run-1)')
     }
@@ -27,12 +27,12 @@ def test_colours_are_the_pages() -> None:
 
 def test_drawings_of_a_page_do_not_share_names() -> None:
     lines = [Line(0, [(0, 1), (10, 2)])]
-    names = ids(*(draw_lines(lines, 'epochs', str(i), marked=True) for i in range(3)))
+    names = ids(*(draw_lines(lines, 'epochs', marked=True) for _ in range(3)))
     assert len(names) == len({*names}) > 3
 
 
 def test_what_is_referred_to_is_there() -> None:
-    svg = draw_dots(['a', '$b$'], np.array([[10.0, np.nan], [20, 30]]), [0, 1], 'x')
+    svg = draw_dots(['a', '$b$'], np.array([[10.0, np.nan], [20, 30]]), [0, 1])
     assert {*re.findall(r'#([\w.]+)[")]', svg)} == {*ids(svg)}
     assert '>$b$</text>' in svg  # no formula
 
@@ -40,7 +40,7 @@ def test_what_is_referred_to_is_there() -> None:
 def test_metrics_of_probabilities() -> None:
     """They are shown beside the first others, each with what is better."""
     values = dict.fromkeys(('aAcc', 'mIoU', 'mAcc', 'x', 'a/NLL', 'ECE', 'Brier'), 1.0)
-    curves = make_curves([Records(val=[(1, values)])], [0])
+    curves = make_curves({0: Records(val=[(1, values)])})
     titles = [curve.title for curve in curves]
     assert titles == ['mIoU', 'mAcc', 'aAcc', 'a/NLL', 'ECE', 'Brier']
     assert all('lower is better' in curve.about for curve in curves[3:])
@@ -63,7 +63,7 @@ def test_curves_of_two_runs() -> None:
         val=[(20, dict(mIoU=30.0, aAcc=70.0, time=1.0))],
     )
     plain = Records(train=[(10, dict(loss=1.0)), (20, dict(loss=0.5))])
-    found = {curve.title: curve for curve in make_curves([plain, co_trained], [3, 4])}
+    found = {curve.title: curve for curve in make_curves({3: plain, 4: co_trained})}
     assert [*found] == [
         *('mIoU', 'aAcc', 'Loss', 'Label loss of each view', 'Co-training loss')
     ]
@@ -79,22 +79,22 @@ def test_curves_of_two_runs() -> None:
 def test_epochs_where_all_runs_have_them() -> None:
     of_epochs = Records(train=[(10, dict(loss=1.0)), (20, dict(loss=2.0))])
     of_epochs.epoch_length = 10
-    (curve,) = make_curves([of_epochs], [0])
+    (curve,) = make_curves({0: of_epochs})
     assert (curve.unit, curve.rows[-1]) == ('epochs', ('2', ['2']))
     other = Records(train=[(20, dict(loss=1.0))])
-    (curve,) = make_curves([of_epochs, other], [0, 1])
+    (curve,) = make_curves({0: of_epochs, 1: other})
     assert (curve.unit, curve.rows[-1]) == ('iterations', ('20', ['2', '1']))
 
 
 def test_the_metric_that_counts_may_have_a_prefix() -> None:
     run = Records(val=[(4, {'a/aAcc': 20.0, 'a/mIoU': 10.0, 'other/top1': 1.0})])
-    assert main_metric([run]) == 'a/mIoU'
+    assert main_metric(run) == 'a/mIoU'
 
 
 def test_memory_and_gradient_norm() -> None:
     values = [(8.0, 900), (2.0, 950)]
     train = [(i, dict(grad_norm=g, memory=m)) for i, (g, m) in enumerate(values)]
-    norm, memory = make_curves([Records(train=train)], [0])
+    norm, memory = make_curves({0: Records(train=train)})
     assert (norm.title, norm.ends) == ('Gradient norm', ['2'])
     assert (memory.title, memory.ends) == ('Memory', ['950'])
     assert norm.log_svg
@@ -114,7 +114,7 @@ def test_memory_and_gradient_norm() -> None:
 def test_losses_in_log_scale(losses: tuple, labels: set | None) -> None:
     """Labels are numbers without exponents, as in the linear drawing."""
     run = Records(train=[(i + 1000, dict(loss=x)) for i, x in enumerate(losses)])
-    (curve,) = make_curves([run], [0])
+    (curve,) = make_curves({0: run})
     assert bool(curve.log_svg) == (labels is not None)
     if labels:
         assert labels <= {*re.findall(r'>([\d.]+)</text>', curve.log_svg)}

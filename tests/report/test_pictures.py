@@ -50,17 +50,15 @@ def test_small_images_keep_every_pixel() -> None:
 
 def test_confusion_of_few_classes_is_a_table() -> None:
     found = show_confusion(np.array([[8, 2, 0], [0, 4, 0], [0, 0, 0]]), 'abc')
-    assert found.rows == [[80, 20, 0], [0, 100, 0], [0, 0, 0]]
-    assert found.mistakes == [('a', 'b', 20)]
-    assert found.uri == ''
+    assert found['shares'].tolist() == [[0.8, 0.2, 0], [0, 1, 0], [0, 0, 0]]
+    assert found['mistakes'] == [('a', 'b', 20)]
 
 
 def test_confusion_of_many_classes_is_a_picture_and_a_list() -> None:
     matrix = np.diag(np.full(30, 90))
     matrix[3, 4], matrix[5, 6] = 10, 30
     found = show_confusion(matrix, [f'class {i}' for i in range(30)])
-    assert found.rows == []
-    shown = decoded(found.uri)[..., 3] / 255
+    shown = decoded(share_uri(found['shares']))[..., 3] / 255
     assert shown.shape == (30, 30)
-    assert shown[[3, 5, 0], [4, 6, 1]] == pytest.approx([0.1**0.5, 0.5, 0], abs=0.01)
-    assert found.mistakes == [('class 5', 'class 6', 25), ('class 3', 'class 4', 10)]
+    assert shown[[3, 5, 0], [4, 6, 1]] == pytest.approx([0.1, 0.25, 0], abs=0.01)
+    assert found['mistakes'] == [('class 5', 'class 6', 25), ('class 3', 'class 4', 10)]

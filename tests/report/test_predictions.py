@@ -8,8 +8,12 @@ import pytest
 import torch
 from mmseg.evaluation import IoUMetric
 
-from mmcosub.report.classes import class_iou, class_recall
-from mmcosub.report.data import confusion, share_right
+from mmcosub.report.classes import (
+    class_iou,
+    class_recall,
+    confusion,
+    share_right,
+)
 from mmcosub.report.gallery import most_wrong
 from mmcosub.report.predictions import Predictions
 from mmcosub.report.run import read_run
@@ -67,9 +71,9 @@ def test_what_the_head_ignores_does_not_count(cosub_run: Path) -> None:
     found = Predictions(run.cfg, cosub_run / 'iter_6.pth').evaluate()
     assert found.matrix[2].sum() == 0 < found.matrix[1].sum()
     share = np.trace(found.matrix) / found.matrix.sum()
-    shares = [found.predictions.sample(i).right for i in range(4)]
+    shares = [found.sample(i).right for i in range(4)]
     assert found.right.tolist() == shares
-    pixels = [(found.predictions.sample(i).label != 2).sum() for i in range(4)]
+    pixels = [(found.sample(i).label != 2).sum() for i in range(4)]
     assert np.average(shares, weights=pixels) == pytest.approx(share)
 
 

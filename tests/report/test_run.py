@@ -44,7 +44,7 @@ def test_a_run_without_our_hook(copied: Path) -> None:
         file.unlink()
     run = read_run(copied)
     assert run.facts['seed'] == 0
-    assert {'Python', 'torch', 'mmengine'} <= run.facts['versions'].keys()
+    assert {'Python', 'PyTorch', 'MMEngine'} <= run.facts['versions'].keys()
     assert run.facts['git'] is run.facts['command'] is None
     assert run.changes is None
     assert 'Not recorded' in render([run], {})

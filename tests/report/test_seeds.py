@@ -10,11 +10,7 @@ from mmengine.config import Config
 from mmcosub.report import make_report
 from mmcosub.report.records import Records
 from mmcosub.report.run import Run, read_run
-from mmcosub.report.seeds import (
-    compare_trainings,
-    half_width,
-    half_width_of_difference,
-)
+from mmcosub.report.seeds import compare_trainings, half_width
 
 MODEL = dict(type='EncoderDecoder', decode_head=dict(type='FCNHead', num_classes=2))
 
@@ -45,8 +41,8 @@ def test_means_and_differences_of_the_same_seeds() -> None:
     assert found is not None
     assert found.columns == ('mIoU, last', 'difference', 'mIoU, best', 'difference')
     first, second = found.trainings
-    assert (first.method, first.runs) == ('Cosub', (0, 2, 7))
-    assert (second.method, second.runs) == ('baseline', (1, 3, 4))
+    assert (first.method, first.runs) == ('Cosub', [0, 2, 7])
+    assert (second.method, second.runs) == ('baseline', [1, 3, 4])
     # By hand: t is 4.303, deviations 9.76 and 10, of differences 0.5, over sqrt(3).
     assert [m.text for m in first.means] == ['41.50 ± 24.24', '', '41.50 ± 24.24', '']
     assert [(m.text, m.certain) for m in second.means] == [
@@ -82,7 +78,7 @@ def test_runs_that_go_on_are_left_out() -> None:
     found = compare_trainings(runs)
     assert found is not None
     assert found.unfinished == [2]
-    assert [t.runs for t in found.trainings] == [(0, 1), (3,)]
+    assert [t.runs for t in found.trainings] == [[0, 1], [3]]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +99,7 @@ def test_how_a_run_was_started_is_no_setting() -> None:
     resumed = run(1, 2.0, resume=True, load_from='iter_4.pth', log_level='INFO')
     found = compare_trainings({0: run(0, 1.0, resume=False), 1: resumed})
     assert found is not None
-    assert found.trainings[0].runs == (0, 1)
+    assert found.trainings[0].runs == [0, 1]
 
 
 def test_the_page_has_them(plain_run: Path, cosub_run: Path, tmp_path: Path) -> None:
@@ -129,10 +125,10 @@ def test_interval_of_a_mean() -> None:
 
 def test_interval_of_a_difference() -> None:
     # As spread and as many: the degrees of freedom are 4, t is 2.7764.
-    found = half_width_of_difference([1.0, 2.0, 3.0], [11.0, 12.0, 13.0])
+    found = half_width([1.0, 2.0, 3.0], [11.0, 12.0, 13.0])
     assert found == pytest.approx(2.7764 * (2 / 3) ** 0.5, rel=1e-4)
     # One not spread at all: those of the other, 2.
-    found = half_width_of_difference([1.0, 2.0, 3.0], [5.0, 5.0])
+    found = half_width([1.0, 2.0, 3.0], [5.0, 5.0])
     assert found == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
-    assert half_width_of_difference([1.0, 1.0], [5.0, 5.0]) == 0
-    assert math.isnan(half_width_of_difference([1.0], [5.0, 6.0]))
+    assert half_width([1.0, 1.0], [5.0, 5.0]) == 0
+    assert math.isnan(half_width([1.0], [5.0, 6.0]))

@@ -45,12 +45,17 @@ def test_train_in_two_processes(
 @pytest.mark.slow
 def test_lean_in_two_processes(config: Path, tmp_path: Path) -> None:
     # The auxiliary head is not in the last pass, and its gradient is exchanged, too.
-    options = ['train_cfg.max_iters=3', 'scheme.lean=True', 'randomness.seed=0']
-    argv = [config, 2, '--co-train', 'augpath', '--cfg-options', *options]
-    done = run('dist_train.sh', *argv, PORT=free_port())
-    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
-    state = torch.load(tmp_path / 'w' / 'iter_3.pth', weights_only=False)
-    assert all(v.isfinite().all() for v in state['state_dict'].values())
+    options = ['train_cfg.max_iters=3', 'randomness.seed=0']
+    options += [f'optim_wrapper.optimizer.{each}' for each in ('type=SGD', 'lr=0.01')]
+    saved = []
+    for lean in (True, False):
+        argv = [config, 2, '--co-train', 'augpath', '--work-dir', tmp_path / f'{lean}']
+        argv += ['--cfg-options', *options, f'scheme.lean={lean}']
+        done = run('dist_train.sh', *argv, PORT=free_port())
+        assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
+        file = tmp_path / f'{lean}' / 'iter_3.pth'
+        saved.append(torch.load(file, weights_only=False)['state_dict'])
+    torch.testing.assert_close(*saved, rtol=1e-4, atol=1e-5)
 
 
 @without_gpu
