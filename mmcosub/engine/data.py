@@ -72,8 +72,8 @@ def check_split(
         check_one_output('model.head', to_classify, losses)
     if scenes or to_classify:
         # In place, before workers copy the dataset.
-        classes = scenes or (None, 255)
-        mmcosub.datasets.guard(loader['dataset'], *classes, bad)
+        classes, ignored = scenes or (None, 255)
+        mmcosub.datasets.guard(loader['dataset'], classes, ignored, bad)
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:
