@@ -19,7 +19,7 @@ from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
 from mmcosub.config.model_settings import model_settings
-from mmcosub.datasets.viewing import viewable
+from mmcosub.datasets.image_files import viewable
 from mmcosub.names import type_name
 from mmcosub.registry import MODELS
 

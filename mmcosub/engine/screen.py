@@ -31,7 +31,7 @@ _LEFT_OUT = re.compile(
 )
 _LONGEST = 159 - len('12/31 23:59:59 ')  # before each line
 # What a longer line leaves out: these, the last values of heads, and more.
-_FIRST = ('unlabelled_used', 'unlabelled_confidence', 'grad_norm', 'memory')
+_FIRST = ('unlabelled_used', 'unlabelled_confidence', 'grad_norm', 'memory', 'ramp')
 _LAST = ('co_training', 'time')
 _LEFT_OUT_BESIDE_VIEWS = re.compile(
     rf'{_LEFT_OUT.pattern}|label_view\d+|(.+\.)?(acc_\w+|loss_co_training|loss_label)'
@@ -166,7 +166,8 @@ def closing_line(runner: Runner, config: str) -> str:
     measured = [k for k in scalars if k.startswith('val/') and not k.endswith('time')]
     result = ''
     if measured:
-        result = f'last {measured[0][4:]} {scalars[measured[0]].current():.4g}'
+        name = 'val/mIoU' if 'val/mIoU' in measured else measured[0]
+        result = f'last {name[4:]} {scalars[name].current():.4g}'
     hook: Any = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
     names = getattr(hook, 'key_indicators', None) or ()
     for name in names:
