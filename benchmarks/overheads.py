@@ -9,7 +9,7 @@ every block) that goes into drawing submodels, turning them into rows, and movin
 
 With --host, milliseconds of the processor before the first kernel of a step, of ViT-S
 and Swin-T: to draw a plan and turn it into rows at several batches, to find the fastest
-exact execution anew and as it is remembered, and to set up the pass.
+exact execution, and to set up the pass.
 """
 
 import argparse
@@ -28,7 +28,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from mmcosub.schemes import Cosub, GroupKnowledge
 from mmcosub.submodels import (
-    FastestExact,
     fastest_exact,
     find_branches,
     plan_generator,
@@ -68,7 +67,6 @@ def host(rate: float, rounds: int = 30) -> dict[str, dict[str, float]]:
         row = found[network] = {}
         backbone.train()
         sites = find_branches(backbone)
-        remembered = FastestExact()
 
         def timed(name: str, call: Callable[[], object], row: dict = row) -> None:
             times = []
@@ -88,8 +86,6 @@ def host(rate: float, rounds: int = 30) -> dict[str, dict[str, float]]:
                 rows = partial(plan_rows, plan, True)
                 timed(f'turn into rows, batch {batch}{suffix}', rows)
         timed('find the fastest execution', partial(fastest_exact, backbone, sites))
-        remembered(backbone, sites)
-        timed('the same, remembered', partial(remembered, backbone, sites))
         arguments = backbone, sites, Rows([]), nullcontext, True
         timed('set up the pass', partial(SubmodelRun, *arguments))
     return found

@@ -1,10 +1,11 @@
-"""Registries, and what MMEngine has to know of mmcosub.
+"""Registries, and what MMEngine has to know of mmcosub; messages to its log.
 
 The registries are children of MMEngine's, so any OpenMMLab config can use
 ``mmcosub.Name``; MMEngine imports this module for such names. ``SCHEMES`` and
 ``SAMPLERS`` belong to the core, which does not need MMEngine.
 """
 
+import functools
 import logging
 
 from .stack import check_stack, ignore_known_warnings, installed_version
@@ -29,6 +30,7 @@ __all__ = [
     'SAMPLERS',
     'SCHEMES',
     'TRANSFORMS',
+    'log_once',
 ]
 
 
@@ -63,3 +65,9 @@ class _ToMMEngine(logging.Handler):
 
 
 logging.getLogger('mmcosub').addHandler(_ToMMEngine())
+
+
+@functools.cache
+def log_once(message: str) -> None:
+    """Log a message unless this process has done so."""
+    print_log(message, 'current')

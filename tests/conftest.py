@@ -3,6 +3,7 @@ import os
 # Before torch: the workers of pytest-xdist share the cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import gc
 import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import Registry
+from shortcuts import take_shortcuts
 from stock import forget_runners, segmentation_config, write_config
 from tiny import segmentor_config
 
@@ -21,6 +23,13 @@ from mmcosub.stack import import_stack_quietly
 
 torch.set_num_threads(1)
 import_stack_quietly()
+take_shortcuts()
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of garbage collection what stays: MMEngine's data sets ask for it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

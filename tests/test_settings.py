@@ -26,7 +26,7 @@ from stock_settings import segmentor_of_convolutions as convolutions
 from torch import nn
 
 from mmcosub.engine.devices import CPUAmpOptimWrapper
-from mmcosub.models.head_outputs import labelled_fraction
+from mmcosub.models.segmentor_heads import labelled_fraction
 from mmcosub.submodels import find_branches
 
 JOINT = ('cosub', 'coupled', 'collaboration', 'stochastic_depth')

@@ -5,8 +5,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.arguments import OneLineParser, add_debug_argument
-from mmcosub.new_project.models import MODELS
+from mmcosub.arguments import OneLineParser, add_shared_arguments
+from mmcosub.new_project import MODELS
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -52,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='start from random weights: no download, and a lower accuracy',
     )
-    add_debug_argument(parser)
+    add_shared_arguments(parser, '--debug')
     return parser
 
 
@@ -61,11 +61,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from mmcosub.config.errors import explained_errors
-    from mmcosub.new_project.start import start
     from mmcosub.stack import import_stack_quietly
 
     with explained_errors(parser.prog, args.debug):
         import_stack_quietly()
+        from mmcosub.new_project.start import start
+
         for line in start(
             args.images,
             args.masks,

@@ -6,7 +6,6 @@ import logging
 import re
 import shlex
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,10 @@ _NO_NEWS = (
 _LEFT_OUT = re.compile(
     r'base_lr|iter|epoch|data_time|aux.*|branch_work|unlabelled_agreement'
 )
+_LONGEST = 159 - len('12/31 23:59:59 ')  # before each line
+# What a longer line leaves out: these, the last values of heads, and more.
+_FIRST = ('unlabelled_used', 'unlabelled_confidence', 'grad_norm', 'memory', 'ramp')
+_LAST = ('co_training', 'time')
 _LEFT_OUT_BESIDE_VIEWS = re.compile(
     rf'{_LEFT_OUT.pattern}|label_view\d+|(.+\.)?(acc_\w+|loss_co_training|loss_label)'
     r'|.+\.loss_\w+'
@@ -43,7 +46,6 @@ class QuietStart(Runner):
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger."""
         outlive_readers()
         logger = super().build_logger(*args, **kwargs)
         log_without_tracebacks(logger)
@@ -69,7 +71,6 @@ class QuietStart(Runner):
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper."""
         with printed_to_log(self.logger):
             return super().build_optim_wrapper(optim_wrapper)
 
@@ -78,14 +79,14 @@ class ShortLines(LogProcessor):
     """MMEngine's log processor with short lines of training.
 
     They leave out auxiliary heads and what follows from other values, such as terms of
-    ``loss`` that are also in the views' label losses. ``scalars.json`` and trackers get
-    everything. ``log_processor.type='LogProcessor'`` logs MMEngine's lines.
+    ``loss`` that are also in the views' label losses; and more, where a line would have
+    160 characters. ``scalars.json`` and trackers get everything.
+    ``log_processor.type='LogProcessor'`` logs MMEngine's lines.
     """
 
     def get_log_after_iter(
         self, runner: Runner, batch_idx: int, mode: str
     ) -> tuple[dict, str]:
-        """See MMEngine's class."""
         tag, line = super().get_log_after_iter(runner, batch_idx, mode)
         if mode != 'train':
             return tag, line
@@ -94,8 +95,7 @@ class ShortLines(LogProcessor):
         left_out = _LEFT_OUT_BESIDE_VIEWS if views else _LEFT_OUT
         shown = {'lr': f'{found.pop("lr"):.2e}'} if 'lr' in found else {}
         if 'eta' in runner.message_hub.runtime_info:
-            seconds = int(runner.message_hub.get_info('eta'))
-            shown['eta'] = str(timedelta(seconds=seconds))
+            shown['eta'] = _duration(int(runner.message_hub.get_info('eta')))
         first = {name: found[name] for name in ('time', 'memory') if name in found}
         loss = found.get('loss')
         for name, value in {**first, **found}.items():
@@ -104,7 +104,28 @@ class ShortLines(LogProcessor):
         if views:
             shown['label_views'] = ' '.join(f'{found[name]:.3g}' for name in views)
         header = line[: line.index(']  ') + 1]
-        return tag, '  '.join([header, *(f'{k}: {v}' for k, v in shown.items())])
+        return tag, _joined(header, shown)
+
+
+def _joined(header: str, shown: dict[str, Any]) -> str:
+    """Return the line of as many values as fit."""
+    of_heads = [name for name in reversed(shown) if '.' in name]
+    for name in (None, *_FIRST, *of_heads, *_LAST):
+        shown = {key: value for key, value in shown.items() if key != name}
+        line = '  '.join([header, *(f'{k}: {v}' for k, v in shown.items())])
+        if len(line) <= _LONGEST:
+            break
+    return line
+
+
+def _duration(seconds: int) -> str:
+    """Return a time in its two largest units, such as '1d 12h'."""
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if days:
+        return f'{days}d {hours % 24:02}h'
+    if hours:
+        return f'{hours}h {minutes % 60:02}m'
+    return f'{minutes}m {seconds % 60:02}s'
 
 
 def keep_lists_off(logger: MMLogger) -> bool:
@@ -138,16 +159,15 @@ def printed_to_log(logger: MMLogger) -> Iterator[None]:
 def closing_line(runner: Runner, config: str) -> str:
     """Return the result of a training, its checkpoint and the next command.
 
-    Args:
-        runner (Runner): The runner, when it has trained.
-        config (str): The config as it was named.
+    The runner has trained; ``config`` is named as the user did.
     """
     said, checkpoint = f'Trained for {runner.iter} iterations', None
     info, scalars = runner.message_hub.runtime_info, runner.message_hub.log_scalars
     measured = [k for k in scalars if k.startswith('val/') and not k.endswith('time')]
     result = ''
     if measured:
-        result = f'last {measured[0][4:]} {scalars[measured[0]].current():.4g}'
+        name = 'val/mIoU' if 'val/mIoU' in measured else measured[0]
+        result = f'last {name[4:]} {scalars[name].current():.4g}'
     hook: Any = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
     names = getattr(hook, 'key_indicators', None) or ()
     for name in names:

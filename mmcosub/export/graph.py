@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmcosub.analysis.predictions import is_multi_label, threshold_of
 from mmcosub.engine.prediction import pipeline_of
-from mmcosub.models.head_outputs import classifies_masks
+from mmcosub.models.segmentor_heads import classifies_masks
 from mmcosub.names import type_name
 
 

@@ -9,7 +9,7 @@ from mmseg.models.backbones import mit
 from mmseg.models.backbones import swin as mmseg_swin
 from torch import Tensor, nn
 
-from mmcosub.log_once import log_once
+from mmcosub.registry import log_once
 
 from .convolutions import has_hooks
 from .window_attention import window_attention

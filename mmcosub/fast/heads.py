@@ -16,8 +16,7 @@ from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from mmcosub.log_once import log_once
-from mmcosub.registry import MODELS
+from mmcosub.registry import MODELS, log_once
 
 from .convolutions import can_fuse, has_hooks
 from .fused_conv import fused_conv

@@ -4,8 +4,8 @@ import mmcosub.fast.heads  # noqa: F401  (registers them)
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
 from mmcosub.fast.convolutions import fold_norms
 
+from .classifiers import CoTrainingImageClassifier, CoTrainingTimmClassifier
 from .compiling import compile_parts
-from .image_classifiers import CoTrainingImageClassifier, CoTrainingTimmClassifier
 from .segmentors import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
 from .streamed_tta import StreamedSegTTAModel
 

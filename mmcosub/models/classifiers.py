@@ -1,4 +1,4 @@
-"""Base of the co-training wrappers of mmpretrain's classifiers.
+"""Classifiers of mmpretrain, timm's among them, trained by a scheme.
 
 Shapes: ``V`` views, ``B`` images, ``C`` classes, ``K`` logits per image and class, for
 heads with several.
@@ -10,9 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from mmpretrain.models.classifiers import ImageClassifier, TimmClassifier
+from mmpretrain.models.heads import ClsHead, ConformerHead, EfficientFormerClsHead
+from mmpretrain.models.heads.multi_label_cls_head import MultiLabelClsHead
 from torch import Tensor, nn
 
 from mmcosub.losses import activations
+from mmcosub.registry import MODELS, SCHEMES
 from mmcosub.schemes import Scheme, Step
 from mmcosub.schemes.step import total_loss
 
@@ -20,12 +24,25 @@ from .co_training import CoTraining
 
 
 class CoTrainingClassifier(CoTraining):
-    """Base class of the wrappers of classifiers."""
+    """Loss of a co-trained classifier; evaluation is the upstream model's."""
 
     sums_classes = True
     """If True, a binary label loss is summed over classes, as in mmpretrain's heads."""
     _activations: set[str]
     """Activations of the label loss that the distillation loss was chosen by."""
+
+    def __init__(
+        self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        built = SCHEMES.build(scheme)
+        self.check_head(built)
+        self._activations = activations(self.label_loss)
+        self.init_co_training(built, self._activations, self._where())
+        self.init_unlabelled(unlabelled)
+
+    def check_head(self, scheme: Scheme) -> None:
+        """Raise a ``ValueError`` if the head has no class logits for the scheme."""
 
     @property
     @abstractmethod
@@ -40,11 +57,8 @@ class CoTrainingClassifier(CoTraining):
     def head_losses(self, logits: Tensor, data_samples: list) -> dict[str, Any]:
         """Return upstream's label losses of the logits of B images."""
 
-    def init_classifier(self, scheme: dict | Scheme) -> None:
-        """Choose the distillation loss and set up co-training."""
-        self._activations = activations(self.label_loss)
-        name = type(self.label_loss).__name__
-        self.init_co_training(scheme, self._activations, f'the label loss {name}')
+    def _where(self) -> str:
+        return f'the label loss {type(self.label_loss).__name__}'
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of all views with the current label loss.
@@ -54,8 +68,7 @@ class CoTrainingClassifier(CoTraining):
         """
         now = activations(self.label_loss)
         if now != self._activations:
-            name = type(self.label_loss).__name__
-            self.scheme.soft_loss.fit(now, f'the label loss {name}')
+            self.scheme.soft_loss.fit(now, self._where())
             self._activations = now
         return super().loss(inputs, data_samples)
 
@@ -114,3 +127,97 @@ class CoTrainingClassifier(CoTraining):
         self, features: Any, data_samples: list, views: int
     ) -> Sequence[Tensor]:
         return self.head_logits(features).chunk(views)
+
+
+@MODELS.register_module()
+class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
+    """mmpretrain's ``ImageClassifier``, trained by a scheme.
+
+    All views get the same image, after mixup or cutmix, and the same label. Parameter
+    names, evaluation and inference are the upstream model's.
+
+    Args:
+        scheme (dict): Config of the scheme, such as ``dict(type='Cosub')``.
+        unlabelled (dict, optional): Arguments of :class:`~mmcosub.schemes.Unlabelled`,
+            for batches with unlabelled images. Defaults to None.
+        **kwargs: Arguments of ``ImageClassifier``.
+
+    Raises:
+        ValueError: If the backbone has no known block, every drop-path rate is 0, or
+            the head's loss is not a loss of class logits.
+    """
+
+    def check_head(self, scheme: Scheme) -> None:
+        head: Any = self.head
+        name = type(head).__name__
+        if head is None:
+            raise ValueError(
+                'The classifier has no head, so there are no logits for distillation. '
+                'Set model.head.'
+            )
+        if getattr(head, 'dist', False) or getattr(head, 'distillation', False):
+            raise ValueError(
+                f'MMPretrain does not train a distilled {name}. Set '
+                'model.head.distillation=False.'
+            )
+        original = ClsHead.loss, MultiLabelClsHead.loss
+        # EfficientFormer's is ClsHead's, without distillation.
+        known = isinstance(head, EfficientFormerClsHead)
+        if not known and getattr(type(head), 'loss', None) not in original:
+            raise ValueError(
+                f'The loss of {name} is not a loss of class logits, which distillation '
+                'between views needs. Use a head with the loss of ClsHead '
+                '(LinearClsHead, VisionTransformerClsHead, ...).'
+            )
+        if scheme.objectives and isinstance(head, ConformerHead):
+            raise ValueError(
+                'ConformerHead has two logits for every image and class, so additional '
+                f'objectives of {type(scheme).__name__} are not defined for it. Set '
+                'scheme.intermediate, scheme.representation and scheme.kernel to 0.'
+            )
+
+    @property
+    def label_loss(self) -> nn.Module:
+        return self.head.loss_module
+
+    def head_logits(self, features: Any) -> Tensor:
+        logits = self.head(self.neck(features) if self.with_neck else features)
+        # Conformer has two, of convolutions and of tokens. Label losses add up both,
+        # and so does distillation, of each from its counterpart in the other view.
+        two = isinstance(self.head, ConformerHead)
+        return torch.stack(logits, dim=2) if two else logits
+
+    def head_losses(self, logits: Tensor, data_samples: list) -> dict[str, Any]:
+        two = isinstance(self.head, ConformerHead)
+        return self.head._get_loss(
+            logits.unbind(dim=2) if two else logits, data_samples
+        )
+
+
+@MODELS.register_module()
+class CoTrainingTimmClassifier(CoTrainingClassifier, TimmClassifier):
+    """mmpretrain's ``TimmClassifier``, trained by a scheme.
+
+    Arguments are those of :class:`CoTrainingImageClassifier`, with those of
+    ``TimmClassifier``.
+
+    Raises:
+        ValueError: If the model has no known block or every drop-path rate is 0.
+    """
+
+    sums_classes = False
+
+    @property
+    def label_loss(self) -> nn.Module:
+        return self.loss_module
+
+    @property
+    def backbone(self) -> nn.Module:  # type: ignore[override]
+        """Whole timm model, head included."""
+        return self.model
+
+    def head_logits(self, features: Any) -> Tensor:
+        return features
+
+    def head_losses(self, logits: Tensor, data_samples: list) -> dict[str, Any]:
+        return self._get_loss(logits, data_samples)

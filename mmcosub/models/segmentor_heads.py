@@ -1,26 +1,26 @@
 """Heads of a segmentor: outputs, label losses and logits of several views.
 
-Shapes: ``V`` views, ``B`` images, ``C`` classes, ``H, W`` a head's own resolution.
+Shapes: ``V`` views, ``B`` images, ``C`` classes, ``Q`` queries, ``H, W`` a head's own
+resolution.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.utils import SampleList
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mmcosub.losses import activations, value_of_ones, weighted_terms
 
-from .head_outputs import (
-    classifies_masks,
-    label_maps,
-    listed_outputs,
-    mask_logits,
-    prediction_logits,
-)
+# Heads with several training outputs: index of the prediction's logits, and indices of
+# their losses in ``loss_decode``. Other heads: the first of a tuple, the last of a list
+# (successive refinements), and all losses.
+_PREDICTION = {'PIDHead': (1, (1, 3)), 'DDRHead': (0, (0,))}
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ class Head:
     @property
     def label_loss(self) -> list[Any]:
         """Label losses of the prediction's logits, of K-Net those of its first head."""
-        holders = [m for m in self.module.modules() if hasattr(m, 'loss_decode')]
-        losses: Any = holders[0].loss_decode if holders else None
+        modules = self.module.modules()
+        holder = next((m for m in modules if hasattr(m, 'loss_decode')), None)
+        losses: Any = getattr(holder, 'loss_decode', None)
         if not isinstance(losses, nn.ModuleList):
             return [losses]
-        listed = listed_outputs(self.module)
+        listed = _listed_outputs(self.module)
         return [losses[i] for i in listed[1]] if listed else list(losses)
 
     @property
@@ -67,7 +68,7 @@ class Head:
 
         ``labelled`` is the labelled fraction of each pixel, of shape (B, H, W).
         """
-        total = self.weight
+        terms, total = weighted_terms(self.label_loss), self.weight
         if not total:
             return 1.0
         head, fraction = self.module, labelled.mean()
@@ -75,7 +76,7 @@ class Head:
         ignored, classes = head.ignore_index, head.out_channels
         return sum(
             weight / total * value_of_ones(loss, fraction, labels, ignored, classes)
-            for weight, loss in weighted_terms(self.label_loss)
+            for weight, loss in terms
         )
 
     def run(self, features: Any, previous: Any, data_samples: SampleList) -> Any:
@@ -153,45 +154,80 @@ class MaskHead(Head):
         return self.module.loss_by_feat(*output, instances, metas)
 
     def logits(self, output: Any) -> Tensor:
-        return mask_logits(output)
+        r"""Return logarithms of the class scores of each pixel, of shape (B, C, H, W).
 
+        .. math:: s_c = \sum_q softmax(z_q)_c \, sigmoid(m_q),
 
-def list_heads(model: Any) -> list[Head]:
-    """Return all heads of a segmentor, in the order in which they run.
-
-    Raises a ``ValueError`` if a head has no logits at every pixel.
-    """
-    decode, auxiliary = _named('decode', model.decode_head), []
-    if model.with_auxiliary_head:
-        auxiliary = _named('aux', model.auxiliary_head)
-    main = [name for name, head in decode if not _is_point_head(head)][-1]
-    return [
-        *(_head(name, h, name == main, False, model.train_cfg) for name, h in decode),
-        *(_head(name, h, False, True) for name, h in auxiliary),
-    ]
-
-
-def _named(prefix: str, heads: nn.Module) -> list[tuple[str, nn.Module]]:
-    if not isinstance(heads, nn.ModuleList):
-        return [(prefix, heads)]
-    return [(f'{prefix}_{i}', head) for i, head in enumerate(heads)]
-
-
-def _head(name: str, module: nn.Module, *settings: Any) -> Head:
-    if _is_point_head(module):
-        return PointHead(name, module, *settings)
-    if classifies_masks(module):
-        return MaskHead(name, module, *settings)
-    original = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
-    if getattr(type(module), 'loss', None) not in original:
-        raise ValueError(
-            f'{type(module).__name__} ({name}) computes its loss without logits at '
-            'every pixel, which distillation between views needs. Use a head with the '
-            'loss of BaseDecodeHead (UPerHead, FCNHead, SegformerHead, PSPHead, '
-            'ASPPHead, ...), or MaskFormerHead or Mask2FormerHead.'
+        of the last decoder layer, without the class "no object", at the resolution of
+        the masks (not in the paper). They serve as logits, so that a softmax makes the
+        scores of a pixel sum to 1. The outputs are class scores (B, Q, C + 1) and masks
+        (B, Q, H, W) of one view, each as a list over decoder layers.
+        """
+        classes, masks = output[0][-1], output[1][-1]
+        dtype = torch.promote_types(classes.dtype, torch.float32)
+        scores = torch.einsum(
+            'bqc,bqhw->bchw',
+            classes.to(dtype).softmax(dim=-1)[..., :-1],
+            masks.to(dtype).sigmoid(),
         )
-    return Head(name, module, *settings)
+        return scores.clamp_min(torch.finfo(dtype).tiny).log()
 
 
-def _is_point_head(module: nn.Module) -> bool:
-    return any(cls.__name__ == 'PointHead' for cls in type(module).__mro__)
+def classifies_masks(module: nn.Module) -> bool:
+    """Return True for mmseg's heads that classify masks (MaskFormer, Mask2Former)."""
+    return is_a(module, 'MaskFormerHead', 'Mask2FormerHead')
+
+
+def is_a(module: nn.Module, *names: str) -> bool:
+    """Compare class names, so that heads need not be imported."""
+    return any(cls.__name__ in names for cls in type(module).__mro__)
+
+
+# ---- outputs of heads ------------------------------------------------------------
+
+
+def prediction_logits(head: Any, outputs: Any) -> Tensor:
+    """Return the prediction's logits among what a head's ``forward`` returned."""
+    if not isinstance(outputs, tuple | list):
+        return outputs
+    default = -1 if isinstance(outputs, list) else 0
+    listed = _listed_outputs(head)
+    return outputs[listed[0] if listed else default]
+
+
+def _listed_outputs(head: Any) -> tuple[int, tuple[int, ...]] | None:
+    names = (cls.__name__ for cls in type(head).__mro__)
+    return next((_PREDICTION[name] for name in names if name in _PREDICTION), None)
+
+
+def labelled_fraction(head: Any, data_samples: SampleList, logits: Tensor) -> Tensor:
+    """Return the labelled fraction (B, H, W) of each pixel of logits (B, C, H, W)."""
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    valid = (label_maps(data_samples) != head.ignore_index).to(dtype)
+    height, width = logits.shape[-2:]
+    return F.adaptive_avg_pool2d(valid, (height, width)).squeeze(1)
+
+
+def label_maps(data_samples: SampleList) -> Tensor:
+    """Return the label maps of B images, of shape (B, 1, H, W)."""
+    return torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+
+
+def split_views(outputs: Any, views: int) -> list[Any]:
+    """Split nested outputs of V * B rows into one of each view.
+
+    Leaves that are no tensors, such as None, are given to every view.
+    """
+    leaves, spec = tree_flatten(outputs)
+    for leaf in leaves:
+        if isinstance(leaf, Tensor) and (leaf.ndim == 0 or leaf.shape[0] % views):
+            raise ValueError(
+                f'A head returns a tensor of shape {tuple(leaf.shape)}, whose rows are '
+                f'not those of the images of {views} views. Compute tensors without '
+                "such rows (prototypes, a penalty) in the head's loss_by_feat."
+            )
+    chunks = [
+        leaf.chunk(views) if isinstance(leaf, Tensor) else [leaf] * views
+        for leaf in leaves
+    ]
+    return [tree_unflatten([chunk[v] for chunk in chunks], spec) for v in range(views)]

@@ -3,19 +3,28 @@
 Shapes: ``V`` views, ``B`` images, ``C`` classes, ``H, W`` a head's own resolution.
 """
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
+from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.utils import SampleList, add_prefix
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcosub.registry import MODELS
 from mmcosub.schemes import Step
 
 from .co_training import CoTraining
-from .head_outputs import labelled_fraction, split_views
-from .segmentor_heads import Head, list_heads
+from .segmentor_heads import (
+    Head,
+    MaskHead,
+    PointHead,
+    classifies_masks,
+    is_a,
+    labelled_fraction,
+    split_views,
+)
 
 
 class CoTrainingSegmentor(CoTraining):
@@ -34,6 +43,11 @@ class CoTrainingSegmentor(CoTraining):
         if self.scheme.auxiliary:
             self._check_other_losses(heads, 'auxiliary=False')
         self.init_unlabelled(unlabelled)
+
+    @cached_property
+    def heads(self) -> list[Head]:
+        """All heads; not to be read before the first step, as FSDP replaces modules."""
+        return list_heads(self)
 
     def heads_alike(self) -> list[str]:
         """Return names of the heads that predict the main head's classes per pixel.
@@ -67,11 +81,10 @@ class CoTrainingSegmentor(CoTraining):
         samples = step.rows.samples(data_samples, views)
         auxiliary = self.scheme.auxiliary
         labelled = any(self.scheme.label_weights[v] for v in step.views)
-        heads = list_heads(self)
-        step.scale = _main(heads).weight
+        step.scale = self.label_weight
         losses: dict[str, Tensor] = {}
         previous: Any = None
-        for head in heads:
+        for head in self.heads:
             if head.auxiliary and not (labelled or auxiliary):
                 continue
             previous = head.run(features, previous, samples)
@@ -99,7 +112,7 @@ class CoTrainingSegmentor(CoTraining):
 
     @property
     def label_weight(self) -> float:
-        return _main(list_heads(self)).weight
+        return _main(self.heads).weight
 
     def view_logits(
         self, features: Any, data_samples: list, views: int
@@ -107,7 +120,7 @@ class CoTrainingSegmentor(CoTraining):
         if self.with_neck:
             features = self.neck(features)
         previous: Any = None
-        for head in list_heads(self):
+        for head in self.heads:
             if head.auxiliary or head.refines_points:
                 continue
             previous = head.run(features, previous, list(data_samples) * views)
@@ -118,6 +131,43 @@ class CoTrainingSegmentor(CoTraining):
 
 def _main(heads: list[Head]) -> Head:
     return next(head for head in heads if head.main)
+
+
+def list_heads(model: Any) -> list[Head]:
+    """Return all heads of a segmentor, in the order in which they run.
+
+    Raises a ``ValueError`` if a head has no logits at every pixel.
+    """
+    decode, auxiliary = _named('decode', model.decode_head), []
+    if model.with_auxiliary_head:
+        auxiliary = _named('aux', model.auxiliary_head)
+    main = [name for name, head in decode if not is_a(head, 'PointHead')][-1]
+    return [
+        *(_head(name, h, name == main, False, model.train_cfg) for name, h in decode),
+        *(_head(name, h, False, True) for name, h in auxiliary),
+    ]
+
+
+def _named(prefix: str, heads: nn.Module) -> list[tuple[str, nn.Module]]:
+    if not isinstance(heads, nn.ModuleList):
+        return [(prefix, heads)]
+    return [(f'{prefix}_{i}', head) for i, head in enumerate(heads)]
+
+
+def _head(name: str, module: nn.Module, *settings: Any) -> Head:
+    if is_a(module, 'PointHead'):
+        return PointHead(name, module, *settings)
+    if classifies_masks(module):
+        return MaskHead(name, module, *settings)
+    original = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
+    if getattr(type(module), 'loss', None) not in original:
+        raise ValueError(
+            f'{type(module).__name__} ({name}) computes its loss without logits at '
+            'every pixel, which distillation between views needs. Use a head with the '
+            'loss of BaseDecodeHead (UPerHead, FCNHead, SegformerHead, PSPHead, '
+            'ASPPHead, ...), or MaskFormerHead or Mask2FormerHead.'
+        )
+    return Head(name, module, *settings)
 
 
 @MODELS.register_module()

@@ -30,10 +30,19 @@ def make_classes(masks: Masks, said: str | None) -> Classes:
     """
     values = sorted(masks.total)
     named = _parse(said) if said else []
-    by_value = [(name, value) for name, value in named if value is not None]
-    if by_value:
-        _check_named(masks, values, by_value)
-    pairs = by_value or _in_order(masks, values, [name for name, _ in named])
+    pairs = [(name, value) for name, value in named if value is not None]
+    if pairs:
+        known = {value for _, value in pairs}
+        if not masks.colours:
+            known.add(IGNORED)
+        if left := [value for value in values if value not in known]:
+            raise ValueError(
+                f'The masks also have {_listed(masks, left)}, which --classes does not '
+                f'name. Add NAME={masks.show(left[0])}, or '
+                f'{IGNORE}={masks.show(left[0])} for pixels without label.'
+            )
+    else:
+        pairs = _in_order(masks, values, [name for name, _ in named])
     kept = [(name, value) for name, value in pairs if name != IGNORE]
     if len(kept) < 2:
         raise ValueError(
@@ -70,19 +79,6 @@ def _parse(said: str) -> list[tuple[str, int | None]]:
     return found
 
 
-def _check_named(masks: Masks, values: list[int], pairs: list[tuple[str, int]]) -> None:
-    """Raise if a value has no name."""
-    known = {value for _, value in pairs}
-    if not masks.colours:
-        known.add(IGNORED)
-    if left := [value for value in values if value not in known]:
-        raise ValueError(
-            f'The masks also have {_listed(masks, left)}, which --classes does not '
-            f'name. Add NAME={masks.show(left[0])}, or {IGNORE}={masks.show(left[0])} '
-            'for pixels without label.'
-        )
-
-
 def _in_order(
     masks: Masks, values: list[int], names: list[str]
 ) -> list[tuple[str, int]]:
@@ -110,14 +106,13 @@ def _in_order(
 
 
 def _listed(masks: Masks, values: list[int]) -> str:
-    more = ', ...' if len(values) > _SHOWN else ''
-    return ', '.join(masks.show(value) for value in values[:_SHOWN]) + more
+    return masks.show(*values[:_SHOWN]) + ', ...' * (len(values) > _SHOWN)
 
 
 def _colour(masks: Masks, value: int, number: int) -> list[int]:
     """Return the colour of a class in the masks, or one that differs from its like."""
     if masks.colours:
-        return [value >> 16, value >> 8 & 255, value & 255]
+        return [*value.to_bytes(3, 'big')]
     hue = number * 0.618 % 1  # steps of the golden ratio are far apart
     rgb = colorsys.hsv_to_rgb(hue, 0.75, 0.9 - 0.3 * (number % 2))
     return [round(255 * each) for each in rgb]

@@ -10,53 +10,51 @@ from PIL import Image
 
 from mmcosub.datasets.image_files import in_threads, opened, read_header
 
-from .pairs import Pairs
-
 # Modes of Pillow that mmseg reads as numbers of classes.
-_PLAIN = ('L', 'P', '1')
-_ONE_CHANNEL = (*_PLAIN, 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'LA', 'La')
+_PLAIN = {'L', 'P', '1'}
+_ONE_CHANNEL = {*_PLAIN, 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'LA', 'La'}
 _MOST = 255
 
 
 @dataclass
 class Masks:
-    """What is in some masks: pixels of each value, and width and height, by image."""
+    """Pixels of each value in some masks, by name."""
 
     counts: dict[str, Counter[int]]
     colours: bool
     """Values are colours, as the number 0xRRGGBB."""
     plain: bool
     """mmseg reads the values as they are."""
-    sizes: dict[str, tuple[int, int]]
 
     @property
     def total(self) -> Counter[int]:
         """Pixels of each value in all masks."""
         return sum(self.counts.values(), Counter())
 
-    def show(self, value: int) -> str:
-        """Write a value as a user would."""
-        return f'#{value:06x}' if self.colours else str(value)
+    def show(self, *values: int) -> str:
+        """Write values as a user would."""
+        return ', '.join(f'#{v:06x}' if self.colours else str(v) for v in values)
 
 
-def read_masks(pairs: Pairs) -> Masks:
+def read_masks(files: dict[str, Path]) -> Masks:
     """Read all masks; raise if one cannot be read, or there are too many values."""
-    files = {name: pairs.masks / mask for name, (_, mask) in pairs.files.items()}
-    headers = dict(in_threads(read_header, files))
-    modes = {header.mode for header in headers.values()}
-    colours = not modes <= {*_ONE_CHANNEL}
+    modes = {header.mode for _, header in in_threads(read_header, files)}
+    colours = not modes <= _ONE_CHANNEL
     seen: set[int] = set()
     counts = {}
     for name, values in in_threads(lambda path: _count(path, colours), files):
         counts[name] = values
         seen |= values.keys()
         if len(seen) > _MOST:
-            lossy = ' Are these masks, with one value for each class?'
-            if files[name].suffix.lower() in ('.jpg', '.jpeg'):
-                lossy = ' JPEG changes values: save masks as PNG.'
+            lossy = files[name].suffix.lower() in ('.jpg', '.jpeg')
             raise ValueError(
-                f'{pairs.masks} has more than {_MOST} '
-                f'{"colours" if colours else "values"} in {len(counts)} masks.{lossy}'
+                f'{files[name]}: there are more than {_MOST} '
+                f'{"colours" if colours else "values"} in {len(counts)} masks. '
+                + (
+                    'JPEG changes values: save masks as PNG.'
+                    if lossy
+                    else 'Are these masks, with one value for each class?'
+                )
             )
     if colours and all(value % 0x010101 == 0 for value in seen):  # grey: numbers
         colours = False
@@ -64,24 +62,22 @@ def read_masks(pairs: Pairs) -> Masks:
             name: Counter({value & 255: n for value, n in values.items()})
             for name, values in counts.items()
         }
-    sizes = {name: header.size for name, header in headers.items()}
-    return Masks(counts, colours, modes <= {*_PLAIN}, sizes)
+    return Masks(counts, colours, modes <= _PLAIN)
 
 
 def convert(
-    pairs: Pairs, masks: Masks, table: dict[int, int], files: dict[str, Path]
+    masks: dict[str, Path], colours: bool, table: dict[int, int], out: dict[str, Path]
 ) -> None:
-    """Write index masks to files by image name, with a table from value to class."""
+    """Write index masks to files by name, with a table from value to class."""
     values = np.array(sorted(table))
     numbers = np.array([table[value] for value in values], dtype=np.uint8)
 
     def write(name: str) -> None:
-        index = _read(pairs.masks / pairs.files[name][1], masks.colours)
-        files[name].parent.mkdir(parents=True, exist_ok=True)
-        mask = numbers[np.searchsorted(values, index)]
-        Image.fromarray(mask).save(files[name])
+        index = np.searchsorted(values, _read(masks[name], colours))
+        out[name].parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(numbers[index]).save(out[name])
 
-    for _ in in_threads(write, {name: name for name in files}):
+    for _ in in_threads(write, {name: name for name in masks}):
         pass
 
 
@@ -102,10 +98,9 @@ def _read(path: Path, colours: bool) -> NDArray:
             if colours:
                 rgb = np.asarray(picture.convert('RGB')).astype(np.int32)
                 return rgb @ np.array([0x10000, 0x100, 1], dtype=np.int32)
-            if picture.mode in ('LA', 'La'):
-                return np.asarray(picture.getchannel(0))
             if picture.mode not in _ONE_CHANNEL:  # grey, in three channels
-                return np.asarray(picture.convert('RGB'))[..., 0]
-            return np.asarray(picture)
+                picture = picture.convert('RGB')
+            values = np.asarray(picture)
+            return values if values.ndim == 2 else values[..., 0]
     except (OSError, SyntaxError) as error:
         raise ValueError(f'{path} cannot be read ({error}). Replace it.') from error

@@ -1,12 +1,20 @@
-"""Images and their masks, paired by name, and the split for validation."""
+"""Images and their masks: paired by name, of one size, and split for validation."""
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from mmcosub.datasets.image_files import (
+    Header,
+    describe_images,
+    in_threads,
+    read_header,
+)
 from mmcosub.datasets.listing import images_in
 
 _SAMPLED = 50
@@ -14,36 +22,57 @@ _SAMPLED = 50
 
 @dataclass
 class Pairs:
-    """A folder of images and one of masks, with a mask for each image."""
+    """Images and masks by the image's name: path in its folder without suffix."""
 
-    images: Path
-    masks: Path
-    files: dict[str, tuple[str, str]]
-    """Image and mask in their folders, by the image's name without suffix."""
+    images: dict[str, Path]
+    masks: dict[str, Path]
     tail: str
     """What the masks' names add to those of the images, such as '_mask'."""
     unused: int
     """Number of masks without an image."""
 
-    def suffixes(self, which: int) -> list[str]:
-        """Suffixes of the images (0) or the masks (1)."""
-        return sorted({Path(pair[which]).suffix for pair in self.files.values()})
+
+def suffixes(files: dict[str, Path]) -> list[str]:
+    """Return the suffixes of some files."""
+    return sorted({path.suffix for path in files.values()})
 
 
 def find_pairs(images: Path, masks: Path) -> Pairs:
     """Pair the images of a folder with the masks of another, subfolders included."""
     pictures, labels = _by_stem(images), _by_stem(masks)
-    tail = _tail(pictures, labels)
-    missing = [name for name in pictures if name + tail not in labels]
-    if missing:
-        first = pictures[missing[0]]
+    tail = ''
+    if labels.keys().isdisjoint(pictures):
+        some = list(pictures)[:_SAMPLED]
+        tails = Counter(m[len(i) :] for i in some for m in labels if m.startswith(i))
+        tail = max(tails, key=lambda each: tails[each], default='')
+    if missing := [name for name in pictures if name + tail not in labels]:
         raise ValueError(
-            f'{len(missing)} of {len(pictures)} images have no mask: {images / first} '
-            f'needs {masks / missing[0]}{tail}.png. Add the masks, or move those '
-            'images to another folder (train --unlabelled DIR can use them).'
+            f'{len(missing)} of {len(pictures)} images have no mask: '
+            f'{pictures[missing[0]]} needs {masks / missing[0]}{tail}.png. Add the '
+            'masks, or move those images to another folder (train --unlabelled DIR can '
+            'use them).'
         )
-    files = {name: (file, labels[name + tail]) for name, file in pictures.items()}
-    return Pairs(images, masks, files, tail, len(labels) - len(files))
+    paired = {name: labels[name + tail] for name in pictures}
+    return Pairs(pictures, paired, tail, len(labels) - len(paired))
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Return pictures in a folder and its subfolders, by name without suffix."""
+    if not folder.is_dir():
+        raise ValueError(f'There is no folder {folder}.')
+    found: dict[str, Path] = {}
+    for path in images_in(folder):
+        stem = path.relative_to(folder).with_suffix('').as_posix()
+        if stem in found:
+            raise ValueError(
+                f'{folder} has {stem}{found[stem].suffix} and {stem}{path.suffix}: '
+                'names must differ in more than their suffix, so that each image has '
+                'one mask. Rename one, or move it to another folder.'
+            )
+        found[stem] = path
+    if not found:
+        raise ValueError(f'{folder} has no pictures ({", ".join(IMG_EXTENSIONS)}).')
+    return dict(sorted(found.items()))
 
 
 def split(names: list[str], fraction: float) -> tuple[list[str], list[str]]:
@@ -60,30 +89,69 @@ def split(names: list[str], fraction: float) -> tuple[list[str], list[str]]:
     return sorted(order[count:]), sorted(order[:count])
 
 
-def _by_stem(folder: Path) -> dict[str, str]:
-    """Return pictures in a folder and its subfolders, by name without suffix."""
-    if not folder.is_dir():
-        raise ValueError(f'There is no folder {folder}.')
-    found: dict[str, str] = {}
-    for path in images_in(folder):
-        file = path.relative_to(folder)
-        stem = file.with_suffix('').as_posix()
-        if stem in found:
-            raise ValueError(
-                f'{folder} has {found[stem]} and {file.as_posix()}: names must '
-                'differ in more than their suffix, so that each image has one '
-                'mask. Rename one, or move it to another folder.'
-            )
-        found[stem] = file.as_posix()
-    if not found:
-        raise ValueError(f'{folder} has no pictures ({", ".join(IMG_EXTENSIONS)}).')
-    return dict(sorted(found.items()))
+@dataclass
+class Images:
+    """What the images of some pairs are like."""
+
+    headers: list[Header]
+    suffixes: list[str]
+    as_stored: bool
+    """Masks lie on the pixels as stored, not as the EXIF orientation turns them."""
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Width and height of each image as loaded."""
+        return [
+            each.size if self.as_stored else each.displayed for each in self.headers
+        ]
+
+    @property
+    def short_side(self) -> int:
+        """Median of the shorter sides."""
+        return int(median(map(min, self.sizes)))
+
+    def describe(self) -> Iterator[str]:
+        """Say what the images are like, in a line or two."""
+        modes = [each.mode for each in self.headers]
+        said = describe_images(self.suffixes, self.sizes, modes)
+        yield f'{len(self.headers)} images: {said}'
+        if {*modes} - {'RGB'}:
+            loader = 'LoadImageFromFile'
+            yield f'  All are loaded as RGB of 8 bits, unless {loader} is changed.'
+        if turned := sum(each.orientation > 1 for each in self.headers):
+            how = 'as displayed; the masks must be drawn on that'
+            if self.as_stored:
+                how = 'as stored, because the masks are'
+            yield f'  {turned} have an EXIF orientation: loaded {how}.'
 
 
-def _tail(images: dict[str, str], masks: dict[str, str]) -> str:
-    """Return what most masks' names add to those of their images."""
-    if not masks.keys().isdisjoint(images):
-        return ''
-    some = list(images)[:_SAMPLED]
-    tails = Counter(m[len(i) :] for i in some for m in masks if m.startswith(i))
-    return tails.most_common(1)[0][0] if tails else ''
+def compare_sizes(pairs: Pairs) -> Images:
+    """Read the headers of all images; raise if a mask has another size."""
+    headers, masks = (
+        dict(in_threads(read_header, files)) for files in (pairs.images, pairs.masks)
+    )
+    wrong: list[str] = []
+    stored: list[str] = []
+    displayed: list[str] = []
+    for name, header in headers.items():
+        size = masks[name].size
+        if size not in (header.size, header.displayed):
+            wrong.append(name)
+        elif header.size != header.displayed:
+            (stored if size == header.size else displayed).append(name)
+    if wrong:
+        name = wrong[0]
+        image, mask = headers[name].size, masks[name].size
+        raise ValueError(
+            f'{len(wrong)} of {len(headers)} masks have another size than their image: '
+            f'{pairs.masks[name]} has {mask[0]}x{mask[1]} pixels, '
+            f'{pairs.images[name]} {image[0]}x{image[1]}. Save the masks anew at the '
+            'size of the images (resize with nearest neighbour), or take both out.'
+        )
+    if stored and displayed:
+        raise ValueError(
+            f'By their EXIF orientation, the mask of {pairs.images[displayed[0]]} is '
+            f'turned like its image, and that of {pairs.images[stored[0]]} is not. '
+            'Save the images without EXIF orientation.'
+        )
+    return Images([*headers.values()], suffixes(pairs.images), bool(stored))

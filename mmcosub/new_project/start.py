@@ -6,9 +6,8 @@ from pathlib import Path
 
 from .classes import IGNORED, Classes, make_classes
 from .config import crop_size, write_config
-from .images import lines_about, read_images
 from .masks import Masks, convert, read_masks
-from .pairs import find_pairs, split
+from .pairs import compare_sizes, find_pairs, split, suffixes
 
 INDEX_MASKS = 'index_masks'
 _RARE = 0.01
@@ -41,30 +40,28 @@ def start(
         if out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f'--out {out} is in {folder}: give a folder beside it.')
     pairs = find_pairs(images, masks)
-    names = dict(zip(lists, split([*pairs.files], val), strict=True))
-    labels = read_masks(pairs)
-    looked = read_images(pairs, labels)
-    yield from lines_about(pairs, looked)
+    names = dict(zip(lists, split([*pairs.images], val), strict=True))
+    sizes = compare_sizes(pairs)
+    labels = read_masks(pairs.masks)
+    yield from sizes.describe()
     known = make_classes(labels, classes)
-    suffixes = pairs.suffixes(0)
     # Lists name images without suffix, or with it where there are several.
-    plain_names = len(suffixes) == 1
-    listed = {n: n if plain_names else image for n, (image, _) in pairs.files.items()}
+    suffix = sizes.suffixes[0] if len(sizes.suffixes) == 1 else ''
+    listed = {n: n + ('' if suffix else p.suffix) for n, p in pairs.images.items()}
+    of_masks = suffixes(pairs.masks)
     same = all(known.table[value] == value for value in labels.total)
-    mask_suffixes = pairs.suffixes(1)
-    converts = not (same and labels.plain and plain_names and len(mask_suffixes) == 1)
+    converts = not (same and labels.plain and suffix and len(of_masks) == 1)
     kind = 'colours' if labels.colours else 'values'
     yield (
-        f'{len(pairs.files)} masks: {", ".join(mask_suffixes)}, '
-        f'{len(labels.total)} {kind}'
-        + (f', written as index masks to {indexed}' * converts)
+        f'{len(pairs.masks)} masks: {", ".join(of_masks)}, {len(labels.total)} {kind}'
+        + f', written as index masks to {indexed}' * converts
     )
     if pairs.unused:
         yield f'  {pairs.unused} more masks have no image.'
     out.mkdir(parents=True, exist_ok=True)
     if converts:
-        files = {name: indexed / f'{listed[name]}.png' for name in pairs.files}
-        convert(pairs, labels, known.table, files)
+        files = {name: indexed / f'{listed[name]}.png' for name in pairs.masks}
+        convert(pairs.masks, labels.colours, known.table, files)
     yield from _describe_classes(labels, known, names['val'])
     if classes is None:
         yield '  Name them with --classes NAME,NAME,... in this order.'
@@ -75,21 +72,22 @@ def start(
         )
     for which, path in lists.items():
         path.write_text(''.join(f'{listed[name]}\n' for name in names[which]))
-    counts = f'{len(names["train"])} to train on, {len(names["val"])} to validate'
-    data = dict(
-        about=f'{len(pairs.files)} images, {counts}.',
-        count=len(names['train']),
-        images=str(images.resolve()),
-        masks=str((indexed if converts else masks).resolve()),
-        img_suffix=suffixes[0] if plain_names else '',
-        seg_map_suffix='.png' if converts else pairs.tail + mask_suffixes[0],
-        train_list=str(lists['train'].resolve()),
-        val_list=str(lists['val'].resolve()),
-        as_stored=looked.loads_as_stored,
+    count, crop = len(names['train']), crop_size(sizes.short_side)
+    said = f'{count} to train on, {len(names["val"])} to validate'
+    text = dict(
+        about=f'{len(listed)} images, {said}',
+        batch=min(4, count),
+        color_type=", color_type='color_ignore_orientation'" * sizes.as_stored,
     )
-    weights = write_config(config, model, known, looked.short_side, pretrained, data)
-    crop = crop_size(looked.short_side)
-    yield f'Split: {counts} ({lists["train"]}, {lists["val"]})'
+    dataset = dict(
+        root=str(out.resolve()),
+        images=str(images.resolve()),
+        masks=INDEX_MASKS if converts else str(masks.resolve()),
+        img_suffix=suffix,
+        seg_map_suffix='.png' if converts else pairs.tail + of_masks[0],
+    )
+    weights = write_config(config, model, known, crop, pretrained, text, dataset)
+    yield f'Split: {said} ({lists["train"]}, {lists["val"]})'
     yield f'Config: {config} ({model}, crops of {crop}x{crop})'
     yield from _next(config, weights)
 
@@ -101,25 +99,19 @@ def _describe_classes(
     total, pixels = masks.total, sum(masks.total.values())
     yield f'{len(classes.names)} classes:'
     seen = set().union(*(masks.counts[name] for name in validated))
-    for number, (name, value) in enumerate(
-        zip(classes.names[:_SHOWN], classes.values, strict=False)
-    ):
-        fraction = total[value] / pixels
-        said = f'  {number} {name} = {masks.show(value)}: {fraction:.1%} of pixels'
-        if not total[value]:
-            said += ' (never occurs)'
-        elif value not in seen:
-            said += ' (not in the validation images)'
-        elif fraction < _RARE:
-            said += ' (rare)'
-        yield said
+    for i, value in enumerate(classes.values[:_SHOWN]):
+        name, fraction = classes.names[i], total[value] / pixels
+        remark = ' (rare)' if fraction < _RARE else ''
+        if value not in seen:
+            remark = ' (not in the validation images)'
+        if not fraction:
+            remark = ' (never occurs)'
+        yield f'  {i} {name} = {masks.show(value)}: {fraction:.1%} of pixels{remark}'
     if len(classes.names) > _SHOWN:
         yield f'  and {len(classes.names) - _SHOWN} more'
-    ignored = [v for v, n in classes.table.items() if n == IGNORED and total[v]]
-    if ignored:
+    if ignored := [v for v, n in classes.table.items() if n == IGNORED and total[v]]:
         fraction = sum(total[v] for v in ignored) / pixels
-        shown = ', '.join(masks.show(v) for v in ignored)
-        yield f'  no label = {shown}: {fraction:.1%} of pixels, left out'
+        yield f'  no label = {masks.show(*ignored)}: {fraction:.1%} of pixels, left out'
 
 
 def _next(config: Path, weights: str | None) -> Iterator[str]:
@@ -139,4 +131,5 @@ def _next(config: Path, weights: str | None) -> Iterator[str]:
     yield f'  mmcosub train {file} --work-dir {plain}'
     yield f'  mmcosub train {file} --co-train cosub --work-dir {co_trained}'
     yield f'  mmcosub report {plain} {co_trained}'
-    yield f'  mmcosub test {file} {co_trained}/best_mIoU_*.pth'
+    for command, options in (('test', ''), ('export', ' --format onnx')):
+        yield f'  mmcosub {command} {file} {co_trained}/best_mIoU_*.pth{options}'

@@ -14,18 +14,12 @@ from .drop_path_modules import is_drop_path
 from .drop_paths import (
     DropPathSite,
     always_kept,
+    are_drop_paths,
     called_drop_paths,
     find_drop_paths,
     find_sites,
 )
-from .exactness import (
-    EXECUTIONS,
-    FastestExact,
-    are_drop_paths,
-    fastest_exact,
-    inexact,
-)
-from .execution import run_submodels
+from .execution import EXECUTIONS, fastest_exact, inexact, run_submodels
 from .isolation import evaluating, outputs_of, temporarily
 from .plan import Plan, plan_rows
 from .sampling import (
@@ -44,7 +38,6 @@ __all__ = [
     'BernoulliSampler',
     'Branch',
     'DropPathSite',
-    'FastestExact',
     'Plan',
     'Sampler',
     'Site',

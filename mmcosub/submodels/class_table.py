@@ -12,10 +12,7 @@ class ClassTable:
 
     The part of MMEngine's ``Registry`` that the core needs, without MMEngine. A type is
     a class, its full dotted name, or its name: ``'mmcosub.AugPath'``, ``'AugPath'`` or
-    ``'augpath'``; underscores do not count.
-
-    Args:
-        subject (str): What the classes are, for error messages.
+    ``'augpath'``; underscores do not count. ``subject`` is what the classes are.
     """
 
     def __init__(self, subject: str) -> None:
@@ -28,8 +25,8 @@ class ClassTable:
 
         def register(cls: _Class) -> _Class:
             self.module_dict[cls.__name__] = cls
-            for name in (cls.__name__.lower(), *others):
-                self._by_plain_name[name] = cls
+            names = cls.__name__.lower(), *others
+            self._by_plain_name.update(dict.fromkeys(names, cls))
             return cls
 
         return register
@@ -37,19 +34,17 @@ class ClassTable:
     def get(self, name: str) -> type | None:
         """Return the class of a name or a full dotted name, or None."""
         plain = name.removeprefix('mmcosub.').replace('_', '').lower()
-        found = self._by_plain_name.get(plain)
-        if found is None and '.' in name:
-            try:
-                found = pkgutil.resolve_name(name)
-            except (ImportError, AttributeError):
-                return None
-        return found
+        if plain in self._by_plain_name or '.' not in name:
+            return self._by_plain_name.get(plain)
+        try:
+            return pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            return None
 
     def build(self, cfg: Any) -> Any:
         """Build an object of a type and its arguments, or of a type's name.
 
-        Raises:
-            ValueError: If there is no such class.
+        Raises a ``ValueError`` if there is no such class.
         """
         arguments = dict(type=cfg) if isinstance(cfg, str) else dict(cfg)
         arguments.pop('_scope_', None)  # added by MMEngine to configs of `mmcosub::`

@@ -67,13 +67,11 @@ def _drops_rows(module: nn.Module) -> bool:
     return unchanged and dropped and bool((rows == rows[:, :1]).all())
 
 
-def dropout_rate_name(module: nn.Module) -> str:
-    """Return the attribute of a dropout module's rate; '' for any other module."""
-    if isinstance(module, _DropoutNd):
-        return 'p'
-    return _DROPOUTS.get(type(module).__name__, '')
+def dropout_rate_name(cls: type[nn.Module]) -> str:
+    """Return the attribute of the rate in a class of dropout; '' for others."""
+    return 'p' if issubclass(cls, _DropoutNd) else _DROPOUTS.get(cls.__name__, '')
 
 
 def is_dropout(module: nn.Module) -> bool:
     """Return True for dropout of PyTorch or timm, of elements, patches or areas."""
-    return bool(dropout_rate_name(module))
+    return bool(dropout_rate_name(type(module)))

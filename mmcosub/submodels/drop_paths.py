@@ -1,6 +1,4 @@
-"""Submodels of any network that uses DropPath: its own modules apply the plan.
-
-Shapes: ``V`` views, ``B`` samples, ``L`` calls of DropPath modules.
+"""DropPath modules as branches, for networks whose blocks are not known.
 
 The blocks need not be registered, but no computation is saved: all views run as one
 batch, as in cosub's published code. A module that is called several times in one
@@ -8,39 +6,38 @@ forward is one branch per call. Where rows are parts of images, all parts of an 
 keep or drop a branch together.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 
-from .branches import Branch, Site, UnknownBlockError, class_names, find_branches
+from .branches import Branch, Site, UnknownBlockError, find_branches
 from .drop_path_modules import is_drop_path
 from .forward_override import ForwardOverride
 from .isolation import evaluating, outputs_of
-from .rows import scaled
-
-# Classes in which consecutive rows are parts of one image. Upstream draws per row.
-_OF_PARTS = {
-    'mmpretrain.models.backbones.tnt.TnTLayer',  # patches
-    'timm.models.tnt.Block',
-    'timm.models.mobilevit.MobileVitBlock',  # positions in a patch
-}
 
 
 @dataclass(frozen=True)
 class DropPathSite(Site):
-    """One call of a DropPath module, ``module``."""
+    """One call of a DropPath module."""
 
     module: nn.Module
+
+    @property
+    def path(self) -> str:
+        """Name of the module in the backbone."""
+        return f'{self.name}.{self.branch.drop_path}'.removeprefix('.')
 
     @property
     def drop_path(self) -> nn.Module:
         """DropPath module of this call."""
         return self.module
+
+
+def are_drop_paths(sites: Sequence[Site]) -> bool:
+    """Return True if branches are DropPath modules in blocks that are not known."""
+    return bool(sites) and isinstance(sites[0], DropPathSite)
 
 
 def find_sites(backbone: nn.Module) -> list[Site]:
@@ -80,14 +77,13 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
     again = ForwardOverride(backbone, {}, nullcontext, None)
     with outputs_of(names) as outputs, evaluating(backbone), again.entered():
         backbone(images[:1])
-    called = [(names[module], module) for module, _ in outputs]
-    if not called:
+    if not outputs:
         raise ValueError(
             f'{type(backbone).__name__} has DropPath modules and calls none, as in a '
             'network without shortcuts, so it has no submodels. Train it without a '
             'scheme.'
         )
-    return _sites(backbone, called)
+    return _sites(backbone, [(names[module], module) for module, _ in outputs])
 
 
 def always_kept(backbone: nn.Module, sites: Sequence[Site]) -> list[str]:
@@ -106,12 +102,12 @@ def _sites(
 ) -> list[DropPathSite]:
     depths: dict[str, int] = {}
     sites = []
-    for name, module in modules:
-        block = _block_of(name)
-        depth = depths.setdefault(block, len(depths))
-        path = name.removeprefix(f'{block}.') if block else name
-        holder = backbone.get_submodule(block)
-        sites.append(DropPathSite(block, holder, Branch(_unknown, path), depth, module))
+    for path, module in modules:
+        name = _block_of(path)
+        depth = depths.setdefault(name, len(depths))
+        branch = Branch(_unknown, path.removeprefix(f'{name}.'))
+        block = backbone.get_submodule(name)
+        sites.append(DropPathSite(name, block, branch, depth, module))
     return sites
 
 
@@ -129,64 +125,3 @@ def _block_of(name: str) -> str:
 
 def _unknown(block: nn.Module, x: Tensor) -> Tensor:
     raise RuntimeError('An unknown block has no residual function.')
-
-
-class DropPathRun(ForwardOverride):
-    """Forward of all views as one batch, with the plan's factors as DropPath.
-
-    ``factors`` has shape (L, V * B).
-    """
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        sites: Sequence[DropPathSite],
-        factors: Tensor,
-        perturbed: Callable[[], AbstractContextManager],
-    ) -> None:
-        self.factors = factors
-        self.calls: dict[nn.Module, list[int]] = {}
-        self.names: dict[nn.Module, str] = {}
-        self.blocks: dict[nn.Module, nn.Module] = {}
-        for i, site in enumerate(sites):
-            self.calls.setdefault(site.module, []).append(i)
-            self.names[site.module] = f'{site.name}.{site.branch.drop_path}'
-            self.blocks[site.module] = site.block
-        modules = backbone.modules()
-        holders = [m for m in modules if class_names(m)[0] in _OF_PARTS]
-        self.of_parts = {inner for holder in holders for inner in holder.modules()}
-        forwards: dict[nn.Module, Callable] = {
-            module: partial(self._drop, module) for module in self.calls
-        }
-        blocks = set(self.blocks.values())
-        super().__init__(backbone, forwards, perturbed, Counter(), blocks)
-
-    def _drop(self, module: Any, x: Tensor) -> Tensor:
-        self.expect_gradients(self.blocks[module], self.names[module])
-        calls, done = self.calls[module], self.progress[module]
-        self.progress[module] += 1
-        rows = self.factors.shape[1]
-        parts = len(x) // rows if module in self.of_parts else 1
-        if done >= len(calls) or len(x) != rows * parts:
-            found = f'{len(x)} rows' if done < len(calls) else f'call {done + 1}'
-            raise ValueError(
-                f'The drop path {self.names[module]!r} gets {found}, where '
-                f'{rows} rows (one for each view and image) and '
-                f'{len(calls)} calls are expected, so its submodels cannot be told '
-                'apart. docs/add_a_block.md shows how to register its block.'
-            )
-        factor = self.factors[calls[done]]
-        if getattr(module, 'scale_by_keep', True) is False:  # timm's
-            factor = factor.sign()
-        return scaled(x, factor.repeat_interleave(parts))
-
-    def check_complete(self) -> None:
-        """Raise if a DropPath module ran too rarely, as where layers are skipped."""
-        for module, calls in self.calls.items():
-            if self.progress[module] < len(calls):
-                raise ValueError(
-                    f'The drop path {self.names[module]!r} ran {self.progress[module]} '
-                    f'times in training and {len(calls)} in evaluation. A network that '
-                    'leaves parts out in training by itself cannot be co-trained so; '
-                    'turn that off, or register its blocks (docs/add_a_block.md).'
-                )

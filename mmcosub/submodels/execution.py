@@ -1,9 +1,9 @@
-"""Forward of a backbone as the submodels of a plan.
+"""Forward of a backbone as the submodels of a plan, in one of four ways.
 
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows, ``...`` other
 dimensions.
 
-Four executions compute the same outputs and gradients:
+The executions compute the same outputs and gradients:
 
 - ``plain``: all views are concatenated, every branch runs on every row, and its output
   is multiplied by its factor, 0 included. The reference.
@@ -15,21 +15,24 @@ Four executions compute the same outputs and gradients:
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from .branches import Site, has_fixed_batch
-from .drop_paths import DropPathRun
-from .exactness import EXECUTIONS, are_drop_paths
+from .branches import Site, has_fixed_batch, list_modules
+from .drop_path_modules import dropout_rate_name
+from .drop_paths import are_drop_paths
 from .forward_override import ForwardOverride
 from .isolation import outputs_of
 from .plan import Plan, RowPlan, plan_rows, to_device
-from .rows import PlainRows, Rows, Spread
-from .run import SubmodelRun
+from .rows import Rows, Spread, plain_sum
+from .run import DropPathRun, SubmodelRun
+
+EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
 
 
 def run_submodels(
@@ -64,31 +67,16 @@ def run_submodels(
         ValueError: If the execution is not known or cannot run this backbone, or a
             block gets other rows than the plan expects.
     """
-    if execution not in EXECUTIONS:
-        raise ValueError(
-            f'Unknown execution {execution!r}. Valid ones are {list(EXECUTIONS)}.'
-        )
-    if (execution == 'drop_path') != are_drop_paths(sites):
-        fits = 'drop_path' if are_drop_paths(sites) else 'shared_prefix'
-        raise ValueError(
-            f'The execution {execution!r} cannot run {type(backbone).__name__}, whose '
-            f'branches are {type(sites[0]).__name__}s. Pass execution={fits!r}, or '
-            "set scheme.execution='auto' in a config."
-        )
+    _check_execution(backbone, sites, execution)
     share = execution == 'shared_prefix'
-    if share and has_fixed_batch(backbone):
-        raise ValueError(
-            f'Views cannot share rows in {type(backbone).__name__}, which needs a '
-            "constant number of rows. Pass execution='kept_rows', or set "
-            "scheme.execution='auto' in a config."
-        )
     rows: RowPlan | None = None
     run: ForwardOverride
     if execution in ('plain', 'drop_path'):
         dtype = torch.promote_types(images.dtype, torch.float32)
         factors = to_device(plan.multipliers, images.device, dtype).flatten(1)
         if execution == 'plain':
-            run = SubmodelRun(backbone, sites, PlainRows(factors), perturbed, share)
+            branch = partial(plain_sum, factors)
+            run = SubmodelRun(backbone, sites, branch, perturbed, share)
         else:
             calls: Any = sites  # DropPathSites, as checked above
             run = DropPathRun(backbone, calls, factors, perturbed)
@@ -107,6 +95,29 @@ def run_submodels(
     return tree_map(partial(_expand, rows=rows), outputs), rows.work
 
 
+def _check_execution(
+    backbone: nn.Module, sites: Sequence[Site], execution: str
+) -> None:
+    name = type(backbone).__name__
+    if execution not in EXECUTIONS:
+        raise ValueError(
+            f'Unknown execution {execution!r}. Valid ones are {list(EXECUTIONS)}.'
+        )
+    if (execution == 'drop_path') != are_drop_paths(sites):
+        fits = 'drop_path' if are_drop_paths(sites) else 'shared_prefix'
+        raise ValueError(
+            f'The execution {execution!r} cannot run {name}, whose branches are '
+            f'{type(sites[0]).__name__}s. Pass execution={fits!r}, or set '
+            "scheme.execution='auto' in a config."
+        )
+    if execution == 'shared_prefix' and has_fixed_batch(backbone):
+        raise ValueError(
+            f'Views cannot share rows in {name}, which needs a constant number of '
+            "rows. Pass execution='kept_rows', or set scheme.execution='auto' in a "
+            'config.'
+        )
+
+
 def _expand(output: Any, rows: RowPlan) -> Any:
     """Expand an output to one row per view and sample."""
     if not isinstance(output, Tensor):
@@ -119,3 +130,71 @@ def _expand(output: Any, rows: RowPlan) -> Any:
         )
     index = rows.rows_of_views[output.shape[0]]
     return output if index is None else Spread.apply(output, index)
+
+
+# ---- which executions are exact --------------------------------------------------
+
+
+def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
+    """Return the fastest execution that computes what the plain one does.
+
+    BatchNorm in training mode makes rows depend on one another, which needs 'plain'
+    inside of blocks. Dropout would give views that share a row the same noise, and
+    some networks need a constant number of rows; both rule out 'shared_prefix'.
+
+    Args:
+        backbone (nn.Module): The backbone, in the mode in which it will run.
+        sites (Sequence[Site]): Its branches. Defaults to those of known blocks.
+    """
+    if are_drop_paths(sites):
+        return 'drop_path'
+    fastest = 'shared_prefix', 'kept_rows', 'plain'
+    return next(e for e in fastest if inexact(backbone, e, sites) is None)
+
+
+def inexact(
+    backbone: nn.Module, execution: str, sites: Sequence[Site] = ()
+) -> str | None:
+    """Return the reason why an execution differs from the plain one, or None.
+
+    Args:
+        backbone (nn.Module): The backbone, in the mode in which it will run.
+        execution (str): One of ``EXECUTIONS``.
+        sites (Sequence[Site]): Its branches: with 'kept_rows', all rows run outside of
+            their blocks. Defaults to none, where any module may see fewer rows.
+    """
+    if execution in ('plain', 'drop_path'):
+        return None
+    active = [m for m in list_modules(backbone) if m.training]
+    if any(issubclass(cls, _BatchNorm) for cls in {type(m) for m in active}):
+        blocks = {site.block for site in sites} if execution == 'kept_rows' else ()
+        split = [m for b in blocks for m in list_modules(b)] if blocks else active
+        if any(isinstance(m, _BatchNorm) and m.training for m in split):
+            return 'BatchNorm in training mode sees the rows of a branch'
+    own = [m for m in active if type(m).__name__ == 'PatchDropoutWithIndices']  # EVA's
+    if any(m.prob > 0 for m in own):
+        return 'each row has positions of its own, as patches of it are dropped'
+    if execution == 'kept_rows':
+        return None
+    if any(map(_has_dropout, active)):
+        return 'dropout would be the same in views that share a row'
+    if has_fixed_batch(backbone):
+        return 'some module relies on as many rows coming out as went in'
+    return None
+
+
+def _has_dropout(module: Any) -> bool:
+    own = module.__dict__
+    for name in _rate_names(module.__class__):
+        if name in own and isinstance(own[name], float) and own[name] > 0:
+            return True
+    return False
+
+
+@cache
+def _rate_names(cls: type[nn.Module]) -> tuple[str, ...]:
+    """Return attributes in which modules of a class may have dropout rates.
+
+    Attention passes plain numbers to the fused kernel, timm's networks to `F.dropout`.
+    """
+    return dropout_rate_name(cls), 'attn_drop', 'dropout', 'drop_rate'

@@ -1,7 +1,7 @@
 """Contexts that run a network in evaluation, without side effects or without noise."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -44,6 +44,15 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def hooked(hooks: Iterable[tuple[Callable, Callable]]) -> Iterator[None]:
+    """Register hooks, each by a method of a module, and remove them afterwards."""
+    with ExitStack() as stack:
+        for register, hook in hooks:
+            stack.callback(register(hook).remove)
+        yield
+
+
+@contextmanager
 def outputs_of(
     modules: Iterable[nn.Module],
 ) -> Iterator[list[tuple[nn.Module, Any]]]:
@@ -53,9 +62,7 @@ def outputs_of(
     def note(module: nn.Module, args: Any, output: Any) -> None:
         outputs.append((module, output))
 
-    with ExitStack() as stack:
-        for module in modules:
-            stack.callback(module.register_forward_hook(note).remove)
+    with hooked((module.register_forward_hook, note) for module in modules):
         yield outputs
 
 
@@ -82,12 +89,9 @@ def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
             yield
     finally:
         for module, found in hooks:
-            now = module._forward_hooks.copy()
+            added = {k: h for k, h in module._forward_hooks.items() if _is_needed(h)}
             module._forward_hooks.clear()
-            module._forward_hooks.update(found)
-            module._forward_hooks.update(
-                {k: h for k, h in now.items() if _is_needed(h)}
-            )
+            module._forward_hooks.update({**found, **added})
         for tensor, value in kept:
             tensor.copy_(value)
         torch.clear_autocast_cache()  # older PyTorch keeps casts of the changed tensors
@@ -116,8 +120,12 @@ def without_noise(network: nn.Module) -> Iterator[None]:
     Normalisation uses its running statistics. Random modules that are not recognised
     stay random.
     """
-    turned_off = (is_dropout, is_drop_path, lambda m: isinstance(m, _NormBase))
-    off = [m for m in network.modules() if any(test(m) for test in turned_off)]
+    modules = network.modules()
+    off = [
+        m
+        for m in modules
+        if isinstance(m, _NormBase) or is_dropout(m) or is_drop_path(m)
+    ]
     with temporarily(off, training=False), torch.no_grad(), _NoDropout():
         yield
 
@@ -128,7 +136,6 @@ class _NoDropout(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        """Call a function of PyTorch without its dropout."""
         kwargs = dict(kwargs or {})
         if 'dropout' in getattr(func, '__name__', ''):
             return args[0] if args else kwargs['input']

@@ -15,6 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_Index = NDArray[np.int64]
+_Factors = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -28,7 +31,7 @@ class Plan:
             is computed once. Defaults to None, all samples.
     """
 
-    multipliers: NDArray[np.float64]
+    multipliers: _Factors
     paired: NDArray[np.bool_] | None = None
 
     @property
@@ -46,7 +49,7 @@ class Plan:
         return Plan(self.multipliers[:, views], self.paired)
 
     @property
-    def computed(self) -> NDArray[np.int64] | None:
+    def computed(self) -> _Index | None:
         """View and sample (as ``view * B + sample``) of each computed row.
 
         None if all V * B are computed.
@@ -57,12 +60,11 @@ class Plan:
         return np.flatnonzero(first | self.paired)
 
     @classmethod
-    def from_keep(cls, keep: NDArray[np.bool_], rates: NDArray[np.float64]) -> 'Plan':
+    def from_keep(cls, keep: NDArray[np.bool_], rates: _Factors) -> 'Plan':
         """Return the plan of ordinary DropPath: kept branches times 1 / (1 - rate).
 
-        Args:
-            keep (ndarray): True where a branch is kept, of shape (L, V, B).
-            rates (ndarray): Drop-path rates in [0, 1), of shape (L, ).
+        ``keep`` is True where a branch is kept, of shape (L, V, B); the drop-path rates
+        are in [0, 1), of shape (L, ).
         """
         return cls(keep / (1 - rates)[:, None, None])
 
@@ -109,49 +111,44 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
     views, batch = plan.views, plan.batch
     rows = batch if share else views * batch
     row_of = np.arange(views * batch) % rows
-    arrays = [row_of]  # all index arrays, moved together
-    spread = {rows: 0}  # number of rows -> index into `arrays`
-    draft: list[tuple[int, int | None, int | None, float | NDArray[np.float64]]] = []
+    row_of_views = {rows: row_of}
+    draft: list[tuple[int, _Index | None, _Index | None, float | _Factors]] = []
     computed = 0
     for factor in plan.multipliers.reshape(-1, views * batch):
         row_of, row_factor, parents = _split(row_of, factor, rows)
-        split, before = None, rows
-        if len(parents):
-            rows += len(parents)
-            split, spread[rows] = len(arrays), len(arrays) + 1
-            arrays += [parents, row_of]
+        before, split = rows, parents if len(parents) else None
+        rows += len(parents)
+        row_of_views[rows] = row_of
         kept = np.flatnonzero(row_factor)
         computed += len(kept)
-        at = None
-        if len(kept) < rows:
-            at = len(arrays)
-            arrays.append(kept)
         factors = row_factor[kept]
         differ = (factors != factors[:1]).any()
         scale = factors if differ else float(factors[:1].sum())
-        draft.append((before, split, at, scale))
+        draft.append((before, split, kept if len(kept) < rows else None, scale))
 
-    indices = _moved(arrays, device)
+    in_order = {
+        n for n, row in row_of_views.items() if np.array_equal(row, np.arange(n))
+    }
+    arrays = [a for _, split, kept, _ in draft for a in (split, kept) if a is not None]
+    arrays += [row for n, row in row_of_views.items() if n not in in_order]
+    indices = iter(_moved(arrays, device))
     scales = iter(_moved([s for *_, s in draft if not isinstance(s, float)], device))
     steps = [
         Step(
             before,
-            None if split is None else indices[split],
-            None if keep is None else indices[keep],
+            None if split is None else next(indices),
+            None if kept is None else next(indices),
             scale if isinstance(scale, float) else next(scales),
         )
-        for before, split, keep, scale in draft
+        for before, split, kept, scale in draft
     ]
-    rows_of_views = {
-        rows: None if np.array_equal(arrays[i], np.arange(rows)) else indices[i]
-        for rows, i in spread.items()
-    }
+    rows_of_views = {n: None if n in in_order else next(indices) for n in row_of_views}
     return RowPlan(steps, rows_of_views, computed / max(plan.multipliers.size, 1))
 
 
 def _split(
-    row_of: NDArray[np.int64], factor: NDArray[np.float64], rows: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    row_of: _Index, factor: _Factors, rows: int
+) -> tuple[_Index, _Factors, _Index]:
     """Split rows until all views of a row have the same factor.
 
     The views with a row's largest factor stay in it, so of two views the one that keeps

@@ -1,5 +1,6 @@
-"""Forward of known blocks, branch by branch."""
+"""Forward of a backbone by a plan: its known blocks, or its DropPath modules."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,25 +10,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .branches import Site, block_output
+from .branches import Site, block_output, class_names, list_modules
+from .drop_paths import DropPathSite
 from .forward_override import ForwardOverride
+
+_Context = Callable[[], AbstractContextManager]
 
 
 @dataclass(frozen=True)
 class BranchCall:
-    """One branch of a block, and the other arguments of the block's ``forward``.
-
-    Among all branches, its index is ``number``; those of its block are ``first`` to
-    ``last``. ``residual`` is its function of rows.
-    """
+    """One branch of a block, and the other arguments of the block's ``forward``."""
 
     site: Site
     number: int
+    """Its index among all branches; those of its block are ``first`` to ``last``."""
     first: int
     last: int
-    residual: Callable[[Tensor], Tensor]
     args: tuple
     kwargs: dict
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Return the branch's function of some rows."""
+        return self.site.branch.residual(self.site.block, x, *self.args, **self.kwargs)
 
     def shortcut(self, x: Tensor) -> Tensor:
         """Return the term that the branch is added to."""
@@ -64,17 +68,17 @@ class SubmodelRun(ForwardOverride):
         backbone: nn.Module,
         sites: Sequence[Site],
         branch: RunBranch,
-        perturbed: Callable[[], AbstractContextManager],
+        perturbed: _Context,
         ordered: bool,
     ) -> None:
         self.sites = sites
         self.branch = branch
         self.ordered = ordered
-        of_block: dict[nn.Module, list[tuple[int, Site]]] = {}
+        numbers: dict[nn.Module, list[int]] = {}
         for i, site in enumerate(sites):
-            of_block.setdefault(site.block, []).append((i, site))
-        forwards = {b: partial(self._run_block, found) for b, found in of_block.items()}
-        super().__init__(backbone, forwards, perturbed, progress=0, blocks=of_block)
+            numbers.setdefault(site.block, []).append(i)
+        forwards = {b: partial(self._run_block, found) for b, found in numbers.items()}
+        super().__init__(backbone, forwards, perturbed, progress=0, blocks=numbers)
 
     def check_complete(self) -> None:
         """Raise if a block was skipped, as where a compiled copy of it runs."""
@@ -88,28 +92,97 @@ class SubmodelRun(ForwardOverride):
             )
 
     def _run_block(
-        self, branches: list[tuple[int, Site]], x: Tensor, *args: Any, **kwargs: Any
+        self, numbers: list[int], x: Tensor, *args: Any, **kwargs: Any
     ) -> Any:
-        (first, site), (last, _) = branches[0], branches[-1]
-        self.expect_gradients(site.block, site.name)
-        for i, site in branches:
+        block, name = self.sites[numbers[0]].block, self.sites[numbers[0]].name
+        self.expect_gradients(block, name)
+        for i in numbers:
             if self.ordered and i != self.progress:
                 expected = self.sites[self.progress % len(self.sites)].name
                 raise ValueError(
-                    f'{site.name} runs where {expected} was expected: blocks run in '
-                    'another order than they are listed. Set scheme.execution='
-                    "'kept_rows', and register the backbone with register_fixed_batch "
+                    f'{name} runs where {expected} was expected: blocks run in another '
+                    "order than they are listed. Set scheme.execution='kept_rows', and "
+                    'register the backbone with register_fixed_batch '
                     '(docs/add_a_block.md).'
                 )
             self.progress += 1
-            residual = partial(self._residual, site, args, kwargs)
-            call = BranchCall(site, i, first, last, residual, args, kwargs)
-            x = self.branch(x, call)
-        output = block_output(site.block)
-        return x if output is None else output(site.block, x, *args, **kwargs)
+            first, last = numbers[0], numbers[-1]
+            x = self.branch(x, BranchCall(self.sites[i], i, first, last, args, kwargs))
+        output = block_output(block)
+        return x if output is None else output(block, x, *args, **kwargs)
 
-    def _residual(self, site: Site, args: tuple, kwargs: dict, x: Tensor) -> Tensor:
-        residual = partial(site.branch.residual, site.block)
-        if site.block in self.recomputed_blocks and torch.is_grad_enabled():
-            return self.recomputed_inside(residual, x, *args, **kwargs)
-        return residual(x, *args, **kwargs)
+
+# Classes in which consecutive rows are parts of one image. Upstream draws per row.
+_OF_PARTS = {
+    'mmpretrain.models.backbones.tnt.TnTLayer',  # patches
+    'timm.models.tnt.Block',
+    'timm.models.mobilevit.MobileVitBlock',  # positions in a patch
+}
+
+
+class DropPathRun(ForwardOverride):
+    """Forward of all views as one batch, with the plan's factors as DropPath.
+
+    ``factors`` has shape (L, V * B).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        sites: Sequence[DropPathSite],
+        factors: Tensor,
+        perturbed: _Context,
+    ) -> None:
+        self.factors = factors
+        self.site = {site.module: site for site in sites}
+        self.calls: dict[nn.Module, list[int]] = {}
+        for i, site in enumerate(sites):
+            self.calls.setdefault(site.module, []).append(i)
+        modules = list_modules(backbone)
+        holders = [m for m in modules if class_names(m.__class__)[0] in _OF_PARTS]
+        self.of_parts = {inner for holder in holders for inner in holder.modules()}
+        forwards: dict[nn.Module, Callable] = {
+            module: partial(self._drop, module) for module in self.calls
+        }
+        blocks = {site.block for site in sites}
+        super().__init__(backbone, forwards, perturbed, Counter(), blocks)
+
+    def _drop(self, module: Any, x: Tensor) -> Tensor:
+        name = self.site[module].path
+        self.expect_gradients(self.site[module].block, name)
+        calls, done = self.calls[module], self.progress[module]
+        self.progress[module] += 1
+        rows = self.factors.shape[1]
+        parts = len(x) // rows if module in self.of_parts else 1
+        if done >= len(calls) or len(x) != rows * parts:
+            found = f'{len(x)} rows' if done < len(calls) else f'call {done + 1}'
+            raise ValueError(
+                f'The drop path {name!r} gets {found}, where {rows} rows (one for each '
+                f'view and image) and {len(calls)} calls are expected, so its '
+                'submodels cannot be told apart. docs/add_a_block.md shows how to '
+                'register its block.'
+            )
+        factor = self.factors[calls[done]]
+        if getattr(module, 'scale_by_keep', True) is False:  # timm's
+            factor = factor.sign()
+        return scaled(x, factor.repeat_interleave(parts))
+
+    def check_complete(self) -> None:
+        """Raise if a DropPath module ran too rarely, as where layers are skipped."""
+        for module, calls in self.calls.items():
+            if self.progress[module] < len(calls):
+                raise ValueError(
+                    f'The drop path {self.site[module].path!r} ran '
+                    f'{self.progress[module]} times in training and {len(calls)} in '
+                    'evaluation. A network that leaves parts out in training by itself '
+                    'cannot be co-trained so; turn that off, or register its blocks '
+                    '(docs/add_a_block.md).'
+                )
+
+
+def scaled(y: Tensor, factor: float | Tensor) -> Tensor:
+    """Multiply rows by their factors, which stay in float32 at least."""
+    if isinstance(factor, Tensor):
+        factor = factor.to(torch.promote_types(y.dtype, torch.float32))
+        factor = factor.reshape(-1, *[1] * (y.ndim - 1))
+    return (y * factor).to(y.dtype)

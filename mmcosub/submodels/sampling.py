@@ -95,13 +95,8 @@ def plan_generator(
 
     It depends on the arguments alone, so a resumed run draws the same plans as an
     uninterrupted one, on any number of ranks. ``SeedSequence`` makes the generators of
-    different arguments independent.
-
-    Args:
-        seed (int): Seed of the run.
-        iteration (int): Number of plans drawn before this one.
-        rank (int): Rank of the process.
-        stream (int): 0 for plans, others for further draws of the iteration.
+    different arguments independent. ``iteration`` is the number of plans drawn before;
+    ``stream`` is 0 for plans, others for further draws of the iteration.
     """
     key = (rank, iteration, stream)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
@@ -163,11 +158,7 @@ def draw_nested(depths: Depths, decay: float, rng: np.random.Generator) -> Depth
     proportional to ``decay ** k``, so larger subnets are drawn more often. If no stage
     loses a block, one stage loses one where possible. This is our reading of
     "inheriting exponential decay" in arXiv 2308.13772, which does not give the formula.
-
-    Args:
-        depths (ndarray): Depths of the outer subnet.
-        decay (float): Base of the decay, in (0, 1].
-        rng (Generator): Source of all randomness.
+    ``decay`` is in (0, 1].
     """
     weights = [decay ** np.arange(depth) for depth in depths]
     lost = np.array([rng.choice(len(w), p=w / w.sum()) for w in weights])
@@ -178,12 +169,11 @@ def draw_nested(depths: Depths, decay: float, rng: np.random.Generator) -> Depth
 
 def _places(sites: Sequence[Site]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the stage of every branch and the index of its block in the stage."""
-    blocks: dict[str, list[str]] = {}
+    blocks: dict[str, dict[str, int]] = {}
     for site in sites:
-        of_stage = blocks.setdefault(site.stage, [])
-        if site.name not in of_stage:
-            of_stage.append(site.name)
-    stages = list(blocks)
-    places = [(stages.index(s.stage), blocks[s.stage].index(s.name)) for s in sites]
+        of_stage = blocks.setdefault(site.stage, {})
+        of_stage.setdefault(site.name, len(of_stage))
+    stages = {name: number for number, name in enumerate(blocks)}
+    places = [(stages[s.stage], blocks[s.stage][s.name]) for s in sites]
     stage, number = np.array(places).T
     return stage, number

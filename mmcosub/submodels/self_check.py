@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten
 
 from .branches import Site
 from .drop_path_modules import is_drop_path
-from .exactness import are_drop_paths
+from .drop_paths import are_drop_paths
 from .execution import run_submodels
 from .forward_override import ForwardOverride
 from .isolation import evaluating, outputs_of, untouched, without_noise
@@ -32,21 +32,13 @@ _Mode = Callable[[nn.Module], AbstractContextManager]
 def check_network(
     backbone: nn.Module, images: Tensor, sites: Sequence[Site], execution: str
 ) -> None:
-    """Raise if a submodel of all branches differs from the network.
+    """Raise a ``ValueError`` if a submodel of all branches differs from the network.
 
-    One image runs without gradients through the network and through a submodel that
-    keeps every branch, in evaluation and in training mode. In training mode, dropout
-    and batch statistics are off, so that only DropPath could differ. Random state,
-    buffers and parameters are restored, and hooks are not called.
-
-    Args:
-        backbone (nn.Module): The backbone, in training mode.
-        images (Tensor): Of shape (B, ...).
-        sites (Sequence[Site]): Its branches.
-        execution (str): The execution that will run.
-
-    Raises:
-        ValueError: If outputs differ, with the name of the first module that differs.
+    One image of the images (B, ...) runs without gradients through the network and
+    through a submodel that keeps every branch, in evaluation and in training mode, in
+    which the backbone is. In training mode, dropout and batch statistics are off, so
+    that only DropPath could differ. Random state, buffers and parameters are restored,
+    and hooks are not called. The error names the first module that differs.
     """
     if images.is_meta:
         return
@@ -67,10 +59,16 @@ def check_network(
             expected = network(reference)
         except Exception:  # LeViT prepares evaluation in `train`, not called here
             reference = without_noise
-            expected = _tried(backbone, partial(network, reference))
-        for mode in (evaluating, without_noise):
-            if expected is None or (mode, reference) == (evaluating, without_noise):
-                continue
+            try:
+                expected = network(reference)
+            except Exception as error:  # any error of a backbone with a single image
+                warnings.warn(
+                    f'{type(backbone).__name__} is not checked before the first step, '
+                    f'as it does not run on one image: {error}',
+                    stacklevel=2,
+                )
+                return
+        for mode in dict.fromkeys((reference, without_noise)):
             got = [submodel(mode)]
             if mode is not reference and not _alike(got[0], expected):
                 reference = mode  # some networks return more in training
@@ -102,17 +100,6 @@ def can_share_rows(backbone: nn.Module, images: Tensor, sites: Sequence[Site]) -
         except Exception:  # any error of a network at another number of rows
             return False
     return not _differ(got, expected)
-
-
-def _tried(backbone: nn.Module, run: _Run) -> Any:
-    try:
-        return run()
-    except Exception as error:  # any error of a backbone with a single image
-        warnings.warn(
-            f'{type(backbone).__name__} is not checked before the first step, as it '
-            f'does not run on one image: {error}',
-            stacklevel=3,
-        )
 
 
 def _refuse(

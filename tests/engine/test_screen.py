@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -86,6 +86,61 @@ def test_lines_of_training_are_short(
     assert {'data_time', 'decode.loss_ce', 'decode.acc_seg'} <= last.keys()
     if scheme:
         assert {'branch_work', 'label_view1', 'decode.loss_co_training'} <= last.keys()
+
+
+ALWAYS = dict(lr=5.97e-5, time=0.412, data_time=0.01, loss=1.263)
+VIEWS = dict(label_view0=0.714, label_view1=0.723, agreement=0.975, co_training=0.213)
+UNLABELLED = dict(loss_unlabelled=0.123, unlabelled_confidence=0.5312)
+MANY = {f'decode.d{i}.loss_{x}': 0.1 + i for i in range(9) for x in ('cls', 'mask')}
+
+
+@pytest.mark.parametrize(
+    ('values', 'left_out'),
+    [
+        (VIEWS, set()),
+        (dict(**VIEWS, ramp=0.3, memory=12345), {'memory', 'ramp'}),
+        (
+            dict(**VIEWS, **UNLABELLED, unlabelled_used=0.3, grad_norm=1.234),
+            {*('unlabelled_used', 'unlabelled_confidence', 'grad_norm')}
+            | {'co_training', 'time'},
+        ),
+        (MANY, {*MANY} - {'decode.d0.loss_cls', 'decode.d0.loss_mask'}),
+    ],
+    ids=['cosub', 'memory', 'unlabelled', 'many terms'],
+)
+def test_lines_of_long_runs_are_short(values: dict, left_out: set[str]) -> None:
+    """160,000 iterations and 23 hours: what says the least is left out."""
+    from mmengine.logging import HistoryBuffer, MessageHub
+
+    from mmcosub.engine.screen import ShortLines
+
+    hub = MessageHub('long')
+    hub.update_info('eta', 23 * 3600 + 300)
+    hub.log_scalars.clear()
+    for name, value in {**ALWAYS, **values}.items():
+        hub.log_scalars[f'train/{name}'] = HistoryBuffer([value], [1])
+    runner = SimpleNamespace(
+        message_hub=hub, iter=99_949, max_iters=160_000, _train_loop=object()
+    )
+    processor = ShortLines(by_epoch=False)
+    tag, line = processor.get_log_after_iter(runner, 99_949, 'train')  # type: ignore[arg-type]
+    assert line.startswith('Iter(train) [ 99950/160000]  lr: 5.97e-05  eta: 23h 05m')
+    assert len(f'12/31 23:59:59 {line}') < 160
+    names = {*re.findall(r' (\w[\w.]*): ', line)}
+    views = {name for name in values if name.startswith('label_view')}
+    expected = {*ALWAYS, *values} - views - left_out - {'data_time'}
+    assert names == expected | {'eta'} | ({'label_views'} if views else set())
+    assert {*tag} >= {*ALWAYS, *values}
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'said'),
+    [(72, '1m 12s'), (3600, '1h 00m'), (86399, '23h 59m'), (129600, '1d 12h')],
+)
+def test_durations(seconds: int, said: str) -> None:
+    from mmcosub.engine.screen import _duration
+
+    assert _duration(seconds) == said
 
 
 @pytest.mark.parametrize('processor', ['LogProcessor', 'mmengine.LogProcessor'])

@@ -1,4 +1,5 @@
 import copy
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -293,10 +294,19 @@ def test_timm_classifier_checkpoint_is_timms():
     assert model.predict(images, samples)[0].pred_score.shape == (5,)
 
 
-def test_timm_classifier_does_not_recompute():
-    cfg = {**timm_config(dict(type='CrossEntropyLoss')), 'with_cp': True}
-    with pytest.raises(ValueError, match='with_cp=False'):
-        build(cfg, COSUB)
+def test_timm_classifier_that_recomputes():
+    images, samples, _ = mixed_batch()
+    grads = []
+    for with_cp in (False, True):
+        cfg = {**timm_config(dict(type='CrossEntropyLoss')), 'with_cp': with_cp}
+        model = build(cfg, {**COSUB, 'loss': 'ce', 'seed': 0}).double()
+        layer = Mock(return_value=None)
+        model.model.blocks[0].mlp.fc1.register_forward_pre_hook(layer)
+        sum(model.loss(images.double(), samples).values()).backward()
+        assert layer.call_count == 1 + with_cp
+        grads.append([p.grad for p in model.parameters()])
+    for plain, recomputed in zip(*grads, strict=True):
+        torch.testing.assert_close(recomputed, plain, rtol=1e-9, atol=1e-12)
 
 
 def test_weight_and_rates_zero_is_the_stock_model():

@@ -13,8 +13,8 @@ from tiny import BACKBONES, labelled_images, segmentor_config
 from torch import nn
 
 from mmcosub.models import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
-from mmcosub.models.head_outputs import labelled_fraction, prediction_logits
-from mmcosub.models.segmentor_heads import list_heads
+from mmcosub.models.segmentor_heads import labelled_fraction, prediction_logits
+from mmcosub.models.segmentors import list_heads
 from mmcosub.registry import HOOKS  # noqa: F401  (the scope, for 'mmcosub.' names)
 
 

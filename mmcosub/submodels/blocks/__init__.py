@@ -4,9 +4,6 @@ To add a block, write its residual functions and register them under the class's
 name. A residual function computes the branch as upstream does, without DropPath, and
 must not depend on the other rows of the batch. ``notation`` writes most of them in a
 line.
-
-Files named ``timm_...`` are for timm's networks, also as ``mmpretrain.TIMMBackbone``;
-the others for those of MMPretrain and MMSegmentation.
 """
 
 from . import (  # noqa: F401  (each fills the table of known blocks)
@@ -14,7 +11,6 @@ from . import (  # noqa: F401  (each fills the table of known blocks)
     hybrids,
     plain_libraries,
     resnet,
-    timm_convolutions,
-    timm_transformers,
+    timm_networks,
     transformers,
 )

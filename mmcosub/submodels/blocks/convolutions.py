@@ -10,68 +10,13 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_fixed_batch
 
-from .notation import activation, bare, branch, branches, out_of_place, register
-
-# ---- inverted residuals -------------------------------------------------------------
-
-
-def _inverted(block: Any, x: Tensor) -> Tensor:
-    if block.with_expand_conv:
-        x = block.expand_conv(x)
-    x = block.depthwise_conv(x)
-    if block.with_se:
-        x = block.se(x)
-    return block.linear_conv(x)
-
-
-def _edge(block: Any, x: Tensor) -> Tensor:
-    x = block.conv1(x)
-    if block.with_se:
-        x = block.se(x)
-    return block.conv2(x)
+from .notation import register
 
 
 def _enhanced_conv(block: Any, x: Tensor, **kwargs: Any) -> Tensor:
     from mmcv.cnn import ConvModule  # installed if such a block exists
 
     return ConvModule.forward(block, x, **kwargs)
-
-
-register(
-    'mmpretrain.models',
-    {
-        'backbones.mobilenet_v2.InvertedResidual': branch(
-            'conv', exists='use_res_connect'
-        ),
-        # MobileNetV3, EfficientNet and EfficientNetV2, MobileViT.
-        'utils.inverted_residual.InvertedResidual': branch(
-            _inverted, 'drop_path', exists='with_res_shortcut'
-        ),
-        'backbones.efficientnet.EdgeResidual': branch(
-            _edge, 'drop_path', exists='with_residual'
-        ),
-        'backbones.efficientnet_v2.EnhancedConvModule': branch(
-            _enhanced_conv, 'drop_path', exists='has_skip'
-        ),
-    },
-)
-register(
-    'mmseg.models',
-    {
-        # MobileNetV2 and Fast-SCNN.
-        'utils.inverted_residual.InvertedResidual': branch(
-            'conv', exists='use_res_connect'
-        ),
-        'utils.inverted_residual.InvertedResidualV3': branch(
-            _inverted, exists='with_res_shortcut'
-        ),
-    },
-)
-
-# Adds features from before the blocks to those after them.
-register_fixed_batch('mmseg.models.backbones.fast_scnn.FastSCNN')
-
-# ---- others -------------------------------------------------------------------------
 
 
 def _convnext(block: Any, x: Tensor) -> Tensor:
@@ -88,10 +33,6 @@ def _convnext(block: Any, x: Tensor) -> Tensor:
 
 def _repvgg(block: Any, x: Tensor) -> Tensor:
     return block.branch_3x3(x) + block.branch_1x1(x)
-
-
-def _repvgg_activation(block: Any, x: Tensor) -> Tensor:
-    return out_of_place(block.act, x if block.se_cfg is None else block.se_layer(x))
 
 
 def _mobile_one(block: Any, x: Tensor) -> Tensor:
@@ -117,44 +58,43 @@ def _adds(block: Any) -> bool:
 
 
 register(
-    'mmpretrain.models.backbones',
-    {
-        # V1 and V2 (which has `grn`).
-        'convnext.ConvNeXtBlock': branch((_convnext, '*gamma:'), 'drop_path'),
-        'hornet.HorNetBlock': branches(
-            'norm1 gnconv gamma1', '> norm2 pwconv1 act pwconv2 gamma2 <'
-        ),
-        'replknet.RepLKBlock': branch(
-            'prelkb_bn pw1 large_kernel lk_nonlinear pw2', 'drop_path'
-        ),
-        'replknet.ConvFFN': branch('preffn_bn pw1 nonlinear pw2', 'drop_path'),
-        'repvgg.RepVGGBlock': branch(
-            _repvgg, None, 'branch_norm', _repvgg_activation, _has_identity
-        ),
-        'mobileone.MobileOneBlock': branch(
-            _mobile_one,
-            None,
-            'branch_norm',
-            ('se', activation('act')),
-            _has_identity,
-        ),
-        'shufflenet_v1.ShuffleUnit': branch(
-            _shuffle, after=activation('act'), exists=_adds
-        ),
-        'convmixer.Residual': branch('fn'),
-        'mlp_mixer.MixerBlock': (
-            branch(
-                ('norm1 ~', bare('token_mix', 'dropout_layer'), '~'),
-                'token_mix.dropout_layer',
-            ),
-            branch(
-                ('norm2', bare('channel_mix', 'dropout_layer')),
-                'channel_mix.dropout_layer',
-            ),
-        ),
-        'repmlp.RepMLPNetUnit': (
-            branch('norm1 repmlp_block'),
-            branch('norm2 ffn_block'),
-        ),
-    },
+    'mmpretrain.models',
+    """
+backbones.mobilenet_v2.InvertedResidual: conv  if use_res_connect
+utils.inverted_residual.InvertedResidual  # MobileNetV3, EfficientNet, MobileViT
+    expand_conv? depthwise_conv se? linear_conv  @drop_path  if with_res_shortcut
+backbones.efficientnet.EdgeResidual: conv1 se? conv2  @drop_path  if with_residual
+backbones.efficientnet_v2.EnhancedConvModule: {_enhanced_conv}  @drop_path  if has_skip
+backbones.convnext.ConvNeXtBlock  # V1 and V2 (which has `grn`)
+    {_convnext} *gamma:  @drop_path
+backbones.hornet.HorNetBlock
+    norm1 gnconv gamma1  @drop_path
+    > norm2 pwconv1 act pwconv2 gamma2 <  @drop_path
+backbones.replknet.RepLKBlock: prelkb_bn pw1 large_kernel lk_nonlinear pw2  @drop_path
+backbones.replknet.ConvFFN: preffn_bn pw1 nonlinear pw2  @drop_path
+backbones.repvgg.RepVGGBlock
+    {_repvgg}  + branch_norm  then se_layer? act!  if {_has_identity}
+backbones.mobileone.MobileOneBlock
+    {_mobile_one}  + branch_norm  then se act!  if {_has_identity}
+backbones.shufflenet_v1.ShuffleUnit: {_shuffle}  then act!  if {_adds}
+backbones.convmixer.Residual: fn
+backbones.mlp_mixer.MixerBlock
+    norm1 ~ -token_mix ~  @token_mix.dropout_layer
+    norm2 -channel_mix    @channel_mix.dropout_layer
+backbones.repmlp.RepMLPNetUnit
+    norm1 repmlp_block
+    norm2 ffn_block
+""",
+    globals(),
 )
+register(
+    'mmseg.models.utils.inverted_residual',
+    """
+InvertedResidual  # MobileNetV2 and Fast-SCNN
+    conv  if use_res_connect
+InvertedResidualV3: expand_conv? depthwise_conv se? linear_conv  if with_res_shortcut
+""",
+)
+
+# Adds features from before the blocks to those after them.
+register_fixed_batch('mmseg.models.backbones.fast_scnn.FastSCNN')

@@ -3,41 +3,29 @@
 Of the latter, BiSeNetV2, CGNet, DDRNet, ERFNet and PIDNet, none uses DropPath upstream.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmcosub.submodels.branches import register_block, register_fixed_batch
+from mmcosub.submodels.branches import register_fixed_batch
 
-from .notation import activation, branch, out_of_place, register
+from .notation import register
 
 
-def _plugins(block: Any, x: Tensor, position: int) -> Tensor:
+def _plugins(position: int, block: Any, x: Tensor) -> Tensor:
     if getattr(block, 'with_plugins', False):
         names = getattr(block, f'after_conv{position}_plugin_names')
         return block.forward_plugin(x, names)
     return x
 
 
-def _bottleneck(block: Any, x: Tensor) -> Tensor:
-    x = _plugins(block, block.relu(block.norm1(block.conv1(x))), 1)
-    x = _plugins(block, block.relu(block.norm2(block.conv2(x))), 2)
-    return _plugins(block, block.norm3(block.conv3(x)), 3)
+_plugins1, _plugins2, _plugins3 = (partial(_plugins, i) for i in (1, 2, 3))
 
 
-def _split_attention(block: Any, x: Tensor) -> Tensor:
-    """ResNeSt."""
-    x = _plugins(block, block.relu(block.norm1(block.conv1(x))), 1)
-    x = block.conv2(x)
-    if block.avg_down_stride:
-        x = block.avd_layer(x)
-    x = _plugins(block, x, 2)
-    return _plugins(block, block.norm3(block.conv3(x)), 3)
-
-
-def _bottle2neck(block: Any, x: Tensor) -> Tensor:
-    """Res2Net: the groups of channels are convolved one after another."""
+def _res2net(block: Any, x: Tensor) -> Tensor:
+    """Convolve the groups of channels one after another."""
     x = block.relu(block.norm1(block.conv1(x)))
     groups = torch.split(x, block.width, 1)
     outputs: list[Tensor] = []
@@ -54,34 +42,26 @@ def _bottle2neck(block: Any, x: Tensor) -> Tensor:
 # ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no DropPath, and may have
 # plugins. Upstream, MMPretrain's ResNeSt, Res2Net and SE-ResNet ignore their drop-path
 # rate. Here it acts.
-for _name, _residual in (
-    ('mmpretrain.models.backbones.resnet.BasicBlock', 'conv1 norm1 relu conv2 norm2'),
-    ('mmpretrain.models.backbones.resnet.Bottleneck', _bottleneck),
-    ('mmpretrain.models.backbones.resnest.Bottleneck', _split_attention),
-    ('mmpretrain.models.backbones.res2net.Bottle2neck', _bottle2neck),
-    ('mmpretrain.models.backbones.seresnet.SEBottleneck', (_bottleneck, 'se_layer')),
-    ('mmseg.models.backbones.resnet.BasicBlock', 'conv1 norm1 relu conv2 norm2'),
-    ('mmseg.models.backbones.resnet.Bottleneck', _bottleneck),
-    ('mmseg.models.backbones.resnest.Bottleneck', _split_attention),
-):
-    _drop_path = 'drop_path' if _name.startswith('mmpretrain') else None
-    register_block(
-        _name, branch(_residual, _drop_path, 'downsample?', activation('relu'))
-    )
-
-register_block(
-    'mmpretrain.models.backbones.cspnet.DarknetBottleneck',
-    branch('conv1 conv2', 'drop_path', exists='add_identity'),
-)
-
-
-def _downsample(block: Any, x: Tensor) -> Tensor:
-    return block.downsample(x) if block.downsample else x
-
-
-def _activation(block: Any, x: Tensor) -> Tensor:
-    # Without one, the network continues in place, perhaps on the block's own input.
-    return out_of_place(block.act, x) if hasattr(block, 'act') else x.clone()
+_RESNETS = """
+resnet.BasicBlock: conv1 norm1 relu conv2 norm2  @drop_path  + downsample?  then relu!
+resnet.Bottleneck
+    conv1 norm1 relu {_plugins1} conv2 norm2 relu {_plugins2} conv3 norm3 {_plugins3} \
+        @drop_path  + downsample?  then relu!
+resnest.Bottleneck
+    conv1 norm1 relu {_plugins1} conv2 avd_layer? {_plugins2} conv3 norm3 {_plugins3} \
+        @drop_path  + downsample?  then relu!
+"""
+_OTHERS = """
+seresnet.SEBottleneck
+    conv1 norm1 relu conv2 norm2 relu conv3 norm3 se_layer \
+        @drop_path  + downsample?  then relu!
+res2net.Bottle2neck: {_res2net}  @drop_path  + downsample?  then relu!
+cspnet.DarknetBottleneck: conv1 conv2  @drop_path  if add_identity
+"""
+_mmseg = _RESNETS.replace('@drop_path', '')
+register('mmseg.models.backbones', _mmseg, globals())
+register('mmpretrain.models.backbones', _RESNETS, globals())
+register('mmpretrain.models.backbones', _OTHERS, globals())
 
 
 def _context_guided(block: Any, x: Tensor) -> Tensor:
@@ -98,24 +78,15 @@ def _non_bottleneck(block: Any, x: Tensor) -> Tensor:
 
 register(
     'mmseg.models',
-    {
-        # DDRNet and PIDNet.
-        'utils.basic_block.BasicBlock': branch(
-            'conv1 conv2', None, _downsample, _activation
-        ),
-        'utils.basic_block.Bottleneck': branch(
-            'conv1 conv2 conv3', None, _downsample, _activation
-        ),
-        'backbones.bisenetv2.GELayer': branch(
-            'conv1 dwconv conv2', None, 'shortcut?', activation('act')
-        ),
-        'backbones.cgnet.ContextGuidedBlock': branch(
-            _context_guided, exists='skip_connect'
-        ),
-        'backbones.erfnet.NonBottleneck1d': branch(
-            _non_bottleneck, after=activation('act')
-        ),
-    },
+    """
+utils.basic_block.BasicBlock  # DDRNet and PIDNet
+    conv1 conv2  + downsample?  then act!
+utils.basic_block.Bottleneck: conv1 conv2 conv3  + downsample?  then act!
+backbones.bisenetv2.GELayer: conv1 dwconv conv2  + shortcut?  then act!
+backbones.cgnet.ContextGuidedBlock: {_context_guided}  if skip_connect
+backbones.erfnet.NonBottleneck1d: {_non_bottleneck}  then act!
+""",
+    globals(),
 )
 
 # They add up paths that have passed different numbers of blocks.

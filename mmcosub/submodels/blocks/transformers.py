@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_block, register_fixed_batch
 
-from .notation import FFN, bare, branch, branches, register
+from .notation import branch, register
 
 Size = tuple[int, int]
 
@@ -32,140 +32,104 @@ def _sam_attention(block: Any, x: Tensor) -> Tensor:
     return window_unpartition(block.attn(windows), block.window_size, padded, size)
 
 
-_ATTENTION = 'ln1', bare('attn', 'out_drop')
-
 register(
     'mmpretrain.models.backbones',
-    {
-        'vision_transformer.TransformerEncoderLayer': (
-            branch(_ATTENTION, 'attn.out_drop'),
-            branch(('ln2', FFN), 'ffn.dropout_layer'),
-        ),
-        # MMPretrain's DeiT3 uses the first norm twice and the second never.
-        'deit3.DeiT3TransformerEncoderLayer': (
-            branch(_ATTENTION, 'attn.out_drop'),
-            branch(('ln1', FFN), 'ffn.dropout_layer'),
-        ),
-        # The layers that make tokens have another shortcut, no DropPath, and run
-        # unmodified.
-        't2t_vit.T2TTransformerLayer': (
-            branch(_ATTENTION, 'attn.out_drop', exists=_has_shortcut),
-            branch(('ln2', FFN), 'ffn.dropout_layer', exists=_has_shortcut),
-        ),
-        # SAM's image encoder has no DropPath on its attention.
-        'vit_sam.TransformerEncoderLayer': (
-            branch(_sam_attention),
-            branch(('ln2', FFN), 'ffn.dropout_layer'),
-        ),
-        'vit_eva02.EVA02EndcoderLayer': branches('norm1 attn()', 'norm2 mlp'),
-        # MMPretrain drops the FFN twice, inside and after it, so at a rate of 0.5 it is
-        # kept in a quarter of the cases. Here a branch is dropped once, as in the
-        # authors' code.
-        'beit.BEiTTransformerEncoderLayer': branches(
-            'ln1 attn() *gamma_1', ('ln2', FFN, '*gamma_2')
-        ),
-        # One DropPath for all three. The class-attention blocks that follow have none
-        # and run unmodified in every submodel.
-        'xcit.XCABlock': branches(
-            'norm1 attn *gamma1',
-            'norm3 local_mp() *gamma3',
-            ('norm2', bare('ffn', identity=0), '*gamma2'),
-        ),
-    },
+    """
+vision_transformer.TransformerEncoderLayer
+    ln1 -attn  @attn.out_drop
+    ln2 -ffn   @ffn.dropout_layer
+deit3.DeiT3TransformerEncoderLayer  # uses the first norm twice and the second never
+    ln1 -attn  @attn.out_drop
+    ln1 -ffn   @ffn.dropout_layer
+
+# The layers that make tokens have another shortcut, no DropPath, and run unmodified.
+t2t_vit.T2TTransformerLayer
+    ln1 -attn  @attn.out_drop      if {_has_shortcut}
+    ln2 -ffn   @ffn.dropout_layer  if {_has_shortcut}
+vit_sam.TransformerEncoderLayer
+    {_sam_attention}                # has no DropPath
+    ln2 -ffn   @ffn.dropout_layer
+vit_eva02.EVA02EndcoderLayer
+    norm1 attn()  @drop_path
+    norm2 mlp     @drop_path
+
+# MMPretrain drops the FFN twice, inside and after it, so at a rate of 0.5 it is kept in
+# a quarter of the cases. Here a branch is dropped once, as in the authors' code.
+beit.BEiTTransformerEncoderLayer
+    ln1 attn() *gamma_1  @drop_path
+    ln2 -ffn *gamma_2    @drop_path
+
+# One DropPath for all three. The class-attention blocks that follow have none and run
+# unmodified in every submodel.
+xcit.XCABlock
+    norm1 attn *gamma1        @drop_path
+    norm3 local_mp() *gamma3  @drop_path
+    norm2 -ffn *gamma2        @drop_path
+""",
+    globals(),
 )
 register(
     'mmseg.models.backbones',
-    {
-        # mmseg's ViT has no DropPath on its attention, whatever the rate.
-        'vit.TransformerEncoderLayer': (
-            branch(('norm1', bare('attn', identity=0))),
-            branch(('norm2', FFN), 'ffn.dropout_layer'),
-        ),
-        # Also the base of MAE's layer.
-        'beit.BEiTTransformerEncoderLayer': branches(
-            'norm1 attn *gamma_1', 'norm2 ffn *gamma_2'
-        ),
-    },
+    """
+vit.TransformerEncoderLayer
+    norm1 -attn  # has no DropPath, whatever the rate
+    norm2 -ffn   @ffn.dropout_layer
+beit.BEiTTransformerEncoderLayer  # also the base of MAE's layer
+    norm1 attn *gamma_1  @drop_path
+    norm2 ffn *gamma_2   @drop_path
+""",
 )
 
 # ---- pyramids: HiViT, Swin and SwinV2, Twins, MiT, DaViT, MViT ----------------------
 
-
-def _has_attention(block: Any) -> bool:
-    return block.attn is not None
-
-
-def _extra_norm(block: Any, x: Tensor) -> Tensor:
-    return block.norm3(x) if block.extra_norm else x
-
-
-# Position encodings come before each branch.
-_DAVIT_FFN = branch(('cpe2() norm2', FFN), 'ffn.dropout_layer', 'cpe2()')
-_WINDOWED = bare('attn', 'drop', given=True)
-
 register(
     'mmpretrain.models.backbones',
-    {
-        'hivit.BlockWithRPE': (
-            branch('norm1 attn() *gamma_1', 'drop_path', exists=_has_attention),
-            branch('norm2 mlp *gamma_2', 'drop_path'),
-        ),
-        # mmpretrain drops before the last norm of the branch. The norm undoes the
-        # scale, and its bias remains of a dropped branch. Here the whole branch is
-        # dropped, as in the authors' code and timm.
-        'swin_transformer_v2.SwinBlockV2': (
-            branch((_WINDOWED, 'norm1'), 'attn.drop'),
-            branch((FFN, 'norm2'), 'ffn.dropout_layer', after=_extra_norm),
-        ),
-        # Attention over channels has no DropPath.
-        'davit.SpatialBlock': (
-            branch(('cpe1() norm1', _WINDOWED), 'attn.drop', 'cpe1()'),
-            _DAVIT_FFN,
-        ),
-        'davit.ChannelBlock': (
-            branch('cpe1() norm1 attn', None, 'cpe1()'),
-            _DAVIT_FFN,
-        ),
-    },
-)
-for _package in (
-    'mmpretrain.models.backbones.swin_transformer',
-    'mmseg.models.backbones.swin',
-):
-    register_block(
-        f'{_package}.SwinBlock',
-        branch(('norm1', _WINDOWED), 'attn.drop'),
-        branch(('norm2', FFN), 'ffn.dropout_layer'),
-    )
+    """
+hivit.BlockWithRPE
+    norm1 attn() *gamma_1  @drop_path  if attn
+    norm2 mlp *gamma_2     @drop_path
 
-# Both packages drop most of Twins's branches twice, inside and after them, so at a rate
+# MMPretrain drops before the last norm of the branch. The norm undoes the scale, and
+# its bias remains of a dropped branch. Here the whole branch is dropped, as in the
+# authors' code and timm.
+swin_transformer_v2.SwinBlockV2
+    -attn() norm1  @attn.drop
+    -ffn norm2     @ffn.dropout_layer  then norm3?
+
+# Position encodings come before each branch. Attention over channels has no DropPath.
+davit.SpatialBlock
+    cpe1() norm1 -attn()  @attn.drop          + cpe1()
+    cpe2() norm2 -ffn     @ffn.dropout_layer  + cpe2()
+davit.ChannelBlock
+    cpe1() norm1 attn                         + cpe1()
+    cpe2() norm2 -ffn     @ffn.dropout_layer  + cpe2()
+""",
+)
+
+# Most branches of Twins are dropped twice upstream, inside and after them, so at a rate
 # of 0.5 one is kept in a quarter of the cases. Here it is dropped once, as in the
 # authors' code.
-for _package, _drop, _options in (
-    ('mmpretrain.models.backbones.twins', 'out_drop', {}),
-    ('mmseg.models.backbones.twins', 'dropout_layer', dict(identity=0.0)),
-):
-    _global = bare('attn', _drop, given=True, **_options)
-    register(
-        _package,
-        {
-            'GSAEncoderLayer': branches(('norm1', _global), ('norm2', FFN)),
-            'LSAEncoderLayer': branches('norm1 attn()', ('norm2', FFN)),
-        },
-    )
-
-_attention, _ffn = (
-    bare(name, 'dropout_layer', given=True, identity=0) for name in ('attn', 'ffn')
+_SHARED = """
+{swin}.SwinBlock
+    norm1 -attn()  @attn.drop
+    norm2 -ffn     @ffn.dropout_layer
+twins.GSAEncoderLayer
+    norm1 -attn()  @drop_path
+    norm2 -ffn     @drop_path
+twins.LSAEncoderLayer
+    norm1 attn()  @drop_path
+    norm2 -ffn    @drop_path
+"""
+register('mmpretrain.models.backbones', _SHARED.format(swin='swin_transformer'))
+register('mmseg.models.backbones', _SHARED.format(swin='swin'))
+register(
+    'mmseg.models.backbones.mit',
+    """
+TransformerEncoderLayer
+    norm1 -attn()  @attn.dropout_layer
+    norm2 -ffn()   @ffn.dropout_layer
+""",
 )
-register_block(
-    'mmseg.models.backbones.mit.TransformerEncoderLayer',
-    branch(('norm1', _attention), 'attn.dropout_layer'),
-    branch(('norm2', _ffn), 'ffn.dropout_layer'),
-)
-
-
-def _mvit_attention(block: Any, x: Tensor, in_size: Size) -> Tensor:
-    return block.attn(block.norm1(x), in_size)[0]
 
 
 def _mvit_attention_shortcut(block: Any, x: Tensor, in_size: Size) -> Tensor:
@@ -197,8 +161,8 @@ def _with_size(block: Any, x: Tensor, in_size: Size) -> tuple[Tensor, Size]:
 
 register_block(
     'mmpretrain.models.backbones.mvit.MultiScaleBlock',
-    branch(_mvit_attention, 'drop_path', _mvit_attention_shortcut),
-    branch('norm2 mlp', 'drop_path', _mvit_mlp_shortcut),
+    branch('norm1 attn() [0] @drop_path + {_mvit_attention_shortcut}', globals()),
+    branch('norm2 mlp @drop_path + {_mvit_mlp_shortcut}', globals()),
     output=_with_size,
 )
 

@@ -14,7 +14,7 @@ from tiny import backbone
 from torch import nn
 
 import mmcosub.fast.attention as shift_window
-import mmcosub.log_once as logging_once
+from mmcosub import registry
 from mmcosub.fast.attention import accelerate_attention
 from mmcosub.fast.window_attention import _by_kernel
 from mmcosub.fast.window_layout import window_layout
@@ -42,11 +42,11 @@ def way(request, monkeypatch):
 
 @pytest.fixture
 def messages(monkeypatch):
-    logging_once.log_once.cache_clear()
+    registry.log_once.cache_clear()
     found = []
-    monkeypatch.setattr(logging_once, 'print_log', lambda text, *_: found.append(text))
+    monkeypatch.setattr(registry, 'print_log', lambda text, *_: found.append(text))
     yield found
-    logging_once.log_once.cache_clear()
+    registry.log_once.cache_clear()
 
 
 def randomised(module):

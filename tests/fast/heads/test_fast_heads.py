@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmcosub.fast.fused_conv import fused_conv
-from mmcosub.log_once import log_once
+from mmcosub.registry import log_once
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +181,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What fast heads log."""
     messages: list[str] = []
     monkeypatch.setattr(
-        'mmcosub.log_once.print_log',
+        'mmcosub.registry.print_log',
         lambda message, logger: messages.append(message),
     )
     log_once.cache_clear()
