@@ -96,7 +96,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         '--fast',
         action='store_true',
         help='compute heads, their loss and attention the faster way, with the same '
-        'weights and outputs (docs/fast.md)',
+        'weights and outputs',
     )
     # torch.distributed.launch uses a hyphen, older versions an underscore.
     parser.add_argument(
