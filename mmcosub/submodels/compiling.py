@@ -78,5 +78,5 @@ class CompiledResidual:
             raise ValueError(
                 f'PyTorch {torch.__version__} cannot compile a branch of '
                 f'{type(block).__name__} for any number of rows: {reason}. Leave '
-                '`compile` out of the config, or take a newer PyTorch (docs/gpu.md).'
+                '`compile` out of the config, or take a newer PyTorch.'
             ) from error
