@@ -42,11 +42,9 @@ def progress_bars() -> Iterator[Ticker]:
 def quiet_runner(cfg: Config) -> EvaluationRunner:
     """Return a runner that logs warnings only; ValueError without test data."""
     cfg = copy.deepcopy(cfg)
-    missing = [k for k in ('test_dataloader', 'test_evaluator') if not cfg.get(k)]
-    if missing:
-        raise ValueError(
-            f'The config has no {missing[0]}, so there is nothing to test.'
-        )
+    for key in ('test_dataloader', 'test_evaluator'):
+        if not cfg.get(key):
+            raise ValueError(f'The config has no {key}, so there is nothing to test.')
     cfg.load_from, cfg.resume = None, False
     # Use upstream classes: they are to be measured, and folded norms would not load a
     # second checkpoint.
@@ -121,10 +119,9 @@ def loader_of(
         raise ValueError(f'The number of images must be above 0, not {images}.')
     if dataset is None and (images is None or images >= len(data)):
         return loop.dataloader
-    count = min(images or len(data), len(data))
-    chosen = evenly_spread(len(data), count)
-    cfg = {**runner.cfg.test_dataloader, 'dataset': Subset(data, chosen)}
-    cfg['sampler'] = dict(type='DefaultSampler', shuffle=False)
+    subset = Subset(data, evenly_spread(len(data), images or len(data)))
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    cfg = {**runner.cfg.test_dataloader, 'dataset': subset, 'sampler': sampler}
     return runner.build_dataloader(cfg, seed=runner.seed)
 
 

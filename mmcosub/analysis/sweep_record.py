@@ -116,13 +116,10 @@ def plot_sweep(record: Mapping[str, Any], path: Path) -> None:
 
 def _curve(points: Sequence[dict], axis: str, metric: str) -> Any:
     """Return the median cost, and lowest, median and highest metric, of each size."""
-    by_size: dict[int, list[tuple[float, float]]] = {}
-    for p in points:
-        size = len(p['kept'])
-        cost = size if axis == 'blocks' else _AXES[axis][1] * p['cost'][axis]
-        by_size.setdefault(size, []).append((cost, p['metrics'][metric]))
-    rows = []
-    for size in sorted(by_size):
-        costs, metrics = np.array(by_size[size]).T
+    scale, rows = _AXES[axis][1], []
+    for size in sorted({len(p['kept']) for p in points}):
+        of_size = [p for p in points if len(p['kept']) == size]
+        costs = [scale * p['cost'].get(axis, size) for p in of_size]
+        metrics = [p['metrics'][metric] for p in of_size]
         rows.append([np.median(costs), *np.percentile(metrics, [0, 50, 100])])
     return np.array(rows).T

@@ -129,5 +129,5 @@ def viewable(image: NDArray) -> NDArray[np.uint8]:
 
 
 def evenly_spread(total: int, number: int) -> list[int]:
-    """Return evenly spaced indices, the first and the last included."""
-    return np.linspace(0, total - 1, number).round().astype(int).tolist()
+    """Return evenly spaced indices, the first and the last included, or all."""
+    return np.linspace(0, total - 1, min(number, total)).round().astype(int).tolist()

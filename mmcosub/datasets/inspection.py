@@ -189,7 +189,7 @@ def check_labels(
             logging.INFO,
         )
         return
-    spread = evenly_spread(total, min(samples, total))
+    spread = evenly_spread(total, samples)
     found = [each for number in spread if (each := inspected.read(number))]
     counts = sum((each.counts for each in found), np.zeros(num_classes + 1, np.int64))
     read = len(found)
