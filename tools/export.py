@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         exported = export(
             model, out, args.format, shape, args.dynamic, args.with_preprocessing
         )
-        card = write_card(exported, model)
+        card = write_card(exported)
     print(f'Wrote {out} and {card}. Parity: {exported.parity}.')
 
 

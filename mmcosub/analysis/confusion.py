@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmcosub.config.model_settings import classifies
 from mmcosub.engine import EvaluationRunner
-from mmcosub.engine.runner import unwrapped
+from mmcosub.resuming import unwrapped
 
 from .predictions import is_multi_label
 

@@ -131,4 +131,5 @@ def _next(config: Path, weights: str | None) -> Iterator[str]:
     yield f'  mmcosub train {file} --work-dir {plain}'
     yield f'  mmcosub train {file} --co-train cosub --work-dir {co_trained}'
     yield f'  mmcosub report {plain} {co_trained}'
-    yield f'  mmcosub test {file} {co_trained}/best_mIoU_*.pth'
+    for command, options in (('test', ''), ('export', ' --format onnx')):
+        yield f'  mmcosub {command} {file} {co_trained}/best_mIoU_*.pth{options}'
