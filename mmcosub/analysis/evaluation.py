@@ -93,7 +93,8 @@ class Evaluation:
             tick(len(outputs))
         found = loop.evaluator.evaluate(self.images)
         # Others are matrices or lists by class.
-        metrics = {k: float(v) for k, v in found.items() if np.ndim(v) == 0}
+        numbers = {k: v for k, v in found.items() if hasattr(v, '__float__')}
+        metrics = {k: float(v) for k, v in numbers.items() if np.ndim(v) == 0}
         wanted = _HEADLINES if self.metric is None else (self.metric,)
         self.metric = next((name for name in wanted if name in metrics), None)
         if self.metric is None:
