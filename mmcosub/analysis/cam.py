@@ -72,10 +72,9 @@ def activation_map(
 
 
 def default_layer(model: Any) -> str:
-    """Return the last norm of the backbone that affects all predictions.
+    """Return the backbone's last norm or, with a class token, that before attention.
 
-    With a class token, this is the norm before the last attention: later outputs of the
-    other tokens do not reach the class token.
+    Later outputs of the other tokens do not reach the class token.
     """
     backbone = model.backbone
     norms = [n for n, m in backbone.named_modules(prefix='backbone') if is_norm(m)]

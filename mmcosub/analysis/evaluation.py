@@ -57,10 +57,9 @@ def quiet_runner(cfg: Config) -> EvaluationRunner:
 
 
 class Evaluation:
-    """Metrics of a runner's model on a dataset or else the config's test data.
+    """Metrics of a runner's model on some images of a dataset or else the test data.
 
-    On all images, or a number that is evenly spread. The main metric is mIoU or top-1
-    accuracy unless named.
+    The main metric is mIoU or top-1 accuracy unless named.
     """
 
     def __init__(
@@ -79,11 +78,7 @@ class Evaluation:
     def __call__(
         self, tick: Callable[[int], object] = lambda n: None
     ) -> dict[str, float]:
-        """Test the runner's model in its current state.
-
-        ``tick`` is given the number of images of each batch. ValueError without main
-        metric.
-        """
+        """Test the model as it is; ``tick`` is given the size of each batch."""
         model: Any = self.runner.model
         loop: Any = self.runner.test_loop
         model.eval()
@@ -105,9 +100,8 @@ class Evaluation:
         return metrics
 
     def score(self, tick: Callable[[int], object] = lambda n: None) -> float:
-        """Return the main metric of the runner's model in its current state."""
-        metrics = self(tick)
-        return metrics[str(self.metric)]
+        """Return the main metric of the model as it is."""
+        return self(tick)[str(self.metric)]
 
 
 def loader_of(

@@ -31,11 +31,7 @@ def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
 
 
 def evaluation_shape(cfg: Config, given: Sequence[int] | None = None) -> Shape:
-    """Return height and width of the images in evaluation.
-
-    As given, or of the sliding window, the padding, the crop, the backbone or the
-    scope.
-    """
+    """Return height and width of the images in evaluation, as given or configured."""
     model = cfg.model
     size = (
         given

@@ -15,11 +15,7 @@ WhyNot = Callable[[Kept], str | None]
 
 @dataclass
 class Settings:
-    """Settings of a sweep; ValueError if one is out of range.
-
-    Blocks ``given`` are removed one after another in the order 'given'. ``depths`` are
-    those to test, None for all; ``rounds`` is the number of timings of each submodel.
-    """
+    """Settings of a sweep: as the flags of the tool, ``given`` is ``--drop``."""
 
     orders: Sequence[str] = ('greedy', 'random')
     draws: int = 4
@@ -137,10 +133,7 @@ def _descend(
 
 
 def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[Kept]:
-    """Yield submodels without the user's blocks, removed one after another.
-
-    ValueError if a block is unknown or repeated, or the rest makes no submodel.
-    """
+    """Yield submodels without the user's blocks, removed one after another."""
     kept = full
     for block in order:
         if block not in kept:

@@ -63,10 +63,7 @@ def read_json(path: Path) -> dict:
 def pick_point(
     record: Mapping[str, Any], depth: int, network: str | None, order: str | None
 ) -> dict:
-    """Return the best submodel of a depth in a record; ValueError if there is none.
-
-    By default of the only network, and of the order 'greedy' or else the first.
-    """
+    """Return the best submodel of a depth, by default of the only network, greedy."""
     points = record['points']
     networks = sorted({p['network'] for p in points})
     if network is None and len(networks) > 1:

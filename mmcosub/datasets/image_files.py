@@ -24,8 +24,7 @@ R = TypeVar('R')
 def opened(path: str | Path) -> Iterator[Image.Image]:
     """Open an image of any size with Pillow.
 
-    Pillow raises above 179 million pixels, as a protection against decompression bombs.
-    Maps and scans for training can be larger, and OpenCV reads them.
+    Maps and scans can be above its limit of 179 million pixels, and OpenCV reads them.
     """
     most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
