@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmseg.models.decode_heads import decode_head
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmcosub.checkpoints import without_memory
+from mmcosub.config.model_settings import without_memory
 
 from .network import Kept, Network
 from .steps import Shape, build_model, predicting_step, random_batch, training_step

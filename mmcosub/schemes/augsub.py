@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from mmcosub.submodels import Site, are_drop_paths, find_sites, temporarily
 from mmcosub.submodels.masking import (
-    MaskedPatches,
-    RemovedTokens,
     mask_pixels,
+    masked_patches,
     masking_mode,
+    removed_tokens,
 )
 
 from .base import SCHEMES, Context, Scheme
@@ -150,10 +150,12 @@ class AugMask(AugSub):
         token = extras['mask_token'].value if 'mask_token' in extras else None
         if self.mode == 'patches':
             assert token is not None  # from prepare()
-            return images, MaskedPatches(model.backbone, images, self.ratio, token, rng)
+            return images, masked_patches(
+                model.backbone, images, self.ratio, token, rng
+            )
         backbone = getattr(model.backbone, 'timm_model', model.backbone)
         extra = _extra_tokens(backbone)
-        return images, RemovedTokens(
+        return images, removed_tokens(
             self.blocks, self.mapped, extra, self.ratio, token, rng
         )
 
