@@ -2,7 +2,7 @@ r"""Step time of cosub on a backbone alone, against plain training without drop 
 
     python benchmarks/backbone.py --out benchmarks/results/backbone-vit-s.json
 
-Coupled views (ours), for which the shared prefix alone matters:
+Coupled views (our extension), for which the shared prefix alone matters:
 
     python benchmarks/backbone.py --coupled 0 0.25 0.5 --processor-time \
         --out benchmarks/results/coupled-vit-s.json

@@ -80,7 +80,7 @@ def ranking_table() -> str:
         cells = [title, f'{found["entropy"]["wrong"]:.1f}']
         cells += [f'{found[score]["wrong_in_first_fifth"]:.1f}' for score in SCORES]
         rows.append(cells)
-    head = ['wrong, %', 'of all images', 'entropy of the mean', 'mutual information']
+    head = ['error, %', 'all images', 'entropy of the mean', 'mutual information']
     return table([*head, 'disagreement', "full network's entropy"], rows)
 
 

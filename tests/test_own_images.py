@@ -1,4 +1,7 @@
-"""From twelve images of one's own to a trained, evaluated model, in six commands."""
+"""From twelve images of one's own to a trained, evaluated and exported model.
+
+Six commands, and a seventh that trains the baseline for the report.
+"""
 
 import json
 import re
@@ -56,7 +59,7 @@ class Terminal:
         return done.stdout
 
 
-def test_six_commands(tmp_path: Path) -> None:
+def test_commands_that_init_prints(tmp_path: Path) -> None:
     make_images(tmp_path)
     terminal = Terminal(tmp_path)
     said = terminal.types(
@@ -64,7 +67,9 @@ def test_six_commands(tmp_path: Path) -> None:
         '--classes ground=#000000,road=#804080,water=#0000ff'
     )
     assert said.startswith('12 images')
-    check, plain, cosub, report, test = re.findall(r'^  (mmcosub .*)', said, re.M)
+    check, plain, cosub, report, test, export = re.findall(
+        r'^  (mmcosub .*)', said, re.M
+    )
     assert '12 samples' not in terminal.types(check)
     short = ' --max-iters 4'
     terminal.types(plain + short)
@@ -72,6 +77,7 @@ def test_six_commands(tmp_path: Path) -> None:
     assert last[0].startswith('Trained for 4 iterations; best mIoU ')
     terminal.types(report)
     tested = terminal.types(test)
+    assert 'Parity: 100.00%' in terminal.types(export)
     # The closing line names the same checkpoint that the glob of init finds.
     assert last[1] == 'Next: ' + shlex.join(
         ['mmcosub', 'test', 'mine/segformer-b0.py', str(best(tmp_path))]

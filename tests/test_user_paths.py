@@ -145,7 +145,10 @@ def test_own_data(reader: Reader) -> None:
     assert any('agreement' in line for line in logged(work / 'cosub'))
     assert (work / 'plain' / 'report.html').is_file()
     assert (reader.folder / 'confusion_matrix.png').is_file()
-    assert cv2.imread(str(work / 'one.png')).shape == (80, 80, 3)
+    for kind in ('masks', 'overlays'):
+        assert len(list((work / 'predictions' / kind).iterdir())) == 5
+    assert 'Parity: 100.00%' in ''.join(said)
+    assert (work / 'mine.onnx.md').is_file()
     (published,) = work.glob('mine-????????.pth')
     assert torch.load(published, weights_only=False)['meta']['dataset_meta']['classes']
 

@@ -52,6 +52,8 @@ for _count in unlabelled_stages.COUNTS:
         for name, stage in (
             ('main', unlabelled_stages.main),
             ('as long', unlabelled_stages.as_long),
+            ('longer', unlabelled_stages.longer),
+            ('longer as long', unlabelled_stages.longer_as_long),
             ('variants', unlabelled_stages.variants),
         )
     }

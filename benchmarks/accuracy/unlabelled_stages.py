@@ -20,6 +20,8 @@ RATES = (0.1, 0.2, 0.4)
 DEPTH = dict(type='StochasticDepth')
 RAMP = dict(ramp_iters=450)
 """The first 30 % of a training."""
+LONGER = 3
+"""How many times as long the longer trainings are."""
 
 LABELS_ONLY: dict[str, dict] = {
     'baseline': dict(scheme=PLAIN),
@@ -120,6 +122,49 @@ def as_long(records: Records, count: int) -> list[UnlabelledRun]:
         as_long_as(records, chosen(records, arm, count), longest, seeds) for arm in arms
     ]
     return over_seeds('unlabelled', cells, SEEDS)
+
+
+def longer(records: Records, count: int) -> list[UnlabelledRun]:
+    """All arms at their rates, three times as long.
+
+    Args:
+        records (Records): Results of earlier stages.
+        count (int): Labelled scenes.
+    """
+    return over_seeds('unlabelled', _longer(records, count).values(), SEEDS)
+
+
+def longer_as_long(records: Records, count: int) -> list[UnlabelledRun]:
+    """Labels only, for as long as two submodels take in the longer training.
+
+    Args:
+        records (Records): Results of earlier stages.
+        count (int): Labelled scenes.
+    """
+    runs = _longer(records, count)
+    longest = runs['two submodels']
+    seeds = [
+        seed
+        for seed in SEEDS
+        if all(replace(run, seed=seed) in records for run in runs.values())
+    ]
+    cells = [as_long_as(records, runs[arm], longest, seeds) for arm in LABELS_ONLY]
+    return over_seeds('unlabelled', cells, SEEDS)
+
+
+def _longer(records: Records, count: int) -> dict[str, UnlabelledRun]:
+    runs = {
+        arm: chosen(records, arm, count) for arm in (*LABELS_ONLY, *WITH_UNLABELLED)
+    }
+    ramp = dict(ramp_iters=LONGER * RAMP['ramp_iters'])
+    return {
+        arm: replace(
+            run,
+            iterations=LONGER * run.iterations,
+            unlabelled=run.unlabelled and {**run.unlabelled, **ramp},
+        )
+        for arm, run in runs.items()
+    }
 
 
 def ceiling(records: Records) -> list[UnlabelledRun]:

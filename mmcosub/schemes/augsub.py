@@ -132,14 +132,12 @@ class AugMask(AugSub):
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
         self.mode = masking_mode(model.sites)
-        if self.mode == 'pixels':
-            return {}
+        learns = self.mode == 'patches'
         if self.mode == 'tokens':
             self.blocks = _blocks(model)
             self.mapped = _mapped_blocks(model.backbone, self.blocks)
-            if not self.mapped:
-                return {}  # no feature map to put a token back into
-        return {'mask_token': MaskToken(_width(model))}
+            learns = bool(self.mapped)  # feature maps to put a token back into
+        return {'mask_token': MaskToken(_width(model))} if learns else {}
 
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator

@@ -98,7 +98,7 @@ MANY = {f'decode.d{i}.loss_{x}': 0.1 + i for i in range(9) for x in ('cls', 'mas
     ('values', 'left_out'),
     [
         (VIEWS, set()),
-        (dict(**VIEWS, memory=12345), {'memory'}),
+        (dict(**VIEWS, ramp=0.3, memory=12345), {'memory', 'ramp'}),
         (
             dict(**VIEWS, **UNLABELLED, unlabelled_used=0.3, grad_norm=1.234),
             {*('unlabelled_used', 'unlabelled_confidence', 'grad_norm')}

@@ -78,7 +78,7 @@ def test_length_probability_metrics_and_closing_line(
     done, following = capsys.readouterr().out.splitlines()[-2:]
     checkpoint = tmp_path / 'w' / 'iter_2.pth'
     assert checkpoint.is_file()
-    assert done.startswith('Trained for 2 iterations; last ')
+    assert done.startswith('Trained for 2 iterations; last mIoU ')
     assert done.endswith(f'; checkpoint {checkpoint}')
     assert following == f'Next: mmcosub test {config} {checkpoint}'
     (log,) = (tmp_path / 'w').glob('*/vis_data/scalars.json')
