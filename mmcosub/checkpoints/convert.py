@@ -64,8 +64,7 @@ def convert_checkpoint(
     if target == 'mmseg':
         state = _of_backbone(state, source.family)
     known = _format_of(source, target, state)
-    if ' ' not in source.family:
-        _check_places(state, known, source.family, target, filename)
+    _check_places(state, known, source.family, target, filename)
     product = known.from_our_state(state) if known else state
     product = {_in_model(name, target): value for name, value in product.items()}
     for name in [name for name in product if name.endswith('running_var')]:

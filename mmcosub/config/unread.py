@@ -165,7 +165,8 @@ def _places(cfg: Config, name: str, value: Any = None) -> list[str]:
     order = [*_FIRST, *sorted(READ.difference(_FIRST))]
     every = [entry for key in order if key in cfg for entry in walk(cfg[key], key)]
     named = {at: inner for at, inner in every if at.rpartition('.')[2] == name}
-    wanted = [v for v in named.values() if v and isinstance(v, dict | list | tuple)]
+    plain = (dict, list, tuple)
+    wanted: list[Any] = [v for v in named.values() if v and isinstance(v, plain)]
     if value and isinstance(value, dict | list | tuple | str):
         wanted.append(value)
     same = [at for at, inner in every if inner in wanted]

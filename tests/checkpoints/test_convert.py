@@ -291,6 +291,11 @@ REFUSED = {
         'mmpretrain',
         r'mmpretrain has no ResNet of the variant in ',
     ),
+    'another width': (
+        lambda: ResNet(BasicBlock, [2, 2, 2, 2], channels=WIDTHS, num_classes=7),
+        'mmseg',
+        r'mmseg has no ResNet of the variant in ',
+    ),
     'MiT': (
         lambda: SEGMENTORS.build(dict(type='MixVisionTransformer', embed_dims=8)),
         'timm',

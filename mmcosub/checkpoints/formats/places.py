@@ -69,8 +69,11 @@ _PLACES = {
 def without_place(state: State, family: str, library: str) -> list[str] | None:
     """Return names, in mmpretrain's form, that a library's network does not have.
 
-    None if the library has no such network.
+    None if the library has no such network. An architecture that is not in the table
+    is not checked.
     """
+    if family not in _PLACES:
+        return []
     rows = _PLACES[family].items()
     places = ' '.join(names for who, names in rows if library in who.split())
     if family == 'ResNet' and library in ('mmpretrain', 'mmseg'):
@@ -90,7 +93,7 @@ def without_place(state: State, family: str, library: str) -> list[str] | None:
 
 
 def _is_resnet_of_openmmlab(state: State) -> bool:
-    """Return True if mmpretrain and mmseg have the depth, stem and shortcuts."""
+    """Return True if mmpretrain and mmseg have the depth, width, stem and shortcuts."""
     blocks = [{k.split('.')[1] for k in state if k.startswith(f'layer{i}.')}
               for i in range(1, 5)]  # fmt: skip
     block = resnet.Bottleneck if 'layer1.0.conv3.weight' in state else resnet.BasicBlock
@@ -101,4 +104,6 @@ def _is_resnet_of_openmmlab(state: State) -> bool:
     )
     grouped = len(inner) > inner.shape[1]
     known = (block, tuple(map(len, blocks))) in resnet.ResNet.arch_settings.values()
-    return known and (deep or not pooled) and not (deep and grouped)
+    if grouped:
+        return known and not (deep or pooled)
+    return known and len(inner) == 64 and (deep or not pooled)

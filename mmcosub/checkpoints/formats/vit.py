@@ -116,7 +116,8 @@ _NAMES_DINOV2 = _DINOV2 + _LAYER_SCALE + _TIMM
 _NAMES_TIMM = _LAYER_SCALE + _TIMM + _TIMM_GATED
 _MMSEG_MARKS = 'layers.0.attn.attn.in_proj_weight layers.0.ffn.layers.0.0'
 _TORCHVISION_MARKS = 'conv_proj encoder.layers.encoder_layer_0.ln_1'
-_TRANSFORMERS_MARKS = 'embeddings.cls_token encoder.layer.0|layers.0'
+_FIRST = 'encoder.layer.0.layer_scale1|encoder.layer.0.layernorm_before'
+_TRANSFORMERS_MARKS = f'embeddings.cls_token {_FIRST}|layers.0.layernorm_before'
 
 FORMATS = family(
     'ViT',
