@@ -22,7 +22,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a sweep, `make test` runs every nth case and `make test-all` all."""
+    """Of a sweep, `make test` runs every nth case and `make test-all` all.
+
+    If n and the number of values of the innermost parameter had a common factor, some
+    of these values would never be taken.
+    """
     seen: Counter[str] = Counter()
     for item in items:
         sweep = item.get_closest_marker('sweep')
