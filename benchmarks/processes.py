@@ -41,7 +41,7 @@ def start(
             env['MASTER_ADDR'] = '127.0.0.1'
             args += ['--launcher', 'pytorch']
         file = log.with_name(f'{log.name}.{rank}') if rank else log
-        process = _context().Process(target=_run, args=(tool, args, str(file), env))
+        process = context().Process(target=_run, args=(tool, args, str(file), env))
         process.start()
         processes.append(process)
     return processes
@@ -76,7 +76,8 @@ def finish(processes: list[ForkServerProcess], timeout: float) -> list[int | Non
     return statuses
 
 
-def _context() -> ForkServerContext:
+def context() -> ForkServerContext:
+    """The server, for functions that begin with the stack imported."""
     global _CONTEXT
     if _CONTEXT is None:
         paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]

@@ -1,9 +1,9 @@
-"""One of two processes that co-train together; prints what it found as JSON."""
+"""One of two processes that co-train together; writes what it found as JSON."""
 
 import copy
 import json
 import logging
-import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,10 +37,10 @@ def compare(scheme: str) -> dict[str, Any]:
     return dict(same=same, said=[*said], loss=loss.item())
 
 
-if __name__ == '__main__':
-    rank, port = int(sys.argv[1]), sys.argv[2]
+def main(rank: int, port: int, file: Path) -> None:
     address = f'tcp://127.0.0.1:{port}'
     torch.distributed.init_process_group('gloo', address, world_size=2, rank=rank)
-    print(json.dumps({name: compare(name) for name in ('cosub', 'augpath')}))
+    done = {name: compare(name) for name in ('cosub', 'augpath')}
+    file.write_text(json.dumps(done))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

@@ -136,9 +136,9 @@ def test_info_where_the_stack_is_wrong(tmp_path: Path) -> None:
 
 
 def test_as_a_module(tmp_path: Path) -> None:
-    done = run('digits', '--out', 'here', '--copies', 'many', cwd=tmp_path)
+    done = run('train', cwd=tmp_path)
     assert done.returncode == 2
-    assert 'mmcosub digits: error: argument --copies: invalid int' in done.stderr
+    assert 'mmcosub train: error: the following arguments are required' in done.stderr
 
 
 @pytest.fixture(scope='module')

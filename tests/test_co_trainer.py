@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import co_trainer_rank
 import pytest
 import timm.loss
 import torch
@@ -28,6 +29,7 @@ from stock_settings import SCHEMES, build, classifier, segmentor
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel
 
+from benchmarks.processes import context, finish
 from mmcosub import CoTrainer
 from mmcosub.schemes import Cosub
 from mmcosub.submodels import (
@@ -477,19 +479,16 @@ def test_compiled(caplog: pytest.LogCaptureFixture) -> None:
         CoTrainer(model)
 
 
-def test_distributed() -> None:
-    script = Path(__file__).with_name('co_trainer_rank.py')
-    port = str(free_port())
+def test_distributed(tmp_path: Path) -> None:
+    port, files = free_port(), [tmp_path / '0', tmp_path / '1']
     ranks = [
-        subprocess.Popen(
-            [sys.executable, '-W', 'ignore', str(script), str(rank), port],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
+        context().Process(target=co_trainer_rank.main, args=(rank, port, file))
+        for rank, file in enumerate(files)
     ]
-    outputs = [rank.communicate(timeout=120)[0] for rank in ranks]
-    done = [json.loads(text.splitlines()[-1]) for text in outputs]
+    for rank in ranks:
+        rank.start()
+    assert finish(ranks, 120) == [0, 0]
+    done = [json.loads(file.read_text()) for file in files]
     for scheme in ('cosub', 'augpath'):
         one, two = (each[scheme] for each in done)
         assert one['same']

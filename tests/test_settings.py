@@ -101,6 +101,7 @@ def with_cp(cfg):
 
 
 @pytest.mark.parametrize(('scheme', 'kind'), [p for p in PAIRS if p[1] != 'classifier'])
+@pytest.mark.sweep(every=2)
 def test_with_cp(scheme, kind, trained):
     assert_same(
         train(build(with_cp(KINDS[kind]()), SCHEMES[scheme])), trained(scheme, kind)
@@ -116,6 +117,7 @@ CHECKPOINTED = {
 
 
 @pytest.mark.parametrize(('scheme', 'kind'), PAIRS)
+@pytest.mark.sweep(every=3)
 def test_activation_checkpointing(scheme, kind, trained):
     model = build(KINDS[kind](), SCHEMES[scheme])
     turn_on_activation_checkpointing(model, CHECKPOINTED[kind])

@@ -77,6 +77,7 @@ def ratios(model, ignored, classes=5):
 @pytest.mark.parametrize('ignored', [0, 0.5, 0.875])
 @pytest.mark.parametrize('loss', LOSSES)
 @pytest.mark.parametrize('make', [segmentor, cascade])
+@pytest.mark.sweep(every=2)
 def test_ratio_is_the_formula(make, loss, ignored):
     cfg = make()
     for head in heads_of(cfg):

@@ -229,6 +229,7 @@ SMOOTH = dict(type='LabelSmoothLoss', label_smooth_val=0.1)
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize('kind', ['linear', 'multi-label', 'timm', 'two logits'])
+@pytest.mark.sweep(every=3)
 def test_weight_means_the_same_under_every_label_loss(kind, loss, settings):
     # With logits of 0 a cross-entropy is log C (binary: log 2) whatever its target, so
     # the two terms are as w to 1 - w.

@@ -208,7 +208,8 @@ def test_tables_of_what_there_is(tmp_path):
 # ---- a training ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('scheme', [{}, choices.COSUB], ids=['plain', 'cosub'])
+@pytest.mark.parametrize('scheme', [choices.COSUB, {}], ids=['cosub', 'plain'])
+@pytest.mark.sweep(every=2)
 def test_training(scheme):
     from mmengine.registry import init_default_scope
     from training import train
@@ -243,6 +244,7 @@ def test_training(scheme):
 
 
 @pytest.mark.parametrize('network', ['swin', 'vit'])
+@pytest.mark.sweep(every=2)
 def test_segmentation(network, tmp_path, monkeypatch):
     import pretraining
     import scenes
