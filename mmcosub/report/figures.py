@@ -20,7 +20,7 @@ Ticks = list[tuple[float, str]]
 """Places in the drawing, and labels."""
 
 
-class Path(NamedTuple):
+class Trace(NamedTuple):
     """Line of a run, with its points to mark."""
 
     run: int
@@ -35,7 +35,7 @@ class Chart(NamedTuple):
     left: float
     x_ticks: Ticks
     y_ticks: Ticks
-    paths: list[Path]
+    traces: list[Trace]
 
 
 @dataclass
@@ -83,18 +83,18 @@ def draw_lines(lines: Sequence[Line], marked: bool, log: bool = False) -> Chart:
     bottom, top = (10.0**view if log else view).tolist()
     values: Any = np.array(locator.tick_values(bottom, top))
     values = values[(values >= bottom) & (values <= top)]
-    left = 6 + _CHARACTER * max(len(f'{v:g}') for v in values)
+    left = 6 + _CHARACTER * max((len(f'{v:g}') for v in values), default=0)
     end = points[:, 0].max() or 1.0
     counts: Any = ticker.MaxNLocator(5, steps=_STEPS).tick_values(0, end)
     counts = counts[counts <= 1.001 * end]
 
-    def across(values: Any) -> list[float]:
-        return np.interp(values, (0, end), (left, _RIGHT)).round(1).tolist()
+    def across(x: Any) -> list[float]:
+        return np.interp(x, (0, end), (left, _RIGHT)).round(1).tolist()
 
-    def down(values: Any) -> list[float]:
-        return np.interp(scale(values), view, (_BOTTOM, _TOP)).round(1).tolist()
+    def down(y: Any) -> list[float]:
+        return np.interp(scale(y), view, (_BOTTOM, _TOP)).round(1).tolist()
 
-    paths = []
+    traces = []
     for line in lines:
         x, y = np.array(line.points, dtype=float).T
         places = [*zip(across(x), down(y), strict=True)]
@@ -102,12 +102,12 @@ def draw_lines(lines: Sequence[Line], marked: bool, log: bool = False) -> Chart:
         style = (line.variant + 2 * (line.run // RUN_COLOURS)) % len(_DASHES)
         shown = places if marked or len(places) == 1 else []
         shown = [place for place in shown if place[1] == place[1]]
-        paths.append(Path(line.run, _DASHES[style], _path(places), shown))
+        traces.append(Trace(line.run, _DASHES[style], _path(places), shown))
     return Chart(
         left,
         [*zip(across(counts), map(_counted, counts), strict=True)],
         [*zip(down(values), (f'{v:g}' for v in values), strict=True)],
-        paths,
+        traces,
     )
 
 

@@ -137,9 +137,12 @@ def make_group(
     about = 'Of the checkpoints above.'
     if not predicted:
         about = 'As the last validation has logged it.'
-    by_class = {i: of.by_class() for i, of in predicted.items()}
-    for i, run in runs.items() if segments else ():
-        by_class.setdefault(i, logged_classes(run.records.starts))
+    by_class = {}
+    for i, run in runs.items():
+        if i in predicted:
+            by_class[i] = predicted[i].by_class()
+        elif segments and (logged := logged_classes(run.records.starts)):
+            by_class[i] = logged
     return dict(
         title=f'{kind}, {count} classes' if count else kind,
         runs=list(runs),
@@ -148,9 +151,7 @@ def make_group(
         seeds=compare_trainings(runs),
         curves=make_curves({i: run.records for i, run in runs.items()}),
         by_class=measure_classes(
-            {i: by_class[i] for i in runs if by_class.get(i)},
-            'IoU by class' if segments else 'Recall by class',
-            about,
+            by_class, 'IoU by class' if segments else 'Recall by class', about
         ),
         confusions={
             i: show_confusion(of.matrix, of.classes) for i, of in predicted.items()

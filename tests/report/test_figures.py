@@ -15,7 +15,7 @@ def test_points_are_where_the_ticks_are(log: bool) -> None:
     x, y = (
         {label: at for at, label in ticks} for ticks in (chart.x_ticks, chart.y_ticks)
     )
-    first, second = chart.paths
+    first, second = chart.traces
     assert first.points[1:] == [(x['10'], y['2']), (x['30'], y['4'])]
     assert second.points == [(x['20'], y['8']), (x['40'], y['10'])]
     assert second.path == f'M{x["20"]:g} {y["8"]:g}L{x["40"]:g} {y["10"]:g}'
@@ -27,7 +27,7 @@ def test_points_are_where_the_ticks_are(log: bool) -> None:
 
 def test_a_gap_where_a_value_is_unknown() -> None:
     values = [1, 2, float('nan'), 1, 2]
-    (path,) = draw_lines([Line(0, [*enumerate(values)])], marked=False).paths
+    (path,) = draw_lines([Line(0, [*enumerate(values)])], marked=False).traces
     assert [len(part.split('L')) for part in path.path.split('M')[1:]] == [2, 2]
     assert not path.points
     assert draw_lines([Line(0, [(5, float('nan'))])], marked=False).y_ticks
@@ -35,7 +35,7 @@ def test_a_gap_where_a_value_is_unknown() -> None:
 
 def test_a_constant_and_a_single_point() -> None:
     chart = draw_lines([Line(0, [(5, 0.25)])], marked=False)
-    assert len(chart.paths[0].points) == 1
+    assert len(chart.traces[0].points) == 1
     assert len({label for _, label in chart.y_ticks}) == len(chart.y_ticks) > 1
 
 
@@ -75,7 +75,7 @@ def test_curves_of_two_runs() -> None:
     views = found['Label loss of each view']
     assert views.runs == [4]
     assert 'View 0 solid, view 1 dashed.' in views.about
-    assert [path.run for path in views.drawing.paths] == [4, 4]
+    assert [path.run for path in views.drawing.traces] == [4, 4]
 
 
 def test_epochs_where_all_runs_have_them() -> None:
