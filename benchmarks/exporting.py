@@ -70,7 +70,7 @@ mmcosub export CONFIG CHECKPOINT --format pt2 --dynamic
   only the number. Swin's windows and sliding windows are cut for one size: export one
   file for each size.
 - **Checked**: the file's outputs are compared with upstream's test step on noise. If
-  they differ, no file is left. For ONNX this needs onnxruntime.
+  they differ, no file is left.
 - **Needed**: nothing more for `torchscript` and `pt2`; `pip install onnx onnxscript
   onnxruntime` for `onnx`.
 

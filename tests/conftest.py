@@ -3,7 +3,6 @@ import os
 # Before torch: the workers of pytest-xdist share the cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-import ast
 import gc
 import importlib.util
 from collections import Counter
@@ -15,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yapf.yapflib.yapf_api
 from mmengine.registry import Registry
+from shortcuts import take_shortcuts
 from stock import forget_runners, segmentation_config, write_config
 from tiny import segmentor_config
 
@@ -24,18 +23,7 @@ from mmcosub.stack import import_stack_quietly
 
 torch.set_num_threads(1)
 import_stack_quietly()
-
-
-def checked(code: str, **_: object) -> tuple[str, bool]:
-    """Code as it is, in place of yapf, which is half of the time of a tiny run.
-
-    MMEngine lays out each config that it logs and writes six times in a run.
-    """
-    ast.parse(code)
-    return code, False
-
-
-yapf.yapflib.yapf_api.FormatCode = checked
+take_shortcuts()
 
 
 def pytest_collection_finish() -> None:

@@ -40,6 +40,7 @@ from mmcosub.submodels import (
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 
 
+@pytest.mark.slow
 def test_block_of_the_docs(tmp_path: Path) -> None:
     """It runs where no package of OpenMMLab is installed."""
     (code,) = blocks(section('docs/python_api.md', '## Any PyTorch model'), 'python')

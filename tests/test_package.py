@@ -59,14 +59,6 @@ def test_core_needs_torch_and_numpy_alone() -> None:
     assert python(code).split() == ['0.3', 'True', 'torch.nn']
 
 
-def test_importing_changes_no_finder() -> None:
-    code = (
-        'import sys; before = [*sys.meta_path]; import mmcosub.schemes;'
-        'print(sys.meta_path == before)'
-    )
-    assert python(code) == 'True'
-
-
 def test_what_the_core_logs_is_in_the_log_of_mmengine(
     capsys: pytest.CaptureFixture,
 ) -> None:
@@ -74,25 +66,25 @@ def test_what_the_core_logs_is_in_the_log_of_mmengine(
     assert 'a note of the core' in ''.join(capsys.readouterr())
 
 
-def test_stack_is_imported_silently() -> None:
-    assert python('from mmcosub.stack import *; import_stack_quietly()') == ''
-
-
 @pytest.mark.parametrize('package', ['checkpoints', 'models'])
+@pytest.mark.sweep(every=2)
 def test_packages_are_imported_silently(package: str) -> None:
     """Whichever of them a script names first."""
     assert python(f'import mmcosub.{package}') == ''
 
 
 def test_everything_is_found_by_name() -> None:
+    """Importing us changes no finder, and importing the stack says nothing."""
     code = (
+        'import sys; before = [*sys.meta_path]; import mmcosub.schemes;'
+        'print(sys.meta_path == before, end=" ");'
         'from mmcosub.stack import import_stack_quietly as quietly;'
         'quietly(); from mmengine.registry import HOOKS, MODELS, RUNNERS;'
         "print(HOOKS.get('mmcosub.NonFiniteLossHook').__name__,"
         "RUNNERS.get('mmcosub.CoTrainingRunner').__name__,"
         "MODELS.get('mmcosub.CoTrainingEncoderDecoder').__name__)"
     )
-    expected = 'NonFiniteLossHook CoTrainingRunner CoTrainingEncoderDecoder'
+    expected = 'True NonFiniteLossHook CoTrainingRunner CoTrainingEncoderDecoder'
     assert python(code) == expected
 
 

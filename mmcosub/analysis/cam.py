@@ -44,8 +44,7 @@ def activation_map(
     """Return a map drawn over its image (H, W, 3) in BGR, the layer, and the class.
 
     By default of :func:`default_layer` and of the class of the largest logit or of most
-    pixels. Raises ImportError without grad-cam, and ValueError if the image cannot be
-    read, or there is no such layer, class or ``method``, a class of grad-cam.
+    pixels. ``method`` is a class of grad-cam.
     """
     try:
         import pytorch_grad_cam as grad_cam
@@ -75,15 +74,11 @@ def activation_map(
         raise ValueError(
             f'grad-cam has no {method!r}; take GradCAM, GradCAMPlusPlus, ...'
         )
-    ratio = inputs.shape[-1] / inputs.shape[-2]
-    with cam_class(
-        _Logits(model), [modules[name]], reshape_transform=lambda t: _as_map(t, ratio)
-    ) as cam:
+    as_map = partial(_as_map, ratio=inputs.shape[-1] / inputs.shape[-2])
+    with cam_class(_Logits(model), [modules[name]], reshape_transform=as_map) as cam:
         heat = cam(inputs, [partial(mean_logit, category)])[0]
     heat = cv2.resize(heat, image.shape[1::-1])
-    shown = grad_cam.utils.image.show_cam_on_image(
-        np.float32(image) / 255, heat, use_rgb=False
-    )
+    shown = grad_cam.utils.image.show_cam_on_image(np.float32(image) / 255, heat)
     return shown, name, category
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
 from mmpretrain.evaluation import ConfusionMatrix
 from torch import Tensor
 
 from mmcosub.config.model_settings import classifies
 from mmcosub.engine import EvaluationRunner
-from mmcosub.engine.runner import unwrapped
+from mmcosub.resuming import unwrapped
 
 from .predictions import is_multi_label
 
@@ -27,17 +26,14 @@ def count_confusions(
     return ConfusionMatrix.calculate(prediction[known], label[known], classes)
 
 
-class PixelConfusion(BaseMetric):
+class PixelConfusion(ConfusionMatrix):
     """MMPretrain's ``ConfusionMatrix`` for pixels, without those labelled ignored."""
-
-    default_prefix = 'confusion_matrix'
 
     def __init__(self, ignore_index: int = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of each image."""
         classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
             label = sample['gt_sem_seg']['data']
@@ -46,24 +42,20 @@ class PixelConfusion(BaseMetric):
             self.results.append(matrix.cpu())
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, Tensor]:
-        """Return the sum of the counts."""
         return {'result': torch.stack(results).sum(dim=0)}
 
 
 def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
-    """Test the checkpoint in ``load_from``, and return counts and names of classes.
+    """Test the checkpoint in ``load_from``: counts of pixels or images, class names.
 
-    Counts of pixels or images. ValueError if it does not fit or images have several
-    labels.
+    ValueError if it does not fit or images have several labels.
     """
-    if classifies(cfg):
-        metric: dict[str, Any] = dict(type='mmpretrain.ConfusionMatrix')
-    else:
+    cfg.test_evaluator = dict(type='mmpretrain.ConfusionMatrix')
+    if not classifies(cfg):
         heads = cfg.model.get('decode_head') or {}
         head = heads[-1] if isinstance(heads, list | tuple) else heads
         ignored = head.get('ignore_index', 255)
-        metric = dict(type=PixelConfusion, ignore_index=ignored)
-    cfg.test_evaluator = metric
+        cfg.test_evaluator = dict(type=PixelConfusion, ignore_index=ignored)
     runner = EvaluationRunner.from_cfg(cfg)
     head = getattr(unwrapped(runner.model), 'head', None)
     if is_multi_label(head):

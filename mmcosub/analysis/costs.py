@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmseg.models.decode_heads import decode_head
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmcosub.checkpoints import without_memory
+from mmcosub.config.model_settings import without_memory
 
 from .network import Kept, Network
 from .steps import Shape, build_model, predicting_step, random_batch, training_step
@@ -58,8 +58,7 @@ def count_work(cfg: Config, shape: Shape, batch: int = 2, draws: int = 8) -> Wor
 
     So prefix sharing, heads that run for every view and BatchNorms that need every row
     are included. Steps run on the meta device unless ``cfg.fast`` is set or a loss
-    depends on values. ``draws`` is the number of co-trained steps, each with its own
-    submodels.
+    depends on values. Each of the ``draws`` co-trained steps has its own submodels.
     """
     # In upstream segmentors only `accuracy` depends on values; it needs no FLOPs.
     nothing = torch.zeros(1)
@@ -81,21 +80,19 @@ def _count_work(
     with built():
         model = build_model(cfg)
     images = random_batch(model, shape, batch)
-    model.train()
-    plain = count_flops(lambda: training_step(model, images)) / batch
-    model.eval()
-    prediction = count_flops(lambda: predicting_step(model, images)) / batch
+
+    def per_image(step: Callable, model: Any) -> float:
+        return count_flops(lambda: step(model, images)) / batch
+
+    plain = per_image(training_step, model.train())
+    prediction = per_image(predicting_step, model.eval())
     parameters = sum(p.numel() for p in model.parameters())
     co_trained: list[float] = []
     if cfg.get('scheme'):
         with built():
             # Without the check before the first step, which is no work of a step.
-            trained = build_model(cfg, {**cfg.scheme, 'check_network': False})
-        trained.train()
-        co_trained = [
-            count_flops(lambda: training_step(trained, images)) / batch
-            for _ in range(draws)
-        ]
+            trained = build_model(cfg, {**cfg.scheme, 'check_network': False}).train()
+        co_trained = [per_image(training_step, trained) for _ in range(draws)]
     return Work(parameters, prediction, plain, co_trained)
 
 
@@ -107,12 +104,8 @@ def submodel_work(network: Network, kept: Kept) -> dict[str, int]:
         backbone_flops = count_flops(lambda: network.backbone(network.image))
     left_out = {s.block for s in network.sites if s.depth not in kept}
     saved = sum(p.numel() for block in left_out for p in block.parameters())
-    total = sum(p.numel() for p in network.backbone.parameters())
-    return dict(
-        flops=flops,
-        backbone_flops=backbone_flops,
-        backbone_parameters=total - saved,
-    )
+    left = sum(p.numel() for p in network.backbone.parameters()) - saved
+    return dict(flops=flops, backbone_flops=backbone_flops, backbone_parameters=left)
 
 
 @torch.inference_mode()
@@ -124,8 +117,8 @@ def time_submodels(
 ) -> list[dict[str, float]]:
     """Return the median time of one image, and of its ratio to the first submodel.
 
-    The ratio is that of the same round, in which submodels alternate, as timings are
-    noisy. ``time_low`` and ``time_high`` are its quartiles.
+    Ratios are of one round, in which submodels alternate, as timings are noisy.
+    ``time_low`` and ``time_high`` are their quartiles.
     """
     times = np.zeros((len(submodels), rounds))
     for i in range(-WARMUP, rounds):

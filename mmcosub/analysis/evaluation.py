@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 from torch.utils.data import Dataset, Subset
 
-from mmcosub.datasets.viewing import evenly_spread
+from mmcosub.datasets.image_files import evenly_spread
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
 
@@ -73,8 +73,6 @@ class Evaluation:
         metric: str | None = None,
     ) -> None:
         self.runner = runner
-        loop: Any = runner.test_loop
-        self.evaluator = loop.evaluator
         self.metric = metric
         self.loader = loader_of(runner, dataset, images)
         self.images = len(self.loader.dataset)
@@ -89,14 +87,15 @@ class Evaluation:
         metric.
         """
         model: Any = self.runner.model
+        loop: Any = self.runner.test_loop
         model.eval()
         for batch in self.loader:
             outputs = model.test_step(batch)
-            self.evaluator.process(data_samples=outputs, data_batch=batch)
+            loop.evaluator.process(data_samples=outputs, data_batch=batch)
             tick(len(outputs))
-        found = self.evaluator.evaluate(self.images)
+        found = loop.evaluator.evaluate(self.images)
         # Others are matrices or lists by class.
-        metrics = {k: float(v) for k, v in found.items() if _is_number(v)}
+        metrics = {k: float(v) for k, v in found.items() if np.ndim(v) == 0}
         wanted = _HEADLINES if self.metric is None else (self.metric,)
         self.metric = next((name for name in wanted if name in metrics), None)
         if self.metric is None:
@@ -110,10 +109,6 @@ class Evaluation:
         """Return the main metric of the runner's model in its current state."""
         metrics = self(tick)
         return metrics[str(self.metric)]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, SupportsFloat) and np.ndim(value) == 0  # type: ignore
 
 
 def loader_of(
@@ -140,9 +135,8 @@ def training_images(cfg: Config) -> Dataset:
             'The config has no train_dataloader; --search test searches on what it '
             'tests on.'
         )
-    found = next(configs_of_datasets(cfg.test_dataloader.dataset), None)
     dataset = copy.deepcopy(cfg.train_dataloader.dataset)
-    for inner in configs_of_datasets(dataset):
-        if found is not None:
+    if found := next(configs_of_datasets(cfg.test_dataloader.dataset), None):
+        for inner in configs_of_datasets(dataset):
             inner.pipeline = copy.deepcopy(found.pipeline)
     return DATASETS.build(dataset)

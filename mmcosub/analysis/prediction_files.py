@@ -3,7 +3,6 @@
 import csv
 import glob
 import os
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,14 @@ from .pictures import overlay, write_picture
 from .predictions import (
     Ensemble,
     check_probabilities,
+    draw_factors,
     entropy,
+    find_called_sites,
+    predict_submodels,
     probabilities_of,
+    rates_of,
     threshold_of,
 )
-from .submodel import draw_factors, find_called_sites, predict_submodels, rates_of
 
 Image = tuple[Path, np.ndarray, dict]
 """File of an image, a picture of it in BGR, and a batch of it alone."""
@@ -43,30 +45,26 @@ def find_images(
     if something given has no image.
     """
     endings = {*IMG_EXTENSIONS, *suffixes}
-    files: dict[Path, None] = {}
-    folders: list[str] = []
+    files: list[Path] = []
+    folders: list[Path] = []
     for each in given:
         matches = [each] if os.path.exists(each) else glob.glob(each, recursive=True)
-        found = 0
-        for match in sorted(matches):
-            folder = match if os.path.isdir(match) else os.path.dirname(match)
-            folders.append(os.path.abspath(folder))
-            path = Path(match)
-            for inside in images_in(path, endings) if path.is_dir() else [path]:
-                file = Path(os.path.abspath(inside))
-                if Path(os.path.abspath(out)) not in file.parents:
-                    files[file] = None
-                    found += 1
+        found: list[Path] = []
+        for match in map(Path, sorted(map(os.path.abspath, matches))):
+            folders.append(match if match.is_dir() else match.parent)
+            inside = images_in(match, endings) if match.is_dir() else [match]
+            found += [file for file in inside if out.absolute() not in file.parents]
         if not found:
             raise ValueError(
                 f'There is no image at {each}. Name files, folders with images '
                 f'({", ".join(sorted(endings))}), or a pattern in quotes, such as '
                 "'photos/**/*.jpg'."
             )
+        files += found
     root = os.path.commonpath(folders)
     names = {file: os.path.relpath(file, root) for file in files}
     short = {file: os.path.splitext(name)[0] for file, name in names.items()}
-    return short if max(Counter(short.values()).values()) == 1 else names
+    return short if len({*short.values()}) == len(short) else names
 
 
 class PredictionFiles:
@@ -75,8 +73,7 @@ class PredictionFiles:
     A segmentor's outputs go to the folders ``masks``, ``overlays``, ``probabilities``
     and ``uncertainty``, a classifier's to ``predictions.csv``. ``wanted`` are of
     'overlay', 'probabilities' and 'uncertainty', the latter of the mean of so many
-    submodels or, with 0, of the full network. ValueError if the model gives no
-    probabilities, and some are wanted.
+    submodels or, with 0, of the full network.
     """
 
     def __init__(self, model: Any, out: Path, wanted: Any, submodels: int = 0) -> None:

@@ -1,17 +1,32 @@
-"""Predictions of upstream models as probabilities, and ensembles of submodels'.
+"""Predictions of upstream models as probabilities, and ensembles of submodels.
 
-Shapes: ``C`` classes, ``...`` positions: height and width, or none for a classifier.
+Shapes: ``C`` classes, ``...`` positions: height and width, or none for a classifier;
+``L`` branches, ``K`` submodels.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmcosub.engine.data import classes_of
 from mmcosub.evaluation.probability_metric import as_probabilities
 from mmcosub.models.segmentor_heads import classifies_masks
+from mmcosub.submodels import (
+    BernoulliSampler,
+    Site,
+    are_drop_paths,
+    called_drop_paths,
+    find_sites,
+    plan_generator,
+    spread_rates,
+)
+
+from .network import Factors, as_submodel, backbone_of
 
 SCORES = ('entropy', 'mutual_information', 'disagreement')
 """Scores of an ensemble to rank images by."""
@@ -19,8 +34,8 @@ SCORES = ('entropy', 'mutual_information', 'disagreement')
 
 def check_probabilities(model: Any) -> None:
     """Raise ValueError if a model's outputs are not logits of exclusive classes."""
-    heads = [getattr(model, name, None) for name in ('decode_head', 'head')]
-    for head in [h for several in heads for h in _listed(several)]:
+    heads = [_last(getattr(model, name, None)) for name in ('decode_head', 'head')]
+    for head in heads:
         if classifies_masks(head) or is_multi_label(head):
             raise ValueError(
                 f'{type(head).__name__} gives no probabilities that sum to 1 over '
@@ -34,8 +49,8 @@ def is_multi_label(head: Any) -> bool:
     return any('MultiLabel' in cls.__name__ for cls in type(head).__mro__)
 
 
-def _listed(head: Any) -> list[Any]:
-    return list(head) if isinstance(head, nn.ModuleList) else [head]
+def _last(head: Any) -> Any:
+    return head[-1] if isinstance(head, nn.ModuleList) else head
 
 
 def probabilities_of(sample: Any) -> Tensor:
@@ -52,7 +67,7 @@ def probabilities_of(sample: Any) -> Tensor:
 
 def threshold_of(model: Any) -> float | None:
     """Return the threshold of a head with one output channel, else None."""
-    head = _listed(getattr(model, 'decode_head', None))[-1]
+    head = _last(getattr(model, 'decode_head', None))
     return head.threshold if getattr(head, 'out_channels', None) == 1 else None
 
 
@@ -82,6 +97,50 @@ def entropy(probabilities: Tensor) -> Tensor:
     """Entropy (...) as a fraction of that of the uniform distribution, in [0, 1]."""
     terms = torch.special.entr(probabilities)
     return terms.sum(dim=0) / math.log(len(probabilities))
+
+
+def find_called_sites(model: Any, batch: Any) -> list[Site]:
+    """Return a backbone's branches or, from a test batch, its drop paths as called."""
+    backbone = backbone_of(model)
+    sites = find_sites(backbone)
+    if not are_drop_paths(sites):
+        return sites
+    images = model.data_preprocessor(batch, False)['inputs']
+    return [*called_drop_paths(backbone, images)]
+
+
+def predict_submodels(
+    model: Any, sites: Sequence[Site], factors: Factors, batch: Any
+) -> Iterator[list[Any]]:
+    """Yield the results of ``test_step`` of each of K submodels."""
+    for of_one in factors:
+        with as_submodel(backbone_of(model), sites, of_one):
+            results = model.test_step(batch)
+        yield results
+
+
+def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
+    """Return rates (L, ) of the scheme or the backbone; ValueError if all are 0."""
+    rate = scheme.get('drop_path_rate')
+    if rate is None:
+        rates = np.array([site.rate for site in sites])
+    else:
+        decay = scheme.get('drop_path_decay', 'constant')
+        rates = spread_rates(rate, [site.depth for site in sites], decay)
+    if not rates.any():
+        raise ValueError(
+            'All drop-path rates are 0, so every submodel would be the full network. '
+            'Give --drop-path-rate, such as that of training.'
+        )
+    return rates
+
+
+def draw_factors(rates: NDArray[np.float64], count: int, seed: int) -> Factors:
+    """Draw K submodels as in training: kept branches scale by 1 / (1 - rate)."""
+    if count < 1:
+        raise ValueError(f'-k must be 1 or more submodels, not {count}.')
+    keep = BernoulliSampler()(rates, count, plan_generator(seed, 0))
+    return (keep / (1 - rates)[:, None]).T
 
 
 class Ensemble:
@@ -118,11 +177,11 @@ class Ensemble:
 
     @property
     def mutual_information(self) -> Tensor:
-        r"""Mean divergence (...) of the submodels from their mean, in [0, 1].
+        """Mean divergence (...) of the submodels from their mean, in [0, 1].
 
         Entropy of the mean minus mean of the entropies (BALD, Houlsby et al., arXiv
-        1112.5745, eq. 2), divided by the logarithm of the number of classes. 0 if all
-        submodels agree, however confident they are.
+        1112.5745, eq. 2), as fractions of the largest: 0 if all submodels agree,
+        however confident they are.
         """
         inside = self.entropies / len(self.predicted)
         return (entropy(self.mean) - inside).clamp_min(0)

@@ -38,14 +38,13 @@ def evaluation_shape(cfg: Config, given: Sequence[int] | None = None) -> Shape:
     scope.
     """
     model = cfg.model
-    found = [
-        given,
-        (model.get('test_cfg') or {}).get('crop_size'),
-        (model.get('data_preprocessor') or {}).get('size'),
-        cfg.get('crop_size'),
-        (model.get('backbone') or {}).get('img_size'),
-    ]
-    size = next((each for each in found if each), None)
+    size = (
+        given
+        or (model.get('test_cfg') or {}).get('crop_size')
+        or (model.get('data_preprocessor') or {}).get('size')
+        or cfg.get('crop_size')
+        or (model.get('backbone') or {}).get('img_size')
+    )
     return image_shape([size] if isinstance(size, int) else size, cfg)
 
 
@@ -71,9 +70,8 @@ def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
     if head is None:
         return images, [_classified(model, device) for _ in range(batch)]
     last: Any = head[-1] if isinstance(head, nn.ModuleList) else head
-    meta = dict(
-        img_shape=shape, ori_shape=shape, pad_shape=shape, padding_size=[0, 0, 0, 0]
-    )
+    shapes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'), shape)
+    meta = dict(shapes, padding_size=[0, 0, 0, 0])
     labels = torch.randint(last.num_classes, (batch, 1, *shape), device=device)
     return images, [
         SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=meta)
@@ -83,9 +81,8 @@ def random_batch(model: nn.Module, shape: Shape, batch: int) -> Batch:
 
 def input_channels(model: nn.Module) -> int:
     """Return the number of channels of a model's images; 3 without a convolution."""
-    convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d))
-    first = next(convolutions, None)
-    return 3 if first is None else first.in_channels
+    found = (m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+    return next(found, 3)
 
 
 def flips_channels(model: Any) -> bool:

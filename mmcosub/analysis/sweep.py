@@ -68,34 +68,29 @@ def sweep(
     ticker: Ticker,
 ) -> list[Point]:
     """Test the full network and submodels, greedy ones found with ``search``."""
+    full, depths = network.full, settings.depths
     tested: dict[Kept, dict[str, float]] = {}
     points = []
     times = {'random': settings.draws}
     runs = [(o, draw) for o in settings.orders for draw in range(times.get(o, 1))]
     for order, draw in runs:
-        submodels = [network.full]
         if order == 'greedy':
-            steps = greedy_steps(network.full, network.fixed)
+            steps = greedy_steps(full, network.fixed)
             with ticker(f'{name}: search', steps * search.images) as tick:
 
                 def score(kept: Kept, tick: Callable[[int], object] = tick) -> float:
                     with network.submodel(kept):
                         return search.score(tick)
 
-                submodels += greedy_order(network.full, why_not, score)
+                smaller = [*greedy_order(full, why_not, score)]
         elif order == 'random':
             rng = np.random.default_rng([settings.seed, draw])
-            submodels += random_order(network.full, why_not, rng)
+            smaller = [*random_order(full, why_not, rng)]
         else:
-            submodels += given_order(network.full, why_not, settings.given)
-        depths = settings.depths
-        wanted = [
-            kept
-            for kept in submodels
-            if depths is None or kept == network.full or len(kept) in depths
-        ]
+            smaller = [*given_order(full, why_not, settings.given)]
+        wanted = [full, *(k for k in smaller if depths is None or len(k) in depths)]
         untested = [kept for kept in wanted if kept not in tested]
-        label = f'{name}: {order}' + (f' {draw + 1}' if order == 'random' else '')
+        label = f'{name}: {order}' + f' {draw + 1}' * (order == 'random')
         with ticker(label, len(untested) * test.images) as tick:
             for kept in untested:
                 with network.submodel(kept):
@@ -155,16 +150,13 @@ def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[K
     """
     kept = full
     for block in order:
-        if block not in full:
+        if block not in kept:
             raise ValueError(
                 f'There is no block {block} to leave out: there are {len(full)}, 0 to '
-                f'{len(full) - 1}.'
+                f'{len(full) - 1}, to be named once each.'
             )
-        if block not in kept:
-            raise ValueError(f'Block {block} is given twice. Name it once.')
         kept -= {block}
-        reason = why_not(kept)
-        if reason:
+        if reason := why_not(kept):
             raise ValueError(f'Without block {block} there is no submodel: {reason}.')
         yield kept
 
@@ -177,6 +169,6 @@ def require_smaller(full: Kept, why_not: WhyNot) -> None:
 
 
 def greedy_steps(full: Kept, fixed: Kept) -> int:
-    """Return the maximum number of submodels that a greedy search tests."""
+    """Return the largest number of submodels that a greedy search tests."""
     free = len(full - fixed)
     return free * (free + 1) // 2 - (not fixed)

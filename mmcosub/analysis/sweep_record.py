@@ -42,16 +42,9 @@ def record_of(
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write a record, a line for each entry and for each item of long lists."""
-    entries = [f' {json.dumps(k)}: {_in_lines(v)}' for k, v in content.items()]
+    """Write a record."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('{\n' + ',\n'.join(entries) + '\n}\n')
-
-
-def _in_lines(value: Any) -> str:
-    if not isinstance(value, list) or not any(isinstance(v, dict) for v in value):
-        return json.dumps(value)
-    return '[\n' + ',\n'.join(f'  {json.dumps(each)}' for each in value) + '\n ]'
+    path.write_text(json.dumps(content, indent=1) + '\n')
 
 
 def read_json(path: Path) -> dict:
@@ -60,7 +53,7 @@ def read_json(path: Path) -> dict:
         raise ValueError(f'There is no record {path}. submodel_sweep.py writes one.')
     try:
         content = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ValueError(f'{path} is no JSON file ({error}).') from error
     if not isinstance(content, dict) or not content.get('points'):
         raise ValueError(f'{path} is no record of submodel_sweep.py: it has no points.')
@@ -78,23 +71,21 @@ def pick_point(
     networks = sorted({p['network'] for p in points})
     if network is None and len(networks) > 1:
         raise ValueError(f'The record has several networks: name one of {networks}.')
-    if network is not None and network not in networks:
+    network = networks[0] if network is None else network
+    if network not in networks:
         raise ValueError(f'The record has no network {network!r} but {networks}.')
-    mine = [p for p in points if network in (None, p['network'])]
-    orders = sorted({p['order'] for p in mine})
+    orders = sorted({p['order'] for p in points if p['network'] == network})
     if order is None:
         order = 'greedy' if 'greedy' in orders else orders[0]
     if order not in orders:
         raise ValueError(f'The record has no order {order!r} but {orders}.')
-    mine = [p for p in mine if p['order'] == order]
-    found = [p for p in mine if len(p['kept']) == depth]
-    if not found:
-        depths = sorted({len(p['kept']) for p in mine})
-        raise ValueError(
-            f'The record has no submodel of {depth} blocks in the order {order!r}: '
-            f'there are those of {depths}.'
-        )
-    return max(found, key=lambda p: p['metrics'][record['metric']])
+    mine = [p for p in points if (p['network'], p['order']) == (network, order)]
+    if found := [p for p in mine if len(p['kept']) == depth]:
+        return max(found, key=lambda p: p['metrics'][record['metric']])
+    raise ValueError(
+        f'The record has no submodel of {depth} blocks in the order {order!r}: there '
+        f'are those of {sorted({len(p["kept"]) for p in mine})}.'
+    )
 
 
 def plot_sweep(record: Mapping[str, Any], path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from mmcosub.evaluation.probability_metric import BINS, mean_metrics, sum_positions
 from mmcosub.submodels import Site
 
+from .network import Factors
 from .predictions import (
     SCORES,
     Ensemble,
@@ -23,11 +24,11 @@ from .predictions import (
     entropy,
     ignored_label,
     labels_of,
+    predict_submodels,
     predicted_classes,
     probabilities_of,
     threshold_of,
 )
-from .submodel import Factors, predict_submodels
 
 
 class ProbabilityScores:
@@ -47,22 +48,16 @@ class ProbabilityScores:
 
         Returns the fraction of wrong labelled positions; None without labels.
         """
-        if labels is None:
+        if labels is None or (labels == self.ignored).all():
             return None
-        probabilities = probabilities.reshape(len(probabilities), -1)
-        labels = labels.to(probabilities.device).flatten()
+        labels = labels.to(probabilities.device)
         known = labels != self.ignored
-        probabilities, labels = probabilities[:, known], labels[known].long()
-        if not len(labels):
-            return None
-        predicted = predicted_classes(probabilities, self.threshold)
-        sums = sum_positions(probabilities, labels, predicted)
+        found, labels = probabilities[:, known].flatten(1), labels[known].long()
+        predicted = predicted_classes(found, self.threshold)
+        sums = sum_positions(found, labels, predicted)
         self.sums += sums
-        self.areas += torch.stack(
-            IoUMetric.intersect_and_union(
-                predicted.cpu(), labels.cpu(), self.classes, self.ignored
-            )
-        )
+        both = (predicted.cpu(), labels.cpu(), self.classes, self.ignored)
+        self.areas += torch.stack(IoUMetric.intersect_and_union(*both))
         return 1 - float(sums[1] / sums[0])
 
     def result(self) -> dict[str, float]:
@@ -70,8 +65,7 @@ class ProbabilityScores:
 
         mIoU is over classes that are labelled or predicted somewhere.
         """
-        intersection, union = self.areas[:2]
-        iou = (intersection / union).nanmean()
+        iou = (self.areas[0] / self.areas[1]).nanmean()
         return dict(mean_metrics(self.sums), mIoU=100 * float(iou))
 
 
@@ -98,9 +92,9 @@ class SubmodelEnsemble:
     def add(
         self, batch: Any, draw: Callable[[Any, Ensemble], object] | None = None
     ) -> int:
-        """Predict a batch of a test loader by the full network and every submodel.
+        """Predict a batch by the full network and every submodel; return its size.
 
-        ``draw`` is given each sample and its ensemble. Returns the number of images.
+        ``draw`` is given each sample and its ensemble.
         """
         samples = self.model.test_step(batch)
         # Copy now, as later predictions may reuse these objects.
@@ -108,23 +102,26 @@ class SubmodelEnsemble:
         labels = [labels_of(sample) for sample in samples]
         ensembles = [Ensemble(self.threshold) for _ in samples]
         found = predict_submodels(self.model, self.sites, self.factors, batch)
-        for quality, predictions in zip(self.each, found, strict=True):
-            for i, sample in enumerate(predictions):
-                probabilities = probabilities_of(sample)
-                ensembles[i].add(probabilities)
-                quality.add(probabilities, labels[i])
-        for i, sample in enumerate(samples):
-            self.mean.add(ensembles[i].mean, labels[i])
+        for scores, predictions in zip(self.each, found, strict=True):
+            for one, label, ensemble in zip(
+                predictions, labels, ensembles, strict=True
+            ):
+                ensemble.add(probabilities_of(one))
+                scores.add(probabilities_of(one), label)
+        for sample, whole, label, ensemble in zip(
+            samples, full, labels, ensembles, strict=True
+        ):
+            self.mean.add(ensemble.mean, label)
             self.rows.append(
                 dict(
                     image=str(sample.get('img_path', len(self.rows))),
-                    **ensembles[i].scores(),
-                    entropy_of_full=float(entropy(full[i]).mean()),
-                    wrong_of_full=self.full.add(full[i], labels[i]),
+                    **ensemble.scores(),
+                    entropy_of_full=float(entropy(whole).mean()),
+                    wrong_of_full=self.full.add(whole, label),
                 )
             )
             if draw is not None:
-                draw(sample, ensembles[i])
+                draw(sample, ensemble)
         return len(samples)
 
     def ranking(self, score: str) -> list[dict[str, Any]]:
@@ -134,31 +131,26 @@ class SubmodelEnsemble:
         return [dict(rank=i + 1, **row) for i, row in enumerate(rows)]
 
     def result(self) -> dict[str, Any]:
-        """Return the probability metrics, and how well scores rank errors.
+        """Return the metrics of full network, mean and (averaged) one submodel.
 
-        ``full``, ``mean`` and ``one_submodel`` (averaged over submodels) have the
-        metrics of :class:`ProbabilityScores`, mIoU for segmentors only;
-        ``finds_errors`` has :func:`finds_errors` for each score and the full network's
-        entropy. Empty without labels.
+        And :func:`finds_errors` for each score and the full network's entropy. Empty
+        without labels.
         """
         if not self.full.sums[0]:
             return {}
-        each = [self._of(quality) for quality in self.each]
+        each = [self._of(scores) for scores in self.each]
         one = {k: float(np.mean([r[k] for r in each])) for k in each[0]}
         rows = [row for row in self.rows if row['wrong_of_full'] is not None]
         wrong = [row['wrong_of_full'] for row in rows]
-        return dict(
-            full=self._of(self.full),
-            mean=self._of(self.mean),
-            one_submodel=one,
-            finds_errors={
-                key: finds_errors([row[key] for row in rows], wrong)
-                for key in (*SCORES, 'entropy_of_full')
-            },
-        )
+        found = {
+            key: finds_errors([row[key] for row in rows], wrong)
+            for key in (*SCORES, 'entropy_of_full')
+        }
+        full, mean = self._of(self.full), self._of(self.mean)
+        return dict(full=full, mean=mean, one_submodel=one, finds_errors=found)
 
-    def _of(self, quality: ProbabilityScores) -> dict[str, float]:
-        result = quality.result()
+    def _of(self, scores: ProbabilityScores) -> dict[str, float]:
+        result = scores.result()
         if not hasattr(self.model, 'decode_head'):
             del result['mIoU']
         return result
@@ -178,9 +170,9 @@ def finds_errors(
 ) -> dict[str, float | None]:
     """Measure how well a score ranks wrongly predicted images first.
 
-    ``wrong_in_first_fifth`` is the mean error, in percent, of the fifth of the images
-    with the largest scores; ``rank_correlation`` is Spearman's, None if either is
-    constant.
+    ``wrong_in_first_fifth`` is the mean error of the fifth of the images with the
+    largest scores, ``wrong`` that of all, in percent; ``rank_correlation`` is
+    Spearman's, None if either is constant.
     """
     order = np.argsort(scores)[::-1]
     first = np.array(wrong)[order[: max(len(order) // 5, 1)]]

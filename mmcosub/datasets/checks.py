@@ -28,8 +28,8 @@ def check_segmentation_data(
     are not checked, nor are the files of datasets with their own ``load_data_list``.
 
     Args:
-        config (dict): Config of the dataset; wrappers such as ``RepeatDataset`` are
-            unwrapped.
+        config (dict): Config of the dataset, with or without wrappers such as
+            ``RepeatDataset``.
         num_classes (int): Number of classes of the decode head.
         ignore_index (int): Label of ignored pixels. Defaults to 255.
         samples (int): Number of label maps to read. Defaults to 32.
@@ -38,10 +38,8 @@ def check_segmentation_data(
             pipeline loads them. Defaults to True.
 
     Raises:
-        FileNotFoundError: If a folder is missing or empty, or an image or its label
-            is missing.
-        ValueError: If the dataset is empty, or its classes or labels do not fit the
-            model.
+        FileNotFoundError: If a folder is missing or empty, or a file is missing.
+        ValueError: If the dataset is empty, or its classes or labels do not fit.
     """
     for dataset in _datasets(config):
         setting = 'num_classes of model.decode_head (and auxiliary_head)'
@@ -86,12 +84,11 @@ def _datasets(config: dict) -> Iterator[BaseSegDataset]:
 
 def _leaves(config: dict) -> Iterator[dict]:
     """Yield the configs of datasets inside wrappers."""
-    inner = config.get('datasets')
-    if not inner and 'dataset' in config:
-        inner = [config['dataset']]
-    if not inner:
+    inner = config.get('datasets') or [config.get('dataset')]
+    if inner == [None]:
+        inner = []
         yield config
-    for dataset in inner or ():
+    for dataset in inner:
         yield from _leaves(dataset)
 
 

@@ -16,31 +16,19 @@ from mmcosub.registry import DATASETS
 Image = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
-PALETTE = [
+_PALETTE = [
     [40, 40, 48], [230, 57, 70], [244, 140, 6], [255, 209, 62], [112, 193, 60],
     [36, 161, 116], [64, 201, 214], [58, 120, 230], [120, 86, 220], [206, 96, 210],
     [246, 150, 190],
 ]  # fmt: skip
-"""Colours of the background and ten classes, in RGB."""
-
-ITEMS = (1, 3)
-"""Default minimum and maximum number of digits in a scene."""
-SCALE = (0.5, 0.8)
-"""Default minimum and maximum height of a digit, as a fraction of the scene's."""
 _ANGLE = 12  # largest rotation either way, in degrees
 
 
 @DATASETS.register_module()
 class DigitScenesDataset(BaseSegDataset):
-    """Digit scenes on disk, in ADE20K's layout.
+    """Digit scenes on disk, in ADE20K's layout; arguments of ``BaseSegDataset``."""
 
-    Args:
-        img_suffix (str): Suffix of image files. Defaults to '.png'.
-        seg_map_suffix (str): Suffix of label files. Defaults to '.png'.
-        **kwargs: Arguments of ``BaseSegDataset``.
-    """
-
-    METAINFO = dict(classes=('background', *'0123456789'), palette=PALETTE)
+    METAINFO = dict(classes=('background', *'0123456789'), palette=_PALETTE)
 
     def __init__(
         self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: object
@@ -62,22 +50,21 @@ def split_digits(validation: float = 0.3) -> dict[str, list[Image]]:
 
     digits = load_digits()
     images = np.clip(digits.images * 16, 0, 255).astype(np.uint8)
-    parts: dict[str, list[Image]] = dict(training=[], validation=[])
-    for digit in range(10):
-        of_class = images[digits.target == digit]
-        # The data are sorted by writer, so validation has mostly other writers.
-        first = round(len(of_class) * (1 - validation))
-        parts['training'].append(of_class[:first])
-        parts['validation'].append(of_class[first:])
-    return parts
+    by_class = [images[digits.target == digit] for digit in range(10)]
+    # The data are sorted by writer, so validation has mostly other writers.
+    ends = [round(len(of_class) * (1 - validation)) for of_class in by_class]
+    return dict(
+        training=[each[:end] for each, end in zip(by_class, ends, strict=True)],
+        validation=[each[end:] for each, end in zip(by_class, ends, strict=True)],
+    )
 
 
 def make_scene(
     digits: list[Image],
     size: int,
     rng: np.random.Generator,
-    items: tuple[int, int] = ITEMS,
-    scale: tuple[float, float] = SCALE,
+    items: tuple[int, int] = (1, 3),
+    scale: tuple[float, float] = (0.5, 0.8),
 ) -> tuple[Image, Image]:
     """Make one scene; digits may overlap, later ones on top.
 
@@ -85,10 +72,9 @@ def make_scene(
         digits (list[ndarray]): Ten arrays of shape (N, 8, 8), one a digit.
         size (int): Height and width in pixels, 32 or more.
         rng (Generator): Source of all randomness.
-        items (tuple[int, int]): Minimum and maximum number of digits. Defaults to
-            (1, 3).
+        items (tuple[int, int]): Minimum and maximum number of digits.
         scale (tuple[float, float]): Minimum and maximum height of a digit, as a
-            fraction of the scene's in (0, 1]. Defaults to (0.5, 0.8).
+            fraction of the scene's in (0, 1].
 
     Returns:
         tuple: Image of shape (size, size, 3), and label map of shape (size, size).
@@ -108,15 +94,9 @@ def make_scene(
 
 
 def make_digit(glyph: Image, size: int, rng: np.random.Generator) -> Image:
-    """Make an image of one centred digit in the style of the scenes.
+    """Make an image (size, size, 3) of one digit (8, 8), in the style of the scenes.
 
-    Args:
-        glyph (ndarray): The digit, of shape (8, 8), values 0 to 255.
-        size (int): Height and width in pixels, 16 or more.
-        rng (Generator): Source of all randomness.
-
-    Returns:
-        ndarray: Image of shape (size, size, 3).
+    The size is 16 or more; ``rng`` is the source of all randomness.
     """
     image = texture(size, rng)
     matrix = place((8, 8), size, (0.75, 0.95), _ANGLE, rng)

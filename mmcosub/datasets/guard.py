@@ -20,9 +20,6 @@ class BadSamples:
     Args:
         policy (str): 'raise' to end the run, 'skip' to take another sample instead.
         listed (Path): File of the list, one sample a line.
-
-    Raises:
-        ValueError: If the policy is unknown.
     """
 
     def __init__(self, policy: str, listed: Path) -> None:
@@ -71,9 +68,6 @@ class GuardedPipeline:
             are not checked.
         ignore_index (int): Label of ignored pixels.
         bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
-
-    Raises:
-        ValueError: When called, if it fails or the label map is wrong.
     """
 
     def __init__(
@@ -159,10 +153,10 @@ def leaves(dataset: Any) -> Iterator[Any]:
     """Yield the datasets inside wrappers such as ``RepeatDataset``."""
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     if isinstance(dataset, BaseDataset) or inner == [None]:
+        inner = []
         yield dataset
-    else:
-        for each in inner:
-            yield from leaves(each)
+    for each in inner:
+        yield from leaves(each)
 
 
 def guard(
@@ -171,18 +165,13 @@ def guard(
     ignore_index: int = 255,
     bad: BadSamples | None = None,
 ) -> None:
-    """Wrap the pipelines of a dataset, also inside wrappers, in place.
+    """Wrap the pipelines of a built dataset, also inside wrappers, in place.
 
-    Args:
-        dataset (Any): A built dataset.
-        num_classes (int, optional): Number of classes of a segmentor. Defaults to None:
-            label maps are not checked.
-        ignore_index (int): Label of ignored pixels. Defaults to 255.
-        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
+    Arguments as of :class:`GuardedPipeline`; only those of mmseg's datasets check label
+    maps.
     """
     for leaf in leaves(dataset):
-        if isinstance(leaf, BaseDataset) and not isinstance(
-            leaf.pipeline, GuardedPipeline
-        ):
+        pipeline = getattr(leaf, 'pipeline', None)
+        if isinstance(leaf, BaseDataset) and not isinstance(pipeline, GuardedPipeline):
             of_maps = num_classes if isinstance(leaf, BaseSegDataset) else None
-            leaf.pipeline = GuardedPipeline(leaf.pipeline, of_maps, ignore_index, bad)
+            leaf.pipeline = GuardedPipeline(pipeline, of_maps, ignore_index, bad)

@@ -1,13 +1,15 @@
-"""Image files: opening, headers, EXIF orientation."""
+"""Image files: opening, headers, EXIF orientation, and images for display."""
 
+import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import Base
 
@@ -66,16 +68,15 @@ def orientation_of(path: str | None) -> int:
 
 def is_turned_alone(path: str | None, loader: Any) -> bool:
     """Return True if MMCV's loader, if any, rotates an image and sizes do not tell."""
-    if getattr(loader, 'color_type', None) not in ('color', 'grayscale'):
+    turns = getattr(loader, 'color_type', None) in ('color', 'grayscale')
+    if not turns or loader.imdecode_backend == 'turbojpeg' or orientation_of(path) < 2:
         return False
-    if orientation_of(path) < 2 or loader.imdecode_backend == 'turbojpeg':
-        return False
-    _, (width, height), orientation = read_header(path or '')
-    return orientation < 5 or width == height
+    header = read_header(path or '')
+    return header.orientation < 5 or header.size == header.displayed
 
 
 def explain_turned(paths: Sequence[str], looked_at: int) -> str:
-    """Explain that some of the images looked at are rotated, with the remedy."""
+    """Say that some of the images looked at are rotated, with the remedy."""
     return (
         f'{len(paths)} of {looked_at} images have an EXIF orientation by which the '
         f'loader turns them, but not their labels; the first is {paths[0]}. If the '
@@ -88,14 +89,13 @@ def describe_images(
     suffixes: Iterable[str], sizes: Iterable[tuple[int, int]], modes: Iterable[str]
 ) -> str:
     """Describe images by their suffixes, smallest and largest size, and modes."""
-    ordered = sorted({*sizes}, key=lambda size: size[0] * size[1])
-    shown = [f'{width}x{height}' for width, height in (ordered[0], ordered[-1])]
+    ordered = sorted({*sizes}, key=math.prod)
+    ends = dict.fromkeys(f'{w}x{h}' for w, h in (ordered[0], ordered[-1]))
     kinds = ', '.join(
         f'{_NAMES.get(mode, mode)} of {_DEPTH.get(mode, 8)} bits'
-        for mode in Counter(modes)
+        for mode in dict.fromkeys(modes)
     )
-    size = ' to '.join(dict.fromkeys(shown))
-    return f'{", ".join(sorted({*suffixes}))}, {size} pixels, {kinds}'
+    return f'{", ".join(sorted({*suffixes}))}, {" to ".join(ends)} pixels, {kinds}'
 
 
 def in_threads(
@@ -104,3 +104,30 @@ def in_threads(
     """Apply a function to the values of a mapping; yield names and results in order."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield from zip(items, pool.map(function, items.values()), strict=True)
+
+
+# ---- display ---------------------------------------------------------------------
+
+
+def viewable(image: NDArray) -> NDArray[np.uint8]:
+    """Convert an image (H, W) or (H, W, channels) to 8 bits and three channels.
+
+    One channel is shown in grey. Of more than three, the first three are used; a
+    missing third is black. Values outside of 0 to 255 are rescaled.
+    """
+    image = image[..., None] if image.ndim == 2 else image[..., :3]
+    if image.shape[-1] == 1:
+        image = image.repeat(3, axis=-1)
+    if image.shape[-1] == 2:
+        image = np.concatenate([image, np.zeros_like(image[..., :1])], axis=-1)
+    if image.dtype != np.uint8:
+        image = np.nan_to_num(image.astype(np.float64))
+        low, high = image.min(), image.max()
+        if low < 0 or high > 255 or high <= 1:
+            image = (image - low) / max(high - low, 1e-12) * 255
+    return np.ascontiguousarray(image.astype(np.uint8))
+
+
+def evenly_spread(total: int, number: int) -> list[int]:
+    """Return evenly spaced indices, the first and the last included."""
+    return np.linspace(0, total - 1, number).round().astype(int).tolist()

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from .guard import BadSamples, GuardedPipeline
 from .image_files import (
     describe_images,
+    evenly_spread,
     explain_turned,
     in_threads,
     is_turned_alone,
@@ -188,12 +189,11 @@ def check_labels(
             logging.INFO,
         )
         return
-    spread = np.linspace(0, total - 1, min(samples, total)).astype(int).tolist()
-    rest = np.setdiff1d(np.arange(total), spread).tolist()
+    spread = evenly_spread(total, min(samples, total))
     found = [each for number in spread if (each := inspected.read(number))]
     counts = sum((each.counts for each in found), np.zeros(num_classes + 1, np.int64))
     read = len(found)
-    for number in rest:
+    for number in sorted({*range(total)} - {*spread}):
         if not few_classes(counts):
             break
         if each := inspected.read(number, image=False):

@@ -68,10 +68,9 @@ class MadeFolder:
 
     def _read(self) -> dict:
         try:
-            there = json.loads(self.record.read_text())
-        except (OSError, ValueError):
+            return {**json.loads(self.record.read_text())}
+        except (OSError, ValueError, TypeError):  # not there, or no record
             return {}
-        return there if isinstance(there, dict) else {}
 
     def _note(self, complete: bool) -> None:
         note = dict(settings=self.settings, complete=complete)

@@ -17,15 +17,15 @@ from mmcosub.registry import DATASETS, TRANSFORMS
 
 from .listing import images_in
 
-PHOTOMETRIC = (
+PHOTOMETRIC = {
     *('Albu', 'AutoContrast', 'Brightness', 'ColorJitter', 'ColorTransform'),
     *('Contrast', 'Equalize', 'GaussianBlur', 'Invert', 'Lighting'),
     *('PhotoMetricDistortion', 'Posterize', 'RandomErasing', 'RandomGrayscale'),
     *('Sharpness', 'Solarize', 'SolarizeAdd'),
-)
+}
 """Transforms of a training pipeline that the weak view leaves out."""
 
-MIXTURES = ('AutoAugment', 'RandAugment', 'RandomApply', 'RandomChoice')
+MIXTURES = {'AutoAugment', 'RandAugment', 'RandomApply', 'RandomChoice'}
 """The same for classifiers only, as these may move pixels."""
 
 STRONG = (
@@ -94,12 +94,7 @@ class PackWeakAndStrong(BaseTransform):
 def weak_and_strong(pipeline: Sequence[dict], strong: Sequence[dict]) -> list[dict]:
     """Return the pipeline of unlabelled images, made from the training one.
 
-    Args:
-        pipeline (Sequence[dict]): The training pipeline.
-        strong (Sequence[dict]): Transforms from the weak to the strong view.
-
-    Raises:
-        ValueError: If the pipeline does not end by packing.
+    ``strong`` leads from the weak to the strong view.
     """
     *steps, pack = pipeline
     if not type_name(pack).startswith('Pack'):
@@ -109,9 +104,7 @@ def weak_and_strong(pipeline: Sequence[dict], strong: Sequence[dict]) -> list[di
             'unlabelled.pipeline.'
         )
     names = [type_name(step) for step in steps]
-    left_out = {*PHOTOMETRIC}
-    if 'LoadAnnotations' not in names:
-        left_out |= {*MIXTURES}
+    left_out = PHOTOMETRIC if 'LoadAnnotations' in names else PHOTOMETRIC | MIXTURES
     weak = [
         dict(type='mmcosub.NoLabel') if name == 'LoadAnnotations' else step
         for name, step in zip(names, steps, strict=True)
@@ -144,21 +137,15 @@ class UnlabelledImages(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         file = str(self.files[index])
+        info = dict(img_path=file, seg_fields=[], reduce_zero_label=False)
         try:
-            return self.pipeline(
-                dict(img_path=file, seg_fields=[], reduce_zero_label=False)
-            )
+            return self.pipeline(info)
         except Exception as error:
             raise ValueError(f'The unlabelled image {file}: {error}') from error
 
 
 def find_images(place: str) -> list[Path]:
-    """Return the sorted image files of a folder, or those of a list.
-
-    Raises:
-        FileNotFoundError: If there is no such folder or file, or a listed image.
-        ValueError: If there is no image.
-    """
+    """Return the sorted image files of a folder, or those of a list."""
     path = Path(place)
     if path.is_dir():
         files = images_in(path)

@@ -23,37 +23,33 @@ def check_pad_values(
     Padding with a class is reported, as the network learns it. So is an invalid value
     of the preprocessor, which pads smaller images only. ``dataset`` is a config.
     """
-    pads = [*_pad_values(dataset)]
-    transforms = len(pads)
+    pads = [(*pad, True) for pad in _pad_values(dataset)]
     if any(getattr(preprocessor, key, None) for key in ('size', 'size_divisor')):
         value = getattr(preprocessor, 'seg_pad_val', ignore_index)
-        pads.append(('model.data_preprocessor.seg_pad_val', value))
-    for number, (where, value) in enumerate(pads):
+        pads.append(('model.data_preprocessor.seg_pad_val', value, False))
+    for where, value, always in pads:
+        said = f'{where} is {value}, but the heads have ignore_index={ignore_index}'
+        learned = 0 <= value < num_classes
         if value == ignore_index:
             continue
-        said = f'{where} is {value}, but the heads have ignore_index={ignore_index}'
-        if 0 <= value < num_classes:
-            said = f'{said}: padding is learned as class {value}.'
-        elif number < transforms:
+        if always and not learned:
             raise ValueError(f'{said}. Set both to the same.')
-        else:
-            said = f'{said}: the loss fails at images that are padded.'
-        print_log(said, 'current', logging.WARNING)
+        effect = 'the loss fails at images that are padded'
+        effect = f'padding is learned as class {value}' if learned else effect
+        print_log(f'{said}: {effect}.', 'current', logging.WARNING)
 
 
 def check_metrics(evaluator: Any, ignore_index: int) -> None:
     """Report metrics of an evaluator, or of its config, that ignore another label."""
     if isinstance(evaluator, Evaluator):
-        evaluator = evaluator.metrics
-    elif isinstance(evaluator, dict):
-        evaluator = evaluator.get('metrics', evaluator)
-    metrics = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
+        metrics = evaluator.metrics
+    else:
+        metrics = [part for _, part in walk(evaluator) if type_name(part)]
     for metric in metrics:
         name, value = type(metric).__name__, getattr(metric, 'ignore_index', None)
         if isinstance(metric, dict):
             name = type_name(metric, METRICS)
-            default = _DEFAULT if name == 'IoUMetric' else None
-            value = metric.get('ignore_index', default)
+            value = metric.get('ignore_index', {'IoUMetric': _DEFAULT}.get(name))
         if value not in (None, ignore_index):
             print_log(
                 f'{name} has ignore_index={value}, but the heads ignore '
@@ -67,10 +63,8 @@ def check_metrics(evaluator: Any, ignore_index: int) -> None:
 def _pad_values(config: Any) -> Iterator[tuple[str, int]]:
     """Return names and label padding values of a config's transforms."""
     for _, part in walk(config):
-        if not isinstance(part, dict):
-            continue
         name = type_name(part, TRANSFORMS)
-        if name in _PAD or 'seg_pad_val' in part:
+        if name in _PAD or (name and 'seg_pad_val' in part):
             yield f'{name}.seg_pad_val', part.get('seg_pad_val', _DEFAULT)
         elif name == 'Pad':
             value = part.get('pad_val')

@@ -57,21 +57,20 @@ class ProbabilityMetric(BaseMetric):
             maps, ignored = 'seg_logits' in sample, self.ignore_index
             if ignored is None:
                 ignored = _OF_MAPS if maps else -1  # which is no label
-            parts = []
+            total = torch.zeros(4 + BINS, dtype=torch.float64)
             # A photograph of 150 classes has gigabytes of logits: not all at once.
             step = max(_CHUNK // len(scores), 1)
-            for first in range(0, len(labels), step):
-                part = slice(first, first + step)
-                known = labels[part] != ignored
-                own = scores[:, part][:, known]
-                parts.append(
-                    sum_positions(
-                        as_probabilities(own) if maps else own.float(),
-                        labels[part][known],
-                        predicted[part][known],
-                    )
-                )
-            self.results.append(torch.stack(parts).sum(0))
+            whole = (
+                scores.split(step, dim=1),
+                labels.split(step),
+                predicted.split(step),
+            )
+            for own, label, found in zip(*whole, strict=True):
+                known = label != ignored
+                own = own[:, known]
+                own = as_probabilities(own) if maps else own.float()
+                total += sum_positions(own, label[known], found[known])
+            self.results.append(total)
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
         """Return the metrics from the sums of each image."""
@@ -104,24 +103,22 @@ def _of_sample(sample: dict) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def as_probabilities(logits: Tensor) -> Tensor:
-    """Probabilities from what mmseg stores as ``seg_logits``.
+    """Return probabilities from what mmseg stores as ``seg_logits``.
 
-    That is the probability itself for one output channel. A pixel has exactly one
-    class, so that softmax is right for heads with a sigmoid of each class, too: it is
-    the probability of one class under the condition that no other one is there. From
-    one channel there are two classes.
+    One channel is the probability of the second of two classes. A pixel has exactly one
+    class, so softmax is right for heads with a sigmoid of each class, too: it is the
+    probability of one class under the condition that no other one is there.
     """
     logits = logits.float()
     return torch.cat([1 - logits, logits]) if len(logits) == 1 else logits.softmax(0)
 
 
 def sum_positions(probabilities: Tensor, labels: Tensor, predicted: Tensor) -> Tensor:
-    """Sum up what the metrics need, in float64 on the CPU.
+    """Sum up what the metrics need of C probabilities, in float64 on the CPU.
 
-    From probabilities (C, P), labels (P,) and predicted classes (P,), return a tensor
-    of shape (4 + BINS,): number of positions, of right predictions, sums of negative
-    log-likelihoods and of Brier scores, and for each bin of confidence that of accuracy
-    less confidence.
+    Returns shape (4 + BINS,): number of positions, of right predictions, sums of
+    negative log-likelihoods and of Brier scores, and for each bin of confidence that of
+    accuracy less confidence.
     """
     true = probabilities.gather(0, labels[None])[0].cpu().double()
     confidence = probabilities.gather(0, predicted[None])[0].cpu().double()

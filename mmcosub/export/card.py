@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from mmcosub.analysis.steps import flips_channels
 from mmcosub.engine.prediction import pipeline_of
 
 from .exporting import Exported
@@ -41,25 +42,26 @@ Written with PyTorch {torch}. Checked: {parity}.
 {classes}"""
 
 
-def write_card(exported: Exported, model: Any) -> Path:
+def write_card(exported: Exported) -> Path:
     """Write the page, named as the file with ``.md`` behind, and return its path."""
-    path = exported.path
+    path, module = exported.path, exported.module
     page = path.with_name(f'{path.name}.md')
-    names = dict(file=path.name, input=INPUT, output=exported.name)
-    meaning, inner = 'class of each pixel, numbered from 0', {1: 'height', 2: 'width'}
-    if exported.name != 'classes':
-        meaning, inner = 'probability of each class', {}
-    open_names = {0: 'batch', 2: 'height', 3: 'width'}
-    opened = {open_names[dim] for dim in exported.dims}
-    classes = model.dataset_meta.get('classes') or ()
+    names = dict(file=path.name, input=INPUT, output=module.output)
+    sizes = ['batch', '', 'height', 'width']
+    opened = {sizes[dim] for dim in exported.dims}
+    meaning, sizes_out = 'probability of each class', ['batch', '']
+    if module.segments:
+        meaning = 'class of each pixel, numbered from 0'
+        sizes_out = ['batch', 'height', 'width']
+    classes = module.model.dataset_meta.get('classes') or ()
     listed = '\n'.join(f'- {number}: {name}' for number, name in enumerate(classes))
     text = _PAGE.format(
         **names,
-        input_type=_type(exported.input, open_names, opened),
-        output_type=_type(exported.output, {0: 'batch', **inner}, opened),
-        values=_values(exported, model),
+        input_type=_type(exported.input, sizes, opened),
+        output_type=_type(exported.output, sizes_out, opened),
+        values=_values(exported),
         meaning=meaning,
-        before=steps_before(model),
+        before=steps_before(module.model),
         run=_RUN[path.suffix].format(**names),
         torch=torch.__version__,
         parity=exported.parity,
@@ -69,23 +71,21 @@ def write_card(exported: Exported, model: Any) -> Path:
     return page
 
 
-def _type(value: torch.Tensor, names: dict[int, str], opened: set[str]) -> str:
+def _type(value: torch.Tensor, names: list[str], opened: set[str]) -> str:
     """Return shape, with names of open sizes, and dtype as cells of the table."""
-    sizes = [
-        names[i] if names.get(i) in opened else str(size)
-        for i, size in enumerate(value.shape)
-    ]
+    pairs = zip(names, value.shape, strict=True)
+    sizes = [name if name in opened else str(size) for name, size in pairs]
     dtype = str(value.dtype).removeprefix('torch.')
     return f'({", ".join(sizes)}) | {dtype}'
 
 
-def _values(exported: Exported, model: Any) -> str:
+def _values(exported: Exported) -> str:
     """Return the meaning of the values of the input."""
-    order = ''
+    model, order = exported.module.model, ''
     if exported.input.shape[1] == 3:
-        order = f', channels {"RGB" if exported.flips else "BGR"}'
+        order = f', channels {"RGB" if flips_channels(model) else "BGR"}'
     given = model.data_preprocessor
-    if exported.preprocessing or not given._enable_normalize:
+    if exported.module.preprocessing or not given._enable_normalize:
         return f'values of the image file{order}'
     mean, std = (
         [round(value, 4) for value in stats.flatten().tolist()]

@@ -3,22 +3,20 @@
 Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
 """
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmcv.transforms import TRANSFORMS
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmcosub.analysis.steps import Shape, flips_channels, input_channels
-from mmcosub.engine.prediction import pipeline_of
-from mmcosub.names import type_name
 
 from .formats import FORMATS, quiet, reason
-from .graph import DeployedModel, has_windows, open_batch_size
+from .graph import DeployedModel, open_batch_size
 
 DIMENSIONS = {None: (), 'batch': (0,), 'all': (0, 2, 3)}
 """Dimensions of the images whose size is open, by the value of ``dynamic``."""
@@ -30,23 +28,19 @@ class Exported:
 
     Args:
         path (Path): The file.
+        module (DeployedModel): What it computes.
         input (Tensor): Images as it takes them.
         output (Tensor): What it predicts for the images.
-        name (str): Name of the output.
         parity (str): How its outputs compare with upstream's.
         dims (tuple[int, ...]): Dimensions of the input whose size is open.
-        preprocessing (bool): Whether it normalises.
-        flips (bool): Whether it takes channels in the reverse of OpenCV's order.
     """
 
     path: Path
+    module: DeployedModel
     input: Tensor
     output: Tensor
-    name: str
     parity: str
     dims: tuple[int, ...]
-    preprocessing: bool
-    flips: bool
 
 
 @torch.no_grad()
@@ -73,24 +67,29 @@ def export(
         ValueError: If packages are missing, the model does not run at the size, the
             format cannot express it, or the outputs differ.
     """
-    FORMATS[kind].check()
+    if missing := [
+        p for p in FORMATS[kind].packages if importlib.util.find_spec(p) is None
+    ]:
+        raise ValueError(
+            f'{kind} needs {" and ".join(missing)}: pip install '
+            f'{" ".join(FORMATS[kind].packages)}'
+        )
     dims = DIMENSIONS[dynamic]
     module = DeployedModel(model, preprocessing)
     if dynamic == 'all':
-        _require_open_size(module)
-    flips = flips_channels(model)
+        module.require_open_size()
     raw = [_noise(model, 2 if dims else 1, shape)]  # a graph of one takes no more
     if dims:
         larger = (2 * shape[0], 2 * shape[1]) if 2 in dims else shape
         raw.append(_noise(model, 3, larger))
     wanted = [_upstream(model, each) for each in raw]
-    images = [_as_input(module, each, flips) for each in raw]
+    images = [_as_input(module, each) for each in raw]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with quiet(), open_batch_size(model):
             FORMATS[kind].write(module, images[0], dims, path)
             run = FORMATS[kind].load(path)
-            found = [run(image) for image in images] if run else []
+            found = [run(image) for image in images]
     except Exception as error:  # exporters fail in any way
         path.unlink(missing_ok=True)
         others = ' or '.join(f'--format {other}' for other in FORMATS if other != kind)
@@ -99,38 +98,19 @@ def export(
             f'{_name(model)} cannot be written as {kind} ({reason(error)}): '
             f'{advice}{others}.'
         ) from error
-    parity = 'outputs not checked: pip install onnxruntime'
-    if run:
-        parity = _parity(wanted, found)
+    parity = _parity(wanted, found)
     if 'differ' in parity:
         path.unlink()
         raise ValueError(
             f'{_name(model)} as {kind} {parity}, so nothing was written. Heads that '
             'begin with random numbers cannot be exported.'
         )
-    output = found[0] if run else wanted[0]
-    return Exported(
-        path, images[0], output, module.output, parity, dims, preprocessing, flips
-    )
-
-
-def _require_open_size(module: DeployedModel) -> None:
-    if module.segments and module.model.test_cfg.get('mode') == 'slide':
-        what = 'sliding windows (model.test_cfg.mode=slide)'
-    elif has_windows(module.model):
-        what = 'shifted windows (Swin)'
-    else:
-        return
-    raise ValueError(
-        f'--dynamic all: {what} are cut for one image size: take --dynamic batch, and '
-        'one file for each --shape.'
-    )
+    return Exported(path, module, images[0], found[0], parity, dims)
 
 
 def _name(model: Any) -> str:
-    parts = [getattr(model, key, None) for key in ('backbone', 'decode_head')]
-    named = [type(part).__name__ for part in parts if part is not None]
-    return f'{type(model).__name__} ({", ".join(named)})' if named else str(type(model))
+    parts = [model, *(getattr(model, key, None) for key in ('backbone', 'decode_head'))]
+    return ' + '.join(type(part).__name__ for part in parts if part is not None)
 
 
 def _noise(model: Any, count: int, shape: Shape) -> Tensor:
@@ -140,23 +120,13 @@ def _noise(model: Any, count: int, shape: Shape) -> Tensor:
     return torch.randint(256, size, generator=generator, dtype=torch.uint8)
 
 
-def _as_input(module: DeployedModel, raw: Tensor, flips: bool) -> Tensor:
+def _as_input(module: DeployedModel, raw: Tensor) -> Tensor:
     """Return what the file takes for some images."""
-    image = raw.flip(1) if flips and raw.shape[1] == 3 else raw
+    flips = flips_channels(module.model) and raw.shape[1] == 3
+    image = raw.flip(1) if flips else raw
     if not module.preprocessing:
         return module.normalised(image)
-    return image if _reads_bytes(module.model.cfg) else image.float()
-
-
-def _reads_bytes(cfg: Any) -> bool:
-    """Return True if the config says that test data are images of 8 bits."""
-    steps = pipeline_of(cfg) if cfg.get('test_dataloader') else []
-    first = steps[0] if steps else {}
-    return (
-        type_name(first, TRANSFORMS) == 'LoadImageFromFile'
-        and first.get('color_type', 'color') in ('color', 'grayscale')
-        and not first.get('to_float32')
-    )
+    return image if module.reads_bytes() else image.float()
 
 
 def _upstream(model: Any, raw: Tensor) -> Tensor:
@@ -169,11 +139,10 @@ def _upstream(model: Any, raw: Tensor) -> Tensor:
     try:
         found = model.test_step(dict(inputs=[*raw], data_samples=samples))
     except Exception as error:  # of any network
-        said = (str(error).splitlines() or [''])[0]
         raise ValueError(
             f'{_name(model)} does not run on images of {height}x{width} '
-            f'({type(error).__name__}: {said}): give --shape another size, such as a '
-            "multiple of 32, or of the backbone's stride or window."
+            f'({reason(error)}): give --shape another size, such as a multiple of 32, '
+            "or of the backbone's stride or window."
         ) from error
     if segments:
         return torch.stack([each.pred_sem_seg.data[0].long() for each in found])
@@ -182,9 +151,9 @@ def _upstream(model: Any, raw: Tensor) -> Tensor:
 
 def _parity(wanted: list[Tensor], found: list[Tensor]) -> str:
     """Say how outputs compare; 'differ' if they are not the same."""
-    if [tuple(w.shape) for w in wanted] != [tuple(f.shape) for f in found]:
-        return f'gives outputs that differ in shape, {tuple(found[-1].shape)}'
     pairs = [*zip(wanted, found, strict=True)]
+    if any(w.shape != f.shape for w, f in pairs):
+        return f'gives outputs that differ in shape, {tuple(found[-1].shape)}'
     if wanted[0].is_floating_point():
         gap = max(float((w - f).abs().max()) for w, f in pairs)
         if not gap <= 1e-4:

@@ -74,14 +74,19 @@ def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
     new.model.backbone = ConfigDict(backbone)
     left_out += stock_model(new.model)
     weights = shallower_weights(network.model.state_dict(), network, kept)
-    model = _build(new, weights)
-    difference = _difference(network, kept, model)
+    what = f'The upstream {type(network.backbone).__name__} with blocks {sorted(kept)}'
+    try:
+        difference = _difference(network, kept, _build(new, weights))
+    except Exception as error:  # constructors and networks can fail in any way
+        raise ValueError(
+            f'{what} cannot be built and run ({type(error).__name__}: '
+            f'{str(error).splitlines()[0]}). Keep other blocks.'
+        ) from error
     if not difference <= TOLERANCE:
         raise ValueError(
-            f'The upstream {type(network.backbone).__name__} with the blocks '
-            f'{sorted(kept)} computes something else than the submodel: outputs '
-            f'differ by {difference:.1g} of their largest value. Keep other blocks, '
-            'and please report the config.'
+            f'{what} computes something else than the submodel: outputs differ by '
+            f'{difference:.1g} of their largest value. Keep other blocks, and please '
+            'report the config.'
         )
     return Extracted(new, weights, left_out, difference)
 
@@ -98,20 +103,13 @@ def _backbone(settings: dict) -> dict:
 
 def _build(cfg: Config, weights: dict[str, Tensor]) -> nn.Module:
     """Build a config's model, with weights."""
-    name = cfg.model.backbone.type
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    try:
-        model: Any = MODELS.build(copy.deepcopy(cfg.model))
-        # SwinV2 recomputes some buffers and discards loaded ones.
-        made, _ = model.load_state_dict(model.state_dict(), strict=False)
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-        if odd := {*missing, *unexpected} - {*made}:
-            raise ValueError(f'{sorted(odd)[:3]} have no counterpart')
-    except Exception as error:  # a constructor can fail in any way
-        raise ValueError(
-            f'{name} with these blocks cannot be built ({type(error).__name__}: '
-            f'{str(error).splitlines()[0]}). Keep other blocks.'
-        ) from error
+    model: Any = MODELS.build(copy.deepcopy(cfg.model))
+    # SwinV2 recomputes some buffers and discards loaded ones.
+    made, _ = model.load_state_dict(model.state_dict(), strict=False)
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    if odd := {*missing, *unexpected} - {*made}:
+        raise ValueError(f'{sorted(odd)[:3]} have no counterpart')
     return model.eval()
 
 
@@ -120,14 +118,7 @@ def _difference(network: Network, kept: Kept, model: Any) -> float:
     """Return the largest difference of outputs, relative to their maximum."""
     with network.submodel(kept):
         wanted = _outputs(network.model, network.image)
-    try:
-        found = _outputs(model.to(network.image.device), network.image)
-    except Exception as error:
-        raise ValueError(
-            f'The upstream {type(network.backbone).__name__} with the blocks '
-            f'{sorted(kept)} does not run ({type(error).__name__}: '
-            f'{str(error).splitlines()[0]}). Keep other blocks.'
-        ) from error
+    found = _outputs(model.to(network.image.device), network.image)
     if [o.shape for o in wanted] != [o.shape for o in found]:
         return float('inf')
     scale = max(float(o.abs().max()) for o in wanted)

@@ -1,6 +1,5 @@
 """Upstream backbones whose configs allow fewer blocks, and their shifted windows."""
 
-import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -79,45 +78,38 @@ def keep_shifts(
     ``stages`` are numbers of the full network's blocks. ValueError if it cannot be set.
     """
     blocks: dict[int, Any] = {site.depth: site.block for site in network.sites}
-    given = settings.get('stage_cfgs') or {}
-    of_stages, changed = [], isinstance(given, Sequence)
-    for i, stage in enumerate(stages):
-        cfg = dict(copy.deepcopy(given[i] if isinstance(given, Sequence) else given))
-        of_blocks = cfg.get('block_cfgs') or {}
-        several = isinstance(of_blocks, Sequence)
-        changed |= several
+    left = [[number for number in stage if number in kept] for stage in stages]
+    moved = [
+        network.blocks[number]
+        for stage in left
+        for place, number in enumerate(stage)
+        if (blocks[number].attn.shift_size > 0) != (place % 2 == 1)
+    ]
+    if moved and family.shift == 'position':
+        raise ValueError(
+            f"{moved[0]} would come where MMSegmentation's Swin shifts windows "
+            'otherwise: there, shifted and unshifted ones alternate by place. Leave '
+            'out two neighbours at a time, or the last ones of a stage. '
+            '(mmpretrain.SwinTransformer has a setting for each block.)'
+        )
+    given = settings.get('stage_cfgs')
+    extra = any(getattr(block, 'extra_norm', False) for block in blocks.values())
+    if not (moved or given or extra):
+        return
+    settings['stage_cfgs'] = []
+    for i, (stage, numbers) in enumerate(zip(stages, left, strict=True)):
+        cfg = dict(_of_part(given, i))
+        of_blocks = cfg.get('block_cfgs')
         cfg['block_cfgs'] = []
-        for place, number in enumerate(b for b in stage if b in kept):
-            here = dict(of_blocks[number - stage[0]] if several else of_blocks)
-            differs = _differs(blocks[number], place, settings)
-            if differs and family.shift == 'position':
-                raise ValueError(_out_of_step(network.blocks[number], differs['shift']))
-            changed |= bool(differs)
-            cfg['block_cfgs'].append({**here, **differs})
-        of_stages.append(cfg)
-    if changed:
-        settings['stage_cfgs'] = of_stages
+        for number in numbers:
+            here = dict(_of_part(of_blocks, number - stage[0]))
+            here['shift'] = blocks[number].attn.shift_size > 0
+            if hasattr(blocks[number], 'extra_norm'):
+                here['extra_norm'] = blocks[number].extra_norm
+            cfg['block_cfgs'].append(here)
+        settings['stage_cfgs'].append(cfg)
 
 
-def _differs(block: Any, place: int, settings: dict) -> dict[str, bool]:
-    """Return settings of a Swin block that are not those of its place in the stage."""
-    arch = settings.get('arch')
-    every = arch.get('extra_norm_every_n_blocks', 0) if isinstance(arch, dict) else 0
-    extra = bool(every) and (place + 1) % every == 0
-    differs = {}
-    if (shifted := block.attn.shift_size > 0) != (place % 2 == 1):
-        differs['shift'] = shifted
-    if bool(getattr(block, 'extra_norm', extra)) != extra:
-        differs['extra_norm'] = bool(block.extra_norm)
-    return differs
-
-
-def _out_of_step(name: str, shifted: bool) -> str:
-    kinds = ('in shifted windows', 'in windows that are not shifted')
-    before, after = kinds if shifted else kinds[::-1]
-    return (
-        f"{name} attends {before} and would come where MMSegmentation's Swin has it "
-        f'attend {after}: there they alternate by place. Leave out two neighbours at a '
-        'time, or the last ones of a stage. (mmpretrain.SwinTransformer has a setting '
-        'for each block.)'
-    )
+def _of_part(settings: Any, number: int) -> Any:
+    """Return the settings of a stage or block, which may be one for all or none."""
+    return settings[number] if isinstance(settings, Sequence) else settings or {}

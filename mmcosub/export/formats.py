@@ -1,14 +1,12 @@
 """The formats: how each is written, and read to check it."""
 
-import importlib.util
 import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +15,21 @@ Run = Callable[[Tensor], Tensor]
 INPUT = 'image'
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """A file format.
 
     Args:
         suffix (str): Of its files.
         write (Callable): Writes a module, given an example image, the numbers of the
             open dimensions and the file.
-        load (Callable): Returns a function of images; None if nothing here runs it.
-        packages (tuple[str, ...]): What has to be installed to write it.
+        load (Callable): Returns a function of images.
+        packages (tuple[str, ...]): What has to be installed for both.
     """
 
     suffix: str
     write: Callable[[nn.Module, Tensor, tuple[int, ...], Path], object]
-    load: Callable[[Path], Run | None]
+    load: Callable[[Path], Run]
     packages: tuple[str, ...] = ()
-
-    def check(self) -> None:
-        """Raise ValueError, with the remedy, if packages are missing."""
-        missing = [p for p in self.packages if importlib.util.find_spec(p) is None]
-        if missing:
-            raise ValueError(
-                f'This format needs {" and ".join(missing)}: '
-                'pip install onnx onnxscript onnxruntime'
-            )
 
 
 @contextmanager
@@ -93,33 +81,29 @@ def _onnx(module: Any, image: Tensor, dims: tuple[int, ...], path: Path) -> None
     program.save(str(path))
 
 
-def _onnxruntime(path: Path) -> Run | None:
-    if importlib.util.find_spec('onnxruntime') is None:
-        return None
+def _load_onnx(path: Path) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     return lambda image: torch.from_numpy(session.run(None, {INPUT: image.numpy()})[0])
 
 
+_ONNX = ('onnx', 'onnxscript', 'onnxruntime')
 FORMATS = {
-    'onnx': Format('.onnx', _onnx, _onnxruntime, ('onnx', 'onnxscript')),
+    'onnx': Format('.onnx', _onnx, _load_onnx, _ONNX),
     'torchscript': Format('.pt', _torchscript, _load_torchscript),
     'pt2': Format('.pt2', _pt2, lambda path: torch.export.load(path).module()),
 }
 
 
 def reason(error: BaseException) -> str:
-    """Return what keeps an exporter from making a graph.
-
-    An operator, or the last of the causes that it wraps.
-    """
-    causes = [error]
-    while causes[-1].__cause__ is not None:
-        causes.append(causes[-1].__cause__)
-    for cause in reversed(causes):
-        operator = re.search(r"No ONNX function found for .*?'([\w.:]+)'", str(cause))
-        if operator:
-            return f'ONNX has no operator for {operator[1]}'
-    lines = [line.strip() for line in str(causes[-1]).splitlines() if line.strip()]
-    return f'{type(causes[-1]).__name__}: {(lines or [""])[0]}'
+    """Return what keeps an exporter from making a graph: an operator or first cause."""
+    said = str(error)
+    while error.__cause__ is not None:
+        error = error.__cause__
+        said += f'\n{error}'
+    operator = re.search(r"No ONNX function found for .*?'([\w.:]+)'", said)
+    if operator:
+        return f'ONNX has no operator for {operator[1]}'
+    lines = str(error).strip().splitlines() or ['']
+    return f'{type(error).__name__}: {lines[0]}'

@@ -10,10 +10,13 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from mmcv.transforms import TRANSFORMS
 from torch import Tensor, nn
 
 from mmcosub.analysis.predictions import is_multi_label, threshold_of
+from mmcosub.engine.prediction import pipeline_of
 from mmcosub.models.segmentor_heads import classifies_masks
+from mmcosub.names import type_name
 
 
 class DeployedModel(nn.Module):
@@ -26,14 +29,11 @@ class DeployedModel(nn.Module):
         super().__init__()
         self.model = model
         self.segments = hasattr(model, 'decode_head')
+        self.output = 'classes' if self.segments else 'probabilities'
+        self.slides = self.segments and model.test_cfg.get('mode') == 'slide'
         self.preprocessing = preprocessing
         self.threshold = threshold_of(model)
         self.eval()
-
-    @property
-    def output(self) -> str:
-        """Name of the output."""
-        return 'classes' if self.segments else 'probabilities'
 
     def forward(self, image: Tensor) -> Tensor:
         """Predict.
@@ -53,8 +53,7 @@ class DeployedModel(nn.Module):
             logits = self.model(x, mode='tensor')
             multi_label = is_multi_label(getattr(self.model, 'head', None))
             return logits.sigmoid() if multi_label else logits.softmax(dim=1)
-        slides = self.model.test_cfg.get('mode') == 'slide'
-        logits = self._slide(x) if slides else self._logits(x)
+        logits = self._slide(x) if self.slides else self._logits(x)
         logits = logits[..., :height, :width]
         if self.threshold is None:
             return logits.argmax(dim=1)
@@ -69,6 +68,29 @@ class DeployedModel(nn.Module):
         if given._enable_normalize:
             image = (image - given.mean) / given.std
         return image
+
+    def reads_bytes(self) -> bool:
+        """Return True if the config says that test data are images of 8 bits."""
+        cfg = self.model.cfg
+        first = (pipeline_of(cfg) if cfg.get('test_dataloader') else [{}])[0]
+        return (
+            type_name(first, TRANSFORMS) == 'LoadImageFromFile'
+            and first.get('color_type', 'color') in ('color', 'grayscale')
+            and not first.get('to_float32')
+        )
+
+    def require_open_size(self) -> None:
+        """Raise ValueError if windows of the model are cut for one image size."""
+        if self.slides:
+            what = 'sliding windows (model.test_cfg.mode=slide)'
+        elif any(hasattr(module, 'shift_size') for module in self.modules()):
+            what = 'shifted windows (Swin)'
+        else:
+            return
+        raise ValueError(
+            f'--dynamic all: {what} are cut for one image size: take --dynamic batch, '
+            'and one file for each --shape.'
+        )
 
     def _padded(self, x: Tensor) -> Tensor:
         """Pad below and on the right, as the data preprocessor does in testing."""
@@ -121,11 +143,6 @@ def _starts(crop: int, stride: int, size: int) -> list[int]:
     """Return where windows begin along one side; the last ends with the image."""
     steps = max(size - crop + stride - 1, 0) // stride + 1
     return [min(number * stride, size - crop) for number in range(steps)]
-
-
-def has_windows(model: nn.Module) -> bool:
-    """Return True for attention in shifted windows, whose masks are of one size."""
-    return any(hasattr(module, 'shift_size') for module in model.modules())
 
 
 @contextmanager

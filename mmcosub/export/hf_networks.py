@@ -132,7 +132,7 @@ def upernet(model: Any, size: tuple[int, int]) -> Any:
     else:
         make = transformers.SwinConfig
         settings = dict(image_size=size, **_swin(backbone, state))
-        prefix, layout = 'backbone.swin.', 'Transformers Swin, in memory'
+        prefix, layout = 'backbone.swin.', 'Transformers Swin'
         state = _split(state)
     theirs = find_format(layout).from_our_state(state)
     weights = {f'{prefix}{name}': value for name, value in theirs.items()}

@@ -70,7 +70,7 @@ def shallower_weights(
     """Return a model's weights without those of other blocks, under their new names."""
     names = {module: name for name, module in network.model.named_modules()}
     prefix = names[network.backbone]
-    renamed: dict[str, str | None] = {}
+    renamed: dict[str, str | None] = {'': ''}
     for stage in _stages(network):
         place = 0
         for block in stage:
@@ -81,10 +81,8 @@ def shallower_weights(
             place += block in kept
     result = {}
     for name, weight in weights.items():
-        old = next((each for each in renamed if name.startswith(each)), None)
-        if old is None:
-            result[name] = weight
-        elif (new := renamed[old]) is not None:
+        old = max((each for each in renamed if name.startswith(each)), key=len)
+        if (new := renamed[old]) is not None:
             result[new + name.removeprefix(old)] = weight
     return result
 
@@ -106,35 +104,28 @@ def _stages(network: Network) -> list[list[int]]:
 
 
 def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None:
-    """Renumber the blocks that output feature maps."""
-    old = [int(i) % count if i < 0 else int(i) for i in backbone.out_indices]
-    new: dict[int, int] = {}
-    for index in old:
+    """Renumber the blocks that output feature maps; ValueError if one has no block."""
+    places, before = [], -1
+    for index in sorted(i % count if i < 0 else int(i) for i in backbone.out_indices):
         # Other blocks may follow the counted ones, as in XCiT.
         place = index - (count - len(kept))
         if index < count:
             place = len([b for b in kept if b <= index]) - 1
-        if place < 0:
-            raise ValueError(
-                f'The feature map behind block {index} would be one before all blocks, '
-                f'which {type(backbone).__name__} does not give. {_keep(0, index)}.'
-            )
-        if place in new:
-            raise ValueError(
-                f'The feature maps behind blocks {new[place]} and {index} would be one '
-                f'and the same, which {type(backbone).__name__} gives once. '
-                f'{_keep(new[place] + 1, index)}.'
-            )
-        new[place] = index
-    last = max(old)
-    behind = last < count - 1 and max(new) == len(kept) - 1
+            if not any(before < b <= index for b in kept):
+                raise ValueError(
+                    'No block would be left for the feature map behind block '
+                    f'{index}. {_keep(before + 1, index)}.'
+                )
+        places.append(place)
+        before = index
+    behind = before < count - 1 and places[-1] == len(kept) - 1
     if behind and getattr(backbone, 'final_norm', True):
         raise ValueError(
             f'The norm behind the last block would come before the feature map of '
-            f'block {last}. {_keep(last + 1, count - 1)}.'
+            f'block {before}. {_keep(before + 1, count - 1)}.'
         )
     if settings.get('out_indices', -1) not in (-1, [-1], (-1,)):  # keep the last
-        settings['out_indices'] = list(new)
+        settings['out_indices'] = places
 
 
 def _keep(first: int, last: int) -> str:

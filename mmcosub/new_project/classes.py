@@ -112,7 +112,7 @@ def _listed(masks: Masks, values: list[int]) -> str:
 def _colour(masks: Masks, value: int, number: int) -> list[int]:
     """Return the colour of a class in the masks, or one that differs from its like."""
     if masks.colours:
-        return [*value.to_bytes(3)]
+        return [*value.to_bytes(3, 'big')]
     hue = number * 0.618 % 1  # steps of the golden ratio are far apart
     rgb = colorsys.hsv_to_rgb(hue, 0.75, 0.9 - 0.3 * (number % 2))
     return [round(255 * each) for each in rgb]

@@ -23,7 +23,7 @@ _base_ = ['mmseg::$base']
 classes = $classes
 palette = $palette
 crop = ($crop, $crop)
-scale = (4 * $crop, $crop)  # longest side, shorter side
+scale = (4 * crop[0], crop[0])  # longest side, shorter side
 load = dict(type='LoadImageFromFile'$color_type)
 label, pack = dict(type='LoadAnnotations'), dict(type='PackSegInputs')
 test_pipeline = [load, dict(type='Resize', scale=scale, keep_ratio=True), label, pack]
@@ -101,7 +101,7 @@ def write_config(
         palette=pprint.pformat(classes.palette, width=80, compact=True),
         crop=crop,
         workers=min(4, cpus),
-        model='\n'.join(_model(base.model, name, len(classes.names), crop, weights)),
+        model='\n'.join(_model(base.model, name, weights)),
         iterations=ITERATIONS,
         interval=base.train_cfg.val_interval,
         schedules='\n'.join(f'    {_dict(**each)},' for each in base.param_scheduler),
@@ -115,9 +115,7 @@ def crop_size(short_side: int) -> int:
     return min(_CROP, max(32, short_side // 32 * 32))
 
 
-def _model(
-    model: Any, name: str, classes: int, crop: int, weights: str | None
-) -> Iterator[str]:
+def _model(model: Any, name: str, weights: str | None) -> Iterator[str]:
     """Yield the lines of the model's settings."""
     yield '    data_preprocessor=dict(size=crop),'
     backbone = ['img_size=crop'] if 'img_size' in model.backbone else []
@@ -131,10 +129,9 @@ def _model(
         yield f'    backbone=dict({", ".join(backbone)}),'
     for head in ('decode_head', 'auxiliary_head'):
         if model.get(head):
-            yield f'    {head}=dict(num_classes={classes}),'
+            yield f'    {head}=dict(num_classes=len(classes)),'
     if model.test_cfg.mode == 'slide':
-        step = crop * 2 // 3
-        yield f'    test_cfg=dict(crop_size=crop, stride=({step}, {step})),'
+        yield '    test_cfg=dict(crop_size=crop, stride=(2 * crop[0] // 3,) * 2),'
 
 
 def _dict(**items: object) -> str:

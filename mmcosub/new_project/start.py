@@ -74,11 +74,10 @@ def start(
         path.write_text(''.join(f'{listed[name]}\n' for name in names[which]))
     count, crop = len(names['train']), crop_size(sizes.short_side)
     said = f'{count} to train on, {len(names["val"])} to validate'
-    color_type = ", color_type='color_ignore_orientation'" * sizes.as_stored
     text = dict(
         about=f'{len(listed)} images, {said}',
         batch=min(4, count),
-        color_type=color_type,
+        color_type=", color_type='color_ignore_orientation'" * sizes.as_stored,
     )
     dataset = dict(
         root=str(out.resolve()),
@@ -100,22 +99,17 @@ def _describe_classes(
     total, pixels = masks.total, sum(masks.total.values())
     yield f'{len(classes.names)} classes:'
     seen = set().union(*(masks.counts[name] for name in validated))
-    for number, (name, value) in enumerate(
-        zip(classes.names[:_SHOWN], classes.values, strict=False)
-    ):
-        fraction = total[value] / pixels
-        said = f'  {number} {name} = {masks.show(value)}: {fraction:.1%} of pixels'
-        if not total[value]:
-            said += ' (never occurs)'
-        elif value not in seen:
-            said += ' (not in the validation images)'
-        elif fraction < _RARE:
-            said += ' (rare)'
-        yield said
+    for i, value in enumerate(classes.values[:_SHOWN]):
+        name, fraction = classes.names[i], total[value] / pixels
+        remark = ' (rare)' if fraction < _RARE else ''
+        if value not in seen:
+            remark = ' (not in the validation images)'
+        if not fraction:
+            remark = ' (never occurs)'
+        yield f'  {i} {name} = {masks.show(value)}: {fraction:.1%} of pixels{remark}'
     if len(classes.names) > _SHOWN:
         yield f'  and {len(classes.names) - _SHOWN} more'
-    ignored = [v for v, n in classes.table.items() if n == IGNORED and total[v]]
-    if ignored:
+    if ignored := [v for v, n in classes.table.items() if n == IGNORED and total[v]]:
         fraction = sum(total[v] for v in ignored) / pixels
         yield f'  no label = {masks.show(*ignored)}: {fraction:.1%} of pixels, left out'
 

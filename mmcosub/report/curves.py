@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmcosub.datasets.viewing import evenly_spread
+from mmcosub.datasets.image_files import evenly_spread
 
 from .figures import Line, Panel, draw_lines
 from .records import Records

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmcosub.datasets.viewing import evenly_spread
+from mmcosub.datasets.image_files import evenly_spread
 
 from .predictions import Predictions, Sample
 

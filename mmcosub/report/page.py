@@ -13,8 +13,8 @@ from mmengine.utils import import_modules_from_strings
 
 import mmcosub
 from mmcosub.config.model_settings import classifies
+from mmcosub.config.setting_changes import compare
 from mmcosub.files import atomic_write
-from mmcosub.hooks.setting_changes import compare
 
 from .classes import measure_classes, show_confusion
 from .curves import make_curves

@@ -20,17 +20,18 @@ from numpy.typing import NDArray
 from torch.utils.data import Subset
 
 from mmcosub.analysis.evaluation import progress_bars
-from mmcosub.analysis.predictions import ignored_label, labels_of
-from mmcosub.analysis.steps import flips_channels
-from mmcosub.analysis.submodel import (
+from mmcosub.analysis.predictions import (
     draw_factors,
     find_called_sites,
+    ignored_label,
+    labels_of,
     predict_submodels,
     rates_of,
 )
+from mmcosub.analysis.steps import flips_channels
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
 from mmcosub.config.model_settings import classifies
-from mmcosub.datasets.viewing import evenly_spread, viewable
+from mmcosub.datasets.image_files import evenly_spread, viewable
 from mmcosub.engine.prediction import loaded_image, stock_model
 
 from .classes import Classes, class_iou, class_recall, confusion, share_right

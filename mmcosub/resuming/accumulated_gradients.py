@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import all_gather_object
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
+
+from . import unwrapped
 
 
 def collect_gradients(runner: Runner) -> list[dict] | None:
@@ -44,6 +45,4 @@ def restore_gradients(runner: Runner, gradients: list[dict]) -> None:
 
 
 def _parameters(runner: Runner) -> Iterator[tuple[str, nn.Parameter]]:
-    model: Any = runner.model
-    model = model.module if is_model_wrapper(model) else model
-    return model.named_parameters()
+    return unwrapped(runner.model).named_parameters()

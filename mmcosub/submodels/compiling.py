@@ -16,11 +16,8 @@ def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
 
     Blocks of a stage whose parameters have the same shapes share one compiled function.
     If they differ in more than weights (every other Swin block shifts its windows),
-    PyTorch compiles one version of it for each variant.
-
-    Args:
-        sites (Sequence[Site]): The branches.
-        **options (Any): ``backend``, ``mode`` and ``options`` of ``torch.compile``.
+    PyTorch compiles one version of it for each variant. The options are those of
+    ``torch.compile``.
     """
     shared: dict[tuple, Branch] = {}
     compiled = []

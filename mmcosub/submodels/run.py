@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .branches import Site, block_output, class_names
+from .branches import Site, block_output, class_names, list_modules
 from .drop_paths import DropPathSite
 from .forward_override import ForwardOverride
 
@@ -138,8 +138,8 @@ class DropPathRun(ForwardOverride):
         self.calls: dict[nn.Module, list[int]] = {}
         for i, site in enumerate(sites):
             self.calls.setdefault(site.module, []).append(i)
-        modules = backbone.modules()
-        holders = [m for m in modules if class_names(type(m))[0] in _OF_PARTS]
+        modules = list_modules(backbone)
+        holders = [m for m in modules if class_names(m.__class__)[0] in _OF_PARTS]
         self.of_parts = {inner for holder in holders for inner in holder.modules()}
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls

@@ -12,8 +12,7 @@ from networks import TINY
 from tiny import backbone
 from torch.utils._pytree import tree_leaves
 
-from mmcosub.analysis.network import Network
-from mmcosub.analysis.submodel import as_submodel
+from mmcosub.analysis.network import Network, as_submodel
 from mmcosub.submodels import Plan, called_drop_paths, find_branches, run_submodels
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -16,19 +16,17 @@ from mmseg.registry import MODELS
 from tiny import labelled_images, one_channel, segmentor_config
 from torch import nn
 
+from mmcosub.analysis.network import as_submodel
 from mmcosub.analysis.predictions import (
     check_probabilities,
+    draw_factors,
+    find_called_sites,
     ignored_label,
     labels_of,
     predicted_classes,
     probabilities_of,
-    threshold_of,
-)
-from mmcosub.analysis.submodel import (
-    as_submodel,
-    draw_factors,
-    find_called_sites,
     rates_of,
+    threshold_of,
 )
 from mmcosub.analysis.uncertainty import (
     SubmodelEnsemble,

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmcosub.config.unread import check_options
-from mmcosub.config.variables import check_file
+from mmcosub.config.unread import check_file, check_options
 
 BASE = """
 crop_size = (32, 32)

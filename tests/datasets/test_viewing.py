@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmcosub.datasets.viewing import viewable
+from mmcosub.datasets.image_files import viewable
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def made(name: str, scenes: Path, tmp_path: Path, classifier: Path) -> Any:
 
 @pytest.mark.parametrize('kind', FORMATS)
 @pytest.mark.parametrize('name', ['UperNet-Swin', 'SegFormer', 'classifier'])
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=4)
 def test_parity(name, kind, scenes, tmp_path, classification_config):
     if kind == 'onnx' and not HAS_ONNX:
         pytest.skip('needs onnx, onnxscript and onnxruntime')
@@ -123,10 +123,11 @@ def test_graph(name, preprocessing, scenes, tmp_path, classification_config):
         pytest.param('SegFormer', 'all', ('onnx',), marks=pytest.mark.slow),
         ('UperNet-Swin', 'batch', ('pt2',)),
         ('UperNet-mmseg-Swin', 'batch', ('pt2',)),
-        ('classifier', 'batch', ('pt2', 'onnx')),
+        ('classifier', 'batch', ('pt2',)),
+        ('classifier', 'batch', ('onnx',)),
     ],
 )
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep(every=5)
 def test_dynamic(name, dynamic, kinds, scenes, tmp_path, classification_config):
     model = made(name, scenes, tmp_path, classification_config)
     for kind in [kind for kind in kinds if kind != 'onnx' or HAS_ONNX]:

@@ -138,7 +138,7 @@ def test_outputs_are_counted_anew():
     assert list(settings.out_indices) == [0, 1]
     last = bare_network('mmpretrain ViT', out_indices=-1)
     assert backbone_settings(*last, {2}).out_indices == -1
-    assert 'behind blocks 0 and 1 would be one and the same' in refused(
+    assert 'for the feature map behind block 1. Keep block 1.' in refused(
         *bare_network('mmpretrain ViT'), {0, 2, 3}
     )
     assert refused(cfg, network, {2, 3}).endswith('Keep one of the blocks 0 to 1.')
@@ -172,11 +172,11 @@ def test_windows_stay_shifted():
     assert settings.arch.depths == [1, 2]
     first, second = settings.stage_cfgs
     assert first.block_cfgs == [dict(shift=True)]
-    assert second.block_cfgs == [{}, {}]
+    assert second.block_cfgs == [dict(shift=False), dict(shift=True)]
     # As it is by its place already, the config stays short.
     assert 'stage_cfgs' not in backbone_settings(cfg, network, {0, 2})
     said = refused(*bare_network('mmseg Swin'), {1, 2})
-    assert said.startswith('stages.0.blocks.1 attends in shifted windows')
+    assert said.startswith('stages.0.blocks.1 would come where')
 
 
 def test_what_no_stock_config_builds():

@@ -11,25 +11,63 @@ from launch import free_port, run
 from stock import segmentation_config, write_config
 from tiny import segmentor_config
 
-from benchmarks.kills import losses
+from benchmarks.kills import losses, tail
+from benchmarks.processes import finish, start
 
 without_gpu = pytest.mark.skipif(
     torch.cuda.is_available(), reason='would need two GPUs'
 )
 
 
+def test_two_processes(config: Path, tmp_path: Path) -> None:
+    """They train as one run, which a third iteration resumes."""
+    log = tmp_path / 'log'
+    options = ['train_cfg.max_iters=2', 'model.decode_head.norm_cfg.type=SyncBN']
+    argv = [str(config), '--co-train', 'cosub', '--cfg-options', *options]
+    assert finish(start('train.py', argv, log, ranks=2), 120) == [0, 0], tail(log)
+    said = log.read_text()
+    assert 'Environment of 2 processes' in said
+    assert 'mIoU' in said
+    assert (tmp_path / 'w' / 'iter_2.pth').is_file()
+    assert not (tmp_path / 'w' / 'collected.tmp').exists()
+    argv[-2:] = ['train_cfg.max_iters=3', options[1], '--resume']
+    assert finish(start('train.py', argv, log, ranks=2), 120) == [0, 0], tail(log)
+    assert 'continue with the BatchNorm statistics of process 0' in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ('script', 'argv', 'tool'),
+    [
+        ('dist_train.sh', ['a.py', '2', '--amp'], 'train.py a.py'),
+        ('dist_test.sh', ['a.py', 'b.pth', '2', '--amp'], 'test.py a.py b.pth'),
+    ],
+)
+def test_command(tmp_path: Path, script: str, argv: list[str], tool: str) -> None:
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$*"\n')
+    python.chmod(0o755)
+    done = run(script, *argv, '--cfg-options', 'a=b c', PYTHON=python, NNODES=3)
+    assert done.stdout.startswith('-m torch.distributed.run --nnodes=3 --node_rank=0 ')
+    assert '--nproc_per_node=2 ' in done.stdout
+    end = f'/tools/{tool} --launcher pytorch --amp --cfg-options a=b c\n'
+    assert done.stdout.endswith(end)
+
+
 @without_gpu
+@pytest.mark.slow
 def test_train_in_two_processes(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is written but in the work directory."""
+    """Unlabelled images count; nothing is written but in the work directory."""
     here = tmp_path / 'here'
     here.mkdir()
     monkeypatch.chdir(here)
     options = ['train_cfg.max_iters=2', 'model.decode_head.norm_cfg.type=SyncBN']
-    argv = [config, 2, '--co-train', 'cosub', '--cfg-options', *options]
+    argv = [config, 2, '--co-train', 'cosub', '--unlabelled', scenes / 'images']
+    argv += ['--cfg-options', *options]
     done = run('dist_train.sh', *argv, PORT=free_port())
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
+    assert 'loss_unlabelled' in dict(next(iter(losses(tmp_path / 'w')[2])))
     assert 'Environment of 2 processes' in done.stdout
     assert (tmp_path / 'w' / 'iter_2.pth').is_file()
     assert 'mIoU' in done.stdout

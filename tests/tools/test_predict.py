@@ -12,13 +12,9 @@ import torch
 from conftest import load_tool
 from stock import segmentation_config, write_config
 
+from mmcosub.analysis.network import as_submodel
 from mmcosub.analysis.prediction_files import find_images
-from mmcosub.analysis.submodel import (
-    as_submodel,
-    draw_factors,
-    find_called_sites,
-    rates_of,
-)
+from mmcosub.analysis.predictions import draw_factors, find_called_sites, rates_of
 from mmcosub.config.loading import load_config
 from mmcosub.engine.prediction import load_model, read_image
 

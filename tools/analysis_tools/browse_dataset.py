@@ -79,7 +79,7 @@ def draw_unlabelled(samples: list[dict], rng: np.random.Generator) -> list[np.nd
     """
     import torch
 
-    from mmcosub.datasets.viewing import viewable
+    from mmcosub.datasets.image_files import viewable
     from mmcosub.schemes.cutmix import CutMix
 
     views = [[s['inputs'] for s in samples], [s['strong'] for s in samples]]
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f'--number {args.number} must be 1 or more.')
         import_stack_quietly()
         from mmcosub.analysis.pictures import write_picture
-        from mmcosub.datasets.viewing import viewable
+        from mmcosub.datasets.image_files import viewable
 
         cfg = load_config(args)
         if cfg.get('unlabelled'):

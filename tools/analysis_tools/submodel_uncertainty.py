@@ -73,7 +73,11 @@ def main(argv: Sequence[str] | None = None) -> dict:
         import_stack_quietly()
         from mmcosub.analysis.evaluation import loader_of, progress_bars, quiet_runner
         from mmcosub.analysis.pictures import DisagreementPictures
-        from mmcosub.analysis.submodel import draw_factors, find_called_sites, rates_of
+        from mmcosub.analysis.predictions import (
+            draw_factors,
+            find_called_sites,
+            rates_of,
+        )
         from mmcosub.analysis.sweep_record import write_json
         from mmcosub.analysis.uncertainty import SubmodelEnsemble, check_ranking
 
