@@ -127,7 +127,8 @@ def check_file(path: Path, cfg: Config) -> None:
             at = ', '.join(dict.fromkeys(places)) or 'the settings that it is for'
             remedy = f' _base_ has used its own value: set {at}.'
         else:
-            remedy = did_you_mean(name, READ, cutoff=0.88)
+            # test_pipeline, in a dumped config, is no misspelt tta_pipeline.
+            remedy = did_you_mean(name, READ, cutoff=0.9)
         if remedy:
             packaged = '.mim' in path.parts
             said = f'{path}: {name} is not read.{remedy}'

@@ -205,7 +205,11 @@ def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> s
         return ', '.join(said) or 'no class'  # of several labels, perhaps
     visualizer = SegLocalVisualizer(alpha=opacity)
     visualizer.dataset_meta = model.dataset_meta
-    visualizer.add_datasample('prediction', image, found, draw_gt=False, out_file=file)
+    visualizer.add_datasample(
+        *('prediction', image, found, False),
+        with_labels=min(image.shape[:2]) >= 200,  # names on small ones are smudges
+        out_file=file,
+    )
     # A head with one output channel gives floating-point numbers.
     classes, counts = found.pred_sem_seg.data.long().unique(return_counts=True)
     fractions = (counts / counts.sum()).tolist()
