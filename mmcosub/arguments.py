@@ -91,7 +91,7 @@ _SHARED: dict[str, Any] = {
     '--fast': dict(
         action='store_true',
         help='compute heads, their loss and attention the faster way, with the same '
-        'weights and outputs (docs/fast.md)',
+        'weights and outputs',
     ),
 }
 

@@ -107,7 +107,7 @@ def _build(config: dict) -> BaseSegDataset | None:
         places = {k: config.get(k) for k in ('data_root', 'data_prefix', 'ann_file')}
         raise FileNotFoundError(
             f'{kind.__name__} does not find its files: set {places}, or prepare the '
-            'data (docs/data.md).'
+            'data (`mmcosub --help` lists the commands).'
         ) from error
 
 

@@ -93,7 +93,7 @@ def _check_folder(dataset: BaseSegDataset, what: str, key: str) -> None:
         return
     remedy = (
         f'Set data_root (now {dataset.data_root!r}) and data_prefix.{what}, or '
-        'prepare the data (docs/data.md).'
+        'prepare the data (`mmcosub --help` lists the commands).'
     )
     if not Path(folder).is_dir():
         raise FileNotFoundError(f'There is no folder {folder}. {remedy}')

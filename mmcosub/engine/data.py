@@ -1,11 +1,14 @@
 """Checks of data and evaluation against the model before training starts."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
-from mmengine.registry import DATASETS
+from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS, METRICS, TRANSFORMS
 from torch import nn
 
 import mmcosub.datasets
@@ -18,8 +21,10 @@ from mmcosub.datasets.checks import (
     check_places,
 )
 from mmcosub.losses import activations
+from mmcosub.names import type_name
 
-from .ignored_labels import check_metrics, check_pad_values
+_DEFAULT = 255  # ignored label by default in MMCV and MMSegmentation
+_PAD = ('RandomRotate', 'RandomMosaic')
 
 
 def check_data(
@@ -72,8 +77,8 @@ def check_split(
         check_one_output('model.head', to_classify, losses)
     if scenes or to_classify:
         # In place, before workers copy the dataset.
-        classes = scenes or (None, 255)
-        mmcosub.datasets.guard(loader['dataset'], *classes, bad)
+        classes, ignored = scenes or (None, _DEFAULT)
+        mmcosub.datasets.guard(loader['dataset'], classes, ignored, bad)
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:
@@ -81,7 +86,7 @@ def classes_of(model: nn.Module) -> tuple[int, int] | None:
     heads = [head for name, head in _heads(model) if name.startswith('decode_head')]
     if not heads or not hasattr(heads[-1], 'num_classes'):
         return None
-    return heads[-1].num_classes, getattr(heads[-1], 'ignore_index', 255)
+    return heads[-1].num_classes, getattr(heads[-1], 'ignore_index', _DEFAULT)
 
 
 def _check_heads(model: nn.Module, classes: int, ignored: int) -> None:
@@ -131,6 +136,63 @@ def _classes_of_classifier(model: nn.Module) -> int | None:
     parts = (getattr(model, 'head', None), getattr(model, 'model', None))
     counts = (getattr(part, 'num_classes', None) for part in parts)
     return next((count for count in counts if isinstance(count, int)), None)
+
+
+def check_pad_values(
+    preprocessor: Any, dataset: Any, num_classes: int, ignore_index: int
+) -> None:
+    """Raise if transforms pad label maps with what is neither class nor ignored.
+
+    Padding with a class is reported, as the network learns it. So is an invalid value
+    of the preprocessor, which pads smaller images only. ``dataset`` is a config.
+    """
+    pads = [(*pad, True) for pad in _pad_values(dataset)]
+    if any(getattr(preprocessor, key, None) for key in ('size', 'size_divisor')):
+        value = getattr(preprocessor, 'seg_pad_val', ignore_index)
+        pads.append(('model.data_preprocessor.seg_pad_val', value, False))
+    for where, value, always in pads:
+        said = f'{where} is {value}, but the heads have ignore_index={ignore_index}'
+        learned = 0 <= value < num_classes
+        if value == ignore_index:
+            continue
+        if always and not learned:
+            raise ValueError(f'{said}. Set both to the same.')
+        effect = 'the loss fails at images that are padded'
+        effect = f'padding is learned as class {value}' if learned else effect
+        print_log(f'{said}: {effect}.', 'current', logging.WARNING)
+
+
+def check_metrics(evaluator: Any, ignore_index: int) -> None:
+    """Report metrics of an evaluator, or of its config, that ignore another label."""
+    if isinstance(evaluator, Evaluator):
+        metrics = evaluator.metrics
+    else:
+        metrics = [part for _, part in walk(evaluator) if type_name(part)]
+    for metric in metrics:
+        name, value = type(metric).__name__, getattr(metric, 'ignore_index', None)
+        if isinstance(metric, dict):
+            name = type_name(metric, METRICS)
+            value = metric.get('ignore_index', {'IoUMetric': _DEFAULT}.get(name))
+        if value not in (None, ignore_index):
+            print_log(
+                f'{name} has ignore_index={value}, but the heads ignore '
+                f'{ignore_index}: the metric counts pixels that they do not learn, or '
+                'the other way round. Set both to the same.',
+                'current',
+                logging.WARNING,
+            )
+
+
+def _pad_values(config: Any) -> Iterator[tuple[str, int]]:
+    """Return names and label padding values of a config's transforms."""
+    for _, part in walk(config):
+        name = type_name(part, TRANSFORMS)
+        if name in _PAD or (name and 'seg_pad_val' in part):
+            yield f'{name}.seg_pad_val', part.get('seg_pad_val', _DEFAULT)
+        elif name == 'Pad':
+            value = part.get('pad_val')
+            seg = value.get('seg', _DEFAULT) if isinstance(value, dict) else _DEFAULT
+            yield "Pad.pad_val['seg']", seg
 
 
 def configs_of_datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:

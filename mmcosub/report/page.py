@@ -18,7 +18,7 @@ from mmcosub.files import atomic_write
 
 from .classes import measure_classes, show_confusion
 from .curves import make_curves
-from .figures import RUN_COLOURS
+from .figures import HEIGHT, RUN_COLOURS, WIDTH
 from .gallery import Gallery, make_galleries, share_uri
 from .predictions import Predictions
 from .records import logged_classes
@@ -96,8 +96,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(svg=Markup, fractions=share_uri)  # our own drawings
-    environment.globals['zip'] = zip
+    environment.filters['fractions'] = share_uri
+    environment.globals.update(zip=zip, width=WIDTH, height=HEIGHT, colours=RUN_COLOURS)
     script = (Path(__file__).parent / 'templates' / 'sort.js').read_text('utf-8')
     digest = hashlib.sha256(script.encode()).digest()
     return environment.get_template('report.html.jinja').render(
@@ -113,7 +113,6 @@ def render(
         # The browser runs no other script.
         script_hash=base64.b64encode(digest).decode(),
         title=f'Run {runs[0].name}' if len(runs) == 1 else f'{len(runs)} runs compared',
-        colours=RUN_COLOURS,
         version=mmcosub.__version__,
         now=datetime.now().strftime('%Y-%m-%d %H:%M'),
     )

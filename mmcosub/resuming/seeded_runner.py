@@ -1,6 +1,6 @@
 from typing import Any
 
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, TestLoop, ValLoop
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.visualization import Visualizer
@@ -9,7 +9,7 @@ from mmcosub.checkpoints import safe_reading
 from mmcosub.config.errors import note_moment
 
 from .batches import check_batches
-from .checkpoint_hook import forget_named_files
+from .checkpoint_hook import WholeCheckpointHook
 from .loops import resumable
 from .seeding import Indices, IterationSeedHook, seed_batches
 
@@ -102,7 +102,7 @@ class SeededRunner:
     def resume(self, *args: Any, **kwargs: Any) -> None:
         """Resume; ignore a checkpoint's list of files to delete."""
         super().resume(*args, **kwargs)  # type: ignore[misc]
-        forget_named_files(self)
+        _forget_named_files(self)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         if fn_name.startswith('before'):
@@ -117,3 +117,19 @@ def _checked(built: Any, setting: str, upstream: type) -> BaseLoop:
     # A user's loop may end by itself.
     check_batches(getattr(built, 'dataloader', None), setting, epochs=stock)
     return built
+
+
+def _forget_named_files(runner: Any) -> None:
+    """Remove file names that other hooks would delete after resuming.
+
+    MMEngine deletes best and outdated checkpoints by the names in the loaded
+    checkpoint, absolute paths included. Without these names it deletes only files
+    written later.
+    """
+    savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    if all(isinstance(hook, WholeCheckpointHook) for hook in savers):
+        return
+    info = runner.message_hub.runtime_info
+    for key in [*info]:
+        if str(key).startswith(('best_ckpt', 'keep_ckpt_ids')):
+            del info[key]

@@ -39,11 +39,12 @@ class Extras(nn.ModuleDict):
     stores them in checkpoints beside the model's weights, for resuming.
     """
 
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
-        super().__init__(modules)
-        for module in self.modules():
-            # Loaders visit every module, and must not report these as missing.
-            module._load_from_state_dict = _load_nothing  # type: ignore[method-assign]
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        # Loaders visit these modules next, and must not report them as missing. Not
+        # before: MMEngine replaces SyncBN in models that are built.
+        for child in self.children():
+            for module in child.modules():
+                vars(module)['_load_from_state_dict'] = _load_nothing
 
     def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
         """Return nothing, so that the model's checkpoint has upstream's keys."""

@@ -189,7 +189,7 @@ def find_branches(backbone: nn.Module) -> list[Site]:
         depth += bool(present)
 
     remedy = (
-        'Register it with mmcosub.submodels.register_block (docs/add_a_block.md), or '
+        'Register it with mmcosub.submodels.register_block, or '
         'take a network whose blocks `mmcosub info` lists.'
     )
     network = f'{type(backbone).__module__}.{type(backbone).__name__}'

@@ -58,11 +58,6 @@ class CompiledResidual:
     def __call__(
         self, block: nn.Module, x: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Run the function on rows ``x`` of shape (R, ...).
-
-        Raises:
-            ValueError: If PyTorch cannot compile it for any number of rows.
-        """
         if len(x) < 2:
             return self.plain(block, x, *args, **kwargs)
         # Imported here, as it takes a second that few runs need.
@@ -78,5 +73,5 @@ class CompiledResidual:
             raise ValueError(
                 f'PyTorch {torch.__version__} cannot compile a branch of '
                 f'{type(block).__name__} for any number of rows: {reason}. Leave '
-                '`compile` out of the config, or take a newer PyTorch (docs/gpu.md).'
+                '`compile` out of the config, or take a newer PyTorch.'
             ) from error

@@ -126,7 +126,8 @@ def _expand(output: Any, rows: RowPlan) -> Any:
         raise ValueError(
             f'The backbone returns {output.shape[0]} rows, and the plan knows only '
             f'{sorted(rows.rows_of_views)}: some module changes the batch dimension. '
-            "Set scheme.execution='plain', and see docs/add_a_block.md."
+            "Set scheme.execution='plain', or register that module "
+            '(mmcosub.submodels.register_block).'
         )
     index = rows.rows_of_views[output.shape[0]]
     return output if index is None else Spread.apply(output, index)

@@ -80,7 +80,7 @@ class ForwardOverride:
                     f'{name} ({type(module).__name__}) has a forward that is not its '
                     "class's, so something wraps or replaces it, which submodels would "
                     'leave out. Remove that, or register a class that computes it '
-                    '(docs/add_a_block.md).'
+                    '(mmcosub.submodels.register_block).'
                 )
         if self.forwards and self._flags:
             self._take_over([block for block in blocks if block is not backbone])

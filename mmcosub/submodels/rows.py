@@ -121,7 +121,7 @@ def _expect_rows(site: Site, x: Tensor, rows: int) -> None:
             f'The block {site.name!r} ({type(site.block).__name__}) gets {len(x)} rows '
             f'where {rows} are expected, one for each view and image: what comes '
             'before it changes the batch dimension, so its submodels cannot be told '
-            'apart. docs/add_a_block.md shows how to register what holds it instead.'
+            'apart. Register what holds it (mmcosub.submodels.register_block).'
         )
 
 

@@ -102,8 +102,8 @@ class SubmodelRun(ForwardOverride):
                 raise ValueError(
                     f'{name} runs where {expected} was expected: blocks run in another '
                     "order than they are listed. Set scheme.execution='kept_rows', and "
-                    'register the backbone with register_fixed_batch '
-                    '(docs/add_a_block.md).'
+                    'register the backbone with '
+                    'mmcosub.submodels.register_fixed_batch.'
                 )
             self.progress += 1
             first, last = numbers[0], numbers[-1]
@@ -159,8 +159,8 @@ class DropPathRun(ForwardOverride):
             raise ValueError(
                 f'The drop path {name!r} gets {found}, where {rows} rows (one for each '
                 f'view and image) and {len(calls)} calls are expected, so its '
-                'submodels cannot be told apart. docs/add_a_block.md shows how to '
-                'register its block.'
+                'submodels cannot be told apart. Register its block '
+                '(mmcosub.submodels.register_block).'
             )
         factor = self.factors[calls[done]]
         if getattr(module, 'scale_by_keep', True) is False:  # timm's
@@ -176,7 +176,7 @@ class DropPathRun(ForwardOverride):
                     f'{self.progress[module]} times in training and {len(calls)} in '
                     'evaluation. A network that leaves parts out in training by itself '
                     'cannot be co-trained so; turn that off, or register its blocks '
-                    '(docs/add_a_block.md).'
+                    '(mmcosub.submodels.register_block).'
                 )
 
 

@@ -179,7 +179,7 @@ def logits(model: nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize('with_head', [True, False])
 @pytest.mark.parametrize('target', ['mmpretrain', 'timm'])
 @pytest.mark.parametrize('name', PAIRS)
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=5)
 def test_strictly_there(
     name: str, target: str, with_head: bool, tmp_path: Path
 ) -> None:
@@ -196,6 +196,7 @@ def test_strictly_there(
 
 @pytest.mark.parametrize('target', ['mmpretrain', 'timm'])
 @pytest.mark.parametrize('name', PAIRS)
+@pytest.mark.sweep(every=3)
 def test_again(name: str, target: str, tmp_path: Path) -> None:
     """A file in the names that are asked for stays as it is."""
     make_timm, make_ours, head = PAIRS[name]

@@ -139,6 +139,7 @@ def carry(tmp_path):
 
 @pytest.mark.parametrize('name', NETWORKS)
 @pytest.mark.parametrize('depths', [(4, 3), (3, 4)])
+@pytest.mark.sweep(every=3)
 def test_another_depth_is_refused_both_ways(name, depths, carry):
     make_source, make_target = NETWORKS[name]
     source, target = make_source(depths[0]), make_target(depths[1])

@@ -76,6 +76,7 @@ PAIRS += [(prefix, nesting) for prefix in PREFIXES[:3] for nesting in NESTINGS]
 
 @pytest.mark.parametrize('library', LIBRARIES)
 @pytest.mark.parametrize(('prefix', 'nesting'), sorted(set(PAIRS)))
+@pytest.mark.sweep(every=5)
 def test_network_is_found(
     prefix: str, nesting: str, library: str, tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def build(name, channels):
 
 @pytest.mark.parametrize('channels', [1, 6])
 @pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.sweep(every=3)
 def test_grey_images_have_the_features_that_they_have_in_colour(
     name, channels, tmp_path
 ):

@@ -215,6 +215,7 @@ def test_weights_to_start_from_are_those_of_another_config(name):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.sweep(every=3)
 def test_one_step_of_each(name):
     cfg = config(name)
     size = shrink(cfg)

@@ -52,6 +52,7 @@ def shrink(model):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.sweep(every=3)
 def test_one_step_of_each(name):
     cfg = Config.fromfile(ROOT / name)
     assert cfg.runner_type == RUNNER

@@ -199,8 +199,9 @@ def test_what_no_stock_config_builds():
     assert 'there is no block 7' in refused(cfg, network, {0, 7})
 
 
-def test_no_need_of_us(tmp_path, scenes):
-    """A segmentor with a scheme and data of ours, in a process that has no mmcosub."""
+@pytest.fixture
+def of_ours(scenes):
+    """Config of a segmentor with a scheme and data of ours."""
     cfg = segmentation_config(scenes)
     cfg['model'] = segmentor_config()
     cfg['scheme'] = dict(type='mmcosub.Cosub')
@@ -213,10 +214,15 @@ def test_no_need_of_us(tmp_path, scenes):
     cfg['val_evaluator'] = dict(type='mmcosub.Nothing')
     probabilities = dict(type='mmcosub.ProbabilityMetric')
     cfg['test_evaluator'] = [dict(type='IoUMetric'), probabilities]
-    cfg = Config(cfg)
-    _, network = built(cfg.model)
-    kept = frozenset({1, 2})
-    extracted = extract(cfg, network, kept)
+    return Config(cfg)
+
+
+KEPT = frozenset({1, 2})
+
+
+def test_nothing_of_ours(tmp_path, of_ours):
+    _, network = built(of_ours.model)
+    extracted = extract(of_ours, network, KEPT)
     assert extracted.left_out == ['val_evaluator']
     assert 'val_dataloader' not in extracted.cfg
     assert [m.type for m in extracted.cfg.test_evaluator] == ['IoUMetric']
@@ -226,6 +232,13 @@ def test_no_need_of_us(tmp_path, scenes):
     extracted.write(tmp_path / 'a.pth', dict(classes=('a',)), ['b'])
     assert 'mmcosub' not in (tmp_path / 'a.py').read_text()
 
+
+@pytest.mark.slow
+def test_no_need_of_us(tmp_path, of_ours):
+    """In a process that has no mmcosub."""
+    _, network = built(of_ours.model)
+    extracted = extract(of_ours, network, KEPT)
+    extracted.write(tmp_path / 'a.pth', dict(classes=('a',)), ['b'])
     torch.save(network.image, tmp_path / 'image.pt')
     code = (
         'import sys; sys.modules["mmcosub"] = None\n'
@@ -242,7 +255,7 @@ def test_no_need_of_us(tmp_path, scenes):
         [sys.executable, '-c', code], capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
-    with torch.no_grad(), network.submodel(kept):
+    with torch.no_grad(), network.submodel(KEPT):
         wanted = network.model(network.image, mode='tensor')
     found = torch.load(tmp_path / 'logits.pt')
     assert float((found - wanted).abs().max() / wanted.abs().max()) <= 1e-6

@@ -80,6 +80,7 @@ def trained(model: nn.Module, kind: str) -> torch.Tensor:
 @pytest.mark.parametrize('kind', PRECISIONS)
 @pytest.mark.parametrize('scheme', SCHEMES)
 @pytest.mark.parametrize('name', ['mmpretrain ViT', 'mmpretrain Swin', 'mmseg MiT'])
+@pytest.mark.sweep(every=4)
 def test_a_step(name: str, scheme: str, kind: str) -> None:
     init_default_scope('mmseg')
     chosen = SCHEMES[scheme]

@@ -78,7 +78,7 @@ def assert_cosub_on_average(
         ('kept_rows', 3, 0.5),
     ],
 )
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep(every=5)
 def test_mean_over_what_is_paired_is_cosub(
     kind: str, execution: str, size: int, paired: float
 ) -> None:

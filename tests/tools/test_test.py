@@ -71,7 +71,7 @@ def test_flags(test_tool: ModuleType) -> None:
 
 @pytest.mark.parametrize('listed', [False, True])
 @pytest.mark.parametrize('tta', [False, True])
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=3)
 def test_everything_together(
     test_tool: ModuleType,
     trained: tuple[Path, Path],

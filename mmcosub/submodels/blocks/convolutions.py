@@ -58,8 +58,8 @@ def _adds(block: Any) -> bool:
 
 
 register(
-    'mmpretrain.models',
     """
+[mmpretrain.models]
 backbones.mobilenet_v2.InvertedResidual: conv  if use_res_connect
 utils.inverted_residual.InvertedResidual  # MobileNetV3, EfficientNet, MobileViT
     expand_conv? depthwise_conv se? linear_conv  @drop_path  if with_res_shortcut
@@ -84,16 +84,13 @@ backbones.mlp_mixer.MixerBlock
 backbones.repmlp.RepMLPNetUnit
     norm1 repmlp_block
     norm2 ffn_block
-""",
-    globals(),
-)
-register(
-    'mmseg.models.utils.inverted_residual',
-    """
+
+[mmseg.models.utils.inverted_residual]
 InvertedResidual  # MobileNetV2 and Fast-SCNN
     conv  if use_res_connect
 InvertedResidualV3: expand_conv? depthwise_conv se? linear_conv  if with_res_shortcut
 """,
+    globals(),
 )
 
 # Adds features from before the blocks to those after them.

@@ -41,9 +41,17 @@ def _graph(block: Any, x: Tensor) -> Tensor:
     return block.fc2(block.graph_conv(block.fc1(x), positions))
 
 
+def _as_map(block: Any, x: Tensor, height: int, width: int) -> Tensor:
+    return x.transpose(1, 2).unflatten(2, (height, width))
+
+
+def _as_tokens(block: Any, x: Tensor, height: int, width: int) -> Tensor:
+    return x.flatten(2).transpose(1, 2)
+
+
 register(
-    'mmpretrain.models.backbones',
     """
+[mmpretrain.models.backbones]
 poolformer.PoolFormerBlock
     norm1 token_mixer *layer_scale_1:  @drop_path
     norm2 mlp *layer_scale_2:          @drop_path
@@ -62,35 +70,22 @@ van.VANBlock
 tinyvit.MBConvBlock: conv1 act conv2 act conv3  @drop_path  then act!
 tinyvit.TinyViTBlock
     {_tiny_vit_attention}  @drop_path  then {_tiny_vit_convolution}
-    mlp          @drop_path
+    mlp                    @drop_path
 levit.Residual: block  @drop_path
 vig.Grapher: {_graph}  @drop_path
 vig.FFN: fc1 act fc2  @drop_path
-""",
-    globals(),
-)
-# The rows of its transformer are positions in a patch, not images. So it runs
-# unmodified, and only the inverted residuals between have branches.
-register_block('mmpretrain.models.backbones.mobilevit.MobileVitBlock')
 
-
-def _as_map(block: Any, x: Tensor, height: int, width: int) -> Tensor:
-    return x.transpose(1, 2).unflatten(2, (height, width))
-
-
-def _as_tokens(block: Any, x: Tensor, height: int, width: int) -> Tensor:
-    return x.flatten(2).transpose(1, 2)
-
-
-register(
-    'mmseg.models.backbones.mscan',
-    """
+[mmseg.models.backbones.mscan]
 MSCABlock
     {_as_map} norm1 attn *layer_scale_1: {_as_tokens}  @drop_path
     {_as_map} norm2 mlp *layer_scale_2: {_as_tokens}   @drop_path
 """,
     globals(),
 )
+
+# The rows of its transformer are positions in a patch, not images. So it runs
+# unmodified, and only the inverted residuals between have branches.
+register_block('mmpretrain.models.backbones.mobilevit.MobileVitBlock')
 
 register_fixed_batch(
     # Reshapes its last feature map by the input of the last stage.

@@ -2,8 +2,9 @@
 
 A table has a line for each class and then one for each of its branches, indented, in
 the order in which the block runs them. A single branch may follow a colon. Classes in
-lines one below the other have the same branches::
+lines one below the other have the same branches. The packages are in brackets::
 
+    [timm.models]
     resnet.BasicBlock: conv1 bn1 act1 conv2 bn2  @drop_path  + downsample?  then act2!
     twins.Block
         norm1 attn()  @drop_path1
@@ -36,6 +37,7 @@ word     computes, of a block and its rows
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from operator import attrgetter
 from typing import Any
 
@@ -45,6 +47,8 @@ from mmcosub.submodels.branches import Branch, register_block
 from mmcosub.submodels.isolation import temporarily
 
 _Step = tuple[str, Any]
+_Functions = Mapping[str, Any]
+"""Functions by name: the globals of a file with a table."""
 
 _WORD = re.compile(r'([*-]?)(\w+)(:|\?|!|\(\))?')
 _ORDERS = {'>': (0, 2, 3, 1), '<': (0, 3, 1, 2), '~': (0, 2, 1)}
@@ -55,30 +59,28 @@ _OFF: dict[str, Any] = {
 """Settings of attention and FFNs without DropPath and shortcut."""
 
 
-def register(
-    package: str, table: str, functions: Mapping[str, Callable[..., Any]] | None = None
-) -> None:
-    """Register the classes of a table by their names in a package."""
+def register(table: str, functions: _Functions) -> None:
+    """Register the classes of a table."""
+    packages: list[str] = []
     names: list[str] = []
     branches: list[Branch] = []
-    for line in [*table.splitlines(), 'end']:
-        line = line.partition('#')[0]
-        if not line.strip():
-            continue
-        if not line.startswith(' ') and branches:
-            for name in names:
+    for line in [*table.splitlines(), '[]']:
+        line = line.partition('#')[0].rstrip()
+        if line and not line.startswith(' ') and branches:
+            for package, name in product(packages, names):
                 register_block(f'{package}.{name}', *branches)
             names, branches = [], []
-        if not line.startswith(' '):
+        if line.startswith('['):
+            packages = line.strip('[]').split()
+            continue
+        if line and not line.startswith(' '):
             name, _, line = line.partition(':')
-            names.append(name.strip())
-        if line.strip():
+            names.append(name)
+        if line:
             branches.append(branch(line, functions))
 
 
-def branch(
-    line: str, functions: Mapping[str, Callable[..., Any]] | None = None
-) -> Branch:
+def branch(line: str, functions: _Functions) -> Branch:
     """Return the branch of a line."""
     parts: dict[str, list[_Step]] = {'': [], '+': [], 'then': [], 'if': []}
     drop_path, part = None, ''
@@ -88,14 +90,14 @@ def branch(
         elif word.startswith('@'):
             drop_path = word[1:]
         else:
-            parts[part].append(_step(word, functions or {}))
+            parts[part].append(_step(word, functions))
     residual, shortcut, after = (
         _chain(parts[part]) if parts[part] else None for part in ('', '+', 'then')
     )
+    assert residual is not None, line
     exists = None
     for mark, found in parts['if']:
         exists = found if mark == '{}' else attrgetter(found)
-    assert residual is not None, line
     return Branch(residual, drop_path, shortcut, after, exists)
 
 
@@ -109,7 +111,7 @@ def _chain(steps: Sequence[_Step]) -> Callable[..., Any]:
     return found if mark == '{}' and not others else partial(_run, tuple(steps))
 
 
-def _step(word: str, functions: Mapping[str, Callable[..., Any]]) -> _Step:
+def _step(word: str, functions: _Functions) -> _Step:
     """Return the marks of a word, and what it names."""
     if word in _ORDERS:
         return 'order', _ORDERS[word]

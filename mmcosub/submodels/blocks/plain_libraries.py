@@ -12,15 +12,6 @@ from torch import Tensor
 from .notation import register
 
 # Most encoders of segmentation_models_pytorch are built of torchvision's blocks.
-register(
-    'torchvision.models',
-    """
-resnet.BasicBlock: conv1 bn1 relu conv2 bn2  + downsample?  then relu!
-resnet.Bottleneck: conv1 bn1 relu conv2 bn2 relu conv3 bn3  + downsample?  then relu!
-mobilenetv2.InvertedResidual: conv  if use_res_connect
-mobilenetv3.InvertedResidual: block  if use_res_connect
-""",
-)
 
 
 def _mb_conv(block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -31,15 +22,6 @@ def _mb_conv(block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         squeezed = block._swish(block._se_reduce(F.adaptive_avg_pool2d(x, 1)))
         x = block._se_expand(squeezed).sigmoid() * x
     return block._bn2(block._project_conv(x))
-
-
-register(
-    'segmentation_models_pytorch.encoders._efficientnet',
-    """
-MBConvBlock: {_mb_conv}  if _has_drop_connect
-""",
-    globals(),
-)
 
 
 def _run_first(block: Any, x: Tensor, *names: str) -> Tensor:
@@ -67,8 +49,17 @@ def _mix_mlp(block: Any, x: Tensor, height: int, width: int, **kwargs: Any) -> T
 
 
 register(
-    'transformers.models',
     """
+[torchvision.models]
+resnet.BasicBlock: conv1 bn1 relu conv2 bn2  + downsample?  then relu!
+resnet.Bottleneck: conv1 bn1 relu conv2 bn2 relu conv3 bn3  + downsample?  then relu!
+mobilenetv2.InvertedResidual: conv  if use_res_connect
+mobilenetv3.InvertedResidual: block  if use_res_connect
+
+[segmentation_models_pytorch.encoders._efficientnet]
+MBConvBlock: {_mb_conv}  if _has_drop_connect
+
+[transformers.models]
 vit.modeling_vit.ViTLayer
 deit.modeling_deit.DeiTLayer
 dpt.modeling_dpt.DPTViTLayer

@@ -39,31 +39,6 @@ def _res2net(block: Any, x: Tensor) -> Tensor:
     return block.norm3(block.conv3(torch.cat(outputs, 1)))
 
 
-# ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no DropPath, and may have
-# plugins. Upstream, MMPretrain's ResNeSt, Res2Net and SE-ResNet ignore their drop-path
-# rate. Here it acts.
-_RESNETS = """
-resnet.BasicBlock: conv1 norm1 relu conv2 norm2  @drop_path  + downsample?  then relu!
-resnet.Bottleneck
-    conv1 norm1 relu {_plugins1} conv2 norm2 relu {_plugins2} conv3 norm3 {_plugins3} \
-        @drop_path  + downsample?  then relu!
-resnest.Bottleneck
-    conv1 norm1 relu {_plugins1} conv2 avd_layer? {_plugins2} conv3 norm3 {_plugins3} \
-        @drop_path  + downsample?  then relu!
-"""
-_OTHERS = """
-seresnet.SEBottleneck
-    conv1 norm1 relu conv2 norm2 relu conv3 norm3 se_layer \
-        @drop_path  + downsample?  then relu!
-res2net.Bottle2neck: {_res2net}  @drop_path  + downsample?  then relu!
-cspnet.DarknetBottleneck: conv1 conv2  @drop_path  if add_identity
-"""
-_mmseg = _RESNETS.replace('@drop_path', '')
-register('mmseg.models.backbones', _mmseg, globals())
-register('mmpretrain.models.backbones', _RESNETS, globals())
-register('mmpretrain.models.backbones', _OTHERS, globals())
-
-
 def _context_guided(block: Any, x: Tensor) -> Tensor:
     x = block.conv1x1(x)
     x = torch.cat([block.f_loc(x), block.f_sur(x)], 1)
@@ -77,8 +52,34 @@ def _non_bottleneck(block: Any, x: Tensor) -> Tensor:
 
 
 register(
-    'mmseg.models',
     """
+# ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no DropPath, and may have
+# plugins. Upstream, MMPretrain's ResNeSt, Res2Net and SE-ResNet ignore their drop-path
+# rate. Here it acts.
+[mmpretrain.models.backbones]
+resnet.BasicBlock: conv1 norm1 relu conv2 norm2  @drop_path  + downsample?  then relu!
+resnet.Bottleneck
+    conv1 norm1 relu conv2 norm2 relu conv3 norm3 \
+        @drop_path  + downsample?  then relu!
+resnest.Bottleneck
+    conv1 norm1 relu conv2 avd_layer? conv3 norm3 \
+        @drop_path  + downsample?  then relu!
+seresnet.SEBottleneck
+    conv1 norm1 relu conv2 norm2 relu conv3 norm3 se_layer \
+        @drop_path  + downsample?  then relu!
+res2net.Bottle2neck: {_res2net}  @drop_path  + downsample?  then relu!
+cspnet.DarknetBottleneck: conv1 conv2  @drop_path  if add_identity
+
+[mmseg.models.backbones]
+resnet.BasicBlock: conv1 norm1 relu conv2 norm2  + downsample?  then relu!
+resnet.Bottleneck
+    conv1 norm1 relu {_plugins1} conv2 norm2 relu {_plugins2} conv3 norm3 {_plugins3} \
+        + downsample?  then relu!
+resnest.Bottleneck
+    conv1 norm1 relu {_plugins1} conv2 avd_layer? {_plugins2} conv3 norm3 {_plugins3} \
+        + downsample?  then relu!
+
+[mmseg.models]
 utils.basic_block.BasicBlock  # DDRNet and PIDNet
     conv1 conv2  + downsample?  then act!
 utils.basic_block.Bottleneck: conv1 conv2 conv3  + downsample?  then act!

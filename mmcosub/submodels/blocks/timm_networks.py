@@ -15,9 +15,35 @@ from mmcosub.submodels.branches import register_block, register_fixed_batch
 
 from .notation import chain, register
 
+_channels_first = chain('norm mlp ls?')
+_channels_last = chain('> norm mlp ls? <')
+
+
+def _convnext(block: Any, x: Tensor) -> Tensor:
+    mlp = _channels_first if block.use_conv_mlp else _channels_last
+    return mlp(block, block.conv_dw(x))
+
+
+def _hiera_shortcut(block: Any, x: Tensor) -> Tensor:
+    if not block.do_expand:
+        return x
+    y = x if block.proj is None else block.proj(block.norm1(x))
+    y = y.unflatten(1, (block.attn.q_stride, -1))
+    if block.proj is None:
+        return torch.cat([y.amax(dim=1), y.mean(dim=1)], dim=-1)
+    return y.amax(dim=1)
+
+
+def _gated_convolution(block: Any, x: Tensor) -> Tensor:
+    x = block.fc1(block.norm(x))
+    gate, identity, maps = torch.split(x, block.split_indices, dim=-1)
+    maps = block.conv(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    return block.ls(block.fc2(block.act(gate) * torch.cat((identity, maps), dim=-1)))
+
+
 register(
-    'timm.models',
     """
+[timm.models]
 vision_transformer.Block
 vision_transformer_relpos.RelPosBlock
     norm1 attn() ls1  @drop_path1
@@ -51,40 +77,8 @@ mlp_mixer.ResBlock
     norm1 ~ linear_tokens ~ *ls1  @drop_path
     norm2 mlp_channels *ls2       @drop_path
 mlp_mixer.SpatialGatingBlock: norm mlp_channels  @drop_path
-""",
-)
 
-# ---- pyramids -----------------------------------------------------------------------
-
-_channels_first = chain('norm mlp ls?')
-_channels_last = chain('> norm mlp ls? <')
-
-
-def _convnext(block: Any, x: Tensor) -> Tensor:
-    mlp = _channels_first if block.use_conv_mlp else _channels_last
-    return mlp(block, block.conv_dw(x))
-
-
-def _hiera_shortcut(block: Any, x: Tensor) -> Tensor:
-    if not block.do_expand:
-        return x
-    y = x if block.proj is None else block.proj(block.norm1(x))
-    y = y.unflatten(1, (block.attn.q_stride, -1))
-    if block.proj is None:
-        return torch.cat([y.amax(dim=1), y.mean(dim=1)], dim=-1)
-    return y.amax(dim=1)
-
-
-def _gated_convolution(block: Any, x: Tensor) -> Tensor:
-    x = block.fc1(block.norm(x))
-    gate, identity, maps = torch.split(x, block.split_indices, dim=-1)
-    maps = block.conv(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    return block.ls(block.fc2(block.act(gate) * torch.cat((identity, maps), dim=-1)))
-
-
-register(
-    'timm.models',
-    """
+# Pyramids.
 swin_transformer.SwinTransformerBlock
     norm1 _attn  @drop_path1
     norm2 mlp    @drop_path2
@@ -136,14 +130,9 @@ metaformer.MetaFormerBlock
     norm1 token_mixer layer_scale1  @drop_path1  + res_scale1
     norm2 mlp layer_scale2          @drop_path2  + res_scale2
 mambaout.GatedConvBlock: {_gated_convolution}  @drop_path
-""",
-    globals(),
-)
 
 # EfficientNet and V2, MobileNetV3 and V4, and others.
-register(
-    'timm.models._efficientnet_blocks',
-    """
+[timm.models._efficientnet_blocks]
 ConvBnAct: conv bn1 aa  @drop_path  if has_skip
 DepthwiseSeparableConv
     conv_s2d? bn_s2d? conv_dw bn1 aa se conv_pw bn2  @drop_path  if has_skip
@@ -154,6 +143,7 @@ UniversalInvertedResidual
     dw_start pw_exp dw_mid se pw_proj dw_end layer_scale  @drop_path  if has_skip
 EdgeResidual: conv_exp bn1 aa se conv_pwl bn2  @drop_path  if has_skip
 """,
+    globals(),
 )
 
 # The rows of its transformer are positions in a patch, not images. See drop_paths.

@@ -1,4 +1,8 @@
-"""Transformers of MMPretrain and MMSegmentation."""
+"""Transformers of MMPretrain and MMSegmentation.
+
+Of one resolution: ViT, DeiT3, T2T-ViT, SAM, EVA-02, BEiT, MAE, XCiT. Pyramids: HiViT,
+Swin and SwinV2, Twins, MiT, DaViT, MViT.
+"""
 
 from typing import Any
 
@@ -9,8 +13,6 @@ from mmcosub.submodels.branches import register_block, register_fixed_batch
 from .notation import branch, register
 
 Size = tuple[int, int]
-
-# ---- of one resolution: ViT, DeiT3, T2T-ViT, SAM, EVA-02, BEiT, MAE, XCiT -----------
 
 
 def _has_shortcut(block: Any) -> bool:
@@ -33,8 +35,8 @@ def _sam_attention(block: Any, x: Tensor) -> Tensor:
 
 
 register(
-    'mmpretrain.models.backbones',
     """
+[mmpretrain.models.backbones]
 vision_transformer.TransformerEncoderLayer
     ln1 -attn  @attn.out_drop
     ln2 -ffn   @ffn.dropout_layer
@@ -47,7 +49,7 @@ t2t_vit.T2TTransformerLayer
     ln1 -attn  @attn.out_drop      if {_has_shortcut}
     ln2 -ffn   @ffn.dropout_layer  if {_has_shortcut}
 vit_sam.TransformerEncoderLayer
-    {_sam_attention}                # has no DropPath
+    {_sam_attention}               # has no DropPath
     ln2 -ffn   @ffn.dropout_layer
 vit_eva02.EVA02EndcoderLayer
     norm1 attn()  @drop_path
@@ -65,26 +67,7 @@ xcit.XCABlock
     norm1 attn *gamma1        @drop_path
     norm3 local_mp() *gamma3  @drop_path
     norm2 -ffn *gamma2        @drop_path
-""",
-    globals(),
-)
-register(
-    'mmseg.models.backbones',
-    """
-vit.TransformerEncoderLayer
-    norm1 -attn  # has no DropPath, whatever the rate
-    norm2 -ffn   @ffn.dropout_layer
-beit.BEiTTransformerEncoderLayer  # also the base of MAE's layer
-    norm1 attn *gamma_1  @drop_path
-    norm2 ffn *gamma_2   @drop_path
-""",
-)
 
-# ---- pyramids: HiViT, Swin and SwinV2, Twins, MiT, DaViT, MViT ----------------------
-
-register(
-    'mmpretrain.models.backbones',
-    """
 hivit.BlockWithRPE
     norm1 attn() *gamma_1  @drop_path  if attn
     norm2 mlp *gamma_2     @drop_path
@@ -103,32 +86,35 @@ davit.SpatialBlock
 davit.ChannelBlock
     cpe1() norm1 attn                         + cpe1()
     cpe2() norm2 -ffn     @ffn.dropout_layer  + cpe2()
-""",
-)
+
+[mmseg.models.backbones]
+vit.TransformerEncoderLayer
+    norm1 -attn  # has no DropPath, whatever the rate
+    norm2 -ffn   @ffn.dropout_layer
+beit.BEiTTransformerEncoderLayer  # also the base of MAE's layer
+    norm1 attn *gamma_1  @drop_path
+    norm2 ffn *gamma_2   @drop_path
+mit.TransformerEncoderLayer
+    norm1 -attn()  @attn.dropout_layer
+    norm2 -ffn()   @ffn.dropout_layer
+
+[mmpretrain.models.backbones.swin_transformer mmseg.models.backbones.swin]
+SwinBlock
+    norm1 -attn()  @attn.drop
+    norm2 -ffn     @ffn.dropout_layer
 
 # Most branches of Twins are dropped twice upstream, inside and after them, so at a rate
 # of 0.5 one is kept in a quarter of the cases. Here it is dropped once, as in the
 # authors' code.
-_SHARED = """
-{swin}.SwinBlock
-    norm1 -attn()  @attn.drop
-    norm2 -ffn     @ffn.dropout_layer
-twins.GSAEncoderLayer
+[mmpretrain.models.backbones.twins mmseg.models.backbones.twins]
+GSAEncoderLayer
     norm1 -attn()  @drop_path
     norm2 -ffn     @drop_path
-twins.LSAEncoderLayer
+LSAEncoderLayer
     norm1 attn()  @drop_path
     norm2 -ffn    @drop_path
-"""
-register('mmpretrain.models.backbones', _SHARED.format(swin='swin_transformer'))
-register('mmseg.models.backbones', _SHARED.format(swin='swin'))
-register(
-    'mmseg.models.backbones.mit',
-    """
-TransformerEncoderLayer
-    norm1 -attn()  @attn.dropout_layer
-    norm2 -ffn()   @ffn.dropout_layer
 """,
+    globals(),
 )
 
 
