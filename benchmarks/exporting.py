@@ -63,8 +63,8 @@ mmcosub export CONFIG CHECKPOINT --format pt2 --dynamic
 - **What is in the file**: padding, the network, sliding windows (as one batch),
   resizing of logits, argmax; with `--with-preprocessing` also normalisation. Resizing
   and cropping of the test pipeline stay outside.
-- **Beside the file** lies a page, `FILE.md`, with its input, output and classes, the steps
-  that stay outside, and the lines of Python that run it.
+- **Beside the file** lies a page, `FILE.md`, with its input, output and classes, the
+  steps that stay outside, and the lines of Python that run it.
 - **Size**: images of `--shape`, or else of the config's crops.
   `--dynamic` leaves the number of images, height and width open, `--dynamic batch`
   only the number. Swin's windows and sliding windows are cut for one size: export one

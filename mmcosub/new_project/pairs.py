@@ -114,7 +114,7 @@ class Images:
         said = describe_images(self.suffixes, self.sizes, modes)
         yield f'{len(self.headers)} images: {said}'
         if {*modes} - {'RGB'}:
-            yield '  All are loaded as RGB of 8 bits, unless LoadImageFromFile changes.'
+            yield '  All are loaded as 8-bit RGB; LoadImageFromFile can change that.'
         if turned := sum(each.orientation > 1 for each in self.headers):
             how = 'as displayed; the masks must be drawn on that'
             if self.as_stored:
