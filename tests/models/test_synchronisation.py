@@ -77,6 +77,7 @@ SCHEMES = [
 @pytest.mark.parametrize(
     'scheme', SCHEMES, ids=lambda s: '-'.join(map(str, s.values()))
 )
+@pytest.mark.sweep(every=2)
 def test_segmentor(name: str, scheme: dict) -> None:
     init_default_scope('mmseg')
     cfg = segmentor_config(name)
