@@ -62,8 +62,11 @@ mmcosub export CONFIG CHECKPOINT --format pt2 --dynamic
 
 - **What is in the file**: padding, the network, sliding windows (as one batch),
   resizing of logits, argmax; with `--with-preprocessing` also normalisation. Resizing
-  and cropping of the test pipeline stay outside; the page beside the file lists them.
-- **`--dynamic`** leaves the number of images, height and width open, `--dynamic batch`
+  and cropping of the test pipeline stay outside.
+- **Beside the file** lies a page, `FILE.md`, with its input, output and classes, the
+  steps that stay outside, and the lines of Python that run it.
+- **Size**: images of `--shape`, or else of the config's crops.
+  `--dynamic` leaves the number of images, height and width open, `--dynamic batch`
   only the number. Swin's windows and sliding windows are cut for one size: export one
   file for each size.
 - **Checked**: the file's outputs are compared with upstream's test step on noise. If
@@ -75,7 +78,7 @@ The table is a sample: {count} upstream configs of different groups, with random
 weights, images of 128 × 128 (MMSegmentation) and 224 × 224 (MMPretrain), PyTorch
 {torch}, on a CPU. A cell has the fraction of pixels with upstream's class, or the
 largest difference of probabilities. A dash is a format that failed; the reason is in
-the [record](../benchmarks/results/exporting.json).
+the [record](../benchmarks/results/exporting.json). "Not run" has not been tried.
 
 | config | torchscript | pt2 | onnx |
 | --- | --- | --- | --- |

@@ -23,7 +23,7 @@ import subprocess
 import sys
 
 import torch
-from arithmetic import account
+from memory import account
 from models import CLASSIFIER, SEGMENTORS, Bench, Call
 from rich.progress import track
 from timing import add_timing_arguments, clock_of, compare, machine, report, write

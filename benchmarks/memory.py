@@ -1,9 +1,12 @@
-"""Peak memory of tensors in a call."""
+"""Arithmetic of a call, and peak memory of its tensors."""
 
 from collections.abc import Callable
+from statistics import mean, median
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+from mmcosub.analysis.costs import count_flops
 
 
 def peak_memory(call: Callable[[], object]) -> int:
@@ -35,3 +38,15 @@ def peak_memory(call: Callable[[], object]) -> int:
         now += size
         peak = max(peak, now)
     return peak
+
+
+def account(call: Callable[[], object], draws: int = 1) -> tuple[float, float]:
+    """Arithmetic, the mean, and peak memory, the median, over calls.
+
+    Args:
+        call (Callable): What to measure.
+        draws (int): How many times, where it draws at random. Defaults to 1.
+    """
+    work: list[int] = []
+    peaks = [peak_memory(lambda: work.append(count_flops(call))) for _ in range(draws)]
+    return mean(work), median(peaks)

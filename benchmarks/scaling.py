@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from arithmetic import account
+from memory import account
 from mmpretrain.models.backbones import VisionTransformer
 from timing import compare, write
 

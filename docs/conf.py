@@ -54,6 +54,7 @@ myst_heading_anchors = 3
 nb_execution_mode = 'off'  # a test runs the notebook
 
 autodoc_member_order = 'bysource'
+autodoc_inherit_docstrings = False  # those of MMEngine link to its own pages
 autodoc_typehints = 'none'  # the docstrings have them
 
 

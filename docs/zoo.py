@@ -23,7 +23,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 
-from mmcosub.checkpoints import without_memory
+from mmcosub.config.model_settings import without_memory
 from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import find_branches
 

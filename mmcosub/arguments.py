@@ -1,9 +1,10 @@
 """Shared command-line arguments; imports neither torch nor MMEngine."""
 
-import difflib
 import re
 from argparse import Action, ArgumentParser, Namespace
 from typing import Any, NoReturn
+
+from mmcosub.names import did_you_mean
 
 STATUS = 2
 """Exit status for user errors; Python's is 1 for all others."""
@@ -17,40 +18,9 @@ class OneLineParser(ArgumentParser):
         said = ' '.join(message.split())
         if said.startswith('unrecognized'):
             for word in re.findall(r'--[\w-]+', said):
-                close = difflib.get_close_matches(word, self._option_string_actions, 1)
-                said += f'. Did you mean {close[0]!r}?' if close else ''
+                hint = did_you_mean(word, self._option_string_actions)
+                said += f'.{hint}' if hint else ''
         self.exit(STATUS, f'{self.prog}: error: {said} (--help lists the arguments)\n')
-
-
-_SHARED: dict[str, Any] = {
-    'config': dict(help='config file, or PACKAGE::FILE for one inside a package'),
-    'checkpoint': dict(help='checkpoint file or URL'),
-    '--co-train': dict(
-        metavar='NAME_OR_FILE', help='co-train with this scheme, as in tools/train.py'
-    ),
-    '--probability-metrics': dict(
-        action='store_true',
-        help='also measure NLL, calibration error (ECE) and Brier score',
-    ),
-    '--device': dict(help='such as cuda:0 (default: a GPU if there is one)'),
-    '--trust-checkpoint': dict(
-        action='store_true',
-        help='allow checkpoints with Python objects, which can execute code',
-    ),
-}
-
-
-def add_shared_arguments(parser: ArgumentParser, *names: str) -> None:
-    """Add arguments that several tools have, of those of ``_SHARED``."""
-    for name in names:
-        parser.add_argument(name, **_SHARED[name])
-
-
-def add_debug_argument(parser: ArgumentParser) -> None:
-    """Add ``--debug``, which shows tracebacks."""
-    parser.add_argument(
-        '--debug', action='store_true', help='show tracebacks of all errors'
-    )
 
 
 class OptionsAction(Action):
@@ -82,30 +52,54 @@ class OptionsAction(Action):
         action(parser, namespace, values, *args)
 
 
-def add_common_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments that training and testing share."""
-    add_work_dir_argument(parser, 'logs and checkpoints')
-    add_config_arguments(parser)
-    parser.add_argument(
-        '--launcher',
+_SHARED: dict[str, Any] = {
+    'config': dict(help='config file, or PACKAGE::FILE for one inside a package'),
+    'checkpoint': dict(help='checkpoint file or URL'),
+    '--co-train': dict(
+        metavar='NAME_OR_FILE', help='co-train with this scheme, as in tools/train.py'
+    ),
+    '--probability-metrics': dict(
+        action='store_true',
+        help='also measure NLL, calibration error (ECE) and Brier score',
+    ),
+    '--device': dict(help='such as cuda:0 (default: a GPU if there is one)'),
+    '--shape': dict(
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='height and width of images, or one number for both (default: 512 for '
+        'segmentors, 224 for classifiers)',
+    ),
+    '--cfg-options': dict(
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_dataloader.batch_size=4 '
+        'optim_wrapper.optimizer.lr=1e-4 model.backbone.out_indices="(0,1,2,3)"; '
+        'applied last, without spaces around = and ,',
+    ),
+    '--trust-checkpoint': dict(
+        action='store_true',
+        help='allow checkpoints with Python objects, which can execute code',
+    ),
+    '--debug': dict(action='store_true', help='show tracebacks of all errors'),
+    '--launcher': dict(
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
         help='what started the processes of a distributed run (default: none)',
-    )
-    parser.add_argument(
-        '--fast',
+    ),
+    '--fast': dict(
         action='store_true',
         help='compute heads, their loss and attention the faster way, with the same '
-        'weights and outputs (docs/fast.md)',
-    )
-    # torch.distributed.launch uses a hyphen, older versions an underscore.
-    parser.add_argument(
-        '--local-rank',
-        '--local_rank',
-        type=int,
-        default=0,
-        help='set by the launcher, not by hand',
-    )
+        'weights and outputs',
+    ),
+}
+
+
+def add_shared_arguments(parser: ArgumentParser, *names: str) -> None:
+    """Add arguments that several tools have, of those of ``_SHARED``."""
+    for name in names:
+        parser.add_argument(name, **_SHARED[name])
 
 
 def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
@@ -118,16 +112,21 @@ def add_work_dir_argument(parser: ArgumentParser, what: str) -> None:
     )
 
 
-def add_shape_argument(parser: ArgumentParser) -> None:
-    """Add the size of random images."""
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        metavar='N',
-        help='height and width of images, or one number for both (default: 512 for '
-        'segmentors, 224 for classifiers)',
-    )
+def add_config_arguments(parser: ArgumentParser) -> None:
+    """Add what suffices for ``load_config`` in one process."""
+    parser.set_defaults(work_dir=None, launcher='none', fast=False, local_rank=0)
+    add_shared_arguments(parser, '--cfg-options', '--trust-checkpoint', '--debug')
+
+
+def add_common_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments that training and testing share."""
+    add_work_dir_argument(parser, 'logs and checkpoints')
+    add_config_arguments(parser)
+    add_shared_arguments(parser, '--launcher', '--fast')
+    # torch.distributed.launch uses a hyphen, older versions an underscore.
+    names = ('--local-rank', '--local_rank')
+    said = 'set by the launcher, not by hand'
+    parser.add_argument(*names, type=int, default=0, help=said)
 
 
 def require_positive(args: Namespace, *names: str) -> None:
@@ -135,19 +134,3 @@ def require_positive(args: Namespace, *names: str) -> None:
     for name in names:
         if getattr(args, name) < 1:
             raise ValueError(f'--{name.replace("_", "-")} must be 1 or more.')
-
-
-def add_config_arguments(parser: ArgumentParser) -> None:
-    """Add what suffices for ``load_config`` in one process."""
-    parser.set_defaults(work_dir=None, launcher='none', fast=False, local_rank=0)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_dataloader.batch_size=4 '
-        'optim_wrapper.optimizer.lr=1e-4 model.backbone.out_indices="(0,1,2,3)"; '
-        'applied last, without spaces around = and ,',
-    )
-    add_shared_arguments(parser, '--trust-checkpoint')
-    add_debug_argument(parser)

@@ -1,5 +1,7 @@
 """Schemes, models and types by name. Imports neither torch nor MMEngine."""
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +65,11 @@ def type_name(config: Any, registry: Any = None) -> str:
         kind = f'{getattr(kind, "__module__", "")}.{getattr(kind, "__name__", kind)}'
     package, _, name = kind.partition('.')
     return name.rpartition('.')[2] if package in _STOCK else kind
+
+
+def did_you_mean(
+    name: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6
+) -> str:
+    """Return a question for the names most like a wrong one, after a space, or ''."""
+    near = difflib.get_close_matches(name, sorted(known), most, cutoff)
+    return f' Did you mean {" or ".join(map(repr, near))}?' if near else ''

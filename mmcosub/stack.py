@@ -75,15 +75,9 @@ def find_stack(version: Versions = installed_version) -> dict[str, list[Installe
 def check_stack(version: Versions = installed_version) -> None:
     """Check the installed versions, without importing packages.
 
-    Imports torchvision only if it seems to be of another build than torch.
-
-    Args:
-        version (Callable): Returns a distribution's version or None. Defaults to the
-            environment's.
-
-    Raises:
-        ImportError: If something is missing or too old, both families are installed, or
-            torchvision does not fit torch. The message has the command to run.
+    Imports torchvision only if it seems to be of another build than torch. Raises an
+    ``ImportError`` with the command to run if something is missing or too old, both
+    families are installed, or torchvision does not fit torch.
     """
     found = find_stack(version)
     every = [each for group in found.values() for each in group]
@@ -136,9 +130,8 @@ def _install(group: str, packages: list[str] | None = None) -> str:
 def import_or_explain(module: str) -> None:
     """Import a module; explain known causes of failure.
 
-    Raises:
-        ImportError: If torchvision is built for another torch, or the installed mmseg
-            needs mmcv's missing compiled operators.
+    These are a torchvision built for another torch, and an mmseg that needs mmcv's
+    missing compiled operators.
     """
     try:
         importlib.import_module(module)

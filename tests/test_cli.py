@@ -69,7 +69,7 @@ def test_arguments_reach_the_script(
 def test_unknown_command(capsys: pytest.CaptureFixture) -> None:
     assert main(['trian']) == 2
     said = capsys.readouterr().err
-    assert "no command 'trian'. Did you mean train? Commands: " in said
+    assert "no command 'trian'. Did you mean 'train'? Commands: " in said
 
 
 @pytest.mark.parametrize('argv', [['--help'], ['--version'], ['train', '--help']])

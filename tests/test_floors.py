@@ -6,8 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {'losses', 'submodels', 'files', 'stack', 'arguments', 'names'},
-    {'schemes'},
+    {'losses', 'submodels', 'files', 'stack', 'names'},
+    {'schemes', 'arguments'},
     {'co_trainer'},
     {'registry'},
     {'checkpoints', 'datasets', 'evaluation', 'fast'},

@@ -67,7 +67,9 @@ def test_commands_that_init_prints(tmp_path: Path) -> None:
         '--classes ground=#000000,road=#804080,water=#0000ff'
     )
     assert said.startswith('12 images')
-    check, plain, cosub, report, test, export = re.findall(r'^  (mmcosub .*)', said, re.M)
+    check, plain, cosub, report, test, export = re.findall(
+        r'^  (mmcosub .*)', said, re.M
+    )
     assert '12 samples' not in terminal.types(check)
     short = ' --max-iters 4'
     terminal.types(plain + short)

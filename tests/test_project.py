@@ -67,3 +67,9 @@ def test_issue_templates(template: Path) -> None:
 
 def test_there_are_issue_templates() -> None:
     assert [path.stem for path in TEMPLATES] == ['bug', 'config', 'feature']
+
+
+def test_messages_name_no_page_that_a_wheel_lacks() -> None:
+    code = {path: path.read_text() for path in (ROOT / 'mmcosub').rglob('*.py')}
+    cited = r"""['"][^'"\n]*docs/\w+\.md[^'"\n]*['"]"""
+    assert [path for path, text in code.items() if re.search(cited, text)] == []

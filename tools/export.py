@@ -8,7 +8,6 @@ from pathlib import Path
 from mmcosub.arguments import (
     OneLineParser,
     add_config_arguments,
-    add_shape_argument,
     add_shared_arguments,
 )
 from mmcosub.checkpoints import require_file
@@ -47,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='include normalisation, so that the file takes the values of image files',
     )
-    add_shape_argument(parser)
+    add_shared_arguments(parser, '--shape')
     add_config_arguments(parser)
     return parser
 

@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.arguments import OneLineParser, add_shared_arguments
 from mmcosub.new_project import MODELS
 
 
@@ -52,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='start from random weights: no download, and a lower accuracy',
     )
-    add_debug_argument(parser)
+    add_shared_arguments(parser, '--debug')
     return parser
 
 

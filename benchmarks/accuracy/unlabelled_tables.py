@@ -6,7 +6,7 @@ from statistics import fmean
 from intervals import Digits, cell, gain, rows_of
 from records import Records
 from settings import TEST_SEEDS, UnlabelledRun
-from unlabelled_stages import ARMS, COUNTS
+from unlabelled_stages import ARMS, COUNTS, LONGER
 
 METHOD = 'two submodels'
 ENOUGH = 3
@@ -28,6 +28,8 @@ def tables(records: Records) -> dict[str, str]:
         records (Records): Results.
     """
     found = {str(count): scores(records, count) for count in COUNTS}
+    longer = LONGER * LENGTH
+    found |= {f'{n}, longer': scores(records, n, longer) for n in COUNTS}
     return {name: table for name, table in found.items() if table}
 
 
@@ -54,33 +56,44 @@ def arm_of(run: UnlabelledRun) -> str:
         run (UnlabelledRun): The run.
     """
     for name, settings in ARMS.items():
-        wanted = {'unlabelled': {}, **settings}
-        if all(getattr(run, key) == value for key, value in wanted.items()):
+        wanted = settings['scheme'], settings.get('unlabelled')
+        if (run.scheme, run.unlabelled or None) == _at_any_length(*wanted, run):
             return name
     raise ValueError(f'{run} is of no arm.')
 
 
-def scores(records: Records, count: int) -> str:
+def _at_any_length(scheme: dict, unlabelled: dict | None, run: UnlabelledRun) -> tuple:
+    """Return an arm's settings with the ramp of a run, which goes with its length."""
+    if unlabelled and 'ramp_iters' in run.unlabelled:
+        unlabelled = {**unlabelled, 'ramp_iters': run.unlabelled['ramp_iters']}
+    return scheme, unlabelled
+
+
+def scores(records: Records, count: int, length: int = LENGTH) -> str:
     """Return the scores of each arm, and two submodels minus it.
+
+    Of trainings of one length, and of those with labels only that take as much time.
 
     Args:
         records (Records): Results.
         count (int): Labelled scenes.
+        length (int): Iterations with unlabelled scenes. Defaults to those of the study.
     """
     results = results_of(records, count)
-    method = results.get((METHOD, LENGTH))
+    method = results.get((METHOD, length))
     if not method:
         return ''
     rows = []
     order = [*ARMS]
-    by_length = sorted(results, key=lambda k: (k[1] != LENGTH, order.index(k[0]), k[1]))
-    for arm, length in by_length:
-        runs = results[arm, length]
-        if len(runs) < ENOUGH:
+    by_length = sorted(results, key=lambda k: (k[1] != length, order.index(k[0]), k[1]))
+    for arm, iterations in by_length:
+        runs = results[arm, iterations]
+        as_long = 2 * length < iterations < 5 * length
+        if len(runs) < ENOUGH or not (iterations == length or as_long):
             continue
         title = TITLES.get(arm, arm)
-        if length != LENGTH:
-            title += f', {length:,} iterations'
+        if as_long:
+            title += f', {iterations:,} iterations'
         row: list = [title, len(runs)]
         for key, digits in SHOWN:
             row.append(cell([r['test'][key] for r in runs.values()], digits))

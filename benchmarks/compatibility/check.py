@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 from torch import nn
 
-from mmcosub.checkpoints import without_memory
 from mmcosub.config.co_train import FAST, co_trained_model, set_default_rate
+from mmcosub.config.model_settings import without_memory
 from mmcosub.registry import MODELS
 
 from .step import make_batch, native_size, sized, step

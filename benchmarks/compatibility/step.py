@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmcosub.checkpoints import without_memory
+from mmcosub.config.model_settings import without_memory
 
 from .stock import SIZE
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.utils.dl_utils import is_norm
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcosub.engine.prediction import read_image
 
@@ -21,17 +21,6 @@ def mean_logit(category: int, logits: Tensor) -> Tensor:
         return logits[category]
     predicted = (logits.argmax(dim=0) == category).to(logits)
     return (logits[category] * predicted).sum() / predicted.sum().clamp(min=1)
-
-
-class _Logits(nn.Module):
-    """Model whose ``forward`` returns logits."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images, mode='tensor')
 
 
 def activation_map(
@@ -57,7 +46,7 @@ def activation_map(
     image, batch = read_image(model, path)
     inputs = model.data_preprocessor(batch, False)['inputs']
     with torch.no_grad():
-        logits = model(inputs, mode='tensor')[0]
+        logits = model(inputs)[0]
     classes = len(logits)
     if category is None:
         best = logits.argmax(dim=0).flatten()
@@ -75,7 +64,7 @@ def activation_map(
             f'grad-cam has no {method!r}; take GradCAM, GradCAMPlusPlus, ...'
         )
     as_map = partial(_as_map, ratio=inputs.shape[-1] / inputs.shape[-2])
-    with cam_class(_Logits(model), [modules[name]], reshape_transform=as_map) as cam:
+    with cam_class(model, [modules[name]], reshape_transform=as_map) as cam:
         heat = cam(inputs, [partial(mean_logit, category)])[0]
     heat = cv2.resize(heat, image.shape[1::-1])
     shown = grad_cam.utils.image.show_cam_on_image(np.float32(image) / 255, heat)
@@ -83,10 +72,9 @@ def activation_map(
 
 
 def default_layer(model: Any) -> str:
-    """Return the last norm of the backbone that affects all predictions.
+    """Return the backbone's last norm or, with a class token, that before attention.
 
-    With a class token, this is the norm before the last attention: later outputs of the
-    other tokens do not reach the class token.
+    Later outputs of the other tokens do not reach the class token.
     """
     backbone = model.backbone
     norms = [n for n, m in backbone.named_modules(prefix='backbone') if is_norm(m)]

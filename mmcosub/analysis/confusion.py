@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmcosub.config.model_settings import classifies
 from mmcosub.engine import EvaluationRunner
-from mmcosub.engine.runner import unwrapped
+from mmcosub.resuming import unwrapped
 
 from .predictions import is_multi_label
 
@@ -46,10 +46,7 @@ class PixelConfusion(ConfusionMatrix):
 
 
 def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
-    """Test the checkpoint in ``load_from``: counts of pixels or images, class names.
-
-    ValueError if it does not fit or images have several labels.
-    """
+    """Test the checkpoint in ``load_from``: counts of pixels or images, class names."""
     cfg.test_evaluator = dict(type='mmpretrain.ConfusionMatrix')
     if not classifies(cfg):
         heads = cfg.model.get('decode_head') or {}

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmseg.models.decode_heads import decode_head
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmcosub.checkpoints import without_memory
+from mmcosub.config.model_settings import without_memory
 
 from .network import Kept, Network
 from .steps import Shape, build_model, predicting_step, random_batch, training_step
@@ -56,9 +56,8 @@ class Work(NamedTuple):
 def count_work(cfg: Config, shape: Shape, batch: int = 2, draws: int = 8) -> Work:
     """Count FLOPs of prediction, baseline training and co-training in real steps.
 
-    So prefix sharing, heads that run for every view and BatchNorms that need every row
-    are included. Steps run on the meta device unless ``cfg.fast`` is set or a loss
-    depends on values. Each of the ``draws`` co-trained steps has its own submodels.
+    They run on the meta device unless ``cfg.fast`` is set or a loss depends on values.
+    Each of the ``draws`` co-trained steps has its own submodels.
     """
     # In upstream segmentors only `accuracy` depends on values; it needs no FLOPs.
     nothing = torch.zeros(1)

@@ -42,11 +42,9 @@ def progress_bars() -> Iterator[Ticker]:
 def quiet_runner(cfg: Config) -> EvaluationRunner:
     """Return a runner that logs warnings only; ValueError without test data."""
     cfg = copy.deepcopy(cfg)
-    missing = [k for k in ('test_dataloader', 'test_evaluator') if not cfg.get(k)]
-    if missing:
-        raise ValueError(
-            f'The config has no {missing[0]}, so there is nothing to test.'
-        )
+    for key in ('test_dataloader', 'test_evaluator'):
+        if not cfg.get(key):
+            raise ValueError(f'The config has no {key}, so there is nothing to test.')
     cfg.load_from, cfg.resume = None, False
     # Use upstream classes: they are to be measured, and folded norms would not load a
     # second checkpoint.
@@ -59,10 +57,9 @@ def quiet_runner(cfg: Config) -> EvaluationRunner:
 
 
 class Evaluation:
-    """Metrics of a runner's model on a dataset or else the config's test data.
+    """Metrics of a runner's model on some images of a dataset or else the test data.
 
-    On all images, or a number that is evenly spread. The main metric is mIoU or top-1
-    accuracy unless named.
+    The main metric is mIoU or top-1 accuracy unless named.
     """
 
     def __init__(
@@ -81,11 +78,7 @@ class Evaluation:
     def __call__(
         self, tick: Callable[[int], object] = lambda n: None
     ) -> dict[str, float]:
-        """Test the runner's model in its current state.
-
-        ``tick`` is given the number of images of each batch. ValueError without main
-        metric.
-        """
+        """Test the model as it is; ``tick`` is given the size of each batch."""
         model: Any = self.runner.model
         loop: Any = self.runner.test_loop
         model.eval()
@@ -95,7 +88,8 @@ class Evaluation:
             tick(len(outputs))
         found = loop.evaluator.evaluate(self.images)
         # Others are matrices or lists by class.
-        metrics = {k: float(v) for k, v in found.items() if np.ndim(v) == 0}
+        numbers = {k: v for k, v in found.items() if hasattr(v, '__float__')}
+        metrics = {k: float(v) for k, v in numbers.items() if np.ndim(v) == 0}
         wanted = _HEADLINES if self.metric is None else (self.metric,)
         self.metric = next((name for name in wanted if name in metrics), None)
         if self.metric is None:
@@ -106,9 +100,8 @@ class Evaluation:
         return metrics
 
     def score(self, tick: Callable[[int], object] = lambda n: None) -> float:
-        """Return the main metric of the runner's model in its current state."""
-        metrics = self(tick)
-        return metrics[str(self.metric)]
+        """Return the main metric of the model as it is."""
+        return self(tick)[str(self.metric)]
 
 
 def loader_of(
@@ -121,10 +114,9 @@ def loader_of(
         raise ValueError(f'The number of images must be above 0, not {images}.')
     if dataset is None and (images is None or images >= len(data)):
         return loop.dataloader
-    count = min(images or len(data), len(data))
-    chosen = evenly_spread(len(data), count)
-    cfg = {**runner.cfg.test_dataloader, 'dataset': Subset(data, chosen)}
-    cfg['sampler'] = dict(type='DefaultSampler', shuffle=False)
+    subset = Subset(data, evenly_spread(len(data), images or len(data)))
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    cfg = {**runner.cfg.test_dataloader, 'dataset': subset, 'sampler': sampler}
     return runner.build_dataloader(cfg, seed=runner.seed)
 
 

@@ -32,9 +32,8 @@ def write_picture(path: Path, picture: Picture) -> None:
 class DisagreementPictures:
     """Writer of an image, the mean prediction and the disagreement, side by side.
 
-    Black where all submodels agree, light yellow where all differ, for all images
-    alike. Named like the images, with parent folders if names repeat. The palette is in
-    RGB.
+    Black where all submodels agree, light yellow where all differ. Named like the
+    images, with parent folders if names repeat.
     """
 
     def __init__(self, folder: Path, palette: Any) -> None:
@@ -68,10 +67,7 @@ class DisagreementPictures:
 def overlay(
     image: Picture, classes: Any, palette: Any, names: Any, opacity: float = 0.5
 ) -> Picture:
-    """Draw classes (H, W) over an image, with a legend of those present beside it.
-
-    Pixels of no class stay bare. The palette (C, 3) is in RGB.
-    """
+    """Draw classes (H, W) over an image, with a legend; the palette (C, 3) is RGB."""
     colours = np.array(palette, np.uint8)
     known = classes < len(names)
     canvas = image[..., ::-1].copy()

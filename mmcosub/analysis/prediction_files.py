@@ -133,7 +133,7 @@ class PredictionFiles:
         """Return the mean probabilities (C, ...) of submodels, of each image."""
         if not hasattr(self, 'factors'):
             self.sites = find_called_sites(self.model, batch)
-            rates = rates_of(self.sites, dict(self.model.cfg.get('scheme') or {}))
+            rates = rates_of(self.sites, self.model.cfg.get('scheme') or {})
             self.factors = draw_factors(rates, self.submodels, seed=0)
         ensembles = [Ensemble(threshold_of(self.model)) for _ in batch['inputs']]
         for found in predict_submodels(self.model, self.sites, self.factors, batch):
@@ -164,7 +164,7 @@ class PredictionFiles:
         self, sample: Any, picture: Any, name: str, mean: Any, row: dict
     ) -> None:
         scores = sample.pred_score
-        names = self.names or [str(number) for number in range(len(scores))]
+        names = self.names or [*map(str, range(len(scores)))]
         labels = sample.pred_label.tolist()  # of several labels as many as there are
         row['class'] = ';'.join(names[label] for label in labels)
         row['probability'] = ';'.join(f'{scores[label]:.6f}' for label in labels)

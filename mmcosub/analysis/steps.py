@@ -17,13 +17,12 @@ from mmcosub.fast.attention import accelerate_attention
 
 Batch = tuple[Tensor, list]
 Shape = tuple[int, int]
-_DEFAULT_SHAPES: dict[str, Shape] = {'mmseg': (512, 512), 'mmpretrain': (224, 224)}
 
 
 def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
     """Return height and width, from one or two numbers or the scope's default."""
-    scope = cfg.get('default_scope') or 'mmseg'
-    shape = tuple(given or _DEFAULT_SHAPES.get(scope, (512, 512)))
+    default = 224 if cfg.get('default_scope') == 'mmpretrain' else 512
+    shape = tuple(given or (default,))
     if len(shape) > 2 or min(shape) < 1:
         raise ValueError(
             f'The shape {shape} is not valid: give height and width, 1 or more.'
@@ -32,11 +31,7 @@ def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
 
 
 def evaluation_shape(cfg: Config, given: Sequence[int] | None = None) -> Shape:
-    """Return height and width of the images in evaluation.
-
-    As given, or of the sliding window, the padding, the crop, the backbone or the
-    scope.
-    """
+    """Return height and width of the images in evaluation, as given or configured."""
     model = cfg.model
     size = (
         given
@@ -51,13 +46,10 @@ def evaluation_shape(cfg: Config, given: Sequence[int] | None = None) -> Shape:
 def build_model(cfg: Config, scheme: dict | None = None) -> Any:
     """Build a model with random weights as training does, co-trained with a scheme."""
     init_default_scope(cfg.get('default_scope') or 'mmseg')
-    model: Any = model_settings(cfg)
-    if cfg.get('fast'):
-        model = accelerated_model(model)
-    if scheme:
-        model = co_trained_model(model, scheme)
-    built = MODELS.build(model)
-    if cfg.get('fast'):
+    fast, model = cfg.get('fast'), model_settings(cfg)
+    model = accelerated_model(model) if fast else model
+    built = MODELS.build(co_trained_model(model, scheme) if scheme else model)
+    if fast:
         accelerate_attention(built)
     return built
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -16,11 +15,7 @@ WhyNot = Callable[[Kept], str | None]
 
 @dataclass
 class Settings:
-    """Settings of a sweep; ValueError if one is out of range.
-
-    Blocks ``given`` are removed one after another in the order 'given'. ``depths`` are
-    those to test, None for all; ``rounds`` is the number of timings of each submodel.
-    """
+    """Settings of a sweep: as the flags of the tool, ``given`` is ``--drop``."""
 
     orders: Sequence[str] = ('greedy', 'random')
     draws: int = 4
@@ -104,16 +99,14 @@ def add_costs(
 ) -> None:
     """Set the costs of the submodels, with any weights; 0 rounds give no time."""
     submodels = sorted({frozenset(p.kept) for p in points}, key=len, reverse=True)
-    costs: list[dict[str, Any]] = [{**submodel_work(network, k)} for k in submodels]
+    costs: dict[Kept, dict] = {kept: submodel_work(network, kept) for kept in submodels}
     if rounds:
-        total = len(submodels) * (rounds + WARMUP)
-        with ticker('time', total) as tick:
+        with ticker('time', len(submodels) * (rounds + WARMUP)) as tick:
             times = time_submodels(network, submodels, rounds, lambda: tick(1))
-        for cost, measured in zip(costs, times, strict=True):
-            cost.update(measured)
-    of = dict(zip(submodels, costs, strict=True))
+        for kept, measured in zip(submodels, times, strict=True):
+            costs[kept] |= measured
     for point in points:
-        point.cost = of[frozenset(point.kept)]
+        point.cost = costs[frozenset(point.kept)]
 
 
 def greedy_order(
@@ -134,20 +127,13 @@ def _descend(
     full: Kept, why_not: WhyNot, choose: Callable[[list[Kept]], Kept]
 ) -> Iterator[Kept]:
     kept = full
-    while True:
-        smaller = [kept - {block} for block in sorted(kept)]
-        options = [each for each in smaller if why_not(each) is None]
-        if not options:
-            return
+    while options := [k for b in sorted(kept) if not why_not(k := kept - {b})]:
         kept = choose(options)
         yield kept
 
 
 def given_order(full: Kept, why_not: WhyNot, order: Sequence[int]) -> Iterator[Kept]:
-    """Yield submodels without the user's blocks, removed one after another.
-
-    ValueError if a block is unknown or repeated, or the rest makes no submodel.
-    """
+    """Yield submodels without the user's blocks, removed one after another."""
     kept = full
     for block in order:
         if block not in kept:

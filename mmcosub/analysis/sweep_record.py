@@ -63,10 +63,7 @@ def read_json(path: Path) -> dict:
 def pick_point(
     record: Mapping[str, Any], depth: int, network: str | None, order: str | None
 ) -> dict:
-    """Return the best submodel of a depth in a record; ValueError if there is none.
-
-    By default of the only network, and of the order 'greedy' or else the first.
-    """
+    """Return the best submodel of a depth, by default of the only network, greedy."""
     points = record['points']
     networks = sorted({p['network'] for p in points})
     if network is None and len(networks) > 1:
@@ -116,13 +113,10 @@ def plot_sweep(record: Mapping[str, Any], path: Path) -> None:
 
 def _curve(points: Sequence[dict], axis: str, metric: str) -> Any:
     """Return the median cost, and lowest, median and highest metric, of each size."""
-    by_size: dict[int, list[tuple[float, float]]] = {}
-    for p in points:
-        size = len(p['kept'])
-        cost = size if axis == 'blocks' else _AXES[axis][1] * p['cost'][axis]
-        by_size.setdefault(size, []).append((cost, p['metrics'][metric]))
-    rows = []
-    for size in sorted(by_size):
-        costs, metrics = np.array(by_size[size]).T
+    scale, rows = _AXES[axis][1], []
+    for size in sorted({len(p['kept']) for p in points}):
+        of_size = [p for p in points if len(p['kept']) == size]
+        costs = [scale * p['cost'].get(axis, size) for p in of_size]
+        metrics = [p['metrics'][metric] for p in of_size]
         rows.append([np.median(costs), *np.percentile(metrics, [0, 50, 100])])
     return np.array(rows).T

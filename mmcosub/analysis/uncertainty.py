@@ -131,10 +131,9 @@ class SubmodelEnsemble:
         return [dict(rank=i + 1, **row) for i, row in enumerate(rows)]
 
     def result(self) -> dict[str, Any]:
-        """Return the metrics of full network, mean and (averaged) one submodel.
+        """Return metrics, and how well each score finds errors; empty without labels.
 
-        And :func:`finds_errors` for each score and the full network's entropy. Empty
-        without labels.
+        ``one_submodel`` is averaged over the submodels.
         """
         if not self.full.sums[0]:
             return {}

@@ -10,7 +10,6 @@ from .formats.table import (
     plain_name,
     register_format,
 )
-from .formats.target_networks import without_memory
 from .latest import checkpoints_in
 from .overlap import check_overlap, load_for_prediction, load_to_train
 from .pretrained import LoadReport, load_backbone
@@ -36,5 +35,4 @@ __all__ = [
     'safe_reading',
     'select_weights',
     'state_dict',
-    'without_memory',
 ]

@@ -1,16 +1,17 @@
 """Adapt weights in mmpretrain's names to a network of another size or variant.
 
-Positions and sizes are adapted in ``positions.py`` and ``resizing.py``.
+Resizing is bicubic, or such that the outputs stay equal.
 """
 
+import math
 import re
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .positions import adapt_positions, count_tokens
-from .resizing import Grid, adapt_channels, by, resize_patches, resize_table, table_size
+from .positions import Grid, adapt_positions, by, count_tokens
 from .weights import State, without_computed
 
 # LayerScale weights and the projections before them; the names of MLPs vary.
@@ -52,16 +53,10 @@ def fold_patch_bias(state: State, tokens: int) -> State:
 def adapt(
     state: State, wanted: State, source: Grid | None, target: Grid | None
 ) -> tuple[State, list[str]]:
-    """Adapt weights to a network.
+    """Adapt weights to a network; return them and descriptions of the changes.
 
     ``wanted`` has the network's own weights, ``source`` and ``target`` are the grids of
-    patches (height, width) of the positions in both, if known.
-
-    Returns:
-        tuple: The adapted weights and descriptions of the changes.
-
-    Raises:
-        ValueError: If positions must be resized and their grid is unknown.
+    the positions in both, if known.
     """
     done: list[str] = []
     state = without_computed(state)
@@ -138,3 +133,76 @@ def _drop_zero_biases(state: State, wanted: State) -> None:
         )
     for name in biases:
         del state[name]
+
+
+def table_size(table: Tensor, window: Grid | None = None) -> Grid:
+    """Return height and width of a table of relative position biases.
+
+    It is of shape ((2h - 1)(2w - 1), H) for a window of h x w, by default a square;
+    BEiT's has three more entries, for the class token.
+    """
+    length = len(table)
+    sizes = [(2 * window[0] - 1, 2 * window[1] - 1)] if window else []
+    sides = [math.isqrt(max(length - extra, 0)) for extra in (0, 3)]
+    sizes += [(side, side) for side in sides if side % 2]
+    for height, width in sizes:
+        if length - height * width in (0, 3):
+            return height, width
+    raise ValueError(
+        f'relative positions of {length} entries are of no square window. Give the '
+        "height and width in patches: --cfg-options carry_over.grid='(4,16)'."
+    )
+
+
+def resize_table(table: Tensor, before: Grid, after: Grid) -> Tensor:
+    """Resize a table of relative position biases, but not the class token's entries.
+
+    It is of shape (height * width, H), plus these entries.
+    """
+    size = before[0] * before[1]
+    cells, tokens = table[:size], table[size:]
+    grid = cells.T.reshape(1, -1, *before)
+    grid = F.interpolate(grid, after, mode='bicubic', align_corners=False)
+    return torch.cat([grid.flatten(2)[0].T, tokens])
+
+
+def adapt_channels(state: State, wanted: State, done: list[str]) -> None:
+    """Adapt the first convolution to another number of channels, as timm does.
+
+    One channel gets the sum over channels, which suits grey images. More channels
+    repeat the weights, scaled to keep the sum.
+
+    ``wanted`` has the network's own weights, in order; ``done`` receives a description.
+    """
+    name = next(
+        (k for k, v in wanted.items() if v.ndim == 4 and k.endswith('.weight')), ''
+    )
+    weight = state.get(name)
+    if weight is None or weight.ndim != 4 or len(weight) != len(wanted[name]):
+        return
+    given, channels = weight.shape[1], wanted[name].shape[1]
+    if given == channels:
+        return
+    if channels == 1:
+        state[name] = weight.sum(1, keepdim=True)
+    else:
+        repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
+        state[name] = repeated * (given / channels)
+    how = 'summed' if channels == 1 else 'repeated, cut and rescaled'
+    done.append(f'{name}: input channels {how} from {given} to {channels}')
+
+
+def resize_patches(weight: Tensor, size: Grid) -> Tensor:
+    """Resize a patch projection; resized patches keep their embedding.
+
+    For larger patches, a bilinearly resized patch has exactly the same embedding; for
+    smaller ones it is the least-squares solution (FlexiViT, arXiv 2212.08013, eq. 4).
+    The weight is of shape (C, 3, h, w), ``size`` the new height and width.
+    """
+    height, width = weight.shape[-2:]
+    pixels = torch.eye(height * width, dtype=torch.float64).view(-1, 1, height, width)
+    resized = F.interpolate(pixels, size, mode='bilinear', align_corners=False)
+    # Row i: the resized unit image of pixel i. Embeddings: w @ x = new @ resize.T @ x.
+    inverse = torch.linalg.pinv(resized.flatten(1))
+    new = weight.flatten(2).double() @ inverse.T
+    return new.unflatten(2, size).to(weight.dtype)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from .adapt import adapt_channels
 from .formats.table import detect_format, plain_name
 from .positions import inner_network
-from .resizing import adapt_channels
 from .weights import State
 
 # Usual prefixes of the network in models and training checkpoints. The first that
@@ -33,11 +33,8 @@ def prefixes_in(names: Iterable[str]) -> list[str]:
 def network_in(weights: State, with_head: bool = False) -> State:
     """Return the weights of a network of known format, without the prefix.
 
-    All weights if no prefix yields one. ``with_head`` keeps a head next to
-    ``backbone.``.
-
-    Raises:
-        ValueError: If there are several networks, none under a usual name.
+    All weights if no prefix yields one; raises if several do, and none is a usual one.
+    ``with_head`` keeps a head next to ``backbone.``.
     """
     for prefix in ('', *_USUAL) if with_head else (*_USUAL, ''):
         part = under(prefix, weights)
@@ -73,8 +70,7 @@ def under(prefix: str, weights: State) -> State:
 def by_plain_names(weights: State) -> State:
     """Return weights under their names without wrappers' prefixes.
 
-    Raises:
-        ValueError: If two weights have the same plain name but different values.
+    Raises if two weights of one plain name have different values.
     """
     plain: dict[str, str] = {}
     for name, value in weights.items():

@@ -6,6 +6,7 @@ import torch
 
 from .adapt import fold_layer_scale, fold_patch_bias
 from .by_names import network_in
+from .formats.places import without_place
 from .formats.table import (
     Format,
     detect_format,
@@ -13,7 +14,6 @@ from .formats.table import (
     known_formats,
     plain_name,
 )
-from .formats.target_networks import target_network
 from .matching import some
 from .positions import count_tokens, position_per_token
 from .reading import read_weights
@@ -21,14 +21,6 @@ from .weights import State
 
 TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
 """Target libraries; 'official' is the code of the architecture's authors."""
-
-_REGISTERS, _GATED = r'reg_token$', r'layers\.\d+\.ffn\.w\d+\.'
-# Parts of a ViT, in mmpretrain's names, that a library's ViT does not have.
-_WITHOUT = {
-    'mmpretrain': _REGISTERS,
-    'mmseg': f'{_REGISTERS}|{_GATED}',
-    'official': f'{_REGISTERS}|{_GATED}',  # DeiT III
-}
 
 
 def convert_checkpoint(
@@ -69,19 +61,15 @@ def convert_checkpoint(
     if source.name in ('timm ViT', 'DeiT III') and target != 'timm':
         state = position_per_token(state)
     state = _with_head(state, source.family, target)
-    if source.family == 'ViT' and target in _WITHOUT:
-        _check_places(state, target, filename)
     if target == 'mmseg':
         state = _of_backbone(state, source.family)
     known = _format_of(source, target, state)
+    _check_places(state, known, source.family, target, filename)
     product = known.from_our_state(state) if known else state
-    if target in ('mmpretrain', 'mmseg'):
-        product = {
-            name if name.startswith('head.') else f'backbone.{name}': value
-            for name, value in product.items()
-        }
-    if ' ' not in source.family:
-        _check_product(state, product, known, source.family, target, filename)
+    product = {_in_model(name, target): value for name, value in product.items()}
+    for name in [name for name in product if name.endswith('running_var')]:
+        count = name.replace('running_var', 'num_batches_tracked')
+        product.setdefault(count, torch.tensor(0))  # not in older files
     return product, source.name, known.name if known else f'{target} {source.family}'
 
 
@@ -125,53 +113,24 @@ def _format_of(source: Format, target: str, state: State) -> Format | None:
     )
 
 
-def _check_product(
-    state: State,
-    product: State,
-    known: Format | None,
-    family: str,
-    target: str,
-    filename: str,
+def _check_places(
+    state: State, known: Format | None, family: str, target: str, filename: str
 ) -> None:
-    """Load converted weights into the target's network, strictly."""
-    library = target
-    if target == 'official' and known:  # the authors' networks are in timm
-        library, state = 'timm', known.to_our_state(product)
-        in_timm = _format_of(known, library, state)
-        product = in_timm.from_our_state(state) if in_timm else state
-    try:
-        network = target_network(state, family, library)
-    except Exception:  # unsupported settings
-        network = None
-    if network is None:
-        raise ValueError(f'{library} has no {family} of the variant in {filename}.')
-    wanted = {k: v.shape for k, v in network.state_dict().items()}
-    for name in wanted.keys() - product.keys():
-        if name.endswith('num_batches_tracked'):  # not in older files
-            product[name] = torch.tensor(0)
-    wrong = {
-        'has no place for': product.keys() - wanted.keys(),
-        'would lack': wanted.keys() - product.keys(),
-        'has other shapes of': {
-            k for k, v in product.items() if k in wanted and v.shape != wanted[k]
-        },
-    }
-    said = [f'{what} {some(sorted(names))}' for what, names in wrong.items() if names]
-    if said:
-        raise ValueError(
-            f'{filename} does not convert to {library}: its {family} '
-            f'{"; ".join(said)}. Nothing was written.'
-        )
-
-
-def _check_places(state: State, target: str, filename: str) -> None:
-    homeless = [name for name in state if re.match(_WITHOUT[target], name)]
+    """Raise if the target has no such network, or one without some of the weights."""
+    homeless = without_place(state, family, target)
+    if homeless is None:
+        raise ValueError(f'{target} has no {family} of the variant in {filename}.')
     if homeless:
-        what = 'register tokens' if 'reg_token' in homeless else 'a gated MLP'
-        whose = 'DeiT III' if target == 'official' else f"{target}'s ViT"
+        whose = known.name if known and target == 'official' else f"{target}'s {family}"
+        names = sorted(_in_model(name, target) for name in homeless)
         raise ValueError(
-            f'{filename} has {what}, for which {whose} has no place: '
-            f'{", ".join(homeless[:4])}{", ..." if len(homeless) > 4 else ""}. '
-            'Convert it with --to timm, or train from it as it is: tools/train.py '
-            f'CONFIG --backbone {filename}, with a TIMMBackbone.'
+            f'{filename} does not convert: {whose} has no place for {some(names)}. '
+            'Nothing was written. Another library may have it (--to timm), or train '
+            f'from it as it is: tools/train.py CONFIG --backbone {filename}.'
         )
+
+
+def _in_model(name: str, target: str) -> str:
+    """Return the name in a classifier or segmentor of OpenMMLab."""
+    own = target not in ('mmpretrain', 'mmseg') or name.startswith('head.')
+    return name if own else f'backbone.{name}'

@@ -25,11 +25,7 @@ _BEGINNINGS = {
 def why_unreadable(
     name: str, file: str | None, trust: bool, error: BaseException
 ) -> str:
-    """Return one line with the cause and the remedy.
-
-    ``name`` is the user's name of the file, such as a URL, and ``error`` the exception
-    on opening it, with any Python object allowed if ``trust``.
-    """
+    """Return one line with the cause and the remedy, for a file's name or URL."""
     said = _reason(error)
     if file is None or not Path(file).is_file():
         return f'{name} cannot be read as a checkpoint ({said}).'

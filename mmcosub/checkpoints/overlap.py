@@ -1,13 +1,12 @@
 """Loading of whole-model checkpoints, with checks that they fit the model."""
 
-import re
 from collections.abc import Collection
 
 import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from .leftovers import is_head
+from .matching import is_head
 from .weights import State, state_dict
 
 # Parts that do not affect predictions.
@@ -53,72 +52,46 @@ def load_to_train(
             differs.
     """
     check_overlap(model, checkpoint, filename)
-    weights = state_dict(checkpoint, '' if resumed else filename)
+    weights = dict(state_dict(checkpoint, '' if resumed else filename))
     own = model.state_dict()
     # Compare before loading: some backbones resize their tables while they load.
     differ = [k for k in own if k in weights and weights[k].shape != own[k].shape]
-    if resumed and differ:
-        raise ValueError(
-            f'{filename} is of a run of another model: {_some(differ)} differ in '
-            f'shape (another number of classes?). {_resume_or_start(filename)}'
-        )
-    _check_dtypes(own, weights, filename, exactly=resumed)
-    try:
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-    except (RuntimeError, AttributeError, NotImplementedError) as error:
-        # mmpretrain resizes Swin's tables with a function that SciPy has removed.
-        shapes = re.findall(r'size mismatch for (\S+):', str(error))
-        others = [name for name in shapes if not is_head(name)]
-        if others or not shapes:
-            what = f'{_some(others)} differ in shape' if others else error
+    if resumed:
+        lacking, more = own.keys() - weights.keys(), weights.keys() - own.keys()
+        wrong = [
+            said.format(f'{_some(names)} ({len(names)})')
+            for said, names in (
+                ('{} differ in shape (another number of classes?)', differ),
+                ('it lacks {}', lacking),
+                ('it also has {}', more),
+            )
+            if names
+        ]
+        if wrong:
             raise ValueError(
-                f'{filename} does not fit the model: {what}. If it is of another size, '
-                "--backbone (or init_cfg=dict(type='Pretrained', checkpoint=...) of "
-                'the backbone) resizes it.'
-            ) from error
+                f'{filename} is of a run of another model: {" and ".join(wrong)}. '
+                'Resume with the config that the run was begun with, or start a new '
+                f'one from its weights: --cfg-options load_from={filename}, without '
+                '--resume.'
+            )
+    if heads := [name for name in differ if is_head(name)]:
+        weights.update({name: own[name] for name in heads})
         print_log(
             f'{filename} is of other shapes (another number of classes?): '
-            f'{_some(shapes)} start afresh ({len(shapes)}).',
+            f'{_some(heads)} start afresh ({len(heads)}).',
             'current',
         )
-        missing = [name for name in own if name not in weights]
-        unexpected = [name for name in weights if name not in own]
-    if resumed and (missing or unexpected):
-        raise ValueError(
-            f'{filename} is of a run of another model: '
-            + ' and '.join(
-                f'it {what} {_some(names)} ({len(names)})'
-                for what, names in (('lacks', missing), ('also has', unexpected))
-                if names
-            )
-            + f'. {_resume_or_start(filename)}'
-        )
+    missing, unexpected = _load(
+        model,
+        weights,
+        filename,
+        "If it is of another size, --backbone (or init_cfg=dict(type='Pretrained', "
+        'checkpoint=...) of the backbone) resizes it.',
+        exactly=resumed,
+    )
     for what, names in (('has no', missing), ('also has', unexpected)):
         if names:
             print_log(f'{filename} {what} {_some(names)} ({len(names)}).', 'current')
-
-
-def _check_dtypes(own: State, given: State, filename: str, exactly: bool) -> None:
-    """Raise if a weight's data type cannot be loaded into a model.
-
-    Without ``exactly``, any floating-point type fits but float8, which needs a scale.
-    """
-
-    def fits(now: torch.dtype, wanted: torch.dtype) -> bool:
-        if exactly or not wanted.is_floating_point:
-            return now == wanted
-        return now.is_floating_point and now.itemsize > 1
-
-    wrong = [
-        f'{name} is {given[name].dtype} where the model has {tensor.dtype}'
-        for name, tensor in own.items()
-        if name in given and not fits(given[name].dtype, tensor.dtype)
-    ]
-    if wrong:
-        raise ValueError(
-            f'{filename} has weights of other data types: {_some(wrong)}. Save it '
-            'again from the model that it was trained with.'
-        )
 
 
 def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> list[str]:
@@ -136,16 +109,7 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
         'Test with the config that the checkpoint was trained with (a copy is in its '
         'work directory).'
     )
-    weights = state_dict(checkpoint)
-    _check_dtypes(model.state_dict(), weights, filename, exactly=False)
-    try:
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as e:
-        shapes = [line.strip() for line in str(e).splitlines() if 'mismatch' in line]
-        raise ValueError(
-            f'{filename} does not fit the model: {"; ".join(shapes[:4])}'
-            f'{" ..." if len(shapes) > 4 else ""}. {remedy}'
-        ) from e
+    missing, unexpected = _load(model, state_dict(checkpoint), filename, remedy)
     missing = [
         key
         for key in missing
@@ -159,14 +123,44 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
             + (f'; it has instead {_some(unexpected)}' if unexpected else '')
             + f'. {remedy}'
         )
-    return list(unexpected)
+    return unexpected
 
 
-def _resume_or_start(filename: str) -> str:
-    return (
-        'Resume with the config that the run was begun with, or start a new one from '
-        f'its weights: --cfg-options load_from={filename}, without --resume.'
-    )
+def _load(
+    model: nn.Module, weights: State, filename: str, remedy: str, exactly: bool = False
+) -> tuple[list[str], list[str]]:
+    """Load weights; return missing and unexpected names.
+
+    Raises for other shapes and data types. Without ``exactly``, any floating-point type
+    fits but float8, which needs a scale.
+    """
+
+    def fits(now: torch.dtype, wanted: torch.dtype) -> bool:
+        if exactly or not wanted.is_floating_point:
+            return now == wanted
+        return now.is_floating_point and now.itemsize > 1
+
+    wrong = [
+        f'{name} is {weights[name].dtype} where the model has {tensor.dtype}'
+        for name, tensor in model.state_dict().items()
+        if name in weights and not fits(weights[name].dtype, tensor.dtype)
+    ]
+    if wrong:
+        raise ValueError(
+            f'{filename} has weights of other data types: {_some(wrong)}. Save it '
+            'again from the model that it was trained with.'
+        )
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except (RuntimeError, AttributeError, NotImplementedError) as error:
+        # mmpretrain resizes Swin's tables with a function that SciPy has removed.
+        lines = str(error).splitlines()
+        shapes = [line.strip(' \t.') for line in lines if 'mismatch' in line]
+        said = '; '.join(shapes[:4]) + (' ...' if len(shapes) > 4 else '')
+        raise ValueError(
+            f'{filename} does not fit the model: {said or error}. {remedy}'
+        ) from error
+    return missing, unexpected
 
 
 def _some(names: Collection[str]) -> str:

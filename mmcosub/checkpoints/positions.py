@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor
 
-from .resizing import Grid, by
 from .weights import State
 
+Grid = tuple[int, int]
+"""Height and width in patches."""
 _TOKENS = ('cls_token', 'dist_token')
 
 
@@ -182,3 +183,9 @@ def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     counts = {v.shape[1] for k, v in weights.items() if 'pos' in k and v.ndim == 3}
     fits = any(count - grid[0] * grid[1] in (0, 1, 2) for count in counts)
     return grid if fits or not counts else None
+
+
+def by(size: Tensor | Grid) -> str:
+    """Format a size, or that of a map, as height x width."""
+    height, width = size.shape[-2:] if isinstance(size, Tensor) else size
+    return f'{height}x{width}'

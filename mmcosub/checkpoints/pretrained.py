@@ -9,11 +9,17 @@ from torch import nn
 from .adapt import adapt
 from .by_names import by_names, by_plain_names, network_in, under
 from .formats.table import Format, detect_format, known_families, plain_name
-from .leftovers import as_patterns, missing_blocks, parts
-from .matching import BY_NAMES, LoadReport, compare, some
-from .positions import grid_of, grid_of_checkpoint, inner_network
+from .matching import (
+    BY_NAMES,
+    LoadReport,
+    as_patterns,
+    compare,
+    missing_blocks,
+    parts,
+    some,
+)
+from .positions import Grid, grid_of, grid_of_checkpoint, inner_network
 from .reading import read_checkpoint
-from .resizing import Grid
 from .weights import State, select_weights
 
 # First layers. If they stay random, the other weights are useless.

@@ -27,19 +27,11 @@ def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
     if not out.parent.is_dir():
         raise ValueError(f'There is no folder {out.parent}: create it first.')
     given = read_checkpoint(checkpoint)
-    weights = state_dict(given)
-    if not average:
-        exchanged = given.get('ema_state_dict')  # swapped by MMEngine's hook
-        if not exchanged:
-            raise ValueError(
-                f'{checkpoint} has no average of weights, so no others: no --no-ema.'
-            )
-        start = 'module.'
-        weights |= {
-            key.removeprefix(start): value
-            for key, value in exchanged.items()
-            if key.startswith(start)
-        }
+    if not average and not given.get('ema_state_dict'):
+        raise ValueError(
+            f'{checkpoint} has no average of weights, so no others: no --no-ema.'
+        )
+    weights = state_dict(given, which=None if average else 'model')
     buffer = io.BytesIO()
     torch.save(dict(meta=given.get('meta') or {}, state_dict=weights), buffer)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]

@@ -82,13 +82,14 @@ def select_weights(
     return full, name
 
 
-def state_dict(checkpoint: Any, filename: str = '') -> State:
+def state_dict(checkpoint: Any, filename: str = '', which: str | None = None) -> State:
     """Return the weights in a checkpoint, without wrappers' prefixes.
 
     Args:
         checkpoint (Any): Content of the file. Averaged weights are preferred.
         filename (str): Name of the file, to log which of several sets was taken.
             Defaults to '': not logged.
+        which (str, optional): As of :func:`select_weights`. Defaults to None.
 
     Raises:
         ValueError: If it has several sets and none is under a usual key.
@@ -96,11 +97,10 @@ def state_dict(checkpoint: Any, filename: str = '') -> State:
     found = sets_of_weights(checkpoint)
     if not found:
         return {}
-    weights, name = _chosen(found, None, filename or 'The checkpoint', '')
+    weights, name = _chosen(found, which, filename or 'The checkpoint', '')
     if filename:
-        swapped = _is_swapped(found)
-        rest = 'mmcosub publish --no-ema saves the trained ones' if swapped else ''
-        _log_choice(found, name, filename, rest)
+        rest = 'mmcosub publish-model --no-ema saves the trained ones'
+        _log_choice(found, name, filename, rest if _is_swapped(found) else '')
     return weights
 
 

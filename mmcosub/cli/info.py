@@ -23,13 +23,21 @@ def describe() -> tuple[str, bool]:
     Also works where the packages underneath do not fit together.
     """
     parts = [_installed()]
+    wrong: list[str] = []
     try:
         check_stack()
     except ImportError as error:
         wrong = [str(error)]
     else:
+        import torch
+
         parts += [_devices(), _known()]
-        wrong = _wrong()
+        if Path('/dev/nvidia0').exists() and not torch.cuda.is_available():
+            wrong = [
+                'there is an NVIDIA GPU, and torch cannot use it: built for '
+                f'{torch.version.cuda or "no CUDA at all"}. Compare with what '
+                '`nvidia-smi` says of the driver.'
+            ]
     parts.append([f'Wrong: {each}' for each in wrong] or ['No problems found.'])
     return '\n\n'.join('\n'.join(part) for part in parts), not wrong
 
@@ -80,16 +88,3 @@ def _known() -> list[str]:
         classes = sorted({name.rpartition('.')[2] for name in of_package})
         lines.append(f'  {package}: {", ".join(classes)}')
     return lines
-
-
-def _wrong() -> list[str]:
-    import torch
-
-    wrong = []
-    if Path('/dev/nvidia0').exists() and not torch.cuda.is_available():
-        built = torch.version.cuda or 'no CUDA at all'
-        wrong.append(
-            f'there is an NVIDIA GPU, and torch cannot use it: built for {built}. '
-            'Compare with what `nvidia-smi` says of the driver.'
-        )
-    return wrong

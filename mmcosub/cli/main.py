@@ -1,7 +1,6 @@
 """The command ``mmcosub``, which runs the scripts of ``tools/``."""
 
 import ast
-import difflib
 import importlib.util
 import sys
 from argparse import ArgumentParser
@@ -11,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import mmcosub
-from mmcosub.names import packaged
+from mmcosub.names import did_you_mean, packaged
 from mmcosub.stack import check_stack, ignore_known_warnings
 
 # Commands that are not named like their script.
@@ -33,15 +32,7 @@ def scripts() -> dict[str, Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Args:
-        argv (Sequence[str], optional): The command and its arguments. Defaults to
-            those of the process.
-
-    Returns:
-        int: Exit status.
-    """
+    """Run a command, by default of the process's arguments; return the exit status."""
     ignore_known_warnings()
     given = list(sys.argv[1:] if argv is None else argv)
     name, *rest = given or ['--help']
@@ -56,10 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = scripts()
     if name not in known:
         commands = [*known, *_OWN]
-        close = difflib.get_close_matches(name, commands, n=1)
-        hint = f' Did you mean {close[0]}?' if close else ''
         print(
-            f'mmcosub: there is no command {name!r}.{hint} '
+            f'mmcosub: there is no command {name!r}.{did_you_mean(name, commands)} '
             f'Commands: {", ".join(commands)}.',
             file=sys.stderr,
         )

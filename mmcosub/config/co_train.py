@@ -1,7 +1,6 @@
 """From an upstream config to a co-trained one: schemes by name, wrappers by model."""
 
 import copy
-import difflib
 import importlib
 import re
 import warnings
@@ -12,13 +11,13 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 
-from mmcosub.checkpoints import without_memory
-from mmcosub.names import RUNNER, WRAPPERS, list_schemes, type_name
+from mmcosub.names import RUNNER, WRAPPERS, did_you_mean, list_schemes, type_name
 from mmcosub.names import packaged_configs as packaged_configs
 from mmcosub.registry import MODELS as OUR_MODELS
 from mmcosub.stack import import_stack_quietly
 from mmcosub.submodels import Site, find_branches
 
+from .model_settings import without_memory
 from .unread import walk
 
 # A fragment may import the module that registers a user's scheme.
@@ -48,24 +47,17 @@ def find_scheme(name_or_file: str) -> Path:
     path = Path(name_or_file)
     if path.suffix == '.py' and path.is_file():
         return path
-    close = difflib.get_close_matches(name_or_file.lower(), schemes, n=1)
-    hint = f' Did you mean {close[0]!r}?' if close else ''
     raise ValueError(
-        f'Unknown scheme {name_or_file!r}.{hint} Valid names are {list(schemes)}; or '
-        'give the path of a .py file with `scheme = dict(type=...)`.'
+        f'Unknown scheme {name_or_file!r}.{did_you_mean(name_or_file.lower(), schemes)}'
+        f' Valid names are {list(schemes)}; or give the path of a .py file with '
+        '`scheme = dict(type=...)`.'
     )
 
 
 def apply_scheme(cfg: Config, name_or_file: str) -> None:
-    """Turn a config into a co-trained one, in place.
+    """Turn a config into a co-trained one, in place; a scheme in it is replaced.
 
-    Args:
-        cfg (Config): Config of a segmentor or classifier. Its scheme, if any, is
-            replaced.
-        name_or_file (str): One of :func:`list_schemes`, or the path of a fragment.
-
-    Raises:
-        ValueError: If the scheme is not found or its file is not a fragment.
+    The scheme is one of :func:`list_schemes`, or the path of a fragment.
     """
     path = find_scheme(name_or_file)
     fragment = Config.fromfile(path)
@@ -148,10 +140,6 @@ def set_default_rate(cfg: Config) -> None:
 
     As usual, the rate rises linearly with depth in a network of several stages and is
     constant in a network of one resolution. The change is logged.
-
-    Args:
-        cfg (Config): Config with a scheme, changed in place. A rate of the scheme or
-            the network is kept.
     """
     scheme = cfg.scheme
     if type_name(scheme) not in _BY_RATES or scheme.get('drop_path_rate') is not None:

@@ -1,6 +1,7 @@
 """User errors: one line and status 2 instead of a traceback."""
 
 import errno
+import functools
 import logging
 import os
 import re
@@ -153,25 +154,20 @@ def _forgiving(stream: TextIO, method: Callable) -> Callable:
 
 def log_without_tracebacks(logger: logging.Logger) -> None:
     """Report a full disk once, in one line, instead of a traceback for each record."""
-    for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler):
-            vars(handler)['handleError'] = _report_once(handler)
+    told: set[str] = set()
 
-
-def _report_once(handler: logging.FileHandler) -> Callable:
-    told = False
-
-    def handle(record: logging.LogRecord) -> None:
-        nonlocal told
+    def report(handler: logging.FileHandler, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             logging.FileHandler.handleError(handler, record)
-        elif not told:
-            told = True
+        elif handler.baseFilename not in told:
+            told.add(handler.baseFilename)
             print(
                 f'warning: {handler.baseFilename}: {error.strerror}. The run '
                 'continues without these log lines until there is space.',
                 file=sys.stderr,
             )
 
-    return handle
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            vars(handler)['handleError'] = functools.partial(report, handler)

@@ -84,9 +84,7 @@ def _scaled(value: Any, factor: float) -> Any:
 def add_probability_metrics(cfg: Config, loop: str = 'val') -> None:
     """Have validations and tests also measure NLL, ECE and Brier score, unless they do.
 
-    Raises:
-        ValueError: If nothing is measured in the loop, 'val' or 'test', or the model
-            has no logits of classes.
+    Raises if nothing is measured in the loop, 'val' or 'test'.
     """
     if not cfg.get(f'{loop}_evaluator'):
         raise ValueError(

@@ -16,8 +16,7 @@ from mmcosub.files import require_local
 from .co_train import apply_scheme, set_default_rate, turn_off_scheme
 from .flags import add_probability_metrics, set_length
 from .settings import check_carry_over, check_launcher, check_scheme, check_types
-from .unread import check_options, walk
-from .variables import check_file, configs_of
+from .unread import check_file, check_options, configs_of, walk
 
 
 def load_config(args: Namespace) -> Config:

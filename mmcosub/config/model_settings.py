@@ -1,9 +1,14 @@
-"""Settings and task of a config's model."""
+"""Settings and task of a config's model, and building it without memory."""
 
 import copy
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.model import BaseModule
 
 from mmcosub.names import type_name
 
@@ -42,3 +47,18 @@ def classifies(cfg: Config) -> bool:
     if 'decode_head' in model:
         return False
     return 'head' in model or cfg.get('default_scope') != 'mmseg'
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Build models on the meta device, without memory for their weights."""
+    # Networks read drop-path rates from a linspace tensor, which must have values.
+    linspace, init_weights = torch.linspace, BaseModule.init_weights
+    torch.linspace = functools.partial(linspace, device='cpu')
+    # MMPretrain's LoRA initialises its weights on construction.
+    BaseModule.init_weights = lambda self: None
+    try:
+        with torch.device('meta'):
+            yield
+    finally:
+        torch.linspace, BaseModule.init_weights = linspace, init_weights

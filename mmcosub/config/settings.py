@@ -1,6 +1,5 @@
 """Checks of settings before anything is built from them."""
 
-import difflib
 import math
 import os
 import re
@@ -14,6 +13,7 @@ from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from mmcosub.checkpoints.pretrained import check_min_match
+from mmcosub.names import did_you_mean
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import spread_rates
 
@@ -103,11 +103,9 @@ def check_scheme(scheme: Any) -> None:
         if key in ('type', '_scope_'):
             continue
         if key not in accepted:
-            close = difflib.get_close_matches(str(key), accepted, n=1)
             raise ValueError(
-                f'scheme.{key}: {kind.__name__} has no such setting. '
-                + (f'Did you mean {close[0]!r}? ' if close else '')
-                + f'Valid ones are {sorted(accepted)}.'
+                f'scheme.{key}: {kind.__name__} has no such setting.'
+                f'{did_you_mean(str(key), accepted)} Valid ones are {sorted(accepted)}.'
             )
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f'scheme.{key} must be a finite number, not {value}.')
@@ -165,9 +163,8 @@ def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
             raise ValueError(unknown_type(place, kind, registry))
     wrong = sorted({*rules} - {*_RULES})
     if wrong and constructor in (None, 'DefaultOptimWrapperConstructor'):
-        close = difflib.get_close_matches(wrong[0], _RULES, n=1)
-        said = f' Did you mean {close[0]!r}?' if close else ''
-        refuse(f'optim_wrapper.paramwise_cfg.{wrong[0]} is not read.{said}', stock)
+        hint = did_you_mean(wrong[0], _RULES)
+        refuse(f'optim_wrapper.paramwise_cfg.{wrong[0]} is not read.{hint}', stock)
     at = 'optim_wrapper.paramwise_cfg.custom_keys'
     if keys and str(constructor).endswith('DecayOptimizerConstructor'):  # of mmseg
         refuse(f'{at}: {constructor} reads no custom_keys. Leave one out.', stock)
@@ -181,6 +178,5 @@ def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
         if options.get('lr_mult', 1) == 1 and _OPTIONAL.search(key.split('.')[-1]):
             print_log(said, 'current')
             continue
-        close = difflib.get_close_matches(key, parts, n=1)
-        hint = f'Did you mean {close[0]!r}?' if close else f'One is {names[0]!r}.'
-        refuse(f'{said} {hint}', stock)
+        hint = did_you_mean(key, parts) or f' One is {names[0]!r}.'
+        refuse(said + hint, stock)

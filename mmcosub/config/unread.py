@@ -1,14 +1,18 @@
 """Checks for settings that nothing reads, with the settings to use instead."""
 
-import difflib
+import ast
+import importlib.util
 import inspect
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import FlexibleRunner, Runner
+
+from mmcosub.names import did_you_mean
 
 # Keys that MMEngine's runners, the tools and mmcosub's runners read.
 READ = {
@@ -82,30 +86,88 @@ def check_options(cfg: Config, options: dict[str, Any]) -> None:
                     f'{key} must be True or False, as it is {before}, not {value!r}.'
                 )
             continue
-        if places := find_places(cfg, first, cfg.get(first)):
+        if places := _places(cfg, first, cfg.get(first)):
             used = ', as the config has used its own value' if first in cfg else ''
             at = ', '.join(place + dot + rest for place in places)
             said = f'{key} is not read{used}. Set {at} instead.'
         else:
-            close = difflib.get_close_matches(first, sorted(READ), n=1)
-            hint = f'Did you mean {close[0]!r}?' if close else 'Nothing reads it.'
-            said = f'Unknown setting {key!r}. {hint}'
+            hint = did_you_mean(first, READ) or ' Nothing reads it.'
+            said = f'Unknown setting {key!r}.{hint}'
         # A user's code may read it.
         refuse(said, unless=bool(cfg.get('custom_imports')) and first in cfg)
 
 
-def find_places(cfg: Config, name: str, value: Any = None) -> list[str]:
+def check_file(path: Path, cfg: Config) -> None:
+    """Raise for variables of a config file that do not reach their settings.
+
+    A base file uses its own value of a variable: in a config with ``_base_``,
+    ``crop_size = (64, 64)`` alone changes nothing. For configs inside packages, which
+    have some such variables, it is logged as a warning.
+    """
+    try:
+        tree = ast.parse(path.read_text('utf-8'))
+        bases = list(_bases(path, tree))
+    except (SyntaxError, ValueError):  # JSON or a template
+        return
+    targets = [t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
+    names = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
+    loaded = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+    assigned = {t.id for t in targets if isinstance(t, ast.Name)} - {'_base_'}
+    for name in sorted(assigned - loaded - READ):
+        value, places = cfg.get(name), _places(cfg, name)
+        current = [value_at(cfg, place) for place in (*places, OLD.get(name, ''))]
+        if value is None or value in current:  # for example in a dumped config
+            continue
+        inherited = [c[name] for c in map(Config.fromfile, bases) if name in c]
+        if name in OLD and not (name == 'optimizer' and cfg.get('optim_wrapper')):
+            remedy = f' It is now {", ".join(places)}.'
+        elif inherited or (bases and places):
+            for before in inherited:
+                places += _places(cfg, name, before)
+            at = ', '.join(dict.fromkeys(places)) or 'the settings that it is for'
+            remedy = f' _base_ has used its own value: set {at}.'
+        else:
+            # test_pipeline, in a dumped config, is no misspelt tta_pipeline.
+            remedy = did_you_mean(name, READ, cutoff=0.9)
+        if remedy:
+            packaged = '.mim' in path.parts
+            said = f'{path}: {name} is not read.{remedy}'
+            refuse(said, unless=packaged or bool(cfg.get('custom_imports')))
+
+
+def _bases(path: Path, tree: ast.Module) -> Iterator[Path]:
+    """Return files that a config inherits from, by ``_base_`` or ``read_base()``."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
+            named = ast.literal_eval(node.value)
+            for name in [named] if isinstance(named, str) else named:
+                package, _, inner = name.rpartition('::')
+                folder = configs_of(package) if package else path.parent
+                yield (folder or Path()) / inner
+        elif isinstance(node, ast.With) and 'read_base' in ast.unparse(node.items[0]):
+            for each in node.body:
+                if isinstance(each, ast.ImportFrom) and each.level and each.module:
+                    root = path.parents[each.level - 1]
+                    yield root.joinpath(*each.module.split('.')).with_suffix('.py')
+
+
+def configs_of(package: str) -> Path | None:
+    """Return the folder of configs in an installed package, which may lack it."""
+    spec = importlib.util.find_spec(package)
+    places = spec and spec.submodule_search_locations
+    return Path(places[0], '.mim', 'configs') if places else None
+
+
+def _places(cfg: Config, name: str, value: Any = None) -> list[str]:
     """Find the settings that a variable, perhaps of a known value, may be meant for.
 
     Returns at most four dotted keys that end in the name or have the same value.
     """
-    rest = sorted(READ & set(cfg) - set(_FIRST))
-    order = [key for key in (*_FIRST, *rest) if key in cfg]
-    every = [entry for key in order for entry in walk(cfg[key], key)]
+    order = [*_FIRST, *sorted(READ.difference(_FIRST))]
+    every = [entry for key in order if key in cfg for entry in walk(cfg[key], key)]
     named = {at: inner for at, inner in every if at.rpartition('.')[2] == name}
-    wanted: list[Any] = [
-        v for v in named.values() if v and isinstance(v, dict | list | tuple)
-    ]
+    plain = (dict, list, tuple)
+    wanted: list[Any] = [v for v in named.values() if v and isinstance(v, plain)]
     if value and isinstance(value, dict | list | tuple | str):
         wanted.append(value)
     same = [at for at, inner in every if inner in wanted]

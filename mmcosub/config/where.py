@@ -1,6 +1,5 @@
 """Attribution of errors to a setting of the config or a part of the model."""
 
-import difflib
 import inspect
 import re
 import traceback
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from torch import nn
 
-from mmcosub.names import type_name
+from mmcosub.names import did_you_mean, type_name
 
 from .unread import walk
 
@@ -104,10 +103,10 @@ def _about(place: str, part: Any, frames: list[FrameType], said: str, hint: str)
 def _choices(name: str, known: Iterable[str], most: int) -> str:
     """Return the names that are like a wrong one, or else the valid ones."""
     known = sorted(known)
-    if near := difflib.get_close_matches(name, known, n=most):
-        return f' Did you mean {" or ".join(map(repr, near))}?'
     more = ', ...' if len(known) > 12 else ''
-    return f' Valid ones are {", ".join(known[:12])}{more}.'
+    return did_you_mean(name, known, most) or (
+        f' Valid ones are {", ".join(known[:12])}{more}.'
+    )
 
 
 def _configs(frames: list[FrameType]) -> Iterator[Config]:

@@ -59,10 +59,7 @@ def check_listing(config: dict) -> None:
 
 
 def check_places(config: dict) -> None:
-    """Raise for a list with blank lines, or a folder with cyclic links.
-
-    Datasets without a path, or with several, are not checked.
-    """
+    """Raise for a list with blank lines, or a folder with cyclic links."""
     for leaf in _leaves(config):
         root, listed, inner = (
             leaf.get(key) or '' for key in ('data_root', 'ann_file', 'data_prefix')
@@ -110,7 +107,7 @@ def _build(config: dict) -> BaseSegDataset | None:
         places = {k: config.get(k) for k in ('data_root', 'data_prefix', 'ann_file')}
         raise FileNotFoundError(
             f'{kind.__name__} does not find its files: set {places}, or prepare the '
-            'data (docs/data.md).'
+            'data (`mmcosub --help` lists the commands).'
         ) from error
 
 
@@ -123,10 +120,7 @@ def _names(dataset: Any) -> list[str] | None:
 
 
 def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
-    """Raise unless dataset and model have the same number of classes.
-
-    A dataset without class names passes; ``setting`` is the config key to name.
-    """
+    """Raise unless a dataset with class names has as many as the model."""
     classes = _names(dataset)
     if classes is not None and len(classes) != num_classes:
         raise ValueError(
@@ -136,10 +130,9 @@ def check_class_count(dataset: Any, num_classes: int, setting: str) -> None:
 
 
 def check_class_folders(dataset: Any) -> None:
-    """Raise if class names are assigned to the wrong folders.
+    """Raise if class names are not those of the folders, in alphabetical order.
 
-    MMPretrain's ``CustomDataset`` numbers class folders in alphabetical order and
-    checks only their number.
+    MMPretrain's ``CustomDataset`` checks only their number.
     """
     folders = list(getattr(dataset, 'folder_to_idx', ()))
     classes = [str(name) for name in getattr(dataset, 'CLASSES', None) or ()]

@@ -171,7 +171,7 @@ def guard(
     maps.
     """
     for leaf in leaves(dataset):
-        pipeline = getattr(leaf, 'pipeline', None)
+        pipeline: Any = getattr(leaf, 'pipeline', None)
         if isinstance(leaf, BaseDataset) and not isinstance(pipeline, GuardedPipeline):
             of_maps = num_classes if isinstance(leaf, BaseSegDataset) else None
             leaf.pipeline = GuardedPipeline(pipeline, of_maps, ignore_index, bad)

@@ -24,8 +24,7 @@ R = TypeVar('R')
 def opened(path: str | Path) -> Iterator[Image.Image]:
     """Open an image of any size with Pillow.
 
-    Pillow raises above 179 million pixels, as a protection against decompression bombs.
-    Maps and scans for training can be larger, and OpenCV reads them.
+    Maps and scans can be above its limit of 179 million pixels, and OpenCV reads them.
     """
     most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
@@ -129,5 +128,5 @@ def viewable(image: NDArray) -> NDArray[np.uint8]:
 
 
 def evenly_spread(total: int, number: int) -> list[int]:
-    """Return evenly spaced indices, the first and the last included."""
-    return np.linspace(0, total - 1, number).round().astype(int).tolist()
+    """Return evenly spaced indices, the first and the last included, or all."""
+    return np.linspace(0, total - 1, min(number, total)).round().astype(int).tolist()

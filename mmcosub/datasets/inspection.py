@@ -47,10 +47,7 @@ class Found:
 
 
 class Inspected:
-    """Dataset whose samples are read by its loading transforms alone.
-
-    Label maps are checked against the classes of the model or else of the dataset.
-    """
+    """Dataset whose samples are read by its loading transforms alone."""
 
     def __init__(
         self,
@@ -80,10 +77,7 @@ class Inspected:
         return len(self.dataset)
 
     def read(self, number: int, image: bool = True) -> Found | None:
-        """Read a sample, by default with its image; None if it is bad and skipped.
-
-        Raises ValueError if it is bad.
-        """
+        """Read a sample; if it is bad, raise ValueError or, to skip it, return None."""
         info = self.dataset.get_data_info(number)
         sample: Any = (self.with_image if image else self.alone)(dict(info))
         if sample is None:
@@ -137,10 +131,7 @@ def problem_of_image(path: str) -> str | None:
 
 
 def inspect_unlabelled(files: list[Path], labelled: list[str]) -> tuple[str, list[str]]:
-    """Read unlabelled images; return a description and the problems.
-
-    It counts those among the labelled images, as the same file or a copy.
-    """
+    """Read unlabelled images; return a description and the problems."""
     named = {str(file): str(file) for file in files}
     found = dict(in_threads(problem_of_image, named))
     headers = [read_header(file) for file, problem in found.items() if not problem]
@@ -165,8 +156,7 @@ def check_labels(
 ) -> None:
     """Read some label maps, report their classes, and raise if unusable.
 
-    More are read until a second class is found. Arguments as in
-    :func:`~mmcosub.datasets.check_segmentation_data`; the dataset is listed.
+    Up to all are read until there is a second class. The dataset must be listed.
     """
     inspected = Inspected(dataset, ignore_index, num_classes, bad)
     if not inspected.label_loaders:
@@ -189,7 +179,7 @@ def check_labels(
             logging.INFO,
         )
         return
-    spread = evenly_spread(total, min(samples, total))
+    spread = evenly_spread(total, samples)
     found = [each for number in spread if (each := inspected.read(number))]
     counts = sum((each.counts for each in found), np.zeros(num_classes + 1, np.int64))
     read = len(found)

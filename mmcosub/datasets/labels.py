@@ -24,8 +24,7 @@ class BadSampleError(ValueError):
 def is_stock(transform: object) -> bool:
     """Return True for a transform of OpenMMLab or mmcosub.
 
-    A user's transform may read labels of more than 8 bits or another size, or renumber
-    them.
+    A user's may read labels of more than 8 bits or another size, or renumber them.
     """
     return type(transform).__module__.partition('.')[0] in _STOCK
 
@@ -46,10 +45,7 @@ def check_values(
 
 
 def check_loaded(results: dict) -> None:
-    """Raise for a label map of colours, of another size than its image, or of 16 bits.
-
-    ``results`` is a pipeline's record right after the label map is loaded.
-    """
+    """Raise for a label map of colours, of 16 bits, or unlike its image in size."""
     labels, path = results['gt_seg_map'], results.get('seg_map_path')
     if labels.ndim > 2:
         raise BadSampleError(
@@ -75,10 +71,9 @@ def check_loaded(results: dict) -> None:
 
 
 def check_depth(path: str) -> None:
-    """Raise if label values exceed the 8 bits that mmseg reads.
+    """Raise if label values exceed the 8 bits of which mmseg reads the remainder.
 
-    mmseg reads values modulo 256: class 256 would become class 0. A file that Pillow
-    cannot open passes.
+    A file that Pillow cannot open passes.
     """
     if not Path(path).is_file():
         return

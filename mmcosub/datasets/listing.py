@@ -29,10 +29,7 @@ def files_in(folder: str | Path) -> Iterator[str]:
 
 
 def images_in(folder: Path, endings: Collection[str] = IMG_EXTENSIONS) -> list[Path]:
-    """Return the image files of a folder and its subfolders, sorted.
-
-    Hidden files are left out. ``endings`` are in lower case.
-    """
+    """Return the sorted images of a folder and its subfolders, except hidden ones."""
     files = map(Path, files_in(folder))
     return sorted(
         file
@@ -42,10 +39,7 @@ def images_in(folder: Path, endings: Collection[str] = IMG_EXTENSIONS) -> list[P
 
 
 def check_list(path: str) -> None:
-    """Raise if a list of samples, one a line, has blank lines or a byte order mark.
-
-    Missing files and others than ``.txt`` pass.
-    """
+    """Raise if a ``.txt`` list of samples has blank lines or a byte order mark."""
     if not path.endswith('.txt') or not Path(path).is_file():
         return
     text = Path(path).read_text()
@@ -64,10 +58,7 @@ def check_list(path: str) -> None:
 
 
 def check_found(dataset: BaseSegDataset, labelled: bool = True) -> None:
-    """List a dataset's samples; raise if its folders or list have none.
-
-    Or if the suffix's case excludes some. ``labelled`` requires label maps, too.
-    """
+    """List a dataset's samples; raise if its folders or list have none."""
     listed = dataset.ann_file
     if _lists_folders(dataset):
         if listed and not Path(listed).exists():
@@ -102,7 +93,7 @@ def _check_folder(dataset: BaseSegDataset, what: str, key: str) -> None:
         return
     remedy = (
         f'Set data_root (now {dataset.data_root!r}) and data_prefix.{what}, or '
-        'prepare the data (docs/data.md).'
+        'prepare the data (`mmcosub --help` lists the commands).'
     )
     if not Path(folder).is_dir():
         raise FileNotFoundError(f'There is no folder {folder}. {remedy}')

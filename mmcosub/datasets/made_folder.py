@@ -25,12 +25,14 @@ class MadeFolder:
         self.root = root
         self.record = root / record
         self.settings: dict = json.loads(json.dumps(settings))
-        there = self._read()
+        try:
+            there = {**json.loads(self.record.read_text())}
+        except (OSError, ValueError, TypeError):  # not there, or no record
+            there = {}
         self.same = there.get('settings') == self.settings
         self.ready = self.same and there.get('complete') is True
-        """True if all images exist."""
-        occupied = root.is_dir() and any(root.iterdir())
-        if occupied and not self.same and not overwrite:
+        """True if all images were there before."""
+        if not (self.same or overwrite) and root.is_dir() and any(root.iterdir()):
             found = f'is not empty and has no {record} that can be read'
             if 'settings' in there:
                 found = f'has images of other settings, {there["settings"]}'
@@ -64,13 +66,6 @@ class MadeFolder:
     def finish(self) -> None:
         """Record that all images are written."""
         self._note(complete=True)
-        self.ready = True
-
-    def _read(self) -> dict:
-        try:
-            return {**json.loads(self.record.read_text())}
-        except (OSError, ValueError, TypeError):  # not there, or no record
-            return {}
 
     def _note(self, complete: bool) -> None:
         note = dict(settings=self.settings, complete=complete)

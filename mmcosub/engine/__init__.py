@@ -32,36 +32,28 @@ __all__ = [
 ]
 
 
-def _runner_for(cls: type, cfg: Any) -> type:
-    """Return the class that respects a config's ``scheme``, for ``from_cfg``.
+def _respect_schemes(stock: Any) -> classmethod:
+    """Return ``from_cfg`` of a runner that trains by a config's ``scheme``.
 
     ``Runner.from_cfg(cfg)``, the usual way to train in Python, ignores ``runner_type``
     and would train without the scheme. The fragments of schemes import this module.
     """
-    if not (cfg.get('scheme') and cfg.get('train_cfg')) or issubclass(
-        cls, SeededRunner
-    ):
-        return cls
-    if cls is Runner:
-        return CoTrainingRunner
-    if cls is FlexibleRunner:
-        raise ValueError(
-            'The config has a scheme, and FlexibleRunner would train without it. '
-            f'Use mmcosub.{CoTrainingFlexibleRunner.__name__}.from_cfg(cfg), or '
-            'delete cfg.scheme.'
-        )
-    print_log(
-        f'The config has a scheme, and {cls.__name__} trains without it. Derive it '
-        'from mmcosub.CoTrainingRunner, or delete cfg.scheme.',
-        level=logging.WARNING,
-    )
-    return cls
 
-
-def _respect_schemes(stock: Any) -> classmethod:
     @functools.wraps(stock)
     def from_cfg(cls: type, cfg: Any) -> Any:
-        return stock(_runner_for(cls, cfg), cfg)
+        co_trains = cfg.get('scheme') and cfg.get('train_cfg')
+        if co_trains and cls is Runner:
+            cls = CoTrainingRunner
+        elif co_trains and not issubclass(cls, SeededRunner):
+            said = (
+                f'The config has a scheme, and {cls.__name__} trains without it. Use '
+                'mmcosub.CoTrainingRunner or CoTrainingFlexibleRunner, or a class '
+                'derived from one of them, or delete cfg.scheme.'
+            )
+            if cls is FlexibleRunner:
+                raise ValueError(said)
+            print_log(said, level=logging.WARNING)
+        return stock(cls, cfg)
 
     return classmethod(from_cfg)
 

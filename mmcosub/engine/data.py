@@ -1,11 +1,14 @@
-"""Checks of data against the model before training starts."""
+"""Checks of data and evaluation against the model before training starts."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
-from mmengine.registry import DATASETS
+from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS, METRICS, TRANSFORMS
 from torch import nn
 
 import mmcosub.datasets
@@ -18,22 +21,22 @@ from mmcosub.datasets.checks import (
     check_places,
 )
 from mmcosub.losses import activations
-from mmcosub.submodels import find_drop_paths
+from mmcosub.names import type_name
 
-from .ignored_labels import check_metrics, check_pad_values
+_DEFAULT = 255  # ignored label by default in MMCV and MMSegmentation
+_PAD = ('RandomRotate', 'RandomMosaic')
 
 
 def check_data(
-    model: nn.Module, training: Any, validation: Any, bad: BadSamples
+    model: nn.Module, training: Any, validation: Any, evaluator: Any, bad: BadSamples
 ) -> None:
     """Raise if data do not fit the model; later errors name the file.
 
     In the config of a loader, the built dataset replaces its config. Data of models
     other than segmentors and classifiers are not checked.
     """
-    check_rates(model)
     check_split(model, training, bad, trains=True)
-    check_split(model, validation)
+    check_split(model, validation, evaluator=evaluator)
     both = [each for each in (training, validation) if isinstance(each, dict)]
     datasets = [each['dataset'] for each in both]
     if len(datasets) == 2 and not any(isinstance(each, dict) for each in datasets):
@@ -41,75 +44,56 @@ def check_data(
 
 
 def check_split(
-    model: nn.Module, loader: Any, bad: BadSamples | None = None, trains: bool = False
+    model: nn.Module,
+    loader: Any,
+    bad: BadSamples | None = None,
+    trains: bool = False,
+    evaluator: Any = None,
 ) -> None:
-    """Check the data of one loader, as :func:`check_data` does.
+    """Check the data of one loader, as :func:`check_data` does, and its metrics.
 
     Evaluation (``trains=False``) needs labels only if the pipeline loads them.
     """
+    scenes, to_classify = classes_of(model), _classes_of_classifier(model)
+    if scenes:
+        check_metrics(evaluator, scenes[1])
     if not isinstance(loader, dict) or not isinstance(loader['dataset'], dict):
         return
     config = loader['dataset']
-    scenes, to_classify = classes_of(model), _classes_of_classifier(model)
     if scenes:
-        check_heads(model)
+        _check_heads(model, *scenes)
         check_pad_values(getattr(model, 'data_preprocessor', None), config, *scenes)
         if is_main_process():
             mmcosub.datasets.check_segmentation_data(
                 config, *scenes, bad=bad, trains=trains
             )
         loader['dataset'] = DATASETS.build(config)
-        # In place, before workers copy the dataset.
-        mmcosub.datasets.guard(loader['dataset'], *scenes, bad)
     elif to_classify:
         check_places(config)
-        dataset = DATASETS.build(config)
+        loader['dataset'] = dataset = DATASETS.build(config)
         check_class_folders(dataset)
         check_class_count(dataset, to_classify, 'model.head.num_classes')
         losses = getattr(getattr(model, 'head', model), 'loss_module', ())
         check_one_output('model.head', to_classify, losses)
-        mmcosub.datasets.guard(dataset, bad=bad)
-        loader['dataset'] = dataset
-
-
-def check_evaluator(model: nn.Module, evaluator: Any) -> None:
-    """Report metrics that ignore another label than the heads."""
-    if scenes := classes_of(model):
-        check_metrics(evaluator, scenes[1])
-
-
-def check_rates(model: nn.Module) -> None:
-    """Raise for a drop-path rate outside [0, 1)."""
-    names = {module: name for name, module in model.named_modules()}
-    for site in find_drop_paths(model):
-        if not 0 <= site.rate < 1:
-            raise ValueError(
-                f'{names[site.drop_path]} has the drop-path rate {site.rate:g}, which '
-                'must be in [0, 1): lower model.backbone.drop_path_rate.'
-            )
+    if scenes or to_classify:
+        # In place, before workers copy the dataset.
+        classes, ignored = scenes or (None, _DEFAULT)
+        mmcosub.datasets.guard(loader['dataset'], classes, ignored, bad)
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:
     """Return a segmentor's number of classes and ignored label; else None."""
-    head: Any = getattr(model, 'decode_head', None)
-    if isinstance(head, nn.ModuleList):
-        head = head[-1]
-    if head is None or not hasattr(head, 'num_classes'):
+    heads = [head for name, head in _heads(model) if name.startswith('decode_head')]
+    if not heads or not hasattr(heads[-1], 'num_classes'):
         return None
-    return head.num_classes, getattr(head, 'ignore_index', 255)
+    return heads[-1].num_classes, getattr(heads[-1], 'ignore_index', _DEFAULT)
 
 
-def check_heads(model: nn.Module) -> None:
+def _check_heads(model: nn.Module, classes: int, ignored: int) -> None:
     """Raise if a segmentor's heads or class weights disagree on the classes."""
-    wanted, ignored = classes_of(model) or (None, None)
     for name, head in _heads(model):
-        classes = getattr(head, 'num_classes', wanted)
-        ignores = getattr(head, 'ignore_index', ignored)
-        for key, own, last in (
-            ('num_classes', classes, wanted),
-            ('ignore_index', ignores, ignored),
-        ):
-            if own != last:
+        for key, last in (('num_classes', classes), ('ignore_index', ignored)):
+            if (own := getattr(head, key, last)) != last:
                 raise ValueError(
                     f'model.{name}.{key} is {own}, but that of the last decode head '
                     f'{last}. They see the same labels: set both to the same.'
@@ -118,10 +102,9 @@ def check_heads(model: nn.Module) -> None:
         outputs = getattr(head, 'out_channels', classes)
         check_one_output(f'model.{name}', outputs, losses)
         for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
-            weights = getattr(loss, 'class_weight', None)
-            if not isinstance(weights, list | tuple):
-                continue
-            if len(weights) not in (classes, outputs):
+            weights: Any = getattr(loss, 'class_weight', None)
+            listed = isinstance(weights, list | tuple)
+            if listed and len(weights) not in (classes, outputs):
                 raise ValueError(
                     f'model.{name}.loss_decode.class_weight has {len(weights)} '
                     f'weights, but there are {classes} classes. Give one for each.'
@@ -130,18 +113,13 @@ def check_heads(model: nn.Module) -> None:
 
 def check_one_output(name: str, outputs: int | None, losses: Any) -> None:
     """Raise if a head has the softmax of a single output, which is always 1."""
-    if outputs != 1 or 'softmax' not in activations(losses):
-        return
-    remedy = 'num_classes=2 in the head, the data and data_preprocessor'
-    if hasattr(losses, 'loss_name') or isinstance(losses, nn.ModuleList):  # of mmseg
-        remedy = (
-            'num_classes=2 (background is a class), with out_channels=2, or with '
-            'out_channels=1 and loss_decode.use_sigmoid=True, in every head'
+    if outputs == 1 and 'softmax' in activations(losses):
+        raise ValueError(
+            f'{name} has one output under a softmax loss, which is 0 whatever the '
+            'network predicts: nothing would be learned. Set num_classes=2 in every '
+            'head, the data and data_preprocessor (background is a class); out_channels'
+            '=1 of a segmentor needs loss_decode.use_sigmoid=True in every head.'
         )
-    raise ValueError(
-        f'{name} has one output under a softmax loss, which is 0 whatever the network '
-        f'predicts: nothing would be learned. Set {remedy}.'
-    )
 
 
 def _heads(model: Any) -> Iterator[tuple[str, Any]]:
@@ -158,6 +136,63 @@ def _classes_of_classifier(model: nn.Module) -> int | None:
     parts = (getattr(model, 'head', None), getattr(model, 'model', None))
     counts = (getattr(part, 'num_classes', None) for part in parts)
     return next((count for count in counts if isinstance(count, int)), None)
+
+
+def check_pad_values(
+    preprocessor: Any, dataset: Any, num_classes: int, ignore_index: int
+) -> None:
+    """Raise if transforms pad label maps with what is neither class nor ignored.
+
+    Padding with a class is reported, as the network learns it. So is an invalid value
+    of the preprocessor, which pads smaller images only. ``dataset`` is a config.
+    """
+    pads = [(*pad, True) for pad in _pad_values(dataset)]
+    if any(getattr(preprocessor, key, None) for key in ('size', 'size_divisor')):
+        value = getattr(preprocessor, 'seg_pad_val', ignore_index)
+        pads.append(('model.data_preprocessor.seg_pad_val', value, False))
+    for where, value, always in pads:
+        said = f'{where} is {value}, but the heads have ignore_index={ignore_index}'
+        learned = 0 <= value < num_classes
+        if value == ignore_index:
+            continue
+        if always and not learned:
+            raise ValueError(f'{said}. Set both to the same.')
+        effect = 'the loss fails at images that are padded'
+        effect = f'padding is learned as class {value}' if learned else effect
+        print_log(f'{said}: {effect}.', 'current', logging.WARNING)
+
+
+def check_metrics(evaluator: Any, ignore_index: int) -> None:
+    """Report metrics of an evaluator, or of its config, that ignore another label."""
+    if isinstance(evaluator, Evaluator):
+        metrics = evaluator.metrics
+    else:
+        metrics = [part for _, part in walk(evaluator) if type_name(part)]
+    for metric in metrics:
+        name, value = type(metric).__name__, getattr(metric, 'ignore_index', None)
+        if isinstance(metric, dict):
+            name = type_name(metric, METRICS)
+            value = metric.get('ignore_index', {'IoUMetric': _DEFAULT}.get(name))
+        if value not in (None, ignore_index):
+            print_log(
+                f'{name} has ignore_index={value}, but the heads ignore '
+                f'{ignore_index}: the metric counts pixels that they do not learn, or '
+                'the other way round. Set both to the same.',
+                'current',
+                logging.WARNING,
+            )
+
+
+def _pad_values(config: Any) -> Iterator[tuple[str, int]]:
+    """Return names and label padding values of a config's transforms."""
+    for _, part in walk(config):
+        name = type_name(part, TRANSFORMS)
+        if name in _PAD or (name and 'seg_pad_val' in part):
+            yield f'{name}.seg_pad_val', part.get('seg_pad_val', _DEFAULT)
+        elif name == 'Pad':
+            value = part.get('pad_val')
+            seg = value.get('seg', _DEFAULT) if isinstance(value, dict) else _DEFAULT
+            yield "Pad.pad_val['seg']", seg
 
 
 def configs_of_datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:

@@ -10,7 +10,7 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner, autocast
 from torch import nn
@@ -21,25 +21,14 @@ from mmcosub.names import type_name
 
 
 class CPUAmpOptimWrapper(OptimWrapper):
-    """CPU counterpart of MMEngine's ``AmpOptimWrapper``, in bfloat16.
+    """CPU counterpart of MMEngine's ``AmpOptimWrapper``, which does not run there.
 
-    MMEngine's wrapper does not run on CPUs. bfloat16 has the range of float32 and needs
-    no loss scaling.
-
-    Args:
-        loss_scale (Any): Ignored. Defaults to None.
-        dtype (Any): Ignored: always bfloat16. Defaults to None.
-        use_fsdp (bool): Ignored. Defaults to False.
-        **kwargs: Arguments of ``OptimWrapper``.
+    Always in bfloat16, which has the range of float32 and needs no loss scaling.
     """
 
-    def __init__(
-        self,
-        loss_scale: Any = None,
-        dtype: Any = None,
-        use_fsdp: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, **kwargs: Any) -> None:
+        for gpu_only in ('loss_scale', 'dtype', 'use_fsdp'):
+            kwargs.pop(gpu_only, None)
         super().__init__(**kwargs)
 
     @contextmanager
@@ -55,16 +44,11 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
 
 class AnyDeviceRunner(Runner):
-    """Runner that also supports AMP and several processes on CPUs.
-
-    With several processes, a scheme with ``lean=True`` runs its backward passes one
-    after another.
-    """
+    """Runner that also supports AMP and several processes on CPUs."""
 
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper; without a GPU, AMP is bfloat16."""
         amp = type_name(optim_wrapper) == 'AmpOptimWrapper'
         if isinstance(optim_wrapper, dict) and amp and get_device() == 'cpu':
             print_log('No GPU: mixed precision is bfloat16 here.', 'current')
@@ -73,7 +57,6 @@ class AnyDeviceRunner(Runner):
         return super().build_optim_wrapper(optim_wrapper)
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Set up the processes; without a GPU, over gloo."""
         # MMEngine selects a GPU in every process, whatever the backend.
         on_cpu = self._launcher == 'pytorch' and get_device() == 'cpu'
         if on_cpu and not is_distributed():
@@ -81,7 +64,6 @@ class AnyDeviceRunner(Runner):
         super().setup_env(env_cfg)
 
     def build_evaluator(self, evaluator: dict | list | Evaluator) -> Evaluator:
-        """Build the evaluator; its processes exchange data in the work directory."""
         built = super().build_evaluator(evaluator)
         for metric in built.metrics:
             if metric.collect_device == 'cpu' and metric.collect_dir is None:
@@ -105,32 +87,37 @@ class AnyDeviceRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes; without a GPU, without SyncBN."""
-        scheme = getattr(model, 'scheme', None)
-        lean = scheme is not None and scheme.lean
-        if self.distributed and model_wrapper_cfg and lean:
-            model_wrapper_cfg = lean_wrapper(model_wrapper_cfg)
-        if not self.distributed or model_wrapper_cfg:
+        if not self.distributed:
             return super().wrap_model(model_wrapper_cfg, model)
-        ours, stock = CoTrainingDistributedDataParallel, MMDistributedDataParallel
-        wrapper = ours if lean else stock
+        if model_wrapper_cfg:
+            scheme: Any = getattr(model, 'scheme', None)
+            if (scheme and scheme.lean) or getattr(model, 'unlabelled', None):
+                model_wrapper_cfg = stepping_wrapper(model_wrapper_cfg)
+            return super().wrap_model(model_wrapper_cfg, model)
         options = dict(
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )
         if get_device() != 'cpu':
-            return super().wrap_model(dict(type=wrapper.__name__, **options), model)
+            options['type'] = CoTrainingDistributedDataParallel.__name__
+            return super().wrap_model(options, model)
         # SyncBN has no CPU implementation, and only GPUs need device ids.
-        return wrapper(module=revert_sync_batchnorm(model), **options)
+        model = revert_sync_batchnorm(model)
+        return CoTrainingDistributedDataParallel(module=model, **options)
 
 
-def lean_wrapper(model_wrapper_cfg: dict) -> dict:
-    """Return a config's DDP wrapper with cheaper steps; raise for other wrappers."""
+def stepping_wrapper(model_wrapper_cfg: dict) -> dict:
+    """Return a config's DDP wrapper with the steps of ``scheme.lean`` and `unlabelled`.
+
+    Raises a ``ValueError`` for other wrappers.
+    """
     name = type_name(model_wrapper_cfg)
     ours = CoTrainingDistributedDataParallel.__name__
-    if name not in ('MMDistributedDataParallel', ours):
+    if name not in ('', 'MMDistributedDataParallel', ours):
         raise ValueError(
-            f'model_wrapper_cfg.type={name!r} would run all passes of the scheme at '
-            'once, although scheme.lean=True. Leave model_wrapper_cfg out, take '
-            'MMDistributedDataParallel, or set scheme.lean=False.'
+            f'model_wrapper_cfg.type={name!r} has a training step of its own, without '
+            'passes one after another and without unlabelled images. Leave '
+            'model_wrapper_cfg out, take MMDistributedDataParallel, or set '
+            'scheme.lean=False and leave `unlabelled` out.'
         )
     return {**model_wrapper_cfg, 'type': ours}

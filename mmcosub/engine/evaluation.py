@@ -1,19 +1,18 @@
 """Runner that tests a model."""
 
-from typing import Any
-
-import torch
 from mmengine.hooks import EMAHook
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import BaseTTAModel
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
 from mmcosub.config.model_settings import without_pretrained
 from mmcosub.fast.convolutions import fold_norms
+from mmcosub.hooks.nonfinite_loss_hook import nonfinite_weights
 from mmcosub.registry import RUNNERS
+from mmcosub.resuming import unwrapped
 
-from .data import check_evaluator, check_split, classes_of
-from .runner import CoTrainingRunner, unwrapped
+from .data import check_split, classes_of
+from .runner import CoTrainingRunner
 
 
 @RUNNERS.register_module()
@@ -33,15 +32,13 @@ class EvaluationRunner(CoTrainingRunner):
         """Check the data, then test; raise if data and config do not agree."""
         model = unwrapped(self.model)
         if classes_of(model):
-            check_split(model, self._test_dataloader)
-            check_evaluator(model, self._test_evaluator)
+            check_split(model, self._test_dataloader, evaluator=self._test_evaluator)
         return super().test()
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model without fetching initial weights."""
-        return super().build_model(
-            without_pretrained(model) if isinstance(model, dict) else model
-        )
+        if isinstance(model, dict):
+            model = without_pretrained(model)  # the checkpoint replaces them
+        return super().build_model(model)
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
@@ -54,19 +51,11 @@ class EvaluationRunner(CoTrainingRunner):
         refused, if it also tests the trained weights.
         """
         super().register_hooks(default_hooks, custom_hooks)
-        both = [
-            isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_origin', False)
-            for hook in self._hooks
-        ]
-        self._hooks = [
-            hook
-            for hook, stays in zip(self._hooks, both, strict=True)
-            if stays or not isinstance(hook, EMAHook)
-        ]
-        model: Any = self.model
-        model = model.module if is_model_wrapper(model) else model
-        changed = self.cfg.get('fast') or isinstance(model, BaseTTAModel)
-        if changed and any(both):
+        averages = [hook for hook in self._hooks if isinstance(hook, EMAHook)]
+        both = [a for a in averages if getattr(a, 'evaluate_on_origin', False)]
+        self._hooks = [h for h in self._hooks if h in both or h not in averages]
+        tta = any(isinstance(module, BaseTTAModel) for module in self.model.modules())
+        if both and (tta or self.cfg.get('fast')):
             raise ValueError(
                 'EMAHook with evaluate_on_origin=True swaps weights, which goes with '
                 'neither --fast nor --tta: leave those out, or the setting.'
@@ -77,7 +66,12 @@ class EvaluationRunner(CoTrainingRunner):
     ) -> dict:
         """Load all weights needed for prediction; raise if they do not fit."""
         checkpoint = read_checkpoint(filename, map_location, self.trusts)
-        _require_finite(checkpoint, filename)
+        if odd := nonfinite_weights(state_dict(checkpoint)):
+            raise ValueError(
+                f'{filename} has {len(odd)} weights that are not finite, '
+                f'{", ".join(odd[:3])}: its predictions are meaningless. Take an '
+                'earlier checkpoint of the run.'
+            )
         self._compare_classes(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         unused = load_for_prediction(unwrapped(self.model), checkpoint, filename)
@@ -97,10 +91,11 @@ class EvaluationRunner(CoTrainingRunner):
         """Raise if data and checkpoint have different classes."""
         meta = checkpoint.get('meta')
         meta = meta.get('dataset_meta') if isinstance(meta, dict) else None
-        trained = (meta or {}).get('classes')
-        loader = getattr(self._test_loop, 'dataloader', None)
-        dataset = getattr(loader, 'dataset', None)
-        given = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        dataset = getattr(getattr(self._test_loop, 'dataloader', None), 'dataset', None)
+        trained, given = (
+            (each or {}).get('classes')
+            for each in (meta, getattr(dataset, 'metainfo', None))
+        )
         if not trained or not given or tuple(trained) == tuple(given):
             return
         other = sorted(set(map(str, trained)) ^ set(map(str, given)))
@@ -114,19 +109,4 @@ class EvaluationRunner(CoTrainingRunner):
         self.logger.warning(
             f'{filename} was trained on classes of other names or in another order '
             f'({other[:4] or "the same, in another order"}): is this the right data?'
-        )
-
-
-def _require_finite(checkpoint: dict, filename: str) -> None:
-    """Raise for weights that are not finite."""
-    odd = [
-        name
-        for name, value in state_dict(checkpoint).items()
-        if value.is_floating_point() and not torch.isfinite(value).all()
-    ]
-    if odd:
-        raise ValueError(
-            f'{filename} has {len(odd)} weights that are not finite, '
-            f'{", ".join(odd[:3])}: its predictions are meaningless. Take an earlier '
-            'checkpoint of the run.'
         )

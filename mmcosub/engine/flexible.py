@@ -9,10 +9,10 @@ from torch import nn
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.files import require_local
 from mmcosub.registry import RUNNERS, SCHEMES
-from mmcosub.resuming.checkpoint_hook import forget_named_files
 from mmcosub.resuming.seeded_runner import SeededRunner
-from mmcosub.resuming.seeding import IterationSeedHook
 from mmcosub.resuming.work_dir import end_with_torchrun, locked
+
+from .runner import register_ours
 
 
 @RUNNERS.register_module()
@@ -34,49 +34,40 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
         cfg = kwargs.get('cfg') or {}
         self._scheme = cfg.get('scheme') if kwargs.get('train_cfg') else None
         require_local(kwargs['work_dir'])
-        if cfg.get('unlabelled'):
-            raise ValueError(
+        scheme = self._scheme or {}
+        for refused, said in (
+            (
+                cfg.get('unlabelled'),
                 'Strategies run their own training step, without unlabelled images: '
-                'leave `unlabelled` out, or train without `strategy`.'
-            )
+                'leave `unlabelled` out',
+            ),
+            (
+                scheme.get('lean'),
+                'scheme.lean=True runs backward once a view, and a strategy once a '
+                'step: leave scheme.lean out',
+            ),
+            (
+                scheme and (kwargs.get('compile') or cfg.get('compile')),
+                'A strategy compiles the whole step, which would be compiled again for '
+                'every plan: leave `compile` out',
+            ),
+        ):
+            if refused:
+                raise ValueError(f'{said}, or train without `strategy`.')
         end_with_torchrun()
         if self._scheme and isinstance(kwargs['model'], dict):
-            if self._scheme.get('lean'):
-                raise ValueError(
-                    'scheme.lean=True runs backward once a view, and a strategy once a '
-                    'step: leave scheme.lean out, or train without `strategy`.'
-                )
-            if kwargs.get('compile') or cfg.get('compile'):
-                raise ValueError(
-                    'A strategy compiles the whole step, which would be compiled again '
-                    'for every plan: leave `compile` out, or train without `strategy`.'
-                )
             # MMEngine sets it later.
             with DefaultScope.overwrite_default_scope(kwargs.get('default_scope')):
                 kwargs['model'] = co_trained_model(kwargs['model'], self._scheme)
         super().__init__(**kwargs)
 
     def train(self) -> nn.Module:
-        """Train; raise if the work directory is in use."""
         with locked(self.work_dir, self.logger.warning):
             return super().train()
-
-    def resume(self, *args: Any, **kwargs: Any) -> None:
-        """Resume; ignore a checkpoint's list of files to delete."""
-        super().resume(*args, **kwargs)
-        forget_named_files(self)
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks and mmcosub's."""
         super().register_hooks(default_hooks, custom_hooks)
-        self.register_hook(IterationSeedHook())
-        ours = ['NonFiniteLossHook', 'RunFactsHook']
-        if self._scheme:
-            ours.append('CoTrainingLossHook')
-            kind: Any = self._scheme['type']
-            kind = SCHEMES.get(kind) if isinstance(kind, str) else kind
-            if kind.changes_statistics:
-                ours.append('FullNetworkBNHook')
-        self.register_ours(ours)
+        kind: Any = self._scheme['type'] if self._scheme else None
+        register_ours(self, SCHEMES.get(kind) if isinstance(kind, str) else kind)

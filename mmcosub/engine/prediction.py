@@ -68,10 +68,7 @@ def load_model(
 
 
 def stock_model(cfg: Config) -> Any:
-    """Build a config's upstream model with random weights, for one process.
-
-    The default scope must be the config's.
-    """
+    """Build a config's upstream model, in its default scope, with random weights."""
     return revert_sync_batchnorm(MODELS.build(model_settings(cfg))).eval()
 
 
@@ -201,16 +198,17 @@ def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> s
 
     with torch.no_grad():
         (found,) = model.test_step(batch)
+    image, file = image[..., ::-1], str(out)
     if not hasattr(model, 'decode_head'):
-        UniversalVisualizer().visualize_cls(
-            image[..., ::-1], found, classes=names, out_file=str(out)
-        )
+        UniversalVisualizer().visualize_cls(image, found, classes=names, out_file=file)
         said = [line(n, float(found.pred_score[n])) for n in found.pred_label.tolist()]
         return ', '.join(said) or 'no class'  # of several labels, perhaps
     visualizer = SegLocalVisualizer(alpha=opacity)
     visualizer.dataset_meta = model.dataset_meta
     visualizer.add_datasample(
-        'prediction', image[..., ::-1], found, draw_gt=False, out_file=str(out)
+        *('prediction', image, found, False),
+        with_labels=min(image.shape[:2]) >= 200,  # names on small ones are smudges
+        out_file=file,
     )
     # A head with one output channel gives floating-point numbers.
     classes, counts = found.pred_sem_seg.data.long().unique(return_counts=True)

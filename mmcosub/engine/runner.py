@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
@@ -20,13 +19,16 @@ from mmcosub.models import compile_parts
 from mmcosub.models.co_training import CoTraining
 from mmcosub.names import type_name
 from mmcosub.registry import RUNNERS
+from mmcosub.resuming import unwrapped
 from mmcosub.resuming.resumable_runner import ResumableRunner
+from mmcosub.resuming.seeding import Indices
+from mmcosub.schemes import Scheme
 
-from .data import check_data, check_evaluator
+from .data import check_data
 from .devices import AnyDeviceRunner
 from .screen import QuietStart
 from .trial import try_validation
-from .unlabelled import load_unlabelled, method_options
+from .unlabelled import add_unlabelled, method_options
 
 
 @RUNNERS.register_module()
@@ -61,23 +63,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
             accelerate_attention(built)
         return built
 
-    def extended(self, loader: Any) -> Any:
-        """Return the training loader, with unlabelled images if configured."""
-        if not self.cfg.get('unlabelled'):
-            return loader
-        return load_unlabelled(loader, self.cfg, self.seed)
+    def extend(self, loader: Any) -> Indices | None:
+        """Add unlabelled images, if configured."""
+        wanted = bool(self.cfg.get('unlabelled'))
+        return add_unlabelled(loader, self.cfg, self.seed) if wanted else None
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
         """Register the config's hooks and mmcosub's."""
         super().register_hooks(default_hooks, custom_hooks)
-        ours = ['NonFiniteLossHook', 'RunFactsHook']
-        if self.cfg.get('scheme') and self.trains and self._train_loop:
-            ours.append('CoTrainingLossHook')
-            if unwrapped(self.model).scheme.changes_statistics:  # type: ignore
-                ours.append('FullNetworkBNHook')
-        self.register_ours(ours)
+        co_trains = self.cfg.get('scheme') and self.trains and self._train_loop
+        scheme = getattr(unwrapped(self.model), 'scheme', Scheme)
+        register_ours(self, scheme if co_trains else None)
 
     def _maybe_compile(self, target: str) -> None:
         """Try validation, then compile what is the same for all plans.
@@ -105,9 +103,8 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         )
         if is_main_process():
             bad.listed.unlink(missing_ok=True)  # of an earlier start
-        model = unwrapped(self.model)
-        check_data(model, self._train_dataloader, self._val_dataloader, bad)
-        check_evaluator(model, self._val_evaluator)
+        loaders = self._train_dataloader, self._val_dataloader
+        check_data(unwrapped(self.model), *loaders, self._val_evaluator, bad)
         try:
             return super().train()
         finally:
@@ -117,23 +114,21 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper; raise if a rule matches no parameter."""
         if isinstance(optim_wrapper, dict):
             stock = '.mim' in Path(self.cfg.filename or '').parts
             check_optimizer(unwrapped(self.model), optim_wrapper, stock)
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build the schedules; raise if one begins after the end of training."""
         try:
             return super().build_param_scheduler(scheduler)
         except ValueError as error:
             if 'larger than begin' not in str(error):
                 raise
             raise ValueError(
-                f'param_scheduler: {error}. A schedule without an end ends '
-                'with the training, which is over here before it begins: train for '
-                'longer (train_cfg), or set earlier ones, for instance --cfg-options '
+                f'param_scheduler: {error}. A schedule without an end ends with the '
+                'training, which is over before this one begins: train for longer '
+                '(train_cfg), or set earlier ones, for instance --cfg-options '
                 'param_scheduler.0.end=10 param_scheduler.1.begin=10.'
             ) from error
 
@@ -142,16 +137,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object
     ) -> dict:
-        """Load initial weights.
-
-        Raises if they hardly match the model or, on resuming, differ in shapes.
-        """
-        checkpoint, self._resumed = self._resumed, None
-        resumed = checkpoint is not None
-        if checkpoint is None:
-            checkpoint = read_checkpoint(filename, map_location, self.trusts)
+        """Load initial weights; raise if they hardly match or, resumed, do not fit."""
+        resumed, self._resumed = self._resumed, None
+        checkpoint = resumed or read_checkpoint(filename, map_location, self.trusts)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        load_to_train(unwrapped(self.model), checkpoint, filename, resumed)
+        load_to_train(unwrapped(self.model), checkpoint, filename, bool(resumed))
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint
@@ -179,19 +169,22 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
             return  # resuming loads all weights
         options = dict(self.cfg.get('carry_over') or {})
         check_carry_over(options)
-        report = load_backbone(
-            model.model if whole else owner,
-            init['checkpoint'],
-            trust=self.trusts,
-            prefix=init.get('prefix'),
-            **options,
-        )
-        self.logger.info(str(report))
+        options |= dict(trust=self.trusts, prefix=init.get('prefix'))
+        network = model.model if whole else owner
+        self.logger.info(str(load_backbone(network, init['checkpoint'], **options)))
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the model inside DDP or test-time-augmentation wrappers."""
-    inner: Any = model
-    while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
-        inner = inner.module
-    return inner
+def register_ours(runner: Any, scheme: Any) -> None:
+    """Register those of mmcosub's hooks that a run needs and its config does not name.
+
+    ``scheme`` is that of the run, its class or None.
+    """
+    names = ['NonFiniteLossHook', 'RunFactsHook']
+    if scheme is not None:
+        names.append('CoTrainingLossHook')
+        if scheme.changes_statistics:
+            names.append('FullNetworkBNHook')
+    present = {type(hook).__name__ for hook in runner.hooks}
+    for name in names:
+        if name not in present:
+            runner.register_hook(dict(type=f'mmcosub.{name}'))

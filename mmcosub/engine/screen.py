@@ -46,7 +46,6 @@ class QuietStart(Runner):
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger."""
         outlive_readers()
         logger = super().build_logger(*args, **kwargs)
         log_without_tracebacks(logger)
@@ -72,7 +71,6 @@ class QuietStart(Runner):
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict
     ) -> OptimWrapper | OptimWrapperDict:
-        """Build the optimizer wrapper."""
         with printed_to_log(self.logger):
             return super().build_optim_wrapper(optim_wrapper)
 
@@ -89,7 +87,6 @@ class ShortLines(LogProcessor):
     def get_log_after_iter(
         self, runner: Runner, batch_idx: int, mode: str
     ) -> tuple[dict, str]:
-        """See MMEngine's class."""
         tag, line = super().get_log_after_iter(runner, batch_idx, mode)
         if mode != 'train':
             return tag, line
@@ -162,9 +159,7 @@ def printed_to_log(logger: MMLogger) -> Iterator[None]:
 def closing_line(runner: Runner, config: str) -> str:
     """Return the result of a training, its checkpoint and the next command.
 
-    Args:
-        runner (Runner): The runner, when it has trained.
-        config (str): The config as it was named.
+    The runner has trained; ``config`` is named as the user did.
     """
     said, checkpoint = f'Trained for {runner.iter} iterations', None
     info, scalars = runner.message_hub.runtime_info, runner.message_hub.log_scalars

@@ -21,13 +21,13 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from mmcosub.config.errors import in_one_line
+from mmcosub.submodels import evaluating
 
 
 def try_validation(runner: Runner) -> None:
     """Validate on one batch; raise if it fails or lacks a metric that hooks monitor.
 
-    Otherwise errors in validation would show after thousands of iterations. The model
-    is initialised and the loops are built.
+    Otherwise errors in validation would show after thousands of iterations.
     """
     loop, training = runner.val_loop, runner.train_loop
     begin = getattr(training, 'val_begin', 1)
@@ -40,7 +40,7 @@ def try_validation(runner: Runner) -> None:
         return
     check_windows(runner.model)
     try:
-        with leaving_no_traces(runner.model), torch.no_grad():
+        with leaving_no_traces(runner.model):
             metrics = _validate_one_batch(runner.model, loop)
     except Exception as error:
         raise ValueError(
@@ -50,39 +50,36 @@ def try_validation(runner: Runner) -> None:
     for setting, name in _monitored(runner):
         if name not in metrics:
             close = difflib.get_close_matches(name, metrics, n=1, cutoff=0.4)
+            hint = f' Did you mean {close[0]!r}?' if close else ''
             raise ValueError(
-                f'{setting}={name!r} is not among the results of validation. '
-                + (f'Did you mean {close[0]!r}? ' if close else '')
-                + f'There are {sorted(metrics)}.'
+                f'{setting}={name!r} is not among the results of validation.{hint} '
+                f'There are {sorted(metrics)}.'
             )
 
 
 def check_windows(model: nn.Module) -> None:
     """Raise if a segmentor's sliding windows leave pixels out; other models pass."""
-    model = getattr(model, 'module', model)
-    settings = getattr(model, 'test_cfg', None) or {}
+    settings = getattr(getattr(model, 'module', model), 'test_cfg', None) or {}
     if settings.get('mode') != 'slide':
         return
-    crop, stride = settings.get('crop_size'), settings.get('stride')
-    pairs = [list(v) if isinstance(v, list | tuple) else [] for v in (crop, stride)]
-    positive = all(isinstance(n, int) and n > 0 for pair in pairs for n in pair)
-    if not positive or any(len(pair) != 2 for pair in pairs):
+    crop: Any = settings.get('crop_size')
+    stride: Any = settings.get('stride')
+    try:
+        covered = all(0 < step <= size for step, size in zip(stride, crop, strict=True))
+    except (TypeError, ValueError):
+        covered = False
+    if not covered:
         raise ValueError(
-            'model.test_cfg of mode "slide" needs crop_size and stride of two whole '
-            f'numbers above 0, not crop_size={crop} and stride={stride}.'
-        )
-    if any(step > size for size, step in zip(*pairs, strict=True)):
-        raise ValueError(
-            f'model.test_cfg.stride={stride} is above crop_size={crop}, so that pixels '
-            'between the windows get no prediction. Set a stride of at most crop_size.'
+            f'model.test_cfg.stride={stride} and crop_size={crop} of mode "slide" must '
+            'be two whole numbers above 0 each, and the stride at most crop_size, as '
+            'pixels between the windows would get no prediction.'
         )
 
 
 @contextlib.contextmanager
 def leaving_no_traces(model: nn.Module) -> Iterator[None]:
-    """Restore random state, module modes, logs, output and warnings."""
+    """Evaluate without output; restore random state, module modes, logs, warnings."""
     states = random.getstate(), np.random.get_state()
-    modes = {module: module.training for module in model.modules()}
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     logger = MMLogger.get_current_instance()
     disabled = logger.disabled, logging.root.manager.disable
@@ -90,6 +87,7 @@ def leaving_no_traces(model: nn.Module) -> Iterator[None]:
         logger.disabled = True
         logging.disable(logging.CRITICAL)
         with (
+            evaluating(model),
             torch.random.fork_rng(devices),
             warnings.catch_warnings(),
             np.errstate(all='ignore'),
@@ -102,8 +100,6 @@ def leaving_no_traces(model: nn.Module) -> Iterator[None]:
         logging.disable(disabled[1])
         random.setstate(states[0])
         np.random.set_state(states[1])
-        for module, mode in modes.items():
-            module.training = mode
         for device in devices:  # the logs report the peak of training
             torch.cuda.reset_peak_memory_stats(device)
 

@@ -1,6 +1,6 @@
 """Batches of labelled and unlabelled images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.logging import print_log
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader
 
 from mmcosub.datasets.unlabelled import (
     STRONG,
@@ -17,7 +17,6 @@ from mmcosub.datasets.unlabelled import (
     also_labelled,
     weak_and_strong,
 )
-from mmcosub.resuming.seeding import SeededBatches, SeededFetch, SeededIndex
 
 from .data import configs_of_datasets
 
@@ -55,10 +54,13 @@ def unlabelled_dataset(cfg: Any) -> UnlabelledImages:
     return UnlabelledImages(options.data_root, pipeline)
 
 
-def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
-    """Return the training loader, with unlabelled images in its batches.
+def add_unlabelled(
+    loader: DataLoader, cfg: Any, seed: int
+) -> Callable[[int], list[int]]:
+    """Add unlabelled images to a training loader's dataset, in place.
 
-    It must draw :class:`~mmcosub.resuming.seeding.SeededBatches`.
+    Returns:
+        Callable: Indices of those to append to the batch of an iteration.
     """
     dataset, labelled = unlabelled_dataset(cfg), loader.dataset
     batch = cfg.unlabelled.get('batch_size', cfg.train_dataloader.get('batch_size', 1))
@@ -73,20 +75,12 @@ def load_unlabelled(loader: DataLoader, cfg: Any, seed: int) -> DataLoader:
             f'process; {_shared_images(labelled, dataset)}',
             'current',
         )
-    order = UnlabelledOrder(len(dataset), batch, seed, get_rank(), get_world_size())
-    seeded: Any = loader.batch_sampler
-    return DataLoader(
-        WithUnlabelled(labelled, dataset, seed),
-        batch_sampler=_Batches(seeded, order, len(labelled)),  # type: ignore[arg-type]
-        num_workers=loader.num_workers,
-        collate_fn=partial(_collate, loader.collate_fn),
-        pin_memory=loader.pin_memory,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        prefetch_factor=loader.prefetch_factor,
-        persistent_workers=loader.persistent_workers,
-    )
+    # torch forbids this on a loader in use; this one has not started.
+    loader.__dict__['dataset'] = WithUnlabelled([labelled, dataset])
+    loader.collate_fn = partial(_collate, loader.collate_fn)
+    first: int = len(labelled)  # type: ignore[arg-type]
+    world = get_world_size()
+    return UnlabelledOrder(len(dataset), batch, seed, get_rank(), world, first)
 
 
 def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
@@ -99,31 +93,16 @@ def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
     return f'{both} of them are labelled, too.' if both else 'none is labelled.'
 
 
-class WithUnlabelled(Dataset):
-    """Dataset of labelled samples followed by unlabelled ones.
-
-    Its length is the number of labelled samples, which define epochs.
-    """
-
-    def __init__(self, labelled: Any, unlabelled: Dataset, seed: int) -> None:
-        self.labelled = labelled
-        self.unlabelled = unlabelled
-        self._fetch = SeededFetch(self, seed, get_rank())
+class WithUnlabelled(ConcatDataset):
+    """Labelled samples, whose number defines epochs, followed by unlabelled ones."""
 
     @property
     def metainfo(self) -> dict:
         """Metainfo of the labelled samples."""
-        return self.labelled.metainfo
+        return self.datasets[0].metainfo  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
-        return len(self.labelled)
-
-    def __getitem__(self, index: int) -> Any:
-        beyond = index - len(self.labelled)
-        return self.labelled[index] if beyond < 0 else self.unlabelled[beyond]
-
-    def __getitems__(self, indices: list) -> list:
-        return self._fetch(indices)
+        return len(self.datasets[0])  # type: ignore[arg-type]
 
 
 @dataclass
@@ -132,7 +111,7 @@ class UnlabelledOrder:
 
     Over all processes, every image comes once before any is repeated, independently of
     epochs and of how often the run was resumed. A process takes ``batch`` of ``count``
-    images in an iteration.
+    images in an iteration, whose indices begin at ``first``.
     """
 
     count: int
@@ -140,13 +119,14 @@ class UnlabelledOrder:
     seed: int
     rank: int
     world: int
+    first: int = 0
 
     def __call__(self, iteration: int) -> list[int]:
-        """Return the numbers of the images, after a number of iterations."""
-        first = (iteration * self.world + self.rank) * self.batch
-        places = [divmod(first + i, self.count) for i in range(self.batch)]
+        """Return the indices of the images, after a number of iterations."""
+        begin = (iteration * self.world + self.rank) * self.batch
+        places = [divmod(begin + i, self.count) for i in range(self.batch)]
         return [
-            int(_epoch_order(self.count, self.seed, epoch)[place])
+            self.first + int(_epoch_order(self.count, self.seed, epoch)[place])
             for epoch, place in places
         ]
 
@@ -167,22 +147,3 @@ def _collate(collate: Callable[[list], Any], samples: list[dict]) -> dict:
         data_samples=[sample['data_samples'] for sample in others],
     )
     return batch
-
-
-class _Batches(SeededBatches):
-    """Batch sampler that appends unlabelled indices to the labelled ones."""
-
-    def __init__(
-        self, seeded: SeededBatches, order: UnlabelledOrder, labelled: int
-    ) -> None:
-        super().__init__(seeded.batches, seeded.done)
-        self.order = order
-        self.labelled = labelled
-
-    def __iter__(self) -> Iterator[list]:
-        for batch in super().__iter__():
-            iteration = batch[0].iteration
-            yield batch + [
-                SeededIndex(self.labelled + number, iteration, len(batch) + place)
-                for place, number in enumerate(self.order(iteration))
-            ]

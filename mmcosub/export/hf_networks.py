@@ -132,7 +132,7 @@ def upernet(model: Any, size: tuple[int, int]) -> Any:
     else:
         make = transformers.SwinConfig
         settings = dict(image_size=size, **_swin(backbone, state))
-        prefix, layout = 'backbone.swin.', 'Transformers Swin, in memory'
+        prefix, layout = 'backbone.swin.', 'Transformers Swin'
         state = _split(state)
     theirs = find_format(layout).from_our_state(state)
     weights = {f'{prefix}{name}': value for name, value in theirs.items()}
@@ -162,13 +162,10 @@ def upernet(model: Any, size: tuple[int, int]) -> Any:
 
 def _split(state: _State) -> _State:
     """Split queries, keys and values."""
-    parts = ('query', 'key', 'value')
     split: _State = {}
     for name, value in state.items():
-        if '.qkv.' not in name:
-            split[name] = value
-            continue
-        for part, rows in zip(parts, value.chunk(3), strict=True):
+        parts = ('query', 'key', 'value') if '.qkv.' in name else ('qkv',)
+        for part, rows in zip(parts, value.tensor_split(len(parts)), strict=True):
             split[name.replace('.qkv.', f'.{part}.')] = rows
     return split
 

@@ -8,32 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-@lru_cache(maxsize=256)  # on the device, so that no forward waits for a copy
-@torch.inference_mode(False)
-@torch.no_grad()
-def interpolation_matrix(
-    source: int,
-    target: int,
-    align_corners: bool,
-    dtype: torch.dtype,
-    device: torch.device,
-    shift: int = 0,
-) -> Tensor:
-    """Return the matrix, (target, source), that resizes a line of pixels.
-
-    Pixel i of the result is pixel i + shift of the resized line, or 0 outside. The
-    matrix is cached: do not change it.
-    """
+def interpolation_matrix(source: int, target: int, align_corners: bool) -> Tensor:
+    """Return the float64 matrix, (target, source), that resizes a line of pixels."""
     unit = torch.eye(source, dtype=torch.float64, device='cpu')[None]
     lines = F.interpolate(unit, size=target, mode='linear', align_corners=align_corners)
-    matrix = F.pad(lines[0].T, (0, 0, abs(shift), abs(shift)))
-    first = abs(shift) + shift
-    return matrix[first : first + target].contiguous().to(device, dtype)
+    return lines[0].T.contiguous()
 
 
-@lru_cache(maxsize=256)  # called once per chunk
+@lru_cache(maxsize=256)  # called once per chunk; on the device, so no forward waits
 @torch.inference_mode(False)
-@torch.no_grad()
 def shifted_matrices(
     source: int,
     target: int,
@@ -42,10 +25,16 @@ def shifted_matrices(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """Return matrices shifted by -1, 0 and 1, or by 0, side by side."""
-    shifts = range(-(count // 2), count // 2 + 1)
-    which = (source, target, align_corners, dtype, device)
-    return torch.cat([interpolation_matrix(*which, s) for s in shifts], dim=1)
+    """Return an odd number of matrices side by side, shifted by ..., -1, 0, 1, ...
+
+    Of the one shifted by s, pixel i of the result is pixel i + s of the resized line,
+    or 0 outside. The result is cached: do not change it.
+    """
+    reach = count // 2
+    matrix = interpolation_matrix(source, target, align_corners)
+    padded = F.pad(matrix, (0, 0, reach, reach))
+    shifted = [padded[i : i + target] for i in range(count)]
+    return torch.cat(shifted, dim=1).to(device, dtype)
 
 
 class Block(NamedTuple):
@@ -70,9 +59,7 @@ def interpolation_blocks(
 
     A row has at most two entries that are not 0, so blocks omit columns of zeros.
     """
-    matrix = interpolation_matrix(
-        source, target, align_corners, torch.float64, torch.device('cpu')
-    )
+    matrix = interpolation_matrix(source, target, align_corners)
     blocks = []
     for start in range(0, target, length):
         rows = matrix[start : start + length]

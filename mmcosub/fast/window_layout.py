@@ -37,44 +37,32 @@ def window_layout(
     """
     # Not inference tensors, as the result is cached and backward may save it.
     with torch.inference_mode(False), torch.no_grad():
-        rows, columns = -(-height // size), -(-width // size)
-        y = _rolled(rows, size, shift)
-        x = _rolled(columns, size, shift)
-        inside = (y < height)[:, None, :, None] & (x < width)[None, :, None, :]
-        tokens = y[:, None, :, None] * width + x[None, :, None, :]
-        tokens = tokens.where(inside, height * width).flatten(2).flatten(0, 1)
-        places = torch.empty(height * width + 1, dtype=torch.long)
-        places[tokens.flatten()] = torch.arange(tokens.numel())
-        last_row = (torch.arange(rows) == rows - 1).long()
-        last_column = (torch.arange(columns) == columns - 1).long()
-        kinds = (2 * last_row[:, None] + last_column).flatten()
-        masks = _masks(size, shift)
+        rows, columns, length = -(-height // size), -(-width // size), height * width
+        index = torch.full((rows * size, columns * size), length)
+        index[:height, :width] = torch.arange(length).view(height, width)
+        index = index.roll((-shift, -shift), dims=(0, 1))
+        tokens = index.view(rows, size, columns, size).transpose(1, 2)
+        tokens = tokens.reshape(rows * columns, size * size)
+        places = tokens.flatten().argsort()[:length]
+        # Inner windows, the last column, the last row, and both. In the last ones, the
+        # last `shift` tokens come from the opposite side.
+        last_row, last_column = (torch.arange(n) == n - 1 for n in (rows, columns))
+        kinds = (2 * last_row[:, None] + last_column.long()).flatten()
+        brought = torch.arange(size) >= size - shift
+        parts = torch.stack(
+            [
+                (2 * (brought & y)[:, None] + (brought & x).long()).flatten()
+                for y in (False, True)
+                for x in (False, True)
+            ]
+        )
+        masks = (parts[:, :, None] != parts[:, None]) * _APART
         if not shift:
             kinds, masks = torch.zeros_like(kinds), masks[:1]
         return WindowLayout(
             tokens.to(device),
-            places[:-1].to(device),
+            places.to(device),
             kinds.to(device),
             masks.to(device),
-            padded=not bool(inside.all()),
+            padded=tokens.numel() > length,
         )
-
-
-def _rolled(count: int, size: int, shift: int) -> Tensor:
-    """Return shifted coordinates along one axis, of shape (count, size)."""
-    return ((torch.arange(count * size) + shift) % (count * size)).view(count, size)
-
-
-def _masks(size: int, shift: int) -> Tensor:
-    """Return the masks of inner windows, the last column, the last row, and both.
-
-    In the last ones, the last ``shift`` tokens come from the opposite side.
-    """
-    brought = torch.arange(size) >= size - shift
-    whole = torch.zeros(size, dtype=torch.bool)
-    masks = []
-    for y in (whole, brought):
-        for x in (whole, brought):
-            part = (2 * y[:, None] + x[None, :].long()).flatten()
-            masks.append((part[:, None] != part[None, :]) * _APART)
-    return torch.stack(masks)

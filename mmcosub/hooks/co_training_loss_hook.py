@@ -3,11 +3,11 @@ from typing import Any
 
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import HOOKS
+from mmcosub.resuming import unwrapped
 
 
 @HOOKS.register_module()
@@ -65,8 +65,7 @@ class CoTrainingLossHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Save the scheme's own state with the model's weights."""
-        state = _model(runner).extras.own_state()
-        if state:
+        if state := _model(runner).extras.own_state():
             checkpoint[self._EXTRAS] = state
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -104,7 +103,7 @@ class CoTrainingLossHook(Hook):
 
 
 def _model(runner: Runner) -> CoTraining:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     if not isinstance(model, CoTraining):
         raise ValueError(
             'CoTrainingLossHook needs a model trained by a scheme, not '

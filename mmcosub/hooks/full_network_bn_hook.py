@@ -1,6 +1,5 @@
 import copy
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -8,13 +7,13 @@ import torch
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import all_reduce
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmcosub.registry import HOOKS
+from mmcosub.resuming import unwrapped
 from mmcosub.submodels import is_drop_path, temporarily
 
 
@@ -54,29 +53,27 @@ class FullNetworkBNHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
-        """Look up the validation interval."""
         if self.interval is None:
             self.interval = getattr(runner.train_loop, 'val_interval', 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Estimate in epoch-based training."""
-        every: Any = self.interval
+        due = self.every_n_epochs(runner, self.interval)
         if isinstance(runner.train_loop, EpochBasedTrainLoop) and (
-            self.every_n_epochs(runner, every) or self.is_last_train_epoch(runner)
+            due or self.is_last_train_epoch(runner)
         ):
             self._estimate(runner)
 
     def after_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Estimate in iteration-based training."""
-        every: Any = self.interval
+        due = self.every_n_train_iters(runner, self.interval)
         if not isinstance(runner.train_loop, EpochBasedTrainLoop) and (
-            self.every_n_train_iters(runner, every) or self.is_last_train_iter(runner)
+            due or self.is_last_train_iter(runner)
         ):
             self._estimate(runner)
 
     def _estimate(self, runner: Runner) -> None:
-        model: Any = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model: Any = unwrapped(runner.model)
         if not _layers(model):
             return
         loader = _own_loader(runner.train_dataloader, runner.iter)
@@ -108,8 +105,10 @@ def estimate_statistics(model: Any, batches: Iterable) -> None:
     before = [copy.deepcopy(dict(layer.named_buffers())) for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
+    drops = [module for module in model.modules() if is_drop_path(module)]
+    full_network = temporarily(drops, training=False)
     # Without momentum, BatchNorm takes the mean over all batches.
-    with torch.no_grad(), _no_drop_path(model), temporarily(layers, momentum=None):
+    with torch.no_grad(), full_network, temporarily(layers, momentum=None):
         for data in batches:
             model(**model.data_preprocessor(data, True))
     for layer, old in zip(layers, before, strict=True):
@@ -146,8 +145,3 @@ def _own_loader(loader: DataLoader, seed: int) -> Any:
         worker_init_fn=loader.worker_init_fn,
         generator=torch.Generator().manual_seed(seed),
     )
-
-
-def _no_drop_path(model: nn.Module) -> AbstractContextManager:
-    drops = [module for module in model.modules() if is_drop_path(module)]
-    return temporarily(drops, training=False)

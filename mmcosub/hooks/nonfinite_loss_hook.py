@@ -5,13 +5,13 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmcosub.files import atomic_write
 from mmcosub.registry import HOOKS
+from mmcosub.resuming import unwrapped
 
 
 @HOOKS.register_module()
@@ -58,7 +58,13 @@ class NonFiniteLossHook(Hook):
             self.in_a_row = 0
             return
         self.in_a_row += 1
-        patience = self.patience if _skips_overflows(runner.optim_wrapper) else 0
+        wrapper: Any = runner.optim_wrapper
+        skips_overflows = (
+            isinstance(wrapper, AmpOptimWrapper)
+            and wrapper._scale_update_param is None  # the scale adapts
+            and wrapper.loss_scaler.is_enabled()
+        )
+        patience = self.patience if skips_overflows else 0
         values = ', '.join(f'{name} = {value:.6g}' for name, value in terms.items())
         if self.in_a_row <= patience:
             runner.logger.warning(
@@ -74,27 +80,30 @@ class NonFiniteLossHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Raise rather than save weights that are not finite."""
-        for name, value in checkpoint['state_dict'].items():
-            if value.is_floating_point() and not torch.isfinite(value).all():
-                raise FloatingPointError(
-                    f'{name} is not finite at iteration {runner.iter + 1}; the '
-                    f'checkpoint is not written.{_remedy(runner)}'
-                )
+        if odd := nonfinite_weights(checkpoint['state_dict']):
+            raise FloatingPointError(
+                f'{odd[0]} is not finite at iteration {runner.iter + 1}; the '
+                f'checkpoint is not written.{_remedy(runner)}'
+            )
+
+
+def nonfinite_weights(state: dict[str, Tensor]) -> list[str]:
+    """Return names of weights that are not finite."""
+    weights = [(n, w) for n, w in state.items() if w.is_floating_point()]
+    return [name for name, weight in weights if not torch.isfinite(weight).all()]
 
 
 def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Path:
     """Write batch, plan and losses of an iteration, as tensors and plain objects.
 
     With the previous weights this reproduces the iteration, as random numbers depend
-    only on the seed, the rank and the iteration. The file ``nonfinite_iter_N.pt`` in
-    the work directory is for ``torch.load``.
+    only on the seed, the rank and the iteration. The file is for ``torch.load``.
     """
-    model: Any = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    model: Any = unwrapped(runner.model)
     batch = data_batch if isinstance(data_batch, dict) else {}
     samples = batch.get('data_samples') or []
-    rank = get_rank()
-    number = getattr(model, 'plans_drawn', None)
+    maps = [getattr(getattr(s, 'gt_sem_seg', None), 'data', None) for s in samples]
+    rank, number = get_rank(), getattr(model, 'plans_drawn', None)
     report = dict(
         iteration=runner.iter + 1,
         rank=rank,
@@ -103,7 +112,10 @@ def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Pa
         plan=number and dict(seed=model.plan_seed, number=number - 1),
         checkpoint=runner.message_hub.runtime_info.get('last_ckpt'),
         inputs=batch.get('inputs'),
-        labels=[_label(sample) for sample in samples],
+        labels=[
+            getattr(sample, 'gt_label', None) if label_map is None else label_map
+            for sample, label_map in zip(samples, maps, strict=True)
+        ],
         files=[str(getattr(sample, 'img_path', '')) for sample in samples],
     )
     ending = f'_rank{rank}' if rank else ''
@@ -113,34 +125,17 @@ def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Pa
     return path
 
 
-def _label(sample: Any) -> Tensor | None:
-    """Return a label map (1, height, width) or an image's label; None if unknown."""
-    label_map = getattr(sample, 'gt_sem_seg', None)
-    return getattr(sample, 'gt_label', None) if label_map is None else label_map.data
-
-
-def _skips_overflows(optim_wrapper: OptimWrapper) -> bool:
-    """Return True if a loss scaler adapts and skips overflowing steps."""
-    return (
-        isinstance(optim_wrapper, AmpOptimWrapper)
-        and optim_wrapper._scale_update_param is None
-        and optim_wrapper.loss_scaler.is_enabled()
-    )
-
-
 def _remedy(runner: Runner) -> str:
     saved = runner.message_hub.runtime_info.get('last_ckpt')
     kept = 'No checkpoint is saved yet'
     if saved:
         kept = f'The last checkpoint, {saved}, is intact'
-    precision = ''
+    amp = ''
     if isinstance(runner.optim_wrapper, AmpOptimWrapper):
-        precision = (
-            ' train without --amp or in bfloat16 (optim_wrapper.dtype=bfloat16),'
-        )
+        amp = 'train without --amp or in bfloat16 (optim_wrapper.dtype=bfloat16), '
     return (
         f' {kept}. Remedies: lower the learning rate (optim_wrapper.optimizer.lr) or '
         'warm it up for longer, clip gradients (optim_wrapper.clip_grad='
-        f'dict(max_norm=1.0)),{precision} lower scheme.weight if it is a co-training '
-        'loss, or check the data.'
+        f'dict(max_norm=1.0)), {amp}lower '
+        'scheme.weight if it is a co-training loss, or check the data.'
     )

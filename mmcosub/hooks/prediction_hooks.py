@@ -1,7 +1,7 @@
 """Hooks that write or draw predictions."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmpretrain.engine.hooks import VisualizationHook
 from PIL import Image
 
+from mmcosub.datasets.guard import leaves
 from mmcosub.registry import HOOKS
 
 
@@ -34,7 +35,9 @@ class LabelMapHook(Hook):
         dataset: Any = runner.test_dataloader.dataset
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         images = {str(info['img_path']) for info in infos}
-        folders = {*_image_folders(dataset)} or {*map(os.path.dirname, images)}
+        prefixes = (getattr(leaf, 'data_prefix', None) for leaf in leaves(dataset))
+        found = {each.get('img_path') for each in prefixes if each} - {None, ''}
+        folders = found or {*map(os.path.dirname, images)}
         self.root = os.path.commonpath([os.path.abspath(each) for each in folders])
         taken: dict[Path, str] = {}
         for image in sorted(images):
@@ -54,16 +57,6 @@ class LabelMapHook(Hook):
 
     def _place(self, image: str) -> Path:
         return self.out / Path(os.path.relpath(image, self.root)).with_suffix('.png')
-
-
-def _image_folders(dataset: Any) -> Iterator[str]:
-    """Return the image folders of a dataset, wrappers included."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    for each in filter(None, inner):
-        yield from _image_folders(each)
-    prefix = getattr(dataset, 'data_prefix', None) or {}
-    if prefix.get('img_path'):
-        yield prefix['img_path']
 
 
 def write_label_map(sample: Any, path: Path) -> None:

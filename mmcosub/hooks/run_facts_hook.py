@@ -14,10 +14,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 import mmcosub
+from mmcosub.config.setting_changes import against_base, flat_settings
 from mmcosub.registry import HOOKS
 from mmcosub.stack import find_stack
-
-from .setting_changes import against_base, flat_settings
 
 
 @HOOKS.register_module()
@@ -80,18 +79,12 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
     None if it is in no repository, or there is no git.
     """
-
-    def git(*argv: str) -> str:
-        return subprocess.run(
-            ['git', '-C', str(folder), *argv],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-
+    command = ['git', '-C', str(folder), 'describe', '--always', '--dirty']
+    command += ['--abbrev=40', '--exclude=*']  # the commit, without tags
+    options: Any = dict(capture_output=True, text=True, check=True, timeout=10)
     try:
-        changes = git('status', '--porcelain', '--untracked-files=no')
-        return dict(commit=git('rev-parse', 'HEAD'), changed=bool(changes))
+        said = subprocess.run(command, **options).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+    commit, _, changed = said.partition('-')
+    return dict(commit=commit, changed=bool(changed))

@@ -38,13 +38,11 @@ class OnlyOnce(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return the tensors."""
         return tuple(x.view_as(x) for x in tensors)
 
     @staticmethod
     @first_derivative_only
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients."""
         return grads
 
 

@@ -30,12 +30,9 @@ _PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
 def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
     """Return the functions that turn the logits of label losses into probabilities.
 
-    Args:
-        losses (Module | Iterable): Losses of mmseg, mmpretrain, PyTorch, timm or
-            mmcosub: modules, functions or a ``functools.partial`` of one.
-
-    Returns:
-        set[str]: 'softmax', 'sigmoid', both or, for losses that are not known, neither.
+    'softmax', 'sigmoid', both or, for losses that are not known, neither. Known are
+    losses of mmseg, mmpretrain, PyTorch, timm and mmcosub: modules, functions or a
+    ``functools.partial`` of one.
     """
     if isinstance(losses, nn.Module) and not isinstance(losses, nn.ModuleList):
         losses = [losses]

@@ -85,12 +85,9 @@ SOFT_LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return the weighted mean of values, or 0 if all weights are 0.
+    """Return the mean of values (B, *) by weights of 0 or more, of the same shape.
 
-    Args:
-        values (Tensor): Of shape (B, *).
-        weight (Tensor, optional): Weights of 0 or more, of the same shape. Defaults to
-            None, equal weights.
+    Without weights, all are equal. The mean is 0 if all weights are 0.
     """
     if weight is None:
         return values.mean()

@@ -61,11 +61,8 @@ class CoTrainingClassifier(CoTraining):
         return f'the label loss {type(self.label_loss).__name__}'
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Return the losses of all views with the current label loss.
-
-        MMPretrain's ``SwitchRecipeHook`` replaces it during training. Raises a
-        ``ValueError`` if the scheme's distillation loss does not fit the new one.
-        """
+        """Return the losses of all views; see :class:`SubmodelTraining`."""
+        # MMPretrain's SwitchRecipeHook replaces the label loss during training.
         now = activations(self.label_loss)
         if now != self._activations:
             self.scheme.soft_loss.fit(now, self._where())

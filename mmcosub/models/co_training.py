@@ -22,11 +22,7 @@ _WRAPPED = wrap_forward(len).__code__
 
 
 class CoTraining(SubmodelTraining):
-    """Mixin that runs a model's backbone as the submodels of a scheme, in MMEngine.
-
-    It adds no parameter, buffer or submodule to checkpoints, so that they keep the keys
-    of the unmodified model. Call :meth:`init_co_training` last in ``__init__``.
-    """
+    """:class:`SubmodelTraining` in MMEngine. Call :meth:`init_co_training` last."""
 
     train: Callable
     data_preprocessor: Any
@@ -51,11 +47,7 @@ class CoTraining(SubmodelTraining):
         mode: str = 'tensor',
         unlabelled: dict | None = None,
     ) -> Any:
-        """See MMEngine's ``BaseModel``.
-
-        With ``mode='loss'``, there may be unlabelled images, from
-        :meth:`preprocess_unlabelled`.
-        """
+        """See MMEngine's ``BaseModel``; unlabelled images are preprocessed ones."""
         outputs = super().forward(inputs, data_samples, mode)  # type: ignore[misc]
         if unlabelled is not None:
             outputs['loss_unlabelled'] = self._unlabelled_loss(**unlabelled)

@@ -20,15 +20,9 @@ def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
     """Compile the residual functions and the decode heads of a model, in place.
 
     They take most of the time of a step and accept any number of rows. MMEngine's
-    ``compile`` compiles the whole step, which would be repeated for every plan.
-
-    Args:
-        model (CoTraining): The model.
-        options (bool | dict): The config's ``compile``: True, or ``backend``, ``mode``
-            and ``options`` of ``torch.compile``.
-
-    Raises:
-        ValueError: If there are other options.
+    ``compile`` compiles the whole step, which would be repeated for every plan. The
+    options are the config's ``compile``: True, or ``backend``, ``mode`` and ``options``
+    of ``torch.compile``. Raises a ``ValueError`` if there are others.
     """
     options = {} if options is True else options
     if not isinstance(options, dict) or set(options) - set(_OPTIONS):

@@ -204,7 +204,8 @@ def labelled_fraction(head: Any, data_samples: SampleList, logits: Tensor) -> Te
     """Return the labelled fraction (B, H, W) of each pixel of logits (B, C, H, W)."""
     dtype = torch.promote_types(logits.dtype, torch.float32)
     valid = (label_maps(data_samples) != head.ignore_index).to(dtype)
-    return F.adaptive_avg_pool2d(valid, logits.shape[-2:]).squeeze(1)
+    height, width = logits.shape[-2:]
+    return F.adaptive_avg_pool2d(valid, (height, width)).squeeze(1)
 
 
 def label_maps(data_samples: SampleList) -> Tensor:

@@ -52,8 +52,7 @@ class CoTrainingSegmentor(CoTraining):
     def heads_alike(self) -> list[str]:
         """Return names of the heads that predict the main head's classes per pixel.
 
-        The main head is among them. Raises a ``ValueError`` if the scheme's
-        distillation loss does not fit one of them.
+        Raises a ``ValueError`` if the distillation loss does not fit one of them.
         """
         heads = [head for head in list_heads(self) if not head.refines_points]
         classes = _main(heads).module.out_channels

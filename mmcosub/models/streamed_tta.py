@@ -25,16 +25,10 @@ class StreamedSegTTAModel(SegTTAModel):
     """
 
     def test_step(self, data: dict[str, list]) -> list[SegDataSample]:
-        """Predict from all versions of each image.
+        """Predict from all versions of each image, a batch of ``TestTimeAug``.
 
-        Args:
-            data (dict): A batch of ``TestTimeAug``, with one entry per version under
-                each key.
-
-        Returns:
-            list[SegDataSample]: For each image the prediction, of shape (H, W), the
-            ``seg_logits`` that have the averaged probabilities, and the label map
-            where there is one.
+        The results have the prediction, of shape (H, W), and ``seg_logits`` of the
+        averaged probabilities.
         """
         versions = list(zip(*data.values(), strict=True))
         if len(versions) == 1:  # softmax may make neighbouring numbers equal

@@ -46,15 +46,11 @@ def read_masks(files: dict[str, Path]) -> Masks:
         counts[name] = values
         seen |= values.keys()
         if len(seen) > _MOST:
-            lossy = files[name].suffix.lower() in ('.jpg', '.jpeg')
             raise ValueError(
                 f'{files[name]}: there are more than {_MOST} '
-                f'{"colours" if colours else "values"} in {len(counts)} masks. '
-                + (
-                    'JPEG changes values: save masks as PNG.'
-                    if lossy
-                    else 'Are these masks, with one value for each class?'
-                )
+                f'{"colours" if colours else "values"} in {len(counts)} masks. Are '
+                'these masks, with one value for each class? JPEG changes values: save '
+                'masks as PNG.'
             )
     if colours and all(value % 0x010101 == 0 for value in seen):  # grey: numbers
         colours = False

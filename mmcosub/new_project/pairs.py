@@ -101,9 +101,7 @@ class Images:
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """Width and height of each image as loaded."""
-        return [
-            each.size if self.as_stored else each.displayed for each in self.headers
-        ]
+        return [h.size if self.as_stored else h.displayed for h in self.headers]
 
     @property
     def short_side(self) -> int:
@@ -116,8 +114,7 @@ class Images:
         said = describe_images(self.suffixes, self.sizes, modes)
         yield f'{len(self.headers)} images: {said}'
         if {*modes} - {'RGB'}:
-            loader = 'LoadImageFromFile'
-            yield f'  All are loaded as RGB of 8 bits, unless {loader} is changed.'
+            yield '  All are loaded as 8-bit RGB; LoadImageFromFile can change that.'
         if turned := sum(each.orientation > 1 for each in self.headers):
             how = 'as displayed; the masks must be drawn on that'
             if self.as_stored:
@@ -130,15 +127,11 @@ def compare_sizes(pairs: Pairs) -> Images:
     headers, masks = (
         dict(in_threads(read_header, files)) for files in (pairs.images, pairs.masks)
     )
-    wrong: list[str] = []
-    stored: list[str] = []
-    displayed: list[str] = []
-    for name, header in headers.items():
-        size = masks[name].size
-        if size not in (header.size, header.displayed):
-            wrong.append(name)
-        elif header.size != header.displayed:
-            (stored if size == header.size else displayed).append(name)
+    pair = [(name, header, masks[name].size) for name, header in headers.items()]
+    wrong = [n for n, h, size in pair if size not in (h.size, h.displayed)]
+    turned = [each for each in pair if each[1].size != each[1].displayed]
+    stored = [n for n, h, size in turned if size == h.size]
+    displayed = [n for n, h, size in turned if size == h.displayed]
     if wrong:
         name = wrong[0]
         image, mask = headers[name].size, masks[name].size

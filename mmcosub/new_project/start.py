@@ -23,13 +23,9 @@ def start(
     val: float = 0.2,
     pretrained: bool = True,
 ) -> Iterator[str]:
-    """Look at images and masks, and write to ``out`` what training needs.
+    """Write to ``out`` what training needs; yield what was found, line by line.
 
-    Yields what was found and written, line by line. ``classes`` are as in
-    :func:`make_classes`, ``val`` is the fraction for validation.
-
-    Raises:
-        ValueError: If the files cannot be trained on, naming them and the remedy.
+    ``classes`` are as in :func:`make_classes`, ``val`` is the fraction for validation.
     """
     config, indexed = out / f'{model}.py', out / INDEX_MASKS
     lists = {name: out / f'{name}.txt' for name in ('train', 'val')}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmcosub.analysis.confusion import count_confusions
 
-from .figures import Panel, draw_dots
+from .figures import Panel
 
 Classes = NDArray[np.int64]
 
@@ -84,9 +84,9 @@ def measure_classes(
     return Panel(
         title=title,
         about=about,
-        svg=draw_dots(names, table, [*found]),
         runs=[*found],
         unit='class',
+        drawing=[*zip(names, table.T.tolist(), strict=True)],
         rows=[
             (name, [number_text(value) for value in column])
             for name, column in zip(names, table.T, strict=True)

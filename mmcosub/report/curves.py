@@ -123,10 +123,10 @@ def _curve(
     return Panel(
         title=title,
         about=about,
-        svg=draw_lines(lines, unit, marked),
         runs=[line.run for line in first],
         ends=[f'{line.points[-1][1]:.4g}' for line in first],
         unit=unit,
         rows=rows,
-        log_svg=draw_lines(lines, unit, marked, log) if log else '',
+        drawing=draw_lines(lines, marked),
+        log_drawing=draw_lines(lines, marked, log) if log else None,
     )

@@ -1,61 +1,41 @@
-"""SVG figures whose colours follow the page's light or dark theme.
+"""Figures of the page: paths and ticks, which its template draws as SVG."""
 
-Matplotlib writes fixed colours. Those below are placeholders that are replaced by the
-page's CSS variables. Text stays text: small, searchable and in the page's typeface.
-"""
-
-import io
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 RUN_COLOURS = 8
 """Number of colours for runs; further runs reuse them."""
-
-_INK, _MUTED, _GRID = '#010101', '#010102', '#010103'
-_VARIABLES = {_INK: 'var(--ink)', _MUTED: 'var(--muted)', _GRID: 'var(--line)'}
-_RUNS = [f'#0101{16 + i:02x}' for i in range(RUN_COLOURS)]
-_VARIABLES.update({colour: f'var(--run-{i})' for i, colour in enumerate(_RUNS)})
-_DASHES: list[Any] = ['solid', (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]
+WIDTH, HEIGHT = 252, 150
+"""Size of a drawing, in units of which text has 9."""
+_TOP, _RIGHT, _BOTTOM = 6, 246, 122
+_CHARACTER = 5.2
+_DASHES = ('none', '4 2', '1 1.5', '5 1.5 1 1.5')
 _STEPS = [1, 2, 2.5, 5, 10]
 
-_STYLE: Any = {
-    'font.size': 9,
-    'axes.edgecolor': _GRID,
-    'axes.labelcolor': _MUTED,
-    'axes.spines.right': False,
-    'axes.spines.top': False,
-    'axes.grid': True,
-    'axes.axisbelow': True,
-    'grid.color': _GRID,
-    'grid.linewidth': 0.6,
-    'xtick.color': _GRID,
-    'ytick.color': _GRID,
-    'xtick.labelcolor': _MUTED,
-    'ytick.labelcolor': _MUTED,
-    'xtick.major.size': 0,
-    'ytick.major.size': 0,
-    'text.color': _INK,
-    'lines.linewidth': 1.4,
-    'lines.markersize': 3.5,
-    'svg.fonttype': 'none',
-}
+Ticks = list[tuple[float, str]]
+"""Places in the drawing, and labels."""
 
-# Parts of Matplotlib's output that the page does not need.
-_SUBSTITUTIONS = [
-    (r'(?s)<(metadata|style)\b.*?</\1>', ''),
-    (r' width="[^"]*pt" height="[^"]*pt"', ''),
-    (r' id="(run-\d+)"', r' class="\1"'),
-    (r' font-family: [^;]*;', ''),
-]
+
+class Trace(NamedTuple):
+    """Line of a run, with its points to mark."""
+
+    run: int
+    dash: str
+    path: str
+    points: list[tuple[float, float]]
+
+
+class Chart(NamedTuple):
+    """Lines over the course of training, with the left end of the plot."""
+
+    left: float
+    x_ticks: Ticks
+    y_ticks: Ticks
+    traces: list[Trace]
 
 
 @dataclass
@@ -67,12 +47,13 @@ class Panel:
 
     title: str
     about: str
-    svg: str
     runs: list[int]
     unit: str
     rows: list[tuple[str, list[str]]]
+    drawing: Any
+    """Chart or, by class, a list of names with a percentage for each run."""
     ends: Sequence[str] = ()
-    log_svg: str = ''
+    log_drawing: Chart | None = None
 
 
 @dataclass(frozen=True)
@@ -84,85 +65,63 @@ class Line:
     variant: int = 0
 
 
-def draw_lines(
-    lines: Sequence[Line], unit: str, marked: bool, log: bool = False
-) -> str:
-    """Draw lines, with or without marked points, over the course of training.
+def draw_lines(lines: Sequence[Line], marked: bool, log: bool = False) -> Chart:
+    """Place lines, with or without marked points, in a drawing.
 
     ``log`` needs positive values.
     """
+    points = np.concatenate([np.array(line.points, dtype=float) for line in lines])
+    known = points[np.isfinite(points[:, 1]), 1]
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)
+    locator: ticker.Locator = ticker.MaxNLocator(6, steps=_STEPS, min_n_ticks=3)
+    if log and high > 10 * low:
+        locator = ticker.LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
+    # Room for marks at the ends, and for a constant.
+    scale = np.log10 if log else np.asarray
+    room = (scale(high) - scale(low)) / 20 or abs(scale(high)) / 10 or 1.0
+    view = np.array([scale(low) - room, scale(high) + room])
+    bottom, top = (10.0**view if log else view).tolist()
+    values: Any = np.array(locator.tick_values(bottom, top))
+    values = values[(values >= bottom) & (values <= top)]
+    left = 6 + _CHARACTER * max((len(f'{v:g}') for v in values), default=0)
+    end = points[:, 0].max() or 1.0
+    counts: Any = ticker.MaxNLocator(5, steps=_STEPS).tick_values(0, end)
+    counts = counts[counts <= 1.001 * end]
 
-    def draw(axes: Axes) -> None:
-        for line in lines:
-            # Other styles where a colour repeats.
-            style = (line.variant + 2 * (line.run // RUN_COLOURS)) % len(_DASHES)
-            x, y = np.array(line.points, dtype=float).T
-            axes.plot(
-                x,
-                y,
-                color=_RUNS[line.run % RUN_COLOURS],
-                linestyle=_DASHES[style],
-                marker='o' if marked or len(x) == 1 else '',
-                gid=f'run-{line.run}',
-            )
-        axes.set_xlabel(unit)
-        axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=_STEPS))
-        axes.xaxis.set_major_formatter(_counted)
-        ticks: ticker.Locator = ticker.MaxNLocator(6, steps=_STEPS, min_n_ticks=3)
-        if log:
-            axes.set_yscale('log')
-            axes.yaxis.set_minor_locator(ticker.NullLocator())
-            low, high = axes.get_ylim()
-            if high > 10 * low:
-                ticks = ticker.LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
-        axes.yaxis.set_major_locator(ticks)
-        axes.yaxis.set_major_formatter('{x:g}')
+    def across(x: Any) -> list[float]:
+        return np.interp(x, (0, end), (left, _RIGHT)).round(1).tolist()
 
-    return _svg(draw, 2.1)
+    def down(y: Any) -> list[float]:
+        return np.interp(scale(y), view, (_BOTTOM, _TOP)).round(1).tolist()
+
+    traces = []
+    for line in lines:
+        x, y = np.array(line.points, dtype=float).T
+        places = [*zip(across(x), down(y), strict=True)]
+        # Other styles where a colour repeats.
+        style = (line.variant + 2 * (line.run // RUN_COLOURS)) % len(_DASHES)
+        shown = places if marked or len(places) == 1 else []
+        shown = [place for place in shown if place[1] == place[1]]
+        traces.append(Trace(line.run, _DASHES[style], _path(places), shown))
+    return Chart(
+        left,
+        [*zip(across(counts), map(_counted, counts), strict=True)],
+        [*zip(down(values), (f'{v:g}' for v in values), strict=True)],
+        traces,
+    )
 
 
-def _counted(value: float, _: object) -> str:
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    """Return an SVG path through points, with gaps at nan."""
+    path, command = '', 'M'
+    for x, y in points:
+        known = y == y
+        if known:
+            path += f'{command}{x:g} {y:g}'
+        command = 'L' if known else 'M'
+    return path
+
+
+def _counted(value: float) -> str:
     """Format a number of iterations or epochs, in thousands if large."""
     return ticker.EngFormatter(sep='')(value) if value >= 1000 else f'{value:g}'
-
-
-def draw_dots(
-    names: Sequence[str], values: NDArray[np.float64], runs: Sequence[int]
-) -> str:
-    """Draw one row a class and one dot a run, from percentages (runs, classes)."""
-
-    def draw(axes: Axes) -> None:
-        rows = np.arange(len(names))
-        for run, of_run in zip(runs, values, strict=True):
-            look: Any = dict(color=_RUNS[run % RUN_COLOURS], gid=f'run-{run}')
-            if len(values) == 1:
-                axes.hlines(rows, 0, of_run, linewidth=1.2, **look)
-            axes.plot(of_run, rows, 'o', markersize=4.5, **look)
-        short = [each if len(each) <= 20 else f'{each[:19]}…' for each in names]
-        axes.set_yticks(rows, [each.replace('$', r'\$') for each in short])
-        axes.tick_params(axis='y', labelcolor=_INK)
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.set_xlim(-2, 102)
-        axes.set_xlabel('%')
-        axes.spines[['left', 'bottom']].set_visible(False)
-
-    return _svg(draw, 0.5 + 0.19 * len(names))
-
-
-def _svg(draw: Callable[[Axes], None], height: float) -> str:
-    """Return an element, hidden from screen readers as the text beside has it all."""
-    buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(3.5, height), layout='constrained')
-        draw(figure.add_subplot())
-        figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
-    text = re.sub(r'(?s)^.*?<svg', '<svg aria-hidden="true"', buffer.getvalue())
-    for pattern, by in _SUBSTITUTIONS:
-        text = re.sub(pattern, by, text)
-    used = {*re.findall(r'#([\w.]+)[")]', text)}
-    # Unused ids repeat in every figure.
-    text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else '', text)
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, variable)
-    return text.strip()

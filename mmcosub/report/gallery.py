@@ -88,15 +88,11 @@ def _shown(sample: Sample, of: Predictions) -> dict[str, Any]:
 
 
 def most_wrong(right: NDArray[np.float64], number: int) -> list[int]:
-    """Return at most so many images with most errors; ties are spread evenly."""
-    order = [int(i) for i in np.argsort(right, kind='stable') if right[i] < 1]
-    if len(order) <= number:
-        return order
-    last = right[order[number - 1]]
-    surely = [i for i in order if right[i] < last]
-    equal = [i for i in order if right[i] == last]
-    picked = evenly_spread(len(equal), number - len(surely))
-    return surely + [equal[i] for i in picked]
+    """Return at most so many images, those with most errors first."""
+    # Ties at random, as data may be sorted by class.
+    order = np.random.default_rng(0).permutation(len(right))
+    order = order[np.argsort(right[order], kind='stable')]
+    return [int(i) for i in order[:number] if right[i] < 1]
 
 
 def _shares(classes: NDArray[np.int64], names: Sequence[str]) -> str:

@@ -13,12 +13,12 @@ from mmengine.utils import import_modules_from_strings
 
 import mmcosub
 from mmcosub.config.model_settings import classifies
+from mmcosub.config.setting_changes import compare
 from mmcosub.files import atomic_write
-from mmcosub.hooks.setting_changes import compare
 
 from .classes import measure_classes, show_confusion
 from .curves import make_curves
-from .figures import RUN_COLOURS
+from .figures import HEIGHT, RUN_COLOURS, WIDTH
 from .gallery import Gallery, make_galleries, share_uri
 from .predictions import Predictions
 from .records import logged_classes
@@ -96,8 +96,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(svg=Markup, fractions=share_uri)  # our own drawings
-    environment.globals['zip'] = zip
+    environment.filters['fractions'] = share_uri
+    environment.globals.update(zip=zip, width=WIDTH, height=HEIGHT, colours=RUN_COLOURS)
     script = (Path(__file__).parent / 'templates' / 'sort.js').read_text('utf-8')
     digest = hashlib.sha256(script.encode()).digest()
     return environment.get_template('report.html.jinja').render(
@@ -113,7 +113,6 @@ def render(
         # The browser runs no other script.
         script_hash=base64.b64encode(digest).decode(),
         title=f'Run {runs[0].name}' if len(runs) == 1 else f'{len(runs)} runs compared',
-        colours=RUN_COLOURS,
         version=mmcosub.__version__,
         now=datetime.now().strftime('%Y-%m-%d %H:%M'),
     )
@@ -138,9 +137,12 @@ def make_group(
     about = 'Of the checkpoints above.'
     if not predicted:
         about = 'As the last validation has logged it.'
-    by_class = {i: of.by_class() for i, of in predicted.items()}
-    for i, run in runs.items() if segments else ():
-        by_class.setdefault(i, logged_classes(run.records.starts))
+    by_class = {}
+    for i, run in runs.items():
+        if i in predicted:
+            by_class[i] = predicted[i].by_class()
+        elif segments and (logged := logged_classes(run.records.starts)):
+            by_class[i] = logged
     return dict(
         title=f'{kind}, {count} classes' if count else kind,
         runs=list(runs),
@@ -149,9 +151,7 @@ def make_group(
         seeds=compare_trainings(runs),
         curves=make_curves({i: run.records for i, run in runs.items()}),
         by_class=measure_classes(
-            {i: by_class[i] for i in runs if by_class.get(i)},
-            'IoU by class' if segments else 'Recall by class',
-            about,
+            by_class, 'IoU by class' if segments else 'Recall by class', about
         ),
         confusions={
             i: show_confusion(of.matrix, of.classes) for i, of in predicted.items()

@@ -193,10 +193,9 @@ class Predictions:
                 'val_dataloader, or leave out --run-config.'
             )
         found = result.pred_sem_seg.data if self.segments else result.pred_label
-        label, prediction = (
-            np.asarray(each.cpu(), dtype=np.int64) for each in (label, found[0])
-        )
-        return label, prediction
+        maps = (label, found[0])
+        label_map, prediction = (np.asarray(m.cpu(), dtype=np.int64) for m in maps)
+        return label_map, prediction
 
 
 def _build_data(dataset: Any) -> Any:

@@ -11,9 +11,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmcosub.checkpoints import checkpoints_in
+from mmcosub.config.setting_changes import Change, flat_settings
 from mmcosub.config.unread import check_options
 from mmcosub.hooks import RunFactsHook
-from mmcosub.hooks.setting_changes import Change, flat_settings
 
 from .curves import main_metric
 from .records import Records, Start, read_records

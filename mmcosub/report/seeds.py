@@ -93,7 +93,7 @@ def _difference(scores: Scores, others: Scores) -> Mean:
     else:
         values = [[value for _, value in each] for each in (scores, others)]
         above, half = np.mean(values[0]) - np.mean(values[1]), half_width(*values)
-    return Mean(_text(above, half, '+'), abs(above) > half)
+    return Mean(_text(above, half, '+'), bool(abs(above) > half))
 
 
 def _text(mean: np.floating, half: float, sign: str = '') -> str:

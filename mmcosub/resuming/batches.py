@@ -10,49 +10,26 @@ from torch.utils.data import DataLoader, IterableDataset
 from .seeding import SeededBatches
 
 
-class Batches:
-    """Endless batches of a loader, restarted as often as needed.
+def endless_batches(loader: DataLoader, done: int = 0) -> Iterator:
+    """Yield batches of a loader, restarted as often as needed, after those done.
 
     MMEngine's counterpart loads skipped batches, unless the sampler is endless, and
     waits for two seconds at the end of each epoch.
     """
-
-    def __init__(self, loader: DataLoader) -> None:
-        self._loader = loader
-        self._round = 0
-        self._batches: Iterator | None = None
-
-    def __iter__(self) -> 'Batches':
-        return self
-
-    def __next__(self) -> Any:
-        if self._batches is None:
-            self._batches = iter(self._loader)
-        try:
-            return next(self._batches)
-        except StopIteration:
-            self._begin(self._round + 1)
-            return next(self._batches)
-
-    def skip(self, count: int) -> None:
-        """Skip the first batches; only streamed ones are loaded."""
-        batches: Any = self._loader.batch_sampler
-        if not isinstance(batches, SeededBatches):
-            for _ in range(count):
-                next(self)
-        elif is_endless(self._loader):
-            batches.skip(count)
-        else:
-            number, first = divmod(count, len(self._loader))
-            batches.skip(first)
-            self._begin(number)
-
-    def _begin(self, number: int) -> None:
-        self._round = number
-        sampler = sampler_of(self._loader)
+    number, first, found = 0, done, True
+    if done and not isinstance(loader.batch_sampler, SeededBatches):  # a stream
+        yield from islice(endless_batches(loader), done, None)
+        return
+    if done and not is_endless(loader):
+        number, first = divmod(done, len(loader))
+    while found:
+        sampler, found = sampler_of(loader), False
         if hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(number)
-        self._batches = iter(self._loader)
+        for batch in without_first(loader, first):
+            found = True
+            yield batch
+        number, first = number + 1, 0
 
 
 def without_first(loader: DataLoader, count: int) -> Iterable:

@@ -2,39 +2,18 @@ import re
 from pathlib import Path, PurePath
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import FlexibleRunner, Runner
+from mmengine.runner import Runner
 
 from mmcosub.files import begin_run, remove_partial, write_pointer, written_in
 from mmcosub.registry import HOOKS
 
-from .accumulated_gradients import collect_gradients, restore_gradients
+from . import unwrapped
 
-_DEFAULTS = {
-    'interval': 'only the last checkpoint is saved',
-    'max_keep_ckpts': 'all are kept',
-}
-_ALL = ('max_keep_ckpts', -1)
 _GRADIENTS = 'accumulated_gradients'
 _STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
-
-
-def forget_named_files(runner: Runner | FlexibleRunner) -> None:
-    """Remove file names that other hooks would delete after resuming.
-
-    MMEngine deletes best and outdated checkpoints by the names in the loaded
-    checkpoint, absolute paths included. Without these names it deletes only files
-    written later.
-    """
-    savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-    if all(isinstance(hook, WholeCheckpointHook) for hook in savers):
-        return
-    info = runner.message_hub.runtime_info
-    for key in [*info]:
-        if str(key).startswith(('best_ckpt', 'keep_ckpt_ids')):
-            del info[key]
 
 
 @HOOKS.register_module()
@@ -67,13 +46,13 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(**kwargs)
         if self.args:  # saving would fail on them
             raise ValueError(f'default_hooks.checkpoint has no setting {[*self.args]}.')
-        for name, default in _DEFAULTS.items():
+        for name, also in (('interval', 1), ('max_keep_ckpts', -1)):
             number = kwargs.get(name, 1)
-            valid = type(number) is int and (number > 0 or (name, number) == _ALL)
-            if not valid:
+            if type(number) is not int or (number < 1 and number != also):
                 raise ValueError(
                     f'default_hooks.checkpoint.{name} must be a whole number of 1 or '
-                    f'more, not {number!r}. Without it, {default}.'
+                    f'more, not {number!r}. Without it, only the last checkpoint is '
+                    'saved (interval), or all are kept (max_keep_ckpts).'
                 )
         try:
             name = self.filename_tmpl.format(1)
@@ -131,30 +110,26 @@ class WholeCheckpointHook(CheckpointHook):
             checkpoint[_GRADIENTS] = self._gradients
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Restore the gradients of an unfinished accumulation."""
         if runner._resume and _GRADIENTS in checkpoint:
-            restore_gradients(runner, checkpoint[_GRADIENTS])
+            _restore_gradients(runner, checkpoint[_GRADIENTS])
 
     def save_now(self, runner: Runner) -> str:
         """Save a resumable checkpoint between two iterations, unless just done."""
-        done = dict(epoch=runner.epoch, iter=runner.iter)
-        settings = self.save_optimizer, self.save_param_scheduler
-        if self._saved_after == runner.iter and all(settings):
-            return str(self.last_ckpt)
-        name = self.filename_tmpl.format(runner.iter)
-        if self.by_epoch:
-            name = f'epoch_{runner.epoch}_iter_{runner.iter}.pth'
-        self.save_optimizer = self.save_param_scheduler = True
-        try:
-            self._save(runner, name, done)
-        finally:
-            self.save_optimizer, self.save_param_scheduler = settings
+        complete = self.save_optimizer and self.save_param_scheduler
+        if self._saved_after != runner.iter or not complete:
+            name = self.filename_tmpl.format(runner.iter)
+            if self.by_epoch:
+                name = f'epoch_{runner.epoch}_iter_{runner.iter}.pth'
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save(runner, name, meta, complete=True)
         return str(self.last_ckpt)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         self._save(runner, self.filename_tmpl.format(step), meta)
 
-    def _save(self, runner: Runner, name: str, meta: dict) -> None:
+    def _save(
+        self, runner: Runner, name: str, meta: dict, complete: bool = False
+    ) -> None:
         """Write a checkpoint, update the pointer, then delete outdated ones."""
         path = self.file_backend.join_path(self.out_dir, name)
         info: dict[str, Any] = dict(last_ckpt=path)
@@ -162,14 +137,14 @@ class WholeCheckpointHook(CheckpointHook):
             steps = [self._step(each) for each in [*self._written(), name]]
             kept = [step for step in dict.fromkeys(steps[::-1]) if step is not None]
             info['keep_ckpt_ids'] = kept[: self.max_keep_ckpts][::-1]
-        self._info, self._gradients = info, collect_gradients(runner)
+        self._info, self._gradients = info, _collect_gradients(runner)
         try:
             runner.save_checkpoint(
                 self.out_dir,
                 name,
                 self.file_client_args,
-                save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler,
+                save_optimizer=complete or self.save_optimizer,
+                save_param_scheduler=complete or self.save_param_scheduler,
                 meta=meta,
                 by_epoch=self.by_epoch,
                 backend_args=self.backend_args,
@@ -237,3 +212,37 @@ class WholeCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
         if name in self._remote:
             self._remote.remove(name)
+
+
+def _collect_gradients(runner: Runner) -> list[dict] | None:
+    """Return gradients of an unfinished accumulation, one dict a rank, or None.
+
+    Each rank has its own until they are reduced.
+    """
+    wrapper: Any = runner.optim_wrapper
+    counts = getattr(wrapper, '_accumulative_counts', 1)
+    if counts == 1 or wrapper._inner_count % counts == 0:
+        return None
+    own = {
+        name: parameter.grad.cpu()
+        for name, parameter in unwrapped(runner.model).named_parameters()
+        if parameter.grad is not None
+    }
+    return all_gather_object(own)  # NCCL cannot gather objects on one rank
+
+
+def _restore_gradients(runner: Runner, gradients: list[dict]) -> None:
+    """Restore the gradients of :func:`_collect_gradients`.
+
+    On another number of ranks, each takes their mean, as a reduction would give.
+    """
+    if len(gradients) == runner.world_size:
+        own = gradients[runner.rank]
+    else:
+        own = {
+            name: sum(each.get(name, 0.0) for each in gradients) / len(gradients)
+            for name in {name for each in gradients for name in each}
+        }
+    for name, parameter in unwrapped(runner.model).named_parameters():
+        if name in own:
+            parameter.grad = own[name].to(parameter)

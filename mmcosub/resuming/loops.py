@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from mmcosub.names import type_name
 
-from .batches import Batches, without_first
+from .batches import endless_batches, without_first
 
 _VALIDATED = 'last_validation'
 """Key in checkpoints for the iteration of the last validation."""
@@ -103,7 +103,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         not_started: Any = _NotStarted(loader.dataset)
         super().__init__(runner, not_started, *args, **kwargs)
         self.dataloader = loader
-        self.dataloader_iterator: Any = Batches(loader)
+        self.dataloader_iterator: Any = endless_batches(loader)
 
     def run(self) -> Any:
         """Train."""
@@ -111,7 +111,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         # OpenMMLab's mmengine has no such setting.
         if self._iter and not getattr(self, 'fast_forward_on_resume', False):
-            self.dataloader_iterator.skip(self._iter)
+            self.dataloader_iterator = endless_batches(self.dataloader, self._iter)
         _validate(self, self._iter, self._max_iters, resumed=True)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()

@@ -20,7 +20,6 @@ from mmcosub.files import (
 )
 from mmcosub.names import type_name
 
-from .checkpoint_hook import forget_named_files
 from .resume_checks import (
     KEY,
     check_schedules,
@@ -31,7 +30,6 @@ from .resume_checks import (
     is_built,
 )
 from .seeded_runner import SeededRunner
-from .seeding import IterationSeedHook
 from .stopping import StopHook, StopRequest
 from .work_dir import end_with_torchrun, is_in_use, locked
 
@@ -75,7 +73,6 @@ class ResumableRunner(SeededRunner, Runner):
                 self._hooks.remove(hook)
 
     def dump_config(self) -> None:
-        """Write the config to the work directory, unless that is in use."""
         if not is_in_use(self.work_dir):
             super().dump_config()
 
@@ -85,21 +82,15 @@ class ResumableRunner(SeededRunner, Runner):
             hook = {**hook, 'type': 'mmcosub.WholeCheckpointHook'}
         super().register_hook(hook, *args, **kwargs)
 
-    def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """Register the default hooks and the one that seeds every iteration."""
-        super().register_default_hooks(hooks)
-        self.register_hook(IterationSeedHook())
-
     def _open_resumed(self) -> None:
         """Read the checkpoint to resume before anything is built from it."""
         latest = self._load_from is None
         if latest:
-            found: list[str | None] = [None]
+            found: list[Any] = [None]
             if is_main_process():
-                newest = newest_intact(self.work_dir, self.logger.warning)
-                found = [str(newest) if newest else None]
+                found = [newest_intact(self.work_dir, self.logger.warning)]
             broadcast_object_list(found)
-            self._load_from = found[0]
+            self._load_from = str(found[0]) if found[0] else None
         if self._load_from is None:
             self.logger.info(f'No checkpoint in {self.work_dir}: the run starts.')
             self._resume = False
@@ -146,21 +137,17 @@ class ResumableRunner(SeededRunner, Runner):
             hub['runtime_info'].pop('co_training_plans', None)
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume, after checking the state of the schedules."""
         if self._resumed:
             saved = self._resumed.get('param_schedulers')
             if said := check_schedules(saved, self.param_schedulers, filename):
                 self.logger.warning(said)
         super().resume(filename, *args, **kwargs)
-        forget_named_files(self)
 
     def _fingerprint(self) -> dict[str, Any]:
         loader: Any = self._train_dataloader
-        if isinstance(loader, dict):
-            batch = loader.get('batch_size')
-        else:
-            batch = getattr(loader, 'batch_size', None)
-        return fingerprint(self.cfg, batch or 0, self.world_size)
+        read: Any = dict.get if isinstance(loader, dict) else getattr
+        batch = read(loader, 'batch_size', None) or 0
+        return fingerprint(self.cfg, batch, self.world_size)
 
     @master_only
     def save_checkpoint(
@@ -171,33 +158,30 @@ class ResumableRunner(SeededRunner, Runner):
         save_optimizer: bool = True,
         save_param_scheduler: bool = True,
         meta: dict | None = None,
-        by_epoch: bool = True,
-        backend_args: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         """Save a checkpoint with the run's fingerprint, atomically.
 
         The arguments are those of MMEngine. State of an optimizer or of schedules is
-        saved if they are built.
-
-        Raises:
-            OSError: If it cannot be written or read back.
+        saved if they are built. Raises an ``OSError`` if the file cannot be written or
+        read back.
         """
-        rest: tuple[Any, ...] = (
-            file_client_args,
-            save_optimizer and isinstance(self.optim_wrapper, OptimWrapper),
-            save_param_scheduler and is_built(self.param_schedulers),
-            {**(meta or {}), KEY: self._fingerprint()},
-            by_epoch,
-            backend_args,
+        kwargs |= dict(
+            file_client_args=file_client_args,
+            save_optimizer=save_optimizer
+            and isinstance(self.optim_wrapper, OptimWrapper),
+            save_param_scheduler=save_param_scheduler
+            and is_built(self.param_schedulers),
+            meta={**(meta or {}), KEY: self._fingerprint()},
         )
-        backend = get_file_backend(out_dir, backend_args=backend_args)
+        backend = get_file_backend(out_dir, backend_args=kwargs.get('backend_args'))
         if file_client_args or not isinstance(backend, LocalBackend):
-            super().save_checkpoint(out_dir, filename, *rest)
+            super().save_checkpoint(out_dir, filename, **kwargs)
             return
         path = backend.join_path(out_dir, filename)
         note_written(out_dir, filename)
         with atomic_write(path) as partial:
-            super().save_checkpoint(out_dir, filename + PARTIAL, *rest)
+            super().save_checkpoint(out_dir, filename + PARTIAL, **kwargs)
             if wrong := corruption(partial):
                 raise OSError(5, f'It does not read back as written ({wrong})', path)
             if objects := foreign_objects(str(partial)):

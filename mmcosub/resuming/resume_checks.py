@@ -4,40 +4,46 @@ import json
 from itertools import chain
 from typing import Any
 
+from mmcosub.config.setting_changes import ABSENT, compare, flatten
 from mmcosub.names import type_name
 
 KEY = 'mmcosub'
 """Key of a run's fingerprint in a checkpoint's ``meta``."""
 
-# Settings of a scheme that do not change the results.
-_NO_DIFFERENCE = ('execution', 'lean', '_scope_')
+# Settings that do not change the results.
+_NO_DIFFERENCE = ('execution', 'lean', '_scope_', 'data_root', 'pipeline', 'strong')
 # Settings that imply an optimizer with state.
 _WITH_STATE = {'betas', 'alpha', 'rho', 'lr_decay'}
 
 
 def fingerprint(cfg: Any, batch: int, ranks: int) -> dict[str, Any]:
-    """Return the settings that must be equal to resume a run exactly.
+    """Return the settings that must be equal to resume a run exactly, as JSON types.
 
     Of the run's config, the images in a batch and the number of processes.
     """
-    scheme, wrapper = cfg.get('scheme'), cfg.get('optim_wrapper') or {}
+    wrapper = cfg.get('optim_wrapper') or {}
+    parts = [cfg.get('scheme'), cfg.get('unlabelled'), wrapper.get('optimizer')]
+    scheme, unlabelled, optimizer = (
+        {k: v for k, v in (part or {}).items() if k not in _NO_DIFFERENCE}
+        for part in parts
+    )
+    for part in (scheme, optimizer):
+        if 'type' in part:  # a class, or its name with or without a scope
+            name = getattr(part['type'], '__name__', part['type'])
+            part['type'] = str(name).rpartition('.')[2]
     mixed = type_name(wrapper) == 'AmpOptimWrapper'
-    return dict(
+    found = dict(
         co_trained=bool(scheme),
-        scheme=_plain(scheme) if scheme else {},
+        scheme=scheme,
         batch_size=batch,
         processes=ranks,
-        unlabelled={
-            key: value
-            for key, value in (cfg.get('unlabelled') or {}).items()
-            if key not in ('data_root', 'pipeline', 'strong')
-        },
+        unlabelled=unlabelled,
         accumulative_counts=wrapper.get('accumulative_counts', 1),
         mixed_precision=mixed and str(wrapper.get('dtype') or 'default type'),
-        optimizer={
-            **_plain(wrapper.get('optimizer') or {}),
-            'paramwise_cfg': _as_json(wrapper.get('paramwise_cfg') or {}),
-        },
+        optimizer={**optimizer, 'paramwise_cfg': wrapper.get('paramwise_cfg') or {}},
+    )
+    return json.loads(
+        json.dumps(found, default=lambda value: getattr(value, '__name__', str(value)))
     )
 
 
@@ -52,18 +58,17 @@ def fingerprint_in(checkpoint: dict) -> dict[str, Any]:
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Describe the differences of two fingerprints; keys not ``saved`` are left out."""
-    found = []
-    before, after = _flat(saved), _flat(now)
     compared = set(saved)
     if saved.get('co_trained') != now.get('co_trained'):
         compared.discard('scheme')  # everything in it differs
-    for key in sorted(before.keys() | after.keys()):
-        if key.partition('.')[0] in compared and before.get(key) != after.get(key):
-            was, becomes = (
-                repr(side[key]) if key in side else 'not set'
-                for side in (before, after)
-            )
-            found.append(f'{key} was {was} and is {becomes}')
+    sides: list[dict[str, str]] = []
+    for side in (saved, now):
+        flat = [flatten(side[key], key) for key in compared & side.keys()]
+        sides.append({k: v for part in flat for k, v in part.items() if v != '{}'})
+    found = []
+    for change in compare(sides):
+        was, becomes = ('not set' if v == ABSENT else v for v in change.values)
+        found.append(f'{change.key} was {was} and is {becomes}')
     return found
 
 
@@ -94,41 +99,35 @@ def check_state(checkpoint: dict, filename: str) -> None:
 def check_schedules(saved: Any, built: Any, filename: str) -> str:
     """Raise if a checkpoint lacks the state of a run's schedules, or has others.
 
-    Without it, schedules would restart from the current learning rate.
-
-    Returns:
-        str: A warning if schedules end elsewhere than the config's, else ''. MMEngine
-            uses the checkpoint's, so a finished run that is resumed for longer keeps
-            its last rate.
+    Without it, schedules would restart from the current learning rate. Returns a
+    warning if they end elsewhere than the config's, as MMEngine uses the checkpoint's.
     """
     before, now = _states(saved), _states(built)
-    kinds, wanted = (
-        [(name, sorted(state)) for name, state in states] for states in (before, now)
+    kinds, ends = (
+        [[(name, of(state)) for name, state in states] for states in (before, now)]
+        for of in (sorted, lambda state: state.get('end'))
     )
-    if kinds == wanted:
-        taken, given = (
-            [state['end'] for _, state in states if 'end' in state]
-            for states in (before, now)
+    if kinds[0] != kinds[1]:
+        what = (
+            f'the state of {len(before)} schedules'
+            if before
+            else (
+                'no state of the schedules (saved with default_hooks.checkpoint.'
+                'save_param_scheduler=False?)'
+            )
         )
-        if taken == given:
-            return ''
-        return (
-            f'The schedules of {filename} end at {taken}, those of this config at '
-            f"{given}. The checkpoint's continue and keep their last value after their "
-            'end. For a training of another length start from its weights: '
-            f'--cfg-options load_from={filename}, without --resume.'
-        )
-    if not before:
         raise ValueError(
-            f'{filename} has no state of the schedules (param_scheduler), so the '
-            'learning rate would be wrong. It was saved with '
-            'default_hooks.checkpoint.save_param_scheduler=False, or without '
-            f'schedules. {_start_anew(filename)}'
+            f'{filename} has {what}, and this config has {len(now)}, or others '
+            '(param_scheduler), so the learning rate would be wrong. Resume with those '
+            f'of the original run. {_start_anew(filename)}'
         )
-    raise ValueError(
-        f'{filename} has the state of {len(before)} schedules, and this config has '
-        f'{len(now)}, or others (param_scheduler). Resume with those of the original '
-        f'run. {_start_anew(filename)}'
+    if ends[0] == ends[1]:
+        return ''
+    taken, given = ([end for _, end in each if end is not None] for each in ends)
+    return (
+        f'The schedules of {filename} end at {taken}, those of this config at '
+        f"{given}. The checkpoint's continue and keep their last value after their "
+        f'end. {_start_anew(filename)}'
     )
 
 
@@ -163,30 +162,6 @@ def _states(schedules: Any) -> list[tuple[str, dict]]:
         for name, group in schedules.items()
         for each in group
     ]
-
-
-def _flat(value: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            flat.update(_flat(inner, f'{prefix}{key}.'))
-        else:
-            flat[prefix + key] = inner
-    return flat
-
-
-def _plain(cfg: dict) -> dict[str, Any]:
-    """Convert a config to JSON types, with class names for types."""
-    kept = {k: v for k, v in _as_json(cfg).items() if k not in _NO_DIFFERENCE}
-    if 'type' in kept:
-        kept['type'] = str(kept['type']).rpartition('.')[2]
-    return kept
-
-
-def _as_json(cfg: dict) -> dict[str, Any]:
-    return json.loads(
-        json.dumps(cfg, default=lambda value: getattr(value, '__name__', str(value)))
-    )
 
 
 def _start_anew(filename: str) -> str:

@@ -1,8 +1,6 @@
-from collections.abc import Sequence
 from typing import Any
 
-from mmengine.dist import get_rank
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, TestLoop, ValLoop
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.visualization import Visualizer
@@ -11,12 +9,13 @@ from mmcosub.checkpoints import safe_reading
 from mmcosub.config.errors import note_moment
 
 from .batches import check_batches
+from .checkpoint_hook import WholeCheckpointHook
 from .loops import resumable
-from .seeding import seed_batches
+from .seeding import Indices, IterationSeedHook, seed_batches
 
 
 class SeededRunner:
-    """Runner mixin: seeds per iteration and records the phase for error reports.
+    """Runner mixin: seeds per iteration, safe reading, the phase for error reports.
 
     Must precede MMEngine's runner among a class's bases.
     """
@@ -27,6 +26,7 @@ class SeededRunner:
     _train_dataloader: Any
     _randomness_cfg: dict
     build_dataloader: Any
+    register_hook: Any
     cfg: Any
     iter: int
 
@@ -37,17 +37,14 @@ class SeededRunner:
         return bool(cfg.get('trust_checkpoint', False))
 
     def train(self) -> Any:
-        """Train; checkpoints are read safely unless trusted."""
         with safe_reading(self.trusts):
             return super().train()  # type: ignore[misc]
 
     def val(self) -> Any:
-        """Validate; checkpoints are read safely unless trusted."""
         with safe_reading(self.trusts):
             return super().val()  # type: ignore[misc]
 
     def test(self) -> Any:
-        """Test; checkpoints are read safely unless trusted."""
         with safe_reading(self.trusts):
             return super().test()  # type: ignore[misc]
 
@@ -66,13 +63,12 @@ class SeededRunner:
         return super().build_visualizer(visualizer)  # type: ignore[misc]
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the resumable training loop."""
         cfg = self._train_dataloader
         if isinstance(cfg, dict):
             diff = self._randomness_cfg.get('diff_rank_seed', False)
             loader = self.build_dataloader(cfg, self.seed, diff)
-            seed_batches(loader, self.seed, get_rank(), lambda: self.iter)
-            self._train_dataloader = self.extended(loader)
+            self._train_dataloader = loader
+            seed_batches(loader, self.seed, lambda: self.iter, self.extend(loader))
         built: Any = super().build_train_loop(  # type: ignore[misc]
             resumable(loop) if isinstance(loop, dict) else loop
         )
@@ -84,37 +80,36 @@ class SeededRunner:
         if isinstance(cfg, dict):
             self._train_dataloader = cfg  # used again later
         else:
-            seed_batches(built.dataloader, self.seed, get_rank(), lambda: built.iter)
+            seed_batches(built.dataloader, self.seed, lambda: built.iter)
         return built
 
-    def extended(self, loader: Any) -> Any:
-        """Return the training loader, possibly with further data in its batches."""
-        return loader
+    def extend(self, loader: Any) -> Indices | None:
+        """Add further data to the training loader's; return their indices, if any."""
+        return None
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the validation loop; raise if there is no data."""
         built = super().build_val_loop(loop)  # type: ignore[misc]
         return _checked(built, 'val_dataloader', ValLoop)
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the test loop; raise if there is no data."""
         built = super().build_test_loop(loop)  # type: ignore[misc]
         return _checked(built, 'test_dataloader', TestLoop)
 
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        super().register_default_hooks(hooks)  # type: ignore[misc]
+        self.register_hook(IterationSeedHook())
+
+    def resume(self, *args: Any, **kwargs: Any) -> None:
+        """Resume; ignore a checkpoint's list of files to delete."""
+        super().resume(*args, **kwargs)  # type: ignore[misc]
+        _forget_named_files(self)
+
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call all hooks and record the phase."""
         if fn_name.startswith('before'):
             note_moment(fn_name)
         super().call_hook(fn_name, **kwargs)  # type: ignore[misc]
         if fn_name.startswith('after'):
             note_moment(fn_name)
-
-    def register_ours(self, names: Sequence[str]) -> None:
-        """Register those of mmcosub's hooks that the config does not name."""
-        present = {type(hook).__name__ for hook in self._hooks}
-        for name in names:
-            if name not in present:
-                self.register_hook(dict(type=f'mmcosub.{name}'))  # type: ignore
 
 
 def _checked(built: Any, setting: str, upstream: type) -> BaseLoop:
@@ -122,3 +117,19 @@ def _checked(built: Any, setting: str, upstream: type) -> BaseLoop:
     # A user's loop may end by itself.
     check_batches(getattr(built, 'dataloader', None), setting, epochs=stock)
     return built
+
+
+def _forget_named_files(runner: Any) -> None:
+    """Remove file names that other hooks would delete after resuming.
+
+    MMEngine deletes best and outdated checkpoints by the names in the loaded
+    checkpoint, absolute paths included. Without these names it deletes only files
+    written later.
+    """
+    savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    if all(isinstance(hook, WholeCheckpointHook) for hook in savers):
+        return
+    info = runner.message_hub.runtime_info
+    for key in [*info]:
+        if str(key).startswith(('best_ckpt', 'keep_ckpt_ids')):
+            del info[key]

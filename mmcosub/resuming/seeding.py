@@ -10,6 +10,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, IterableDataset
 
+Indices = Callable[[int], Sequence[int]]
+
 
 def seed_by(*counters: int) -> int:
     """Seed Python, NumPy and torch (CPU) from counters of 0 or more.
 
-    Returns:
-        int: A seed for further generators.
+    Returns a seed for further generators.
     """
     words = np.random.SeedSequence(counters).generate_state(8)
     random.seed(words[:2].tobytes())
@@ -45,7 +47,6 @@ class IterationSeedHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Seed one iteration, devices included."""
         device_seed = seed_by(runner.seed, get_rank(), runner.iter, 0)
         if torch.cuda.is_available():
             torch.cuda.manual_seed_all(device_seed)
@@ -58,7 +59,6 @@ class SeededIndex(int):
     place: int
 
     def __new__(cls, index: int, iteration: int, place: int) -> 'SeededIndex':
-        """Make an index, as integers are made here."""
         seeded = super().__new__(cls, index)
         seeded.iteration, seeded.place = iteration, place
         return seeded
@@ -70,14 +70,16 @@ class SeededIndex(int):
 class SeededBatches:
     """Batch sampler of seeded indices that can skip without loading.
 
-    Args:
-        batches (Any): A batch sampler. Indices that are not integers pass unchanged.
-        done (Callable): Number of iterations done.
+    Indices that are not integers pass unchanged. ``done`` returns the number of
+    iterations done, ``also`` further indices for the batch of an iteration.
     """
 
-    def __init__(self, batches: Any, done: Callable[[], int]) -> None:
+    def __init__(
+        self, batches: Any, done: Callable[[], int], also: Indices | None = None
+    ) -> None:
         self.batches = batches
         self.done = done
+        self.also = also
         self._skipped = 0
 
     def skip(self, batches: int) -> None:
@@ -85,15 +87,16 @@ class SeededBatches:
         self._skipped = batches
 
     def __iter__(self) -> Iterator[list]:
-        skipped, self._skipped = self._skipped, 0
-        iteration = self.done() - skipped
-        for number, batch in enumerate(self.batches):
-            if number >= skipped:
+        first, skipped, self._skipped = self.done(), self._skipped, 0
+        for now, batch in enumerate(self.batches, first - skipped):
+            if now >= first:
                 yield [
-                    SeededIndex(int(index), iteration + number, place)
+                    SeededIndex(int(index), now, place)
                     if isinstance(index, int | np.integer)
                     else index
-                    for place, index in enumerate(batch)
+                    for place, index in enumerate(
+                        [*batch, *self.also(now)] if self.also else batch
+                    )
                 ]
 
     def __len__(self) -> int:
@@ -105,48 +108,29 @@ class SeededBatches:
         return getattr(self.batches, name)
 
 
-class SeededFetch:
-    """Loader of a batch's samples, each with its own random seed.
-
-    They depend on the seed of the run and the rank of the process.
-    """
-
-    def __init__(self, dataset: Any, seed: int, rank: int) -> None:
-        self.dataset = dataset
-        self.seed = seed
-        self.rank = rank
-
-    def __call__(self, indices: Sequence) -> list:
-        """Load the samples of these indices."""
-        samples = []
-        for index in indices:
-            if isinstance(index, SeededIndex):
-                seed_by(self.seed, self.rank, index.iteration, index.place + 1)
-                index = int(index)
-            samples.append(self.dataset[index])
-        return samples
+def fetch_seeded(dataset: Any, seed: int, rank: int, indices: Sequence) -> list:
+    """Return samples of a dataset, each loaded with a random seed of its own."""
+    samples = []
+    for index in indices:
+        if isinstance(index, SeededIndex):
+            seed_by(seed, rank, index.iteration, index.place + 1)
+            index = int(index)
+        samples.append(dataset[index])
+    return samples
 
 
-class QuietWorker:
-    """Worker initialisation that leaves signals to the parent process.
+def start_worker(then: Callable[[int], None] | None, worker: int) -> None:
+    """Initialise a data loading worker that leaves signals to the parent process.
 
     Ctrl-C and Slurm's signals also reach workers, but a run needs them to finish its
     iteration. So only the parent process can end them. ``then`` initialises further.
     """
-
-    def __init__(self, then: Callable[[int], None] | None = None) -> None:
-        self.then = then
-
-    def __call__(self, worker: int) -> None:
-        """Set up a worker."""
-        for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
-            signal.signal(name, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(
-            target=_end_when_told, args=[os.getppid()], daemon=True
-        ).start()
-        if self.then is not None:
-            self.then(worker)
+    for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=_end_when_told, args=[os.getppid()], daemon=True).start()
+    if then is not None:
+        then(worker)
 
 
 def _end_when_told(by: int) -> None:
@@ -156,17 +140,17 @@ def _end_when_told(by: int) -> None:
 
 
 def seed_batches(
-    loader: DataLoader, seed: int, rank: int, done: Callable[[], int]
+    loader: DataLoader, seed: int, done: Callable[[], int], also: Indices | None = None
 ) -> None:
-    """Make a training loader draw seeded batches, in place.
+    """Make a training loader draw :class:`SeededBatches`, in place.
 
-    ``done`` returns the number of iterations done. Streams and loaders without batches
-    are not changed.
+    Streams and loaders without batches are not changed.
     """
-    loader.worker_init_fn = QuietWorker(loader.worker_init_fn)
+    loader.worker_init_fn = partial(start_worker, loader.worker_init_fn)
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return
     # torch forbids this on a loader in use; this one has not started.
-    loader.__dict__['batch_sampler'] = SeededBatches(loader.batch_sampler, done)
+    loader.__dict__['batch_sampler'] = SeededBatches(loader.batch_sampler, done, also)
     if not hasattr(type(loader.dataset), '__getitems__'):
-        loader.dataset.__getitems__ = SeededFetch(loader.dataset, seed, rank)  # type: ignore[attr-defined]
+        fetch = partial(fetch_seeded, loader.dataset, seed, get_rank())
+        loader.dataset.__getitems__ = fetch  # type: ignore[attr-defined]

@@ -34,12 +34,7 @@ _ECHO = 1.0
 
 
 class Stopped(SystemExit):
-    """Exception that ends a run after a signal.
-
-    Args:
-        message (str): File that was saved and how to continue.
-        lost (int): The signal, if nothing was saved. Defaults to 0: saved.
-    """
+    """Exception that ends a run after a signal; ``lost``, if nothing was saved."""
 
     def __init__(self, message: str, lost: int = 0) -> None:
         super().__init__(LOST + lost if lost else STATUS)
@@ -137,7 +132,6 @@ class StopHook(Hook):
             self._swapped.append(hook)
 
     def before_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
-        """Check between two iterations."""
         self._look(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:

@@ -5,10 +5,10 @@ from .base import SCHEMES, Scheme
 from .collaboration import Collaboration
 from .cosub import Cosub, StochasticDepth
 from .distillation import Teaching
+from .extras import Extras, Objective
 from .group_knowledge import DepthScheme, GroupKnowledge, Stimulative
-from .objectives import Objective
 from .step import Step
-from .training import Extras, SubmodelTraining
+from .training import SubmodelTraining
 from .unlabelled import Unlabelled
 
 __all__ = [

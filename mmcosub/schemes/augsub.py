@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from mmcosub.submodels import Site, are_drop_paths, find_sites, temporarily
 from mmcosub.submodels.masking import (
-    MaskedPatches,
-    RemovedTokens,
     mask_pixels,
+    masked_patches,
     masking_mode,
+    removed_tokens,
 )
 
 from .base import SCHEMES, Context, Scheme
@@ -132,14 +132,12 @@ class AugMask(AugSub):
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
         self.mode = masking_mode(model.sites)
-        if self.mode == 'pixels':
-            return {}
+        learns = self.mode == 'patches'
         if self.mode == 'tokens':
             self.blocks = _blocks(model)
             self.mapped = _mapped_blocks(model.backbone, self.blocks)
-            if not self.mapped:
-                return {}  # no feature map to put a token back into
-        return {'mask_token': MaskToken(_width(model))}
+            learns = bool(self.mapped)  # feature maps to put a token back into
+        return {'mask_token': MaskToken(_width(model))} if learns else {}
 
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
@@ -152,10 +150,12 @@ class AugMask(AugSub):
         token = extras['mask_token'].value if 'mask_token' in extras else None
         if self.mode == 'patches':
             assert token is not None  # from prepare()
-            return images, MaskedPatches(model.backbone, images, self.ratio, token, rng)
+            return images, masked_patches(
+                model.backbone, images, self.ratio, token, rng
+            )
         backbone = getattr(model.backbone, 'timm_model', model.backbone)
         extra = _extra_tokens(backbone)
-        return images, RemovedTokens(
+        return images, removed_tokens(
             self.blocks, self.mapped, extra, self.ratio, token, rng
         )
 

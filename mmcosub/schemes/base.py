@@ -19,7 +19,7 @@ from mmcosub.submodels.class_table import ClassTable
 
 from .checks import check_views_differ
 from .distillation import SoftLoss, Teaching
-from .objectives import Objective
+from .extras import Objective
 
 Context = Callable[[], AbstractContextManager]
 

@@ -107,12 +107,12 @@ def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:
         _logger.warning(
             f'{name} has no DropPath in {", ".join(kept)} (timm leaves it out at rate '
             '0), so these are always kept, whatever scheme.drop_path_rate. '
-            'docs/add_a_block.md shows how to register a block.'
+            'mmcosub.submodels.register_block makes a block known.'
         )
     if scheme.execution == 'auto':
         _logger.warning(
             f'Not all blocks of {name} are known, so its own DropPath modules run the '
             'submodels, all views as one batch: the results are the same, but no time '
-            'is saved. docs/add_a_block.md shows how to register a block.'
+            'is saved. mmcosub.submodels.register_block makes a block known.'
         )
     return sites

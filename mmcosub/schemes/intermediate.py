@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .objectives import Objective
+from .extras import Objective
 from .stage_classifiers import StageClassifiers, stage_ends
 from .step import Step
 

@@ -75,15 +75,21 @@ class Step:
         ``outputs`` are those of each view of the pass; ``label_loss`` returns losses by
         name from one of them.
         """
-        terms, weights = [], []
+        labels = self.scheme.label_weights
+        seeing = [v for v in self.views if labels[v]]
+        combined: dict[str, Any] = {}
         for view, output in zip(self.views, outputs, strict=True):
-            weight = self.scheme.label_weights[view]
-            if weight:
-                terms.append(label_loss(output))
-                weights.append(weight)
-                if log:
-                    self.log(f'label_view{view}', total_loss(terms[-1]))
-        return _weighted_losses(terms, weights)
+            if view not in seeing:
+                continue
+            terms = label_loss(output)
+            if log:
+                self.log(f'label_view{view}', total_loss(terms))
+            for key, term in terms.items():
+                # What is no loss (accuracies) is averaged.
+                factor = labels[view] if 'loss' in key else 1 / len(seeing)
+                term = _value(term) if isinstance(term, list | tuple) else term
+                combined[key] = combined.get(key, 0) + factor * term
+        return combined
 
     def record(self, head: str, logits: Sequence[Tensor]) -> None:
         """Keep a head's logits (B, C, *) of each view of the pass."""
@@ -175,20 +181,6 @@ def _agreement(
 def total_loss(terms: dict[str, Any]) -> Any:
     """Return the sum of a head's losses, as MMEngine adds them up."""
     return sum(_value(term) for key, term in terms.items() if 'loss' in key)
-
-
-def _weighted_losses(
-    losses: Sequence[dict[str, Any]], weights: Sequence[float]
-) -> dict[str, Any]:
-    """Combine the losses of several views; average what is no loss (accuracies)."""
-    combined: dict[str, Any] = {}
-    for key in losses[0] if losses else ():
-        factors = weights if 'loss' in key else [1 / len(losses)] * len(losses)
-        terms = [loss[key] for loss in losses]
-        if isinstance(terms[0], list | tuple):
-            terms = [_value(term) for term in terms]
-        combined[key] = sum(w * t for w, t in zip(factors, terms, strict=True))
-    return combined
 
 
 def _value(loss: Any) -> Any:

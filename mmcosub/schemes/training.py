@@ -6,7 +6,6 @@ Shapes: ``V`` views, ``B`` samples.
 import logging
 from abc import abstractmethod
 from contextlib import nullcontext
-from itertools import chain
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from mmcosub.submodels import (
 
 from .base import SCHEMES, Context, Scheme
 from .checks import check_overrides, check_sites, find_scheme_sites
+from .extras import Extras
 from .step import Step, get_rank
 
 _logger = logging.getLogger('mmcosub')
@@ -207,44 +207,3 @@ class SubmodelTraining:
                 f'scheme.execution={given!r} does not compute what the plain execution '
                 f"does: {why}. scheme.execution='auto' uses the fastest exact one."
             )
-
-
-class Extras(nn.ModuleDict):
-    """Modules that train with a model and are not part of its ``state_dict``.
-
-    For instance a mask token, or classifiers of earlier stages. CoTrainingLossHook
-    stores them in checkpoints beside the model's weights, for resuming.
-    """
-
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
-        super().__init__(modules)
-        for module in self.modules():
-            # Loaders visit every module, and must not report these as missing.
-            module._load_from_state_dict = _load_nothing  # type: ignore[method-assign]
-
-    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Return nothing, so that the model's checkpoint has upstream's keys."""
-        return {} if destination is None else destination
-
-    def own_state(self) -> dict[str, Tensor]:
-        """Return the tensors of the modules by name, for :meth:`load_own_state`."""
-        tensors = chain(self.named_parameters(), self.named_buffers())
-        return {name: tensor.detach() for name, tensor in tensors}
-
-    @torch.no_grad()
-    def load_own_state(self, state: dict[str, Tensor]) -> None:
-        """Load a state of :meth:`own_state`; raise if it belongs to other modules."""
-        own = self.own_state()
-        shapes, saved = ({k: x.shape for k, x in s.items()} for s in (own, state))
-        if shapes != saved:
-            raise ValueError(
-                f'The checkpoint keeps {sorted(state)} for the scheme, which has '
-                f'{sorted(own)}, or other shapes: it is of another scheme or model. '
-                'Resume with the settings that it was trained by.'
-            )
-        for name, tensor in own.items():
-            tensor.copy_(state[name])
-
-
-def _load_nothing(*args: Any, **kwargs: Any) -> None:
-    """Replace a module's loading, as its weights are not in the checkpoint."""

@@ -80,25 +80,19 @@ class Unlabelled:
     cutmix: bool = True
 
     def __post_init__(self) -> None:
-        for name, choices in dict(teacher=TEACHERS, students=STUDENTS).items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f'Unknown unlabelled.{name} {getattr(self, name)!r}. Valid ones: '
-                    f'{[*choices]}.'
-                )
         rate, threshold = self.drop_path_rate, self.threshold
-        in_range = dict(
-            weight=self.weight > 0,
-            ramp_iters=self.ramp_iters >= 0,
-            momentum=0 < self.momentum <= 1,
-            drop_path_rate=rate is None or 0 < rate < 1,
-            threshold=threshold is None or 0 < threshold < 1,
-        )
-        for name, valid in in_range.items():
-            if not valid:
-                raise ValueError(
-                    f'unlabelled.{name}={getattr(self, name)} is out of its range.'
-                )
+        for name, is_valid, valid in (
+            ('weight', self.weight > 0, 'above 0'),
+            ('ramp_iters', self.ramp_iters >= 0, '0 or more'),
+            ('teacher', self.teacher in TEACHERS, f'one of {TEACHERS}'),
+            ('momentum', 0 < self.momentum <= 1, 'in (0, 1]'),
+            ('students', self.students in STUDENTS, f'one of {STUDENTS}'),
+            ('drop_path_rate', rate is None or 0 < rate < 1, 'in (0, 1)'),
+            ('threshold', threshold is None or 0 < threshold < 1, 'in (0, 1)'),
+        ):
+            if not is_valid:
+                value = getattr(self, name)
+                raise ValueError(f'unlabelled.{name}={value!r} must be {valid}.')
         if rate is not None and self.students != 'submodels':
             raise ValueError(
                 f'unlabelled.students={self.students!r} has its own rate. Leave '

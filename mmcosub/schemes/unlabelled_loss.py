@@ -17,8 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.submodels import evaluating, plan_generator, run_submodels, temporarily
 
+from .extras import Extras
 from .step import get_rank
-from .training import Extras
 from .unlabelled import Unlabelled
 
 _logger = logging.getLogger('mmcosub')

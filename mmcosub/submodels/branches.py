@@ -87,8 +87,18 @@ def register_fixed_batch(*names: str) -> None:
 
 def has_fixed_batch(backbone: nn.Module) -> bool:
     """Return True if a module of the backbone needs a constant number of rows."""
-    classes: set[Any] = {type(module) for module in backbone.modules()}
+    classes: set[Any] = {type(module) for module in list_modules(backbone)}
     return any(not _FIXED_BATCH.isdisjoint(class_names(cls)) for cls in classes)
+
+
+def list_modules(module: Any, found: list[Any] | None = None) -> list[Any]:
+    """Return a module and all inside of it, faster than ``modules()``."""
+    found = [] if found is None else found
+    found.append(module)
+    for child in module._modules.values():
+        if child is not None:
+            list_modules(child, found)
+    return found
 
 
 @cache  # called in every step
@@ -117,7 +127,8 @@ def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
 
 def block_output(block: nn.Module) -> Callable[..., Any] | None:
     """Return the function that builds a known block's return value, if it has one."""
-    names = class_names(type(block))
+    cls: Any = type(block)
+    names = class_names(cls)
     return next((_BLOCKS[name].output for name in names if name in _BLOCKS), None)
 
 
@@ -178,7 +189,7 @@ def find_branches(backbone: nn.Module) -> list[Site]:
         depth += bool(present)
 
     remedy = (
-        'Register it with mmcosub.submodels.register_block (docs/add_a_block.md), or '
+        'Register it with mmcosub.submodels.register_block, or '
         'take a network whose blocks `mmcosub info` lists.'
     )
     network = f'{type(backbone).__module__}.{type(backbone).__name__}'

@@ -16,11 +16,8 @@ def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
 
     Blocks of a stage whose parameters have the same shapes share one compiled function.
     If they differ in more than weights (every other Swin block shifts its windows),
-    PyTorch compiles one version of it for each variant.
-
-    Args:
-        sites (Sequence[Site]): The branches.
-        **options (Any): ``backend``, ``mode`` and ``options`` of ``torch.compile``.
+    PyTorch compiles one version of it for each variant. The options are those of
+    ``torch.compile``.
     """
     shared: dict[tuple, Branch] = {}
     compiled = []
@@ -61,11 +58,6 @@ class CompiledResidual:
     def __call__(
         self, block: nn.Module, x: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Run the function on rows ``x`` of shape (R, ...).
-
-        Raises:
-            ValueError: If PyTorch cannot compile it for any number of rows.
-        """
         if len(x) < 2:
             return self.plain(block, x, *args, **kwargs)
         # Imported here, as it takes a second that few runs need.
@@ -81,5 +73,5 @@ class CompiledResidual:
             raise ValueError(
                 f'PyTorch {torch.__version__} cannot compile a branch of '
                 f'{type(block).__name__} for any number of rows: {reason}. Leave '
-                '`compile` out of the config, or take a newer PyTorch (docs/gpu.md).'
+                '`compile` out of the config, or take a newer PyTorch.'
             ) from error

@@ -41,10 +41,9 @@ def are_drop_paths(sites: Sequence[Site]) -> bool:
 
 
 def find_sites(backbone: nn.Module) -> list[Site]:
-    """Return the branches of a backbone: of known blocks, or its DropPath modules.
+    """Return the branches of known blocks, or the DropPath modules, of a backbone.
 
-    Raises:
-        ValueError: If it has neither.
+    Raises a ``ValueError`` if it has neither.
     """
     try:
         return find_branches(backbone)
@@ -68,10 +67,8 @@ def find_drop_paths(backbone: nn.Module) -> list[DropPathSite]:
 def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]:
     """Return the DropPath modules in the order of their calls, one entry per call.
 
-    Runs the first of the images, of shape (B, ...), in evaluation mode.
-
-    Raises:
-        ValueError: If none is called.
+    Runs the first of the images, of shape (B, ...), in evaluation mode. Raises a
+    ``ValueError`` if none is called.
     """
     names = {m: n for n, m in backbone.named_modules() if is_drop_path(m)}
     again = ForwardOverride(backbone, {}, nullcontext, None)

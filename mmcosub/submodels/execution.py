@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from .branches import Site, has_fixed_batch
+from .branches import Site, has_fixed_batch, list_modules
 from .drop_path_modules import dropout_rate_name
 from .drop_paths import are_drop_paths
 from .forward_override import ForwardOverride
 from .isolation import outputs_of
 from .plan import Plan, RowPlan, plan_rows, to_device
-from .rows import PlainRows, Rows, Spread
+from .rows import Rows, Spread, plain_sum
 from .run import DropPathRun, SubmodelRun
 
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
@@ -75,7 +75,8 @@ def run_submodels(
         dtype = torch.promote_types(images.dtype, torch.float32)
         factors = to_device(plan.multipliers, images.device, dtype).flatten(1)
         if execution == 'plain':
-            run = SubmodelRun(backbone, sites, PlainRows(factors), perturbed, share)
+            branch = partial(plain_sum, factors)
+            run = SubmodelRun(backbone, sites, branch, perturbed, share)
         else:
             calls: Any = sites  # DropPathSites, as checked above
             run = DropPathRun(backbone, calls, factors, perturbed)
@@ -125,7 +126,8 @@ def _expand(output: Any, rows: RowPlan) -> Any:
         raise ValueError(
             f'The backbone returns {output.shape[0]} rows, and the plan knows only '
             f'{sorted(rows.rows_of_views)}: some module changes the batch dimension. '
-            "Set scheme.execution='plain', and see docs/add_a_block.md."
+            "Set scheme.execution='plain', or register that module "
+            '(mmcosub.submodels.register_block).'
         )
     index = rows.rows_of_views[output.shape[0]]
     return output if index is None else Spread.apply(output, index)
@@ -164,14 +166,14 @@ def inexact(
     """
     if execution in ('plain', 'drop_path'):
         return None
-    active = _active_modules(backbone, [])
-    split = active
-    if sites and execution == 'kept_rows':
-        blocks = {site.block for site in sites}
-        split = [m for block in blocks for m in _active_modules(block, [])]
-    if any(isinstance(m, _BatchNorm) for m in split):
-        return 'BatchNorm in training mode sees the rows of a branch'
-    if any(map(_has_own_positions, active)):
+    active = [m for m in list_modules(backbone) if m.training]
+    if any(issubclass(cls, _BatchNorm) for cls in {type(m) for m in active}):
+        blocks = {site.block for site in sites} if execution == 'kept_rows' else ()
+        split = [m for b in blocks for m in list_modules(b)] if blocks else active
+        if any(isinstance(m, _BatchNorm) and m.training for m in split):
+            return 'BatchNorm in training mode sees the rows of a branch'
+    own = [m for m in active if type(m).__name__ == 'PatchDropoutWithIndices']  # EVA's
+    if any(m.prob > 0 for m in own):
         return 'each row has positions of its own, as patches of it are dropped'
     if execution == 'kept_rows':
         return None
@@ -182,29 +184,10 @@ def inexact(
     return None
 
 
-def _active_modules(module: nn.Module, found: list[Any]) -> list[Any]:
-    """Add a module and all inside of it that are in training mode to a list.
-
-    As this runs in every step, it is written to be faster than ``modules()``.
-    """
-    if module.training:
-        found.append(module)
-    for child in module._modules.values():
-        if child is not None:
-            _active_modules(child, found)
-    return found
-
-
-def _has_own_positions(module: Any) -> bool:
-    """Return True if each row has its own positions, as in EVA under patch dropout."""
-    return type(module).__name__ == 'PatchDropoutWithIndices' and module.prob > 0
-
-
-def _has_dropout(module: nn.Module) -> bool:
-    own = vars(module)
-    for name in _rate_names(type(module)):
-        rate = own.get(name)
-        if isinstance(rate, float) and rate > 0:
+def _has_dropout(module: Any) -> bool:
+    own = module.__dict__
+    for name in _rate_names(module.__class__):
+        if name in own and isinstance(own[name], float) and own[name] > 0:
             return True
     return False
 

@@ -9,7 +9,7 @@ themselves are not changed, so that they can be copied, pickled and exported.
 import copy
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import ismethod
@@ -19,6 +19,8 @@ from weakref import WeakSet
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from .branches import list_modules
 
 _Context = Callable[[], AbstractContextManager]
 
@@ -40,16 +42,11 @@ class ForwardOverride:
     ``activation_checkpointing``, PyTorch's ``checkpoint_wrapper`` and the networks' own
     flags, which are off during the pass: what they would recompute, this object does.
 
-    Args:
-        backbone (nn.Module): The backbone.
-        forwards (Mapping[Module, Callable]): New ``forward`` of each module.
-        perturbed (Callable): Returns a context to run in.
-        progress (Any): The subclass's count of branches done. A recomputed part starts
-            from a copy of the count that it started from first.
-        blocks (Collection[Module]): Blocks, to recompute one by one where a flag is on.
-
-    Raises:
-        ValueError: If a module's own ``forward`` hides that of its class.
+    ``forwards`` has the new ``forward`` of each module, ``perturbed`` returns a context
+    to run in, and ``progress`` is the subclass's count of branches done: a recomputed
+    part starts from a copy of the count that it started from first. ``blocks`` are
+    recomputed one by one where a flag is on. Raises a ``ValueError`` if a module's own
+    ``forward`` hides that of its class.
     """
 
     def __init__(
@@ -67,7 +64,7 @@ class ForwardOverride:
         """Modules whose other forward is running."""
         self._flags: list[tuple[nn.Module, str]] = []
         self._with_gradients = False
-        for module in backbone.modules():
+        for module in list_modules(backbone):
             own = vars(module)
             self._flags += [(module, flag) for flag in _FLAGS if own.get(flag) is True]
             inner: Any = own['_modules'].get('_checkpoint_wrapped_module')
@@ -83,7 +80,7 @@ class ForwardOverride:
                     f'{name} ({type(module).__name__}) has a forward that is not its '
                     "class's, so something wraps or replaces it, which submodels would "
                     'leave out. Remove that, or register a class that computes it '
-                    '(docs/add_a_block.md).'
+                    '(mmcosub.submodels.register_block).'
                 )
         if self.forwards and self._flags:
             self._take_over([block for block in blocks if block is not backbone])
@@ -143,17 +140,14 @@ class ForwardOverride:
     def recomputed(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
         """Run a part of the network without storing its activations."""
         progress = copy.copy(self.progress)
+        kwargs['use_reentrant'] = False
+        return checkpoint(self._run, progress, part, *args, **kwargs)
 
-        @contextmanager
-        def again() -> Iterator[None]:
-            self.progress = copy.copy(progress)
-            with self.entered():
-                yield
-
-        return checkpoint(self._run, again, part, *args, use_reentrant=False, **kwargs)
-
-    def _run(self, again: _Context, part: Callable, *args: Any, **kwargs: Any) -> Any:
-        with nullcontext() if _CURRENT.get() is self else again():
+    def _run(self, progress: Any, part: Callable, *args: Any, **kwargs: Any) -> Any:
+        if _CURRENT.get() is self:
+            return part(*args, **kwargs)
+        self.progress = copy.copy(progress)  # in the backward pass
+        with self.entered():
             return part(*args, **kwargs)
 
 

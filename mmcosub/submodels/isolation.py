@@ -1,7 +1,7 @@
 """Contexts that run a network in evaluation, without side effects or without noise."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -44,6 +44,15 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def hooked(hooks: Iterable[tuple[Callable, Callable]]) -> Iterator[None]:
+    """Register hooks, each by a method of a module, and remove them afterwards."""
+    with ExitStack() as stack:
+        for register, hook in hooks:
+            stack.callback(register(hook).remove)
+        yield
+
+
+@contextmanager
 def outputs_of(
     modules: Iterable[nn.Module],
 ) -> Iterator[list[tuple[nn.Module, Any]]]:
@@ -53,9 +62,7 @@ def outputs_of(
     def note(module: nn.Module, args: Any, output: Any) -> None:
         outputs.append((module, output))
 
-    with ExitStack() as stack:
-        for module in modules:
-            stack.callback(module.register_forward_hook(note).remove)
+    with hooked((module.register_forward_hook, note) for module in modules):
         yield outputs
 
 

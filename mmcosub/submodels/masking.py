@@ -3,9 +3,9 @@
 Shapes: ``B`` images, ``N`` tokens or units, ``K`` of them kept, ``C`` channels.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .branches import Site, class_names
+from .isolation import hooked
 from .plan import to_device
+
+Context = Callable[[], AbstractContextManager]
 
 UNIT = 32
 """Side of a masked unit in pixels, where tokens cannot be removed (AugSub's code)."""
@@ -77,101 +80,73 @@ def mask_pixels(images: Tensor, ratio: float, rng: np.random.Generator) -> Tenso
     return images * pixels[:, None].to(images)
 
 
-class MaskedPatches:
-    """Context that replaces patches by a token, (C, ), after the patch embedding.
+def masked_patches(
+    backbone: Any,
+    images: Tensor,
+    ratio: float,
+    token: Tensor,
+    rng: np.random.Generator,
+) -> Context:
+    """Return a context that replaces patches by a token, (C, ), after their embedding.
 
     Masks units of 32 pixels of images (B, 3, height, width), the same whenever the
     context is entered. The backbone's ``patch_embed`` returns (B, N, C) and (rows,
     columns).
     """
+    units, width = _unit_mask(images, ratio, rng), images.shape[-1]
 
-    def __init__(
-        self,
-        backbone: Any,
-        images: Tensor,
-        ratio: float,
-        token: Tensor,
-        rng: np.random.Generator,
-    ) -> None:
-        self.embedding = backbone.patch_embed
-        self.width = images.shape[-1]
-        self.units = _unit_mask(images, ratio, rng)
-        self.token = token
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Enter the context."""
-        handle = self.embedding.register_forward_hook(self._replace)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    def _replace(self, module: nn.Module, args: Any, output: Any) -> Any:
+    def replace(module: nn.Module, args: Any, output: Any) -> Any:
         x, (rows, columns) = output
-        side = round(UNIT * columns / self.width)
-        mask = _enlarge(self.units, max(side, 1), (rows, columns)).flatten(1)
-        return torch.where(mask[..., None], self.token.to(x), x), (rows, columns)
+        side = round(UNIT * columns / width)
+        mask = _enlarge(units, max(side, 1), (rows, columns)).flatten(1)
+        return torch.where(mask[..., None], token.to(x), x), (rows, columns)
+
+    return partial(hooked, [(backbone.patch_embed.register_forward_hook, replace)])
 
 
-@dataclass
-class RemovedTokens:
-    """Context that runs a ViT's blocks without a random part of the patch tokens.
+def removed_tokens(
+    blocks: Sequence[nn.Module],
+    restored: Sequence[nn.Module],
+    extra: int,
+    ratio: float,
+    token: Tensor | None,
+    rng: np.random.Generator,
+) -> Context:
+    """Return a context that runs a ViT's blocks without some of the patch tokens.
 
-    The tokens are the same whenever the context is entered.
-
-    Args:
-        blocks (Sequence[Module]): Its blocks.
-        restored (Sequence[Module]): Blocks whose output is a feature map. There,
-            ``token`` fills the places of the removed tokens; the next block gets the
-            kept tokens alone.
-        extra_tokens (int): Number of tokens before the patch tokens. They are kept.
-        ratio (float): Fraction of patches to remove, in [0, 1).
-        token (Tensor, optional): Of shape (C, ). None if ``restored`` is empty.
-        rng (Generator): Source of all randomness.
+    It removes a random fraction ``ratio`` of the patches, the same whenever it is
+    entered, and keeps the ``extra`` tokens before them. The output of ``restored``
+    blocks is a feature map: there, ``token``, of shape (C, ), fills the places of the
+    removed ones, and the next block gets the kept tokens alone.
     """
+    drawn: list[tuple[Tensor, int]] = []  # kept tokens (B, K), and the number of all
 
-    blocks: Sequence[nn.Module]
-    restored: Sequence[nn.Module]
-    extra_tokens: int
-    ratio: float
-    token: Tensor | None
-    rng: np.random.Generator
-    index: Tensor | None = None  # known with the first block's input
-    length: int = 0
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Enter the context."""
-        with ExitStack() as stack:
-            for block in self.blocks:
-                stack.callback(block.register_forward_pre_hook(self._take).remove)
-            for block in self.restored:
-                stack.callback(block.register_forward_hook(self._restore).remove)
-            yield
-
-    def _take(self, module: nn.Module, args: tuple) -> tuple:
+    def take(module: nn.Module, args: tuple) -> tuple:
         x = args[0]
-        if self.index is None:
-            self.length = x.shape[1]
-            self.index = self._draw(x)
-        if x.shape[1] != self.length:
+        if not drawn:
+            mask = draw_mask(len(x), x.shape[1] - extra, ratio, rng)
+            kept = np.nonzero(~mask)[1].reshape(len(x), -1) + extra
+            first = np.tile(np.arange(extra), (len(x), 1))
+            index = to_device(np.concatenate([first, kept], axis=1), x.device)
+            drawn.append((index, x.shape[1]))
+        index, length = drawn[0]
+        if x.shape[1] != length:
             return args
-        index = self.index[..., None].expand(-1, -1, x.shape[2])
-        return x.gather(1, index), *args[1:]
+        return x.gather(1, index[..., None].expand(-1, -1, x.shape[2])), *args[1:]
 
-    def _draw(self, x: Tensor) -> Tensor:
-        """Draw the indices of the tokens to keep, of shape (B, K)."""
-        mask = draw_mask(len(x), self.length - self.extra_tokens, self.ratio, self.rng)
-        kept = np.nonzero(~mask)[1].reshape(len(x), -1) + self.extra_tokens
-        first = np.tile(np.arange(self.extra_tokens), (len(x), 1))
-        return to_device(np.concatenate([first, kept], axis=1), x.device)
+    def restore(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        assert token is not None
+        index, length = drawn[0]
+        full = token.to(output).expand(len(output), length, -1)
+        return full.scatter(1, index[..., None].expand_as(output), output)
 
-    def _restore(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        assert self.index is not None
-        assert self.token is not None
-        full = self.token.to(output).expand(len(output), self.length, -1)
-        return full.scatter(1, self.index[..., None].expand_as(output), output)
+    return partial(
+        hooked,
+        [
+            *((block.register_forward_pre_hook, take) for block in blocks),
+            *((block.register_forward_hook, restore) for block in restored),
+        ],
+    )
 
 
 def _unit_mask(images: Tensor, ratio: float, rng: np.random.Generator) -> Tensor:

@@ -73,8 +73,7 @@ class Plan:
 class Step:
     """Instructions for one branch."""
 
-    rows: int
-    """Number of input rows."""
+    rows: int  # of the input
     split: Tensor | None
     """Indices of rows to append to the batch before the branch, if any."""
     kept: Tensor | None
@@ -104,9 +103,9 @@ class RowPlan:
 def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
     """Turn a plan into instructions for the rows.
 
-    With ``share``, views share rows as long as they are equal. Runs on the CPU. All
-    indices are moved to the device in one transfer, and factors that differ between the
-    rows of a branch in another.
+    With ``share``, views share rows as long as they are equal. All indices are moved to
+    the device in one transfer, and factors that differ between the rows of a branch in
+    another.
     """
     views, batch = plan.views, plan.batch
     rows = batch if share else views * batch
@@ -183,8 +182,7 @@ def to_device(
 ) -> Tensor:
     """Move an array to a device without waiting for it.
 
-    Its type is ``dtype``, or its own, but float32 for float64 on devices other than
-    CPUs, as not all have float64.
+    By default, float64 becomes float32 on devices other than CPUs, as not all have it.
     """
     device = torch.device(device)
     tensor = torch.from_numpy(array)

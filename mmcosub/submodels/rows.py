@@ -1,7 +1,4 @@
-"""Computation of one branch on the rows of a batch.
-
-Shapes: ``R`` rows, ``K`` of them kept, ``...`` other dimensions.
-"""
+"""Computation of one branch on the R rows of a batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,17 +11,11 @@ from .plan import Step
 from .run import BranchCall, scaled
 
 
-class PlainRows:
-    """Run every branch on every row, times its factor, of shape (L, R)."""
-
-    def __init__(self, factors: Tensor) -> None:
-        self.factors = factors
-
-    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
-        """Compute the block's sum for one branch."""
-        _expect_rows(call.site, x, self.factors.shape[1])
-        y = call.residual(x)
-        return call.after(call.shortcut(x) + scaled(y, self.factors[call.number]))
+def plain_sum(factors: Tensor, x: Tensor, call: BranchCall) -> Tensor:
+    """Run a branch on every row, times its factor among those of shape (L, R)."""
+    _expect_rows(call.site, x, factors.shape[1])
+    y = call.residual(x)
+    return call.after(call.shortcut(x) + scaled(y, factors[call.number]))
 
 
 class Rows:
@@ -41,7 +32,6 @@ class Rows:
         """Buffer that starts with the block's sum so far, if nothing else holds it."""
 
     def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
-        """Compute the block's sum for one branch."""
         step, branch = self.steps[call.number], call.site.branch
         _expect_rows(call.site, x, step.rows)
         room, self._room = None if call.number == call.first else self._room, None
@@ -79,21 +69,19 @@ class Rows:
 
 
 class Spread(torch.autograd.Function):
-    """Expand to one row per view and sample, as ``index_select``.
+    """Expand rows (R, ...) by an index of shape (V * B, ), as ``index_select``.
 
     Backward adds the gradients to zeros in place; PyTorch's copies the zeros first.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
-        """Expand rows of shape (R, ...) by an index of shape (V * B, )."""
         ctx.save_for_backward(index)
         ctx.rows = len(x)
         return _gather(x, index)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Sum the gradients of a row's views."""
         (index,) = ctx.saved_tensors
         zeros = _empty_rows(grad, ctx.rows).zero_()
         return _added(zeros, index, grad, own=True), None
@@ -133,7 +121,7 @@ def _expect_rows(site: Site, x: Tensor, rows: int) -> None:
             f'The block {site.name!r} ({type(site.block).__name__}) gets {len(x)} rows '
             f'where {rows} are expected, one for each view and image: what comes '
             'before it changes the batch dimension, so its submodels cannot be told '
-            'apart. docs/add_a_block.md shows how to register what holds it instead.'
+            'apart. Register what holds it (mmcosub.submodels.register_block).'
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .branches import Site, block_output, class_names
+from .branches import Site, block_output, class_names, list_modules
 from .drop_paths import DropPathSite
 from .forward_override import ForwardOverride
 
@@ -102,8 +102,8 @@ class SubmodelRun(ForwardOverride):
                 raise ValueError(
                     f'{name} runs where {expected} was expected: blocks run in another '
                     "order than they are listed. Set scheme.execution='kept_rows', and "
-                    'register the backbone with register_fixed_batch '
-                    '(docs/add_a_block.md).'
+                    'register the backbone with '
+                    'mmcosub.submodels.register_fixed_batch.'
                 )
             self.progress += 1
             first, last = numbers[0], numbers[-1]
@@ -138,8 +138,8 @@ class DropPathRun(ForwardOverride):
         self.calls: dict[nn.Module, list[int]] = {}
         for i, site in enumerate(sites):
             self.calls.setdefault(site.module, []).append(i)
-        modules = backbone.modules()
-        holders = [m for m in modules if class_names(type(m))[0] in _OF_PARTS]
+        modules = list_modules(backbone)
+        holders = [m for m in modules if class_names(m.__class__)[0] in _OF_PARTS]
         self.of_parts = {inner for holder in holders for inner in holder.modules()}
         forwards: dict[nn.Module, Callable] = {
             module: partial(self._drop, module) for module in self.calls
@@ -159,8 +159,8 @@ class DropPathRun(ForwardOverride):
             raise ValueError(
                 f'The drop path {name!r} gets {found}, where {rows} rows (one for each '
                 f'view and image) and {len(calls)} calls are expected, so its '
-                'submodels cannot be told apart. docs/add_a_block.md shows how to '
-                'register its block.'
+                'submodels cannot be told apart. Register its block '
+                '(mmcosub.submodels.register_block).'
             )
         factor = self.factors[calls[done]]
         if getattr(module, 'scale_by_keep', True) is False:  # timm's
@@ -176,7 +176,7 @@ class DropPathRun(ForwardOverride):
                     f'{self.progress[module]} times in training and {len(calls)} in '
                     'evaluation. A network that leaves parts out in training by itself '
                     'cannot be co-trained so; turn that off, or register its blocks '
-                    '(docs/add_a_block.md).'
+                    '(mmcosub.submodels.register_block).'
                 )
 
 

@@ -169,12 +169,11 @@ def draw_nested(depths: Depths, decay: float, rng: np.random.Generator) -> Depth
 
 def _places(sites: Sequence[Site]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the stage of every branch and the index of its block in the stage."""
-    blocks: dict[str, list[str]] = {}
+    blocks: dict[str, dict[str, int]] = {}
     for site in sites:
-        of_stage = blocks.setdefault(site.stage, [])
-        if site.name not in of_stage:
-            of_stage.append(site.name)
-    stages = list(blocks)
-    places = [(stages.index(s.stage), blocks[s.stage].index(s.name)) for s in sites]
+        of_stage = blocks.setdefault(site.stage, {})
+        of_stage.setdefault(site.name, len(of_stage))
+    stages = {name: number for number, name in enumerate(blocks)}
+    places = [(stages[s.stage], blocks[s.stage][s.name]) for s in sites]
     stage, number = np.array(places).T
     return stage, number

@@ -129,7 +129,8 @@ def _refuse(
         f'{name or "The backbone"} ({type(module).__module__}.'
         f'{type(module).__qualname__}) computes something else in {when} than in the '
         f'network by itself, {reason}. {remedy} the block as it is '
-        '(docs/add_a_block.md). scheme.check_network=False trains without this check.'
+        '(mmcosub.submodels.register_block). scheme.check_network=False trains without '
+        'this check.'
     )
 
 

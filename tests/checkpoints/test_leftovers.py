@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmcosub.checkpoints import load_backbone
-from mmcosub.checkpoints.leftovers import (
+from mmcosub.checkpoints.matching import (
     is_allowed,
     is_head,
     missing_blocks,

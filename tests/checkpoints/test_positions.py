@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmcosub.checkpoints import load_backbone
-from mmcosub.checkpoints.resizing import resize_table, table_size
+from mmcosub.checkpoints.adapt import resize_table, table_size
 
 SMALL = dict(embed_dim=16, num_heads=2, depth=2)
 OURS = dict(embed_dims=16, num_layers=2, num_heads=2)

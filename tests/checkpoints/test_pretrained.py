@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmcosub.checkpoints import load_backbone
-from mmcosub.checkpoints.resizing import resize_table
+from mmcosub.checkpoints.adapt import resize_table
 
 ARCH = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 DEPTHS = dict(embed_dims=8, depths=[2, 2], num_heads=[2, 4])

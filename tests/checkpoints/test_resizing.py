@@ -10,7 +10,7 @@ from timm.models import adapt_input_conv
 from torch import nn
 
 from mmcosub.checkpoints import load_backbone
-from mmcosub.checkpoints.resizing import adapt_channels
+from mmcosub.checkpoints.adapt import adapt_channels
 
 VIT = dict(embed_dims=16, num_layers=2, num_heads=2)
 ARCH = dict(feedforward_channels=32, **VIT)

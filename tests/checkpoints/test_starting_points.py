@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmcosub.checkpoints import load_backbone
-from mmcosub.checkpoints.resizing import resize_patches
+from mmcosub.checkpoints.adapt import resize_patches
 
 SMALL = dict(embed_dim=32, num_heads=2, depth=2)
 OURS = dict(embed_dims=32, num_layers=2, num_heads=2)

@@ -6,21 +6,22 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmcosub.config.unread import check_options
-from mmcosub.config.variables import check_file
+from mmcosub.config.unread import check_file, check_options
 
 BASE = """
 crop_size = (32, 32)
 norm_cfg = dict(type='BN', eps=1e-3)
 data_root = 'data/base'
 train_pipeline = [dict(type='RandomCrop', crop_size=crop_size)]
+test_pipeline = [dict(type='Resize', scale=(64, 32))]
 optimizer = dict(type='AdamW', lr=1e-3)
 optim_wrapper = dict(type='OptimWrapper', optimizer=optimizer)
 data_preprocessor = dict(size=crop_size)
 model = dict(data_preprocessor=data_preprocessor, backbone=dict(norm_cfg=norm_cfg))
 train_dataloader = dict(batch_size=2,
     dataset=dict(type='Data', data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(batch_size=1, dataset=dict(type='Data', data_root=data_root))
+val_dataloader = dict(batch_size=1,
+    dataset=dict(type='Data', data_root=data_root, pipeline=test_pipeline))
 """
 CROP = ('train_dataloader.dataset.pipeline.0.crop_size', 'model.data_preprocessor.size')
 ROOTS = [f'{split}_dataloader.dataset.data_root' for split in ('train', 'val')]

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from stock import runner_of
 from torch import nn
 
-from mmcosub.engine.data import check_one_output, check_rates
+from mmcosub.engine.data import check_one_output
 
 ONE = {'num_classes': 1, 'threshold': 0.3}
 BINARY = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.3}
@@ -58,22 +57,3 @@ def test_one_output_of_a_classifier(classification_config: Path) -> None:
     check_one_output('model.head', 1, CrossEntropyLoss(use_sigmoid=True))
     check_one_output('model.head', 2, CrossEntropyLoss())
     check_one_output('model.head', 1, nn.ModuleList())
-
-
-def test_drop_path_of_any_library_with_a_rate_of_1() -> None:
-    class Skip(nn.Module):
-        def __init__(self, p: float) -> None:
-            super().__init__()
-            self.p = p
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if not self.training:
-                return x
-            kept = torch.rand(len(x), 1, 1, 1) >= self.p
-            return x * kept / (1 - self.p)
-
-    model = nn.Sequential(nn.Dropout(1.0), Skip(0.5))
-    check_rates(model)
-    model.append(Skip(1.0))
-    with pytest.raises(ValueError, match=r'2 has the drop-path rate 1, .* in \[0, 1\)'):
-        check_rates(model)

@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from stock import runner_of
 from torch import nn
 
-from mmcosub.engine.devices import CPUAmpOptimWrapper, lean_wrapper
+from mmcosub.engine.devices import CPUAmpOptimWrapper, stepping_wrapper
 
 
 def test_sync_bn_without_a_gpu(config: Path) -> None:
@@ -41,8 +41,8 @@ def test_amp_without_a_gpu(config: Path, given: str) -> None:
 
 def test_a_given_wrapper_keeps_lean_steps() -> None:
     cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=True)
-    assert lean_wrapper(cfg) == dict(
+    assert stepping_wrapper(cfg) == dict(
         type='CoTrainingDistributedDataParallel', find_unused_parameters=True
     )
     with pytest.raises(ValueError, match=r"'MMFullyShardedDataParallel'.*lean=False"):
-        lean_wrapper(dict(type='MMFullyShardedDataParallel'))
+        stepping_wrapper(dict(type='MMFullyShardedDataParallel'))

@@ -44,7 +44,7 @@ def test_without_an_import(config: Path, tmp_path: Path) -> None:
 def test_flexible_runner_is_refused(config: Path) -> None:
     cfg = Config.fromfile(config)
     apply_scheme(cfg, 'cosub')
-    with pytest.raises(ValueError, match=r'FlexibleRunner would train without it'):
+    with pytest.raises(ValueError, match=r'FlexibleRunner trains without it'):
         FlexibleRunner.from_cfg(cfg)
 
 

@@ -9,8 +9,8 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms import RandomRotate
 from mmseg.evaluation import IoUMetric
 
-from mmcosub.engine import ignored_labels
-from mmcosub.engine.ignored_labels import check_metrics, check_pad_values
+from mmcosub.engine import data
+from mmcosub.engine.data import check_metrics, check_pad_values
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     init_default_scope('mmseg')
     lines: list[str] = []
     name = 'print_log'
-    monkeypatch.setattr(ignored_labels, name, lambda line, *_: lines.append(line))
+    monkeypatch.setattr(data, name, lambda line, *_: lines.append(line))
     return lines
 
 

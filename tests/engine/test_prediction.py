@@ -37,7 +37,10 @@ def test_one_output_channel(
     torch.nn.init.constant_(model.decode_head.conv_seg.bias, bias)
     image = str(scenes / 'images/validation/0.jpg')
     assert draw_prediction(model, image, tmp_path / 'picture.png') == said
-    assert (tmp_path / 'picture.png').is_file()
+    # No name is drawn on an image that is too small for it.
+    drawn, original = cv2.imread(str(tmp_path / 'picture.png')), cv2.imread(image)
+    colour = (0, 0, 255 * (bias > 0))
+    assert np.abs(drawn - (original / 2 + np.array(colour) / 2)).max() <= 1
 
 
 @pytest.mark.parametrize(

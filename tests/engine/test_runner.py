@@ -109,7 +109,7 @@ def test_data_are_checked_and_guarded(
     monkeypatch.setattr(
         mmcosub.datasets, 'check_segmentation_data', lambda *a, **_: checked.append(a)
     )
-    monkeypatch.setattr(mmcosub.datasets, 'guard', lambda *a: guarded.append(a))
+    monkeypatch.setattr(mmcosub.datasets, 'guard', lambda *a, **_: guarded.append(a))
     changes = {'train_cfg.max_iters': 1}
     changes |= {
         f'model.{h}.ignore_index': 254 for h in ('decode_head', 'auxiliary_head')

@@ -217,12 +217,12 @@ def of_ours(scenes):
     return Config(cfg)
 
 
-TWO_BLOCKS = frozenset({1, 2})
+OF_OURS = frozenset({1, 2})
 
 
 def test_nothing_of_ours(tmp_path, of_ours):
     _, network = built(of_ours.model)
-    extracted = extract(of_ours, network, TWO_BLOCKS)
+    extracted = extract(of_ours, network, OF_OURS)
     assert extracted.left_out == ['val_evaluator']
     assert 'val_dataloader' not in extracted.cfg
     assert [m.type for m in extracted.cfg.test_evaluator] == ['IoUMetric']
@@ -237,7 +237,7 @@ def test_nothing_of_ours(tmp_path, of_ours):
 def test_no_need_of_us(tmp_path, of_ours):
     """In a process that has no mmcosub."""
     _, network = built(of_ours.model)
-    extracted = extract(of_ours, network, TWO_BLOCKS)
+    extracted = extract(of_ours, network, OF_OURS)
     extracted.write(tmp_path / 'a.pth', dict(classes=('a',)), ['b'])
     torch.save(network.image, tmp_path / 'image.pt')
     code = (
@@ -255,7 +255,7 @@ def test_no_need_of_us(tmp_path, of_ours):
         [sys.executable, '-c', code], capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
-    with torch.no_grad(), network.submodel(TWO_BLOCKS):
+    with torch.no_grad(), network.submodel(OF_OURS):
         wanted = network.model(network.image, mode='tensor')
     found = torch.load(tmp_path / 'logits.pt')
     assert float((found - wanted).abs().max() / wanted.abs().max()) <= 1e-6

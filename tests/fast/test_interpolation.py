@@ -7,7 +7,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mmcosub.fast.interpolation import interpolation_blocks, interpolation_matrix
+from mmcosub.fast.interpolation import (
+    interpolation_blocks,
+    interpolation_matrix,
+    shifted_matrices,
+)
 
 CPU = torch.device('cpu')
 EXACT = (torch.float64, CPU)
@@ -41,7 +45,7 @@ def test_matrix(
 ) -> None:
     x = torch.randn(2, 3, *source, generator=torch.Generator().manual_seed(0)).double()
     down, across = (
-        interpolation_matrix(s, t, align_corners, *EXACT, shift)
+        shifted_matrices(s, t, 7, align_corners, *EXACT).split(s, dim=1)[shift + 3]
         for s, t, shift in zip(source, target, shifts, strict=True)
     )
     assert down.shape == (target[0], source[0])
@@ -52,10 +56,10 @@ def test_matrix(
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_matrix_of_another_type_is_rounded_once(dtype: torch.dtype) -> None:
-    interpolation_matrix.cache_clear()
+    shifted_matrices.cache_clear()
     with torch.autocast('cpu', torch.bfloat16):
-        got = interpolation_matrix(5, 13, False, dtype, CPU)
-    assert torch.equal(got, interpolation_matrix(5, 13, False, *EXACT).to(dtype))
+        got = shifted_matrices(5, 13, 1, False, dtype, CPU)
+    assert torch.equal(got, interpolation_matrix(5, 13, False).to(dtype))
 
 
 @settings(max_examples=150, deadline=None)
@@ -78,16 +82,16 @@ def test_blocks_make_up_the_matrix(
         whole[block.target, block.source] = block.matrix
         assert block.matrix[:, 0].any()
         assert block.matrix[:, -1].any()
-    matrix = interpolation_matrix(source, target, align_corners, *EXACT)
+    matrix = interpolation_matrix(source, target, align_corners)
     assert torch.equal(whole, matrix)
 
 
 def test_made_in_inference_mode_and_used_in_training() -> None:
-    interpolation_matrix.cache_clear()
+    shifted_matrices.cache_clear()
     interpolation_blocks.cache_clear()
     which = (False, torch.float32, CPU)
     with torch.inference_mode():
-        made = interpolation_matrix(3, 8, *which)
+        made = shifted_matrices(3, 8, 1, *which)
         (block,) = interpolation_blocks(3, 8, 8, *which)
     x = torch.randn(2, 3, requires_grad=True)
     for matrix in (made, block.matrix):

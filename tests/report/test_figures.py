@@ -1,40 +1,42 @@
-"""Drawings that take their colours from the page."""
-
-import re
+"""Curves of a page: which there are, and where their points are drawn."""
 
 import numpy as np
 import pytest
 
 from mmcosub.report.curves import main_metric, make_curves, thinned
-from mmcosub.report.figures import Line, draw_dots, draw_lines
+from mmcosub.report.figures import HEIGHT, WIDTH, Line, draw_lines
 from mmcosub.report.records import Records
 
 
-def ids(*drawings: str) -> list[str]:
-    return re.findall(r' id="([^"]*)"', ''.join(drawings))
+@pytest.mark.parametrize('log', [False, True])
+def test_points_are_where_the_ticks_are(log: bool) -> None:
+    lines = [Line(0, [(0, 1), (10, 2), (30, 4)]), Line(9, [(20, 8), (40, 10)], 1)]
+    chart = draw_lines(lines, marked=True, log=log)
+    x, y = (
+        {label: at for at, label in ticks} for ticks in (chart.x_ticks, chart.y_ticks)
+    )
+    first, second = chart.traces
+    assert first.points[1:] == [(x['10'], y['2']), (x['30'], y['4'])]
+    assert second.points == [(x['20'], y['8']), (x['40'], y['10'])]
+    assert second.path == f'M{x["20"]:g} {y["8"]:g}L{x["40"]:g} {y["10"]:g}'
+    assert chart.left < x['10'] < x['40'] < WIDTH
+    assert 0 < y['10'] < y['2'] < HEIGHT
+    assert (first.run, second.run) == (0, 9)
+    assert first.dash != second.dash
 
 
-def test_colours_are_the_pages() -> None:
-    lines = [Line(0, [(0, 1), (10, 2)]), Line(9, [(0, 2), (10, 1)], 1)]
-    svg = draw_lines(lines, 'iterations', marked=True)
-    assert set(re.findall(r'var\(--[\w-]+\)', svg)) == {
-        *('var(--muted)', 'var(--line)', 'var(--run-0)', 'var(--run-1)')
-    }
-    assert re.search(r'#[0-9a-f]{6}\b', svg) is None
-    assert ids(svg)
-    assert {'class="run-0"', 'class="run-9"'} <= {*re.findall(r'class="[^"]*"', svg)}
+def test_a_gap_where_a_value_is_unknown() -> None:
+    values = [1, 2, float('nan'), 1, 2]
+    (path,) = draw_lines([Line(0, [*enumerate(values)])], marked=False).traces
+    assert [len(part.split('L')) for part in path.path.split('M')[1:]] == [2, 2]
+    assert not path.points
+    assert draw_lines([Line(0, [(5, float('nan'))])], marked=False).y_ticks
 
 
-def test_drawings_of_a_page_do_not_share_names() -> None:
-    lines = [Line(0, [(0, 1), (10, 2)])]
-    names = ids(*(draw_lines(lines, 'epochs', marked=True) for _ in range(3)))
-    assert len(names) == len({*names}) > 3
-
-
-def test_what_is_referred_to_is_there() -> None:
-    svg = draw_dots(['a', '$b$'], np.array([[10.0, np.nan], [20, 30]]), [0, 1])
-    assert {*re.findall(r'#([\w.]+)[")]', svg)} == {*ids(svg)}
-    assert '>$b$</text>' in svg  # no formula
+def test_a_constant_and_a_single_point() -> None:
+    chart = draw_lines([Line(0, [(5, 0.25)])], marked=False)
+    assert len(chart.traces[0].points) == 1
+    assert len({label for _, label in chart.y_ticks}) == len(chart.y_ticks) > 1
 
 
 def test_metrics_of_probabilities() -> None:
@@ -73,7 +75,7 @@ def test_curves_of_two_runs() -> None:
     views = found['Label loss of each view']
     assert views.runs == [4]
     assert 'View 0 solid, view 1 dashed.' in views.about
-    assert views.svg.count('class="run-4"') == 2
+    assert [path.run for path in views.drawing.traces] == [4, 4]
 
 
 def test_epochs_where_all_runs_have_them() -> None:
@@ -97,8 +99,8 @@ def test_memory_and_gradient_norm() -> None:
     norm, memory = make_curves({0: Records(train=train)})
     assert (norm.title, norm.ends) == ('Gradient norm', ['2'])
     assert (memory.title, memory.ends) == ('Memory', ['950'])
-    assert norm.log_svg
-    assert not memory.log_svg
+    assert norm.log_drawing
+    assert not memory.log_drawing
 
 
 @pytest.mark.parametrize(
@@ -112,11 +114,8 @@ def test_memory_and_gradient_norm() -> None:
     ids=['decades', 'within one', 'zero', 'narrow'],
 )
 def test_losses_in_log_scale(losses: tuple, labels: set | None) -> None:
-    """Labels are numbers without exponents, as in the linear drawing."""
     run = Records(train=[(i + 1000, dict(loss=x)) for i, x in enumerate(losses)])
     (curve,) = make_curves({0: run})
-    assert bool(curve.log_svg) == (labels is not None)
-    if labels:
-        assert labels <= {*re.findall(r'>([\d.]+)</text>', curve.log_svg)}
-        assert '10^' not in curve.log_svg
-        assert not {*ids(curve.svg)} & {*ids(curve.log_svg)}
+    assert bool(curve.log_drawing) == (labels is not None)
+    if curve.log_drawing:
+        assert labels <= {label for _, label in curve.log_drawing.y_ticks}

@@ -12,7 +12,7 @@ from torch import nn
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.models.segmentor_heads import labelled_fraction
 from mmcosub.schemes import AugPath, GroupKnowledge, Stimulative
-from mmcosub.schemes.objectives import KernelRedundancy
+from mmcosub.schemes.collaboration import KernelRedundancy
 from mmcosub.submodels import find_branches, plan_generator
 from mmcosub.submodels.sampling import (
     draw_depths,

@@ -14,11 +14,11 @@ from tiny import BACKBONES, backbone, labelled_images, segmentor_config
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.submodels import find_branches
 from mmcosub.submodels.masking import (
-    MaskedPatches,
-    RemovedTokens,
     draw_mask,
     mask_pixels,
+    masked_patches,
     masking_mode,
+    removed_tokens,
 )
 
 MASK = dict(type='AugMask', ratio=0.5)
@@ -91,7 +91,7 @@ def test_patches():
     token = torch.arange(8.0)
     images = torch.randn(2, 3, 64, 96)
     plain, size = model.patch_embed(images)
-    with MaskedPatches(model, images, 0.5, token, rng())():
+    with masked_patches(model, images, 0.5, token, rng())():
         masked, _ = model.patch_embed(images)
     assert torch.equal(model.patch_embed(images)[0], plain)  # undone
     replaced = (masked == token).all(dim=2).reshape(2, *size)
@@ -112,7 +112,7 @@ def test_tokens(name):
     handle = blocks[0].register_forward_pre_hook(lambda m, args: inputs.append(args[0]))
     model(images)
     handle.remove()
-    removed = RemovedTokens(blocks, [blocks[1], blocks[3]], 1, 0.5, token, rng())
+    removed = removed_tokens(blocks, [blocks[1], blocks[3]], 1, 0.5, token, rng())
     with removed():
         masked = model(images)
     with removed():  # as where it is recomputed: the same tokens

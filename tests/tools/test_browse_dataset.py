@@ -50,7 +50,7 @@ def test_drawing():
 
 def test_missing_data(config, tmp_path, capsys):
     root = 'train_dataloader.dataset.data_root=/nowhere'
-    assert 'docs/data.md' in refusal(capsys, config, '--cfg-options', root)
+    assert 'prepare the data' in refusal(capsys, config, '--cfg-options', root)
 
 
 def refusal(capsys, *argv):

@@ -56,16 +56,18 @@ def test_command(tmp_path: Path, script: str, argv: list[str], tool: str) -> Non
 @without_gpu
 @pytest.mark.slow
 def test_train_in_two_processes(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is written but in the work directory."""
+    """Unlabelled images count; nothing is written but in the work directory."""
     here = tmp_path / 'here'
     here.mkdir()
     monkeypatch.chdir(here)
     options = ['train_cfg.max_iters=2', 'model.decode_head.norm_cfg.type=SyncBN']
-    argv = [config, 2, '--co-train', 'cosub', '--cfg-options', *options]
+    argv = [config, 2, '--co-train', 'cosub', '--unlabelled', scenes / 'images']
+    argv += ['--cfg-options', *options]
     done = run('dist_train.sh', *argv, PORT=free_port())
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
+    assert 'loss_unlabelled' in dict(next(iter(losses(tmp_path / 'w')[2])))
     assert 'Environment of 2 processes' in done.stdout
     assert (tmp_path / 'w' / 'iter_2.pth').is_file()
     assert 'mIoU' in done.stdout

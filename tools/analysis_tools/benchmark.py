@@ -10,7 +10,6 @@ from torch.utils.benchmark import Timer
 from mmcosub.arguments import (
     OneLineParser,
     add_common_arguments,
-    add_shape_argument,
     add_shared_arguments,
     require_positive,
 )
@@ -32,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="time a training step, with the config's scheme if it has one",
     )
     add_shared_arguments(parser, '--co-train')
-    add_shape_argument(parser)
+    add_shared_arguments(parser, '--shape')
     parser.add_argument(
         '--batch-size', type=int, help='images (default: 1; 2 with --train)'
     )

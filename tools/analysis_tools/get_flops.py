@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from mmcosub.arguments import (
     OneLineParser,
     add_common_arguments,
-    add_shape_argument,
     add_shared_arguments,
     require_positive,
 )
@@ -27,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
         'one. With --fast, the faster parts are counted, by running them.'
     )
     add_shared_arguments(parser, 'config')
-    add_shape_argument(parser)
+    add_shared_arguments(parser, '--shape')
     parser.add_argument(
         '--co-train',
         metavar='NAME_OR_FILE',

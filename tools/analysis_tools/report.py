@@ -8,7 +8,6 @@ from pathlib import Path
 from mmcosub.arguments import (
     OneLineParser,
     OptionsAction,
-    add_debug_argument,
     add_shared_arguments,
 )
 from mmcosub.config.errors import explained_errors
@@ -61,8 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='settings that have changed since, such as the place of the data: '
         'val_dataloader.dataset.data_root=FOLDER',
     )
-    add_shared_arguments(parser, '--trust-checkpoint')
-    add_debug_argument(parser)
+    add_shared_arguments(parser, '--trust-checkpoint', '--debug')
     return parser
 
 

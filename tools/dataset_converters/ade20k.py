@@ -24,7 +24,7 @@ from rich.progress import (
     track,
 )
 
-from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.arguments import OneLineParser, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 
 URL = 'http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'
@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--archive', type=Path, help='the .zip, instead of a download')
     parser.add_argument('--url', default=URL, help='where to download the .zip from')
-    add_debug_argument(parser)
+    add_shared_arguments(parser, '--debug')
     return parser
 
 

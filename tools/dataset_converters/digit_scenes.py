@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.arguments import OneLineParser, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add('--seed', type=int, default=0)
     add('--overwrite', action='store_true', help='replace scenes of other settings')
-    add_debug_argument(parser)
+    add_shared_arguments(parser, '--debug')
     return parser
 
 

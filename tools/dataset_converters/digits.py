@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from mmcosub.arguments import OneLineParser, add_debug_argument
+from mmcosub.arguments import OneLineParser, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace pictures of other settings'
     )
-    add_debug_argument(parser)
+    add_shared_arguments(parser, '--debug')
     return parser
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from mmcosub.arguments import OneLineParser, add_debug_argument, add_shared_arguments
+from mmcosub.arguments import OneLineParser, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
@@ -38,8 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
         '(trained) or the name of a set (default: the average if there is one)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace OUT')
-    add_shared_arguments(parser, '--trust-checkpoint')
-    add_debug_argument(parser)
+    add_shared_arguments(parser, '--trust-checkpoint', '--debug')
     return parser
 
 

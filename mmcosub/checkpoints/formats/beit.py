@@ -6,13 +6,10 @@ absolute positions.
 
 import re
 
-from mmpretrain.models.utils import BEiTAttention
-from torch import nn
-
 from mmcosub.checkpoints.weights import State, without_computed
 
 from .table import TABLE, family, with_indices
-from .vit import EMBEDDINGS, HUB_LAYER, LAYER, NORMS, fused, transformers
+from .vit import EMBEDDINGS, fused, transformers
 
 
 def _own_tables(state: State) -> State:
@@ -22,11 +19,7 @@ def _own_tables(state: State) -> State:
     if table is not None:
         layers = {k.split('.')[1] for k in state if k.startswith('layers.')}
         state |= {f'layers.{i}.attn.{TABLE}': table.clone() for i in layers}
-    return with_indices(state, _attention, tokens=3)
-
-
-def _attention(heads: int, width: int) -> nn.Module:
-    return BEiTAttention(heads, heads, (width, width), use_rel_pos_bias=True)
+    return with_indices(state, tokens=3)
 
 
 def _split_bias(state: State) -> State:
@@ -54,7 +47,9 @@ def _move_bias(state: State) -> State:
 def _from_hub(state: State) -> State:
     """Fuse weights and keep biases apart, as those of keys do not count."""
     rest: State = {}
+    gated = any('.mlp.fc1_g.' in name for name in state)
     for name, value in state.items():
+        name = name if gated else name.replace('mlp.fc1_x', 'ffn.layers.0.0')
         match = re.fullmatch(r'(.+\.attn\.)(query|key|value)\.bias', name)
         if not match:
             rest[name] = value
@@ -89,55 +84,35 @@ _HUB_DINOV3 = f"""
     layer.*.attention=layers.*.attn: q_proj=query k_proj=key v_proj=value o_proj=proj
     layer.*=layers.*: norm1=ln1 norm2=ln2
     layer.*=layers.*: layer_scale1.lambda1=gamma_1 layer_scale2.lambda1=gamma_2
-    layer.*=layers.*: mlp.gate_proj=mlp.fc1_g mlp.down_proj=ffn.layers.1
+    layer.*=layers.*: mlp.gate_proj=mlp.fc1_g mlp.up_proj=mlp.fc1_x
+    layer.*=layers.*: mlp.down_proj=ffn.layers.1
     norm=ln1
 """
-_HUB = transformers('encoder.layer.*', HUB_LAYER, NORMS, _BEIT_LAYER)
-_IN_MEMORY = transformers('layers.*', LAYER, NORMS, _BEIT_LAYER)
-
-_UP = 'layer.*=layers.*: mlp.up_proj='
-_LN1, _NORM1, _TOKEN = 'layers.0.ln1', 'blocks.0.norm1', 'embeddings.cls_token'
-_SHARED, _ROPE = f'rel_pos_bias.{TABLE}', 'blocks.0.attn.rope.freqs_cos'
+_HUB = transformers(_BEIT_LAYER)
+_HUB_MARKS = 'embeddings.cls_token encoder.layer.0.lambda_1|layers.0.lambda_1'
+_HUB_DINOV3_MARKS = 'embeddings.register_tokens layer.0.mlp.up_proj'
 _DINOV3_MARKS = 'storage_tokens blocks.0.attn.qkv'
 _EVA_02 = _GATED + _NAMES
-_REGISTERS = 'embeddings.register_tokens'
+_EVA_02_MARKS = 'blocks.0.mlp.w1|blocks.0.attn.rope.freqs_cos blocks.0.norm1'
+# A table shared by all layers or of each, or the biases of EVA.
+_MARKS = f'rel_pos_bias.{TABLE}|{{0}}.0.attn.{TABLE}|{{0}}.0.attn.q_bias {{0}}.0.{{1}}'
+_OUR_MARKS = _MARKS.format('layers', 'ln1')
+_TIMM_MARKS = 'blocks.0.mlp.fc1_g|' + _MARKS.format('blocks', 'norm1')
+_TIMM_DINOV3_MARKS = 'reg_token blocks.0.gamma_1 blocks.0.norm1'
 _VALUES = (_own_tables, without_computed)
 
 FORMATS = [
     *family(
         'BEiT',
-        # Also mmseg's; its MAE has such tables and absolute positions.
-        ('mmpretrain BEiT', f'layers.0.attn.{TABLE} {_LN1}', '', _own_tables),
-        ('mmpretrain BEiT, pretraining', f'{_SHARED} {_LN1}', '', _own_tables),
-        ('mmpretrain EVA', f'layers.0.attn.q_bias {_LN1}', '', _own_tables),
+        # Also mmpretrain's EVA and mmseg's BEiT and MAE.
+        ('mmpretrain BEiT', _OUR_MARKS, '', _own_tables),
         ('official DINOv3', _DINOV3_MARKS, _OFFICIAL_DINOV3, _split_bias),
-        ('official EVA-02', f'blocks.0.mlp.w1 {_NORM1}', _EVA_02, _move_bias),
-        ('official EVA-02, small', f'{_ROPE} {_NORM1}', _EVA_02, _move_bias),
-        # The authors' BEiT and EVA have the same names.
-        ('timm BEiT', f'blocks.0.attn.{TABLE} {_NORM1}', _NAMES, *_VALUES),
-        ('timm BEiT, pretraining', f'{_SHARED} {_NORM1}', _NAMES, *_VALUES),
-        ('timm EVA', f'blocks.0.attn.q_bias {_NORM1}', _NAMES, *_VALUES),
-        ('timm EVA-02', f'blocks.0.mlp.fc1_g {_NORM1}', _NAMES, *_VALUES),
-        ('timm DINOv3', f'reg_token blocks.0.gamma_1 {_NORM1}', _NAMES, *_VALUES),
-        ('Transformers BEiT', f'encoder.layer.0.lambda_1 {_TOKEN}', _HUB, _from_hub),
-        (
-            'Transformers BEiT, in memory',
-            f'layers.0.lambda_1 {_TOKEN}',
-            _IN_MEMORY,
-            _from_hub,
-        ),
-        (
-            'Transformers DINOv3, gated',
-            f'layer.0.mlp.gate_proj {_REGISTERS}',
-            f'{_UP}mlp.fc1_x {_HUB_DINOV3}',
-            _from_hub,
-        ),
-        (
-            'Transformers DINOv3',
-            f'layer.0.mlp.up_proj {_REGISTERS}',
-            f'{_UP}ffn.layers.0.0 {_HUB_DINOV3}',
-            _from_hub,
-        ),
+        ('official EVA-02', _EVA_02_MARKS, _EVA_02, _move_bias),
+        # Also EVA and EVA-02, and the authors' BEiT and EVA, which have the same names.
+        ('timm BEiT', _TIMM_MARKS, _NAMES, *_VALUES),
+        ('timm DINOv3', _TIMM_DINOV3_MARKS, _NAMES, *_VALUES),
+        ('Transformers BEiT', _HUB_MARKS, _HUB, _from_hub),
+        ('Transformers DINOv3', _HUB_DINOV3_MARKS, _HUB_DINOV3, _from_hub),
     ),
     # Not convertible: its rotary embedding uses other frequencies than the authors'.
     *family(

@@ -32,13 +32,14 @@ def _from_ours(state: State, parts: dict[str, int]) -> State:
     return theirs
 
 
-_OFFICIAL = """
+_STAGE = """
     patch_embed{1}.proj=layers.{0}.0.projection patch_embed{1}=layers.{0}.0
     norm{1}=layers.{0}.2
     block{1}.*=layers.{0}.1.*: attn.proj=attn.attn.out_proj mlp.fc1=ffn.layers.0
     block{1}.*=layers.{0}.1.*: mlp.dwconv.dwconv=ffn.layers.1 mlp.fc2=ffn.layers.4
     block{1}=layers.{0}.1
 """
+_OFFICIAL = ''.join(_STAGE.format(i, i + 1) for i in range(4))
 _LAYER = 'encoder.block.*.*=layers.*.1.*'
 _HUB = f"""
     encoder.patch_embeddings.*=layers.*.0: proj=projection layer_norm=norm
@@ -49,9 +50,9 @@ _HUB = f"""
     {_LAYER}: attention.self.layer_norm=attn.norm
     {_LAYER}: attention.output.dense=attn.attn.out_proj mlp.dense1=ffn.layers.0
     {_LAYER}: mlp.dwconv.dwconv=ffn.layers.1 mlp.dense2=ffn.layers.4
-"""
+"""  # in files of the hub
 _LAYER = 'stages.*.blocks.*=layers.*.1.*'
-_IN_MEMORY = f"""
+_HUB += f"""
     stages.*.patch_embeddings=layers.*.0: proj=projection layer_norm=norm
     stages.*.layer_norm=layers.*.2
     {_LAYER}: layernorm_before=norm1 layernorm_after=norm2
@@ -62,34 +63,18 @@ _IN_MEMORY = f"""
     {_LAYER}: mlp.dwconv.dwconv=ffn.layers.1 mlp.fc2=ffn.layers.4
 """
 
-_THIRDS = partial(_from_ours, parts={'q': 1, 'k': 1, 'v': 1})
-_BLOCK, _HUB_BLOCK = 'stages.0.blocks.0', 'encoder.block.0.0'
+_MARKS = 'layers.0.1.0.attn.attn.in_proj_weight layers.0.1.0.ffn.layers.4'
+_OFFICIAL_MARKS = 'patch_embed1.proj block1.0.attn.kv block1.0.mlp.dwconv.dwconv'
+_HUB_MARKS = (
+    'encoder.block.0.0.layer_norm_1|stages.0.blocks.0.layernorm_before '
+    'encoder.block.0.0.mlp.dwconv|stages.0.blocks.0.mlp.dwconv'
+)
+_TO_KV = partial(_from_ours, parts={'q': 1, 'kv': 2})
+_TO_K_V = partial(_from_ours, parts={'q': 1, 'k': 1, 'v': 1})
 
 FORMATS = family(
     'MiT',
-    (
-        'mmseg MiT',
-        'layers.0.1.0.attn.attn.in_proj_weight layers.0.1.0.ffn.layers.4',
-    ),
-    (
-        'official MiT',
-        'patch_embed1.proj block1.0.attn.kv block1.0.mlp.dwconv.dwconv',
-        ''.join(_OFFICIAL.format(i, i + 1) for i in range(4)),
-        _to_ours,
-        partial(_from_ours, parts={'q': 1, 'kv': 2}),
-    ),
-    (
-        'Transformers SegFormer',
-        f'{_HUB_BLOCK}.layer_norm_1 {_HUB_BLOCK}.mlp.dwconv',
-        _HUB,
-        _to_ours,
-        _THIRDS,
-    ),
-    (
-        'Transformers SegFormer, in memory',
-        f'{_BLOCK}.layernorm_before {_BLOCK}.mlp.dwconv',
-        _IN_MEMORY,
-        _to_ours,
-        _THIRDS,
-    ),
+    ('mmseg MiT', _MARKS),
+    ('official MiT', _OFFICIAL_MARKS, _OFFICIAL, _to_ours, _TO_KV),
+    ('Transformers SegFormer', _HUB_MARKS, _HUB, _to_ours, _TO_K_V),
 )

@@ -1,7 +1,6 @@
 """Formats of Swin: mmpretrain's (mmseg's is the same), timm's and the authors'."""
 
-from mmpretrain.models.utils import WindowMSA
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcosub.checkpoints.weights import State, without_computed
 
@@ -38,12 +37,7 @@ def _converted(state: State, to_ours: bool) -> State:
 
 
 def _to_ours(state: State) -> State:
-    state = _converted(joined(state, QKV, 'qkv.'), True)
-    return with_indices(state, _attention)
-
-
-def _attention(heads: int, width: int) -> nn.Module:
-    return WindowMSA(heads, (width, width), heads)
+    return with_indices(_converted(joined(state, QKV, 'qkv.'), True))
 
 
 def _from_ours(state: State) -> State:
@@ -75,28 +69,23 @@ _TORCHVISION = (
     + ''.join(_STAGE.format(i, 2 * i + 1, 2 * i + 2) for i in range(4))
 )
 _BLOCK = 'encoder.layers.*.blocks.*=stages.*.blocks.*'
-_SHARED = f"""
+# The first names of an attention are those in memory, the others of files of the hub.
+_HUB = f"""
     embeddings=patch_embed: patch_embeddings.projection=projection norm=norm
     encoder.layers.*.downsample=stages.*.downsample layernorm=norm3 classifier=head.fc
     {_BLOCK}: layernorm_before=norm1 layernorm_after=norm2
-"""
-_HUB = f"""
-    {_SHARED}
-    {_BLOCK}: attention.self.query=attn.w_msa.query attention.self.key=attn.w_msa.key
-    {_BLOCK}: attention.self.value=attn.w_msa.value
-    {_BLOCK}: attention.self.{TABLE}=attn.w_msa.{TABLE}
-    {_BLOCK}: attention.output.dense=attn.w_msa.proj
-    {_BLOCK}: intermediate.dense=ffn.layers.0.0 output.dense=ffn.layers.1
-"""
-_IN_MEMORY = f"""
-    {_SHARED}
     {_BLOCK}: attention.q_proj=attn.w_msa.query attention.k_proj=attn.w_msa.key
     {_BLOCK}: attention.v_proj=attn.w_msa.value attention.o_proj=attn.w_msa.proj
-    {_BLOCK}: attention.relative_position_bias=attn.w_msa
+    {_BLOCK}: attention.self.query=attn.w_msa.query attention.self.key=attn.w_msa.key
+    {_BLOCK}: attention.self.value=attn.w_msa.value
+    {_BLOCK}: attention.output.dense=attn.w_msa.proj
+    {_BLOCK}: attention.relative_position_bias=attn.w_msa attention.self=attn.w_msa
     {_BLOCK}: mlp.fc1=ffn.layers.0.0 mlp.fc2=ffn.layers.1
+    {_BLOCK}: intermediate.dense=ffn.layers.0.0 output.dense=ffn.layers.1
 """
 _FIRST = f'layers.0.blocks.0.attn.{TABLE}'
 _HUB_FIRST = 'encoder.layers.0.blocks.0.attention'
+_HUB_MARK = f'{_HUB_FIRST}.self.{TABLE}|{_HUB_FIRST}.relative_position_bias'
 
 _VALUES = (_to_ours, _from_ours)
 
@@ -106,11 +95,5 @@ FORMATS = family(
     ('official Swin', f'{_FIRST} layers.0.downsample', _OFFICIAL, *_VALUES),
     ('timm Swin', _FIRST, _TIMM, *_VALUES),
     ('torchvision Swin', f'features.1.0.attn.{TABLE}', _TORCHVISION, *_VALUES),
-    ('Transformers Swin', f'{_HUB_FIRST}.self.{TABLE}', _HUB, *_VALUES),
-    (
-        'Transformers Swin, in memory',
-        f'{_HUB_FIRST}.relative_position_bias',
-        _IN_MEMORY,
-        *_VALUES,
-    ),
+    ('Transformers Swin', _HUB_MARK, _HUB, *_VALUES),
 )

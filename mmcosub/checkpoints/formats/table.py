@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -25,7 +24,7 @@ class Format:
         name (str): Name in messages.
         family (str): Architecture. Formats of one family convert to each other.
         marks (Sequence[str]): Names, or beginnings of names, that identify the format.
-            All must occur.
+            All must occur; of alternatives with ``|`` one.
         names (Sequence[tuple[str, str]]): Pairs of the format's name and mmpretrain's,
             where they differ: beginnings up to a dot, ``{}`` for a number. The first
             match is used.
@@ -118,7 +117,8 @@ def detect_format(names: Iterable[str]) -> Format | None:
     """Detect the format of weights by their names; None if unknown."""
     text = '\n'.join(names)
     for known in _FORMATS.values():
-        if all(re.search('(?m)^' + _pattern(mark), text) for mark in known.marks):
+        marks = ('|'.join(map(_pattern, mark.split('|'))) for mark in known.marks)
+        if all(re.search(f'(?m)^({mark})', text) for mark in marks):
             return known
     return None
 
@@ -166,18 +166,25 @@ def joined(state: State, parts: Sequence[str], whole: str) -> State:
     return result
 
 
-def with_indices(
-    state: State, attention: Callable[[int, int], Any], tokens: int = 0
-) -> State:
+def with_indices(state: State, tokens: int = 0) -> State:
     """Add the index of each table of relative positions; mmpretrain has it as a buffer.
 
-    ``attention`` builds mmpretrain's layer for a number of heads and the width of a
-    window; so many entries of a table are of ``tokens``.
+    The last ``tokens`` entries of a table, 0 or BEiT's 3, are those of the class token:
+    to patches, from patches, and to itself. Tables of other than square windows get no
+    index.
     """
     state = dict(state)
     for name in [name for name in state if name.endswith(TABLE)]:
-        entries, heads = state[name].shape
-        layer = attention(heads, (math.isqrt(entries - tokens) + 1) // 2)
-        index = name.replace(TABLE, 'relative_position_index')
-        state[index] = layer.relative_position_index
+        size = len(state[name]) - tokens
+        side = math.isqrt(size)
+        if side**2 != size:
+            continue
+        width = (side + 1) // 2
+        patches = torch.arange(width**2)
+        y, x = patches // width, patches % width
+        index = (y[:, None] - y + width - 1) * side + (x[:, None] - x + width - 1)
+        if tokens:
+            index = torch.nn.functional.pad(index, (1, 0, 1, 0))
+            index[0], index[:, 0], index[0, 0] = size, size + 1, size + 2
+        state[name.replace(TABLE, 'relative_position_index')] = index
     return state

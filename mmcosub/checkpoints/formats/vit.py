@@ -79,23 +79,19 @@ EMBEDDINGS = """
     embeddings=: distillation_token=dist_token position_embeddings=pos_embed
     embeddings=: patch_embeddings.projection=patch_embed.projection
 """
-CLASSIFIER = """
+_CLASSIFIER = """
     encoder.relative_position_bias=rel_pos_bias layernorm=ln1 pooler.layernorm=ln2
     classifier=head.layers.head cls_classifier=head.layers.head
     distillation_classifier=head.layers.head_dist
 """  # pooler.layernorm is BEiT's, of averaged patches
-HUB_LAYER = """
+_LAYER = """
     {0}.attention.attention=layers.*.attn: query=query key=key value=value
     {0}=layers.*: attention.output.dense=attn.proj
     {0}=layers.*: intermediate.dense=ffn.layers.0.0 output.dense=ffn.layers.1
-"""
-LAYER = """
+    {0}=layers.*: layernorm_before=ln1 layernorm_after=ln2
     {0}.attention=layers.*.attn: q_proj=query k_proj=key v_proj=value o_proj=proj
     {0}=layers.*: mlp.fc1=ffn.layers.0.0 mlp.fc2=ffn.layers.1
-"""
-NORMS = """
-    {0}=layers.*: layernorm_before=ln1 layernorm_after=ln2
-"""
+"""  # first in files of the hub, then in memory
 _DINOV2_LAYER = """
     {0}=layers.*: norm1=ln1 norm2=ln2
     {0}=layers.*: layer_scale1.lambda1=attn.gamma1.weight
@@ -105,43 +101,34 @@ _DINOV2_LAYER = """
 """
 
 
-def transformers(layer: str, *parts: str) -> str:
-    """Names of a network whose layers are called so."""
-    return EMBEDDINGS + ''.join(parts).replace('{0}', layer) + CLASSIFIER
+def transformers(layer: str) -> str:
+    """Names of a network of which the layers have these parts, too."""
+    layers = ('encoder.layer.*', 'layers.*')
+    return EMBEDDINGS + ''.join(map((layer + _LAYER).format, layers)) + _CLASSIFIER
 
 
-_HUB = transformers('encoder.layer.*', HUB_LAYER, NORMS)
-_IN_MEMORY = transformers('layers.*', LAYER, NORMS)
-_HUB_DINOV2 = transformers('encoder.layer.*', HUB_LAYER, LAYER, _DINOV2_LAYER)
+_TRANSFORMERS = transformers(_DINOV2_LAYER)
 _OURS = 'layers.0.attn.qkv layers.0.ln1'
 _BLOCK = 'blocks.0.attn.qkv blocks.0.mlp.fc1'
+_DEIT_III_MARKS = f'{_BLOCK} blocks.0.gamma_1'
 _PATCHES = 'blocks.0.attn.qkv patch_embed.proj.weight'
 _NAMES_DINOV2 = _DINOV2 + _LAYER_SCALE + _TIMM
 _NAMES_TIMM = _LAYER_SCALE + _TIMM + _TIMM_GATED
 _MMSEG_MARKS = 'layers.0.attn.attn.in_proj_weight layers.0.ffn.layers.0.0'
 _TORCHVISION_MARKS = 'conv_proj encoder.layers.encoder_layer_0.ln_1'
-_TOKEN, _FIRST = 'embeddings.cls_token', 'layernorm_before'
-_DINOV2_MARK = 'encoder.layer.0.layer_scale1'
+_FIRST = 'encoder.layer.0.layer_scale1|encoder.layer.0.layernorm_before'
+_TRANSFORMERS_MARKS = f'embeddings.cls_token {_FIRST}|layers.0.layernorm_before'
 
 FORMATS = family(
     'ViT',
-    ('mmpretrain ViT', f'layers.0.ffn.layers.0.0 {_OURS}'),
-    ('mmpretrain ViT, gated', f'layers.0.ffn.w12 {_OURS}'),
+    ('mmpretrain ViT', f'layers.0.ffn.layers.0.0|layers.0.ffn.w12 {_OURS}'),
     ('mmseg ViT', _MMSEG_MARKS, _MMSEG),
     # Before timm's ViT, whose marks match as well.
-    (
-        'DeiT III',
-        f'{_BLOCK} blocks.0.gamma_1',
-        _DEIT_III + _TIMM,
-        dict,
-        fold_class_position,
-    ),
-    # Other DINOv2 models use timm's names.
-    ('DINOv2 with registers', f'register_tokens {_PATCHES}', _NAMES_DINOV2),
-    ('DINOv2, giant', f'blocks.0.mlp.w12 {_PATCHES}', _NAMES_DINOV2),
+    ('DeiT III', _DEIT_III_MARKS, _DEIT_III + _TIMM, dict, fold_class_position),
+    # Giant or with registers; others have timm's names.
+    ('DINOv2', f'register_tokens|blocks.0.mlp.w12 {_PATCHES}', _NAMES_DINOV2),
     ('timm ViT', f'{_BLOCK} patch_embed.proj.weight', _NAMES_TIMM, _from_timm),
     ('torchvision ViT', _TORCHVISION_MARKS, _TORCHVISION),
-    ('Transformers ViT', f'encoder.layer.0.{_FIRST} {_TOKEN}', _HUB, fused),
-    ('Transformers ViT, in memory', f'layers.0.{_FIRST} {_TOKEN}', _IN_MEMORY, fused),
-    ('Transformers DINOv2', f'{_DINOV2_MARK} {_TOKEN}', _HUB_DINOV2, fused),
+    # Also DeiT, DINOv2 and MAE.
+    ('Transformers ViT', _TRANSFORMERS_MARKS, _TRANSFORMERS, fused),
 )

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_fixed_batch
 
-from .notation import branch, branches, register
-
-_INVERTED = 'expand_conv? depthwise_conv se? linear_conv'
+from .notation import register
 
 
 def _enhanced_conv(block: Any, x: Tensor, **kwargs: Any) -> Tensor:
@@ -60,63 +58,39 @@ def _adds(block: Any) -> bool:
 
 
 register(
-    'mmpretrain.models',
-    {
-        'backbones.mobilenet_v2.InvertedResidual': branch(
-            'conv', exists='use_res_connect'
-        ),
-        # MobileNetV3, EfficientNet and EfficientNetV2, MobileViT.
-        'utils.inverted_residual.InvertedResidual': branch(
-            _INVERTED, 'drop_path', exists='with_res_shortcut'
-        ),
-        'backbones.efficientnet.EdgeResidual': branch(
-            'conv1 se? conv2', 'drop_path', exists='with_residual'
-        ),
-        'backbones.efficientnet_v2.EnhancedConvModule': branch(
-            _enhanced_conv, 'drop_path', exists='has_skip'
-        ),
-        # V1 and V2 (which has `grn`).
-        'backbones.convnext.ConvNeXtBlock': branch((_convnext, '*gamma:'), 'drop_path'),
-        'backbones.hornet.HorNetBlock': branches(
-            'norm1 gnconv gamma1', '> norm2 pwconv1 act pwconv2 gamma2 <'
-        ),
-        'backbones.replknet.RepLKBlock': branch(
-            'prelkb_bn pw1 large_kernel lk_nonlinear pw2', 'drop_path'
-        ),
-        'backbones.replknet.ConvFFN': branch(
-            'preffn_bn pw1 nonlinear pw2', 'drop_path'
-        ),
-        'backbones.repvgg.RepVGGBlock': branch(
-            _repvgg, None, 'branch_norm', 'se_layer? act!', _has_identity
-        ),
-        'backbones.mobileone.MobileOneBlock': branch(
-            _mobile_one, None, 'branch_norm', 'se act!', _has_identity
-        ),
-        'backbones.shufflenet_v1.ShuffleUnit': branch(
-            _shuffle, after='act!', exists=_adds
-        ),
-        'backbones.convmixer.Residual': branch('fn'),
-        'backbones.mlp_mixer.MixerBlock': (
-            branch('norm1 ~ -token_mix ~', 'token_mix.dropout_layer'),
-            branch('norm2 -channel_mix', 'channel_mix.dropout_layer'),
-        ),
-        'backbones.repmlp.RepMLPNetUnit': (
-            branch('norm1 repmlp_block'),
-            branch('norm2 ffn_block'),
-        ),
-    },
-)
-register(
-    'mmseg.models',
-    {
-        # MobileNetV2 and Fast-SCNN.
-        'utils.inverted_residual.InvertedResidual': branch(
-            'conv', exists='use_res_connect'
-        ),
-        'utils.inverted_residual.InvertedResidualV3': branch(
-            _INVERTED, exists='with_res_shortcut'
-        ),
-    },
+    """
+[mmpretrain.models]
+backbones.mobilenet_v2.InvertedResidual: conv  if use_res_connect
+utils.inverted_residual.InvertedResidual  # MobileNetV3, EfficientNet, MobileViT
+    expand_conv? depthwise_conv se? linear_conv  @drop_path  if with_res_shortcut
+backbones.efficientnet.EdgeResidual: conv1 se? conv2  @drop_path  if with_residual
+backbones.efficientnet_v2.EnhancedConvModule: {_enhanced_conv}  @drop_path  if has_skip
+backbones.convnext.ConvNeXtBlock  # V1 and V2 (which has `grn`)
+    {_convnext} *gamma:  @drop_path
+backbones.hornet.HorNetBlock
+    norm1 gnconv gamma1  @drop_path
+    > norm2 pwconv1 act pwconv2 gamma2 <  @drop_path
+backbones.replknet.RepLKBlock: prelkb_bn pw1 large_kernel lk_nonlinear pw2  @drop_path
+backbones.replknet.ConvFFN: preffn_bn pw1 nonlinear pw2  @drop_path
+backbones.repvgg.RepVGGBlock
+    {_repvgg}  + branch_norm  then se_layer? act!  if {_has_identity}
+backbones.mobileone.MobileOneBlock
+    {_mobile_one}  + branch_norm  then se act!  if {_has_identity}
+backbones.shufflenet_v1.ShuffleUnit: {_shuffle}  then act!  if {_adds}
+backbones.convmixer.Residual: fn
+backbones.mlp_mixer.MixerBlock
+    norm1 ~ -token_mix ~  @token_mix.dropout_layer
+    norm2 -channel_mix    @channel_mix.dropout_layer
+backbones.repmlp.RepMLPNetUnit
+    norm1 repmlp_block
+    norm2 ffn_block
+
+[mmseg.models.utils.inverted_residual]
+InvertedResidual  # MobileNetV2 and Fast-SCNN
+    conv  if use_res_connect
+InvertedResidualV3: expand_conv? depthwise_conv se? linear_conv  if with_res_shortcut
+""",
+    globals(),
 )
 
 # Adds features from before the blocks to those after them.

@@ -11,11 +11,7 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_block, register_fixed_batch
 
-from .notation import branch, branches, register
-
-_MIXER = 'norm1 token_mixer *layer_scale_1:'
-_ATTENTION = 'norm1 attn *layer_scale_1:'
-_MLP = 'norm2 mlp *layer_scale_2:'
+from .notation import register
 
 
 def _tiny_vit_attention(block: Any, x: Tensor) -> Tensor:
@@ -45,34 +41,6 @@ def _graph(block: Any, x: Tensor) -> Tensor:
     return block.fc2(block.graph_conv(block.fc1(x), positions))
 
 
-register(
-    'mmpretrain.models.backbones',
-    {
-        'poolformer.PoolFormerBlock': branches(_MIXER, _MLP),
-        # Without `norm1` and `token_mixer` once reparametrised.
-        'riformer.RIFormerBlock': branches(
-            'norm1? token_mixer? norm_reparam? *layer_scale_1:', _MLP
-        ),
-        'efficientformer.Meta3D': branches('norm1 token_mixer ls1', 'norm2 mlp ls2'),
-        'efficientformer.Meta4D': branches('token_mixer ls1', 'mlp ls2'),
-        'van.VANBlock': branches(_ATTENTION, _MLP),
-        'tinyvit.MBConvBlock': branch(
-            'conv1 act conv2 act conv3', 'drop_path', after='act!'
-        ),
-        'tinyvit.TinyViTBlock': (
-            branch(_tiny_vit_attention, 'drop_path', after=_tiny_vit_convolution),
-            branch('mlp', 'drop_path'),
-        ),
-        'levit.Residual': branch('block', 'drop_path'),
-        'vig.Grapher': branch(_graph, 'drop_path'),
-        'vig.FFN': branch('fc1 act fc2', 'drop_path'),
-        # The rows of its transformer are positions in a patch, not images. So it runs
-        # unmodified, and only the inverted residuals between have branches.
-        'mobilevit.MobileVitBlock': (),
-    },
-)
-
-
 def _as_map(block: Any, x: Tensor, height: int, width: int) -> Tensor:
     return x.transpose(1, 2).unflatten(2, (height, width))
 
@@ -81,10 +49,43 @@ def _as_tokens(block: Any, x: Tensor, height: int, width: int) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
 
-register_block(
-    'mmseg.models.backbones.mscan.MSCABlock',
-    *branches((_as_map, _ATTENTION, _as_tokens), (_as_map, _MLP, _as_tokens)),
+register(
+    """
+[mmpretrain.models.backbones]
+poolformer.PoolFormerBlock
+    norm1 token_mixer *layer_scale_1:  @drop_path
+    norm2 mlp *layer_scale_2:          @drop_path
+riformer.RIFormerBlock  # with `norm_reparam` alone once reparametrised
+    norm1? token_mixer? norm_reparam? *layer_scale_1:  @drop_path
+    norm2 mlp *layer_scale_2:                          @drop_path
+efficientformer.Meta3D
+    norm1 token_mixer ls1  @drop_path
+    norm2 mlp ls2          @drop_path
+efficientformer.Meta4D
+    token_mixer ls1  @drop_path
+    mlp ls2          @drop_path
+van.VANBlock
+    norm1 attn *layer_scale_1:  @drop_path
+    norm2 mlp *layer_scale_2:   @drop_path
+tinyvit.MBConvBlock: conv1 act conv2 act conv3  @drop_path  then act!
+tinyvit.TinyViTBlock
+    {_tiny_vit_attention}  @drop_path  then {_tiny_vit_convolution}
+    mlp                    @drop_path
+levit.Residual: block  @drop_path
+vig.Grapher: {_graph}  @drop_path
+vig.FFN: fc1 act fc2  @drop_path
+
+[mmseg.models.backbones.mscan]
+MSCABlock
+    {_as_map} norm1 attn *layer_scale_1: {_as_tokens}  @drop_path
+    {_as_map} norm2 mlp *layer_scale_2: {_as_tokens}   @drop_path
+""",
+    globals(),
 )
+
+# The rows of its transformer are positions in a patch, not images. So it runs
+# unmodified, and only the inverted residuals between have branches.
+register_block('mmpretrain.models.backbones.mobilevit.MobileVitBlock')
 
 register_fixed_batch(
     # Reshapes its last feature map by the input of the last stage.

@@ -1,6 +1,19 @@
-"""Notation for residual functions, which mostly call modules one after another.
+"""Notation for tables of residual blocks, which mostly call modules one after another.
 
-Shapes: ``R`` rows, ``C`` channels.
+A table has a line for each class and then one for each of its branches, indented, in
+the order in which the block runs them. A single branch may follow a colon. Classes in
+lines one below the other have the same branches. The packages are in brackets::
+
+    [timm.models]
+    resnet.BasicBlock: conv1 bn1 act1 conv2 bn2  @drop_path  + downsample?  then act2!
+    twins.Block
+        norm1 attn()  @drop_path1
+        norm2 mlp     @drop_path2
+
+These are the words of a branch, then ``@`` and its DropPath module, if upstream has
+one, ``+`` and words for what it is added to, if that is not the block's input, ``then``
+and words for the sum, and ``if`` and an attribute that is true for blocks with the
+branch. Rows have the shape (R, C, ...), with R rows and C channels.
 
 ======== =====================================================================
 word     computes, of a block and its rows
@@ -17,14 +30,14 @@ word     computes, of a block and its rows
 ``<``    back from channels last
 ``~``    rows of shape (R, N, C) as (R, C, N)
 ``[0]``  the first of several outputs
+``{f}``  function ``f``, given with the table, of block, rows and arguments
 ======== =====================================================================
-
-So ``'norm1 attn() *gamma'`` is ``block.gamma * block.attn(block.norm1(x), *args)``.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from operator import attrgetter
 from typing import Any
 
@@ -33,8 +46,9 @@ from torch import Tensor, nn
 from mmcosub.submodels.branches import Branch, register_block
 from mmcosub.submodels.isolation import temporarily
 
-_Residual = Callable[..., Tensor]
-_Words = str | _Residual | tuple[str | _Residual, ...]
+_Step = tuple[str, Any]
+_Functions = Mapping[str, Any]
+"""Functions by name: the globals of a file with a table."""
 
 _WORD = re.compile(r'([*-]?)(\w+)(:|\?|!|\(\))?')
 _ORDERS = {'>': (0, 2, 3, 1), '<': (0, 3, 1, 2), '~': (0, 2, 1)}
@@ -45,71 +59,78 @@ _OFF: dict[str, Any] = {
 """Settings of attention and FFNs without DropPath and shortcut."""
 
 
-def register(package: str, blocks: Mapping[str, Branch | Sequence[Branch]]) -> None:
-    """Register classes of a package by their names in it."""
-    for name, found in blocks.items():
-        of_block = [found] if isinstance(found, Branch) else found
-        register_block(f'{package}.{name}', *of_block)
+def register(table: str, functions: _Functions) -> None:
+    """Register the classes of a table."""
+    packages: list[str] = []
+    names: list[str] = []
+    branches: list[Branch] = []
+    for line in [*table.splitlines(), '[]']:
+        line = line.partition('#')[0].rstrip()
+        if line and not line.startswith(' ') and branches:
+            for package, name in product(packages, names):
+                register_block(f'{package}.{name}', *branches)
+            names, branches = [], []
+        if line.startswith('['):
+            packages = line.strip('[]').split()
+            continue
+        if line and not line.startswith(' '):
+            name, _, line = line.partition(':')
+            names.append(name)
+        if line:
+            branches.append(branch(line, functions))
 
 
-def branch(
-    residual: _Words,
-    drop_path: str | None = None,
-    shortcut: _Words | None = None,
-    after: _Words | None = None,
-    exists: str | Callable[..., bool] | None = None,
-) -> Branch:
-    """Return a branch with functions in words; ``exists`` may name an attribute."""
-    return Branch(
-        chain(residual),
-        drop_path,
-        None if shortcut is None else chain(shortcut),
-        None if after is None else chain(after),
-        attrgetter(exists) if isinstance(exists, str) else exists,
-    )
-
-
-def branches(*residuals: _Words) -> list[Branch]:
-    """Return branches that share the module ``drop_path``."""
-    return [branch(residual, 'drop_path') for residual in residuals]
-
-
-def numbered(*residuals: _Words) -> list[Branch]:
-    """Return branches with the modules ``drop_path1``, ``drop_path2``, and so on."""
-    return [branch(words, f'drop_path{i}') for i, words in enumerate(residuals, 1)]
-
-
-def chain(words: _Words) -> _Residual:
-    """Return the residual function of words, of a function, or of several of them."""
-    if callable(words):
-        return words
-    steps: list[tuple[str, Any]] = []
-    for part in (words,) if isinstance(words, str) else words:
-        if callable(part):
-            steps.append(('function', part))
+def branch(line: str, functions: _Functions) -> Branch:
+    """Return the branch of a line."""
+    parts: dict[str, list[_Step]] = {'': [], '+': [], 'then': [], 'if': []}
+    drop_path, part = None, ''
+    for word in line.split():
+        if word in parts:
+            part = word
+        elif word.startswith('@'):
+            drop_path = word[1:]
         else:
-            steps += [_step(word) for word in part.split()]
-    return partial(_run, tuple(steps))
+            parts[part].append(_step(word, functions))
+    residual, shortcut, after = (
+        _chain(parts[part]) if parts[part] else None for part in ('', '+', 'then')
+    )
+    assert residual is not None, line
+    exists = None
+    for mark, found in parts['if']:
+        exists = found if mark == '{}' else attrgetter(found)
+    return Branch(residual, drop_path, shortcut, after, exists)
 
 
-def _step(word: str) -> tuple[str, Any]:
-    """Return the marks of a word, and a module's or parameter's name or an order."""
+def chain(words: str) -> Callable[..., Any]:
+    """Return the function of words."""
+    return _chain([_step(word, {}) for word in words.split()])
+
+
+def _chain(steps: Sequence[_Step]) -> Callable[..., Any]:
+    (mark, found), *others = steps
+    return found if mark == '{}' and not others else partial(_run, tuple(steps))
+
+
+def _step(word: str, functions: _Functions) -> _Step:
+    """Return the marks of a word, and what it names."""
     if word in _ORDERS:
         return 'order', _ORDERS[word]
     if word == '[0]':
         return word, None
+    if word.startswith('{'):
+        return '{}', functions[word.strip('{}')]
     found = _WORD.fullmatch(word)
     if found is None:
-        raise ValueError(f'Unknown word {word!r} in a residual function.')
+        raise ValueError(f'Unknown word {word!r} in the notation of blocks.')
     before, name, behind = found.groups('')
     return before + behind, name
 
 
-def _run(steps: tuple, block: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+def _run(steps: Sequence[_Step], block: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     for mark, name in steps:
         if mark == '':
             x = getattr(block, name)(x)
-        elif mark == 'function':
+        elif mark == '{}':
             x = name(block, x, *args, **kwargs)
         elif mark == '()':
             x = getattr(block, name)(x, *args, **kwargs)

@@ -9,25 +9,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from .notation import branch, register
+from .notation import register
 
 # Most encoders of segmentation_models_pytorch are built of torchvision's blocks.
-register(
-    'torchvision.models',
-    {
-        'resnet.BasicBlock': branch(
-            'conv1 bn1 relu conv2 bn2', None, 'downsample?', 'relu!'
-        ),
-        'resnet.Bottleneck': branch(
-            'conv1 bn1 relu conv2 bn2 relu conv3 bn3',
-            None,
-            'downsample?',
-            'relu!',
-        ),
-        'mobilenetv2.InvertedResidual': branch('conv', exists='use_res_connect'),
-        'mobilenetv3.InvertedResidual': branch('block', exists='use_res_connect'),
-    },
-)
 
 
 def _mb_conv(block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -38,12 +22,6 @@ def _mb_conv(block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         squeezed = block._swish(block._se_reduce(F.adaptive_avg_pool2d(x, 1)))
         x = block._se_expand(squeezed).sigmoid() * x
     return block._bn2(block._project_conv(x))
-
-
-register(
-    'segmentation_models_pytorch.encoders._efficientnet',
-    {'MBConvBlock': branch(_mb_conv, exists='_has_drop_connect')},
-)
 
 
 def _run_first(block: Any, x: Tensor, *names: str) -> Tensor:
@@ -70,21 +48,30 @@ def _mix_mlp(block: Any, x: Tensor, height: int, width: int, **kwargs: Any) -> T
     return block.hidden_dropout(block.mlp(block.layernorm_after(x), height, width))
 
 
-_PLAIN = branch(_attention), branch(_mlp)
-_DINO = branch(_attention, 'drop_path'), branch(_mlp, 'drop_path')
-
 register(
-    'transformers.models',
-    {
-        'vit.modeling_vit.ViTLayer': _PLAIN,
-        'deit.modeling_deit.DeiTLayer': _PLAIN,
-        'dpt.modeling_dpt.DPTViTLayer': _PLAIN,
-        'dinov2.modeling_dinov2.Dinov2Layer': _DINO,
-        'dinov2_with_registers.modeling_dinov2_with_registers'
-        '.Dinov2WithRegistersLayer': _DINO,
-        'segformer.modeling_segformer.SegformerLayer': (
-            branch(_attention, 'drop_path'),
-            branch(_mix_mlp, 'drop_path'),
-        ),
-    },
+    """
+[torchvision.models]
+resnet.BasicBlock: conv1 bn1 relu conv2 bn2  + downsample?  then relu!
+resnet.Bottleneck: conv1 bn1 relu conv2 bn2 relu conv3 bn3  + downsample?  then relu!
+mobilenetv2.InvertedResidual: conv  if use_res_connect
+mobilenetv3.InvertedResidual: block  if use_res_connect
+
+[segmentation_models_pytorch.encoders._efficientnet]
+MBConvBlock: {_mb_conv}  if _has_drop_connect
+
+[transformers.models]
+vit.modeling_vit.ViTLayer
+deit.modeling_deit.DeiTLayer
+dpt.modeling_dpt.DPTViTLayer
+    {_attention}
+    {_mlp}
+dinov2.modeling_dinov2.Dinov2Layer
+dinov2_with_registers.modeling_dinov2_with_registers.Dinov2WithRegistersLayer
+    {_attention}  @drop_path
+    {_mlp}        @drop_path
+segformer.modeling_segformer.SegformerLayer
+    {_attention}  @drop_path
+    {_mix_mlp}    @drop_path
+""",
+    globals(),
 )

@@ -11,26 +11,17 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_fixed_batch
 
-from .notation import branch, register
+from .notation import register
 
 
-def _run_plugins(position: int, block: Any, x: Tensor) -> Tensor:
+def _plugins(position: int, block: Any, x: Tensor) -> Tensor:
     if getattr(block, 'with_plugins', False):
         names = getattr(block, f'after_conv{position}_plugin_names')
         return block.forward_plugin(x, names)
     return x
 
 
-_PLUGINS = [partial(_run_plugins, position) for position in range(4)]
-_BASIC = 'conv1 norm1 relu conv2 norm2'
-_BOTTLENECK = (
-    *('conv1 norm1 relu', _PLUGINS[1], 'conv2 norm2 relu', _PLUGINS[2]),
-    *('conv3 norm3', _PLUGINS[3]),
-)
-_RESNEST = (
-    *('conv1 norm1 relu', _PLUGINS[1], 'conv2 avd_layer?', _PLUGINS[2]),
-    *('conv3 norm3', _PLUGINS[3]),
-)
+_plugins1, _plugins2, _plugins3 = (partial(_plugins, i) for i in (1, 2, 3))
 
 
 def _res2net(block: Any, x: Tensor) -> Tensor:
@@ -48,30 +39,6 @@ def _res2net(block: Any, x: Tensor) -> Tensor:
     return block.norm3(block.conv3(torch.cat(outputs, 1)))
 
 
-# ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no DropPath, and may have
-# plugins. Upstream, MMPretrain's ResNeSt, Res2Net and SE-ResNet ignore their drop-path
-# rate. Here it acts.
-_RESNETS: tuple[tuple[str, Any], ...] = (
-    ('mmpretrain.models.backbones.resnet.BasicBlock', _BASIC),
-    ('mmpretrain.models.backbones.resnet.Bottleneck', _BOTTLENECK),
-    ('mmpretrain.models.backbones.resnest.Bottleneck', _RESNEST),
-    ('mmpretrain.models.backbones.res2net.Bottle2neck', _res2net),
-    ('mmpretrain.models.backbones.seresnet.SEBottleneck', (*_BOTTLENECK, 'se_layer')),
-    ('mmseg.models.backbones.resnet.BasicBlock', _BASIC),
-    ('mmseg.models.backbones.resnet.Bottleneck', _BOTTLENECK),
-    ('mmseg.models.backbones.resnest.Bottleneck', _RESNEST),
-)
-for _name, _residual in _RESNETS:
-    _package, _, _block = _name.partition('.')
-    _drop_path = 'drop_path' if _package == 'mmpretrain' else None
-    register(_package, {_block: branch(_residual, _drop_path, 'downsample?', 'relu!')})
-
-register(
-    'mmpretrain.models.backbones.cspnet',
-    {'DarknetBottleneck': branch('conv1 conv2', 'drop_path', exists='add_identity')},
-)
-
-
 def _context_guided(block: Any, x: Tensor) -> Tensor:
     x = block.conv1x1(x)
     x = torch.cat([block.f_loc(x), block.f_sur(x)], 1)
@@ -85,23 +52,42 @@ def _non_bottleneck(block: Any, x: Tensor) -> Tensor:
 
 
 register(
-    'mmseg.models',
-    {
-        # DDRNet and PIDNet.
-        'utils.basic_block.BasicBlock': branch(
-            'conv1 conv2', None, 'downsample?', 'act!'
-        ),
-        'utils.basic_block.Bottleneck': branch(
-            'conv1 conv2 conv3', None, 'downsample?', 'act!'
-        ),
-        'backbones.bisenetv2.GELayer': branch(
-            'conv1 dwconv conv2', None, 'shortcut?', 'act!'
-        ),
-        'backbones.cgnet.ContextGuidedBlock': branch(
-            _context_guided, exists='skip_connect'
-        ),
-        'backbones.erfnet.NonBottleneck1d': branch(_non_bottleneck, after='act!'),
-    },
+    """
+# ResNet, V1c and V1d, ResNeXt and RegNet. mmseg's have no DropPath, and may have
+# plugins. Upstream, MMPretrain's ResNeSt, Res2Net and SE-ResNet ignore their drop-path
+# rate. Here it acts.
+[mmpretrain.models.backbones]
+resnet.BasicBlock: conv1 norm1 relu conv2 norm2  @drop_path  + downsample?  then relu!
+resnet.Bottleneck
+    conv1 norm1 relu conv2 norm2 relu conv3 norm3 \
+        @drop_path  + downsample?  then relu!
+resnest.Bottleneck
+    conv1 norm1 relu conv2 avd_layer? conv3 norm3 \
+        @drop_path  + downsample?  then relu!
+seresnet.SEBottleneck
+    conv1 norm1 relu conv2 norm2 relu conv3 norm3 se_layer \
+        @drop_path  + downsample?  then relu!
+res2net.Bottle2neck: {_res2net}  @drop_path  + downsample?  then relu!
+cspnet.DarknetBottleneck: conv1 conv2  @drop_path  if add_identity
+
+[mmseg.models.backbones]
+resnet.BasicBlock: conv1 norm1 relu conv2 norm2  + downsample?  then relu!
+resnet.Bottleneck
+    conv1 norm1 relu {_plugins1} conv2 norm2 relu {_plugins2} conv3 norm3 {_plugins3} \
+        + downsample?  then relu!
+resnest.Bottleneck
+    conv1 norm1 relu {_plugins1} conv2 avd_layer? {_plugins2} conv3 norm3 {_plugins3} \
+        + downsample?  then relu!
+
+[mmseg.models]
+utils.basic_block.BasicBlock  # DDRNet and PIDNet
+    conv1 conv2  + downsample?  then act!
+utils.basic_block.Bottleneck: conv1 conv2 conv3  + downsample?  then act!
+backbones.bisenetv2.GELayer: conv1 dwconv conv2  + shortcut?  then act!
+backbones.cgnet.ContextGuidedBlock: {_context_guided}  if skip_connect
+backbones.erfnet.NonBottleneck1d: {_non_bottleneck}  then act!
+""",
+    globals(),
 )
 
 # They add up paths that have passed different numbers of blocks.

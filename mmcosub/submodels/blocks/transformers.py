@@ -1,4 +1,8 @@
-"""Transformers of MMPretrain and MMSegmentation."""
+"""Transformers of MMPretrain and MMSegmentation.
+
+Of one resolution: ViT, DeiT3, T2T-ViT, SAM, EVA-02, BEiT, MAE, XCiT. Pyramids: HiViT,
+Swin and SwinV2, Twins, MiT, DaViT, MViT.
+"""
 
 from typing import Any
 
@@ -6,14 +10,9 @@ from torch import Tensor
 
 from mmcosub.submodels.branches import register_block, register_fixed_batch
 
-from .notation import branch, branches, register
+from .notation import branch, register
 
 Size = tuple[int, int]
-
-_ATTENTION = branch('ln1 -attn', 'attn.out_drop')
-_FFN = branch('ln2 -ffn', 'ffn.dropout_layer')
-
-# ---- of one resolution: ViT, DeiT3, T2T-ViT, SAM, EVA-02, BEiT, MAE, XCiT -----------
 
 
 def _has_shortcut(block: Any) -> bool:
@@ -36,101 +35,86 @@ def _sam_attention(block: Any, x: Tensor) -> Tensor:
 
 
 register(
-    'mmpretrain.models.backbones',
-    {
-        'vision_transformer.TransformerEncoderLayer': (_ATTENTION, _FFN),
-        # MMPretrain's DeiT3 uses the first norm twice and the second never.
-        'deit3.DeiT3TransformerEncoderLayer': (
-            _ATTENTION,
-            branch('ln1 -ffn', 'ffn.dropout_layer'),
-        ),
-        # The layers that make tokens have another shortcut, no DropPath, and run
-        # unmodified.
-        't2t_vit.T2TTransformerLayer': (
-            branch('ln1 -attn', 'attn.out_drop', exists=_has_shortcut),
-            branch('ln2 -ffn', 'ffn.dropout_layer', exists=_has_shortcut),
-        ),
-        # SAM's image encoder has no DropPath on its attention.
-        'vit_sam.TransformerEncoderLayer': (branch(_sam_attention), _FFN),
-        'vit_eva02.EVA02EndcoderLayer': branches('norm1 attn()', 'norm2 mlp'),
-        # MMPretrain drops the FFN twice, inside and after it, so at a rate of 0.5 it is
-        # kept in a quarter of the cases. Here a branch is dropped once, as in the
-        # authors' code.
-        'beit.BEiTTransformerEncoderLayer': branches(
-            'ln1 attn() *gamma_1', 'ln2 -ffn *gamma_2'
-        ),
-        # One DropPath for all three. The class-attention blocks that follow have none
-        # and run unmodified in every submodel.
-        'xcit.XCABlock': branches(
-            'norm1 attn *gamma1', 'norm3 local_mp() *gamma3', 'norm2 -ffn *gamma2'
-        ),
-    },
-)
-register(
-    'mmseg.models.backbones',
-    {
-        # mmseg's ViT has no DropPath on its attention, whatever the rate.
-        'vit.TransformerEncoderLayer': (
-            branch('norm1 -attn'),
-            branch('norm2 -ffn', 'ffn.dropout_layer'),
-        ),
-        # Also the base of MAE's layer.
-        'beit.BEiTTransformerEncoderLayer': branches(
-            'norm1 attn *gamma_1', 'norm2 ffn *gamma_2'
-        ),
-    },
-)
+    """
+[mmpretrain.models.backbones]
+vision_transformer.TransformerEncoderLayer
+    ln1 -attn  @attn.out_drop
+    ln2 -ffn   @ffn.dropout_layer
+deit3.DeiT3TransformerEncoderLayer  # uses the first norm twice and the second never
+    ln1 -attn  @attn.out_drop
+    ln1 -ffn   @ffn.dropout_layer
 
-# ---- pyramids: HiViT, Swin and SwinV2, Twins, MiT, DaViT, MViT ----------------------
+# The layers that make tokens have another shortcut, no DropPath, and run unmodified.
+t2t_vit.T2TTransformerLayer
+    ln1 -attn  @attn.out_drop      if {_has_shortcut}
+    ln2 -ffn   @ffn.dropout_layer  if {_has_shortcut}
+vit_sam.TransformerEncoderLayer
+    {_sam_attention}               # has no DropPath
+    ln2 -ffn   @ffn.dropout_layer
+vit_eva02.EVA02EndcoderLayer
+    norm1 attn()  @drop_path
+    norm2 mlp     @drop_path
 
-# Position encodings come before each branch.
-_DAVIT_FFN = branch('cpe2() norm2 -ffn', 'ffn.dropout_layer', 'cpe2()')
+# MMPretrain drops the FFN twice, inside and after it, so at a rate of 0.5 it is kept in
+# a quarter of the cases. Here a branch is dropped once, as in the authors' code.
+beit.BEiTTransformerEncoderLayer
+    ln1 attn() *gamma_1  @drop_path
+    ln2 -ffn *gamma_2    @drop_path
 
-register(
-    'mmpretrain.models.backbones',
-    {
-        'hivit.BlockWithRPE': (
-            branch('norm1 attn() *gamma_1', 'drop_path', exists='attn'),
-            branch('norm2 mlp *gamma_2', 'drop_path'),
-        ),
-        # mmpretrain drops before the last norm of the branch. The norm undoes the
-        # scale, and its bias remains of a dropped branch. Here the whole branch is
-        # dropped, as in the authors' code and timm.
-        'swin_transformer_v2.SwinBlockV2': (
-            branch('-attn() norm1', 'attn.drop'),
-            branch('-ffn norm2', 'ffn.dropout_layer', after='norm3?'),
-        ),
-        # Attention over channels has no DropPath.
-        'davit.SpatialBlock': (
-            branch('cpe1() norm1 -attn()', 'attn.drop', 'cpe1()'),
-            _DAVIT_FFN,
-        ),
-        'davit.ChannelBlock': (branch('cpe1() norm1 attn', None, 'cpe1()'), _DAVIT_FFN),
-    },
-)
-_SWIN = (
-    branch('norm1 -attn()', 'attn.drop'),
-    branch('norm2 -ffn', 'ffn.dropout_layer'),
-)
-register('mmpretrain.models.backbones', {'swin_transformer.SwinBlock': _SWIN})
-register('mmseg.models.backbones', {'swin.SwinBlock': _SWIN})
+# One DropPath for all three. The class-attention blocks that follow have none and run
+# unmodified in every submodel.
+xcit.XCABlock
+    norm1 attn *gamma1        @drop_path
+    norm3 local_mp() *gamma3  @drop_path
+    norm2 -ffn *gamma2        @drop_path
 
-for _package in ('mmpretrain', 'mmseg'):
-    register(
-        f'{_package}.models.backbones.twins',
-        {
-            # Most branches are dropped twice upstream, inside and after them, so at a
-            # rate of 0.5 one is kept in a quarter of the cases. Here it is dropped
-            # once, as in the authors' code.
-            'GSAEncoderLayer': branches('norm1 -attn()', 'norm2 -ffn'),
-            'LSAEncoderLayer': branches('norm1 attn()', 'norm2 -ffn'),
-        },
-    )
+hivit.BlockWithRPE
+    norm1 attn() *gamma_1  @drop_path  if attn
+    norm2 mlp *gamma_2     @drop_path
 
-register_block(
-    'mmseg.models.backbones.mit.TransformerEncoderLayer',
-    branch('norm1 -attn()', 'attn.dropout_layer'),
-    branch('norm2 -ffn()', 'ffn.dropout_layer'),
+# MMPretrain drops before the last norm of the branch. The norm undoes the scale, and
+# its bias remains of a dropped branch. Here the whole branch is dropped, as in the
+# authors' code and timm.
+swin_transformer_v2.SwinBlockV2
+    -attn() norm1  @attn.drop
+    -ffn norm2     @ffn.dropout_layer  then norm3?
+
+# Position encodings come before each branch. Attention over channels has no DropPath.
+davit.SpatialBlock
+    cpe1() norm1 -attn()  @attn.drop          + cpe1()
+    cpe2() norm2 -ffn     @ffn.dropout_layer  + cpe2()
+davit.ChannelBlock
+    cpe1() norm1 attn                         + cpe1()
+    cpe2() norm2 -ffn     @ffn.dropout_layer  + cpe2()
+
+[mmseg.models.backbones]
+vit.TransformerEncoderLayer
+    norm1 -attn  # has no DropPath, whatever the rate
+    norm2 -ffn   @ffn.dropout_layer
+beit.BEiTTransformerEncoderLayer  # also the base of MAE's layer
+    norm1 attn *gamma_1  @drop_path
+    norm2 ffn *gamma_2   @drop_path
+mit.TransformerEncoderLayer
+    norm1 -attn()  @attn.dropout_layer
+    norm2 -ffn()   @ffn.dropout_layer
+
+[mmpretrain.models.backbones.swin_transformer mmseg.models.backbones.swin]
+SwinBlock
+    norm1 -attn()  @attn.drop
+    norm2 -ffn     @ffn.dropout_layer
+
+# Most branches of Twins are dropped twice upstream, inside and after them, so at a rate
+# of 0.5 one is kept in a quarter of the cases. Here it is dropped once, as in the
+# authors' code.
+[mmpretrain.models.backbones.twins mmseg.models.backbones.twins]
+GSAEncoderLayer
+    norm1 -attn()  @drop_path
+    norm2 -ffn     @drop_path
+LSAEncoderLayer
+    norm1 attn()  @drop_path
+    norm2 -ffn    @drop_path
+""",
+    globals(),
 )
 
 
@@ -163,8 +147,8 @@ def _with_size(block: Any, x: Tensor, in_size: Size) -> tuple[Tensor, Size]:
 
 register_block(
     'mmpretrain.models.backbones.mvit.MultiScaleBlock',
-    branch('norm1 attn() [0]', 'drop_path', _mvit_attention_shortcut),
-    branch('norm2 mlp', 'drop_path', _mvit_mlp_shortcut),
+    branch('norm1 attn() [0] @drop_path + {_mvit_attention_shortcut}', globals()),
+    branch('norm2 mlp @drop_path + {_mvit_mlp_shortcut}', globals()),
     output=_with_size,
 )
 

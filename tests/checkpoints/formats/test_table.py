@@ -310,10 +310,18 @@ def test_architecture_that_the_target_does_not_have(tmp_path):
 @pytest.mark.parametrize(
     ('name', 'target', 'whose'),
     [
-        ('vit_small_patch14_reg4_dinov2', 'mmseg', r"register tokens.*mmseg's ViT"),
-        ('vit_small_patch14_reg4_dinov2', 'mmpretrain', r"tokens.*mmpretrain's ViT"),
-        ('vit_giant_patch14_dinov2', 'mmseg', r"a gated MLP.*mmseg's ViT.*--to timm"),
-        ('vit_giant_patch14_dinov2', 'official', r'a gated MLP.*DeiT III'),
+        (
+            'vit_small_patch14_reg4_dinov2',
+            'mmseg',
+            r"mmseg's ViT .*reg_token\.",
+        ),
+        (
+            'vit_small_patch14_reg4_dinov2',
+            'mmpretrain',
+            r"mmpretrain's .*reg_token",
+        ),
+        ('vit_giant_patch14_dinov2', 'mmseg', r"mmseg's ViT .*w12.*--to timm"),
+        ('vit_giant_patch14_dinov2', 'official', r'DeiT III has no place .*w12'),
     ],
 )
 def test_part_that_the_target_does_not_have(name, target, whose, tmp_path):

@@ -39,7 +39,7 @@ def flat_settings(cfg: Any) -> dict[str, str]:
     # Class names instead of classes, as in a dumped config.
     for key, value in cfg.to_dict().items():
         if key in read:
-            _flatten(key, value, flat)
+            flat |= flatten(value, key)
     return {k: v for k, v in flat.items() if not k.endswith(_OF_THE_MACHINE)}
 
 
@@ -69,14 +69,16 @@ def against_base(run: dict[str, str], file: Path) -> list[Change]:
     return changes
 
 
-def _flatten(key: str, value: Any, flat: dict[str, str]) -> None:
-    """Add a setting's parts under their dotted keys."""
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            if name != '_scope_':
-                _flatten(f'{key}.{name}', inner, flat)
+def flatten(value: Any, key: str) -> dict[str, str]:
+    """Return a setting's parts, as text, by their dotted keys."""
+    parts: Any = ()
+    if isinstance(value, dict):
+        parts = [(name, inner) for name, inner in value.items() if name != '_scope_']
     elif isinstance(value, list | tuple) and any(isinstance(v, dict) for v in value):
-        for i, inner in enumerate(value):
-            _flatten(f'{key}.{i}', inner, flat)
-    else:
-        flat[key] = repr(list(value) if isinstance(value, tuple) else value)
+        parts = enumerate(value)
+    if not parts:
+        return {key: repr(list(value) if isinstance(value, tuple) else value)}
+    flat: dict[str, str] = {}
+    for name, inner in parts:
+        flat |= flatten(inner, f'{key}.{name}')
+    return flat

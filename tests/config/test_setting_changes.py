@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmcosub.config.loading import find_config
-from mmcosub.hooks.setting_changes import (
+from mmcosub.config.setting_changes import (
     Change,
     against_base,
     compare,

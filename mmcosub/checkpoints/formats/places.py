@@ -1,0 +1,109 @@
+"""Names that the networks of each library have, to find weights without a place."""
+
+import re
+
+from mmpretrain.models.backbones import resnet
+
+from mmcosub.checkpoints.weights import State
+
+_ENDS = r'(\.(weight|bias|running_mean|running_var|num_batches_tracked))?'
+_ALL = 'mmpretrain mmseg timm official'
+_TABLES = 'relative_position_(bias_table|index)'
+
+# Regular expressions of mmpretrain's names, by architecture and libraries. ``*`` stands
+# for a number and ``{last}`` for that of the last stage.
+_PLACES = {
+    'ViT': {
+        _ALL: 'cls_token pos_embed patch_embed.projection pre_norm ln1 '
+        'layers.*.(ln[12]|attn.(qkv|proj)|ffn.layers.(0.0|1))',
+        'mmpretrain timm official': 'ln2 head.(fc|layers.head) '
+        'layers.*.(attn.gamma1|ffn.gamma2)',
+        'mmpretrain timm': 'dist_token head.layers.head_dist layers.*.ffn.w(12|3)',
+        'timm': 'reg_token',
+    },
+    'BEiT': {
+        'mmpretrain mmseg timm': 'cls_token patch_embed.projection ln1 '
+        'layers.*.(ln[12]|gamma_[12]|ffn.layers.(0.0|1)) '
+        f'layers.*.attn.(qkv|proj|[qv]_bias|{_TABLES})',
+        'mmpretrain timm': 'pos_embed ln2 head.fc',
+        'timm': 'reg_token layers.*.(attn.([qkv]_proj|norm)|mlp.(fc1_[gx]|norm))',
+    },
+    'Swin': {
+        _ALL: 'patch_embed.(projection|norm) stages.*.downsample.(norm|reduction) '
+        'stages.*.blocks.*.(norm[12]|ffn.layers.(0.0|1)) norm{last} '
+        f'stages.*.blocks.*.attn.w_msa.(qkv|proj|{_TABLES})',
+        'mmpretrain timm official': 'head.fc',
+        'mmseg': 'norm*',
+    },
+    'ConvNeXt': {
+        _ALL: 'downsample_layers.*.[01] norm{last} stages.*.*.'
+        '(depthwise_conv|norm|pointwise_conv[12]|gamma|grn.(gamma|beta))',
+        'mmpretrain timm official': 'head.fc',
+        'mmpretrain mmseg': 'norm*',
+    },
+    'XCiT': {
+        _ALL: 'cls_token patch_embed.proj.*.(conv|bn) norm '
+        'pos_embed.token_projection.conv '
+        '(xca|ca)_layers.*.(norm[123]|gamma[123]|ffn.layers.(0.0|1)) '
+        'xca_layers.*.(attn.(temperature|qkv|proj)|local_mp.conv[12].(conv|bn)) '
+        'ca_layers.*.attn.[qkv] ca_layers.*.attn.proj',
+        'mmpretrain timm official': 'head.fc',
+    },
+    'ResNet': {
+        _ALL: 'conv1 bn1 stem.*.(conv|bn) '
+        'layer[1-4].*.(conv[123]|bn[123]|downsample.*)',
+        'mmpretrain timm official': 'head.fc',
+    },
+    'HRNet': {
+        'mmseg': 'conv[12] bn[12] (layer1|transition[123]|stage[234])'
+        '(.(*|conv[123]|bn[123]|downsample|branches|fuse_layers))+',
+    },
+    'MiT': {
+        'mmseg official': 'layers.*.0.(projection|norm) layers.*.2 '
+        'layers.*.1.*.(norm[12]|attn.(norm|sr)|ffn.layers.[014]) '
+        'layers.*.1.*.attn.attn.(in_proj_weight|in_proj_bias|out_proj)',
+    },
+}
+
+
+def without_place(state: State, family: str, library: str) -> list[str] | None:
+    """Return names, in mmpretrain's form, that a library's network does not have.
+
+    None if the library has no such network. An architecture that is not in the table
+    is not checked.
+    """
+    if family not in _PLACES:
+        return []
+    rows = _PLACES[family].items()
+    places = ' '.join(names for who, names in rows if library in who.split())
+    if family == 'ResNet' and library in ('mmpretrain', 'mmseg'):
+        places = places if _is_resnet_of_openmmlab(state) else ''
+    if not places:
+        return None
+    stages = [int(m[1]) for m in (re.match(r'stages\.(\d+)', k) for k in state) if m]
+    for mark, meaning in (
+        ('.', r'\.'),
+        ('*', r'\d+'),
+        ('{last}', str(max(stages, default=0))),
+        (' ', '|'),
+    ):
+        places = places.replace(mark, meaning)
+    known = re.compile(f'({places}){_ENDS}')
+    return [name for name in state if not known.fullmatch(name)]
+
+
+def _is_resnet_of_openmmlab(state: State) -> bool:
+    """Return True if mmpretrain and mmseg have the depth, width, stem and shortcuts."""
+    blocks = [{k.split('.')[1] for k in state if k.startswith(f'layer{i}.')}
+              for i in range(1, 5)]  # fmt: skip
+    block = resnet.Bottleneck if 'layer1.0.conv3.weight' in state else resnet.BasicBlock
+    inner, deep = state['layer1.0.conv2.weight'], 'stem.2.bn.weight' in state
+    shortcut = state.get('layer2.0.downsample.1.weight')  # a norm's without pooling
+    pooled = 'layer2.0.downsample.2.weight' in state or (
+        shortcut is not None and shortcut.ndim == 4
+    )
+    grouped = len(inner) > inner.shape[1]
+    known = (block, tuple(map(len, blocks))) in resnet.ResNet.arch_settings.values()
+    if grouped:
+        return known and not (deep or pooled)
+    return known and len(inner) == 64 and (deep or not pooled)
