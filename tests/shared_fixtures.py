@@ -28,6 +28,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """Let what stayed be collected, or Triton reports it as leaked."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def fresh_globals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No runner of one test finds the visualizer, scope or rank of another."""
