@@ -24,7 +24,7 @@ from mmcosub.submodels import (
     find_branches,
 )
 
-CHANGED = r'^blocks\.0 \(timm\.models\.vision_transformer\.Block\) .*add_a_block'
+CHANGED = r'^blocks\.0 \(timm\.models\.vision_transformer\.Block\) .*register_block'
 
 
 def network(**settings):
