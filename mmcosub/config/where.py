@@ -16,7 +16,7 @@ from mmcosub.names import did_you_mean, type_name
 
 from .unread import walk
 
-_LONGEST = 300  # some messages contain whole configs
+_LONGEST = 500  # some messages contain whole configs
 _HINT = ' (--debug shows where)'
 
 
