@@ -3,6 +3,7 @@
 import inspect
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.registry import DATASETS
@@ -102,13 +103,18 @@ def _build(config: dict) -> BaseSegDataset | None:
     takes_it = any(p.name == 'lazy_init' or p.kind is p.VAR_KEYWORD for p in parameters)
     try:
         return DATASETS.build({**config, **({'lazy_init': True} if takes_it else {})})
-    except AssertionError as error:
+    except AssertionError:
         # Some of mmseg's datasets assert that their data exist without naming them.
-        places = {k: config.get(k) for k in ('data_root', 'data_prefix', 'ann_file')}
-        raise FileNotFoundError(
-            f'{kind.__name__} does not find its files: set {places}, or prepare the '
-            'data (`mmcosub --help` lists the commands).'
-        ) from error
+        root = Path(config.get('data_root') or '')
+        names = [config.get('ann_file'), *config.get('data_prefix', {}).values()]
+        for path in (root, *(root / name for name in names if name)):
+            if not (config.get('backend_args') or path.exists()):
+                raise FileNotFoundError(
+                    f'There is no {path}. Set data_root (now {str(root)!r}), '
+                    'data_prefix and ann_file, or prepare the data (`mmcosub --help` '
+                    'lists the commands).'
+                ) from None
+        raise
 
 
 # ---- classes ---------------------------------------------------------------------

@@ -65,7 +65,7 @@ NAMED = {
     # A part of the model, in its first forward pass.
     'model.backbone.in_channels=1': 'in model.backbone.patch_embed.projection',
     'model.decode_head.in_index=[0,5]': 'in model.decode_head',
-    'model.decode_head.ignore_index=a': 'in model.decode_head.loss_decode',
+    'model.decode_head.ignore_index=a': 'ignore_index is 255, but .* a',
     'model.auxiliary_head.in_channels=999': 'in model.auxiliary_head.convs.0',
     # Of another type at the top level.
     'env_cfg=3': 'env_cfg must be a dict',
@@ -92,7 +92,7 @@ NAMED = {
     'val_evaluator.iou_metrics=mIoU,nothing': 'val_evaluator: .*nothing',
     'val_evaluator.prefix=3': 'The first batch of validation fails: .*str instance',
     'val_dataloader.dataset.pipeline=[]': 'The first batch of validation fails',
-    'model.test_cfg.mode=slide': 'model.test_cfg of mode "slide"',
+    'model.test_cfg.mode=slide': 'model.test_cfg.stride=None .* "slide"',
     'default_hooks.checkpoint.save_best=mDice': "There are .*'mIoU'",
 }
 """What the line about each bad setting says, as a regular expression."""
