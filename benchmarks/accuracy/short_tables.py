@@ -120,13 +120,14 @@ def _of_scenes(records: Records, network: str) -> dict[str, dict[int, dict]]:
 def _of_unlabelled(records: Records) -> dict[str, dict[int, dict]]:
     """Return results with 60 labelled scenes by the names of this table."""
     results = results_of(records, 60)
-    longer = [
-        runs
+    lengths = [
+        length
         for (arm, length), runs in results.items()
         if arm == BASELINE and length != LENGTH and len(runs) >= ENOUGH
     ]
+    longest = max(lengths, default=0)
     return {
         BASELINE: results.get((BASELINE, LENGTH), {}),
-        MATCHED: longer[0] if longer else {},
+        MATCHED: results.get((BASELINE, longest), {}),
         'cosub': results.get((METHOD, LENGTH), {}),
     }

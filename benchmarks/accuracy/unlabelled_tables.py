@@ -6,7 +6,7 @@ from statistics import fmean
 from intervals import Digits, cell, gain, rows_of
 from records import Records
 from settings import TEST_SEEDS, UnlabelledRun
-from unlabelled_stages import ARMS, COUNTS, LONGER
+from unlabelled_stages import ARMS, COUNTS, LABELS_ONLY, LONGER
 
 METHOD = 'two submodels'
 ENOUGH = 3
@@ -72,7 +72,7 @@ def _at_any_length(scheme: dict, unlabelled: dict | None, run: UnlabelledRun) ->
 def scores(records: Records, count: int, length: int = LENGTH) -> str:
     """Return the scores of each arm, and two submodels minus it.
 
-    Of trainings of one length, and of those with labels only that take as much time.
+    Of trainings of one length, and of those with labels only of any length.
 
     Args:
         records (Records): Results.
@@ -88,11 +88,10 @@ def scores(records: Records, count: int, length: int = LENGTH) -> str:
     by_length = sorted(results, key=lambda k: (k[1] != length, order.index(k[0]), k[1]))
     for arm, iterations in by_length:
         runs = results[arm, iterations]
-        as_long = 2 * length < iterations < 5 * length
-        if len(runs) < ENOUGH or not (iterations == length or as_long):
+        if len(runs) < ENOUGH or (iterations != length and arm not in LABELS_ONLY):
             continue
         title = TITLES.get(arm, arm)
-        if as_long:
+        if iterations != length:
             title += f', {iterations:,} iterations'
         row: list = [title, len(runs)]
         for key, digits in SHOWN:

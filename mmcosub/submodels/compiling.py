@@ -35,7 +35,8 @@ class CompiledResidual:
     """Residual function that is compiled once for any number of rows.
 
     A single row runs uncompiled, because PyTorch treats a size of 1 as a constant and
-    would compile again for it.
+    would compile again for it; so does the check before the first step, which has no
+    gradients.
     """
 
     def __init__(self, plain: Callable[..., Tensor], options: dict[str, Any]) -> None:
@@ -58,7 +59,7 @@ class CompiledResidual:
     def __call__(
         self, block: nn.Module, x: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        if len(x) < 2:
+        if len(x) < 2 or not torch.is_grad_enabled():
             return self.plain(block, x, *args, **kwargs)
         # Imported here, as it takes a second that few runs need.
         from torch._dynamo import mark_dynamic
