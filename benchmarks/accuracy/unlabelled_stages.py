@@ -45,7 +45,18 @@ VARIANTS: dict[str, dict] = {
         scheme=COSUB, unlabelled=dict(cutmix=False, **RAMP)
     ),
 }
-ARMS = LABELS_ONLY | WITH_UNLABELLED | VARIANTS
+MAIN = LABELS_ONLY | WITH_UNLABELLED
+ARMS = MAIN | VARIANTS
+
+
+def of_length(unlabelled: dict, iterations: int) -> dict:
+    """Settings of unlabelled scenes, with the ramp of a training of some length.
+
+    Args:
+        unlabelled (dict): The settings; empty for none.
+        iterations (int): Length of the training.
+    """
+    return unlabelled and {**unlabelled, 'ramp_iters': 3 * iterations // 10}
 
 
 def candidates(arm: str) -> list[UnlabelledRun]:
@@ -84,8 +95,7 @@ def rates(records: Records) -> list[UnlabelledRun]:
     Args:
         records (Records): Results of earlier stages.
     """
-    arms = (*LABELS_ONLY, *WITH_UNLABELLED)
-    return [run for arm in arms for run in candidates(arm)]
+    return [run for arm in MAIN for run in candidates(arm)]
 
 
 def main(records: Records, count: int) -> list[UnlabelledRun]:
@@ -95,7 +105,7 @@ def main(records: Records, count: int) -> list[UnlabelledRun]:
         records (Records): Results of earlier stages.
         count (int): Labelled scenes.
     """
-    return _over_seeds(records, (*LABELS_ONLY, *WITH_UNLABELLED), count)
+    return _over_seeds(records, MAIN, count)
 
 
 def variants(records: Records, count: int) -> list[UnlabelledRun]:
@@ -153,18 +163,13 @@ def longer_as_long(records: Records, count: int) -> list[UnlabelledRun]:
 
 
 def _longer(records: Records, count: int) -> dict[str, UnlabelledRun]:
-    runs = {
-        arm: chosen(records, arm, count) for arm in (*LABELS_ONLY, *WITH_UNLABELLED)
-    }
-    ramp = dict(ramp_iters=LONGER * RAMP['ramp_iters'])
-    return {
-        arm: replace(
-            run,
-            iterations=LONGER * run.iterations,
-            unlabelled=run.unlabelled and {**run.unlabelled, **ramp},
-        )
-        for arm, run in runs.items()
-    }
+    runs = {}
+    for arm in MAIN:
+        run = chosen(records, arm, count)
+        length = LONGER * run.iterations
+        unlabelled = of_length(run.unlabelled, length)
+        runs[arm] = replace(run, iterations=length, unlabelled=unlabelled)
+    return runs
 
 
 def ceiling(records: Records) -> list[UnlabelledRun]:

@@ -6,7 +6,7 @@ from statistics import fmean
 from intervals import Digits, cell, gain, rows_of
 from records import Records
 from settings import TEST_SEEDS, UnlabelledRun
-from unlabelled_stages import ARMS, COUNTS, LABELS_ONLY, LONGER
+from unlabelled_stages import ARMS, COUNTS, LABELS_ONLY, LONGER, of_length
 
 METHOD = 'two submodels'
 ENOUGH = 3
@@ -56,17 +56,10 @@ def arm_of(run: UnlabelledRun) -> str:
         run (UnlabelledRun): The run.
     """
     for name, settings in ARMS.items():
-        wanted = settings['scheme'], settings.get('unlabelled')
-        if (run.scheme, run.unlabelled or None) == _at_any_length(*wanted, run):
+        unlabelled = of_length(settings.get('unlabelled', {}), run.iterations)
+        if (run.scheme, run.unlabelled) == (settings['scheme'], unlabelled):
             return name
     raise ValueError(f'{run} is of no arm.')
-
-
-def _at_any_length(scheme: dict, unlabelled: dict | None, run: UnlabelledRun) -> tuple:
-    """Return an arm's settings with the ramp of a run, which goes with its length."""
-    if unlabelled and 'ramp_iters' in run.unlabelled:
-        unlabelled = {**unlabelled, 'ramp_iters': run.unlabelled['ramp_iters']}
-    return scheme, unlabelled
 
 
 def scores(records: Records, count: int, length: int = LENGTH) -> str:

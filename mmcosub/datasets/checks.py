@@ -11,7 +11,7 @@ from mmseg.datasets import BaseSegDataset
 
 from .guard import BadSamples
 from .inspection import check_labels
-from .listing import check_files, check_found, check_list, files_in
+from .listing import PREPARE, check_files, check_found, check_list, files_in
 
 
 def check_segmentation_data(
@@ -111,8 +111,7 @@ def _build(config: dict) -> BaseSegDataset | None:
             if not (config.get('backend_args') or path.exists()):
                 raise FileNotFoundError(
                     f'There is no {path}. Set data_root (now {str(root)!r}), '
-                    'data_prefix and ann_file, or prepare the data (`mmcosub --help` '
-                    'lists the commands).'
+                    f'data_prefix and ann_file, {PREPARE}'
                 ) from None
         raise
 

@@ -12,6 +12,9 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from .guard import BadSamples, files_of
 
+PREPARE = 'or prepare the data (`mmcosub --help` lists the commands).'
+"""End of a remedy for data that are not there."""
+
 
 def files_in(folder: str | Path) -> Iterator[str]:
     """Yield the files of a folder and its subfolders, linked ones too, as mmseg does.
@@ -92,8 +95,7 @@ def _check_folder(dataset: BaseSegDataset, what: str, key: str) -> None:
     if not folder:
         return
     remedy = (
-        f'Set data_root (now {dataset.data_root!r}) and data_prefix.{what}, or '
-        'prepare the data (`mmcosub --help` lists the commands).'
+        f'Set data_root (now {dataset.data_root!r}) and data_prefix.{what}, {PREPARE}'
     )
     if not Path(folder).is_dir():
         raise FileNotFoundError(f'There is no folder {folder}. {remedy}')

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import difflib
 import io
 import logging
 import random
@@ -21,6 +20,7 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from mmcosub.config.errors import in_one_line
+from mmcosub.names import did_you_mean
 from mmcosub.submodels import evaluating
 
 
@@ -49,8 +49,7 @@ def try_validation(runner: Runner) -> None:
         ) from error
     for setting, name in _monitored(runner):
         if name not in metrics:
-            close = difflib.get_close_matches(name, metrics, n=1, cutoff=0.4)
-            hint = f' Did you mean {close[0]!r}?' if close else ''
+            hint = did_you_mean(name, metrics, cutoff=0.4)
             raise ValueError(
                 f'{setting}={name!r} is not among the results of validation.{hint} '
                 f'There are {sorted(metrics)}.'

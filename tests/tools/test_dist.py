@@ -19,6 +19,13 @@ without_gpu = pytest.mark.skipif(
 )
 
 
+def prints_arguments(program: Path) -> str:
+    """Make a program that prints what it is given; return its path."""
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$*"\n')
+    program.chmod(0o755)
+    return str(program)
+
+
 def test_two_processes(config: Path, tmp_path: Path) -> None:
     """They train as one run, which a third iteration resumes."""
     log = tmp_path / 'log'
@@ -43,9 +50,7 @@ def test_two_processes(config: Path, tmp_path: Path) -> None:
     ],
 )
 def test_command(tmp_path: Path, script: str, argv: list[str], tool: str) -> None:
-    python = tmp_path / 'python'
-    python.write_text('#!/bin/sh\nprintf "%s\\n" "$*"\n')
-    python.chmod(0o755)
+    python = prints_arguments(tmp_path / 'python')
     done = run(script, *argv, '--cfg-options', 'a=b c', PYTHON=python, NNODES=3)
     assert done.stdout.startswith('-m torch.distributed.run --nnodes=3 --node_rank=0 ')
     assert '--nproc_per_node=2 ' in done.stdout
@@ -173,9 +178,7 @@ def test_test_in_two_processes(train: ModuleType, config: Path, tmp_path: Path) 
     ],
 )
 def test_slurm(tmp_path: Path, script: str, argv: list[str], tool: str) -> None:
-    srun = tmp_path / 'srun'
-    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$*"\n')
-    srun.chmod(0o755)
+    prints_arguments(tmp_path / 'srun')
     path = f'{tmp_path}:{os.environ["PATH"]}'
     extra = {'GPUS': 4, 'SRUN_ARGS': '--time=1:00 --exclusive', 'PATH': path}
     said = run(script, *argv, '--cfg-options', 'a=b c', **extra).stdout
