@@ -17,9 +17,10 @@ from mmengine.device import get_device
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 from torch.utils.data import Subset
 
-from mmcosub.analysis.evaluation import progress_bars
 from mmcosub.analysis.predictions import (
     draw_factors,
     find_called_sites,
@@ -115,17 +116,15 @@ class Predictions:
         with DefaultScope.overwrite_default_scope(self.scope):
             loader = Runner.build_dataloader(settings, seed=0)
         what = f'{self.checkpoint.parent.name}: predicting'
-        with progress_bars() as bars, bars(what, len(self.indices)) as tick:
-            for data in loader:
-                with torch.no_grad():
-                    results = self.model.test_step(data)
-                for result in results:
-                    label, prediction = self._classes_of(result)
-                    self.matrix += confusion(label, prediction, count, self.ignored)
-                    right.append(share_right(label, prediction, self.ignored))
-                    paths = (result.get(key) for key in ('img_path', 'seg_map_path'))
-                    self.files.append(tuple(p and os.path.abspath(p) for p in paths))
-                tick(len(results))
+        for data in track(loader, what, console=Console(stderr=True)):
+            with torch.no_grad():
+                results = self.model.test_step(data)
+            for result in results:
+                label, prediction = self._classes_of(result)
+                self.matrix += confusion(label, prediction, count, self.ignored)
+                right.append(share_right(label, prediction, self.ignored))
+                paths = (result.get(key) for key in ('img_path', 'seg_map_path'))
+                self.files.append(tuple(p and os.path.abspath(p) for p in paths))
         self.right = np.array(right)
         return self
 
