@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmcosub.engine.data import classes_of
 from mmcosub.evaluation.probability_metric import as_probabilities
 from mmcosub.models.segmentor_heads import classifies_masks
 from mmcosub.submodels import (
@@ -66,21 +65,6 @@ def threshold_of(model: Any) -> float | None:
     """Return the threshold of a head with one output channel, else None."""
     head = _last(getattr(model, 'decode_head', None))
     return head.threshold if getattr(head, 'out_channels', None) == 1 else None
-
-
-def ignored_label(model: Any) -> int:
-    """Return the ``ignore_index`` of a segmentor; -1, no label, for a classifier."""
-    found = classes_of(model)
-    return found[1] if found else -1
-
-
-def labels_of(sample: Any) -> Tensor | None:
-    """Return the labels (...) in a result of ``test_step``; None without one label."""
-    if 'gt_sem_seg' in sample:
-        return sample.gt_sem_seg.data.squeeze(0)
-    if 'gt_label' in sample and len(sample.gt_label) == 1:
-        return sample.gt_label[0]
-    return None
 
 
 def entropy(probabilities: Tensor) -> Tensor:

@@ -21,8 +21,6 @@ from mmcosub.analysis.predictions import (
     draw_factors,
     entropy,
     find_called_sites,
-    ignored_label,
-    labels_of,
     probabilities_of,
     rates_of,
     threshold_of,
@@ -54,14 +52,6 @@ def binary():
 def batch():
     images, samples = labelled_images(batch=3)
     return dict(inputs=list(images), data_samples=samples)
-
-
-def test_the_label_that_a_head_ignores(model):
-    other = copy.deepcopy(model)
-    other.decode_head.ignore_index = 254
-    assert (ignored_label(model), ignored_label(other)) == (255, 254)
-    classifier = types.SimpleNamespace(head=types.SimpleNamespace(num_classes=1000))
-    assert ignored_label(classifier) == -1  # its class 255 is one as any other
 
 
 def test_entropy_is_a_share():
@@ -133,12 +123,10 @@ def test_probabilities_of_stock_predictions(model, binary):
     torch.testing.assert_close(found[:, 0], expected, atol=1e-6, rtol=0)
     assert threshold_of(binary) == 0.3
     assert of_one.pred_sem_seg.data.tolist() == [[[1, 1, 1, 0]]]
-    assert labels_of(of_one) is None
     assert threshold_of(model) is None
     (of_two,) = model.postprocess_result(torch.tensor([[[[1.0]], [[1.0]]]]))
     assert probabilities_of(of_two).flatten().tolist() == [0.5, 0.5]
     sample = DataSample().set_gt_label(2).set_pred_score(torch.tensor([0.2, 0.8]))
     assert probabilities_of(sample).tolist() == pytest.approx([0.2, 0.8])
-    assert int(labels_of(sample)) == 2
     with pytest.raises(ValueError, match='neither seg_logits nor pred_score'):
         probabilities_of(DataSample())
