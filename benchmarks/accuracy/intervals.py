@@ -4,18 +4,26 @@ Differences are paired: of runs with the same seed, so of the same first weights
 training images and order. Intervals are of 95 %, by Student's t.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-from mmcosub.report.seeds import half_width
+from scipy import stats
 
 Value = Callable[[dict], float]
 Digits = Sequence[tuple[str, int]]
 """Keys of scores, and the digits to show of each."""
 PROBABILITIES: Digits = (('nll', 3), ('ece', 2))
 """What a temperature changes."""
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half-width of the 95 % interval of a mean (Student's t); nan for one value."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of equal values, and of one
+        low, high = stats.ttest_1samp(values, 0).confidence_interval()
+    return float(high - low) / 2
 
 
 def gain(results: dict[int, dict], base: dict[int, dict], value: Value) -> list[float]:

@@ -1,6 +1,5 @@
 """Confusion matrix (classes, classes): labels in rows, predictions in columns."""
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,6 @@ from mmcosub.resuming import unwrapped
 from .predictions import is_multi_label
 
 
-def count_confusions(
-    label: Tensor, prediction: Tensor, classes: int, ignored: int
-) -> Tensor:
-    """Count predictions by label, without what is ignored or no class."""
-    known = (label >= 0) & (label < classes) & (label != ignored)
-    return ConfusionMatrix.calculate(prediction[known], label[known], classes)
-
-
 class PixelConfusion(ConfusionMatrix):
     """MMPretrain's ``ConfusionMatrix`` for pixels, without those labelled ignored."""
 
@@ -38,7 +29,8 @@ class PixelConfusion(ConfusionMatrix):
         for sample in data_samples:
             label = sample['gt_sem_seg']['data']
             found = sample['pred_sem_seg']['data'].to(label)
-            matrix = count_confusions(label, found, classes, self.ignore_index)
+            known = (label >= 0) & (label < classes) & (label != self.ignore_index)
+            matrix = self.calculate(found[known], label[known], classes)
             self.results.append(matrix.cpu())
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, Tensor]:
@@ -62,12 +54,6 @@ def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
     meta = runner.test_loop.dataloader.dataset.metainfo
     names = meta.get('classes') or range(len(matrix))
     return matrix, [str(name) for name in names]
-
-
-def save_matrix(matrix: Tensor, names: Sequence[str], out: Path) -> None:
-    """Write a confusion matrix as JSON."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(dict(classes=list(names), matrix=matrix.tolist())) + '\n')
 
 
 def draw_matrix(

@@ -22,19 +22,6 @@ Kept = frozenset[int]
 """Numbers of a submodel's blocks, from 0."""
 
 
-def backbone_of(model: nn.Module) -> nn.Module:
-    """Return the backbone of a segmentor or classifier; ValueError if it has none."""
-    backbone: Any = getattr(model, 'backbone', None)
-    if backbone is None and type(model).__name__ == 'TimmClassifier':
-        backbone = model.model
-    if backbone is None:
-        raise ValueError(
-            f'{type(model).__name__} has no backbone: it is neither a segmentor of '
-            'MMSegmentation nor a classifier of MMPretrain.'
-        )
-    return backbone
-
-
 def _skipped(x: Tensor, call: BranchCall) -> Tensor:
     return call.after(call.shortcut(x))
 
@@ -53,7 +40,9 @@ class Network:
     def __init__(self, model: nn.Module, shape: Shape) -> None:
         self.model = model
         self.model.eval()
-        self.backbone = backbone_of(model)
+        owner: Any = model
+        timm = type(model).__name__ == 'TimmClassifier'
+        self.backbone: nn.Module = owner.model if timm else owner.backbone
         self.sites = find_branches(self.backbone)
         self.blocks = list({site.depth: site.name for site in self.sites}.values())
         """Names of the residual blocks, in forward order."""

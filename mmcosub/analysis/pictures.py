@@ -52,7 +52,9 @@ def draw_prediction(
     scores = sample.pred_score.tolist()
     said = [f'{names[n] if names else n}: {scores[n]:.1%}' for n in labels]
     text = ', '.join(said) or 'no class'
-    return cv2.putText(image.copy(), text, (4, 16), 0, 0.5, (0, 0, 255)), text
+    drawn = image.copy()
+    cv2.putText(drawn, text, (4, 16), 0, 0.5, (0, 0, 255))
+    return drawn, text
 
 
 def _fractions(classes: Any, names: Any) -> dict[int, str]:

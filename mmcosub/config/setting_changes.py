@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mmengine.runner import Runner
@@ -14,14 +13,6 @@ _SKIPPED = ('cfg', 'work_dir', 'launcher', 'experiment_name', 'visualizer')
 _OF_THE_MACHINE = ('.persistent_workers', '.pin_memory', '.collate_fn.type')
 ABSENT = '–'
 """Placeholder for a missing setting."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """Setting that differs, with its dotted key and its value in each config."""
-
-    key: str
-    values: tuple[str, ...]
 
 
 def flat_settings(cfg: Any) -> dict[str, str]:
@@ -39,11 +30,11 @@ def flat_settings(cfg: Any) -> dict[str, str]:
     return {k: v for k, v in flat.items() if not k.endswith(_OF_THE_MACHINE)}
 
 
-def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
-    """Return settings that differ between results of :func:`flat_settings`."""
+def compare(configs: Sequence[dict[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return what differs between results of :func:`flat_settings`, by dotted key."""
     keys = sorted({key for config in configs for key in config})
-    rows = [(key, tuple(c.get(key, ABSENT) for c in configs)) for key in keys]
-    return [Change(key, values) for key, values in rows if len(set(values)) > 1]
+    rows = {key: tuple(c.get(key, ABSENT) for c in configs) for key in keys}
+    return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
 def flatten(value: Any, key: str) -> dict[str, str]:

@@ -100,6 +100,14 @@ class Inspected:
         except ValueError as error:
             return self._found(str(error))
 
+    def describe(self, counts: Counts) -> str:
+        """Describe the labels of all samples that were read."""
+        if few_classes(counts):
+            reduced = getattr(self.dataset, 'reduce_zero_label', False)
+            return explain_few_classes(counts, self.ignore_index, reduced)
+        names = self.classes or [*map(str, range(self.count))]
+        return describe_labels(counts, names, self.ignore_index)
+
     def _found(self, problem: str | None = None) -> Found:
         return Found(problem, np.zeros(self.count + 1, dtype=np.int64))
 
@@ -190,14 +198,12 @@ def check_labels(
     if not read:
         raise ValueError('None of the label maps can be used: see the reasons above.')
     if few_classes(counts):
-        wrong = explain_few_classes(counts, ignore_index, dataset.reduce_zero_label)
-        wrong = f'All {read} label maps of {kind} {wrong}'
+        wrong = f'All {read} label maps of {kind} {inspected.describe(counts)}'
         if trains or not counts[:-1].any():
             raise ValueError(wrong)
         print_log(wrong, 'current', logging.WARNING)
     else:
-        names = inspected.classes or [str(number) for number in range(num_classes)]
-        said = describe_labels(counts, names, ignore_index)
+        said = inspected.describe(counts)
         level = logging.INFO if counts[:-1].all() or read < total else logging.WARNING
         print_log(f'{kind}: in {read} of {total} label maps {said}.', 'current', level)
     if turned := [each.turned for each in found if each.turned]:

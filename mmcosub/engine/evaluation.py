@@ -88,15 +88,14 @@ class EvaluationRunner(CoTrainingRunner):
         )
         if not trained or not given or tuple(trained) == tuple(given):
             return
-        other = sorted(set(map(str, trained)) ^ set(map(str, given)))
+        other = sorted({*map(str, trained)} ^ {*map(str, given)})[:4]
+        said = (
+            f'{filename} was trained on {len(trained)} classes, the data to test on '
+            f'have {len(given)}; they differ in {other or "their order"}.'
+        )
         if len(trained) != len(given):
             raise ValueError(
-                f'{filename} was trained on {len(trained)} classes, the data to test '
-                f'on have {len(given)}; they differ in {other[:4]}. Set '
-                'test_dataloader.dataset to data of the same classes (an image folder '
-                'needs a folder for each, even if empty).'
+                f'{said} Set test_dataloader.dataset to data of the same classes (an '
+                'image folder needs a folder for each, even if empty).'
             )
-        self.logger.warning(
-            f'{filename} was trained on classes of other names or in another order '
-            f'({other[:4] or "the same, in another order"}): is this the right data?'
-        )
+        self.logger.warning(f'{said} Is this the right data?')

@@ -26,8 +26,8 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
         **kwargs: Arguments of ``FlexibleRunner``.
 
     Raises:
-        ValueError: If the scheme is lean, as strategies run one backward pass a step,
-            the model is compiled, or there are unlabelled images.
+        ValueError: If the scheme is lean, the model is compiled, or there are
+            unlabelled images, as strategies run their own training step.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -35,25 +35,16 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
         self._scheme = cfg.get('scheme') if kwargs.get('train_cfg') else None
         require_local(kwargs['work_dir'])
         scheme = self._scheme or {}
-        for refused, said in (
-            (
-                cfg.get('unlabelled'),
-                'Strategies run their own training step, without unlabelled images: '
-                'leave `unlabelled` out',
-            ),
-            (
-                scheme.get('lean'),
-                'scheme.lean=True runs backward once a view, and a strategy once a '
-                'step: leave scheme.lean out',
-            ),
-            (
-                scheme and (kwargs.get('compile') or cfg.get('compile')),
-                'A strategy compiles the whole step, which would be compiled again for '
-                'every plan: leave `compile` out',
-            ),
-        ):
-            if refused:
-                raise ValueError(f'{said}, or train without `strategy`.')
+        refused = {
+            'unlabelled': cfg.get('unlabelled'),
+            'scheme.lean': scheme.get('lean'),
+            'compile': scheme and (kwargs.get('compile') or cfg.get('compile')),
+        }
+        if given := [name for name in refused if refused[name]]:
+            raise ValueError(
+                f'A strategy runs its own training step, and {given[0]} changes that '
+                f'step: leave {given[0]} out, or train without `strategy`.'
+            )
         end_with_torchrun()
         if self._scheme and isinstance(kwargs['model'], dict):
             # MMEngine sets it later.

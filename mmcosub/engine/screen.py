@@ -101,8 +101,10 @@ class ShortLines(LogProcessor):
         }
         if 'lr' in found:
             shown['lr'] = f'{found["lr"]:.2e}'
-        if 'eta' in runner.message_hub.runtime_info:
-            shown['eta'] = _duration(int(runner.message_hub.get_info('eta')))
+        info = runner.message_hub.runtime_info
+        if 'eta' in info:
+            minutes = int(info['eta']) // 60
+            shown['eta'] = f'{minutes // 60}h {minutes % 60:02}m'
         if views:
             shown['label_views'] = ' '.join(f'{found[name]:.3g}' for name in views)
         between = [name for name in shown if name not in _FIRST + _LAST]
@@ -114,16 +116,6 @@ class ShortLines(LogProcessor):
                     break
                 short = longer
         return tag, short
-
-
-def _duration(seconds: int) -> str:
-    """Return a time in its two largest units, such as '1d 12h'."""
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if days:
-        return f'{days}d {hours % 24:02}h'
-    if hours:
-        return f'{hours}h {minutes % 60:02}m'
-    return f'{minutes}m {seconds % 60:02}s'
 
 
 def keep_lists_off(logger: MMLogger) -> bool:
@@ -162,22 +154,16 @@ def closing_line(runner: Runner, config: str) -> str:
     said, checkpoint = f'Trained for {runner.iter} iterations', None
     info, scalars = runner.message_hub.runtime_info, runner.message_hub.log_scalars
     measured = [k for k in scalars if k.startswith('val/') and not k.endswith('time')]
-    result = ''
-    if measured:
-        name = 'val/mIoU' if 'val/mIoU' in measured else measured[0]
-        result = f'last {name[4:]} {scalars[name].current():.4g}'
     hook: Any = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
-    names = getattr(hook, 'key_indicators', None) or ()
-    for name in names:
-        of_name = f'_{name}' if len(names) > 1 else ''
-        best = info.get(f'best_score{of_name}')
-        if best is not None:
-            checkpoint = info.get(f'best_ckpt{of_name}')
-            shown = getattr(hook, 'key_indicator', name) if name == 'auto' else name
-            result = f'best {shown} {float(best):.4g}'
-            break
-    if result:
-        said += f'; {result}'
+    names: Any = getattr(hook, 'key_indicators', None) or ()
+    of_name = f'_{names[0]}' if len(names) > 1 else ''
+    if names and f'best_score{of_name}' in info:
+        checkpoint = info.get(f'best_ckpt{of_name}')
+        shown = hook.key_indicator if names[0] == 'auto' else names[0]
+        said += f'; best {shown} {float(info[f"best_score{of_name}"]):.4g}'
+    elif measured:
+        name = 'val/mIoU' if 'val/mIoU' in measured else measured[0]
+        said += f'; last {name[4:]} {scalars[name].current():.4g}'
     checkpoint = checkpoint or pointed_checkpoint(runner.work_dir)
     if not checkpoint:
         return f'{said}. No checkpoint was saved.'

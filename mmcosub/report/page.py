@@ -18,7 +18,6 @@ from mmcosub.files import atomic_write
 from .curves import make_curves
 from .figures import HEIGHT, RUN_COLOURS, WIDTH
 from .run import Run, read_run
-from .seeds import compare_trainings
 from .tables import compare_classes, summarize, table_paths, write_tables
 
 Task = tuple[bool, int | None, str]
@@ -93,7 +92,6 @@ def _group(task: Task, runs: Mapping[int, Run]) -> dict[str, Any]:
         runs=list(runs),
         names=[run.name for run in runs.values()],
         summary=summarize(runs),
-        seeds=compare_trainings(runs),
         curves=make_curves({i: run.records for i, run in runs.items()}),
         by_class=compare_classes([run.records for run in runs.values()]),
         differences=compare([run.settings for run in runs.values()]),

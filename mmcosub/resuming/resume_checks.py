@@ -66,9 +66,9 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
         flat = [flatten(side[key], key) for key in compared & side.keys()]
         sides.append({k: v for part in flat for k, v in part.items() if v != '{}'})
     found = []
-    for change in compare(sides):
-        was, becomes = ('not set' if v == ABSENT else v for v in change.values)
-        found.append(f'{change.key} was {was} and is {becomes}')
+    for key, values in compare(sides).items():
+        was, becomes = ('not set' if v == ABSENT else v for v in values)
+        found.append(f'{key} was {was} and is {becomes}')
     return found
 
 
@@ -108,14 +108,9 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
         for of in (sorted, lambda state: state.get('end'))
     )
     if kinds[0] != kinds[1]:
-        what = (
-            f'the state of {len(before)} schedules'
-            if before
-            else (
-                'no state of the schedules (saved with default_hooks.checkpoint.'
-                'save_param_scheduler=False?)'
-            )
-        )
+        what = f'the state of {len(before)} schedules'
+        if not before:
+            what = 'no state of the schedules (save_param_scheduler=False?)'
         raise ValueError(
             f'{filename} has {what}, and this config has {len(now)}, or others '
             '(param_scheduler), so the learning rate would be wrong. Resume with those '

@@ -2,7 +2,7 @@
 
 from mmengine.config import Config
 
-from mmcosub.config.setting_changes import Change, compare, flat_settings
+from mmcosub.config.setting_changes import compare, flat_settings
 
 
 def test_settings_that_a_run_goes_by() -> None:
@@ -30,7 +30,4 @@ def test_settings_that_a_run_goes_by() -> None:
 
 def test_what_differs() -> None:
     configs = [dict(a='1', b='2'), dict(a='1', b='3', c='4'), dict(a='1', b='3')]
-    assert compare(configs) == [
-        Change('b', ('2', '3', '3')),
-        Change('c', ('–', '4', '–')),
-    ]
+    assert compare(configs) == {'b': ('2', '3', '3'), 'c': ('–', '4', '–')}

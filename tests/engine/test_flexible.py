@@ -80,8 +80,8 @@ def test_nothing_that_a_checkpoint_names_is_deleted(
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
-        ('scheme.lean=True', 'scheme.lean=True runs backward once a view'),
-        ('compile=True', 'A strategy compiles the whole step'),
+        ('scheme.lean=True', 'scheme.lean changes that step'),
+        ('compile=True', 'and compile changes that step'),
     ],
 )
 def test_what_is_refused(

@@ -133,16 +133,6 @@ def test_lines_of_long_runs_are_short(values: dict, left_out: set[str]) -> None:
     assert {*tag} >= {*ALWAYS, *values}
 
 
-@pytest.mark.parametrize(
-    ('seconds', 'said'),
-    [(72, '1m 12s'), (3600, '1h 00m'), (86399, '23h 59m'), (129600, '1d 12h')],
-)
-def test_durations(seconds: int, said: str) -> None:
-    from mmcosub.engine.screen import _duration
-
-    assert _duration(seconds) == said
-
-
 @pytest.mark.parametrize('processor', ['LogProcessor', 'mmengine.LogProcessor'])
 def test_mmengines_lines(
     train: ModuleType, config: Path, tmp_path: Path, processor: str

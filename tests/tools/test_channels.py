@@ -27,7 +27,7 @@ TOOLS = {
         '{out}.png',
     ],
     'image_demo': ['{image}', '{config}', '{weights}', '--out-file', '{out}.png'],
-    'submodel_sweep': ['{config}', '{weights}', '--shape', '32', *FEW],
+    'submodel_sweep': ['{config}', '{weights}', *FEW],
 }
 
 

@@ -238,7 +238,7 @@ def test_logs(run, tmp_path, capsys):
     assert 'average iter time' in capsys.readouterr().out
     name = 'analysis_tools/analyze_logs'
     said = refusal(name, capsys, 'cal_train_time', tmp_path)
-    assert 'Name the work directory of a run' in said
+    assert 'give the work directory of a training' in said
     assert 'these end in .json' in refusal(name, capsys, 'plot_curve', run['config'])
     assert 'plot_curve or cal_train_time' in refusal(name, capsys)
     said = refusal(name, capsys, 'plot_curve', run['work_dir'], '--keys', 'fun')

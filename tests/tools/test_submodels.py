@@ -17,7 +17,7 @@ COMMON = {'--help', '--cfg-options', '--trust-checkpoint', '--debug'}
 FLAGS = {
     SWEEP: {
         *('--extractable', '--search-images', '--images', '--metric'),
-        *('--shape', '--work-dir'),
+        '--work-dir',
     },
     EXTRACT: {
         *('--list', '--blocks', '--drop', '--record', '--depth'),

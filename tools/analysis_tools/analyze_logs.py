@@ -16,22 +16,11 @@ def read_log(path: str, load_json_log: Callable[[str], dict]) -> dict:
     """Return lists of records, 'train' and 'val', of a log or a work directory.
 
     Resumed parts of a run are joined. MMPretrain's function reads a single log.
-
-    Raises:
-        ValueError: If there is none.
     """
     if Path(path).is_file():
         if not path.endswith('.json'):
             raise ValueError(f'{path} is no log of scalars: these end in .json.')
         return load_json_log(path)
-    logs = sorted(Path(path).glob('*/vis_data/scalars.json'))
-    if not logs:
-        raise ValueError(
-            f'There is no {path}/*/vis_data/scalars.json. Name the work directory of a '
-            'run that has trained, or its log.'
-        )
-    if len(logs) == 1:
-        return load_json_log(str(logs[0]))
     joined = read_records(Path(path), metric_by_epoch=True)  # as MMEngine's default
     return {
         'train': [record for _, record in joined.train],

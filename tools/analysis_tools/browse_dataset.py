@@ -8,13 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 
 from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
-from mmcosub.names import type_name
 from mmcosub.stack import import_stack_quietly
 
 
@@ -31,18 +30,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--number', type=int, default=20, help='number of pictures (default: 20)'
     )
-    parser.add_argument(
-        '--original',
-        action='store_true',
-        help="show the files without the pipeline's augmentation",
-    )
     parser.add_argument('--out', type=Path, default=Path('work_dirs/browse'))
-    parser.add_argument('--show', action='store_true', help='show in a window, too')
     add_common_arguments(parser)
     return parser
 
 
-def build(cfg: Config, split: str, original: bool) -> object:
+def build(cfg: Config, split: str) -> object:
     """The dataset of a split.
 
     Raises:
@@ -51,7 +44,6 @@ def build(cfg: Config, split: str, original: bool) -> object:
             segmentation dataset.
     """
     from mmcosub.datasets.checks import check_listing
-    from mmcosub.engine.data import configs_of_datasets
 
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     loader = cfg.get(f'{split}_dataloader')
@@ -60,9 +52,6 @@ def build(cfg: Config, split: str, original: bool) -> object:
     config = loader.dataset
     while 'dataset' in config and 'pipeline' not in config:
         config = config.dataset  # RepeatDataset and the like; others mix images
-    if original:
-        for each in configs_of_datasets(config):
-            each.pipeline = [t for t in each.pipeline if loads_or_packs(t)]
     check_listing(config)
     dataset = DATASETS.build(config)
     if 'palette' not in dataset.metainfo:
@@ -89,11 +78,6 @@ def draw_unlabelled(samples: list[dict], rng: np.random.Generator) -> list[np.nd
         views.append([*mix(images)])
     shown = [[viewable(v.permute(1, 2, 0).numpy()) for v in view] for view in views]
     return [np.hstack(row) for row in zip(*shown, strict=True)]
-
-
-def loads_or_packs(transform: dict) -> bool:
-    name = type_name(transform, TRANSFORMS).rpartition('.')[2]
-    return name.startswith(('Load', 'Pack'))
 
 
 def draw(
@@ -145,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             number = browse_unlabelled(cfg, args)
             print(f'Wrote pictures of {number} unlabelled images to {args.out}.')
             return
-        dataset = build(cfg, args.split, args.original)
+        dataset = build(cfg, args.split)
         classes = dataset.metainfo['classes']
         palette = np.array(dataset.metainfo['palette'], np.uint8)
         number = min(args.number, len(dataset))
@@ -159,9 +143,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             # The number, as images of several folders may have one name.
             name = f'{i:05d}_{Path(sample["data_samples"].img_path).stem}.png'
             write_picture(args.out / name, picture)
-            if args.show:
-                cv2.imshow('browse', picture)
-                cv2.waitKey(0)
     print(f'Wrote {number} pictures of {len(dataset)} samples to {args.out}.')
 
 

@@ -74,11 +74,7 @@ def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
     from mmcosub.datasets.guard import leaves
     from mmcosub.datasets.image_files import explain_turned
     from mmcosub.datasets.inspection import Inspected, inspect
-    from mmcosub.datasets.labels import (
-        describe_labels,
-        explain_few_classes,
-        few_classes,
-    )
+    from mmcosub.datasets.labels import few_classes
 
     loader = cfg.get(f'{split}_dataloader')
     if not loader:
@@ -96,14 +92,11 @@ def check(cfg: Any, split: str, processes: int, ignore_index: int) -> int:
         problems += [each.problem for each in found if each.problem]
         count += len(dataset)
         counts = sum(each.counts for each in found)
-        if counts.any() and few_classes(counts):
-            reduced = getattr(dataset, 'reduce_zero_label', False)
-            said = explain_few_classes(counts, ignore_index, reduced)
-            print(f'{split}: all label maps {said}')
-            unusable += split == 'train'
-        elif counts.any():
-            said = describe_labels(counts, inspected.classes, ignore_index)
-            print(f'{split}: in {len(dataset)} label maps {said}')
+        if counts.any():
+            few, said = few_classes(counts), inspected.describe(counts)
+            which = 'all' if few else f'in {len(dataset)}'
+            print(f'{split}: {which} label maps {said}')
+            unusable += few and split == 'train'
         if turned := [each.turned for each in found if each.turned]:
             print(f'{split}: {explain_turned(turned, len(dataset))}')
     report(cfg, split, problems, count, quiet=bool(unusable))

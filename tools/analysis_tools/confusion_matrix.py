@@ -2,6 +2,7 @@
 """Test a checkpoint and draw its confusion matrix."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,15 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         cfg.load_from, cfg.resume = args.checkpoint, False
         import_stack_quietly()
-        from mmcosub.analysis.confusion import (
-            confusion_matrix,
-            draw_matrix,
-            save_matrix,
-        )
+        from mmcosub.analysis.confusion import confusion_matrix, draw_matrix
 
         matrix, names = confusion_matrix(cfg)
         if args.out:
-            save_matrix(matrix, names, args.out)
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            content = dict(classes=names, matrix=matrix.tolist())
+            args.out.write_text(json.dumps(content) + '\n')
         draw_matrix(matrix, names, args.show_path, args.include_values, args.cmap)
     print(f'Wrote {args.show_path}')
 

@@ -45,13 +45,6 @@ def make_parser() -> argparse.ArgumentParser:
         '--images', type=int, help='number of test images, evenly spread (default: all)'
     )
     parser.add_argument('--metric', help='main metric (default: mIoU or accuracy/top1)')
-    parser.add_argument(
-        '--shape',
-        nargs='+',
-        type=int,
-        metavar='PIXELS',
-        help="height and width of the image for FLOPs (default: the config's)",
-    )
     add_work_dir_argument(parser, 'the results')
     add_config_arguments(parser)
     return parser
@@ -74,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         from mmcosub.analysis.sweep import sweep
         from mmcosub.export.extraction import extractable
 
-        shape = evaluation_shape(cfg, args.shape)
+        shape = evaluation_shape(cfg)
         runner = quiet_runner(cfg)
         runner.load_checkpoint(args.checkpoint)
         network = Network(runner.model, shape)
