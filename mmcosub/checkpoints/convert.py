@@ -7,13 +7,7 @@ import torch
 from .adapt import fold_layer_scale, fold_patch_bias
 from .by_names import network_in
 from .formats.places import without_place
-from .formats.table import (
-    Format,
-    detect_format,
-    find_format,
-    known_formats,
-    plain_name,
-)
+from .formats.table import FORMATS, Format, detect_format, plain_name
 from .matching import some
 from .positions import count_tokens, position_per_token
 from .reading import read_weights
@@ -103,8 +97,8 @@ def _format_of(source: Format, target: str, state: State) -> Format | None:
         ('official', 'ResNet'): '' if deep else 'ResNet',
         ('mmseg', 'ResNet'): 'mmseg ResNet, deep stem' if deep else '',
     }.get((target, family), f'{target} {family}')
-    if name in known_formats():
-        return find_format(name)
+    if name in FORMATS:
+        return FORMATS[name]
     if target in ('mmpretrain', 'mmseg') and ' ' not in family:
         return None
     raise ValueError(

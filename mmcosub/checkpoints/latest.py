@@ -130,7 +130,7 @@ def _ranked(work_dir: str | Path) -> list[tuple[Path, bool]]:
 
 
 class _PlainData(pickle.Unpickler):
-    """Reads numbers, text, lists and dicts; what else there is becomes a placeholder."""
+    """Reads numbers, text, lists and dicts; all else becomes a placeholder."""
 
     def find_class(self, module: str, name: str) -> type:
         return OrderedDict if name == 'OrderedDict' else _Placeholder

@@ -1,7 +1,7 @@
 """Position embeddings, in mmpretrain's names: their grid, and resizing to another."""
 
-import ast
 import math
+import re
 from typing import Any
 
 import torch
@@ -159,30 +159,21 @@ def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     tell the patch size.
     """
     meta, args = checkpoint.get('meta'), checkpoint.get('args')
-    text = meta.get('cfg') if isinstance(meta, dict) else None
-    projections = [v for k, v in weights.items() if 'patch_embed' in k and v.ndim == 4]
-    patch: Any = projections[0].shape[-1] if projections else 16
     size: Any = getattr(args, 'input_size', None) or getattr(args, 'img_size', None)
-    if isinstance(text, str):
-        try:  # parsed, never executed
-            calls: Any = ast.walk(ast.parse(text))
-            backbones = (c for c in calls if getattr(c, 'arg', None) == 'backbone')
-            values = {k.arg: k.value for k in next(backbones).value.keywords}
-            size = ast.literal_eval(values['img_size'])
-            patch = ast.literal_eval(values.get('patch_size', ast.Constant(patch)))
-        except (SyntaxError, ValueError, KeyError, AttributeError, StopIteration):
-            return None  # not a config of such a network
-    size = (size, size) if isinstance(size, int) else size
-    if not isinstance(size, tuple | list) or not isinstance(patch, int):
-        return None
-    height, width = size[-2:]
+    cfg = meta.get('cfg') if isinstance(meta, dict) else None
+    found = re.search(r'img_size=\(?(\d+)(?:, *(\d+))?', str(cfg))
+    if found:
+        size = int(found[1]), int(found[2] or found[1])
+    height, width = (size, size) if isinstance(size, int) else (size or (0, 0))[-2:]
+    projections = [v for k, v in weights.items() if 'patch_embed' in k and v.ndim == 4]
+    patch = projections[0].shape[-1] if projections else 16
     if height % patch or width % patch:  # depends on the padding
         return None
     grid = height // patch, width // patch
     # Positions may have been kept while only images were resized.
     counts = {v.shape[1] for k, v in weights.items() if 'pos' in k and v.ndim == 3}
     fits = any(count - grid[0] * grid[1] in (0, 1, 2) for count in counts)
-    return grid if fits or not counts else None
+    return grid if height and (fits or not counts) else None
 
 
 def by(size: Tensor | Grid) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmcosub.checkpoints import convert_checkpoint
-from mmcosub.checkpoints.formats.table import find_format
+from mmcosub.checkpoints.formats.table import FORMATS
 
 _State = dict[str, Tensor]
 _TABLE = 'stages.{}.blocks.0.attn.w_msa.relative_position_bias_table'
@@ -134,7 +134,7 @@ def upernet(model: Any, size: tuple[int, int]) -> Any:
         settings = dict(image_size=size, **_swin(backbone, state))
         prefix, layout = 'backbone.swin.', 'Transformers Swin'
         state = _split(state)
-    theirs = find_format(layout).from_our_state(state)
+    theirs = FORMATS[layout].from_our_state(state)
     weights = {f'{prefix}{name}': value for name, value in theirs.items()}
     for name in full:
         if match := re.match(r'norm(\d)\.', name):

@@ -1,16 +1,10 @@
 """Configs that need no mmcosub."""
 
 import copy
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import DATASETS
-from mmpretrain.datasets import CustomDataset
-from mmseg.datasets import BaseSegDataset
-
-from mmcosub.registry import MODELS
 
 _OURS = 'mmcosub'
 # Keys of mmcosub's runners and tools, and paths.
@@ -23,8 +17,7 @@ _KEYS = (
 def without_ours(cfg: Config) -> tuple[Config, list[str]]:
     """Return a config whose parts, except the model, need no mmcosub; and removed keys.
 
-    Datasets of mmcosub become upstream datasets of the same files and labels. Loaders
-    and hooks without a counterpart are removed, with their whole loop.
+    Datasets, loaders and metrics of mmcosub are removed with their whole loop.
     """
     new = copy.deepcopy(cfg)
     for key in _KEYS:
@@ -37,9 +30,7 @@ def without_ours(cfg: Config) -> tuple[Config, list[str]]:
     left_out: list[str] = []
     for loop in ('train', 'val', 'test'):
         keys = [f'{loop}_{part}' for part in ('dataloader', 'evaluator', 'cfg')]
-        loader, metrics = new.get(keys[0]), new.get(keys[1])
-        if loader:
-            loader['dataset'] = _stock_dataset(loader['dataset'])
+        metrics = new.get(keys[1])
         if isinstance(metrics, list):  # beside others, a metric of ours can go
             kept = [metric for metric in metrics if not _is_ours(metric)]
             new[keys[1]] = kept or metrics
@@ -65,15 +56,9 @@ def stock_model(model: ConfigDict) -> list[str]:
             del holder[key]
     for path, holder, key in _places(model, 'model'):
         if key == 'type' and _is_ours(holder[key]):
-            stock = [
-                c.__name__
-                for c in getattr(MODELS.get(holder[key]), '__mro__', ())[1:]
-                if not c.__module__.startswith(_OURS)
-            ]
             raise ValueError(
                 f'{path}={holder[key]!r} needs mmcosub. Set it to the upstream class '
-                f'with the same weights{f", {stock[0]}" if stock else ""} '
-                '(--cfg-options).'
+                'with the same weights (--cfg-options).'
             )
     return left_out
 
@@ -97,25 +82,3 @@ def _is_ours(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_is_ours, value.values()))
     return isinstance(value, list | tuple) and any(map(_is_ours, value))
-
-
-def _stock_dataset(cfg: Any) -> Any:
-    """Return a dataset's settings with an upstream class, if there is one."""
-    if 'dataset' in cfg:
-        cfg['dataset'] = _stock_dataset(cfg['dataset'])
-    if 'datasets' in cfg:
-        cfg['datasets'] = [_stock_dataset(each) for each in cfg['datasets']]
-    cls = DATASETS.get(cfg['type']) if _is_ours(cfg['type']) else None
-    if cls is None:
-        return cfg
-    if issubclass(cls, BaseSegDataset):
-        found = inspect.signature(cls).parameters.values()
-        defaults = {
-            p.name: p.default for p in found if p.default is not inspect.Parameter.empty
-        }
-        metainfo = {**cls.METAINFO, **cfg.get('metainfo', {})}
-        new = {**defaults, **cfg, 'metainfo': metainfo}
-        return ConfigDict({**new, 'type': 'BaseSegDataset'})
-    if cls is CustomDataset:  # its name in earlier configs
-        cfg['type'] = 'CustomDataset'
-    return cfg
