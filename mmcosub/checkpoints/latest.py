@@ -73,27 +73,22 @@ def checkpoints_in(work_dir: str | Path) -> list[Path]:
 
 
 def newest_intact(work_dir: str | Path, say: Callable[[str], None]) -> Path | None:
-    """Return the newest intact checkpoint that can be resumed from.
+    """Return the newest intact checkpoint; None if there is none.
 
-    One with weights only if there is no other; None if there is none. ``say`` receives
-    a message for each skipped checkpoint.
+    ``say`` receives a message for each skipped checkpoint.
 
     Raises:
         ValueError: If all are corrupt, or the newest is not in a local folder.
     """
-    found = _ranked(work_dir)
-    newest, of_weights = None, None
+    found, newest = _ranked(work_dir), None
     for path, has_run in found:
         if has_run and newest:
             continue
         if wrong := corruption(path):
             say(f'Skipped {path}, which is corrupt ({wrong}).')
-        elif has_run:
+        elif not newest:
             newest = path
-        else:  # converted or averaged, say
-            say(f'Skipped {path}, which has weights only.')
-            of_weights = of_weights or path
-    if found and not newest and not of_weights:
+    if found and not newest:
         raise ValueError(
             f'None of the {len(found)} checkpoints in {work_dir} is intact. To start '
             'again, take them out of the folder or choose another --work-dir.'
@@ -102,7 +97,7 @@ def newest_intact(work_dir: str | Path, say: Callable[[str], None]) -> Path | No
         raise ValueError(
             f'The newest checkpoint of {work_dir} is {url}: --resume {url}.'
         )
-    return newest or of_weights
+    return newest
 
 
 def _pointer(work_dir: str | Path) -> str:

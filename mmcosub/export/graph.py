@@ -35,15 +35,10 @@ class DeployedModel(nn.Module):
                 module.window_reverse = partial(_merge, module.window_size)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Predict.
+        """Predict from images (B, channels, H, W).
 
-        Args:
-            image (Tensor): Of shape (B, channels, H, W): normalised, or with the values
-                of the image file if this module normalises.
-
-        Returns:
-            Tensor: Of a segmentor the class of each pixel, int64, of shape (B, H, W);
-            of a classifier the probabilities, of shape (B, C).
+        They are normalised, or as in the image file if this module normalises. Returns
+        a segmentor's classes (B, H, W), int64, or a classifier's probabilities (B, C).
         """
         x = self.normalised(image) if self.preprocessing else image
         height, width = x.shape[-2:]
@@ -59,10 +54,7 @@ class DeployedModel(nn.Module):
         return (logits[:, 0].sigmoid() > self.threshold).long()
 
     def normalised(self, image: Tensor) -> Tensor:
-        """Normalise as the model's data preprocessor does.
-
-        Takes any dtype, channels in the order that the network takes.
-        """
+        """Normalise as the data preprocessor does, channels in the network's order."""
         given, image = self.model.data_preprocessor, image.float()
         if given._enable_normalize:
             image = (image - given.mean) / given.std
@@ -108,10 +100,7 @@ class DeployedModel(nn.Module):
         return self.model.encode_decode(x, [meta] * count)
 
     def _slide(self, x: Tensor) -> Tensor:
-        """Return the mean logits of overlapping windows, like ``slide_inference``.
-
-        All windows are one batch, so that the graph has the network once.
-        """
+        """Return the mean logits of windows, which run as one batch."""
         size = tuple(x.shape[-2:])
         of = self.model.test_cfg
         crop = [min(*pair) for pair in zip(of.crop_size, size, strict=True)]

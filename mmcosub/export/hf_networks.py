@@ -28,13 +28,7 @@ def refusal(what: str) -> ValueError:
 
 
 def timm_classifier(model: Any, size: tuple[int, int], file: str) -> nn.Module:
-    """Return timm's network with the weights of a checkpoint.
-
-    Args:
-        model (nn.Module): The classifier.
-        size (tuple[int, int]): Height and width of images.
-        file (str): Its checkpoint.
-    """
+    """Return timm's network for images of a size, with a checkpoint's weights."""
     import timm
 
     backbone, kind = model.backbone, type(model.backbone).__name__
@@ -106,12 +100,7 @@ def _resnet(backbone: Any, state: _State) -> dict:
 
 
 def upernet(model: Any, size: tuple[int, int]) -> Any:
-    """Return Transformers' UPerNet, without an auxiliary head.
-
-    Args:
-        model (nn.Module): The segmentor.
-        size (tuple[int, int]): Height and width of images.
-    """
+    """Return Transformers' UPerNet for images of a size, without auxiliary head."""
     backbone, head = model.backbone, model.decode_head
     kinds = type(head).__name__, type(backbone).__name__
     what = ' on '.join(kinds)

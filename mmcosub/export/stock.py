@@ -12,35 +12,29 @@ _KEYS = (
     'scheme', 'runner_type', 'fast', 'carry_over', 'trust_checkpoint', 'bad_data',
     'launcher', 'work_dir', 'load_from', 'resume',
 )  # fmt: skip
+_IF_OURS = ('custom_imports', 'dataset_type')  # the latter is a variable of the file
+_PARTS = ('dataloader', 'evaluator', 'cfg')
 
 
 def without_ours(cfg: Config) -> tuple[Config, list[str]]:
     """Return a config whose parts, except the model, need no mmcosub; and removed keys.
 
-    Datasets, loaders and metrics of mmcosub are removed with their whole loop.
+    A loader or metric of mmcosub is removed with its whole loop, a metric beside others
+    alone. Hooks and imports are not needed without a scheme.
     """
     new = copy.deepcopy(cfg)
-    for key in _KEYS:
-        new.pop(key, None)
-    # mmcosub's hooks and imports are not needed without a scheme.
     new.custom_hooks = [h for h in new.get('custom_hooks') or [] if not _is_ours(h)]
-    for key in ('custom_imports', 'dataset_type'):  # the latter a variable of the file
-        if _is_ours(new.get(key)):
+    for key, value in list(new.items()):
+        if key in _KEYS or (key in _IF_OURS and _is_ours(value)):
             new.pop(key)
-    left_out: list[str] = []
-    for loop in ('train', 'val', 'test'):
-        keys = [f'{loop}_{part}' for part in ('dataloader', 'evaluator', 'cfg')]
-        metrics = new.get(keys[1])
-        if isinstance(metrics, list):  # beside others, a metric of ours can go
-            kept = [metric for metric in metrics if not _is_ours(metric)]
-            new[keys[1]] = kept or metrics
-        if found := [key for key in keys if _is_ours(new.get(key))]:
-            left_out += found
-            for key in keys:
-                new.pop(key, None)
-    for key in [k for k in new if k != 'model' and _is_ours(new[k])]:
-        left_out.append(key)
-        new.pop(key)
+        if key.endswith('_evaluator') and isinstance(value, list):
+            new[key] = [each for each in value if not _is_ours(each)] or value
+    left_out = [key for key in new if key != 'model' and _is_ours(new[key])]
+    for key in left_out:
+        loop, _, part = key.partition('_')
+        rest = _PARTS if part in _PARTS else ()
+        for each in (key, *(f'{loop}_{other}' for other in rest)):
+            new.pop(each, None)
     return new, left_out
 
 

@@ -187,7 +187,7 @@ def test_dinov3(kind, bias, tmp_path):
     assert not report.unused
     assert_same_features(model, backbone, 64)
     if bias:
-        with pytest.raises(ValueError, match=r'lacks: layers\.0\.attn\.q_bias'):
+        with pytest.raises(ValueError, match=r'lacks: blocks\.0\.attn\.q_bias'):
             carry(by_timm(name.removesuffix(bias), patch=16), state, tmp_path)
 
 

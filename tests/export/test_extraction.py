@@ -186,11 +186,10 @@ def of_ours(scenes):
     cfg['model'] = segmentor_config()
     cfg['scheme'] = dict(type='mmcosub.Cosub')
     cfg['custom_hooks'] = [dict(type='mmcosub.CoTrainingLossHook', ramp=3)]
-    loader = copy.deepcopy(cfg['test_dataloader'])
-    loader['dataset'] = dict(
+    cfg['val_dataloader'] = copy.deepcopy(cfg['test_dataloader'])
+    cfg['val_dataloader']['dataset'] = dict(
         type='mmcosub.DigitScenesDataset', data_root='d', pipeline=[]
     )
-    cfg['test_dataloader'] = loader
     cfg['val_evaluator'] = dict(type='mmcosub.Nothing')
     probabilities = dict(type='mmcosub.ProbabilityMetric')
     cfg['test_evaluator'] = [dict(type='IoUMetric'), probabilities]
@@ -203,9 +202,9 @@ OF_OURS = frozenset({1, 2})
 def test_nothing_of_ours(tmp_path, of_ours):
     _, network = built(of_ours.model)
     extracted = extract(of_ours, network, OF_OURS)
-    assert extracted.left_out == ['val_evaluator', 'test_dataloader']
-    assert 'val_dataloader' not in extracted.cfg
-    assert 'test_evaluator' not in extracted.cfg
+    assert sorted(extracted.left_out) == ['val_dataloader', 'val_evaluator']
+    assert 'val_cfg' not in extracted.cfg
+    assert [m.type for m in extracted.cfg.test_evaluator] == ['IoUMetric']
     extracted.write(tmp_path / 'a.pth', dict(classes=('a',)), ['b'])
     assert 'mmcosub' not in (tmp_path / 'a.py').read_text()
 
