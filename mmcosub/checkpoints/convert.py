@@ -7,20 +7,11 @@ import torch
 from .adapt import fold_layer_scale, fold_patch_bias
 from .by_names import network_in
 from .formats.places import without_place
-from .formats.table import (
-    Format,
-    detect_format,
-    find_format,
-    known_formats,
-    plain_name,
-)
+from .formats.table import FORMATS, Format, detect_format, plain_name
 from .matching import some
 from .positions import count_tokens, position_per_token
 from .reading import read_weights
 from .weights import State
-
-TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
-"""Target libraries; 'official' is the code of the architecture's authors."""
 
 
 def convert_checkpoint(
@@ -31,7 +22,7 @@ def convert_checkpoint(
     Args:
         filename (str): Checkpoint file or URL.
         target (str): One of 'mmpretrain' (an ``ImageClassifier``), 'mmseg' (the
-            backbone of a segmentor), 'timm' and 'official'.
+            backbone of a segmentor) and 'timm'.
         trust (bool): Allow any Python object, which can execute code. Defaults to
             False.
         which (str, optional): 'ema' (averaged), 'model' (trained) or the name of a set
@@ -64,7 +55,7 @@ def convert_checkpoint(
     if target == 'mmseg':
         state = _of_backbone(state, source.family)
     known = _format_of(source, target, state)
-    _check_places(state, known, source.family, target, filename)
+    _check_places(state, source.family, target, filename)
     product = known.from_our_state(state) if known else state
     product = {_in_model(name, target): value for name, value in product.items()}
     for name in [name for name in product if name.endswith('running_var')]:
@@ -98,13 +89,11 @@ def _format_of(source: Format, target: str, state: State) -> Format | None:
     if family.startswith(f'{target} '):  # exists in one format only
         return source
     name = {
-        ('official', 'ViT'): 'DeiT III',
         ('timm', 'ResNet'): 'timm ResNet, deep stem' if deep else 'ResNet',
-        ('official', 'ResNet'): '' if deep else 'ResNet',
         ('mmseg', 'ResNet'): 'mmseg ResNet, deep stem' if deep else '',
     }.get((target, family), f'{target} {family}')
-    if name in known_formats():
-        return find_format(name)
+    if name in FORMATS:
+        return FORMATS[name]
     if target in ('mmpretrain', 'mmseg') and ' ' not in family:
         return None
     raise ValueError(
@@ -113,20 +102,17 @@ def _format_of(source: Format, target: str, state: State) -> Format | None:
     )
 
 
-def _check_places(
-    state: State, known: Format | None, family: str, target: str, filename: str
-) -> None:
+def _check_places(state: State, family: str, target: str, filename: str) -> None:
     """Raise if the target has no such network, or one without some of the weights."""
     homeless = without_place(state, family, target)
     if homeless is None:
         raise ValueError(f'{target} has no {family} of the variant in {filename}.')
     if homeless:
-        whose = known.name if known and target == 'official' else f"{target}'s {family}"
         names = sorted(_in_model(name, target) for name in homeless)
         raise ValueError(
-            f'{filename} does not convert: {whose} has no place for {some(names)}. '
-            'Nothing was written. Another library may have it (--to timm), or train '
-            f'from it as it is: tools/train.py CONFIG --backbone {filename}.'
+            f"{filename} does not convert: {target}'s {family} has no place for "
+            f'{some(names)}. Nothing was written. Another library may have it (--to '
+            f'timm), or train from it as it is: train --backbone {filename}.'
         )
 
 

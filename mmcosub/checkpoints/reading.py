@@ -198,7 +198,7 @@ def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> An
         raise
     except Exception as error:  # a file may hold anything
         path = file if isinstance(file, str) else None
-        raise ValueError(why_unreadable(name, path, trust, error)) from error
+        raise ValueError(why_unreadable(name, path, error)) from error
 
 
 def _without_code(checkpoint: Any) -> Any:

@@ -73,13 +73,8 @@ def select_weights(
     if which is None:
         rest = f'{option} chooses another (ema, model or its name)'
         _log_choice(found, name, filename, rest)
-    full = {
-        key: value.float()
-        if value.is_floating_point() and value.itemsize < 4
-        else value
-        for key, value in weights.items()
-    }
-    return full, name
+    half = {k for k, v in weights.items() if v.is_floating_point() and v.itemsize < 4}
+    return {k: v.float() if k in half else v for k, v in weights.items()}, name
 
 
 def state_dict(checkpoint: Any, filename: str = '', which: str | None = None) -> State:
@@ -97,7 +92,7 @@ def state_dict(checkpoint: Any, filename: str = '', which: str | None = None) ->
     found = sets_of_weights(checkpoint)
     if not found:
         return {}
-    weights, name = _chosen(found, which, filename or 'The checkpoint', '')
+    weights, name = _chosen(found, which, filename or 'The checkpoint')
     if filename:
         rest = 'mmcosub publish-model --no-ema saves the trained ones'
         _log_choice(found, name, filename, rest if _is_swapped(found) else '')
@@ -127,21 +122,22 @@ def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
         found['.'.join(path)] = weights
 
 
-def _roles(found: dict[str, State]) -> dict[str, str | None]:
-    """Return the role of each set: 'ema', 'model' or, if unknown, None."""
-    roles = {
-        name: next(
-            (role for role, keys in _KEYS.items() if {*name.split('.')} & {*keys}),
-            None if name else 'model',
-        )
-        for name in found
-    }
+def _roles(found: dict[str, State]) -> dict[str, str]:
+    """Return each set's role, 'ema', 'model' or '' if unknown; usual keys first."""
+    roles: dict[str, str] = {}
+    for role, keys in _KEYS.items():
+        for key in keys:
+            for name in found:
+                if key in name.split('.'):
+                    roles.setdefault(name, role)
+    if '' in found:
+        roles[''] = 'model'
     if _is_swapped(found):
         roles.update(state_dict='ema', ema_state_dict='model')
     trained = {name for name, role in roles.items() if role == 'model'}
-    if 'teacher' in found and trained - {'student'}:
-        roles['teacher'] = None  # a distillation teacher, not an average
-    return roles
+    if trained - {'student'}:
+        roles.pop('teacher', None)  # of a distillation, not an average
+    return {**roles, **{name: '' for name in found if name not in roles}}
 
 
 def _is_swapped(found: dict[str, State]) -> bool:
@@ -150,28 +146,24 @@ def _is_swapped(found: dict[str, State]) -> bool:
 
 
 def _chosen(
-    found: dict[str, State], which: str | None, filename: str, option: str
+    found: dict[str, State], which: str | None, filename: str, option: str = ''
 ) -> tuple[State, str]:
     """Return the chosen weights and the name of their set."""
-
-    def order(name: str) -> int:
-        keys = [_ALL_KEYS.index(key) for key in name.split('.') if key in _ALL_KEYS]
-        return min(keys, default=0)
-
     roles = _roles(found)
-    named = [which] if which in found else []
-    for role in ('ema', 'model') if which is None else (which,):
-        named += sorted((n for n in found if roles[n] == role), key=order)
-    unknown = [name for name in found if roles[name] is None]
-    if len(unknown) == 1 and which in (None, 'model'):
-        named += unknown
-    if not named:
+    unknown = [name for name, role in roles.items() if not role]
+    if len(unknown) == 1:
+        roles[unknown[0]] = 'model'
+    wanted = ('ema', 'model') if which is None else (which,)
+    fits = [name for role in wanted for name in roles if roles[name] == role]
+    if which in found:
+        fits.insert(0, which)
+    if not fits:
         raise ValueError(
             f'{filename} has no weights {which or "under a usual key"}; there are: '
             f'{_described(found) or "none"}.'
             + (f' Choose with {option}.' if found and option else '')
         )
-    name = named[0]
+    name = fits[0]
     if name == 'ema_state_dict' and _is_swapped(found):
         trained = {k: v for k, v in found[name].items() if k != 'steps'}
         return {**found['state_dict'], **trained}, name
@@ -186,7 +178,8 @@ def _log_choice(found: dict[str, State], name: str, filename: str, rest: str) ->
 
 
 def _described(found: dict[str, State]) -> str:
+    roles = _roles(found)
     return ', '.join(
-        (name or 'those without a key') + (' (averaged)' if role == 'ema' else '')
-        for name, role in _roles(found).items()
+        (name or 'those without a key') + ' (averaged)' * (roles[name] == 'ema')
+        for name in found
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmcosub.analysis.steps import Shape, flips_channels, input_channels
 
 from .formats import FORMATS, quiet, reason
-from .graph import DeployedModel, open_batch_size
+from .graph import DeployedModel
 
 DIMENSIONS = {None: (), 'batch': (0,), 'all': (0, 2, 3)}
 """Dimensions of the images whose size is open, by the value of ``dynamic``."""
@@ -86,7 +86,7 @@ def export(
     images = [_as_input(module, each) for each in raw]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with quiet(), open_batch_size(model):
+        with quiet():
             FORMATS[kind].write(module, images[0], dims, path)
             run = FORMATS[kind].load(path)
             found = [run(image) for image in images]
@@ -124,9 +124,7 @@ def _as_input(module: DeployedModel, raw: Tensor) -> Tensor:
     """Return what the file takes for some images."""
     flips = flips_channels(module.model) and raw.shape[1] == 3
     image = raw.flip(1) if flips else raw
-    if not module.preprocessing:
-        return module.normalised(image)
-    return image if module.reads_bytes() else image.float()
+    return image if module.preprocessing else module.normalised(image)
 
 
 def _upstream(model: Any, raw: Tensor) -> Tensor:

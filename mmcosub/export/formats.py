@@ -16,14 +16,10 @@ INPUT = 'image'
 
 
 class Format(NamedTuple):
-    """A file format.
+    """A file format: its suffix, functions and packages.
 
-    Args:
-        suffix (str): Of its files.
-        write (Callable): Writes a module, given an example image, the numbers of the
-            open dimensions and the file.
-        load (Callable): Returns a function of images.
-        packages (tuple[str, ...]): What has to be installed for both.
+    ``write`` takes a module, an example image, the numbers of the open dimensions and
+    the file, ``load`` the file.
     """
 
     suffix: str

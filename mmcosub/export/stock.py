@@ -1,16 +1,10 @@
 """Configs that need no mmcosub."""
 
 import copy
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import DATASETS
-from mmpretrain.datasets import CustomDataset
-from mmseg.datasets import BaseSegDataset
-
-from mmcosub.registry import MODELS
 
 _OURS = 'mmcosub'
 # Keys of mmcosub's runners and tools, and paths.
@@ -18,38 +12,29 @@ _KEYS = (
     'scheme', 'runner_type', 'fast', 'carry_over', 'trust_checkpoint', 'bad_data',
     'launcher', 'work_dir', 'load_from', 'resume',
 )  # fmt: skip
+_IF_OURS = ('custom_imports', 'dataset_type')  # the latter is a variable of the file
+_PARTS = ('dataloader', 'evaluator', 'cfg')
 
 
 def without_ours(cfg: Config) -> tuple[Config, list[str]]:
     """Return a config whose parts, except the model, need no mmcosub; and removed keys.
 
-    Datasets of mmcosub become upstream datasets of the same files and labels. Loaders
-    and hooks without a counterpart are removed, with their whole loop.
+    A loader or metric of mmcosub is removed with its whole loop, a metric beside others
+    alone. Hooks and imports are not needed without a scheme.
     """
     new = copy.deepcopy(cfg)
-    for key in _KEYS:
-        new.pop(key, None)
-    # mmcosub's hooks and imports are not needed without a scheme.
     new.custom_hooks = [h for h in new.get('custom_hooks') or [] if not _is_ours(h)]
-    for key in ('custom_imports', 'dataset_type'):  # the latter a variable of the file
-        if _is_ours(new.get(key)):
+    for key, value in list(new.items()):
+        if key in _KEYS or (key in _IF_OURS and _is_ours(value)):
             new.pop(key)
-    left_out: list[str] = []
-    for loop in ('train', 'val', 'test'):
-        keys = [f'{loop}_{part}' for part in ('dataloader', 'evaluator', 'cfg')]
-        loader, metrics = new.get(keys[0]), new.get(keys[1])
-        if loader:
-            loader['dataset'] = _stock_dataset(loader['dataset'])
-        if isinstance(metrics, list):  # beside others, a metric of ours can go
-            kept = [metric for metric in metrics if not _is_ours(metric)]
-            new[keys[1]] = kept or metrics
-        if found := [key for key in keys if _is_ours(new.get(key))]:
-            left_out += found
-            for key in keys:
-                new.pop(key, None)
-    for key in [k for k in new if k != 'model' and _is_ours(new[k])]:
-        left_out.append(key)
-        new.pop(key)
+        if key.endswith('_evaluator') and isinstance(value, list):
+            new[key] = [each for each in value if not _is_ours(each)] or value
+    left_out = [key for key in new if key != 'model' and _is_ours(new[key])]
+    for key in left_out:
+        loop, _, part = key.partition('_')
+        rest = _PARTS if part in _PARTS else ()
+        for each in (key, *(f'{loop}_{other}' for other in rest)):
+            new.pop(each, None)
     return new, left_out
 
 
@@ -65,15 +50,9 @@ def stock_model(model: ConfigDict) -> list[str]:
             del holder[key]
     for path, holder, key in _places(model, 'model'):
         if key == 'type' and _is_ours(holder[key]):
-            stock = [
-                c.__name__
-                for c in getattr(MODELS.get(holder[key]), '__mro__', ())[1:]
-                if not c.__module__.startswith(_OURS)
-            ]
             raise ValueError(
                 f'{path}={holder[key]!r} needs mmcosub. Set it to the upstream class '
-                f'with the same weights{f", {stock[0]}" if stock else ""} '
-                '(--cfg-options).'
+                'with the same weights (--cfg-options).'
             )
     return left_out
 
@@ -97,25 +76,3 @@ def _is_ours(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_is_ours, value.values()))
     return isinstance(value, list | tuple) and any(map(_is_ours, value))
-
-
-def _stock_dataset(cfg: Any) -> Any:
-    """Return a dataset's settings with an upstream class, if there is one."""
-    if 'dataset' in cfg:
-        cfg['dataset'] = _stock_dataset(cfg['dataset'])
-    if 'datasets' in cfg:
-        cfg['datasets'] = [_stock_dataset(each) for each in cfg['datasets']]
-    cls = DATASETS.get(cfg['type']) if _is_ours(cfg['type']) else None
-    if cls is None:
-        return cfg
-    if issubclass(cls, BaseSegDataset):
-        found = inspect.signature(cls).parameters.values()
-        defaults = {
-            p.name: p.default for p in found if p.default is not inspect.Parameter.empty
-        }
-        metainfo = {**cls.METAINFO, **cfg.get('metainfo', {})}
-        new = {**defaults, **cfg, 'metainfo': metainfo}
-        return ConfigDict({**new, 'type': 'BaseSegDataset'})
-    if cls is CustomDataset:  # its name in earlier configs
-        cfg['type'] = 'CustomDataset'
-    return cfg

@@ -91,8 +91,6 @@ def write_config(
         init = base.model.backbone.get('init_cfg') or {}
         weights = WEIGHTS.get(name) or init.get('checkpoint') or base.model.pretrained
     set_length(base, 'max_iters', ITERATIONS)
-    bound = getattr(os, 'sched_getaffinity', None)  # of Linux alone
-    cpus = len(bound(0)) if bound else os.cpu_count() or 1
     filled = _TEXT.substitute(
         {key: repr(value) for key, value in dataset.items()},
         **text,
@@ -100,7 +98,7 @@ def write_config(
         classes=pprint.pformat(tuple(classes.names), width=80, compact=True),
         palette=pprint.pformat(classes.palette, width=80, compact=True),
         crop=crop,
-        workers=min(4, cpus),
+        workers=min(4, os.cpu_count() or 1),
         model='\n'.join(_model(base.model, name, weights)),
         iterations=ITERATIONS,
         interval=base.train_cfg.val_interval,

@@ -28,8 +28,6 @@ class Pairs:
     masks: dict[str, Path]
     tail: str
     """What the masks' names add to those of the images, such as '_mask'."""
-    unused: int
-    """Number of masks without an image."""
 
 
 def suffixes(files: dict[str, Path]) -> list[str]:
@@ -53,7 +51,7 @@ def find_pairs(images: Path, masks: Path) -> Pairs:
             'use them).'
         )
     paired = {name: labels[name + tail] for name in pictures}
-    return Pairs(pictures, paired, tail, len(labels) - len(paired))
+    return Pairs(pictures, paired, tail)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -124,27 +122,19 @@ class Images:
 
 def compare_sizes(pairs: Pairs) -> Images:
     """Read the headers of all images; raise if a mask has another size."""
-    headers, masks = (
-        dict(in_threads(read_header, files)) for files in (pairs.images, pairs.masks)
-    )
-    pair = [(name, header, masks[name].size) for name, header in headers.items()]
-    wrong = [n for n, h, size in pair if size not in (h.size, h.displayed)]
-    turned = [each for each in pair if each[1].size != each[1].displayed]
-    stored = [n for n, h, size in turned if size == h.size]
-    displayed = [n for n, h, size in turned if size == h.displayed]
+    headers = dict(in_threads(read_header, pairs.images))
+    masks = dict(in_threads(read_header, pairs.masks))
+    stored = any(masks[n].size == h.size != h.displayed for n, h in headers.items())
+    images = Images([*headers.values()], suffixes(pairs.images), stored)
+    sizes = dict(zip(headers, images.sizes, strict=True))
+    wrong = [name for name, size in sizes.items() if masks[name].size != size]
     if wrong:
         name = wrong[0]
-        image, mask = headers[name].size, masks[name].size
+        image, mask = sizes[name], masks[name].size
         raise ValueError(
             f'{len(wrong)} of {len(headers)} masks have another size than their image: '
             f'{pairs.masks[name]} has {mask[0]}x{mask[1]} pixels, '
             f'{pairs.images[name]} {image[0]}x{image[1]}. Save the masks anew at the '
             'size of the images (resize with nearest neighbour), or take both out.'
         )
-    if stored and displayed:
-        raise ValueError(
-            f'By their EXIF orientation, the mask of {pairs.images[displayed[0]]} is '
-            f'turned like its image, and that of {pairs.images[stored[0]]} is not. '
-            'Save the images without EXIF orientation.'
-        )
-    return Images([*headers.values()], suffixes(pairs.images), bool(stored))
+    return images

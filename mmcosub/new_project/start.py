@@ -10,8 +10,6 @@ from .masks import Masks, convert, read_masks
 from .pairs import compare_sizes, find_pairs, split, suffixes
 
 INDEX_MASKS = 'index_masks'
-_RARE = 0.01
-_SHOWN = 20
 
 
 def start(
@@ -52,8 +50,6 @@ def start(
         f'{len(pairs.masks)} masks: {", ".join(of_masks)}, {len(labels.total)} {kind}'
         + f', written as index masks to {indexed}' * converts
     )
-    if pairs.unused:
-        yield f'  {pairs.unused} more masks have no image.'
     out.mkdir(parents=True, exist_ok=True)
     if converts:
         files = {name: indexed / f'{listed[name]}.png' for name in pairs.masks}
@@ -91,23 +87,17 @@ def start(
 def _describe_classes(
     masks: Masks, classes: Classes, validated: list[str]
 ) -> Iterator[str]:
-    """Say which classes there are and how frequent, and which are rare or missing."""
+    """Say how frequent each class is, and which are missing in the validation."""
     total, pixels = masks.total, sum(masks.total.values())
-    yield f'{len(classes.names)} classes:'
     seen = set().union(*(masks.counts[name] for name in validated))
-    for i, value in enumerate(classes.values[:_SHOWN]):
-        name, fraction = classes.names[i], total[value] / pixels
-        remark = ' (rare)' if fraction < _RARE else ''
-        if value not in seen:
-            remark = ' (not in the validation images)'
-        if not fraction:
-            remark = ' (never occurs)'
-        yield f'  {i} {name} = {masks.show(value)}: {fraction:.1%} of pixels{remark}'
-    if len(classes.names) > _SHOWN:
-        yield f'  and {len(classes.names) - _SHOWN} more'
+    yield f'{len(classes.names)} classes:'
+    for i, (name, value) in enumerate(zip(classes.names, classes.values, strict=True)):
+        remark = '' if value in seen else ' (not in the validation images)'
+        fraction = f'{total[value] / pixels:.1%} of pixels'
+        yield f'  {i} {name} = {masks.show(value)}: {fraction}{remark}'
     if ignored := [v for v, n in classes.table.items() if n == IGNORED and total[v]]:
-        fraction = sum(total[v] for v in ignored) / pixels
-        yield f'  no label = {masks.show(*ignored)}: {fraction:.1%} of pixels, left out'
+        fraction = f'{sum(total[v] for v in ignored) / pixels:.1%} of pixels'
+        yield f'  no label = {masks.show(*ignored)}: {fraction}, left out'
 
 
 def _next(config: Path, weights: str | None) -> Iterator[str]:

@@ -88,35 +88,24 @@ def _pairs(names: str = '') -> list[tuple[str, str]]:
     return pairs
 
 
-_FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {}
+"""All formats by name; the first whose marks fit is taken."""
 
 
 def register_format(new: Format) -> None:
-    """Register a format; the first registered format whose marks fit is taken."""
-    _FORMATS[new.name] = new
+    """Register a format, after the others."""
+    FORMATS[new.name] = new
 
 
 def known_formats() -> list[str]:
     """Names of all known formats."""
-    return list(_FORMATS)
-
-
-def known_families() -> list[str]:
-    """Architectures of all known formats, sorted."""
-    return sorted({known.family for known in _FORMATS.values()})
-
-
-def find_format(name: str) -> Format:
-    """Return the format of a name; raise a ``ValueError`` if it is unknown."""
-    if name not in _FORMATS:
-        raise ValueError(f'Unknown format {name!r}. Valid ones: {known_formats()}.')
-    return _FORMATS[name]
+    return list(FORMATS)
 
 
 def detect_format(names: Iterable[str]) -> Format | None:
     """Detect the format of weights by their names; None if unknown."""
     text = '\n'.join(names)
-    for known in _FORMATS.values():
+    for known in FORMATS.values():
         marks = ('|'.join(map(_pattern, mark.split('|'))) for mark in known.marks)
         if all(re.search(f'(?m)^({mark})', text) for mark in marks):
             return known
@@ -181,8 +170,8 @@ def with_indices(state: State, tokens: int = 0) -> State:
             continue
         width = (side + 1) // 2
         patches = torch.arange(width**2)
-        y, x = patches // width, patches % width
-        index = (y[:, None] - y + width - 1) * side + (x[:, None] - x + width - 1)
+        places = patches // width * side + patches % width
+        index = places[:, None] - places + (width - 1) * (side + 1)
         if tokens:
             index = torch.nn.functional.pad(index, (1, 0, 1, 0))
             index[0], index[:, 0], index[0, 0] = size, size + 1, size + 2

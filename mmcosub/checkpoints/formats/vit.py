@@ -7,7 +7,6 @@ writes. The network's prefix there (``vit.``, ``dinov2.``) is ignored.
 
 import re
 
-from mmcosub.checkpoints.positions import fold_class_position
 from mmcosub.checkpoints.weights import State
 
 from .table import family, joined
@@ -124,7 +123,7 @@ FORMATS = family(
     ('mmpretrain ViT', f'layers.0.ffn.layers.0.0|layers.0.ffn.w12 {_OURS}'),
     ('mmseg ViT', _MMSEG_MARKS, _MMSEG),
     # Before timm's ViT, whose marks match as well.
-    ('DeiT III', _DEIT_III_MARKS, _DEIT_III + _TIMM, dict, fold_class_position),
+    ('DeiT III', _DEIT_III_MARKS, _DEIT_III + _TIMM),
     # Giant or with registers; others have timm's names.
     ('DINOv2', f'register_tokens|blocks.0.mlp.w12 {_PATCHES}', _NAMES_DINOV2),
     ('timm ViT', f'{_BLOCK} patch_embed.proj.weight', _NAMES_TIMM, _from_timm),
