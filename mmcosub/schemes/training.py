@@ -187,21 +187,17 @@ class SubmodelTraining:
         self._checked = True
         given, chosen = self.scheme.execution, self.execution_of_plans()
         network = self.backbone, inputs, self.sites
+        if chosen == 'shared_prefix' and not can_share_rows(*network):
+            name = type(self.backbone).__name__
+            if given == chosen:
+                raise ValueError(
+                    f'Views cannot share rows in {name}, which needs a constant number '
+                    "of rows. Set scheme.execution='kept_rows', or leave it out."
+                )
+            self._shares_rows = False
+            chosen = 'kept_rows'
         if self.scheme.check_network:
             check_network(*network, chosen)
-            if chosen == 'shared_prefix' and not can_share_rows(*network):
-                name = type(self.backbone).__name__
-                if given != 'auto':
-                    raise ValueError(
-                        f'Views cannot share rows in {name}, which needs a constant '
-                        "number of rows. Set scheme.execution='kept_rows', or leave it "
-                        'out.'
-                    )
-                self._shares_rows = False
-                _logger.warning(
-                    f'{name} needs a constant number of rows, so views share none '
-                    "(execution='kept_rows')."
-                )
         if given != 'auto' and (why := inexact(self.backbone, given, self.sites)):
             _logger.warning(
                 f'scheme.execution={given!r} does not compute what the plain execution '

@@ -7,7 +7,6 @@ from .branches import (
     find_branches,
     known_blocks,
     register_block,
-    register_fixed_batch,
 )
 from .compiling import compiled_sites
 from .drop_path_modules import is_drop_path
@@ -60,7 +59,6 @@ __all__ = [
     'plan_generator',
     'plan_rows',
     'register_block',
-    'register_fixed_batch',
     'run_submodels',
     'spread_rates',
     'temporarily',

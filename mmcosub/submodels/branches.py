@@ -52,7 +52,6 @@ class _Known(NamedTuple):
 
 
 _BLOCKS: dict[str, _Known] = {}
-_FIXED_BATCH: set[str] = set()
 
 
 def register_block(
@@ -71,24 +70,6 @@ def register_block(
             the return value of ``forward``. Defaults to None, ``x`` itself.
     """
     _BLOCKS[name] = _Known(branches, output)
-
-
-def register_fixed_batch(*names: str) -> None:
-    """Register modules that need a constant number of rows.
-
-    For instance, they reshape their blocks' output by the number of input images.
-    Views cannot share rows inside, since rows are added where views diverge.
-
-    Args:
-        *names (str): Full dotted names of classes.
-    """
-    _FIXED_BATCH.update(names)
-
-
-def has_fixed_batch(backbone: nn.Module) -> bool:
-    """Return True if a module of the backbone needs a constant number of rows."""
-    classes: set[Any] = {type(module) for module in list_modules(backbone)}
-    return any(not _FIXED_BATCH.isdisjoint(class_names(cls)) for cls in classes)
 
 
 def list_modules(module: Any, found: list[Any] | None = None) -> list[Any]:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from .branches import Site, has_fixed_batch, list_modules
+from .branches import Site, list_modules
 from .drop_path_modules import dropout_rate_name
 from .drop_paths import are_drop_paths
 from .forward_override import ForwardOverride
@@ -52,7 +52,8 @@ def run_submodels(
         plan (Plan): Branches that each view keeps, for the same B.
         sites (Sequence[Site]): The backbone's branches, from ``find_branches``, or its
             DropPath modules, from ``called_drop_paths``.
-        execution (str): One of ``EXECUTIONS``. Defaults to 'shared_prefix'.
+        execution (str): One of ``EXECUTIONS``. Defaults to 'shared_prefix', for
+            networks of which ``can_share_rows`` is true.
         taps (Sequence[Module]): Blocks whose outputs to return too. Defaults to none.
         perturbed (Callable): Returns a context to run in, for instance one with other
             dropout rates. It is entered again when the backward pass recomputes
@@ -110,12 +111,6 @@ def _check_execution(
             f'{type(sites[0]).__name__}s. Pass execution={fits!r}, or set '
             "scheme.execution='auto' in a config."
         )
-    if execution == 'shared_prefix' and has_fixed_batch(backbone):
-        raise ValueError(
-            f'Views cannot share rows in {name}, which needs a constant number of '
-            "rows. Pass execution='kept_rows', or set scheme.execution='auto' in a "
-            'config.'
-        )
 
 
 def _expand(output: Any, rows: RowPlan) -> Any:
@@ -140,8 +135,9 @@ def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
     """Return the fastest execution that computes what the plain one does.
 
     BatchNorm in training mode makes rows depend on one another, which needs 'plain'
-    inside of blocks. Dropout would give views that share a row the same noise, and
-    some networks need a constant number of rows; both rule out 'shared_prefix'.
+    inside of blocks. Dropout would give views that share a row the same noise, which
+    rules out 'shared_prefix'. So do networks that need a constant number of rows;
+    ``can_share_rows`` finds them.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
@@ -179,8 +175,6 @@ def inexact(
         return None
     if any(map(_has_dropout, active)):
         return 'dropout would be the same in views that share a row'
-    if has_fixed_batch(backbone):
-        return 'some module relies on as many rows coming out as went in'
     return None
 
 

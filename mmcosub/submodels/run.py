@@ -101,9 +101,7 @@ class SubmodelRun(ForwardOverride):
                 expected = self.sites[self.progress % len(self.sites)].name
                 raise ValueError(
                     f'{name} runs where {expected} was expected: blocks run in another '
-                    "order than they are listed. Set scheme.execution='kept_rows', and "
-                    'register the backbone with '
-                    'mmcosub.submodels.register_fixed_batch.'
+                    "order than they are listed. Set scheme.execution='kept_rows'."
                 )
             self.progress += 1
             first, last = numbers[0], numbers[-1]

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mmcosub.submodels.branches import register_block, register_fixed_batch
+from mmcosub.submodels.branches import register_block
 
 from .notation import branch, register
 
@@ -150,15 +150,4 @@ register_block(
     branch('norm1 attn() [0] @drop_path + {_mvit_attention_shortcut}', globals()),
     branch('norm2 mlp @drop_path + {_mvit_mlp_shortcut}', globals()),
     output=_with_size,
-)
-
-register_fixed_batch(
-    # These reshape their feature maps by the input batch.
-    'mmpretrain.models.backbones.hivit.HiViT',
-    'mmpretrain.models.backbones.twins.PCPVT',
-    'mmseg.models.backbones.twins.PCPVT',
-    # Adds one class token per image after the blocks.
-    'mmpretrain.models.backbones.xcit.XCiT',
-    # Adds up two paths, only one of which has ViT's layers.
-    'mmpretrain.models.backbones.conformer.Conformer',
 )
