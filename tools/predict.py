@@ -78,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.evaluation import progress_bars
+        from rich.console import Console
+        from rich.progress import track
+
         from mmcosub.analysis.prediction_files import PredictionFiles, find_images
         from mmcosub.engine.prediction import image_suffixes, load_model
 
@@ -87,11 +89,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         kinds = ('overlay', 'probabilities', 'uncertainty')
         wanted = [kind for kind in kinds if getattr(args, kind)]
         files = PredictionFiles(model, args.out, wanted, args.submodels)
-        with progress_bars() as bars, bars('images', len(images)) as tick:
-            done = 0
-            for now in files.predict(images, args.batch_size):
-                tick(now - done)
-                done = now
+        done = files.predict(images, args.batch_size)
+        for _ in track(done, 'images', len(images), console=Console(stderr=True)):
+            pass
         print(f'{len(files.rows)} images predicted, in {args.out}')
         if files.failed:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Writing pictures: overlays of classes, and where submodels disagree."""
+"""Pictures: overlays of classes, and writing them."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,6 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
-
-from .predictions import Ensemble
 
 Picture = NDArray[np.uint8]
 """In BGR, of shape (H, W, 3)."""
@@ -27,41 +25,6 @@ def write_picture(path: Path, picture: Picture) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), picture):  # without a reason
         raise OSError(f'{path} cannot be written.')
-
-
-class DisagreementPictures:
-    """Writer of an image, the mean prediction and the disagreement, side by side.
-
-    Black where all submodels agree, light yellow where all differ. Named like the
-    images, with parent folders if names repeat.
-    """
-
-    def __init__(self, folder: Path, palette: Any) -> None:
-        self.folder = folder
-        self.palette = np.array(palette, np.uint8)
-        self.names: dict[str, str] = {}
-
-    def __call__(self, sample: Any, ensemble: Ensemble) -> None:
-        """Write the picture of an image, a ``SegDataSample`` with ``img_path``."""
-        predicted = ensemble.prediction.cpu().numpy()
-        most = 1 - 1 / len(ensemble.predicted)
-        differ = ensemble.disagreement.cpu().numpy() / max(most, 1e-9)
-        heat = cv2.applyColorMap((255 * differ).astype(np.uint8), cv2.COLORMAP_INFERNO)
-        size = predicted.shape[::-1]
-        image = cv2.imread(sample.img_path)
-        panels = [cv2.resize(image, size)] if image is not None else []
-        panels += [self.palette[predicted][..., ::-1], heat]
-        gap = np.full((size[1], 4, 3), 255, np.uint8)
-        row = [part for panel in panels for part in (panel, gap)][:-1]
-        name = self._name(sample.img_path)
-        write_picture(self.folder / f'{name}.png', np.hstack(row))
-
-    def _name(self, path: str) -> str:
-        parts = Path(path).with_suffix('').as_posix().strip('/').split('/')
-        names = ['_'.join(parts[-n:]) for n in range(1, len(parts) + 1)]
-        name = next((n for n in names if self.names.get(n, path) == path), names[-1])
-        self.names[name] = path
-        return name
 
 
 def overlay(

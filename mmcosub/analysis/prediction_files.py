@@ -19,7 +19,6 @@ from mmcosub.hooks.prediction_hooks import write_label_map
 
 from .pictures import overlay, write_picture
 from .predictions import (
-    Ensemble,
     check_probabilities,
     draw_factors,
     entropy,
@@ -27,7 +26,6 @@ from .predictions import (
     predict_submodels,
     probabilities_of,
     rates_of,
-    threshold_of,
 )
 
 Image = tuple[Path, np.ndarray, dict]
@@ -86,14 +84,14 @@ class PredictionFiles:
         self.rows: list[dict[str, object]] = []
         self.failed: list[str] = []
 
-    def predict(self, images: Mapping[Path, str], batch_size: int) -> Iterator[int]:
-        """Predict images in batches of one size, and yield how many are done so far.
+    def predict(self, images: Mapping[Path, str], batch_size: int) -> Iterator[Path]:
+        """Predict images in batches of one size, and yield each that is done.
 
         An image that cannot be read is left out and noted in ``failed``.
         """
         for batch in self._batches(images, batch_size):
             self._predict(batch, images)
-            yield len(self.rows) + len(self.failed)
+            yield from (file for file, *_ in batch)
         if self.rows and not self.segments:
             self.out.mkdir(parents=True, exist_ok=True)
             with (self.out / 'predictions.csv').open('w', newline='') as file:
@@ -135,11 +133,13 @@ class PredictionFiles:
             self.sites = find_called_sites(self.model, batch)
             rates = rates_of(self.sites, self.model.cfg.get('scheme') or {})
             self.factors = draw_factors(rates, self.submodels, seed=0)
-        ensembles = [Ensemble(threshold_of(self.model)) for _ in batch['inputs']]
+        sums: list[Any] = [0] * len(batch['inputs'])
         for found in predict_submodels(self.model, self.sites, self.factors, batch):
-            for each, one in zip(ensembles, found, strict=True):
-                each.add(probabilities_of(one))
-        return [ensemble.mean for ensemble in ensembles]
+            sums = [
+                each + probabilities_of(one)
+                for each, one in zip(sums, found, strict=True)
+            ]
+        return [each / self.submodels for each in sums]
 
     def _write_segmentation(
         self, sample: Any, picture: Any, name: str, mean: Any, row: dict

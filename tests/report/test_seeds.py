@@ -25,7 +25,6 @@ def run(seed: int | None, *scores: float, **settings: Any) -> Run:
         config_file=Path(),
         records=Records(val=[(at, dict(mIoU=s)) for at, s in enumerate(scores)]),
         facts=dict(seed=seed),
-        changes=None,
     )
 
 
