@@ -10,8 +10,8 @@ from .formats.places import without_place
 from .formats.table import FORMATS, Format, detect_format, plain_name
 from .matching import some
 from .positions import count_tokens, position_per_token
-from .reading import read_weights
-from .weights import State
+from .reading import read_checkpoint
+from .weights import State, select_weights
 
 
 def convert_checkpoint(
@@ -35,7 +35,8 @@ def convert_checkpoint(
         ValueError: If the file cannot be read, its format is unknown, or the target has
             no such architecture or lacks some of its parts.
     """
-    weights, _ = read_weights(filename, which, trust, option='--weights')
+    checkpoint = read_checkpoint(filename, trust=trust)
+    weights, _ = select_weights(checkpoint, which, filename, '--weights')
     weights = network_in(weights, with_head=True)
     if any(name.startswith('backbone.') for name in weights):
         # A classifier or segmentor: only the backbone and the head are converted.
@@ -86,8 +87,6 @@ def _of_backbone(state: State, family: str) -> State:
 def _format_of(source: Format, target: str, state: State) -> Format | None:
     """Return the format to write; None for mmpretrain's names, used internally."""
     family, deep = source.family, 'stem.0.conv.weight' in state
-    if family.startswith(f'{target} '):  # exists in one format only
-        return source
     name = {
         ('timm', 'ResNet'): 'timm ResNet, deep stem' if deep else 'ResNet',
         ('mmseg', 'ResNet'): 'mmseg ResNet, deep stem' if deep else '',

@@ -10,23 +10,6 @@ from .matching import is_head
 from .weights import State, state_dict
 
 
-def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
-    """Raise a ``ValueError`` unless a model has half of a checkpoint's weights.
-
-    Messages name the file.
-    """
-    wanted, given = set(model.state_dict()), set(state_dict(checkpoint))
-    if 2 * len(wanted & given) < len(given):
-        raise ValueError(
-            f'{filename} hardly matches the model: only {len(wanted & given)} of its '
-            f'{len(given)} weights have a place there. '
-            f'The checkpoint has {_some(given - wanted)}; '
-            f'the model has {_some(wanted - given)}. Convert the names (see '
-            'tools/model_converters), or load a bare backbone through '
-            '--backbone.'
-        )
-
-
 def load_to_train(
     model: nn.Module, checkpoint: dict, filename: str, resumed: bool = False
 ) -> None:
@@ -48,9 +31,17 @@ def load_to_train(
             other shapes outside of heads. On resuming, if anything is missing or
             differs.
     """
-    check_overlap(model, checkpoint, filename)
     weights = dict(state_dict(checkpoint, '' if resumed else filename))
     own = model.state_dict()
+    shared = own.keys() & weights.keys()
+    if 2 * len(shared) < len(weights):
+        raise ValueError(
+            f'{filename} hardly matches the model: only {len(shared)} of its '
+            f'{len(weights)} weights have a place there. The checkpoint has '
+            f'{_some(weights.keys() - own.keys())}; the model has '
+            f'{_some(own.keys() - weights.keys())}. Convert the names (see '
+            'tools/model_converters), or load a bare backbone through --backbone.'
+        )
     # Compare before loading: some backbones resize their tables while they load.
     differ = [k for k in own if k in weights and weights[k].shape != own[k].shape]
     wrong = [

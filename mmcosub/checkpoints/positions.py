@@ -5,7 +5,6 @@ import re
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor
 
@@ -37,12 +36,6 @@ def adapt_positions(
     each change.
     """
     positions, goal = state['pos_embed'], wanted['pos_embed']
-    if positions.ndim == 4:  # PiT's are a map
-        if positions.shape != goal.shape:
-            size = goal.shape[-2:]
-            state['pos_embed'] = F.interpolate(positions, size, mode='bicubic')
-            done.append(f'positions resized from {by(positions)} to {by(goal)}')
-        return state
     length, tokens = goal.shape[1], count_tokens(state)
     target = target or _square(length - count_tokens(wanted)) or _square(length)
     if target is None and positions.shape == goal.shape:
@@ -65,7 +58,7 @@ def adapt_positions(
         change = f'{abs(extra - keep)} token(s) dropped'
         if extra < keep:
             change = f'{keep - extra} token(s) added, at a position of 0'
-        elif 'cls_token' in wanted:
+        elif not keep and 'cls_token' in wanted:
             change = "the class token's position added to the token"
         done.append(change)
     return {**state, 'pos_embed': positions}

@@ -99,7 +99,7 @@ def write_config(
         palette=pprint.pformat(classes.palette, width=80, compact=True),
         crop=crop,
         workers=min(4, os.cpu_count() or 1),
-        model='\n'.join(_model(base.model, name, weights)),
+        model='\n'.join(_model(base.model, weights)),
         iterations=ITERATIONS,
         interval=base.train_cfg.val_interval,
         schedules='\n'.join(f'    {_dict(**each)},' for each in base.param_scheduler),
@@ -113,18 +113,13 @@ def crop_size(short_side: int) -> int:
     return min(_CROP, max(32, short_side // 32 * 32))
 
 
-def _model(model: Any, name: str, weights: str | None) -> Iterator[str]:
+def _model(model: Any, weights: str | None) -> Iterator[str]:
     """Yield the lines of the model's settings."""
+    init = weights and _dict(type='Pretrained', checkpoint=weights)
+    size = 'img_size=crop, ' if 'img_size' in model.backbone else ''
     yield '    data_preprocessor=dict(size=crop),'
-    backbone = ['img_size=crop'] if 'img_size' in model.backbone else []
-    if weights is None:
-        backbone.append('init_cfg=None')
-    elif name in WEIGHTS:
-        backbone.append(f'init_cfg={_dict(type="Pretrained", checkpoint=weights)}')
-    if weights is None or name in WEIGHTS:
-        yield '    pretrained=None,'
-    if backbone:
-        yield f'    backbone=dict({", ".join(backbone)}),'
+    yield '    pretrained=None,'
+    yield f'    backbone=dict({size}init_cfg={init}),'
     for head in ('decode_head', 'auxiliary_head'):
         if model.get(head):
             yield f'    {head}=dict(num_classes=len(classes)),'

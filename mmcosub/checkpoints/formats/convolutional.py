@@ -1,4 +1,4 @@
-"""Formats of ResNet, HRNet, ConvNeXt and XCiT, and of networks of one library only.
+"""Formats of ResNet, HRNet, ConvNeXt and XCiT.
 
 Those of ResNet have the same names, except V1c's and V1d's deep stem and a no-op
 pooling in V1d, which mmpretrain leaves out.
@@ -101,12 +101,6 @@ _XCIT = """
     cls_attn_blocks=ca_layers head=head.fc
 """
 _XCIT_MARKS = 'blocks.0.attn.temperature blocks.0.local_mp'
-_IN_ONE_LIBRARY = (
-    ('timm PiT', 'transformers.0.blocks.0.attn.qkv'),
-    ('timm RegNet', 's1.b1.conv1.conv'),
-    ('mmpretrain SwinV2', 'stages.0.blocks.0.attn.w_msa.cpb_mlp'),
-    ('timm SwinV2', 'layers.0.blocks.0.attn.cpb_mlp'),
-)
 _FIRST = 'layer1.0.conv1'
 _HUB_MARKS = 'embedder.embedder.convolution encoder.stages.0.layers.0.layer.0'
 _TORCHVISION_MARKS = 'features.1.0.block.0 features.1.0.layer_scale'
@@ -142,5 +136,4 @@ FORMATS = [
         ('official XCiT', f'{_XCIT_MARKS} pos_embeder', _XCIT.format('pos_embeder')),
         ('timm XCiT', _XCIT_MARKS, _XCIT.format('pos_embed')),
     ),
-    *(each for name, mark in _IN_ONE_LIBRARY for each in family(name, (name, mark))),
 ]

@@ -125,11 +125,7 @@ def plain_name(name: str) -> str:
     """
     name = re.sub(r'^(backbone\.)?(timm_model\.)?(model\.|body\.)?', '', name)
     name = re.sub(rf'^({_IN_TRANSFORMERS})\.', '', name)
-    name = re.sub(r'^(layers|stages|stem|s)_(\d+)\.', r'\1.\2.', name)
-    # In PiT's original code, pooling layers are outside of the stages.
-    return re.sub(
-        r'^pools\.(\d)\.', lambda m: f'transformers.{int(m[1]) + 1}.pool.', name
-    )
+    return re.sub(r'^(layers|stages|stem|s)_(\d+)\.', r'\1.\2.', name)
 
 
 def joined(state: State, parts: Sequence[str], whole: str) -> State:

@@ -192,27 +192,6 @@ def test_mmpretrain_to_timm(name, tmp_path):
     assert_same_logits(theirs, ours)
 
 
-def test_pit_of_its_authors(tmp_path):
-    theirs = randomise(timm.create_model('pit_ti_224', num_classes=7))
-    # Their pooling layers are beside the stages, counted from 0.
-    given = {
-        k.replace('transformers.1.pool', 'pools.0').replace(
-            'transformers.2.pool', 'pools.1'
-        ): v
-        for k, v in theirs.state_dict().items()
-    }
-    torch.save(given, tmp_path / 'a.pth')
-    state, _, target = convert_checkpoint(str(tmp_path / 'a.pth'), 'timm')
-    assert target == 'timm PiT'
-    init_default_scope('mmpretrain')
-    ours = CLASSIFIERS.build(
-        dict(type='TimmClassifier', model_name='pit_ti_224', num_classes=7)
-    )
-    ours.load_state_dict(state, strict=True)
-    ours.eval()
-    assert_same_logits(theirs, ours)
-
-
 def test_mmpretrain_vit_to_mmseg(tmp_path):
     # mmseg's has neither LayerScale nor a bias in its patch projection.
     arch = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
