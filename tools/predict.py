@@ -50,14 +50,6 @@ def make_parser() -> argparse.ArgumentParser:
         'equally likely; for a classifier a column, from 0 to 1',
     )
     parser.add_argument(
-        '--submodels',
-        type=int,
-        default=0,
-        metavar='K',
-        help='with --uncertainty: entropy of the mean of K submodels, drawn as in '
-        'training (default: of the full network)',
-    )
-    parser.add_argument(
         '--batch-size',
         type=int,
         default=1,
@@ -73,8 +65,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with explained_errors(parser.prog, args.debug):
         require_positive(args, 'batch_size')
-        if args.submodels < 0 or (args.submodels and not args.uncertainty):
-            raise ValueError('--submodels K needs --uncertainty and 1 or more.')
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
@@ -88,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = load_model(cfg, args.checkpoint, args.device)
         kinds = ('overlay', 'probabilities', 'uncertainty')
         wanted = [kind for kind in kinds if getattr(args, kind)]
-        files = PredictionFiles(model, args.out, wanted, args.submodels)
+        files = PredictionFiles(model, args.out, wanted)
         done = files.predict(images, args.batch_size)
         for _ in track(done, 'images', len(images), console=Console(stderr=True)):
             pass

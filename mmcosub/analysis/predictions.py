@@ -1,31 +1,16 @@
-"""Predictions of upstream models and their submodels as probabilities.
+"""Predictions of upstream models as probabilities.
 
-Shapes: ``C`` classes, ``...`` positions: height and width, or none for a classifier;
-``L`` branches, ``K`` submodels.
+Shapes: ``C`` classes, ``...`` positions: height and width, or none for a classifier.
 """
 
 import math
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmcosub.evaluation.probability_metric import as_probabilities
 from mmcosub.models.segmentor_heads import classifies_masks
-from mmcosub.submodels import (
-    BernoulliSampler,
-    Site,
-    are_drop_paths,
-    called_drop_paths,
-    find_sites,
-    plan_generator,
-    spread_rates,
-)
-
-from .network import Factors, as_submodel, backbone_of
 
 
 def check_probabilities(model: Any) -> None:
@@ -71,46 +56,3 @@ def entropy(probabilities: Tensor) -> Tensor:
     """Entropy (...) as a fraction of that of the uniform distribution, in [0, 1]."""
     terms = torch.special.entr(probabilities)
     return terms.sum(dim=0) / math.log(len(probabilities))
-
-
-def find_called_sites(model: Any, batch: Any) -> list[Site]:
-    """Return a backbone's branches or, from a test batch, its drop paths as called."""
-    backbone = backbone_of(model)
-    sites = find_sites(backbone)
-    if not are_drop_paths(sites):
-        return sites
-    images = model.data_preprocessor(batch, False)['inputs']
-    return [*called_drop_paths(backbone, images)]
-
-
-def predict_submodels(
-    model: Any, sites: Sequence[Site], factors: Factors, batch: Any
-) -> Iterator[list[Any]]:
-    """Yield the results of ``test_step`` of each of K submodels."""
-    for of_one in factors:
-        with as_submodel(backbone_of(model), sites, of_one):
-            results = model.test_step(batch)
-        yield results
-
-
-def rates_of(sites: Sequence[Site], scheme: dict) -> NDArray[np.float64]:
-    """Return rates (L, ) of the scheme or the backbone; ValueError if all are 0."""
-    rate = scheme.get('drop_path_rate')
-    if rate is None:
-        rates = np.array([site.rate for site in sites])
-    else:
-        decay = scheme.get('drop_path_decay', 'constant')
-        rates = spread_rates(rate, [site.depth for site in sites], decay)
-    if not rates.any():
-        raise ValueError(
-            'All drop-path rates are 0, so every submodel would be the full network. '
-            'Set model.backbone.drop_path_rate or, if the config has a scheme, '
-            'scheme.drop_path_rate to that of training, with --cfg-options.'
-        )
-    return rates
-
-
-def draw_factors(rates: NDArray[np.float64], count: int, seed: int) -> Factors:
-    """Draw K submodels as in training: kept branches scale by 1 / (1 - rate)."""
-    keep = BernoulliSampler()(rates, count, plan_generator(seed, 0))
-    return (keep / (1 - rates)[:, None]).T
