@@ -188,19 +188,21 @@ class SubmodelTraining:
         given, chosen = self.scheme.execution, self.execution_of_plans()
         network = self.backbone, inputs, self.sites
         if self.scheme.check_network:
-            check_network(*network, chosen)
-            if chosen == 'shared_prefix' and not can_share_rows(*network):
-                name = type(self.backbone).__name__
+            shares = chosen != 'shared_prefix' or can_share_rows(*network)
+            check_network(*network, chosen if shares else 'kept_rows')
+            if not shares:
+                reason = (
+                    f'Views cannot share rows in {type(self.backbone).__name__}, which '
+                    'needs a constant number of rows, or runs its blocks in another '
+                    'order than it lists them'
+                )
                 if given != 'auto':
                     raise ValueError(
-                        f'Views cannot share rows in {name}, which needs a constant '
-                        "number of rows. Set scheme.execution='kept_rows', or leave it "
-                        'out.'
+                        f"{reason}. Set scheme.execution='kept_rows', or leave it out."
                     )
                 self._shares_rows = False
                 _logger.warning(
-                    f'{name} needs a constant number of rows, so views share none '
-                    "(execution='kept_rows')."
+                    f"{reason}, so views share none (execution='kept_rows')."
                 )
         if given != 'auto' and (why := inexact(self.backbone, given, self.sites)):
             _logger.warning(
