@@ -105,8 +105,8 @@ def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:
         return sites
     if kept := always_kept(backbone, sites):
         _logger.warning(
-            f'{name} has no DropPath in {", ".join(kept)} (timm leaves it out at rate '
-            '0), so these are always kept, whatever scheme.drop_path_rate. '
+            f'{name} has no DropPath in {", ".join(kept)} (libraries leave it out at '
+            'rate 0), so these are always kept, whatever scheme.drop_path_rate. '
             'mmcosub.submodels.register_block makes a block known.'
         )
     if scheme.execution == 'auto':
