@@ -63,7 +63,8 @@ def start(
             f'  Is a name at the wrong colour? Give each its own: --classes {pair},...'
         )
     for which, path in lists.items():
-        path.write_text(''.join(f'{listed[name]}\n' for name in names[which]))
+        lines = ''.join(f'{listed[name]}\n' for name in names[which])
+        path.write_text(lines, encoding='utf-8')
     count, crop = len(names['train']), crop_size(sizes.short_side)
     said = f'{count} to train on, {len(names["val"])} to validate'
     text = dict(
