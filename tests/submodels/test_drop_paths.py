@@ -17,10 +17,8 @@ from torchvision.ops import StochasticDepth
 
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.registry import MODELS as OURS
-from mmcosub.schemes.checks import find_scheme_sites
 from mmcosub.submodels import (
     Plan,
-    always_kept,
     called_drop_paths,
     fastest_exact,
     find_branches,
@@ -233,19 +231,6 @@ def unknown_segmentor():
     cfg['decode_head']['in_channels'] = [8, 8]
     cfg['auxiliary_head']['in_channels'] = 8
     return cfg
-
-
-def test_blocks_without_a_drop_path_are_named(caplog):
-    init_default_scope('mmseg')
-    cfg = unknown_segmentor()
-    model = MODELS.build(co_trained_model(cfg, dict(type='AugPath')))
-    assert len(caplog.messages) == 1  # about blocks that are not known
-    model.backbone.blocks[0].drop = nn.Identity()  # as timm builds it for a rate of 0
-    assert always_kept(model.backbone, find_sites(model.backbone)) == ['blocks.0']
-    find_scheme_sites(model.scheme, model.backbone)
-    assert caplog.messages[1].startswith(
-        'UnknownNetwork has no DropPath in blocks.0 (timm'
-    )
 
 
 def test_auto_takes_it_where_blocks_are_unknown(caplog):
