@@ -15,7 +15,6 @@ from .schemes.any_model import (
     Key,
     check_channels,
     check_processes,
-    compiled_branches,
     find_logits,
     fit_criterion,
     label_loss,
@@ -24,6 +23,7 @@ from .schemes.any_model import (
     unwrapped,
 )
 from .schemes.unlabelled_loss import UnlabelledLoss
+from .submodels import compiled_sites
 
 _logger = logging.getLogger('mmcosub')
 
@@ -104,7 +104,11 @@ class CoTrainer(SubmodelTraining):
                 'backward between passes. Leave it out.'
             )
         if self._caller is not model:
-            self.sites = compiled_branches(self.backbone, self.sites)
+            self.sites = compiled_sites(self.sites)
+            _logger.warning(
+                'CoTrainer compiles the residual functions of known blocks in place of '
+                'the whole model, which would be compiled again for every plan.'
+            )
         if unlabelled is not None:
             self._learn_unlabelled(unlabelled)
         norms = [m for m in self.backbone.modules() if isinstance(m, _BatchNorm)]

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from mmcosub.losses import activations
-from mmcosub.submodels import Site, are_drop_paths, compiled_sites
 
 from .base import Scheme
 from .step import count_processes
@@ -133,22 +132,6 @@ def unwrapped(model: Any) -> nn.Module:
             'DistributedDataParallel, for CoTrainer to reach its blocks.'
         )
     return inner
-
-
-def compiled_branches(backbone: nn.Module, sites: list[Site]) -> list[Site]:
-    """Return branches whose residual functions are compiled, and say so.
-
-    They are compiled instead of the model, whose rows vary.
-    """
-    found = 'nothing, as its blocks are not known'
-    if not are_drop_paths(sites):
-        sites = compiled_sites(sites)
-        found = f'the residual functions of {len(sites)} branches'
-    _logger.warning(
-        f'Of the compiled {type(backbone).__name__}, CoTrainer compiles {found}: the '
-        'whole model would be compiled again for every plan.'
-    )
-    return sites
 
 
 def fit_criterion(scheme: Scheme, criterion: Any, before: set[str] | None) -> set[str]:

@@ -29,24 +29,19 @@ class Cosub(Scheme):
     cross-entropy and no temperature. Segmentation is not in the paper: the decode
     head's label loss, and distillation at every labelled pixel.
 
-    Pairing a fraction :math:`p` of the images (``paired``) is **our extension**. A
-    step has two views of :math:`n` of its :math:`B` images and one of the others, which
-    is either view's submodel with probability 1/2. :math:`n` is :math:`pB`, rounded up
-    or down at random so that its mean is exact. Which images is uniform, so each is
-    paired with probability :math:`p`. With :math:`z_b` the logits of an image with one
-    view and :math:`P` the paired images, the loss is
+    Pairing a fraction :math:`p` of the images (``paired``) is **our extension**. A step
+    has two views of :math:`n` of its :math:`B` images, drawn uniformly, and one of the
+    others, which is either view's submodel with probability 1/2. :math:`n` is
+    :math:`pB`, rounded up or down at random so that its mean is exact. With
+    :math:`z_b` the logits of an image with one view and :math:`P` the paired images:
 
     .. math::
         \frac{1 - w}{B} [\sum_{b \notin P} \ell(z_b, y_b) + \sum_{b \in P}
         \tfrac12 \sum_i \ell(z_{b,i}, y_b)] + \frac{w}{pB} \sum_{b \in P}
         \tfrac12 \sum_i \ell_{soft}(z_{b,i}, z_{b,3-i})
 
-    Loss and gradient have cosub's mean, for every :math:`w` and :math:`B`: the label
-    loss of an image with one view has that of a paired one as its mean, and
-    :math:`1 / p` makes up for the images that the last sum leaves out. Not so where
-    images see each other, as in BatchNorm in training mode: means and mean squares over
-    the :math:`B + n` rows have those over all :math:`2B` rows as their mean, but the
-    outputs are not linear in them.
+    Each image is paired with probability :math:`p`, so loss and gradient have cosub's
+    mean, except where images see each other, as in BatchNorm in training mode.
 
     Args:
         weight (float): w in (1 - w) * CE(label) + w * CE(other submodel), in [0, 1).

@@ -141,23 +141,17 @@ class SubmodelTraining:
 
     @torch.compiler.disable
     def _run_backbone(self, step: Step, inputs: Tensor) -> None:
-        """Run the submodels of a pass; keep outputs and tapped blocks in the step.
-
-        Where some images have one view (:class:`PairedRows`), of the computed rows.
-        """
+        """Run the submodels of a pass; keep outputs and tapped blocks in the step."""
         perturbed: Context = nullcontext
         if len(step.views) == 1:
             inputs, perturbed = self.scheme.disturb(
                 self, step.views[0], inputs, step.generator()
             )
-        execution = self.execution_of_plans()
-        shared = execution == 'shared_prefix'
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
-        images, plan = step.rows.inputs(inputs, step.plan.of(step.views), shared)
+        plan, execution = step.plan.of(step.views), self.execution_of_plans()
         outputs, work = run_submodels(
-            self.caller(), images, plan, self.sites, execution, taps, perturbed
+            self.caller(), inputs, plan, self.sites, execution, taps, perturbed
         )
-        outputs, work = step.rows.outputs(outputs, work, shared)
         step.features, step.tapped = outputs if taps else (outputs, [])
         step.log('branch_work', work * len(step.views) / self.scheme.views)
 

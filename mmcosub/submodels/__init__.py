@@ -12,7 +12,6 @@ from .compiling import compiled_sites
 from .drop_path_modules import is_drop_path
 from .drop_paths import (
     DropPathSite,
-    always_kept,
     are_drop_paths,
     called_drop_paths,
     find_drop_paths,
@@ -41,7 +40,6 @@ __all__ = [
     'Sampler',
     'Site',
     'StratifiedSampler',
-    'always_kept',
     'are_drop_paths',
     'called_drop_paths',
     'can_share_rows',

@@ -1,7 +1,7 @@
 """Forward of a backbone as the submodels of a plan, in one of four ways.
 
-Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows, ``...`` other
-dimensions.
+Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows (``V * B``, unless some
+samples have one view), ``...`` other dimensions.
 
 The executions compute the same outputs and gradients:
 
@@ -60,9 +60,9 @@ def run_submodels(
             activations. Defaults to ``nullcontext``.
 
     Returns:
-        tuple: The backbone's outputs with every tensor of shape (V * B, ...), views
-        outermost, and the fraction of the ``L * V * B`` branch evaluations computed.
-        With taps, the first is a pair: the backbone's outputs and the list of taps.
+        tuple: The backbone's outputs with every tensor of shape (R, ...), for the R
+        rows ``plan.computed``, and the fraction of the ``L * V * B`` branch evaluations
+        computed. With taps, the first is a pair: the outputs and the list of taps.
 
     Raises:
         ValueError: If the execution is not known or cannot run this backbone, or a
@@ -74,7 +74,7 @@ def run_submodels(
     run: ForwardOverride
     if execution in ('plain', 'drop_path'):
         dtype = torch.promote_types(images.dtype, torch.float32)
-        factors = to_device(plan.multipliers, images.device, dtype).flatten(1)
+        factors = to_device(plan.factors, images.device, dtype)
         if execution == 'plain':
             branch = partial(plain_sum, factors)
             run = SubmodelRun(backbone, sites, branch, perturbed, share)
@@ -84,15 +84,18 @@ def run_submodels(
     else:
         rows = plan_rows(plan, share, images.device)
         run = SubmodelRun(backbone, sites, Rows(rows.steps), perturbed, share)
-    if not share:
+    if not share and plan.paired is None:
         images = images.repeat(plan.views, *[1] * (images.ndim - 1))
+    elif not share:
+        samples = to_device(plan.computed % plan.batch, images.device)
+        images = images.index_select(0, samples)
     with outputs_of(taps) as tapped, run.entered():
         outputs = backbone(images)
     run.check_complete()
     if taps:
         outputs = outputs, [output for _, output in tapped]
     if rows is None:
-        return outputs, 1.0
+        return outputs, len(plan.computed) / (plan.views * plan.batch)
     return tree_map(partial(_expand, rows=rows), outputs), rows.work
 
 
@@ -114,7 +117,7 @@ def _check_execution(
 
 
 def _expand(output: Any, rows: RowPlan) -> Any:
-    """Expand an output to one row per view and sample."""
+    """Expand an output to the rows of the plan."""
     if not isinstance(output, Tensor):
         return output
     if output.shape[0] not in rows.rows_of_views:

@@ -20,7 +20,6 @@ from mmcosub.registry import MODELS as OURS
 from mmcosub.schemes.checks import find_scheme_sites
 from mmcosub.submodels import (
     Plan,
-    always_kept,
     called_drop_paths,
     fastest_exact,
     find_branches,
@@ -29,6 +28,7 @@ from mmcosub.submodels import (
     plan_generator,
     run_submodels,
 )
+from mmcosub.submodels.drop_paths import always_kept
 
 CONVNEXT = dict(
     type='mmpretrain.ConvNeXt', arch=dict(depths=[1, 2], channels=[8, 16]),
