@@ -64,9 +64,9 @@ def adapt(
         state = fold_layer_scale(state)
         done.append('LayerScale multiplied into the projections')
     layers = {tuple(name.split('.')[:2]) for name in state}
-    for pattern, value, what in _NEUTRAL:
+    for pattern, fill, what in _NEUTRAL:
         lacking = {
-            name: torch.full_like(own, value)
+            name: torch.full_like(own, fill)
             for name, own in wanted.items()
             if name not in state
             and re.fullmatch(pattern, name)
@@ -74,7 +74,7 @@ def adapt(
         }
         state.update(lacking)
         if lacking:
-            done.append(f'{len(lacking)} {what} set to {value}, as there are none')
+            done.append(f'{len(lacking)} {what} set to {fill}, as there are none')
     for name in [name for name in state if name not in wanted]:
         if _DINOV3_BIAS.fullmatch(name) and not state[name].any():
             del state[name]

@@ -13,7 +13,7 @@ from .weights import State
 # yields a known format is used.
 _USUAL = (
     'backbone.', 'teacher.backbone.', 'student.backbone.', 'teacher.', 'student.',
-    'encoder.', 'visual.trunk.', 'visual.',
+    'encoder.', 'visual.',
 )  # fmt: skip
 _DEPTH = 3
 

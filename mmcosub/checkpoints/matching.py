@@ -47,9 +47,8 @@ class LoadReport:
         expected (list[str]): Names without a value, as expected (heads).
         missing (list[str]): Names without a value that need one.
         misshapen (list[str]): Names with different shapes, both shapes included.
-        dropped (list[str]): Heads, and parts that the backbone lacks at its ends.
-        allowed (list[str]): Weights inside the network that may stay unused.
-        unused (list[str]): Weights inside the network that may not.
+        dropped (list[str]): Parts not used: heads, ends of the network, allowed ones.
+        unused (list[str]): Weights inside the network that must not stay unused.
     """
 
     checkpoint: str
@@ -61,7 +60,6 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
-    allowed: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
 
     @property
@@ -81,8 +79,7 @@ class LoadReport:
             ('Missing', self.missing),
             ('Of another shape', self.misshapen),
             ('New here, as expected', self.expected),
-            ('Heads and ends of the network, not used', self.dropped),
-            ('Inside the network, not used but allowed', self.allowed),
+            ('Heads, ends and what is allowed, not used', self.dropped),
             ('Inside the network, not used', self.unused),
         ):
             if names:
@@ -124,9 +121,9 @@ def compare(
     report.dropped, inside = sort_leftovers(
         rest, plain_names, cut, strangers=report.source == BY_NAMES
     )
-    for name in inside:
-        allowed = is_allowed(name, allow_unused)
-        (report.allowed if allowed else report.unused).append(name)
+    allowed = {name for name in inside if is_allowed(name, allow_unused)}
+    report.dropped += sorted(allowed)
+    report.unused = [name for name in inside if name not in allowed]
 
 
 def is_head(name: str) -> bool:

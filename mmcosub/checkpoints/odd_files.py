@@ -17,7 +17,6 @@ _BEGINNINGS = {
     rb'\Z': 'an empty file',
     rb'\s*<(!doctype|html|\?xml)': 'a web page: check the link, or log in for it',
     rb'version https://git-lfs': 'a pointer of Git LFS: fetch the file by git lfs pull',
-    rb'\x89HDF': 'an HDF5 file, as Keras writes',
     rb'\x1f\x8b': 'a gzip archive: unpack it',
     rb'\s*[{\[]\s*"': 'JSON',
 }

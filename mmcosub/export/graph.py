@@ -30,6 +30,7 @@ class DeployedModel(nn.Module):
         self.threshold = threshold_of(model)
         self.eval()
         # Upstream computes the batch size with ``int()``, which fixes it in a graph.
+        module: Any
         for module in self.modules():
             if hasattr(module, 'window_reverse'):
                 module.window_reverse = partial(_merge, module.window_size)

@@ -18,8 +18,8 @@ def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
     backbone: Any = network.backbone
     cls = type(backbone)
     settings = copy.deepcopy(dict(settings))
-    for key in ('init_cfg', 'pretrained', 'frozen_stages'):
-        settings.pop(key, None)
+    for each in ('init_cfg', 'pretrained', 'frozen_stages'):
+        settings.pop(each, None)
     defaults = {k: p.default for k, p in inspect.signature(cls).parameters.items()}
     holder = settings
     if 'arch' in defaults:
@@ -28,13 +28,13 @@ def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
     stages = _stages(network)
     given = {**defaults, **holder}
     counts = [len(stage) for stage in stages]
-    found = (key for key in _DEPTHS if _numbers(given.get(key)) == counts)
-    key = next(found, None)
-    if key is None:
+    fitting = [each for each in _DEPTHS if _numbers(given.get(each)) == counts]
+    if not fitting:
         raise ValueError(
             f'No upstream config builds {cls.__name__} with these blocks: none of its '
             f'settings {", ".join(_DEPTHS)} is {counts}, its numbers of blocks.'
         )
+    key = fitting[0]
     if not isinstance(given[key], Sequence):
         holder[key] = len(kept)
         settings.update(_outputs(settings, backbone, counts[0], kept))

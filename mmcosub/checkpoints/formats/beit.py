@@ -9,7 +9,7 @@ import re
 from mmcosub.checkpoints.weights import State, without_computed
 
 from .table import TABLE, family, with_indices
-from .vit import EMBEDDINGS, fused, transformers
+from .vit import EMBEDDINGS, fused
 
 
 def _own_tables(state: State) -> State:
@@ -45,7 +45,7 @@ def _from_hub(state: State) -> State:
             rest[name] = value
         elif match[2] != 'key':
             rest[f'{match[1]}{match[2][0]}_bias'] = value
-    return _own_tables(fused(rest))
+    return fused(rest)
 
 
 _NAMES = """
@@ -60,10 +60,6 @@ _OFFICIAL_DINOV3 = f"""
     blocks.*=layers.*: mlp.w1=mlp.fc1_g mlp.w2=mlp.fc1_x mlp.w3=ffn.layers.1
     {_NAMES}
 """
-_BEIT_LAYER = """
-    {0}=layers.*: attention.attention.relative_position_bias=attn
-    {0}=layers.*: relative_position_bias=attn lambda_1=gamma_1 lambda_2=gamma_2
-"""
 _HUB_DINOV3 = f"""
     embeddings.patch_embeddings=patch_embed.projection
     {EMBEDDINGS}
@@ -74,8 +70,6 @@ _HUB_DINOV3 = f"""
     layer.*=layers.*: mlp.down_proj=ffn.layers.1
     norm=ln1
 """
-_HUB = transformers(_BEIT_LAYER)
-_HUB_MARKS = 'embeddings.cls_token encoder.layer.0.lambda_1|layers.0.lambda_1'
 _HUB_DINOV3_MARKS = 'embeddings.register_tokens layer.0.mlp.up_proj'
 _DINOV3_MARKS = 'storage_tokens blocks.0.attn.qkv'
 # A table shared by all layers or of each, or the biases of EVA.
@@ -93,6 +87,5 @@ FORMATS = family(
     # Also EVA and EVA-02, and the authors' BEiT and EVA, which have the same names.
     ('timm BEiT', _TIMM_MARKS, _NAMES, *_VALUES),
     ('timm DINOv3', _TIMM_DINOV3_MARKS, _NAMES, *_VALUES),
-    ('Transformers BEiT', _HUB_MARKS, _HUB, _from_hub),
     ('Transformers DINOv3', _HUB_DINOV3_MARKS, _HUB_DINOV3, _from_hub),
 )

@@ -113,7 +113,7 @@ def detect_format(names: Iterable[str]) -> Format | None:
 
 
 # Names of the network under a head in Transformers.
-_IN_TRANSFORMERS = r'vit|deit|beit|dinov[23]\w*|swin|convnext(v2)?|resnet|segformer'
+_IN_TRANSFORMERS = r'vit|deit|dinov[23]\w*|swin|convnext(v2)?|segformer'
 
 
 def plain_name(name: str) -> str:

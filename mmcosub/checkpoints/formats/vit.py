@@ -79,11 +79,15 @@ EMBEDDINGS = """
     embeddings=: patch_embeddings.projection=patch_embed.projection
 """
 _CLASSIFIER = """
-    encoder.relative_position_bias=rel_pos_bias layernorm=ln1 pooler.layernorm=ln2
-    classifier=head.layers.head cls_classifier=head.layers.head
+    layernorm=ln1 classifier=head.layers.head cls_classifier=head.layers.head
     distillation_classifier=head.layers.head_dist
-"""  # pooler.layernorm is BEiT's, of averaged patches
+"""
 _LAYER = """
+    {0}=layers.*: norm1=ln1 norm2=ln2
+    {0}=layers.*: layer_scale1.lambda1=attn.gamma1.weight
+    {0}=layers.*: layer_scale2.lambda1=ffn.gamma2.weight
+    {0}.mlp=layers.*.ffn: weights_in=w12 weights_out=w3 gate_proj=gate up_proj=up
+    {0}.mlp=layers.*.ffn: down_proj=w3
     {0}.attention.attention=layers.*.attn: query=query key=key value=value
     {0}=layers.*: attention.output.dense=attn.proj
     {0}=layers.*: intermediate.dense=ffn.layers.0.0 output.dense=ffn.layers.1
@@ -91,22 +95,8 @@ _LAYER = """
     {0}.attention=layers.*.attn: q_proj=query k_proj=key v_proj=value o_proj=proj
     {0}=layers.*: mlp.fc1=ffn.layers.0.0 mlp.fc2=ffn.layers.1
 """  # first in files of the hub, then in memory
-_DINOV2_LAYER = """
-    {0}=layers.*: norm1=ln1 norm2=ln2
-    {0}=layers.*: layer_scale1.lambda1=attn.gamma1.weight
-    {0}=layers.*: layer_scale2.lambda1=ffn.gamma2.weight
-    {0}.mlp=layers.*.ffn: weights_in=w12 weights_out=w3 gate_proj=gate up_proj=up
-    {0}.mlp=layers.*.ffn: down_proj=w3
-"""
-
-
-def transformers(layer: str) -> str:
-    """Names of a network of which the layers have these parts, too."""
-    layers = ('encoder.layer.*', 'layers.*')
-    return EMBEDDINGS + ''.join(map((layer + _LAYER).format, layers)) + _CLASSIFIER
-
-
-_TRANSFORMERS = transformers(_DINOV2_LAYER)
+_LAYERS = ''.join(map(_LAYER.format, ('encoder.layer.*', 'layers.*')))
+_TRANSFORMERS = EMBEDDINGS + _LAYERS + _CLASSIFIER
 _OURS = 'layers.0.attn.qkv layers.0.ln1'
 _BLOCK = 'blocks.0.attn.qkv blocks.0.mlp.fc1'
 _DEIT_III_MARKS = f'{_BLOCK} blocks.0.gamma_1'
