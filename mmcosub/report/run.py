@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmcosub.config.setting_changes import flat_settings
-from mmcosub.hooks import RunFactsHook
+from mmcosub.names import FACTS
 
 from .records import Records, Start, read_records
 
@@ -87,7 +87,7 @@ def _config_file(work_dir: Path) -> Path:
 
 def _read_facts(start: Start) -> dict[str, Any]:
     """Read how a run was started; unknown facts are None."""
-    file = start.folder / RunFactsHook.FILE
+    file = start.folder / FACTS
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
     if file.is_file():
         return {**facts, **json.loads(file.read_text())}
