@@ -70,6 +70,16 @@ def test_schedules(schedule: dict, expected: dict) -> None:
     assert cfg.custom_hooks[0].begin_epoch == 5
 
 
+def test_one_epoch_is_its_warm_up() -> None:
+    warm = dict(type='LinearLR', end=1, convert_to_iter_based=True)
+    rest = dict(type='CosineAnnealingLR', begin=1)
+    of_iterations = dict(type='PolyLR', begin=1500, by_epoch=False)
+    schedules = [warm, rest, of_iterations]
+    cfg = Config(dict(train_cfg=dict(max_epochs=10), param_scheduler=schedules))
+    set_length(cfg, 'max_epochs', 1)
+    assert [each.type for each in cfg.param_scheduler] == ['LinearLR', 'PolyLR']
+
+
 def test_schedules_of_several_optimizers() -> None:
     schedules = dict(a=[dict(type='StepLR', step_size=10)], b=dict(type='X', end=10))
     cfg = Config(dict(train_cfg=dict(max_iters=10), param_scheduler=schedules))
