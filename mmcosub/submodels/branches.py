@@ -69,7 +69,15 @@ def register_block(
             unmodified, such as where rows stop being samples.
         output (Callable, optional): ``output(block, x, *args)`` turns the last sum into
             the return value of ``forward``. Defaults to None, ``x`` itself.
+
+    Raises:
+        ValueError: If it gets a class instead of its name, or no branches.
     """
+    if not isinstance(name, str) or not all(isinstance(b, Branch) for b in branches):
+        raise ValueError(
+            "register_block takes the full name of a class, such as 'mynet.Block', and "
+            f'Branch objects, not {name!r}, {branches}.'
+        )
     _BLOCKS[name] = _Known(branches, output)
 
 
