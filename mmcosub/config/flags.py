@@ -44,7 +44,8 @@ def set_length(cfg: Config, key: str, value: int) -> None:
     loop[key] = value
     _scale(loop, ('val_begin', 'val_interval'), factor)
     if cfg.get('param_scheduler'):
-        cfg.param_scheduler = _scaled_schedules(cfg.param_scheduler, factor)
+        ends = {key == 'max_epochs': value}
+        cfg.param_scheduler = _scaled_schedules(cfg.param_scheduler, factor, ends)
     hooks = cfg.get('default_hooks') or {}
     if hooks.get('checkpoint'):
         _scale(hooks['checkpoint'], ('interval',), factor)
@@ -57,13 +58,19 @@ def set_length(cfg: Config, key: str, value: int) -> None:
             _scale(part, _OF_HOOKS, factor)
 
 
-def _scaled_schedules(schedules: Any, factor: float) -> Any:
+def _scaled_schedules(schedules: Any, factor: float, ends: dict[bool, int]) -> Any:
+    """Scale schedules; ``ends`` has the training's end in epochs (True) or not."""
     if isinstance(schedules, dict) and 'type' not in schedules:  # one per optimizer
-        return {k: _scaled_schedules(v, factor) for k, v in schedules.items()}
+        return {k: _scaled_schedules(v, factor, ends) for k, v in schedules.items()}
     schedules = [schedules] if isinstance(schedules, dict) else schedules
     for each in schedules:
         _scale(each, _TIMES, factor)
-    return [e for e in schedules if e.get('begin', 0) < e.get('end', _FOREVER)]
+    return [
+        each
+        for each in schedules
+        if each.get('begin', 0) < ends.get(each.get('by_epoch', True), _FOREVER)
+        and each.get('begin', 0) < each.get('end', _FOREVER)
+    ]
 
 
 def _scale(config: dict, keys: tuple[str, ...], factor: float) -> None:

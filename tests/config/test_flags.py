@@ -68,6 +68,15 @@ def test_schedules(schedule: dict, expected: dict) -> None:
     assert cfg.custom_hooks[0].begin_epoch == 5
 
 
+def test_a_schedule_after_the_training_is_dropped() -> None:
+    warmup, cosine = dict(type='LinearLR', end=1), dict(type='CosineLR', begin=1)
+    later = dict(type='PolyLR', by_epoch=False, begin=9)  # iterations
+    schedules = [warmup, cosine, later]
+    cfg = Config(dict(train_cfg=dict(max_epochs=9), param_scheduler=schedules))
+    set_length(cfg, 'max_epochs', 1)
+    assert [each.type for each in cfg.param_scheduler] == ['LinearLR', 'PolyLR']
+
+
 def test_schedules_of_several_optimizers() -> None:
     schedules = dict(a=[dict(type='StepLR', step_size=10)], b=dict(type='X', end=10))
     cfg = Config(dict(train_cfg=dict(max_iters=10), param_scheduler=schedules))
