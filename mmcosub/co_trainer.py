@@ -14,6 +14,7 @@ from .schemes import Scheme, Step, SubmodelTraining
 from .schemes.any_model import (
     Key,
     check_channels,
+    check_images,
     check_processes,
     find_logits,
     fit_criterion,
@@ -137,18 +138,22 @@ class CoTrainer(SubmodelTraining):
                 None.
 
         Raises:
-            ValueError: If the model is in evaluation mode, the logits are not found, or
-                no distillation loss fits the criterion.
+            ValueError: If the model is in evaluation mode, the logits are not found, no
+                distillation loss fits the criterion, or images are not as above.
         """
         if not self.training:
             raise ValueError(
                 'The model is in evaluation mode, where no branch is dropped. Call '
                 'model.train() before CoTrainer.loss.'
             )
-        self._activations = fit_criterion(self.scheme, criterion, self._activations)
+        check_images(images, unlabelled)
+        more = unlabelled is not None and len(unlabelled[0]) > 0
+        distills = self.scheme.views > 1 or more
+        fitted = fit_criterion(self.scheme, criterion, self._activations, distills)
+        self._activations = fitted
         self.extras.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
-        if unlabelled is not None and len(unlabelled[0]):
+        if unlabelled is not None and more:
             losses['unlabelled'] = self._unlabelled_loss(*unlabelled)
         first, *others = losses.values()
         return sum(others, start=first)
@@ -239,5 +244,7 @@ class CoTrainer(SubmodelTraining):
         yield from (p for p in self.extras.parameters() if p.requires_grad)
 
     def _check_once(self, inputs: Tensor) -> None:
+        if inputs.is_floating_point():  # wrappers for half precision cast inputs
+            inputs = inputs.to(next(self.model.parameters()).dtype)
         super()._check_once(inputs)
         check_processes(self)

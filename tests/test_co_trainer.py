@@ -606,6 +606,25 @@ def test_unlabelled_images(students: str) -> None:
     assert torch.equal(*again)
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (dict(unlabelled=images(2)), r'unlabelled must be .*not Tensor'),
+        (dict(unlabelled=(images(2), images(1))), r'not \[\(2, 3, .*\(1, 3, '),
+        (dict(images={'pixel_values': images()}), r'must be a tensor, not a dict'),
+        (
+            dict(unlabelled=(images(2), images(2)), criterion=nn.MSELoss()),
+            r'cannot tell whether the criterion MSELoss',
+        ),
+    ],
+)
+def test_refused_inputs(arguments: dict, expected: str) -> None:
+    trainer = CoTrainer(timm_model(), 'stochastic_depth')
+    usual = dict(images=images(), labels=LABELS, criterion=nn.CrossEntropyLoss())
+    with pytest.raises(ValueError, match=expected):
+        trainer.loss(**{**usual, **arguments})
+
+
 def test_a_state_with_the_average_loads_without_the_setting() -> None:
     weak, strong = images(3), images(3) * 0.8
     labelled = images(), LABELS, nn.CrossEntropyLoss()

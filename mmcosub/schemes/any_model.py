@@ -123,8 +123,9 @@ def unwrapped(model: Any) -> nn.Module:
             'nn.DataParallel copies the model in every step, so its submodels cannot '
             'be run. Use DistributedDataParallel.'
         )
-    sharded = type(model).__name__ == 'FullyShardedDataParallel'
-    wrapped = sharded or isinstance(model, DistributedDataParallel)
+    others = 'FullyShardedDataParallel', '_FabricModule'  # the latter is Lightning's
+    known = isinstance(model, DistributedDataParallel)
+    wrapped = known or type(model).__name__ in others
     inner = model.module if wrapped else model
     if hasattr(inner, '_orig_mod') or getattr(model, '_compiled_call_impl', None):
         raise ValueError(
@@ -134,10 +135,31 @@ def unwrapped(model: Any) -> nn.Module:
     return inner
 
 
-def fit_criterion(scheme: Scheme, criterion: Any, before: set[str] | None) -> set[str]:
+def check_images(images: Any, unlabelled: Any) -> None:
+    """Raise if images are no tensor, or unlabelled ones not two of one shape."""
+    if not isinstance(images, Tensor):
+        raise ValueError(
+            f'The images must be a tensor, not a {type(images).__name__}. Pass the one '
+            'that the model takes, such as batch["pixel_values"].'
+        )
+    if unlabelled is None:
+        return
+    pair = isinstance(unlabelled, tuple | list) and len(unlabelled) == 2
+    shapes = [tuple(images.shape) for images in unlabelled] if pair else []
+    if not pair or shapes[0] != shapes[1]:
+        raise ValueError(
+            'unlabelled must be (weak, strong), two tensors of the same shape, not '
+            f'{shapes or type(unlabelled).__name__}.'
+        )
+
+
+def fit_criterion(
+    scheme: Scheme, criterion: Any, before: set[str] | None, distills: bool
+) -> set[str]:
     """Choose the distillation loss that fits a criterion; return its activations.
 
-    ``before`` are those of the last criterion. Raises a ``ValueError`` if no loss fits.
+    ``before`` are those of the last criterion. Raises a ``ValueError`` if no loss fits
+    and the step distills.
     """
     name = getattr(criterion, '__name__', type(criterion).__name__)
     # timm's binary cross-entropy may sum over classes.
@@ -149,15 +171,15 @@ def fit_criterion(scheme: Scheme, criterion: Any, before: set[str] | None) -> se
                 f'is a mean. Set {key}={needed!r}.'
             )
     found = activations([criterion])
-    if found == before:
-        return found
-    if not found and scheme.soft_loss.name == 'auto' and scheme.views > 1:
+    if not found and scheme.soft_loss.name == 'auto' and distills:
         raise ValueError(
             f'CoTrainer cannot tell whether the criterion {name} uses a softmax or a '
             "sigmoid. Give it loss='ce' or loss='bce', if the model returns logits of "
             "classes. Others, as in regression, have the scheme 'stochastic_depth' "
             'alone.'
         )
+    if found == before:
+        return found
     scheme.soft_loss.fit(found, f'the criterion {name}')
     return found
 
