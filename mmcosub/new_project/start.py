@@ -57,11 +57,6 @@ def start(
     yield from _describe_classes(labels, known, names['val'])
     if classes is None:
         yield '  Name them with --classes NAME,NAME,... in this order.'
-    elif labels.colours and '=' not in classes:
-        pair = f'{known.names[-1]}={labels.show(known.values[-1])}'
-        yield (
-            f'  Is a name at the wrong colour? Give each its own: --classes {pair},...'
-        )
     for which, path in lists.items():
         path.write_text(''.join(f'{listed[name]}\n' for name in names[which]))
     count, crop = len(names['train']), crop_size(sizes.short_side)
