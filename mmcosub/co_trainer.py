@@ -13,15 +13,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .schemes import Scheme, Step, SubmodelTraining
 from .schemes.any_model import (
     Key,
+    check_channels,
     check_processes,
-    compiled_branches,
     find_logits,
     fit_criterion,
+    label_loss,
     labelled_positions,
     setting,
     unwrapped,
 )
 from .schemes.unlabelled_loss import UnlabelledLoss
+from .submodels import compiled_sites
 
 _logger = logging.getLogger('mmcosub')
 
@@ -93,7 +95,7 @@ class CoTrainer(SubmodelTraining):
         if isinstance(scheme, Scheme) and options:
             raise ValueError(f'Give {[*options]} to the scheme that you have built.')
         if not isinstance(scheme, Scheme):
-            named = dict(type=scheme) if isinstance(scheme, str) else scheme
+            named = scheme if isinstance(scheme, Mapping) else dict(type=scheme)
             scheme = {**named, **options}
         self.init_co_training(scheme, set(), '')
         if self.scheme.lean:
@@ -102,7 +104,11 @@ class CoTrainer(SubmodelTraining):
                 'backward between passes. Leave it out.'
             )
         if self._caller is not model:
-            self.sites = compiled_branches(self.backbone, self.sites)
+            self.sites = compiled_sites(self.sites)
+            _logger.warning(
+                'CoTrainer compiles the residual functions of known blocks in place of '
+                'the whole model, which would be compiled again for every plan.'
+            )
         if unlabelled is not None:
             self._learn_unlabelled(unlabelled)
         norms = [m for m in self.backbone.modules() if isinstance(m, _BatchNorm)]
@@ -149,20 +155,21 @@ class CoTrainer(SubmodelTraining):
 
     def pass_loss(self, step: Step, data_samples: Any) -> dict[str, Tensor]:
         labels, criterion = data_samples
-        step.label_loss = lambda z: criterion(z, labels)
+        step.label_loss = lambda z: label_loss(criterion, z, labels)
         outputs = step.rows.spread(step.features)
         losses: dict[str, Tensor] = {}
         for key, factor in self.head_weights.items():
             main, views = key == self.key, len(step.views)
             logits = find_logits(outputs, key, views * step.plan.batch).chunk(views)
             terms = step.label_losses(
-                logits, lambda z: {'loss': criterion(z, labels)}, main
+                logits, lambda z: {'loss': label_loss(criterion, z, labels)}, main
             )
             losses.update({f'loss_{key}': factor * loss for loss in terms.values()})
             if main:
                 ignored = self.ignore_index
                 if ignored is None:
                     ignored = setting(criterion, 'ignore_index', None)
+                check_channels(self.scheme, logits[0])
                 step.record('head', logits)
                 weight = labelled_positions(labels, logits[0], ignored)
                 step.weights['head'] = weight

@@ -63,7 +63,13 @@ def _scaled_schedules(schedules: Any, factor: float) -> Any:
     schedules = [schedules] if isinstance(schedules, dict) else schedules
     for each in schedules:
         _scale(each, _TIMES, factor)
-    return [e for e in schedules if e.get('begin', 0) < e.get('end', _FOREVER)]
+    return [e for e in schedules if _is_left(e)]
+
+
+def _is_left(schedule: dict) -> bool:
+    # MMEngine ends a schedule of one step at its first value: a warm-up's 1e-6 stays.
+    steps = schedule.get('end', _FOREVER) - schedule.get('begin', 0)
+    return steps > (not schedule.get('convert_to_iter_based'))
 
 
 def _scale(config: dict, keys: tuple[str, ...], factor: float) -> None:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcosub.losses.autograd import OnlyOnce, first_derivative_only
+from mmcosub.losses.soft_label import first_derivative_only
 
 from .interpolation import shifted_matrices
 
@@ -74,7 +74,6 @@ def fused_conv(
     largest = max(x[:, 0].numel() for x in maps) * conv.weight[:, 0].numel()
     if total.device.type == 'cpu' and largest > _CHUNK:
         return _AddCoarse.apply(total.contiguous(), bool(align_corners), *parts)
-    total, *parts = OnlyOnce.apply(total, *parts)
     for x, weight in zip(parts, parts[len(maps) :], strict=False):
         total = _add_at_once(total, x, weight, bool(align_corners))
     return total

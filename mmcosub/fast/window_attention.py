@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcosub.losses.autograd import first_derivative_only
+from mmcosub.losses.soft_label import first_derivative_only
 
 from .window_layout import WindowLayout
 

@@ -54,6 +54,12 @@ def read_masks(files: dict[str, Path]) -> Masks:
                 'these masks, with one value for each class? JPEG changes values: save '
                 'masks as PNG.'
             )
+    jpeg = any(path.suffix.lower() in ('.jpg', '.jpeg') for path in files.values())
+    if jpeg and any(value + 1 in seen for value in seen):
+        raise ValueError(
+            f'{next(iter(files.values()))}: JPEG changes values of pixels, so these '
+            'masks have values that no class has. Save masks as PNG.'
+        )
     if colours and all(value % 0x010101 == 0 for value in seen):  # grey: numbers
         colours = False
         counts = {

@@ -57,7 +57,8 @@ def start(
     if classes is None:
         yield '  Name them with --classes NAME,NAME,... in this order.'
     for which, path in lists.items():
-        path.write_text(''.join(f'{listed[name]}\n' for name in names[which]))
+        lines = ''.join(f'{listed[name]}\n' for name in names[which])
+        path.write_text(lines, encoding='utf-8')
     count, crop = len(names['train']), crop_size(pairs.sizes.values())
     said = f'{count} to train on, {len(names["val"])} to validate'
     text = dict(

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -172,26 +171,19 @@ class Scheme(ABC):
         """
         return images, nullcontext
 
-    def co_training_loss(
-        self, logits: Sequence[Tensor], weight: Tensor | None = None
-    ) -> Tensor:
-        """Return the weighted sum of all distillation losses.
-
-        Args:
-            logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *).
-            weight (Tensor, optional): Weight of each position, of shape (B, *).
-                Defaults to None, all alike.
-        """
-        losses = [self.student_loss(v, logits, weight) for v in range(self.views)]
-        return torch.stack(losses).sum()
-
     def student_loss(
         self, student: int, logits: Sequence[Tensor], weight: Tensor | None = None
     ) -> Tensor:
         """Return the weighted sum of the distillation losses of one student view.
 
-        Arguments are those of :meth:`co_training_loss`, with logits of the views up to
-        the student.
+        Override it where :attr:`teachings` cannot express the loss.
+
+        Args:
+            student (int): The view.
+            logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *); None for
+                views that run later.
+            weight (Tensor, optional): Weight of each position, of shape (B, *).
+                Defaults to None, all alike.
         """
         total = logits[student].new_zeros(())
         for t in self.teachings:

@@ -1,4 +1,4 @@
-"""Computed rows of a batch in which some images have one view only.
+"""Rows of a batch in which some images have one view only.
 
 Shapes: ``V`` views, ``B`` images, ``R`` computed rows, ``*`` positions.
 """
@@ -23,46 +23,32 @@ class PairedRows:
     """
 
     def __init__(self, plan: Plan, device: torch.device | str) -> None:
-        self.device = device
         self.paired, self.computed = plan.paired, plan.computed
-        if self.paired is None or self.computed is None:
+        if self.paired is None:
             return
         index = np.tile(np.arange(plan.batch), plan.views)
         index[self.computed] = np.arange(len(self.computed))
         self._index = to_device(index, device)
         self._pairs = to_device(np.flatnonzero(self.paired), device)
 
-    def inputs(self, images: Tensor, plan: Plan, shared: bool) -> tuple[Tensor, Plan]:
-        """Return the images and the plan to run.
-
-        If views share rows while they are equal, all, as an image with one view costs
-        one row. Otherwise, the computed rows as images of one view.
-        """
-        if self.computed is None or shared:
-            return images, plan
-        rows = to_device(self.computed % plan.batch, self.device)
-        factors = plan.multipliers.reshape(len(plan.multipliers), 1, -1)
-        return images.index_select(0, rows), Plan(factors[:, :, self.computed])
-
-    def outputs(self, outputs: Any, work: float, shared: bool) -> tuple[Any, float]:
-        """Return outputs with R rows, and the fraction of branch evaluations run."""
-        if self.computed is None:
-            return outputs, work
-        if not shared:
-            return outputs, work * len(self.computed) / len(self._index)
-        rows = to_device(self.computed, self.device)
-        return _select(outputs, rows, len(self._index)), work
-
     def spread(self, outputs: Any) -> Any:
-        """Return outputs of R rows with one row for each view and image."""
-        if self.computed is None:
+        """Return outputs of R rows with one row for each view and image.
+
+        Tensors with another number of rows are of no image, and stay.
+        """
+        if self.paired is None:
             return outputs
-        return _select(outputs, self._index, len(self.computed))
+
+        def spread(x: Any) -> Any:
+            fits = isinstance(x, Tensor) and x.ndim > 0 and len(x) == len(self.computed)
+            return x.index_select(0, self._index) if fits else x
+
+        return tree_map(spread, outputs)
 
     def samples(self, data_samples: Sequence[Any], views: int) -> list[Any]:
         """Return the label of each computed row, from the labels of the B images."""
         samples = list(data_samples) * views
-        return samples if self.computed is None else [samples[i] for i in self.computed]
+        return samples if self.paired is None else [samples[i] for i in self.computed]
 
     def pairs(self, x: Any) -> Any:
         """Return the rows of the paired images, of a tensor (B, *) or None."""
@@ -76,13 +62,3 @@ class PairedRows:
             return float(self.paired.mean())
         tiny = torch.finfo(weight.dtype).tiny
         return self.pairs(weight).sum() / weight.sum().clamp_min(tiny)
-
-
-def _select(outputs: Any, index: Tensor, rows: int) -> Any:
-    """Rows of all tensors that have so many; others are of no image."""
-
-    def select(x: Any) -> Any:
-        fits = isinstance(x, Tensor) and x.ndim > 0 and len(x) == rows
-        return x.index_select(0, index) if fits else x
-
-    return tree_map(select, outputs)

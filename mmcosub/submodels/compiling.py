@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .branches import Branch, Site
+from .drop_paths import are_drop_paths
 
 
 def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
@@ -16,9 +17,11 @@ def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
 
     Blocks of a stage whose parameters have the same shapes share one compiled function.
     If they differ in more than weights (every other Swin block shifts its windows),
-    PyTorch compiles one version of it for each variant. The options are those of
-    ``torch.compile``.
+    PyTorch compiles one version of it for each variant. DropPath modules stay. The
+    options are those of ``torch.compile``.
     """
+    if are_drop_paths(sites):
+        return list(sites)
     shared: dict[tuple, Branch] = {}
     compiled = []
     for site in sites:

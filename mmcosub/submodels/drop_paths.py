@@ -89,7 +89,7 @@ def always_kept(backbone: nn.Module, sites: Sequence[Site]) -> list[str]:
     timm omits DropPath at rate 0, as in the first block under linear decay.
     """
     dropped = {site.block for site in sites}
-    classes = {type(block) for block in dropped}
+    classes = {type(block) for block in dropped} - {nn.ModuleList, nn.Sequential}
     modules = backbone.named_modules()
     return [n for n, m in modules if type(m) in classes and m not in dropped]
 

@@ -128,6 +128,7 @@ class ForwardOverride:
         else:  # A block in evaluation mode may turn gradients off itself.
             learns = block.training and any(p.requires_grad for p in block.parameters())
             runs = 'runs without gradients' if learns else ''
+            runs += ' (if it is frozen, set requires_grad_(False))' if learns else ''
         if runs:
             raise ValueError(
                 f'{name!r} {runs}: the backbone recomputes it in a way that mmcosub '

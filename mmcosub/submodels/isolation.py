@@ -14,10 +14,6 @@ from torch.overrides import TorchFunctionMode
 
 from .drop_path_modules import is_drop_path, is_dropout
 
-# Packages whose hooks a module needs to work: sharding, reparametrisation, and the
-# features of Transformers' models, whose hooks are added in the first forward.
-_NEEDED = ('torch', 'deepspeed', 'accelerate', 'fairscale', 'transformers')
-
 
 @contextmanager
 def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
@@ -70,28 +66,20 @@ def outputs_of(
 def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
     """Restore random state and buffers; make every branch visible meanwhile.
 
-    Hooks are not called, except those that a module needs. Layer scales of 1e-6 and
-    normalisation weights of 0, as at initialisation, would hide the outputs of
-    branches, so they are 0.5 inside the context. ``image`` is on the network's device.
+    Layer scales of 1e-6 and normalisation weights of 0, as at initialisation, would
+    hide the outputs of branches, so they are 0.5 inside the context. ``image`` is on
+    the network's device.
     """
     small = [p.data for n, p in network.named_parameters() if _hides_branch(n, p)]
     kept = [(t, t.clone()) for t in (*small, *(b.data for b in network.buffers()))]
-    hooks = [(m, m._forward_hooks.copy()) for m in network.modules()]
     devices = [image.device] if image.is_cuda else []
     states = random.getstate(), np.random.get_state()
     try:
-        for module, found in hooks:
-            for key in [k for k, hook in found.items() if not _is_needed(hook)]:
-                del module._forward_hooks[key]
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             for p in small:
                 p.fill_(0.5)
             yield
     finally:
-        for module, found in hooks:
-            added = {k: h for k, h in module._forward_hooks.items() if _is_needed(h)}
-            module._forward_hooks.clear()
-            module._forward_hooks.update({**found, **added})
         for tensor, value in kept:
             tensor.copy_(value)
         torch.clear_autocast_cache()  # older PyTorch keeps casts of the changed tensors
@@ -107,12 +95,6 @@ def _hides_branch(name: str, parameter: Tensor) -> bool:
     return bool(parameter.detach().abs().max() <= 0.01)
 
 
-def _is_needed(hook: Any) -> bool:
-    hook = getattr(hook, 'func', hook)
-    module = getattr(hook, '__module__', None) or type(hook).__module__
-    return module.partition('.')[0] in _NEEDED
-
-
 @contextmanager
 def without_noise(network: nn.Module) -> Iterator[None]:
     """Run without gradients in training mode, but without dropout and DropPath.
@@ -120,10 +102,9 @@ def without_noise(network: nn.Module) -> Iterator[None]:
     Normalisation uses its running statistics. Random modules that are not recognised
     stay random.
     """
-    modules = network.modules()
     off = [
         m
-        for m in modules
+        for m in network.modules()
         if isinstance(m, _NormBase) or is_dropout(m) or is_drop_path(m)
     ]
     with temporarily(off, training=False), torch.no_grad(), _NoDropout():

@@ -1,6 +1,7 @@
 """Plan of one iteration: its submodels, and the rows to compute for them.
 
-Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows.
+Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows: ``V * B``, but one for
+all views of a sample that has the same submodel in each.
 
 A *row* is one entry of the batch that the backbone runs on. As long as the views of a
 sample keep the same branches, their activations are equal, and they share one row. The
@@ -49,15 +50,17 @@ class Plan:
         return Plan(self.multipliers[:, views], self.paired)
 
     @property
-    def computed(self) -> _Index | None:
-        """View and sample (as ``view * B + sample``) of each computed row.
-
-        None if all V * B are computed.
-        """
-        if self.paired is None:
-            return None
+    def computed(self) -> _Index:
+        """View and sample of each row, as ``view * B + sample``, of shape (R, )."""
         first = np.arange(self.views)[:, None] == 0
-        return np.flatnonzero(first | self.paired)
+        paired = np.True_ if self.paired is None else self.paired
+        return np.flatnonzero(np.broadcast_to(first | paired, (self.views, self.batch)))
+
+    @property
+    def factors(self) -> _Factors:
+        """Factor of every branch of each row, of shape (L, R)."""
+        branches = len(self.multipliers)
+        return self.multipliers.reshape(branches, -1)[:, self.computed]
 
     @classmethod
     def from_keep(cls, keep: NDArray[np.bool_], rates: _Factors) -> 'Plan':
@@ -93,9 +96,9 @@ class RowPlan:
 
     steps: list[Step]
     rows_of_views: dict[int, Tensor | None]
-    """For each number of rows, the row of each view of each sample, (V * B, ), views
-    outermost; None for all rows in order. Rows are only added, so their number
-    identifies the place in the backbone."""
+    """For each number of shared rows, which of them each row of the plan is, (R, );
+    None for all in order. Rows are only added, so their number identifies the place in
+    the backbone."""
     work: float
     """Fraction of the ``L * V * B`` branch evaluations computed."""
 
@@ -107,13 +110,13 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
     the device in one transfer, and factors that differ between the rows of a branch in
     another.
     """
-    views, batch = plan.views, plan.batch
-    rows = batch if share else views * batch
-    row_of = np.arange(views * batch) % rows
+    factors_of_rows = plan.factors
+    row_of = plan.computed % plan.batch if share else np.arange(len(plan.computed))
+    rows = plan.batch if share else len(row_of)
     row_of_views = {rows: row_of}
     draft: list[tuple[int, _Index | None, _Index | None, float | _Factors]] = []
     computed = 0
-    for factor in plan.multipliers.reshape(-1, views * batch):
+    for factor in factors_of_rows:
         row_of, row_factor, parents = _split(row_of, factor, rows)
         before, split = rows, parents if len(parents) else None
         rows += len(parents)
@@ -151,9 +154,9 @@ def _split(
     """Split rows until all views of a row have the same factor.
 
     The views with a row's largest factor stay in it, so of two views the one that keeps
-    the branch. The others move to new rows at the end. Of each view of each sample,
-    ``row_of`` is the row and ``factor`` the factor, of shape (V * B, ). Returns the new
-    ``row_of``, the factor of each row, and the source row of each new row.
+    the branch. The others move to new rows at the end. Of each row of the plan,
+    ``row_of`` is the shared row and ``factor`` the factor, of shape (R, ). Returns the
+    new ``row_of``, the factor of each row, and the source row of each new row.
     """
     source = np.arange(rows)
     while True:

@@ -11,7 +11,7 @@ from .plan import Step
 from .run import BranchCall, scaled
 
 
-def plain_sum(factors: Tensor, x: Tensor, call: BranchCall) -> Tensor:
+def plain_sum(factors: Tensor, x: Tensor, call: BranchCall) -> Any:
     """Run a branch on every row, times its factor among those of shape (L, R)."""
     _expect_rows(call.site, x, factors.shape[1])
     y = call.residual(x)
@@ -31,7 +31,7 @@ class Rows:
         self._room: Tensor | None = None
         """Buffer that starts with the block's sum so far, if nothing else holds it."""
 
-    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
+    def __call__(self, x: Tensor, call: BranchCall) -> Any:
         step, branch = self.steps[call.number], call.site.branch
         _expect_rows(call.site, x, step.rows)
         room, self._room = None if call.number == call.first else self._room, None

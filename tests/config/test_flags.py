@@ -29,9 +29,11 @@ def test_upstream_schedule() -> None:
 def test_any_length_can_be_trained(iterations: int) -> None:
     cfg = upstream()
     set_length(cfg, 'max_iters', iterations)
-    assert cfg.param_scheduler[-1].end == iterations
+    # MMEngine ends a warm-up of one step at its first value, 1e-6 of the rate.
+    assert len(cfg.param_scheduler) == 2 - (iterations < 160) - (iterations < 3)
     for each in cfg.param_scheduler:
-        assert 0 <= each.begin < each.end <= iterations
+        assert 0 <= each.begin < each.end - 1 < iterations
+    assert iterations < 3 or cfg.param_scheduler[-1].end == iterations
     for earlier, later in zip(
         cfg.param_scheduler, cfg.param_scheduler[1:], strict=False
     ):
