@@ -2,7 +2,7 @@
 
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
 
-from .convert import convert_checkpoint
+from .convert import convert_checkpoint, publish
 from .formats.table import (
     Format,
     detect_format,
@@ -27,6 +27,7 @@ __all__ = [
     'load_for_prediction',
     'load_to_train',
     'plain_name',
+    'publish',
     'read_checkpoint',
     'register_format',
     'require_file',

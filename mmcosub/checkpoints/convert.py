@@ -1,8 +1,13 @@
-"""Conversion of checkpoints from one library to another."""
+"""Files for elsewhere: conversion to another library, and a run's weights alone."""
 
+import hashlib
+import io
 import re
+from pathlib import Path
 
 import torch
+
+from mmcosub.files import atomic_write
 
 from .adapt import fold_layer_scale, fold_patch_bias
 from .by_names import network_in
@@ -11,7 +16,7 @@ from .formats.table import FORMATS, Format, detect_format, plain_name
 from .matching import some
 from .positions import count_tokens, position_per_token
 from .reading import read_checkpoint
-from .weights import State, select_weights
+from .weights import State, select_weights, state_dict
 
 
 def convert_checkpoint(
@@ -119,3 +124,32 @@ def _in_model(name: str, target: str) -> str:
     """Return the name in a classifier or segmentor of OpenMMLab."""
     own = target not in ('mmpretrain', 'mmseg') or name.startswith('head.')
     return name if own else f'backbone.{name}'
+
+
+def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
+    """Write a checkpoint's weights and ``meta`` to a file named by its hash.
+
+    State for resuming (optimizer, schedules, messages, hooks) is left out. ``out`` is
+    the name without the hash, ``name.pth`` for ``name-1234abcd.pth``. ``average``: of a
+    run with MMEngine's ``EMAHook``, the averaged weights rather than the trained ones.
+
+    Raises:
+        ValueError: If the checkpoint cannot be read or lacks the weights, or the folder
+            of ``out`` does not exist.
+    """
+    out = Path(out)
+    if not out.parent.is_dir():
+        raise ValueError(f'There is no folder {out.parent}: create it first.')
+    given = read_checkpoint(checkpoint)
+    if not average and not given.get('ema_state_dict'):
+        raise ValueError(
+            f'{checkpoint} has no average of weights, so no others: no --no-ema.'
+        )
+    weights = state_dict(given, which=None if average else 'model')
+    buffer = io.BytesIO()
+    torch.save(dict(meta=given.get('meta') or {}, state_dict=weights), buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
+    name = out.with_name(f'{out.name.removesuffix(".pth")}-{digest}.pth')
+    with atomic_write(name) as file:
+        file.write_bytes(buffer.getvalue())
+    return name

@@ -79,7 +79,7 @@ class LoadReport:
             ('Missing', self.missing),
             ('Of another shape', self.misshapen),
             ('New here, as expected', self.expected),
-            ('Heads, ends and what is allowed, not used', self.dropped),
+            ('Not used (allowed, heads, ends of the network)', self.dropped),
             ('Inside the network, not used', self.unused),
         ):
             if names:
@@ -118,11 +118,11 @@ def compare(
     report.missing = [n for n in report.missing if own[n].data_ptr() not in tied]
     rest = {plain_name(k): k for k in without_computed(state) if k not in own}
     plain_names = {plain_name(name) for name in own}
-    report.dropped, inside = sort_leftovers(
+    dropped, inside = sort_leftovers(
         rest, plain_names, cut, strangers=report.source == BY_NAMES
     )
-    allowed = {name for name in inside if is_allowed(name, allow_unused)}
-    report.dropped += sorted(allowed)
+    allowed = [name for name in inside if is_allowed(name, allow_unused)]
+    report.dropped = allowed + dropped
     report.unused = [name for name in inside if name not in allowed]
 
 

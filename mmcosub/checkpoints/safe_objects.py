@@ -25,7 +25,7 @@ _DTYPE = re.compile(r'[<>|=]?(\?|[bBhHiIlLqQefdgFDGO]|[biufcSUOmM]\d+)(\[\d*\w+\
 
 
 class _DataType:
-    """NumPy data type in a file, built from its name and byte order alone."""
+    """NumPy data type in a file, built from its name, unit and byte order alone."""
 
     def __init__(self, name: str, *_: Any) -> None:
         if not isinstance(name, str) or not _DTYPE.fullmatch(name):
@@ -37,14 +37,7 @@ class _DataType:
         if self.dtype.kind in 'mM' and unit:
             (name, count, *_) = unit[1]
             name = name.decode() if isinstance(name, bytes) else name
-            if not re.fullmatch(r'\w+', name):
-                raise pickle.UnpicklingError(
-                    f'{NO_DATA}: NumPy data in units of {name!r}'
-                )
-            generic = name == 'generic'
-            self.dtype = np.dtype(
-                f'{self.dtype.kind}8' + ('' if generic else f'[{int(count)}{name}]')
-            )
+            self.__init__(f'{self.dtype.kind}8[{count}{name}]')  # type: ignore[misc]
         if byte_order in ('<', '>'):
             self.dtype = self.dtype.newbyteorder(byte_order)
 

@@ -9,18 +9,11 @@ from torch import Tensor, nn
 
 State = dict[str, Tensor]
 
-# Keys of averaged and trained weights in files, the usual ones first.
-_KEYS = {
-    'ema': (
-        'state_dict_ema', 'model_ema', 'ema_state_dict', 'model_ema_state_dict', 'ema',
-        'ema_model', 'module_ema', 'params_ema', 'teacher',
-    ),
-    'model': (
-        'state_dict', 'model', 'module', 'model_state_dict', 'net', 'network',
-        'params', 'weights', 'student',
-    ),
-}  # fmt: skip
-_ALL_KEYS = sum(_KEYS.values(), ())
+# Usual keys of averaged and of trained weights in files.
+_EMA = re.compile(r'(.+[._])?ema([._].+)?|teacher')
+_TRAINED = re.compile(
+    r'(model_)?state_dict|model|module|net|network|params|weights|student'
+)
 _NO_WEIGHTS = ('optimizer', 'message_hub', 'param_schedulers', 'meta')
 # Parts of names from torch.compile, DDP, FSDP and activation checkpointing.
 _INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
@@ -117,27 +110,25 @@ def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
         for name, value in node.items()
         if isinstance(name, str) and isinstance(value, Tensor)
     }
-    known = path[-1] in _ALL_KEYS if path else not found
+    key = path[-1] if path else ''
+    known = _EMA.fullmatch(key) or _TRAINED.fullmatch(key) or not (path or found)
     if any('.' in name for name in weights) or (weights and known):
         found['.'.join(path)] = weights
 
 
 def _roles(found: dict[str, State]) -> dict[str, str]:
-    """Return each set's role, 'ema', 'model' or '' if unknown; usual keys first."""
-    roles: dict[str, str] = {}
-    for role, keys in _KEYS.items():
-        for key in keys:
-            for name in found:
-                if key in name.split('.'):
-                    roles.setdefault(name, role)
-    if '' in found:
-        roles[''] = 'model'
+    """Return each set's role: 'ema', 'model' or '' if unknown."""
+    roles = {'': 'model'}
+    for name in filter(None, found):
+        keys = name.split('.')
+        trained = 'model' if any(map(_TRAINED.fullmatch, keys)) else ''
+        roles[name] = 'ema' if any(map(_EMA.fullmatch, keys)) else trained
     if _is_swapped(found):
         roles.update(state_dict='ema', ema_state_dict='model')
-    trained = {name for name, role in roles.items() if role == 'model'}
-    if trained - {'student'}:
-        roles.pop('teacher', None)  # of a distillation, not an average
-    return {**roles, **{name: '' for name in found if name not in roles}}
+    others = found.keys() - {'student', 'teacher'}
+    if 'teacher' in found and 'model' in map(roles.get, others):
+        roles['teacher'] = ''  # of a distillation, not an average
+    return roles
 
 
 def _is_swapped(found: dict[str, State]) -> bool:
@@ -150,13 +141,12 @@ def _chosen(
 ) -> tuple[State, str]:
     """Return the chosen weights and the name of their set."""
     roles = _roles(found)
-    unknown = [name for name, role in roles.items() if not role]
-    if len(unknown) == 1:
-        roles[unknown[0]] = 'model'
     wanted = ('ema', 'model') if which is None else (which,)
-    fits = [name for role in wanted for name in roles if roles[name] == role]
-    if which in found:
-        fits.insert(0, which)
+    fits = [which] if which in found else []
+    fits += [name for role in wanted for name in found if roles[name] == role]
+    unknown = [name for name in found if not roles[name]]
+    if len(unknown) == 1 and 'model' in wanted:
+        fits += unknown
     if not fits:
         raise ValueError(
             f'{filename} has no weights {which or "under a usual key"}; there are: '

@@ -57,14 +57,11 @@ def extractable(settings: dict, network: Network) -> WhyNot:
     """Return a check of why a submodel of a model's settings cannot be extracted."""
 
     def why_not(kept: Kept) -> str | None:
-        reason = network.why_not(kept)
-        if reason:
-            return reason
         try:
             shallower_settings(_backbone(settings), network, kept)
         except ValueError as error:
-            return str(error)
-        return None
+            return network.why_not(kept) or str(error)
+        return network.why_not(kept)
 
     return why_not
 

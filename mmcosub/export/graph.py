@@ -63,16 +63,13 @@ class DeployedModel(nn.Module):
 
     def require_open_size(self) -> None:
         """Raise ValueError if windows of the model are cut for one image size."""
-        if self.slides:
-            what = 'sliding windows (model.test_cfg.mode=slide)'
-        elif any(hasattr(module, 'shift_size') for module in self.modules()):
-            what = 'shifted windows (Swin)'
-        else:
-            return
-        raise ValueError(
-            f'--dynamic all: {what} are cut for one image size: take --dynamic batch, '
-            'and one file for each --shape.'
-        )
+        shifts = any(hasattr(module, 'shift_size') for module in self.modules())
+        if self.slides or shifts:
+            what = 'sliding windows (mode=slide)' if self.slides else 'windows (Swin)'
+            raise ValueError(
+                f'--dynamic all: {what} are cut for one image size: take --dynamic '
+                'batch, and one file for each --shape.'
+            )
 
     def _padded(self, x: Tensor) -> Tensor:
         """Pad below and on the right, as the data preprocessor does in testing."""

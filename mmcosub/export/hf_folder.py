@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmcosub.analysis.steps import evaluation_shape, flips_channels
-from mmcosub.checkpoints.publishing import publish
+from mmcosub.checkpoints import publish
 from mmcosub.engine.prediction import load_model
 
 from .card import steps_before

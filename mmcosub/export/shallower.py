@@ -18,7 +18,7 @@ def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
     backbone: Any = network.backbone
     cls = type(backbone)
     settings = copy.deepcopy(dict(settings))
-    for each in ('init_cfg', 'pretrained', 'frozen_stages'):
+    for each in ('init_cfg', 'pretrained'):
         settings.pop(each, None)
     defaults = {k: p.default for k, p in inspect.signature(cls).parameters.items()}
     holder = settings
@@ -38,6 +38,9 @@ def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
     if not isinstance(given[key], Sequence):
         holder[key] = len(kept)
         settings.update(_outputs(settings, backbone, counts[0], kept))
+        if settings.get('frozen_stages', 0) > 0:
+            frozen = range(settings['frozen_stages'])
+            settings['frozen_stages'] = len(kept.intersection(frozen))
         return settings
     left = [[number for number in stage if number in kept] for stage in stages]
     numbers = iter(map(len, left))

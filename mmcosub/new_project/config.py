@@ -2,8 +2,9 @@
 
 import os
 import pprint
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from statistics import median
 from string import Template
 from typing import Any
 
@@ -108,8 +109,9 @@ def write_config(
     return weights
 
 
-def crop_size(short_side: int) -> int:
+def crop_size(sizes: Iterable[tuple[int, int]]) -> int:
     """Return the side of the crops: 512, or less for smaller images, in steps of 32."""
+    short_side = int(median(map(min, sizes)))
     return min(_CROP, max(32, short_side // 32 * 32))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from .classes import IGNORED, Classes, make_classes
 from .config import crop_size, write_config
 from .masks import Masks, convert, read_masks
-from .pairs import compare_sizes, find_pairs, split, suffixes
+from .pairs import find_pairs, split, suffixes
 
 INDEX_MASKS = 'index_masks'
 
@@ -35,14 +35,13 @@ def start(
             raise ValueError(f'--out {out} is in {folder}: give a folder beside it.')
     pairs = find_pairs(images, masks)
     names = dict(zip(lists, split([*pairs.images], val), strict=True))
-    sizes = compare_sizes(pairs)
     labels = read_masks(pairs.masks)
-    yield from sizes.describe()
+    yield from pairs.describe()
     known = make_classes(labels, classes)
     # Lists name images without suffix, or with it where there are several.
-    suffix = sizes.suffixes[0] if len(sizes.suffixes) == 1 else ''
+    of_images, of_masks = suffixes(pairs.images), suffixes(pairs.masks)
+    suffix = of_images[0] if len(of_images) == 1 else ''
     listed = {n: n + ('' if suffix else p.suffix) for n, p in pairs.images.items()}
-    of_masks = suffixes(pairs.masks)
     same = all(known.table[value] == value for value in labels.total)
     converts = not (same and labels.plain and suffix and len(of_masks) == 1)
     kind = 'colours' if labels.colours else 'values'
@@ -57,20 +56,15 @@ def start(
     yield from _describe_classes(labels, known, names['val'])
     if classes is None:
         yield '  Name them with --classes NAME,NAME,... in this order.'
-    elif labels.colours and '=' not in classes:
-        pair = f'{known.names[-1]}={labels.show(known.values[-1])}'
-        yield (
-            f'  Is a name at the wrong colour? Give each its own: --classes {pair},...'
-        )
     for which, path in lists.items():
         lines = ''.join(f'{listed[name]}\n' for name in names[which])
         path.write_text(lines, encoding='utf-8')
-    count, crop = len(names['train']), crop_size(sizes.short_side)
+    count, crop = len(names['train']), crop_size(pairs.sizes.values())
     said = f'{count} to train on, {len(names["val"])} to validate'
     text = dict(
         about=f'{len(listed)} images, {said}',
         batch=min(4, count),
-        color_type=", color_type='color_ignore_orientation'" * sizes.as_stored,
+        color_type=", color_type='color_ignore_orientation'" * pairs.as_stored,
     )
     dataset = dict(
         root=str(out.resolve()),

@@ -155,7 +155,7 @@ def test_another_depth_is_refused_both_ways(name, depths, carry):
         assert report.match == 1
         assert report.dropped
         assert not report.unused
-        assert 'what is allowed, not used' in str(report)
+        assert 'Not used (allowed, ' in str(report)
     else:
         assert carry(source, target, min_match=0.3).missing
     # And the depth is all that was wrong.
@@ -219,7 +219,7 @@ def test_stages_behind_the_last_are_reported(make, stages, carry):
     assert report.match == 1
     assert not report.unused
     assert report.dropped
-    assert 'Heads, ends and what is allowed, not used: ' in str(report)
+    assert 'Not used (allowed, heads, ends of the network): ' in str(report)
 
 
 def test_blocks_that_timm_takes_out_are_reported(carry):

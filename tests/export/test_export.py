@@ -174,7 +174,7 @@ class Sized(nn.Module):
             'no operator for .*eigh.*torchscript',
             marks=pytest.mark.slow,
         ),
-        (None, (32, 32), 'pt2', 'all', r'shifted windows \(Swin\) .*--dynamic batch'),
+        (None, (32, 32), 'pt2', 'all', r'windows \(Swin\) .*--dynamic batch'),
     ],
 )
 def test_refuses(

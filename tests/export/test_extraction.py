@@ -141,6 +141,11 @@ def test_outputs_are_counted_anew():
         extract(*middle, frozenset({0, 1}))
 
 
+def test_frozen_blocks_are_counted_anew():
+    network = bare_network('mmpretrain ViT', out_indices=(3,), frozen_stages=3)
+    assert backbone_settings(*network, {0, 3}).frozen_stages == 1
+
+
 def test_named_architectures():
     # By MMPretrain's name, in the case that it takes.
     cfg, network = bare_network('mmpretrain ViT', arch='Deit-Tiny', out_indices=-1)

@@ -313,7 +313,7 @@ def test_publish(run, tmp_path, capsys):
 
 
 def test_publish_trained_weights_or_their_average(run, tmp_path):
-    from mmcosub.checkpoints.publishing import publish
+    from mmcosub.checkpoints import publish
 
     folder = tmp_path / 'files'
     folder.mkdir()

@@ -1,6 +1,7 @@
 """Names that the networks of each library have, to find weights without a place."""
 
 import re
+from collections import Counter
 
 from mmpretrain.models.backbones import resnet
 
@@ -92,17 +93,15 @@ def without_place(state: State, family: str, library: str) -> list[str] | None:
 
 
 def _is_resnet_of_openmmlab(state: State) -> bool:
-    """Return True if mmpretrain and mmseg have the depth, width, stem and shortcuts."""
-    blocks = [{k.split('.')[1] for k in state if k.startswith(f'layer{i}.')}
-              for i in range(1, 5)]  # fmt: skip
+    """Return True if mmpretrain and mmseg have the depth, width and shortcuts."""
+    parts = (name.split('.') for name in state)
+    blocks = Counter(stage for stage, _ in {tuple(p[:2]) for p in parts})
+    depths = tuple(blocks[f'layer{i}'] for i in range(1, 5))
     block = resnet.Bottleneck if 'layer1.0.conv3.weight' in state else resnet.BasicBlock
-    inner, deep = state['layer1.0.conv2.weight'], 'stem.2.bn.weight' in state
-    shortcut = state.get('layer2.0.downsample.1.weight')  # a norm's without pooling
-    pooled = 'layer2.0.downsample.2.weight' in state or (
-        shortcut is not None and shortcut.ndim == 4
-    )
+    known = (block, depths) in resnet.ResNet.arch_settings.values()
+    inner = state['layer1.0.conv2.weight']
     grouped = len(inner) > inner.shape[1]
-    known = (block, tuple(map(len, blocks))) in resnet.ResNet.arch_settings.values()
-    if grouped:
-        return known and not (deep or pooled)
-    return known and len(inner) == 64 and (deep or not pooled)
+    # With pooling the norm is third; there it goes with a deep stem.
+    norms = ('stem.2.bn.weight', 'layer2.0.downsample.2.weight')
+    deep, pooled = (name in state for name in norms)
+    return known and (grouped or len(inner) == 64) and (deep or not pooled)

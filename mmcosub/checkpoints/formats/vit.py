@@ -5,8 +5,6 @@ the hub, and those of version 5 in memory, which ``torch.save(model.state_dict()
 writes. The network's prefix there (``vit.``, ``dinov2.``) is ignored.
 """
 
-import re
-
 from mmcosub.checkpoints.weights import State
 
 from .table import family, joined
@@ -21,20 +19,17 @@ def fused(state: State) -> State:
 
 def _from_timm(state: State) -> State:
     """Rename timm's gated MLP, which has the names of a plain one."""
-    gated = {
-        match[1]
-        for name, value in state.items()
-        if (match := re.fullmatch(r'(layers\.\d+\.ffn)\.layers\.1\.weight', name))
-        and len(state.get(f'{match[1]}.layers.0.0.weight', ())) == 2 * value.shape[1]
-    }
-    renamed: State = {}
-    for name, value in state.items():
-        ffn, _, part = name.partition('.layers.')
-        if ffn in gated:
-            own = 'w12' if part.startswith('0.0.') else 'w3'
-            name = f'{ffn}.{own}.{part.rpartition(".")[2]}'
-        renamed[name] = value
-    return renamed
+    state = dict(state)
+    for name in [name for name in state if name.endswith('.ffn.layers.1.weight')]:
+        ffn = name.removesuffix('layers.1.weight')
+        first = state.get(f'{ffn}layers.0.0.weight')
+        if first is None or len(first) != 2 * state[name].shape[1]:
+            continue
+        for old, new in (('layers.0.0', 'w12'), ('layers.1', 'w3')):
+            for part in ('weight', 'bias'):
+                if f'{ffn}{old}.{part}' in state:
+                    state[f'{ffn}{new}.{part}'] = state.pop(f'{ffn}{old}.{part}')
+    return state
 
 
 _TIMM = """
