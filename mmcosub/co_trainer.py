@@ -86,7 +86,6 @@ class CoTrainer(SubmodelTraining):
         others: Mapping[Any, float] = auxiliary or {}
         self.head_weights: dict[Key, float] = {key: 1.0, **others}
         self.ignore_index = ignore_index
-        self._activations: set[str] | None = None
         self._unlabelled: UnlabelledLoss | None = None
         if drop_path_rate is not None:
             options['drop_path_rate'] = drop_path_rate
@@ -143,7 +142,7 @@ class CoTrainer(SubmodelTraining):
                 'The model is in evaluation mode, where no branch is dropped. Call '
                 'model.train() before CoTrainer.loss.'
             )
-        self._activations = fit_criterion(self.scheme, criterion, self._activations)
+        fit_criterion(self.scheme, criterion)
         self.extras.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
         if unlabelled is not None and len(unlabelled[0]):

@@ -24,20 +24,15 @@ Key = str | int | Callable[[Any], Tensor] | None
 
 
 def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
-    """Return the logits (R, C, *) among a model's outputs.
-
-    Raises:
-        ValueError: If there is no such tensor at the place that the key names.
-    """
+    """Return the logits (R, C, *) where a key places them in a model's outputs."""
     found = _picked(outputs, key)
-    if isinstance(found, Tensor) and found.ndim > 1 and len(found) == rows:
-        return found
+    what = f'a {type(found if found is not None else outputs).__name__}'
     if isinstance(found, Tensor):
+        if found.ndim > 1 and len(found) == rows:
+            return found
         what = f'a tensor of shape {tuple(found.shape)}'
     elif isinstance(outputs, Mapping):
         what = f'a {type(outputs).__name__} with {[*map(str, outputs)]}'
-    else:
-        what = f'a {type(found).__name__}'
     raise ValueError(
         f'Logits of shape ({rows}, classes, ...) are expected, and the model returns '
         f'{what}. Set key=... to where its output has the logits, or to a function '
@@ -68,8 +63,7 @@ def labelled_positions(
 ) -> Tensor | None:
     """Return the labelled fraction (B, *) of each position of logits (B, C, *).
 
-    None if all positions count equally. Labels are classes (B, *) at any resolution;
-    soft labels count everywhere.
+    None if all count equally. Labels are classes (B, *) at any resolution, or soft.
     """
     dense = not labels.is_floating_point() and labels.ndim == logits.ndim - 1
     if ignored is None or not dense:
@@ -88,11 +82,7 @@ def setting(criterion: Any, name: str, default: Any) -> Any:
 
 
 def unwrapped(model: Any) -> nn.Module:
-    """Return the model inside a wrapper for several processes.
-
-    Raises:
-        ValueError: If its blocks cannot be reached.
-    """
+    """Return the model inside a wrapper for several processes; raise if unreachable."""
     if isinstance(model, DataParallel):
         raise ValueError(
             'nn.DataParallel copies the model in every step, so its submodels cannot '
@@ -109,10 +99,10 @@ def unwrapped(model: Any) -> nn.Module:
     return inner
 
 
-def fit_criterion(scheme: Scheme, criterion: Any, before: set[str] | None) -> set[str]:
-    """Choose the distillation loss that fits a criterion; return its activations.
+def fit_criterion(scheme: Scheme, criterion: Any) -> None:
+    """Choose the distillation loss that fits a criterion.
 
-    ``before`` are those of the last criterion. Raises a ``ValueError`` if no loss fits.
+    Raises a ``ValueError`` if none fits.
     """
     name = getattr(criterion, '__name__', type(criterion).__name__)
     reduction = setting(criterion, 'reduction', 'mean')
@@ -122,15 +112,12 @@ def fit_criterion(scheme: Scheme, criterion: Any, before: set[str] | None) -> se
             "loss is a mean. Set reduction='mean'."
         )
     found = activations([criterion])
-    if found == before:
-        return found
     if not found and scheme.soft_loss.name == 'auto' and scheme.views > 1:
         raise ValueError(
             f'CoTrainer cannot tell whether the criterion {name} uses a softmax or a '
             "sigmoid. Give it loss='ce' or loss='bce'."
         )
     scheme.soft_loss.fit(found, f'the criterion {name}')
-    return found
 
 
 def check_processes(trainer: Any) -> None:

@@ -19,7 +19,7 @@ from mmcosub.submodels.masking import (
 )
 
 from .base import SCHEMES, Context, Scheme
-from .distillation import Teaching
+from .distillation import Teaching, require
 
 MAIN, SUB = 0, 1
 
@@ -50,8 +50,7 @@ class AugSub(Scheme):
 
     def __init__(self, ratio: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 < ratio < 1:
-            raise ValueError(f'scheme.ratio must be in (0, 1), not {ratio}.')
+        require('ratio', ratio, 0 < ratio < 1, 'in (0, 1)')
         self.ratio = ratio
 
     @property

@@ -133,9 +133,7 @@ class UnknownBlockError(ValueError):
 def find_branches(backbone: nn.Module) -> list[Site]:
     """Return all branches of a backbone, at least one, in the order of ``modules()``.
 
-    Raises:
-        UnknownBlockError: If there is no known block, or a DropPath with a rate above 0
-            sits outside of the known blocks, where it would act twice.
+    Raises an ``UnknownBlockError`` if there is none, or a DropPath outside of all.
     """
     sites: list[Site] = []
     inside: set[nn.Module] = set()  # modules inside a block found before

@@ -30,10 +30,9 @@ def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Run a network in evaluation mode without gradients, and restore its modes.
+    """Run a network in evaluation mode without gradients, not by its ``train``.
 
-    Each module gets back its own mode, since frozen modules of a training network are
-    in evaluation. ``train`` is not called, so overrides of it do not act.
+    Each module gets back its own mode.
     """
     with temporarily([*network.modules()], training=False), torch.no_grad():
         yield
@@ -66,9 +65,7 @@ def outputs_of(
 def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
     """Restore random state and buffers; make every branch visible meanwhile.
 
-    Layer scales of 1e-6 and normalisation weights of 0, as at initialisation, would
-    hide the outputs of branches, so they are 0.5 inside the context. ``image`` is on
-    the network's device.
+    Layer scales of 1e-6 and norms of 0, as at initialisation, would hide branches.
     """
     small = [p.data for n, p in network.named_parameters() if _hides_branch(n, p)]
     kept = [(t, t.clone()) for t in (*small, *(b.data for b in network.buffers()))]
@@ -97,10 +94,9 @@ def _hides_branch(name: str, parameter: Tensor) -> bool:
 
 @contextmanager
 def without_noise(network: nn.Module) -> Iterator[None]:
-    """Run without gradients in training mode, but without dropout and DropPath.
+    """Run in training mode without gradients, dropout, DropPath and batch statistics.
 
-    Normalisation uses its running statistics. Random modules that are not recognised
-    stay random.
+    Random modules that are not recognised stay random.
     """
     off = [
         m

@@ -66,10 +66,9 @@ class Plan:
     def from_keep(cls, keep: NDArray[np.bool_], rates: _Factors) -> 'Plan':
         """Return the plan of ordinary DropPath: kept branches times 1 / (1 - rate).
 
-        ``keep`` is True where a branch is kept, of shape (L, V, B); the drop-path rates
-        are in [0, 1), of shape (L, ).
+        ``keep`` has shape (L, V, B), the rates in [0, 1) (L, ) or, by view, (L, V).
         """
-        return cls(keep / (1 - rates)[:, None, None])
+        return cls(keep / (1 - rates).reshape(len(rates), -1, 1))
 
 
 @dataclass
@@ -104,11 +103,9 @@ class RowPlan:
 
 
 def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
-    """Turn a plan into instructions for the rows.
+    """Turn a plan into instructions for the rows, which equal views share if ``share``.
 
-    With ``share``, views share rows as long as they are equal. All indices are moved to
-    the device in one transfer, and factors that differ between the rows of a branch in
-    another.
+    Indices are moved to the device in one transfer, factors that differ in another.
     """
     factors_of_rows = plan.factors
     row_of = plan.computed % plan.batch if share else np.arange(len(plan.computed))
@@ -153,10 +150,9 @@ def _split(
 ) -> tuple[_Index, _Factors, _Index]:
     """Split rows until all views of a row have the same factor.
 
-    The views with a row's largest factor stay in it, so of two views the one that keeps
-    the branch. The others move to new rows at the end. Of each row of the plan,
-    ``row_of`` is the shared row and ``factor`` the factor, of shape (R, ). Returns the
-    new ``row_of``, the factor of each row, and the source row of each new row.
+    The views with a row's largest factor stay in it, the others move to new rows at the
+    end. Of each row of the plan, ``row_of`` is the shared row. Returns the new
+    ``row_of``, the factor of each row, and the source of each new row.
     """
     source = np.arange(rows)
     while True:
