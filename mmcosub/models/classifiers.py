@@ -89,9 +89,8 @@ class CoTrainingClassifier(CoTraining):
     def _scale(self, logits: Tensor, label_losses: Callable) -> Tensor | float:
         """Return the factor of the distillation loss that matches the label loss.
 
-        It is the value of the label loss if it were 1 for every image, and for every
-        class of a binary loss that is summed over classes. With class weights, it
-        follows from logits of 0, whose loss is log C (binary: log 2) for any label.
+        It is the label loss if it were 1 everywhere. With class weights, it follows
+        from logits of 0, whose loss is log C (binary: log 2) for any label.
         """
         loss: Any = self.label_loss
         binary = activations(loss) == {'sigmoid'}

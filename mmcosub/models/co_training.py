@@ -118,10 +118,8 @@ class CoTraining(SubmodelTraining):
 def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
     """Compile the residual functions of a model's branches, in place.
 
-    They take most of the time of a step and accept any number of rows. MMEngine's
-    ``compile`` compiles the whole step, which would be repeated for every plan. The
-    options are the config's ``compile``: True, or ``backend``, ``mode`` and ``options``
-    of ``torch.compile``. Raises a ``ValueError`` if there are others.
+    MMEngine's ``compile`` would compile the whole step again for every plan. The
+    options are True, or ``backend``, ``mode`` and ``options`` of ``torch.compile``.
     """
     options = {} if options is True else options
     valid = ['backend', 'mode', 'options']

@@ -95,11 +95,10 @@ class Step:
     def distillation(
         self, head: str, scale: Tensor | float, log: bool, threshold: float = 0.5
     ) -> Tensor:
-        """Return the co-training loss of the views of this pass at a head.
+        """Return the co-training loss of this pass at a head, from the paired images.
 
-        Images that have one view only are left out, and the others count for them.
         ``scale`` is the weight of the head's label loss, ``threshold`` the probability
-        above which a head with one channel predicts its class, for the log.
+        above which a head with one channel predicts its class.
         """
         weight = self.weights.get(head)
         fraction = self.rows.fraction(weight) / self.scheme.paired

@@ -56,13 +56,8 @@ class SubmodelTraining:
     ) -> None:
         """Build the scheme and find the backbone's branches.
 
-        The activations of the label loss, and ``where`` they are set, are for
-        :meth:`SoftLoss.fit`.
-
-        Raises:
-            ValueError: If the backbone has no known block, every rate is 0 or one is 1
-                or more, the scheme does not fit the label loss, or it overrides a
-                method that is never called.
+        ``activations`` and ``where`` are those of :meth:`SoftLoss.fit`. Raises if the
+        scheme cannot train the model.
         """
         self.scheme = scheme if isinstance(scheme, Scheme) else SCHEMES.build(scheme)
         self.scheme.soft_loss.fit(activations, where)

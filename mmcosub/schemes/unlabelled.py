@@ -146,10 +146,9 @@ class Unlabelled:
         valid: Tensor | None,
         rng: np.random.Generator,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Apply CutMix to strongly augmented images and to the teacher's logits alike.
+        """Apply CutMix to strongly augmented images and the teacher's logits alike.
 
-        ``valid`` is False where images are padded, of shape (U, height, width). Also
-        returned is the weight of each position of the target, of shape (U, *).
+        ``valid`` (U, height, width) is False in padding. Also returns the weights.
         """
         weight = None if valid is None else valid.to(target.dtype)
         if self.cutmix and target.ndim == 4 and len(target) > 1:

@@ -84,10 +84,7 @@ def known_blocks() -> list[str]:
 
 
 def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
-    """Return the branches of a block's class, or None if it is not registered.
-
-    A subclass counts as registered if it inherits ``forward`` from a registered class.
-    """
+    """Return the branches of a block whose ``forward`` is registered, or None."""
     cls: Any = type(block)
     for base, name in zip(cls.__mro__, class_names(cls), strict=True):
         if name in _BLOCKS:

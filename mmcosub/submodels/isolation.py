@@ -14,6 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from .drop_path_modules import is_drop_path, is_dropout
 
+# Packages whose hooks a module needs to work: sharding, reparametrisation, and the
+# features of Transformers' models, whose hooks are added in the first forward.
+_NEEDED = ('torch', 'deepspeed', 'accelerate', 'fairscale', 'transformers')
+
 
 @contextmanager
 def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
@@ -63,20 +67,28 @@ def outputs_of(
 
 @contextmanager
 def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
-    """Restore random state and buffers; make every branch visible meanwhile.
+    """Restore random state and buffers; make every branch visible, call no hooks.
 
     Layer scales of 1e-6 and norms of 0, as at initialisation, would hide branches.
     """
     small = [p.data for n, p in network.named_parameters() if _hides_branch(n, p)]
     kept = [(t, t.clone()) for t in (*small, *(b.data for b in network.buffers()))]
+    hooks = [(m._forward_hooks, m._forward_hooks.copy()) for m in network.modules()]
     devices = [image.device] if image.is_cuda else []
     states = random.getstate(), np.random.get_state()
     try:
+        for own, found in hooks:
+            for key in [k for k, hook in found.items() if not _is_needed(hook)]:
+                del own[key]
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             for p in small:
                 p.fill_(0.5)
             yield
     finally:
+        for own, found in hooks:
+            added = {k: hook for k, hook in own.items() if _is_needed(hook)}
+            own.clear()
+            own.update({**found, **added})
         for tensor, value in kept:
             tensor.copy_(value)
         torch.clear_autocast_cache()  # older PyTorch keeps casts of the changed tensors
@@ -90,6 +102,12 @@ def _hides_branch(name: str, parameter: Tensor) -> bool:
     if not vector or name.endswith('bias') or not parameter.is_floating_point():
         return False
     return bool(parameter.detach().abs().max() <= 0.01)
+
+
+def _is_needed(hook: Any) -> bool:
+    hook = getattr(hook, 'func', hook)
+    module = getattr(hook, '__module__', None) or type(hook).__module__
+    return module.partition('.')[0] in _NEEDED
 
 
 @contextmanager

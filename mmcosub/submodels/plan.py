@@ -8,8 +8,9 @@ sample keep the same branches, their activations are equal, and they share one r
 row splits at the first branch that one view keeps and another drops.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,24 +126,24 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
         scale = factors if differ else float(factors[:1].sum())
         draft.append((before, split, kept if len(kept) < rows else None, scale))
 
-    in_order = {
-        n for n, row in row_of_views.items() if np.array_equal(row, np.arange(n))
-    }
-    arrays = [a for _, split, kept, _ in draft for a in (split, kept) if a is not None]
-    arrays += [row for n, row in row_of_views.items() if n not in in_order]
-    indices = iter(_moved(arrays, device))
-    scales = iter(_moved([s for *_, s in draft if not isinstance(s, float)], device))
+    rows_of_views = [
+        None if np.array_equal(row, np.arange(n)) else row
+        for n, row in row_of_views.items()
+    ]
+    arrays = [a for _, split, kept, _ in draft for a in (split, kept)]
+    indices = _moved([*arrays, *rows_of_views], device)
+    scales = _moved([s for *_, s in draft if not isinstance(s, float)], device)
     steps = [
         Step(
             before,
-            None if split is None else next(indices),
-            None if kept is None else next(indices),
+            next(indices),
+            next(indices),
             scale if isinstance(scale, float) else next(scales),
         )
-        for before, split, kept, scale in draft
+        for before, _, _, scale in draft
     ]
-    rows_of_views = {n: None if n in in_order else next(indices) for n in row_of_views}
-    return RowPlan(steps, rows_of_views, computed / max(plan.multipliers.size, 1))
+    work = computed / max(plan.multipliers.size, 1)
+    return RowPlan(steps, dict(zip(row_of_views, indices, strict=True)), work)
 
 
 def _split(
@@ -168,12 +169,16 @@ def _split(
         source = np.concatenate([source, source[parents]])
 
 
-def _moved(arrays: list[NDArray], device: torch.device | str) -> Sequence[Tensor]:
-    """Move arrays to a device, all in one transfer."""
-    if not arrays:
-        return []
-    moved = to_device(np.concatenate(arrays), device)
-    return moved.split([len(array) for array in arrays])
+def _moved(
+    arrays: Sequence[NDArray | None], device: torch.device | str
+) -> Iterator[Any]:
+    """Move arrays to a device, all in one transfer; None stays."""
+    given = [array for array in arrays if array is not None]
+    parts: Iterator[Any] = iter(())
+    if given:
+        moved = to_device(np.concatenate(given), device)
+        parts = iter(moved.split([len(array) for array in given]))
+    return (None if array is None else next(parts) for array in arrays)
 
 
 def to_device(
