@@ -89,7 +89,6 @@ class CoTrainer(SubmodelTraining):
         others: Mapping[Any, float] = auxiliary or {}
         self.head_weights: dict[Key, float] = {key: 1.0, **others}
         self.ignore_index = ignore_index
-        self._activations: set[str] | None = None
         self._unlabelled: UnlabelledLoss | None = None
         if drop_path_rate is not None:
             options['drop_path_rate'] = drop_path_rate
@@ -148,9 +147,7 @@ class CoTrainer(SubmodelTraining):
             )
         check_images(images, unlabelled)
         more = unlabelled is not None and len(unlabelled[0]) > 0
-        distills = self.scheme.views > 1 or more
-        fitted = fit_criterion(self.scheme, criterion, self._activations, distills)
-        self._activations = fitted
+        fit_criterion(self.scheme, criterion, self.scheme.views > 1 or more)
         self.extras.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
         if unlabelled is not None and more:

@@ -82,8 +82,7 @@ def fused_conv(
 def _pays(x: Tensor, size: tuple[int, int], k: int) -> bool:
     """True if a level costs less at its own resolution than resized.
 
-    By multiplications an output channel: of the taps and of the two interpolations,
-    which are matrix products, against those of the convolution.
+    By multiplications an output channel, of which those in matrix products cost more.
     """
     _, C, h, w = x.shape
     H, W = size
@@ -96,9 +95,7 @@ def _add_at_once(
 ) -> Tensor:
     """Add the contribution of a coarse level, for all images at once.
 
-    The peak memory is below upstream's at any batch size: for a level of half the
-    resolution, 3.75 values per channel and pixel, against 7 for four upsampled and
-    concatenated levels. PyTorch stores none of them for the backward pass.
+    Needs less memory than upstream's way: 3.75 values per channel and pixel against 7.
     """
     B, C, h, w = x.shape
     O, _, k, _ = weight.shape  # noqa: E741
@@ -119,8 +116,7 @@ def _cat(parts: Sequence[Tensor]) -> Tensor:
 class _AddCoarse(torch.autograd.Function):
     """Add the contributions of coarse levels on a CPU, in chunks of output channels.
 
-    The outputs of the taps, up to nine times the size of a level, are never in memory
-    as a whole.
+    The taps, up to nine times the size of a level, are never in memory as a whole.
     """
 
     @staticmethod

@@ -98,8 +98,7 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
 def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate the ``backward`` of an autograd function to raise under create_graph.
 
-    PyTorch's ``once_differentiable`` does not raise if the incoming gradient needs
-    none, as that of a plain sum, and the second derivative is silently 0.
+    ``once_differentiable`` does not, where the incoming gradient needs none.
     """
 
     @functools.wraps(backward)

@@ -82,10 +82,9 @@ class CoTraining(SubmodelTraining):
         self.unlabelled = None if cfg is None else UnlabelledLoss(self, cfg)
 
     def preprocess_unlabelled(self, batch: dict) -> dict:
-        """Normalise unlabelled images, and find their padding.
+        """Normalise unlabelled images, lists of ``weak`` and ``strong`` ones.
 
-        The batch has ``weak`` and ``strong``, lists of images, and ``data_samples``,
-        whose label maps are 0 outside of padding.
+        The label maps of ``data_samples`` are 0 outside of padding.
         """
         segments = hasattr(self, 'decode_head')
         done = {}
@@ -119,10 +118,8 @@ class CoTraining(SubmodelTraining):
 def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
     """Compile the residual functions of a model's branches, in place.
 
-    They take most of the time of a step and accept any number of rows. MMEngine's
-    ``compile`` compiles the whole step, which would be repeated for every plan. The
-    options are the config's ``compile``: True, or ``backend``, ``mode`` and ``options``
-    of ``torch.compile``. Raises a ``ValueError`` if there are others.
+    MMEngine's ``compile`` would compile the whole step again for every plan. The
+    options are True, or ``backend``, ``mode`` and ``options`` of ``torch.compile``.
     """
     options = {} if options is True else options
     valid = ['backend', 'mode', 'options']
@@ -142,9 +139,7 @@ def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
 def _recompute_without_reentry(model: nn.Module, backbone: nn.Module) -> None:
     """Make checkpointing of necks and heads non-reentrant, in place.
 
-    MMEngine's ``activation_checkpointing`` uses PyTorch's reentrant checkpoint, which
-    passes no gradients through the lists of feature maps that necks and heads get.
-    Executions handle the backbone's modules.
+    MMEngine's is reentrant, which passes no gradients through lists of feature maps.
     """
     inside = set(backbone.modules())
     for module in model.modules():
@@ -160,10 +155,8 @@ def sequential_backward_step(
 ) -> dict[str, Tensor]:
     """Run one optimizer step in which each pass runs backward before the next starts.
 
-    It needs the memory of the largest pass and gives the same gradients as one backward
-    of all passes. The published code of AugSub and stimulative training does the same.
-    Without ``scheme.lean``, all views are one pass. ``runs`` is the module to call: the
-    model, or its wrapper for several processes. Returns values to log, of all passes.
+    As in the code of AugSub and stimulative training. All views are one pass without
+    ``scheme.lean``. ``runs`` is the module to call: the model, or its DDP wrapper.
     """
     passes: list = model.scheme.passes if model.scheme.lean else [None]
     logs: dict[str, Tensor] = {}

@@ -17,7 +17,7 @@ from mmcosub.submodels import EXECUTIONS, SAMPLERS, Plan, Site, spread_rates
 from mmcosub.submodels.class_table import ClassTable
 
 from .checks import check_views_differ
-from .distillation import SoftLoss, Teaching
+from .distillation import SoftLoss, Teaching, require
 from .extras import Objective
 
 Context = Callable[[], AbstractContextManager]
@@ -88,10 +88,8 @@ class Scheme(ABC):
                 f'The views of {type(self).__name__} run together, so lean=True cannot '
                 'take them one after another. Leave it out.'
             )
-        if execution not in ('auto', *EXECUTIONS):
-            raise ValueError(
-                f'Unknown execution {execution!r}. Valid ones: {["auto", *EXECUTIONS]}.'
-            )
+        valid = ['auto', *EXECUTIONS]
+        require('execution', execution, execution in valid, f'one of {valid}')
         if drop_path_rate is not None:
             spread_rates(drop_path_rate, [0], drop_path_decay)  # raises if invalid
         self.soft_loss = SoftLoss(loss, temperature, self.softmax_loss)
@@ -149,12 +147,9 @@ class Scheme(ABC):
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
         """Draw one step's submodels, for a backbone's branches and B samples."""
-        factors = []
-        for view in range(self.views):
-            rates = self.rates(sites, view)
-            keep = self.sampler(rates, batch, rng)[:, None]
-            factors.append(Plan.from_keep(keep, rates).multipliers)
-        return Plan(np.concatenate(factors, axis=1))
+        rates = [self.rates(sites, view) for view in range(self.views)]
+        keep = [self.sampler(of_view, batch, rng) for of_view in rates]
+        return Plan.from_keep(np.stack(keep, axis=1), np.stack(rates, axis=1))
 
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator

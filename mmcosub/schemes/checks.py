@@ -6,12 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mmcosub.submodels import (
-    Site,
-    are_drop_paths,
-    find_drop_paths,
-    find_sites,
-)
+from mmcosub.submodels import Site, are_drop_paths, find_drop_paths, find_sites
 from mmcosub.submodels.drop_paths import always_kept
 
 if TYPE_CHECKING:
@@ -61,18 +56,6 @@ def check_sites(scheme: 'Scheme', sites: Sequence[Site]) -> None:
             'model.backbone.frozen_stages, or train without a scheme.'
         )
     scheme.check(sites)
-
-
-def check_overrides(scheme: 'Scheme') -> None:
-    """Raise if a scheme disturbs a view that runs alone, and none does."""
-    cls = type(scheme)
-    overrides = sum('disturb' in vars(base) for base in cls.__mro__) > 1
-    if overrides and all(len(views) > 1 for views in scheme.passes):
-        raise ValueError(
-            f'{cls.__name__}.disturb is for a view that runs alone, and all run '
-            'together here. Set joint = False in the class, or lean=True for a '
-            'DepthScheme.'
-        )
 
 
 def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:

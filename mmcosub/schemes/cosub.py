@@ -11,7 +11,7 @@ import numpy as np
 from mmcosub.submodels import Plan, Site
 
 from .base import SCHEMES, Scheme
-from .distillation import Teaching
+from .distillation import Teaching, require
 
 
 @SCHEMES.register_module()
@@ -57,16 +57,8 @@ class Cosub(Scheme):
 
     def __init__(self, weight: float = 0.5, paired: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 <= weight < 1:
-            raise ValueError(
-                f'scheme.weight must be in [0, 1), not {weight}: at 1 nothing is '
-                'learned from the labels.'
-            )
-        if not 0 < paired <= 1:
-            raise ValueError(
-                f'scheme.paired must be in (0, 1], not {paired}: at 0 no image has two '
-                'views. Use StochasticDepth to train without distillation.'
-            )
+        require('weight', weight, 0 <= weight < 1, 'in [0, 1)')
+        require('paired', paired, 0 < paired <= 1, 'in (0, 1]')
         self.weight = weight
         self.paired = paired
 

@@ -120,8 +120,7 @@ class StageClassifiers(nn.ModuleList):
     def of(cls, model: Any, ends: Sequence[nn.Module]) -> 'StageClassifiers':
         """Build the classifiers of a model, one after each block of ``ends``.
 
-        Raises a ``ValueError`` if there is no block, or channels and positions cannot
-        be told apart in its output for one image.
+        Raises if channels and positions of an output cannot be told apart.
         """
         name, remedy = type(model.backbone).__name__, 'Set scheme.intermediate=0.'
         if not ends:
@@ -151,10 +150,9 @@ class StageClassifiers(nn.ModuleList):
         return cls(widths, [bool(f) for f in first], head.num_classes)
 
     def forward(self, features: Sequence[Any]) -> list[Tensor]:
-        """Return logits (R, classes) for each stage's output.
+        """Return logits (R, classes) for each stage's output, the first of a tuple.
 
-        That is a map (R, C, H, W) or tokens (R, N, C) or (R, H, W, C), or a tuple that
-        begins with one.
+        Outputs are maps (R, C, H, W) or tokens (R, N, C) or (R, H, W, C).
         """
         logits = []
         for classifier, first, x in zip(self, self.first, features, strict=True):

@@ -1,6 +1,7 @@
 """One training step: its plan, its passes, and the losses of its views.
 
-Shapes: ``V`` views of a pass, ``B`` images, ``C`` classes, ``*`` positions.
+Shapes: ``V`` views of a pass, ``B`` images, ``R`` rows of the plan, ``C`` classes,
+``*`` positions.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from mmcosub.losses import weighted_mean
 from mmcosub.submodels import Plan, plan_generator
-
-from .paired_rows import PairedRows
+from mmcosub.submodels.plan import to_device
 
 
 class Step:
@@ -94,11 +95,10 @@ class Step:
     def distillation(
         self, head: str, scale: Tensor | float, log: bool, threshold: float = 0.5
     ) -> Tensor:
-        """Return the co-training loss of the views of this pass at a head.
+        """Return the co-training loss of this pass at a head, from the paired images.
 
-        Images that have one view only are left out, and the others count for them.
         ``scale`` is the weight of the head's label loss, ``threshold`` the probability
-        above which a head with one channel predicts its class, for the log.
+        above which a head with one channel predicts its class.
         """
         weight = self.weights.get(head)
         fraction = self.rows.fraction(weight) / self.scheme.paired
@@ -129,6 +129,54 @@ class Step:
         """Add a number to a logged value."""
         value = torch.as_tensor(value).detach()
         self.telemetry[name] = self.telemetry.get(name, 0) + value
+
+
+class PairedRows:
+    """Rows of the backbone, where a plan's ``paired`` names the images with two views.
+
+    Where it names none, every method returns what it is given.
+    """
+
+    def __init__(self, plan: Plan, device: torch.device | str) -> None:
+        self.paired, self.computed = plan.paired, plan.computed
+        if self.paired is None:
+            return
+        index = np.tile(np.arange(plan.batch), plan.views)
+        index[self.computed] = np.arange(len(self.computed))
+        self._index = to_device(index, device)
+        self._pairs = to_device(np.flatnonzero(self.paired), device)
+
+    def spread(self, outputs: Any) -> Any:
+        """Return outputs of R rows with one row for each view and image.
+
+        Tensors with another number of rows are of no image, and stay.
+        """
+        if self.paired is None:
+            return outputs
+
+        def spread(x: Any) -> Any:
+            fits = isinstance(x, Tensor) and x.ndim > 0 and len(x) == len(self.computed)
+            return x.index_select(0, self._index) if fits else x
+
+        return tree_map(spread, outputs)
+
+    def samples(self, data_samples: Sequence[Any], views: int) -> list[Any]:
+        """Return the label of each computed row, from the labels of the B images."""
+        samples = list(data_samples) * views
+        return samples if self.paired is None else [samples[i] for i in self.computed]
+
+    def pairs(self, x: Any) -> Any:
+        """Return the rows of the paired images, of a tensor (B, *) or None."""
+        return x if x is None or self.paired is None else x.index_select(0, self._pairs)
+
+    def fraction(self, weight: Tensor | None) -> float | Tensor:
+        """Return the fraction that the paired images have of the weight (B, *)."""
+        if self.paired is None:
+            return 1.0
+        if weight is None:
+            return float(self.paired.mean())
+        tiny = torch.finfo(weight.dtype).tiny
+        return self.pairs(weight).sum() / weight.sum().clamp_min(tiny)
 
 
 def get_rank() -> int:

@@ -23,7 +23,7 @@ from mmcosub.submodels import (
 )
 
 from .base import SCHEMES, Context, Scheme
-from .checks import check_overrides, check_sites, find_scheme_sites
+from .checks import check_sites, find_scheme_sites
 from .extras import Extras
 from .step import Step, get_rank
 
@@ -56,13 +56,8 @@ class SubmodelTraining:
     ) -> None:
         """Build the scheme and find the backbone's branches.
 
-        The activations of the label loss, and ``where`` they are set, are for
-        :meth:`SoftLoss.fit`.
-
-        Raises:
-            ValueError: If the backbone has no known block, every rate is 0 or one is 1
-                or more, the scheme does not fit the label loss, or it overrides a
-                method that is never called.
+        ``activations`` and ``where`` are those of :meth:`SoftLoss.fit`. Raises if the
+        scheme cannot train the model.
         """
         self.scheme = scheme if isinstance(scheme, Scheme) else SCHEMES.build(scheme)
         self.scheme.soft_loss.fit(activations, where)
@@ -70,7 +65,15 @@ class SubmodelTraining:
         if self.training:
             check_sites(self.scheme, self.sites)
         modules = dict(self.scheme.prepare(self))
-        check_overrides(self.scheme)
+        name, disturbs = type(self.scheme), type(self.scheme).disturb
+        if disturbs is not Scheme.disturb and all(
+            len(views) > 1 for views in self.scheme.passes
+        ):
+            raise ValueError(
+                f'{name.__name__}.disturb is for a view that runs alone, and all run '
+                'together here. Set joint = False in the class, or lean=True for a '
+                'DepthScheme.'
+            )
         for objective in self.scheme.objectives:
             modules.update(objective.prepare(self))
         self.extras = Extras(modules)

@@ -92,10 +92,7 @@ def known_blocks() -> list[str]:
 
 
 def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
-    """Return the branches of a block's class, or None if it is not registered.
-
-    A subclass counts as registered if it inherits ``forward`` from a registered class.
-    """
+    """Return the branches of a block whose ``forward`` is registered, or None."""
     cls: Any = type(block)
     for base, name in zip(cls.__mro__, class_names(cls), strict=True):
         if name in _BLOCKS:
@@ -141,9 +138,7 @@ class UnknownBlockError(ValueError):
 def find_branches(backbone: nn.Module) -> list[Site]:
     """Return all branches of a backbone, at least one, in the order of ``modules()``.
 
-    Raises:
-        UnknownBlockError: If there is no known block, or a DropPath with a rate above 0
-            sits outside of the known blocks, where it would act twice.
+    Raises an ``UnknownBlockError`` if there is none, or a DropPath outside of all.
     """
     sites: list[Site] = []
     inside: set[nn.Module] = set()  # modules inside a block found before

@@ -37,9 +37,8 @@ def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
 class CompiledResidual:
     """Residual function that is compiled once for any number of rows.
 
-    A single row runs uncompiled, because PyTorch treats a size of 1 as a constant and
-    would compile again for it; so does the check before the first step, which has no
-    gradients.
+    Uncompiled are single rows, which PyTorch would compile again, and the check before
+    the first step, without gradients.
     """
 
     def __init__(self, plain: Callable[..., Tensor], options: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ The executions compute the same outputs and gradients:
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -102,16 +102,11 @@ def run_submodels(
 def _check_execution(
     backbone: nn.Module, sites: Sequence[Site], execution: str
 ) -> None:
-    name = type(backbone).__name__
-    if execution not in EXECUTIONS:
+    valid = ['drop_path'] if are_drop_paths(sites) else [*EXECUTIONS[:3]]
+    if execution not in valid:
         raise ValueError(
-            f'Unknown execution {execution!r}. Valid ones are {list(EXECUTIONS)}.'
-        )
-    if (execution == 'drop_path') != are_drop_paths(sites):
-        fits = 'drop_path' if are_drop_paths(sites) else 'shared_prefix'
-        raise ValueError(
-            f'The execution {execution!r} cannot run {name}, whose branches are '
-            f'{type(sites[0]).__name__}s. Pass execution={fits!r}, or set '
+            f'The execution {execution!r} cannot run {type(backbone).__name__}, whose '
+            f'branches are {type(sites[0]).__name__}s. Pass one of {valid}, or set '
             "scheme.execution='auto' in a config."
         )
 
@@ -181,18 +176,9 @@ def inexact(
     return None
 
 
-def _has_dropout(module: Any) -> bool:
-    own = module.__dict__
-    for name in _rate_names(module.__class__):
-        if name in own and isinstance(own[name], float) and own[name] > 0:
-            return True
-    return False
-
-
-@cache
-def _rate_names(cls: type[nn.Module]) -> tuple[str, ...]:
-    """Return attributes in which modules of a class may have dropout rates.
-
-    Attention passes plain numbers to the fused kernel, timm's networks to `F.dropout`.
-    """
-    return dropout_rate_name(cls), 'attn_drop', 'dropout', 'drop_rate'
+def _has_dropout(module: nn.Module) -> bool:
+    own = vars(module)
+    # Attention passes plain numbers to the fused kernel, timm's networks to F.dropout.
+    names = dropout_rate_name(type(module)), 'attn_drop', 'dropout', 'drop_rate'
+    rates = (own[name] for name in names if name in own)
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)

@@ -14,6 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from .drop_path_modules import is_drop_path, is_dropout
 
+# Packages whose hooks a module needs to work: sharding, reparametrisation, and the
+# features of Transformers' models, whose hooks are added in the first forward.
+_NEEDED = ('torch', 'deepspeed', 'accelerate', 'fairscale', 'transformers')
+
 
 @contextmanager
 def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
@@ -30,10 +34,9 @@ def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Run a network in evaluation mode without gradients, and restore its modes.
+    """Run a network in evaluation mode without gradients, not by its ``train``.
 
-    Each module gets back its own mode, since frozen modules of a training network are
-    in evaluation. ``train`` is not called, so overrides of it do not act.
+    Each module gets back its own mode.
     """
     with temporarily([*network.modules()], training=False), torch.no_grad():
         yield
@@ -64,22 +67,28 @@ def outputs_of(
 
 @contextmanager
 def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
-    """Restore random state and buffers; make every branch visible meanwhile.
+    """Restore random state and buffers; make every branch visible, call no hooks.
 
-    Layer scales of 1e-6 and normalisation weights of 0, as at initialisation, would
-    hide the outputs of branches, so they are 0.5 inside the context. ``image`` is on
-    the network's device.
+    Layer scales of 1e-6 and norms of 0, as at initialisation, would hide branches.
     """
     small = [p.data for n, p in network.named_parameters() if _hides_branch(n, p)]
     kept = [(t, t.clone()) for t in (*small, *(b.data for b in network.buffers()))]
+    hooks = [(m._forward_hooks, m._forward_hooks.copy()) for m in network.modules()]
     devices = [image.device] if image.is_cuda else []
     states = random.getstate(), np.random.get_state()
     try:
+        for own, found in hooks:
+            for key in [k for k, hook in found.items() if not _is_needed(hook)]:
+                del own[key]
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             for p in small:
                 p.fill_(0.5)
             yield
     finally:
+        for own, found in hooks:
+            added = {k: hook for k, hook in own.items() if _is_needed(hook)}
+            own.clear()
+            own.update({**found, **added})
         for tensor, value in kept:
             tensor.copy_(value)
         torch.clear_autocast_cache()  # older PyTorch keeps casts of the changed tensors
@@ -95,12 +104,17 @@ def _hides_branch(name: str, parameter: Tensor) -> bool:
     return bool(parameter.detach().abs().max() <= 0.01)
 
 
+def _is_needed(hook: Any) -> bool:
+    hook = getattr(hook, 'func', hook)
+    module = getattr(hook, '__module__', None) or type(hook).__module__
+    return module.partition('.')[0] in _NEEDED
+
+
 @contextmanager
 def without_noise(network: nn.Module) -> Iterator[None]:
-    """Run without gradients in training mode, but without dropout and DropPath.
+    """Run in training mode without gradients, dropout, DropPath and batch statistics.
 
-    Normalisation uses its running statistics. Random modules that are not recognised
-    stay random.
+    Random modules that are not recognised stay random.
     """
     off = [
         m

@@ -8,8 +8,9 @@ sample keep the same branches, their activations are equal, and they share one r
 row splits at the first branch that one view keeps and another drops.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,10 +67,9 @@ class Plan:
     def from_keep(cls, keep: NDArray[np.bool_], rates: _Factors) -> 'Plan':
         """Return the plan of ordinary DropPath: kept branches times 1 / (1 - rate).
 
-        ``keep`` is True where a branch is kept, of shape (L, V, B); the drop-path rates
-        are in [0, 1), of shape (L, ).
+        ``keep`` has shape (L, V, B), the rates in [0, 1) (L, ) or, by view, (L, V).
         """
-        return cls(keep / (1 - rates)[:, None, None])
+        return cls(keep / (1 - rates).reshape(len(rates), -1, 1))
 
 
 @dataclass
@@ -104,11 +104,9 @@ class RowPlan:
 
 
 def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
-    """Turn a plan into instructions for the rows.
+    """Turn a plan into instructions for the rows, which equal views share if ``share``.
 
-    With ``share``, views share rows as long as they are equal. All indices are moved to
-    the device in one transfer, and factors that differ between the rows of a branch in
-    another.
+    Indices are moved to the device in one transfer, factors that differ in another.
     """
     factors_of_rows = plan.factors
     row_of = plan.computed % plan.batch if share else np.arange(len(plan.computed))
@@ -128,24 +126,24 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
         scale = factors if differ else float(factors[:1].sum())
         draft.append((before, split, kept if len(kept) < rows else None, scale))
 
-    in_order = {
-        n for n, row in row_of_views.items() if np.array_equal(row, np.arange(n))
-    }
-    arrays = [a for _, split, kept, _ in draft for a in (split, kept) if a is not None]
-    arrays += [row for n, row in row_of_views.items() if n not in in_order]
-    indices = iter(_moved(arrays, device))
-    scales = iter(_moved([s for *_, s in draft if not isinstance(s, float)], device))
+    rows_of_views = [
+        None if np.array_equal(row, np.arange(n)) else row
+        for n, row in row_of_views.items()
+    ]
+    arrays = [a for _, split, kept, _ in draft for a in (split, kept)]
+    indices = _moved([*arrays, *rows_of_views], device)
+    scales = _moved([s for *_, s in draft if not isinstance(s, float)], device)
     steps = [
         Step(
             before,
-            None if split is None else next(indices),
-            None if kept is None else next(indices),
+            next(indices),
+            next(indices),
             scale if isinstance(scale, float) else next(scales),
         )
-        for before, split, kept, scale in draft
+        for before, _, _, scale in draft
     ]
-    rows_of_views = {n: None if n in in_order else next(indices) for n in row_of_views}
-    return RowPlan(steps, rows_of_views, computed / max(plan.multipliers.size, 1))
+    work = computed / max(plan.multipliers.size, 1)
+    return RowPlan(steps, dict(zip(row_of_views, indices, strict=True)), work)
 
 
 def _split(
@@ -153,10 +151,9 @@ def _split(
 ) -> tuple[_Index, _Factors, _Index]:
     """Split rows until all views of a row have the same factor.
 
-    The views with a row's largest factor stay in it, so of two views the one that keeps
-    the branch. The others move to new rows at the end. Of each row of the plan,
-    ``row_of`` is the shared row and ``factor`` the factor, of shape (R, ). Returns the
-    new ``row_of``, the factor of each row, and the source row of each new row.
+    The views with a row's largest factor stay in it, the others move to new rows at the
+    end. Of each row of the plan, ``row_of`` is the shared row. Returns the new
+    ``row_of``, the factor of each row, and the source of each new row.
     """
     source = np.arange(rows)
     while True:
@@ -172,12 +169,16 @@ def _split(
         source = np.concatenate([source, source[parents]])
 
 
-def _moved(arrays: list[NDArray], device: torch.device | str) -> Sequence[Tensor]:
-    """Move arrays to a device, all in one transfer."""
-    if not arrays:
-        return []
-    moved = to_device(np.concatenate(arrays), device)
-    return moved.split([len(array) for array in arrays])
+def _moved(
+    arrays: Sequence[NDArray | None], device: torch.device | str
+) -> Iterator[Any]:
+    """Move arrays to a device, all in one transfer; None stays."""
+    given = [array for array in arrays if array is not None]
+    parts: Iterator[Any] = iter(())
+    if given:
+        moved = to_device(np.concatenate(given), device)
+        parts = iter(moved.split([len(array) for array in given]))
+    return (None if array is None else next(parts) for array in arrays)
 
 
 def to_device(

@@ -89,8 +89,9 @@ def test_noise_that_is_no_drop_path_passes(execution):
 def test_nothing_is_left_behind():
     model = build(segmentor(), None).backbone.float()
     model.norm = nn.BatchNorm2d(4)
-    forward = model.forward
+    forward, seen = model.forward, []
     model.forward = lambda x: forward(model.norm(x[:, [0, 1, 2, 0]])[:, :3])
+    model.register_forward_hook(lambda *args: seen.append(args))
     nn.init.constant_(model.norm.weight, 1e-6)
     state = copy.deepcopy(model.state_dict())
     modes = [m.training for m in model.modules()]
@@ -101,6 +102,8 @@ def test_nothing_is_left_behind():
             check_network(model, x, find_branches(model), 'plain')
         draws.append((random.random(), np.random.rand(), torch.rand(1).item()))
     assert draws[0] == draws[1]
+    assert not seen
+    assert len(model._forward_hooks) == 1
     assert modes == [m.training for m in model.modules()]
     for key, value in model.state_dict().items():
         assert torch.equal(value, state[key]), key
