@@ -1,4 +1,4 @@
-"""Training and prediction steps on random images, for FLOPs and timing."""
+"""Training and prediction steps on random images, for FLOPs."""
 
 from collections.abc import Sequence
 from typing import Any
