@@ -1,4 +1,4 @@
-"""Training and prediction steps on random images, for FLOPs."""
+"""Training and prediction steps on random images, for FLOPs and timing."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -22,7 +22,7 @@ from mmcosub.config.errors import log_without_tracebacks, outlive_readers
 _PRINTED = 'Printed by the optimizer wrapper:'
 _NO_NEWS = (
     *('System environment', 'Config:', 'Hooks will be executed', _PRINTED),
-    *('paramwise_options', 'The prefix is not set in metric class'),
+    *('paramwise_options', 'extras.average', 'The prefix is not set in metric class'),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
 )
 

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmengine.utils import get_git_hash
 
 import mmcosub
+from mmcosub.names import FACTS
 from mmcosub.registry import HOOKS
 from mmcosub.stack import find_stack
 
@@ -25,15 +26,13 @@ class RunFactsHook(Hook):
     current folder.
     """
 
-    FILE = 'facts.json'
-
     @master_only
     def before_train(self, runner: Runner) -> None:
         """Write the facts."""
         folder = Path(runner.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
         facts = _facts(runner)
-        (folder / self.FILE).write_text(json.dumps(facts, indent=2) + '\n')
+        (folder / FACTS).write_text(json.dumps(facts, indent=2) + '\n')
 
 
 def _facts(runner: Runner) -> dict[str, Any]:

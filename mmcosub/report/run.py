@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmcosub.config.setting_changes import flat_settings
-from mmcosub.hooks import RunFactsHook
+from mmcosub.names import FACTS
 
 from .records import Records, read_records
 
@@ -84,7 +84,7 @@ def _read_facts(start: Path, cfg: Config) -> dict[str, Any]:
     """Read how a run was started; unknown facts are None."""
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
     facts['seed'] = (cfg.get('randomness') or {}).get('seed')
-    file = start / RunFactsHook.FILE
+    file = start / FACTS
     return {**facts, **(json.loads(file.read_text()) if file.is_file() else {})}
 
 

@@ -18,6 +18,7 @@ CAM = ['--cam-file', '{out}.png']
 FEW = ['--search-images', '2', '--images', '2']
 TOOLS = {
     'get_flops': ['{config}', '--shape', '32', '--co-train', 'cosub', '--draws', '1'],
+    'benchmark': ['{config}', '--shape', '32', '--repeat-times', '1'],
     'browse_dataset': ['{config}', '--number', '1', '--out', '{out}'],
     'visualization_cam': [
         '{image}',

@@ -224,6 +224,21 @@ def test_work_is_what_runs(run):
     assert 2.5 < counted.plain / counted.prediction < 4
 
 
+@pytest.mark.parametrize(
+    'options', [[], ['--train'], ['--train', '--co-train', 'cosub']]
+)
+def test_benchmark(run, capsys, options):
+    argv = [str(run['config']), '--shape', '32', '--repeat-times', '2', *options]
+    tool('analysis_tools/benchmark').main([*argv, '--device', 'cpu'])
+    said = capsys.readouterr().out.splitlines()[-1]
+    low, high = said.partition('(')[2].partition(')')[0].split(' to ')
+    assert 0 < float(low) <= float(high)
+    assert ('by Cosub' in said) == ('--co-train' in options)
+    if not options:
+        said = refusal('analysis_tools/benchmark', capsys, *argv, '--co-train', 'cosub')
+        assert 'give --train, too' in said
+
+
 # ---- logs, configs, weights ------------------------------------------------------
 
 
@@ -298,7 +313,7 @@ def test_publish(run, tmp_path, capsys):
 
 
 def test_publish_trained_weights_or_their_average(run, tmp_path):
-    from mmcosub.checkpoints.publishing import publish
+    from mmcosub.checkpoints import publish
 
     folder = tmp_path / 'files'
     folder.mkdir()

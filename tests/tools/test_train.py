@@ -195,6 +195,10 @@ def test_config_inside_a_package(
             'has brackets of a dict: give its keys each, such as a.b=1 a.c=2',
         ),
         (
+            ['--cfg-options', "unlabelled.strong=[{'type':'Invert','prob':1}]"],
+            'has brackets of a dict',
+        ),
+        (
             ['--co-train', 'cosub', '--cfg-options', 'runner_type=Nothing'],
             "runner_type='Nothing' cannot train by a scheme",
         ),
