@@ -20,22 +20,30 @@ Ticks = list[tuple[float, str]]
 """Places in the drawing, and labels."""
 
 
-class Trace(NamedTuple):
-    """Line of a run, whose points may be marked."""
+class Line(NamedTuple):
+    """Points of a run, which sets the colour; variants are dashed, dotted, ..."""
 
     run: int
-    dash: str
-    points: list[tuple[float, float]]
-    marked: bool
+    points: Sequence[tuple[float, float]]
+    variant: int = 0
+
+    @property
+    def dash(self) -> str:
+        """Style of the line, another one where a colour repeats."""
+        return _DASHES[(self.variant + 2 * (self.run // RUN_COLOURS)) % len(_DASHES)]
 
 
 class Chart(NamedTuple):
-    """Lines over the course of training, with the left end of the plot."""
+    """Lines in places of the drawing, with marked points or without.
+
+    ``left`` is the left end of the plot.
+    """
 
     left: float
     x_ticks: Ticks
     y_ticks: Ticks
-    traces: list[Trace]
+    lines: list[Line]
+    marked: bool
 
 
 @dataclass
@@ -48,15 +56,6 @@ class Panel:
     ends: Sequence[str]
     drawing: Chart
     log_drawing: Chart | None
-
-
-@dataclass(frozen=True)
-class Line:
-    """Values of a run, which sets the colour; variants are dashed, dotted, ..."""
-
-    run: int
-    points: Sequence[tuple[float, float]]
-    variant: int = 0
 
 
 def draw_lines(lines: Sequence[Line], marked: bool, log: bool = False) -> Chart:
@@ -88,19 +87,16 @@ def draw_lines(lines: Sequence[Line], marked: bool, log: bool = False) -> Chart:
     def down(y: Any) -> list[float]:
         return np.interp(scale(y), view, (_BOTTOM, _TOP)).round(1).tolist()
 
-    traces = []
-    for line in lines:
+    def placed(line: Line) -> Line:
         x, y = np.array([p for p in line.points if p[1] == p[1]]).reshape(-1, 2).T
-        places = [*zip(across(x), down(y), strict=True)]
-        # Other styles where a colour repeats.
-        style = (line.variant + 2 * (line.run // RUN_COLOURS)) % len(_DASHES)
-        single = len(places) == 1
-        traces.append(Trace(line.run, _DASHES[style], places, marked or single))
+        return line._replace(points=[*zip(across(x), down(y), strict=True)])
+
     return Chart(
         left,
         [*zip(across(counts), map(_counted, counts), strict=True)],
         [*zip(down(values), (f'{v:g}' for v in values), strict=True)],
-        traces,
+        [placed(line) for line in lines],
+        marked,
     )
 
 

@@ -15,7 +15,7 @@ def test_points_are_where_the_ticks_are(log: bool) -> None:
     x, y = (
         {label: at for at, label in ticks} for ticks in (chart.x_ticks, chart.y_ticks)
     )
-    first, second = chart.traces
+    first, second = chart.lines
     assert first.points[1:] == [(x['10'], y['2']), (x['30'], y['4'])]
     assert second.points == [(x['20'], y['8']), (x['40'], y['10'])]
     assert chart.left < x['10'] < x['40'] < WIDTH
@@ -26,15 +26,14 @@ def test_points_are_where_the_ticks_are(log: bool) -> None:
 
 def test_unknown_values_are_left_out() -> None:
     values = [1, 2, float('nan'), 1, 2]
-    (trace,) = draw_lines([Line(0, [*enumerate(values)])], marked=False).traces
+    (trace,) = draw_lines([Line(0, [*enumerate(values)])], marked=False).lines
     assert len(trace.points) == 4
-    assert not trace.marked
     assert draw_lines([Line(0, [(5, float('nan'))])], marked=False).y_ticks
 
 
 def test_a_constant_and_a_single_point() -> None:
     chart = draw_lines([Line(0, [(5, 0.25)])], marked=False)
-    assert chart.traces[0].marked
+    assert len(chart.lines[0].points) == 1
     assert len({label for _, label in chart.y_ticks}) == len(chart.y_ticks) > 1
 
 
@@ -73,7 +72,7 @@ def test_curves_of_two_runs() -> None:
     views = found['Label loss of each view']
     assert views.runs == [4]
     assert 'View 0 solid, view 1 dashed.' in views.about
-    assert [path.run for path in views.drawing.traces] == [4, 4]
+    assert [path.run for path in views.drawing.lines] == [4, 4]
 
 
 def test_the_metric_that_counts_may_have_a_prefix() -> None:
