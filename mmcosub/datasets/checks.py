@@ -22,25 +22,15 @@ def check_segmentation_data(
     bad: BadSamples | None = None,
     trains: bool = True,
 ) -> None:
-    """Raise if a dataset does not fit the model.
+    """Raise if a dataset, given by its config, does not fit the model.
 
     Lists the folders and reads a few label maps, spread evenly over the dataset.
     Datasets other than mmseg's ``BaseSegDataset`` and data behind a remote file backend
     are not checked, nor are the files of datasets with their own ``load_data_list``.
+    Evaluation (``trains=False``) needs labels only if the pipeline loads them.
 
-    Args:
-        config (dict): Config of the dataset, with or without wrappers such as
-            ``RepeatDataset``.
-        num_classes (int): Number of classes of the decode head.
-        ignore_index (int): Label of ignored pixels. Defaults to 255.
-        samples (int): Number of label maps to read. Defaults to 32.
-        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
-        trains (bool): Training rather than evaluation, which needs labels only if the
-            pipeline loads them. Defaults to True.
-
-    Raises:
-        FileNotFoundError: If a folder is missing or empty, or a file is missing.
-        ValueError: If the dataset is empty, or its classes or labels do not fit.
+    Raises FileNotFoundError for a missing or empty folder or a missing file, ValueError
+    for no samples, or classes or labels that do not fit.
     """
     for dataset in _datasets(config):
         setting = 'num_classes of model.decode_head (and auxiliary_head)'

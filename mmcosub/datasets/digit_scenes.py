@@ -39,12 +39,8 @@ class DigitScenesDataset(BaseSegDataset):
 def split_digits(validation: float = 0.3) -> dict[str, list[Image]]:
     """Return the disjoint, fixed digits of training and validation.
 
-    Args:
-        validation (float): Fraction of each class used for validation. Defaults to 0.3.
-
-    Returns:
-        dict[str, list[ndarray]]: For 'training' and 'validation', ten arrays, one a
-        digit, of shape (N, 8, 8), values 0 to 255.
+    For each, ten arrays, one a digit, of shape (N, 8, 8), values 0 to 255.
+    ``validation`` is its fraction of each class.
     """
     from sklearn.datasets import load_digits
 
@@ -66,18 +62,11 @@ def make_scene(
     items: tuple[int, int] = (1, 3),
     scale: tuple[float, float] = (0.5, 0.8),
 ) -> tuple[Image, Image]:
-    """Make one scene; digits may overlap, later ones on top.
+    """Make an image (size, size, 3) and its label map (size, size).
 
-    Args:
-        digits (list[ndarray]): Ten arrays of shape (N, 8, 8), one a digit.
-        size (int): Height and width in pixels, 32 or more.
-        rng (Generator): Source of all randomness.
-        items (tuple[int, int]): Minimum and maximum number of digits.
-        scale (tuple[float, float]): Minimum and maximum height of a digit, as a
-            fraction of the scene's in (0, 1].
-
-    Returns:
-        tuple: Image of shape (size, size, 3), and label map of shape (size, size).
+    There are from ``items[0]`` to ``items[1]`` digits, which may overlap, later ones on
+    top; ``scale`` limits their height as a fraction of the scene's. The size is 32 or
+    more.
     """
     image = texture(size, rng)
     for _ in range(rng.integers(1, 5)):  # distractors

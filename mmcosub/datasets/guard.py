@@ -1,6 +1,7 @@
 """Bad samples: pipelines whose errors name the files, raised or listed and skipped."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,9 @@ _OF_PROGRAMS = (TypeError, AttributeError, NameError, ImportError, LookupError)
 
 
 class BadSamples:
-    """Policy for bad samples, with a list of them that all workers append to.
+    """Policy for bad samples, with a file of them that all workers append to.
 
-    Args:
-        policy (str): 'raise' to end the run, 'skip' to take another sample instead.
-        listed (Path): File of the list, one sample a line.
+    The policy is 'raise', to end the run, or 'skip', to take another sample instead.
     """
 
     def __init__(self, policy: str, listed: Path) -> None:
@@ -55,32 +54,19 @@ def files_of(info: dict) -> str:
     return ' and '.join(str(file) for file in files if file)
 
 
+@dataclass
 class GuardedPipeline:
     """Pipeline whose errors name the sample's files.
 
     It also raises for a label map with another size than its image, values of more than
-    8 bits, or values without a class. With ``bad_data='skip'`` it returns None for such
-    a sample, which the dataset replaces.
-
-    Args:
-        pipeline (Callable): The pipeline.
-        num_classes (int, optional): Number of classes of a segmentor. None: label maps
-            are not checked.
-        ignore_index (int): Label of ignored pixels.
-        bad (BadSamples, optional): Policy for bad samples. Defaults to None: raise.
+    8 bits, or values without a class (unless there are no ``num_classes``). With
+    ``bad_data='skip'`` it returns None for such a sample, which the dataset replaces.
     """
 
-    def __init__(
-        self,
-        pipeline: Callable[[dict], Any],
-        num_classes: int | None,
-        ignore_index: int,
-        bad: BadSamples | None = None,
-    ) -> None:
-        self.pipeline = pipeline
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-        self.bad = bad
+    pipeline: Callable[[dict], Any]
+    num_classes: int | None
+    ignore_index: int
+    bad: BadSamples | None = None
 
     @property
     def transforms(self) -> list:

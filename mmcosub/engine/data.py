@@ -11,15 +11,15 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS, METRICS, TRANSFORMS
 from torch import nn
 
-import mmcosub.datasets
 from mmcosub.config.unread import walk
-from mmcosub.datasets import BadSamples
 from mmcosub.datasets.checks import (
     check_class_count,
     check_class_folders,
     check_class_names,
     check_places,
+    check_segmentation_data,
 )
+from mmcosub.datasets.guard import BadSamples, guard
 from mmcosub.losses import activations
 from mmcosub.names import type_name
 
@@ -64,9 +64,7 @@ def check_split(
         _check_heads(model, *scenes)
         check_pad_values(getattr(model, 'data_preprocessor', None), config, *scenes)
         if is_main_process():
-            mmcosub.datasets.check_segmentation_data(
-                config, *scenes, bad=bad, trains=trains
-            )
+            check_segmentation_data(config, *scenes, bad=bad, trains=trains)
         loader['dataset'] = DATASETS.build(config)
     elif to_classify:
         check_places(config)
@@ -78,7 +76,7 @@ def check_split(
     if scenes or to_classify:
         # In place, before workers copy the dataset.
         classes, ignored = scenes or (None, _DEFAULT)
-        mmcosub.datasets.guard(loader['dataset'], classes, ignored, bad)
+        guard(loader['dataset'], classes, ignored, bad)
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:

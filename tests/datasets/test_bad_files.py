@@ -13,7 +13,7 @@ from conftest import load_tool
 from PIL import Image
 
 from benchmarks.fault_settings import Setting, arguments
-from mmcosub.datasets import BadSamples, GuardedPipeline
+from mmcosub.datasets.guard import BadSamples, GuardedPipeline
 
 LABEL = 'scenes/annotations/training/3.png'
 
@@ -85,7 +85,7 @@ def test_wrong_label_maps(
     spoil(tmp_path / LABEL)
     if not sampled:
         monkeypatch.setattr(
-            'mmcosub.datasets.check_segmentation_data', lambda *a, **k: None
+            'mmcosub.engine.data.check_segmentation_data', lambda *a, **k: None
         )
     line = refused(capsys, train.main, data)
     assert said in line

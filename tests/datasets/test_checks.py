@@ -8,8 +8,12 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-from mmcosub.datasets import GuardedPipeline, check_segmentation_data, guard
-from mmcosub.datasets.checks import check_class_folders, check_places
+from mmcosub.datasets.checks import (
+    check_class_folders,
+    check_places,
+    check_segmentation_data,
+)
+from mmcosub.datasets.guard import GuardedPipeline, guard
 from mmcosub.datasets.inspection import Inspected
 
 CLASSES = ('a', 'b', 'c')

@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from mmcosub.datasets import DigitScenesDataset, make_scene, split_digits
+from mmcosub.datasets.digit_scenes import (
+    DigitScenesDataset,
+    make_scene,
+    split_digits,
+)
 
 
 def test_splits_are_disjoint_and_whole():

@@ -11,7 +11,7 @@ from mmengine.visualization import Visualizer
 from stock import runner_of
 from torch import nn
 
-import mmcosub.datasets
+import mmcosub.engine.data
 from mmcosub.engine import CoTrainingRunner, EvaluationRunner, apply_scheme
 from mmcosub.engine.data import classes_of
 
@@ -97,9 +97,11 @@ def test_data_are_checked_and_guarded(
 ) -> None:
     checked, guarded = [], []
     monkeypatch.setattr(
-        mmcosub.datasets, 'check_segmentation_data', lambda *a, **_: checked.append(a)
+        mmcosub.engine.data,
+        'check_segmentation_data',
+        lambda *a, **_: checked.append(a),
     )
-    monkeypatch.setattr(mmcosub.datasets, 'guard', lambda *a, **_: guarded.append(a))
+    monkeypatch.setattr(mmcosub.engine.data, 'guard', lambda *a, **_: guarded.append(a))
     changes = {'train_cfg.max_iters': 1}
     changes |= {
         f'model.{h}.ignore_index': 254 for h in ('decode_head', 'auxiliary_head')
@@ -127,7 +129,7 @@ def test_a_check_that_fails_comes_before_training(
     def check(*args: Any, **options: Any) -> None:
         raise ValueError('label out of range')
 
-    monkeypatch.setattr(mmcosub.datasets, 'check_segmentation_data', check)
+    monkeypatch.setattr(mmcosub.engine.data, 'check_segmentation_data', check)
     with pytest.raises(ValueError, match='label out of range'):
         runner_of(config).train()
     assert not list((tmp_path / 'w').glob('*.pth'))

@@ -3,7 +3,7 @@ import pytest
 from conftest import load_tool
 from mmpretrain.datasets import CustomDataset
 
-from mmcosub.datasets import split_digits
+from mmcosub.datasets.digit_scenes import split_digits
 
 tool = load_tool('dataset_converters/digits')
 
