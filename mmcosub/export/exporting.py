@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmcv.transforms import TRANSFORMS
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmcosub.analysis.steps import Shape, flips_channels, input_channels
+from mmcosub.engine.prediction import pipeline_of
+from mmcosub.names import type_name
 
 from .formats import SUFFIXES, load, quiet, reason, write
 from .graph import DeployedModel
@@ -120,7 +123,17 @@ def _as_input(module: DeployedModel, raw: Tensor) -> Tensor:
     """Return what the file takes for some images."""
     flips = flips_channels(module.model) and raw.shape[1] == 3
     image = raw.flip(1) if flips else raw
-    return image if module.preprocessing else module.normalised(image)
+    if not module.preprocessing:
+        return module.normalised(image)
+    return image if _reads_bytes(module.model.cfg) else image.float()
+
+
+def _reads_bytes(cfg: Any) -> bool:
+    """Return True if the config's loader reads images of 8 bits."""
+    first = (pipeline_of(cfg) if cfg.get('test_dataloader') else [{}])[0]
+    plain = type_name(first, TRANSFORMS) == 'LoadImageFromFile'
+    colours = first.get('color_type', 'color') in ('color', 'grayscale')
+    return plain and colours and not first.get('to_float32')
 
 
 def _upstream(model: Any, raw: Tensor) -> Tensor:

@@ -60,8 +60,7 @@ def write_hf_folder(
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f'{folder} is there already: name an empty or a new folder.')
-    shape = evaluation_shape(cfg)
-    size = (shape[-2], shape[-1])
+    size = evaluation_shape(cfg)
     with tempfile.TemporaryDirectory() as scratch:
         weights = publish(checkpoint, Path(scratch) / 'weights.pth', average)
         model: Any = load_model(cfg, str(weights), 'cpu').eval()
