@@ -7,7 +7,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from tiny import segmentor_config
 
-from mmcosub.analysis.costs import WARMUP, submodel_work, time_submodels
+from mmcosub.analysis.costs import WARMUP, count_work, submodel_work, time_submodels
 from mmcosub.analysis.network import Network
 from mmcosub.analysis.steps import evaluation_shape
 
@@ -38,6 +38,15 @@ def test_a_block_less_is_its_products_less(network):
     assert whole['backbone_flops'] < whole['flops']
 
 
+def test_a_network_of_timm():
+    model = dict(type='TimmClassifier', model_name='vit_tiny_patch16_224')
+    model.update(
+        img_size=32, depth=1, num_classes=5, loss=dict(type='CrossEntropyLoss')
+    )
+    work = count_work(Config(dict(default_scope='mmpretrain', model=model)), (32, 32))
+    assert work.plain > 2 * work.prediction > 0
+
+
 def test_times_are_ratios_to_the_first(network):
     ticks = []
     submodels = [network.full, frozenset({0})]
@@ -55,6 +64,7 @@ def test_times_are_ratios_to_the_first(network):
         (dict(test_cfg=dict(mode='slide', crop_size=(40, 48))), (40, 48)),
         (dict(data_preprocessor=dict(size=(64, 32))), (64, 32)),
         (dict(backbone=dict(img_size=96)), (96, 96)),
+        (dict(type='TimmClassifier', img_size=32), (32, 32)),
         (dict(), (224, 224)),
     ],
 )
