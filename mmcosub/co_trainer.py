@@ -13,15 +13,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .schemes import Scheme, Step, SubmodelTraining
 from .schemes.any_model import (
     Key,
+    check_channels,
+    check_images,
     check_processes,
-    compiled_branches,
     find_logits,
     fit_criterion,
+    label_loss,
     labelled_positions,
     setting,
     unwrapped,
 )
 from .schemes.unlabelled_loss import UnlabelledLoss
+from .submodels import compiled_sites
 
 _logger = logging.getLogger('mmcosub')
 
@@ -86,14 +89,13 @@ class CoTrainer(SubmodelTraining):
         others: Mapping[Any, float] = auxiliary or {}
         self.head_weights: dict[Key, float] = {key: 1.0, **others}
         self.ignore_index = ignore_index
-        self._activations: set[str] | None = None
         self._unlabelled: UnlabelledLoss | None = None
         if drop_path_rate is not None:
             options['drop_path_rate'] = drop_path_rate
         if isinstance(scheme, Scheme) and options:
             raise ValueError(f'Give {[*options]} to the scheme that you have built.')
         if not isinstance(scheme, Scheme):
-            named = dict(type=scheme) if isinstance(scheme, str) else scheme
+            named = scheme if isinstance(scheme, Mapping) else dict(type=scheme)
             scheme = {**named, **options}
         self.init_co_training(scheme, set(), '')
         if self.scheme.lean:
@@ -102,7 +104,11 @@ class CoTrainer(SubmodelTraining):
                 'backward between passes. Leave it out.'
             )
         if self._caller is not model:
-            self.sites = compiled_branches(self.backbone, self.sites)
+            self.sites = compiled_sites(self.sites)
+            _logger.warning(
+                'CoTrainer compiles the residual functions of known blocks in place of '
+                'the whole model, which would be compiled again for every plan.'
+            )
         if unlabelled is not None:
             self._learn_unlabelled(unlabelled)
         norms = [m for m in self.backbone.modules() if isinstance(m, _BatchNorm)]
@@ -131,38 +137,41 @@ class CoTrainer(SubmodelTraining):
                 None.
 
         Raises:
-            ValueError: If the model is in evaluation mode, the logits are not found, or
-                no distillation loss fits the criterion.
+            ValueError: If the model is in evaluation mode, the logits are not found, no
+                distillation loss fits the criterion, or images are not as above.
         """
         if not self.training:
             raise ValueError(
                 'The model is in evaluation mode, where no branch is dropped. Call '
                 'model.train() before CoTrainer.loss.'
             )
-        self._activations = fit_criterion(self.scheme, criterion, self._activations)
+        check_images(images, unlabelled)
+        more = unlabelled is not None and len(unlabelled[0]) > 0
+        fit_criterion(self.scheme, criterion, self.scheme.views > 1 or more)
         self.extras.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
-        if unlabelled is not None and len(unlabelled[0]):
+        if unlabelled is not None and more:
             losses['unlabelled'] = self._unlabelled_loss(*unlabelled)
         first, *others = losses.values()
         return sum(others, start=first)
 
     def pass_loss(self, step: Step, data_samples: Any) -> dict[str, Tensor]:
         labels, criterion = data_samples
-        step.label_loss = lambda z: criterion(z, labels)
+        step.label_loss = lambda z: label_loss(criterion, z, labels)
         outputs = step.rows.spread(step.features)
         losses: dict[str, Tensor] = {}
         for key, factor in self.head_weights.items():
             main, views = key == self.key, len(step.views)
             logits = find_logits(outputs, key, views * step.plan.batch).chunk(views)
             terms = step.label_losses(
-                logits, lambda z: {'loss': criterion(z, labels)}, main
+                logits, lambda z: {'loss': label_loss(criterion, z, labels)}, main
             )
             losses.update({f'loss_{key}': factor * loss for loss in terms.values()})
             if main:
                 ignored = self.ignore_index
                 if ignored is None:
                     ignored = setting(criterion, 'ignore_index', None)
+                check_channels(self.scheme, logits[0])
                 step.record('head', logits)
                 weight = labelled_positions(labels, logits[0], ignored)
                 step.weights['head'] = weight
@@ -232,5 +241,7 @@ class CoTrainer(SubmodelTraining):
         yield from (p for p in self.extras.parameters() if p.requires_grad)
 
     def _check_once(self, inputs: Tensor) -> None:
+        if inputs.is_floating_point():  # wrappers for half precision cast inputs
+            inputs = inputs.to(next(self.model.parameters()).dtype)
         super()._check_once(inputs)
         check_processes(self)

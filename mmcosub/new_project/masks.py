@@ -14,6 +14,7 @@ from mmcosub.datasets.image_files import in_threads, opened, read_header
 _PLAIN = {'L', 'P', '1'}
 _ONE_CHANNEL = {*_PLAIN, 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'LA', 'La'}
 _MOST = 255
+_SHOWN = 12
 
 
 @dataclass
@@ -32,8 +33,9 @@ class Masks:
         return sum(self.counts.values(), Counter())
 
     def show(self, *values: int) -> str:
-        """Write values as a user would."""
-        return ', '.join(f'#{v:06x}' if self.colours else str(v) for v in values)
+        """Write the first values as a user would."""
+        shown = [f'#{v:06x}' if self.colours else str(v) for v in values[:_SHOWN]]
+        return ', '.join(shown) + ', ...' * (len(values) > _SHOWN)
 
 
 def read_masks(files: dict[str, Path]) -> Masks:

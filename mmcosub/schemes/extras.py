@@ -35,8 +35,7 @@ class Objective:
 class Extras(nn.ModuleDict):
     """Modules that train with a model and are not part of its ``state_dict``.
 
-    For instance a mask token, or classifiers of earlier stages. CoTrainingLossHook
-    stores them in checkpoints beside the model's weights, for resuming.
+    CoTrainingLossHook stores them beside the model's weights, for resuming.
     """
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from torch import nn
 
-from mmcosub.checkpoints import read_weights, state_dict
+from mmcosub.checkpoints import read_checkpoint, select_weights, state_dict
 from mmcosub.checkpoints.weights import sets_of_weights
 
 TRAINED = {'a.weight': torch.ones(2)}
@@ -25,6 +25,12 @@ KEYS = {
 def saved(content: Any, folder: Path) -> str:
     torch.save(content, folder / 'a.pth')
     return str(folder / 'a.pth')
+
+
+def read_weights(
+    file: str, which: str | None = None, option: str = '--backbone-weights'
+) -> tuple[dict, str]:
+    return select_weights(read_checkpoint(file), which, file, option)
 
 
 def in_mmengine() -> dict:
@@ -60,9 +66,8 @@ def test_both_sets(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 
 def test_what_a_scheme_keeps_is_no_set_of_weights() -> None:
     kept = {'average.network.a.weight': TRAINED['a.weight']}
-    assert [*sets_of_weights(dict(state_dict=TRAINED, co_training_extras=kept))] == [
-        'state_dict'
-    ]
+    found = sets_of_weights(dict(state_dict=TRAINED, co_training_extras=kept))
+    assert [*found] == ['state_dict']
 
 
 def test_choice_is_logged(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from mmcosub.registry import MODELS as OURS
 from mmcosub.schemes.checks import find_scheme_sites
 from mmcosub.submodels import (
     Plan,
-    always_kept,
     called_drop_paths,
     fastest_exact,
     find_branches,
@@ -29,6 +28,7 @@ from mmcosub.submodels import (
     plan_generator,
     run_submodels,
 )
+from mmcosub.submodels.drop_paths import always_kept
 
 CONVNEXT = dict(
     type='mmpretrain.ConvNeXt', arch=dict(depths=[1, 2], channels=[8, 16]),
@@ -243,9 +243,14 @@ def test_blocks_without_a_drop_path_are_named(caplog):
     model.backbone.blocks[0].drop = nn.Identity()  # as timm builds it for a rate of 0
     assert always_kept(model.backbone, find_sites(model.backbone)) == ['blocks.0']
     find_scheme_sites(model.scheme, model.backbone)
-    assert caplog.messages[1].startswith(
-        'UnknownNetwork has no DropPath in blocks.0 (timm'
-    )
+    assert 'UnknownNetwork has no DropPath in blocks.0 (' in caplog.messages[1]
+
+
+def test_lists_are_no_blocks_without_a_drop_path():
+    model = nn.Module()
+    model.layers = nn.ModuleList([nn.Linear(2, 2)])
+    model.drops = nn.ModuleList([StochasticDepth(0.1, 'row')])
+    assert always_kept(model, find_drop_paths(model)) == []
 
 
 def test_auto_takes_it_where_blocks_are_unknown(caplog):
@@ -336,5 +341,5 @@ def test_what_cannot_be_told_apart_is_refused(kind, message):
 def test_executions_of_the_wrong_kind():
     model = UnknownNetwork().double()
     sites = called_drop_paths(model, images())
-    with pytest.raises(ValueError, match=r"'plain' cannot run.*execution='drop_path'"):
+    with pytest.raises(ValueError, match=r"'plain' cannot run.*one of \['drop_path'\]"):
         run_submodels(model, images(), draw(6), sites, 'plain')
