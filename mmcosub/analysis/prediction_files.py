@@ -45,9 +45,9 @@ def find_images(
         if not found:
             outside = f' outside of --out {out}' if inside else ''
             raise ValueError(
-                f'There is no image at {each}{outside}. Name files, folders with images '
-                f'({", ".join(sorted(endings))}), or a pattern in quotes, such as '
-                "'photos/**/*.jpg'."
+                f'There is no image at {each}{outside}. Name files, folders with '
+                f'images ({", ".join(sorted(endings))}), or a pattern in quotes, such '
+                "as 'photos/**/*.jpg'."
             )
         files += found
     root = os.path.commonpath(folders)
