@@ -37,16 +37,17 @@ def find_images(
     folders: list[Path] = []
     for each in given:
         matches = [each] if os.path.exists(each) else glob.glob(each, recursive=True)
-        found: list[Path] = []
+        inside: list[Path] = []
         for match in map(Path, sorted(map(os.path.abspath, matches))):
             folders.append(match if match.is_dir() else match.parent)
-            inside = images_in(match, endings) if match.is_dir() else [match]
-            found += [file for file in inside if out.absolute() not in file.parents]
+            inside += images_in(match, endings) if match.is_dir() else [match]
+        found = [file for file in inside if out.absolute() not in file.parents]
         if not found:
+            outside = f' outside of --out {out}' if inside else ''
             raise ValueError(
-                f'There is no image at {each}. Name files, folders with images '
-                f'({", ".join(sorted(endings))}), or a pattern in quotes, such as '
-                "'photos/**/*.jpg'."
+                f'There is no image at {each}{outside}. Name files, folders with '
+                f'images ({", ".join(sorted(endings))}), or a pattern in quotes, such '
+                "as 'photos/**/*.jpg'."
             )
         files += found
     root = os.path.commonpath(folders)

@@ -38,7 +38,7 @@ def evaluation_shape(cfg: Config, given: Sequence[int] | None = None) -> Shape:
         or (model.get('test_cfg') or {}).get('crop_size')
         or (model.get('data_preprocessor') or {}).get('size')
         or cfg.get('crop_size')
-        or (model.get('backbone') or {}).get('img_size')
+        or (model.get('backbone') or model).get('img_size')  # itself: timm's
     )
     return image_shape([size] if isinstance(size, int) else size, cfg)
 
@@ -86,7 +86,8 @@ def flips_channels(model: Any) -> bool:
 def _classified(model: Any, device: torch.device) -> DataSample:
     """Return a sample of class 0, with scores for losses that take no class indices."""
     head: Any = getattr(model, 'head', None)
-    classes = getattr(head, 'num_classes', None) or model.num_classes
+    parts = (head, model, getattr(model, 'model', None))  # the last: timm's
+    classes = next(n for p in parts if (n := getattr(p, 'num_classes', None)))
     sample = DataSample(num_classes=classes)
     sample.set_gt_label(torch.zeros(1, dtype=torch.long, device=device))
     loss = getattr(head, 'loss_module', None) or model.loss_module

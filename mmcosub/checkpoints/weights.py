@@ -14,7 +14,9 @@ _EMA = re.compile(r'(.+[._])?ema([._].+)?|teacher')
 _TRAINED = re.compile(
     r'(model_)?state_dict|model|module|net|network|params|weights|student'
 )
-_NO_WEIGHTS = ('optimizer', 'message_hub', 'param_schedulers', 'meta')
+_NO_WEIGHTS = (
+    *('optimizer', 'message_hub', 'param_schedulers', 'meta', 'co_training_extras'),
+)
 # Parts of names from torch.compile, DDP, FSDP and activation checkpointing.
 _INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
 _WRAPPERS = re.compile(rf'^((module|_forward_module|{_INNER})\.)+|(?<=\.)({_INNER})\.')

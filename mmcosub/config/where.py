@@ -38,6 +38,8 @@ def explained(error: BaseException, said: str) -> str:
         owner = frames[-1].f_locals.get('self')
         name = type(owner).__name__ if owner is not None else frames[-1].f_code.co_name
         said = f'{name} requires {line.removeprefix("assert ")}'
+        if line.startswith('raise '):
+            said = f'{type(origin).__name__} in {name}'
     elif not plain:
         said = f'{type(origin).__name__}: {said}'
     if len(said) > _LONGEST:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ _NAMES = {
     **{'P': 'palette', 'LA': 'grey+alpha'},
 }
 
+_opening = Lock()
 T = TypeVar('T')
 R = TypeVar('R')
 
@@ -29,12 +31,14 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
 
     Maps and scans can be above its limit of 179 million pixels, and OpenCV reads them.
     """
-    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(path) as image:
-            yield image
-    finally:
-        Image.MAX_IMAGE_PIXELS = most
+    with _opening:  # other threads read the limit
+        most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = most
+    with image:
+        yield image
 
 
 class Header(NamedTuple):

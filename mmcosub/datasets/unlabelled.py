@@ -14,6 +14,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmcosub.names import type_name
 from mmcosub.registry import DATASETS, TRANSFORMS
 
+from .guard import BadSamples
 from .listing import images_in, read_list
 
 PHOTOMETRIC = {
@@ -121,26 +122,46 @@ class UnlabelledImages(Dataset):
         data_root (str): The folder, or a text file with one image path a line, absolute
             or relative to the file's folder.
         pipeline (Sequence[dict]): The transforms.
+        bad (BadSamples, optional): Policy for images that cannot be loaded; the next
+            one takes the place of a skipped one. Defaults to None: raise.
 
     Raises:
         FileNotFoundError: If there is no such folder or file, or a listed image.
         ValueError: If there is no image.
     """
 
-    def __init__(self, data_root: str, pipeline: Sequence[dict]) -> None:
+    def __init__(
+        self, data_root: str, pipeline: Sequence[dict], bad: BadSamples | None = None
+    ) -> None:
         self.files = find_images(data_root)
+        self.bad = bad
         self.pipeline = Compose([MMENGINE_TRANSFORMS.build(t) for t in pipeline])
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Any:
-        file = str(self.files[index])
-        info = dict(img_path=file, seg_fields=[], reduce_zero_label=False)
+        for i in range(len(self)):
+            file = str(self.files[(index + i) % len(self)])
+            try:
+                return self.pipeline(_record(file))
+            except Exception as error:
+                failed = ValueError(f'The unlabelled image {file}: {error}')
+                failed.__cause__ = error
+            if not (self.bad and self.bad.skip) or self._loads(file):
+                break
+            self.bad.note(file, str(failed))
+        raise failed
+
+    def _loads(self, file: str) -> bool:
         try:
-            return self.pipeline(info)
-        except Exception as error:
-            raise ValueError(f'The unlabelled image {file}: {error}') from error
+            return self.pipeline.transforms[0](_record(file)) is not None
+        except Exception:  # whatever a broken file does to a loader
+            return False
+
+
+def _record(file: str) -> dict:
+    return dict(img_path=file, seg_fields=[], reduce_zero_label=False)
 
 
 def find_images(place: str) -> list[Path]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, DataLoader
 
 from mmcosub.config.settings import check_arguments
+from mmcosub.datasets.guard import BadSamples
 from mmcosub.datasets.unlabelled import (
     STRONG,
     UnlabelledImages,
@@ -47,14 +49,14 @@ def method_options(cfg: Any) -> dict | None:
     return {key: value for key, value in options.items() if key not in LOADING}
 
 
-def unlabelled_dataset(cfg: Any) -> UnlabelledImages:
+def unlabelled_dataset(cfg: Any, bad: BadSamples | None = None) -> UnlabelledImages:
     """Build the dataset of ``unlabelled``, augmented like the training images."""
     options = cfg.unlabelled
     pipeline = options.get('pipeline')
     if pipeline is None:
         training = next(configs_of_datasets(cfg.train_dataloader.dataset)).pipeline
         pipeline = weak_and_strong(training, options.get('strong') or STRONG)
-    return UnlabelledImages(options.data_root, pipeline)
+    return UnlabelledImages(options.data_root, pipeline, bad)
 
 
 def add_unlabelled(
@@ -65,7 +67,9 @@ def add_unlabelled(
     Returns:
         Callable: Indices of those to append to the batch of an iteration.
     """
-    dataset, labelled = unlabelled_dataset(cfg), loader.dataset
+    listed = Path(cfg.work_dir, 'bad_data.txt')
+    bad = BadSamples(cfg.get('bad_data', 'raise'), listed)
+    dataset, labelled = unlabelled_dataset(cfg, bad), loader.dataset
     batch = cfg.unlabelled.get('batch_size', cfg.train_dataloader.get('batch_size', 1))
     if not isinstance(batch, int) or batch < 1:
         raise ValueError(

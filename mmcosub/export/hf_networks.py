@@ -8,6 +8,7 @@ import math
 import re
 from typing import Any
 
+from mmpretrain.models.classifiers import TimmClassifier
 from torch import Tensor, nn
 
 from mmcosub.checkpoints import convert_checkpoint
@@ -31,6 +32,11 @@ def timm_classifier(model: Any, size: tuple[int, int], file: str) -> nn.Module:
     """Return timm's network for images of a size, with a checkpoint's weights."""
     import timm
 
+    if isinstance(model, TimmClassifier):
+        raise ValueError(
+            "TimmClassifier is timm's network already: `mmcosub convert CHECKPOINT OUT "
+            '--to timm` writes its weights.'
+        )
     backbone, kind = model.backbone, type(model.backbone).__name__
     state = backbone.state_dict()
     if kind == 'VisionTransformer':

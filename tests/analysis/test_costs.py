@@ -7,7 +7,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from tiny import segmentor_config
 
-from mmcosub.analysis.costs import count_flops
+from mmcosub.analysis.costs import count_flops, count_work
 from mmcosub.analysis.network import Network
 from mmcosub.analysis.steps import evaluation_shape
 
@@ -33,12 +33,21 @@ def test_a_block_less_is_its_products_less(network):
     assert flops(network.full) - less == projections + attention + ffn
 
 
+def test_a_network_of_timm():
+    model = dict(type='TimmClassifier', model_name='vit_tiny_patch16_224')
+    model |= dict(img_size=32, depth=1, num_classes=5)
+    model['loss'] = dict(type='CrossEntropyLoss')
+    work = count_work(Config(dict(default_scope='mmpretrain', model=model)), (32, 32))
+    assert work.plain > 2 * work.prediction > 0
+
+
 @pytest.mark.parametrize(
     ('cfg', 'shape'),
     [
         (dict(test_cfg=dict(mode='slide', crop_size=(40, 48))), (40, 48)),
         (dict(data_preprocessor=dict(size=(64, 32))), (64, 32)),
         (dict(backbone=dict(img_size=96)), (96, 96)),
+        (dict(type='TimmClassifier', img_size=32), (32, 32)),
         (dict(), (224, 224)),
     ],
 )

@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from mmcosub.checkpoints import read_checkpoint, select_weights, state_dict
+from mmcosub.checkpoints.weights import sets_of_weights
 
 TRAINED = {'a.weight': torch.ones(2)}
 AVERAGE = {'a.weight': torch.full((2,), 2.0)}
@@ -61,6 +62,12 @@ def test_both_sets(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         assert state.keys() == {'a.weight'}
         assert state['a.weight'][0] == value
     assert state_dict(content)['a.weight'][0] == 2
+
+
+def test_what_a_scheme_keeps_is_no_set_of_weights() -> None:
+    kept = {'average.network.a.weight': TRAINED['a.weight']}
+    found = sets_of_weights(dict(state_dict=TRAINED, co_training_extras=kept))
+    assert [*found] == ['state_dict']
 
 
 def test_choice_is_logged(tmp_path: Path) -> None:

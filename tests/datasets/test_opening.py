@@ -27,6 +27,15 @@ def test_any_size(picture):
     assert Image.MAX_IMAGE_PIXELS == 20
 
 
+def test_threads_do_not_take_the_limit_of_another(picture):
+    first, second = opened(picture), opened(picture)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert Image.MAX_IMAGE_PIXELS == 20
+
+
 def test_large_labels_are_looked_at(picture):
     with pytest.raises(ValueError, match=r'large.png has the values \[300\]'):
         check_depth(picture)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 
+from mmcosub.datasets.guard import BadSamples
 from mmcosub.datasets.unlabelled import (
     PackWeakAndStrong,
     UnlabelledImages,
@@ -107,6 +108,26 @@ def test_folders_and_lists(tmp_path: Path) -> None:
     listed.write_text('c.png\n')
     with pytest.raises(FileNotFoundError, match=r'c\.png'):
         find_images(str(listed))
+
+
+@pytest.mark.parametrize('policy', ['raise', 'skip'])
+def test_an_image_that_cannot_be_loaded(tmp_path: Path, policy: str) -> None:
+    (tmp_path / 'a.png').write_text('x')
+    cv2.imwrite(str(tmp_path / 'b.png'), np.full((4, 4, 3), 7, np.uint8))
+    bad = BadSamples(policy, tmp_path / 'bad_data.txt')
+    load = dict(type='mmcv.LoadImageFromFile')
+    images = UnlabelledImages(str(tmp_path), [load], bad)
+    if policy == 'raise':
+        with pytest.raises(ValueError, match=r'unlabelled image .*a\.png'):
+            images[0]
+        return
+    assert images[0]['img'].mean() == 7
+    assert bad.names() == [str(tmp_path / 'a.png')]
+    # The files are not the cause of a transform's error.
+    images = UnlabelledImages(str(tmp_path), [load, load], bad)
+    images.pipeline.transforms[1] = None
+    with pytest.raises(ValueError, match=r'b\.png: .*not callable'):
+        images[0]
 
 
 def test_a_strong_view_that_moves_pixels_is_refused() -> None:

@@ -196,6 +196,9 @@ def test_what_cannot_be_written(
     model['backbone'] = dict(type='ResNet', depth=50, style='caffe')
     model['head']['in_channels'] = 2048
     assert 'computes something else than this ResNet' in said(model)
+    name = 'vit_tiny_patch16_224'
+    model = dict(type='mmpretrain.TimmClassifier', model_name=name, img_size=32)
+    assert "timm's network already" in said(dict(model, num_classes=3, depth=1))
     assert 'UPerHead on MixVisionTransformer' in said(segmentor_config('mmseg MiT'))
     (tmp_path / 'other.py').touch()
     assert '2 configs are beside' in said(classifier('ViT'))

@@ -113,6 +113,8 @@ def test_refuses(run, tmp_path, capsys):
     out = ('--out', tmp_path / 'out')
     said = refusal(capsys, run, 'nowhere/*.jpg', *out)
     assert 'There is no image at nowhere/*.jpg. Name files, folders' in said
+    said = refusal(capsys, run, run['images'], '--out', run['images'])
+    assert f'outside of --out {run["images"]}. Name files' in said
     assert '--batch-size must be' in refusal(
         capsys, run, run['images'], *out, '--batch-size', '0'
     )
