@@ -2,11 +2,6 @@ r"""Step time of cosub on a backbone alone, against plain training without drop 
 
     python benchmarks/backbone.py --out benchmarks/results/backbone-vit-s.json
 
-Coupled views (our extension), for which the shared prefix alone matters:
-
-    python benchmarks/backbone.py --coupled 0 0.25 0.5 --processor-time \
-        --out benchmarks/results/coupled-vit-s.json
-
 Unknown blocks, whose own drop paths are handed the factors, against the masked
 and concatenated form of known ones:
 
@@ -44,9 +39,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--rates', type=float, nargs='+', default=[0.1, 0.3, 0.5])
-    parser.add_argument(
-        '--coupled', type=float, nargs='+', help='shares of coupled branches to time'
-    )
     parser.add_argument('--executions', nargs='+', default=EXECUTIONS[:3])
     add_timing_arguments(parser)
     return parser.parse_args()
@@ -74,14 +66,10 @@ def main() -> None:
 
     cases = {'plain training': plain}
     for rate in args.rates:
-        for execution in ['shared_prefix'] if args.coupled else args.executions:
-            for coupled in args.coupled or [0.0]:
-                scheme = Cosub(
-                    drop_path_rate=rate, execution=execution, coupled=coupled
-                )
-                name = f'cosub, rate {rate}, {execution.replace("_", " ")}'
-                name += f', coupled {coupled}' if args.coupled else ''
-                cases[name] = partial(cosub, scheme)
+        for execution in args.executions:
+            scheme = Cosub(drop_path_rate=rate, execution=execution)
+            name = f'cosub, rate {rate}, {execution.replace("_", " ")}'
+            cases[name] = partial(cosub, scheme)
     title = f'{args.arch} at {args.size} pixels, batch {args.batch}, forward + backward'
     if args.processor_time:
         title = f'{title}, processor time'

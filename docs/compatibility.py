@@ -97,15 +97,17 @@ def rows(entries: dict) -> list[tuple[str, ...]]:
     lines = []
     for group, members in groups.items():
         states = Counter(entry['status'] for _, entry in members)
-        ways = sorted({e['execution'] for _, e in members if 'execution' in e})
         fast = sum(bool(e.get('fast')) for _, e in members)
         steps = [e['measured'] for _, e in members if 'measured' in e]
+        ways = {e['execution'] for _, e in members if 'execution' in e}
+        if 'kept_rows' in {step.get('execution') for step in steps}:
+            ways = ways - {'shared_prefix'} | {'kept_rows'}  # a step found out
         measured = 'too large here' if states['accepted'] else ''
         lines.append(
             (
                 group,
                 f'{states["accepted"]} of {len(members)}',
-                ', '.join(ways),
+                ', '.join(sorted(ways)),
                 gap(steps[0]) if steps else measured,
                 f'{fast} of {len(members)}' if fast else '',
                 '; '.join(reasons(members)),

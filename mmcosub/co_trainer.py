@@ -16,7 +16,6 @@ from .schemes.any_model import (
     check_channels,
     check_images,
     check_processes,
-    compiled_branches,
     find_logits,
     fit_criterion,
     label_loss,
@@ -25,6 +24,7 @@ from .schemes.any_model import (
     unwrapped,
 )
 from .schemes.unlabelled_loss import UnlabelledLoss
+from .submodels import compiled_sites
 
 _logger = logging.getLogger('mmcosub')
 
@@ -89,7 +89,6 @@ class CoTrainer(SubmodelTraining):
         others: Mapping[Any, float] = auxiliary or {}
         self.head_weights: dict[Key, float] = {key: 1.0, **others}
         self.ignore_index = ignore_index
-        self._activations: set[str] | None = None
         self._unlabelled: UnlabelledLoss | None = None
         if drop_path_rate is not None:
             options['drop_path_rate'] = drop_path_rate
@@ -105,7 +104,11 @@ class CoTrainer(SubmodelTraining):
                 'backward between passes. Leave it out.'
             )
         if self._caller is not model:
-            self.sites = compiled_branches(self.backbone, self.sites)
+            self.sites = compiled_sites(self.sites)
+            _logger.warning(
+                'CoTrainer compiles the residual functions of known blocks in place of '
+                'the whole model, which would be compiled again for every plan.'
+            )
         if unlabelled is not None:
             self._learn_unlabelled(unlabelled)
         norms = [m for m in self.backbone.modules() if isinstance(m, _BatchNorm)]
@@ -144,9 +147,7 @@ class CoTrainer(SubmodelTraining):
             )
         check_images(images, unlabelled)
         more = unlabelled is not None and len(unlabelled[0]) > 0
-        distills = self.scheme.views > 1 or more
-        fitted = fit_criterion(self.scheme, criterion, self._activations, distills)
-        self._activations = fitted
+        fit_criterion(self.scheme, criterion, self.scheme.views > 1 or more)
         self.extras.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
         if unlabelled is not None and more:

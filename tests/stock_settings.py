@@ -17,7 +17,6 @@ RATE = 0.4
 
 SCHEMES: dict[str, dict] = {
     'cosub': dict(type='Cosub', weight=0.6),
-    'coupled': dict(type='Cosub', coupled=0.25),
     'augdrop': dict(type='AugDrop'),
     'augpath': dict(type='AugPath'),
     'augmask': dict(type='AugMask'),

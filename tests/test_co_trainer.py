@@ -182,7 +182,7 @@ def compare_with_reference(model: nn.Module, trainer: CoTrainer) -> None:
 
 
 @pytest.mark.parametrize('name', TIMM)
-@pytest.mark.parametrize('scheme', sorted({*SCHEMES} - {'coupled', 'augdrop'}))
+@pytest.mark.parametrize('scheme', sorted({*SCHEMES} - {'augdrop'}))
 def test_every_scheme_by_every_execution(name: str, scheme: str) -> None:
     """The fastest execution computes what the plain one does, and only some learn."""
     settings = {'seed': 6, **SCHEMES[scheme]}
@@ -529,7 +529,7 @@ def test_compiled(caplog: pytest.LogCaptureFixture) -> None:
         CoTrainer(model, seed=3).loss(images(), LABELS, nn.CrossEntropyLoss()),
     )
     trainer = CoTrainer(torch.compile(model, backend='eager'), seed=3)
-    assert 'compiles the residual functions of 6 branches' in caplog.text
+    assert 'compiles the residual functions' in caplog.text
     loss = trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
     for a, b in zip(gradients(model, loss), plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)

@@ -29,7 +29,7 @@ from mmcosub.engine.devices import CPUAmpOptimWrapper
 from mmcosub.models.segmentor_heads import labelled_fraction
 from mmcosub.submodels import find_branches
 
-JOINT = ('cosub', 'coupled', 'collaboration', 'stochastic_depth')
+JOINT = ('cosub', 'collaboration', 'stochastic_depth')
 
 
 def known(scheme, kind):
@@ -251,8 +251,8 @@ def taught(scheme, kind, z, mean):
     def to(student, teacher):
         return mean(soft(kind, student, teacher))
 
-    if scheme in ('cosub', 'coupled', 'collaboration'):
-        weight = {'cosub': 0.6, 'coupled': 0.5, 'collaboration': 0.8}[scheme]
+    if scheme in ('cosub', 'collaboration'):
+        weight = {'cosub': 0.6, 'collaboration': 0.8}[scheme]
         return weight / 2 * (to(z[0], z[1]) + to(z[1], z[0]))
     if scheme.startswith('aug'):
         return to(z[1], z[0]) / 2
@@ -264,8 +264,8 @@ def taught(scheme, kind, z, mean):
 
 def labelled(scheme, z, label_loss):
     """Label loss of a scheme, from the logits of its views."""
-    if scheme in ('cosub', 'coupled', 'collaboration'):
-        share = {'cosub': 0.2, 'coupled': 0.25, 'collaboration': 0.5}[scheme]
+    if scheme in ('cosub', 'collaboration'):
+        share = {'cosub': 0.2, 'collaboration': 0.5}[scheme]
         return share * (label_loss(z[0]) + label_loss(z[1]))
     return label_loss(z[0]) * (0.5 if scheme.startswith('aug') else 1.0)
 

@@ -98,10 +98,8 @@ def build_trained(model: dict, scheme: dict) -> nn.Module:
 
 def execution(trained: Any) -> str:
     """How its submodels run by default."""
-    from mmcosub.submodels import fastest_exact
-
     trained.train()
-    return fastest_exact(trained.backbone, trained.sites)
+    return trained.execution_of_plans()
 
 
 def fast_heads(model: dict) -> bool:

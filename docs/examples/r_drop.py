@@ -29,8 +29,9 @@ class RDrop(Scheme):
     def check(self, sites):
         """Views differ by dropout, too, so rates of 0 are no error."""
 
-    def co_training_loss(self, logits, weight=None):
-        p, q = (z.float().log_softmax(dim=1) for z in logits)
+    def student_loss(self, student, logits, weight=None):
+        views = logits[student], logits[1 - student]
+        p, q = (z.float().log_softmax(dim=1) for z in views)
         # Gradient flows into both, unlike in cosub.
-        divergence = ((p.exp() - q.exp()) * (p - q)).sum(dim=1) / 2
+        divergence = (p.exp() * (p - q)).sum(dim=1) / 2
         return self.alpha * self.ramp * weighted_mean(divergence, weight)

@@ -7,6 +7,7 @@ from mmengine.registry import METRICS
 
 from mmcosub.names import type_name
 
+from .model_settings import last_head
 from .unread import walk
 
 _FOREVER = 10**9
@@ -44,8 +45,7 @@ def set_length(cfg: Config, key: str, value: int) -> None:
     loop[key] = value
     _scale(loop, ('val_begin', 'val_interval'), factor)
     if cfg.get('param_scheduler'):
-        ends = {key == 'max_epochs': value}
-        cfg.param_scheduler = _scaled_schedules(cfg.param_scheduler, factor, ends)
+        cfg.param_scheduler = _scaled_schedules(cfg.param_scheduler, factor, key, value)
     hooks = cfg.get('default_hooks') or {}
     if hooks.get('checkpoint'):
         _scale(hooks['checkpoint'], ('interval',), factor)
@@ -58,19 +58,25 @@ def set_length(cfg: Config, key: str, value: int) -> None:
             _scale(part, _OF_HOOKS, factor)
 
 
-def _scaled_schedules(schedules: Any, factor: float, ends: dict[bool, int]) -> Any:
-    """Scale schedules; ``ends`` has the training's end in epochs (True) or not."""
+def _scaled_schedules(schedules: Any, factor: float, key: str, length: int) -> Any:
     if isinstance(schedules, dict) and 'type' not in schedules:  # one per optimizer
-        return {k: _scaled_schedules(v, factor, ends) for k, v in schedules.items()}
+        return {
+            name: _scaled_schedules(each, factor, key, length)
+            for name, each in schedules.items()
+        }
     schedules = [schedules] if isinstance(schedules, dict) else schedules
     for each in schedules:
         _scale(each, _TIMES, factor)
-    return [
-        each
-        for each in schedules
-        if each.get('begin', 0) < ends.get(each.get('by_epoch', True), _FOREVER)
-        and each.get('begin', 0) < each.get('end', _FOREVER)
-    ]
+    return [e for e in schedules if _is_left(e, key, length)]
+
+
+def _is_left(schedule: dict, key: str, length: int) -> bool:
+    end = schedule.get('end', _FOREVER)
+    if schedule.get('by_epoch', True) == (key == 'max_epochs'):
+        end = min(end, length)
+    # MMEngine ends a schedule of one step at its first value: a warm-up's 1e-6 stays.
+    one_step = not schedule.get('convert_to_iter_based')
+    return end - schedule.get('begin', 0) > one_step
 
 
 def _scale(config: dict, keys: tuple[str, ...], factor: float) -> None:
@@ -98,8 +104,7 @@ def add_probability_metrics(cfg: Config, loop: str = 'val') -> None:
             f'--probability-metrics: the config has no {loop}_evaluator, so nothing is '
             f'measured. Set {loop}_dataloader, {loop}_cfg and {loop}_evaluator.'
         )
-    heads = cfg.model.get('decode_head') or cfg.model.get('head') or {}
-    head = heads[-1] if isinstance(heads, list | tuple) else heads
+    head = last_head(cfg)
     if (kind := type_name(head)) in _NO_LOGITS:
         raise ValueError(
             f'--probability-metrics needs logits of classes, which {kind} does not '

@@ -1,7 +1,6 @@
 """Images without labels, and their weak and strong views."""
 
 import copy
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmcosub.names import type_name
 from mmcosub.registry import DATASETS, TRANSFORMS
 
-from .listing import images_in
+from .listing import images_in, read_list
 
 PHOTOMETRIC = {
     *('Albu', 'AutoContrast', 'Brightness', 'ColorJitter', 'ColorTransform'),
@@ -150,7 +149,7 @@ def find_images(place: str) -> list[Path]:
     if path.is_dir():
         files = images_in(path)
     elif path.is_file():
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
+        lines = read_list(path).removeprefix('\ufeff').splitlines()
         files = [path.parent / line.strip() for line in lines if line.strip()]
         if missing := [file for file in files if not file.is_file()]:
             raise FileNotFoundError(
@@ -169,18 +168,7 @@ def find_images(place: str) -> list[Path]:
     return files
 
 
-def also_labelled(
-    unlabelled: Iterable[Path], labelled: Iterable[str], copies: bool = False
-) -> list[Path]:
-    """Return the unlabelled files that are labelled images or, if asked, copies."""
+def also_labelled(unlabelled: Iterable[Path], labelled: Iterable[str]) -> int:
+    """Count the unlabelled files that are labelled images, by links too."""
     known = {path.resolve() for path in map(Path, labelled) if path.is_file()}
-    contents = {_digest(path) for path in known} if copies else set()
-    return [
-        file
-        for file in unlabelled
-        if file.resolve() in known or (copies and _digest(file) in contents)
-    ]
-
-
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
+    return sum(file.resolve() in known for file in unlabelled)

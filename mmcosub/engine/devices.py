@@ -16,7 +16,7 @@ from mmengine.runner import Runner, autocast
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmcosub.models.sequential_backward import CoTrainingDistributedDataParallel
+from mmcosub.models.co_training import CoTrainingDistributedDataParallel
 from mmcosub.names import type_name
 
 

@@ -131,15 +131,16 @@ def accelerate_attention(model: nn.Module) -> int:
     count = 0
     for module in model.modules():
         fast = _WINDOWED.get(type(module))
-        if fast is not None:
-            if type(module.w_msa) is not fast.stock_inner:
-                kind = type(module.w_msa).__name__
-                log_once(f'There is no faster way for {kind}: it stays as it is.')
-                continue
+        if fast is not None and type(module.w_msa) is fast.stock_inner:
             module.__class__ = fast
-        elif type(module) in _AROUND_TORCHS:
-            if type(module.attn) is not nn.MultiheadAttention:
-                continue
+        elif fast is not None:
+            kind = type(module.w_msa).__name__
+            log_once(f'There is no faster way for {kind}: it stays as it is.')
+            continue
+        elif (
+            type(module) in _AROUND_TORCHS
+            and type(module.attn) is nn.MultiheadAttention
+        ):
             module.attn.__class__ = FastMultiheadAttention
         else:
             continue

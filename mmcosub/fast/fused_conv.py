@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcosub.losses.autograd import OnlyOnce, first_derivative_only
+from mmcosub.losses.soft_label import first_derivative_only
 
 from .interpolation import shifted_matrices
 
@@ -74,7 +74,6 @@ def fused_conv(
     largest = max(x[:, 0].numel() for x in maps) * conv.weight[:, 0].numel()
     if total.device.type == 'cpu' and largest > _CHUNK:
         return _AddCoarse.apply(total.contiguous(), bool(align_corners), *parts)
-    total, *parts = OnlyOnce.apply(total, *parts)
     for x, weight in zip(parts, parts[len(maps) :], strict=False):
         total = _add_at_once(total, x, weight, bool(align_corners))
     return total
@@ -83,8 +82,7 @@ def fused_conv(
 def _pays(x: Tensor, size: tuple[int, int], k: int) -> bool:
     """True if a level costs less at its own resolution than resized.
 
-    By multiplications an output channel: of the taps and of the two interpolations,
-    which are matrix products, against those of the convolution.
+    By multiplications an output channel, of which those in matrix products cost more.
     """
     _, C, h, w = x.shape
     H, W = size
@@ -97,9 +95,7 @@ def _add_at_once(
 ) -> Tensor:
     """Add the contribution of a coarse level, for all images at once.
 
-    The peak memory is below upstream's at any batch size: for a level of half the
-    resolution, 3.75 values per channel and pixel, against 7 for four upsampled and
-    concatenated levels. PyTorch stores none of them for the backward pass.
+    Needs less memory than upstream's way: 3.75 values per channel and pixel against 7.
     """
     B, C, h, w = x.shape
     O, _, k, _ = weight.shape  # noqa: E741
@@ -120,8 +116,7 @@ def _cat(parts: Sequence[Tensor]) -> Tensor:
 class _AddCoarse(torch.autograd.Function):
     """Add the contributions of coarse levels on a CPU, in chunks of output channels.
 
-    The outputs of the taps, up to nine times the size of a level, are never in memory
-    as a whole.
+    The taps, up to nine times the size of a level, are never in memory as a whole.
     """
 
     @staticmethod

@@ -11,12 +11,13 @@ Shapes: ``B`` images, ``C`` classes, ``h, w`` the logits' resolution and ``H, W`
 label map's.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmcosub.losses.autograd import first_derivative_only, without_autocast
+from mmcosub.losses.soft_label import first_derivative_only
 
 from .interpolation import Block, interpolation_blocks
 
@@ -66,7 +67,7 @@ class _ResizedCrossEntropy(torch.autograd.Function):
         class_weight: Tensor | None,
         ignore_index: int,
     ) -> tuple[Tensor, Tensor]:
-        with without_autocast(logits.device):
+        with _without_autocast(logits.device):
             dtype = torch.promote_types(logits.dtype, torch.float32)
             z = logits.to(dtype)
             if class_weight is not None:
@@ -100,6 +101,13 @@ class _ResizedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Any, ...]:
         (grad,) = ctx.saved_tensors
         return (grad * grad_total).to(ctx.dtype), None, None, None, None
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager:
+    """Return a context without autocast, also on devices that do not support it."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def _tiles(

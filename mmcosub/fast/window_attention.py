@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcosub.losses.autograd import first_derivative_only
+from mmcosub.losses.soft_label import first_derivative_only
 
 from .window_layout import WindowLayout
 
@@ -56,7 +56,7 @@ def _by_kernel(
     """Run the device's fused kernel on all windows at once.
 
     Windows are treated as heads, so that all images share one mask, whose gradient is a
-    sum. (The gradient of an index per window would be sorted and added serially.)
+    sum and no serial scatter.
     """
     B, L, channels = qkv.shape
     M, N, _ = bias.shape

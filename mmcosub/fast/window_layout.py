@@ -32,8 +32,7 @@ def window_layout(
 ) -> WindowLayout:
     """Return the windows of a map padded to whole windows and shifted, row by row.
 
-    A window has ``size`` pixels a side; ``shift``, below it, is the cyclic shift of the
-    map, up and to the left.
+    ``shift`` is the cyclic shift up and left, below the windows' side ``size``.
     """
     # Not inference tensors, as the result is cached and backward may save it.
     with torch.inference_mode(False), torch.no_grad():

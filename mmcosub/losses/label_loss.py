@@ -39,9 +39,8 @@ _PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
 def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
     """Return the functions that turn the logits of label losses into probabilities.
 
-    'softmax', 'sigmoid', both or, for losses that are not known, neither. Known are
-    losses of mmseg, mmpretrain, PyTorch, timm, smp and mmcosub: modules, functions or a
-    ``functools.partial`` of one.
+    'softmax', 'sigmoid', both or, for unknown losses, neither. Losses are modules,
+    functions or a ``functools.partial`` of one.
     """
     if isinstance(losses, nn.Module) and not isinstance(losses, nn.ModuleList):
         losses = [losses]
@@ -73,9 +72,8 @@ def _names(loss: Any) -> set[str]:
 def weighted_terms(losses: Sequence[Any]) -> list[tuple[float, Any]]:
     """Return weight and loss of each label loss that weights the co-training loss.
 
-    These are the pixel-wise losses of an output, like the co-training loss, or all if
-    none is pixel-wise (Dice, Lovasz or Tversky alone). Losses without 'loss' in their
-    name are only logged and do not count.
+    These are the pixel-wise losses, or all if there is none (Dice, Lovasz or Tversky
+    alone). Losses without 'loss' in their name are only logged.
     """
     learned = [x for x in losses if 'loss' in getattr(x, 'loss_name', 'loss')]
     pixelwise = [x for x in learned if not _PIXELWISE.isdisjoint(_names(x))]

@@ -10,14 +10,13 @@ Shapes: ``B`` samples, ``C`` classes, ``*`` positions: none for an image's class
 for a label map.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from .autograd import first_derivative_only
 
 # Logits per chunk; on a CPU, about the size of a core's cache.
 _CHUNK = {'cpu': 2**19, 'cuda': 2**26}
@@ -94,6 +93,25 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
     weight = weight.to(values.dtype)
     tiny = torch.finfo(values.dtype).tiny
     return (values * weight).sum() / weight.sum().clamp_min(tiny)
+
+
+def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate the ``backward`` of an autograd function to raise under create_graph.
+
+    ``once_differentiable`` does not, where the incoming gradient needs none.
+    """
+
+    @functools.wraps(backward)
+    def wrapper(ctx: Any, *grads: Any) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                'This computation can be differentiated only once: train without '
+                'create_graph=True. Heads and attention have second derivatives '
+                'without `fast`.'
+            )
+        return backward(ctx, *grads)
+
+    return wrapper
 
 
 class _SoftLoss(torch.autograd.Function):

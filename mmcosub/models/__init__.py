@@ -5,7 +5,7 @@ from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
 from mmcosub.fast.convolutions import fold_norms
 
 from .classifiers import CoTrainingImageClassifier, CoTrainingTimmClassifier
-from .compiling import compile_parts
+from .co_training import compile_parts
 from .segmentors import CoTrainingCascadeEncoderDecoder, CoTrainingEncoderDecoder
 from .streamed_tta import StreamedSegTTAModel
 

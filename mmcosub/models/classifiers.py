@@ -28,8 +28,6 @@ class CoTrainingClassifier(CoTraining):
 
     sums_classes = True
     """If True, a binary label loss is summed over classes, as in mmpretrain's heads."""
-    _activations: set[str]
-    """Activations of the label loss that the distillation loss was chosen by."""
 
     def __init__(
         self, scheme: dict, unlabelled: dict | None = None, **kwargs: Any
@@ -37,8 +35,7 @@ class CoTrainingClassifier(CoTraining):
         super().__init__(**kwargs)
         built = SCHEMES.build(scheme)
         self.check_head(built)
-        self._activations = activations(self.label_loss)
-        self.init_co_training(built, self._activations, self._where())
+        self.init_co_training(built, activations(self.label_loss), self._where())
         self.init_unlabelled(unlabelled)
 
     def check_head(self, scheme: Scheme) -> None:
@@ -63,10 +60,7 @@ class CoTrainingClassifier(CoTraining):
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of all views; see :class:`SubmodelTraining`."""
         # MMPretrain's SwitchRecipeHook replaces the label loss during training.
-        now = activations(self.label_loss)
-        if now != self._activations:
-            self.scheme.soft_loss.fit(now, self._where())
-            self._activations = now
+        self.scheme.soft_loss.fit(activations(self.label_loss), self._where())
         return super().loss(inputs, data_samples)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict]:
@@ -95,12 +89,11 @@ class CoTrainingClassifier(CoTraining):
     def _scale(self, logits: Tensor, label_losses: Callable) -> Tensor | float:
         """Return the factor of the distillation loss that matches the label loss.
 
-        It is the value of the label loss if it were 1 for every image, and for every
-        class of a binary loss that is summed over classes. With class weights, it
-        follows from logits of 0, whose loss is log C (binary: log 2) for any label.
+        It is the label loss if it were 1 everywhere. With class weights, it follows
+        from logits of 0, whose loss is log C (binary: log 2) for any label.
         """
         loss: Any = self.label_loss
-        binary = self._activations == {'sigmoid'}
+        binary = activations(loss) == {'sigmoid'}
         inner = getattr(loss, 'ce', loss)  # the loss inside label smoothing
         names = ('class_weight', 'pos_weight')
         if any(getattr(inner, name, None) is not None for name in names):
@@ -146,15 +139,9 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
 
     def check_head(self, scheme: Scheme) -> None:
         head: Any = self.head
-        name = type(head).__name__
-        if head is None:
-            raise ValueError(
-                'The classifier has no head, so there are no logits for distillation. '
-                'Set model.head.'
-            )
         if getattr(head, 'dist', False) or getattr(head, 'distillation', False):
             raise ValueError(
-                f'MMPretrain does not train a distilled {name}. Set '
+                f'MMPretrain does not train a distilled {type(head).__name__}. Set '
                 'model.head.distillation=False.'
             )
         original = ClsHead.loss, MultiLabelClsHead.loss
@@ -162,8 +149,8 @@ class CoTrainingImageClassifier(CoTrainingClassifier, ImageClassifier):
         known = isinstance(head, EfficientFormerClsHead)
         if not known and getattr(type(head), 'loss', None) not in original:
             raise ValueError(
-                f'The loss of {name} is not a loss of class logits, which distillation '
-                'between views needs. Use a head with the loss of ClsHead '
+                f'model.head={type(head).__name__} has no loss of class logits, which '
+                'distillation between views needs. Use a head with the loss of ClsHead '
                 '(LinearClsHead, VisionTransformerClsHead, ...).'
             )
         if scheme.objectives and isinstance(head, ConformerHead):

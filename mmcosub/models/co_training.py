@@ -1,12 +1,16 @@
-"""Mixin of all co-training models in MMEngine."""
+"""Mixin of all co-training models in MMEngine, and their optimizer step."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial, wraps
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
+from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner.activation_checkpointing import wrap_forward
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -14,8 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from mmcosub.schemes import Scheme
 from mmcosub.schemes.training import SubmodelTraining
 from mmcosub.schemes.unlabelled_loss import UnlabelledLoss
-
-from .sequential_backward import sequential_backward_step
+from mmcosub.submodels import compiled_sites
 
 _WRAPPED = wrap_forward(len).__code__
 """Code object of all forwards that MMEngine has wrapped."""
@@ -79,10 +82,9 @@ class CoTraining(SubmodelTraining):
         self.unlabelled = None if cfg is None else UnlabelledLoss(self, cfg)
 
     def preprocess_unlabelled(self, batch: dict) -> dict:
-        """Normalise unlabelled images, and find their padding.
+        """Normalise unlabelled images, lists of ``weak`` and ``strong`` ones.
 
-        The batch has ``weak`` and ``strong``, lists of images, and ``data_samples``,
-        whose label maps are 0 outside of padding.
+        The label maps of ``data_samples`` are 0 outside of padding.
         """
         segments = hasattr(self, 'decode_head')
         done = {}
@@ -113,12 +115,31 @@ class CoTraining(SubmodelTraining):
         return loss * self.label_weight
 
 
+def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
+    """Compile the residual functions of a model's branches, in place.
+
+    MMEngine's ``compile`` would compile the whole step again for every plan. The
+    options are True, or ``backend``, ``mode`` and ``options`` of ``torch.compile``.
+    """
+    options = {} if options is True else options
+    valid = ['backend', 'mode', 'options']
+    if not isinstance(options, dict) or set(options) - {*valid}:
+        raise ValueError(
+            f'compile={options!r}: with a scheme it is True or a dict with some of '
+            f'{valid}. The scheme decides which parts are compiled, for which shapes.'
+        )
+    model.sites = compiled_sites(model.sites, **options)
+    print_log(
+        'torch.compile compiles the residual functions of known blocks, of which the '
+        'first iterations take minutes.',
+        'current',
+    )
+
+
 def _recompute_without_reentry(model: nn.Module, backbone: nn.Module) -> None:
     """Make checkpointing of necks and heads non-reentrant, in place.
 
-    MMEngine's ``activation_checkpointing`` uses PyTorch's reentrant checkpoint, which
-    passes no gradients through the lists of feature maps that necks and heads get.
-    Executions handle the backbone's modules.
+    MMEngine's is reentrant, which passes no gradients through lists of feature maps.
     """
     inside = set(backbone.modules())
     for module in model.modules():
@@ -127,3 +148,63 @@ def _recompute_without_reentry(model: nn.Module, backbone: nn.Module) -> None:
             plain = forward.__wrapped__
             again = partial(checkpoint, plain, use_reentrant=False)
             module.forward = wraps(plain)(again)
+
+
+def sequential_backward_step(
+    model: Any, runs: Any, data: Any, optim_wrapper: OptimWrapper
+) -> dict[str, Tensor]:
+    """Run one optimizer step in which each pass runs backward before the next starts.
+
+    As in the code of AugSub and stimulative training. All views are one pass without
+    ``scheme.lean``. ``runs`` is the module to call: the model, or its DDP wrapper.
+    """
+    passes: list = model.scheme.passes if model.scheme.lean else [None]
+    logs: dict[str, Tensor] = {}
+    unlabelled = data.pop('unlabelled', None)
+    data = model.data_preprocessor(data, True)
+    try:
+        for views in passes:
+            model.sequential_views = views
+            last = views is passes[-1]
+            if last and unlabelled is not None:
+                data['unlabelled'] = model.preprocess_unlabelled(unlabelled)
+            with ExitStack() as stack:
+                stack.enter_context(optim_wrapper.optim_context(runs))
+                if not last and hasattr(runs, 'no_sync'):
+                    # Gradients are exchanged once, when they are complete.
+                    stack.enter_context(runs.no_sync())
+                losses = runs._run_forward(data, mode='loss')
+            loss, values = model.parse_losses(losses)
+            if last and runs is not model:
+                # DDP expects a gradient of every parameter, also of those that this
+                # pass does not use (auxiliary heads).
+                parts = [p.sum() for p in model.parameters() if p.requires_grad]
+                loss = loss + 0.0 * torch.stack(parts).sum()
+            # As upstream, outside of autocast.
+            if last:
+                optim_wrapper.update_params(loss)
+            else:
+                # Gradient accumulation counts a step once.
+                count = optim_wrapper._inner_count
+                optim_wrapper.backward(optim_wrapper.scale_loss(loss))
+                optim_wrapper._inner_count = count
+            for key, value in values.items():
+                added = 'loss' in key and key in logs
+                logs[key] = logs[key] + value if added else logs.get(key, value)
+    finally:
+        model.sequential_views = model.sequential_step = None
+    if unlabelled is not None:
+        model.unlabelled.after_step(model)
+    return logs
+
+
+@MODEL_WRAPPERS.register_module()
+class CoTrainingDistributedDataParallel(MMDistributedDataParallel):
+    """MMEngine's DDP wrapper, with sequential backward."""
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """Run one optimizer step, with sequential backward if ``scheme.lean``."""
+        scheme = getattr(self.module, 'scheme', None)
+        if scheme is None or not (scheme.lean or 'unlabelled' in data):
+            return super().train_step(data, optim_wrapper)
+        return sequential_backward_step(self.module, self, data, optim_wrapper)

@@ -9,13 +9,13 @@ from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mmcosub.losses import activations, value_of_ones, weighted_terms
+from mmcosub.schemes.any_model import labelled_positions
 
 # Heads with several training outputs: index of the prediction's logits, and indices of
 # their losses in ``loss_decode``. Other heads: the first of a tuple, the last of a list
@@ -109,8 +109,7 @@ class Head:
 class PointHead(Head):
     """Head that refines single points of the head before it (PointRend).
 
-    Every view draws its own points, so this head learns from the label alone, and
-    distillation is at the head before (not in the paper).
+    Every view draws its own points, so it learns from the label alone.
     """
 
     refines_points = True
@@ -126,8 +125,7 @@ class PointHead(Head):
 class MaskHead(Head):
     """Head that classifies masks (MaskFormer, Mask2Former) rather than pixels.
 
-    The label loss is the head's own matching loss, view by view. Distillation (not in
-    the paper) uses the class scores of each pixel.
+    The label loss is the head's own; distillation is of each pixel's class scores.
     """
 
     classifies_masks = True
@@ -202,10 +200,9 @@ def _listed_outputs(head: Any) -> tuple[int, tuple[int, ...]] | None:
 
 def labelled_fraction(head: Any, data_samples: SampleList, logits: Tensor) -> Tensor:
     """Return the labelled fraction (B, H, W) of each pixel of logits (B, C, H, W)."""
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    valid = (label_maps(data_samples) != head.ignore_index).to(dtype)
-    height, width = logits.shape[-2:]
-    return F.adaptive_avg_pool2d(valid, (height, width)).squeeze(1)
+    labels = label_maps(data_samples).squeeze(1)
+    fraction: Any = labelled_positions(labels, logits, head.ignore_index)
+    return fraction
 
 
 def label_maps(data_samples: SampleList) -> Tensor:

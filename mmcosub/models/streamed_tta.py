@@ -6,8 +6,6 @@ from torch import Tensor
 
 from mmcosub.registry import MODELS
 
-_CHUNK = 2**24
-"""Probabilities that are computed at a time."""
 _LEAST = 1e-12
 """Where a mean probability is below, its logarithm is that of this."""
 
@@ -41,21 +39,15 @@ class StreamedSegTTAModel(SegTTAModel):
                 if count == 1:
                     dtype = torch.promote_types(logits.dtype, torch.float32)
                     sums.append(torch.zeros_like(logits, dtype=dtype))
-                self._add_probabilities(sums[i], logits)
-                del sample.seg_logits, logits
+                own = logits.to(sums[i])
+                sums[i] += own.softmax(0) if self.module.out_channels > 1 else own
+                del sample.seg_logits, logits, own
             if count == 1:
                 first = samples
         return [
             self._prediction(sample, total.div_(count))
             for sample, total in zip(first, sums, strict=True)
         ]
-
-    def _add_probabilities(self, total: Tensor, logits: Tensor) -> None:
-        """Add an image's probabilities, both of shape (classes, H, W), row by row."""
-        rows = max(_CHUNK // logits[:, :1].numel(), 1)
-        parts = zip(total.split(rows, 1), logits.split(rows, 1), strict=True)
-        for part, own in parts:
-            part += own.to(part).softmax(0) if self.module.out_channels > 1 else own
 
     def _prediction(self, first: SegDataSample, mean: Tensor) -> SegDataSample:
         if self.module.out_channels > 1:

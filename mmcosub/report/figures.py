@@ -1,4 +1,4 @@
-"""Figures of the page: paths and ticks, which its template draws as SVG."""
+"""Figures of the page: lines and ticks, which its template draws as SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ Ticks = list[tuple[float, str]]
 
 
 class Trace(NamedTuple):
-    """Line of a run, with its points to mark."""
+    """Line of a run, whose points may be marked."""
 
     run: int
     dash: str
-    path: str
     points: list[tuple[float, float]]
+    marked: bool
 
 
 class Chart(NamedTuple):
@@ -40,20 +40,14 @@ class Chart(NamedTuple):
 
 @dataclass
 class Panel:
-    """Figure of the page, with values in text: last ones, and a table.
-
-    ``unit`` heads the first column of ``rows``, ``runs`` the others.
-    """
+    """Figure of the page, with the last values of its runs in text."""
 
     title: str
     about: str
     runs: list[int]
-    unit: str
-    rows: list[tuple[str, list[str]]]
-    drawing: Any
-    """Chart or, by class, a list of names with a percentage for each run."""
-    ends: Sequence[str] = ()
-    log_drawing: Chart | None = None
+    ends: Sequence[str]
+    drawing: Chart
+    log_drawing: Chart | None
 
 
 @dataclass(frozen=True)
@@ -96,13 +90,12 @@ def draw_lines(lines: Sequence[Line], marked: bool, log: bool = False) -> Chart:
 
     traces = []
     for line in lines:
-        x, y = np.array(line.points, dtype=float).T
+        x, y = np.array([p for p in line.points if p[1] == p[1]]).reshape(-1, 2).T
         places = [*zip(across(x), down(y), strict=True)]
         # Other styles where a colour repeats.
         style = (line.variant + 2 * (line.run // RUN_COLOURS)) % len(_DASHES)
-        shown = places if marked or len(places) == 1 else []
-        shown = [place for place in shown if place[1] == place[1]]
-        traces.append(Trace(line.run, _DASHES[style], _path(places), shown))
+        single = len(places) == 1
+        traces.append(Trace(line.run, _DASHES[style], places, marked or single))
     return Chart(
         left,
         [*zip(across(counts), map(_counted, counts), strict=True)],
@@ -111,17 +104,6 @@ def draw_lines(lines: Sequence[Line], marked: bool, log: bool = False) -> Chart:
     )
 
 
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    """Return an SVG path through points, with gaps at nan."""
-    path, command = '', 'M'
-    for x, y in points:
-        known = y == y
-        if known:
-            path += f'{command}{x:g} {y:g}'
-        command = 'L' if known else 'M'
-    return path
-
-
 def _counted(value: float) -> str:
-    """Format a number of iterations or epochs, in thousands if large."""
+    """Format a number of iterations, in thousands if large."""
     return ticker.EngFormatter(sep='')(value) if value >= 1000 else f'{value:g}'

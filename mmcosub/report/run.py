@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,30 +9,18 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcosub.checkpoints import checkpoints_in
-from mmcosub.config.setting_changes import Change, flat_settings
-from mmcosub.config.unread import check_options
-from mmcosub.hooks import RunFactsHook
+from mmcosub.config.setting_changes import flat_settings
+from mmcosub.names import FACTS
 
-from .curves import main_metric
-from .records import Records, Start, read_records
+from .records import Records, read_records
 
-_FACTS = ('command', 'config', 'changes', 'folder', 'git', 'seed', 'processes',
-          'devices', 'versions', 'platform')  # fmt: skip
-# Lines of MMEngine's log with versions and the seed.
-_IN_LOG = re.compile(
-    r'^ +(Python|PyTorch|TorchVision|MMEngine|numpy_random_seed): (\S+)', re.MULTILINE
-)
-_BEST = re.compile(r'^best_(.*)_(?:iter|epoch)_(\d+)\.pth$')
+_FACTS = ('command', 'config', 'folder', 'git', 'seed', 'processes', 'devices',
+          'versions', 'platform')  # fmt: skip
 
 
 @dataclass
 class Run:
-    """Run as found in its work directory.
-
-    ``facts`` are those of its last start; ``changes`` to its base configs are None if
-    not recorded.
-    """
+    """Run as found in its work directory; ``facts`` are those of its last start."""
 
     name: str
     work_dir: Path
@@ -41,7 +28,6 @@ class Run:
     config_file: Path
     records: Records
     facts: dict[str, Any]
-    changes: list[Change] | None
 
     @cached_property
     def settings(self) -> dict[str, str]:
@@ -62,46 +48,22 @@ class Run:
         names = [str(part['type']).rpartition('.')[2] for part in last]
         return ' + '.join(names) or str(self.cfg.model.type)
 
-    def checkpoint(self, which: str) -> Path | None:
-        """Return the last checkpoint or, if there is such, the newest 'best' one.
 
-        Preferably the best by the main metric.
-        """
-        metric = (main_metric(self.records) or '').replace('/', '_')
-        best = [
-            (found[1] == metric, int(found[2]), path)
-            for path in self.work_dir.glob('best_*.pth')
-            if (found := _BEST.match(path.name))
-        ]
-        if best and which == 'best':
-            return max(best)[-1]
-        return next(iter(checkpoints_in(self.work_dir)), None)
-
-
-def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
-    """Read a run, without executing code in its folder; ValueError if it is none.
-
-    ``options`` are settings by dotted key that have changed since.
-    """
+def read_run(work_dir: Path) -> Run:
+    """Read a run, without executing code in its folder; ValueError if it is none."""
     if not work_dir.is_dir():
         raise ValueError(f'There is no work directory {work_dir}. Check the path.')
     file = _config_file(work_dir)
     cfg = read_settings(file)
     logger = (cfg.get('default_hooks') or {}).get('logger') or {}
     records = read_records(work_dir, logger.get('log_metric_by_epoch', True))
-    facts = _read_facts(records.starts[-1])
-    changes = facts['changes']
-    if options:
-        check_options(cfg, options)
-        cfg.merge_from_dict(options)
     return Run(
         name=work_dir.resolve().name,
         work_dir=work_dir,
         cfg=cfg,
         config_file=file,
         records=records,
-        facts=facts,
-        changes=changes and [Change(key, tuple(v), by) for key, v, by in changes],
+        facts=_read_facts(records.starts[-1], cfg),
     )
 
 
@@ -118,17 +80,12 @@ def _config_file(work_dir: Path) -> Path:
     )
 
 
-def _read_facts(start: Start) -> dict[str, Any]:
+def _read_facts(start: Path, cfg: Config) -> dict[str, Any]:
     """Read how a run was started; unknown facts are None."""
-    file = start.folder / RunFactsHook.FILE
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
-    if file.is_file():
-        return {**facts, **json.loads(file.read_text())}
-    for log in start.folder.glob('*.log'):
-        found = dict(_IN_LOG.findall(log.read_text(errors='replace')))
-        seed = found.pop('numpy_random_seed', None)
-        facts.update(versions=found, seed=None if seed is None else int(seed))
-    return facts
+    facts['seed'] = (cfg.get('randomness') or {}).get('seed')
+    file = start / FACTS
+    return {**facts, **(json.loads(file.read_text()) if file.is_file() else {})}
 
 
 def read_settings(file: Path) -> Config:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from mmcosub.losses import activations
-from mmcosub.submodels import Site, are_drop_paths, compiled_sites
 
 from .base import Scheme
 from .step import count_processes
@@ -25,20 +24,16 @@ Key = str | int | Callable[[Any], Tensor] | None
 
 
 def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
-    """Return the logits (R, C, *) among a model's outputs.
-
-    Raises:
-        ValueError: If there is no such tensor at the place that the key names.
-    """
+    """Return the logits (R, C, *) where a key places them in a model's outputs."""
     found = _picked(outputs, key)
-    if isinstance(found, Tensor) and found.ndim > 1 and len(found) == rows:
-        return found
     if isinstance(found, Tensor):
+        if found.ndim > 1 and len(found) == rows:
+            return found
         what = f'a tensor of shape {tuple(found.shape)}'
     elif isinstance(outputs, Mapping):
         what = f'a {type(outputs).__name__} with {[*map(str, outputs)]}'
     else:
-        what = f'a {type(found).__name__}'
+        what = f'a {type(outputs if found is None else found).__name__}'
     place = f' at {key!r}' if isinstance(key, str | int) else ''
     raise ValueError(
         f'Logits of shape ({rows}, classes, ...) are expected{place}, and the model '
@@ -70,8 +65,7 @@ def labelled_positions(
 ) -> Tensor | None:
     """Return the labelled fraction (B, *) of each position of logits (B, C, *).
 
-    None if all positions count equally. Labels are classes (B, *) at any resolution;
-    soft labels count everywhere.
+    None if all count equally. Labels are classes (B, *) at any resolution, or soft.
     """
     if ignored is None or not isinstance(labels, Tensor):
         return None
@@ -114,11 +108,7 @@ def setting(criterion: Any, name: str, default: Any) -> Any:
 
 
 def unwrapped(model: Any) -> nn.Module:
-    """Return the model inside a wrapper for several processes.
-
-    Raises:
-        ValueError: If its blocks cannot be reached.
-    """
+    """Return the model inside a wrapper for several processes; raise if unreachable."""
     if isinstance(model, DataParallel):
         raise ValueError(
             'nn.DataParallel copies the model in every step, so its submodels cannot '
@@ -134,22 +124,6 @@ def unwrapped(model: Any) -> nn.Module:
             'DistributedDataParallel, for CoTrainer to reach its blocks.'
         )
     return inner
-
-
-def compiled_branches(backbone: nn.Module, sites: list[Site]) -> list[Site]:
-    """Return branches whose residual functions are compiled, and say so.
-
-    They are compiled instead of the model, whose rows vary.
-    """
-    found = 'nothing, as its blocks are not known'
-    if not are_drop_paths(sites):
-        sites = compiled_sites(sites)
-        found = f'the residual functions of {len(sites)} branches'
-    _logger.warning(
-        f'Of the compiled {type(backbone).__name__}, CoTrainer compiles {found}: the '
-        'whole model would be compiled again for every plan.'
-    )
-    return sites
 
 
 def check_images(images: Any, unlabelled: Any) -> None:
@@ -170,13 +144,10 @@ def check_images(images: Any, unlabelled: Any) -> None:
         )
 
 
-def fit_criterion(
-    scheme: Scheme, criterion: Any, before: set[str] | None, distills: bool
-) -> set[str]:
-    """Choose the distillation loss that fits a criterion; return its activations.
+def fit_criterion(scheme: Scheme, criterion: Any, distills: bool) -> None:
+    """Choose the distillation loss that fits a criterion.
 
-    ``before`` are those of the last criterion. Raises a ``ValueError`` if no loss fits
-    and the step distills.
+    Raises a ``ValueError`` if none fits and the step distills.
     """
     name = getattr(criterion, '__name__', type(criterion).__name__)
     # timm's binary cross-entropy may sum over classes.
@@ -195,10 +166,7 @@ def fit_criterion(
             "classes. Others, as in regression, have the scheme 'stochastic_depth' "
             'alone.'
         )
-    if found == before:
-        return found
     scheme.soft_loss.fit(found, f'the criterion {name}')
-    return found
 
 
 def check_processes(trainer: Any) -> None:

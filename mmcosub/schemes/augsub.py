@@ -19,7 +19,7 @@ from mmcosub.submodels.masking import (
 )
 
 from .base import SCHEMES, Context, Scheme
-from .distillation import Teaching
+from .distillation import Teaching, require
 
 MAIN, SUB = 0, 1
 
@@ -50,8 +50,7 @@ class AugSub(Scheme):
 
     def __init__(self, ratio: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 < ratio < 1:
-            raise ValueError(f'scheme.ratio must be in (0, 1), not {ratio}.')
+        require('ratio', ratio, 0 < ratio < 1, 'in (0, 1)')
         self.ratio = ratio
 
     @property
@@ -137,7 +136,10 @@ class AugMask(AugSub):
             self.blocks = _blocks(model)
             self.mapped = _mapped_blocks(model.backbone, self.blocks)
             learns = bool(self.mapped)  # feature maps to put a token back into
-        return {'mask_token': MaskToken(_width(model))} if learns else {}
+        if not learns:
+            return {}
+        token = nn.init.trunc_normal_(torch.zeros(_width(model)), std=0.02)
+        return {'mask_token': nn.ParameterDict({'value': token})}
 
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
@@ -147,7 +149,7 @@ class AugMask(AugSub):
         if self.mode == 'pixels':
             return mask_pixels(images, self.ratio, rng), nullcontext
         extras = model.extras
-        token = extras['mask_token'].value if 'mask_token' in extras else None
+        token = extras['mask_token']['value'] if 'mask_token' in extras else None
         if self.mode == 'patches':
             assert token is not None  # from prepare()
             return images, masked_patches(
@@ -158,15 +160,6 @@ class AugMask(AugSub):
         return images, removed_tokens(
             self.blocks, self.mapped, extra, self.ratio, token, rng
         )
-
-
-class MaskToken(nn.Module):
-    """A learned token that stands for what is masked, of so many channels."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.value = nn.Parameter(torch.zeros(channels))
-        nn.init.trunc_normal_(self.value, std=0.02)
 
 
 def _blocks(model: Any) -> list[nn.Module]:

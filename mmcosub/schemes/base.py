@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ from mmcosub.submodels import EXECUTIONS, SAMPLERS, Plan, Site, spread_rates
 from mmcosub.submodels.class_table import ClassTable
 
 from .checks import check_views_differ
-from .distillation import SoftLoss, Teaching
+from .distillation import SoftLoss, Teaching, require
 from .extras import Objective
 
 Context = Callable[[], AbstractContextManager]
@@ -89,10 +88,8 @@ class Scheme(ABC):
                 f'The views of {type(self).__name__} run together, so lean=True cannot '
                 'take them one after another. Leave it out.'
             )
-        if execution not in ('auto', *EXECUTIONS):
-            raise ValueError(
-                f'Unknown execution {execution!r}. Valid ones: {["auto", *EXECUTIONS]}.'
-            )
+        valid = ['auto', *EXECUTIONS]
+        require('execution', execution, execution in valid, f'one of {valid}')
         if drop_path_rate is not None:
             spread_rates(drop_path_rate, [0], drop_path_decay)  # raises if invalid
         self.soft_loss = SoftLoss(loss, temperature, self.softmax_loss)
@@ -150,12 +147,9 @@ class Scheme(ABC):
 
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
         """Draw one step's submodels, for a backbone's branches and B samples."""
-        factors = []
-        for view in range(self.views):
-            rates = self.rates(sites, view)
-            keep = self.sampler(rates, batch, rng)[:, None]
-            factors.append(Plan.from_keep(keep, rates).multipliers)
-        return Plan(np.concatenate(factors, axis=1))
+        rates = [self.rates(sites, view) for view in range(self.views)]
+        keep = [self.sampler(of_view, batch, rng) for of_view in rates]
+        return Plan.from_keep(np.stack(keep, axis=1), np.stack(rates, axis=1))
 
     def disturb(
         self, model: Any, view: int, images: Tensor, rng: np.random.Generator
@@ -172,26 +166,19 @@ class Scheme(ABC):
         """
         return images, nullcontext
 
-    def co_training_loss(
-        self, logits: Sequence[Tensor], weight: Tensor | None = None
-    ) -> Tensor:
-        """Return the weighted sum of all distillation losses.
-
-        Args:
-            logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *).
-            weight (Tensor, optional): Weight of each position, of shape (B, *).
-                Defaults to None, all alike.
-        """
-        losses = [self.student_loss(v, logits, weight) for v in range(self.views)]
-        return torch.stack(losses).sum()
-
     def student_loss(
         self, student: int, logits: Sequence[Tensor], weight: Tensor | None = None
     ) -> Tensor:
         """Return the weighted sum of the distillation losses of one student view.
 
-        Arguments are those of :meth:`co_training_loss`, with logits of the views up to
-        the student.
+        Override it where :attr:`teachings` cannot express the loss.
+
+        Args:
+            student (int): The view.
+            logits (Sequence[Tensor]): Logits of each view, of shape (B, C, *); None for
+                views that run later.
+            weight (Tensor, optional): Weight of each position, of shape (B, *).
+                Defaults to None, all alike.
         """
         total = logits[student].new_zeros(())
         for t in self.teachings:

@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mmcosub.submodels import (
-    Site,
-    always_kept,
-    are_drop_paths,
-    find_drop_paths,
-    find_sites,
-)
+from mmcosub.submodels import Site, are_drop_paths, find_drop_paths, find_sites
+from mmcosub.submodels.drop_paths import always_kept
 
 if TYPE_CHECKING:
     from .base import Scheme
@@ -61,31 +56,6 @@ def check_sites(scheme: 'Scheme', sites: Sequence[Site]) -> None:
             'model.backbone.frozen_stages, or train without a scheme.'
         )
     scheme.check(sites)
-
-
-def check_overrides(scheme: 'Scheme') -> None:
-    """Raise if a scheme overrides a method that its pass layout never calls.
-
-    That is ``disturb`` if no view runs alone, and ``co_training_loss`` if the views do
-    not run together.
-    """
-    cls, passes = type(scheme), [len(views) for views in scheme.passes]
-    for method, is_called, said in (
-        (
-            'disturb',
-            1 in passes,
-            'is for a view that runs alone, and all run together here. Set joint = '
-            'False in the class, or lean=True for a DepthScheme.',
-        ),
-        (
-            'co_training_loss',
-            scheme.views in passes,
-            'is of all views at once, and they run one after another here. Override '
-            'student_loss, which is of one view, or set joint = True in the class.',
-        ),
-    ):
-        if not is_called and sum(method in vars(base) for base in cls.__mro__) > 1:
-            raise ValueError(f'{cls.__name__}.{method} {said}')
 
 
 def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:

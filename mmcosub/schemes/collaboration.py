@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import SCHEMES, Scheme
-from .distillation import Teaching
+from .distillation import Teaching, require
 from .extras import Objective
 from .intermediate import IntermediateConsistency
 from .step import Step
@@ -67,19 +67,14 @@ class Collaboration(Scheme):
             representation=representation,
             kernel=kernel,
         )
-        if min(self.weights.values()) < 0 or not any(self.weights.values()):
-            raise ValueError(
-                f'The weights {self.weights} must be 0 or more, one of them above 0.'
-            )
-        if not (intermediate_temperature > 0 and 0 <= label_share <= 1):
-            raise ValueError(
-                f'intermediate_temperature={intermediate_temperature} must be above 0 '
-                f'and label_share={label_share} in [0, 1].'
-            )
+        values = self.weights.values()
+        valid = min(values) >= 0 and any(values)
+        require('weights', self.weights, valid, '0 or more, one of them above 0')
+        temperature = intermediate_temperature
+        require('intermediate_temperature', temperature, temperature > 0, 'above 0')
+        require('label_share', label_share, 0 <= label_share <= 1, 'in [0, 1]')
         terms: list[Objective] = [
-            IntermediateConsistency(
-                intermediate, intermediate_temperature, label_share
-            ),
+            IntermediateConsistency(intermediate, temperature, label_share),
             RepresentationRedundancy(representation),
             KernelRedundancy(kernel),
         ]

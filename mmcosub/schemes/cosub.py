@@ -11,7 +11,7 @@ import numpy as np
 from mmcosub.submodels import Plan, Site
 
 from .base import SCHEMES, Scheme
-from .distillation import Teaching
+from .distillation import Teaching, require
 
 
 @SCHEMES.register_module()
@@ -29,71 +29,37 @@ class Cosub(Scheme):
     cross-entropy and no temperature. Segmentation is not in the paper: the decode
     head's label loss, and distillation at every labelled pixel.
 
-    Coupled views are **not in the paper**. In a fraction of the branches, from the
-    input on, the second view keeps what the first one keeps, so the shared-prefix
-    execution runs more of the network once for both. Each view alone still has the
-    distribution of DropPath, with any sampler that draws branches independently. The
-    price: the views differ in fewer branches and learn less from each other.
-
-    Pairing a fraction :math:`p` of the images (``paired``) is **our extension**, too. A
-    step has two views of :math:`n` of its :math:`B` images and one of the others, which
-    is either view's submodel with probability 1/2. :math:`n` is :math:`pB`, rounded up
-    or down at random so that its mean is exact. Which images is uniform, so each is
-    paired with probability :math:`p`. With :math:`z_b` the logits of an image with one
-    view and :math:`P` the paired images, the loss is
+    Pairing a fraction :math:`p` of the images (``paired``) is **our extension**. A step
+    has two views of :math:`n` of its :math:`B` images, drawn uniformly, and one of the
+    others, which is either view's submodel with probability 1/2. :math:`n` is
+    :math:`pB`, rounded up or down at random so that its mean is exact. With
+    :math:`z_b` the logits of an image with one view and :math:`P` the paired images:
 
     .. math::
         \frac{1 - w}{B} [\sum_{b \notin P} \ell(z_b, y_b) + \sum_{b \in P}
         \tfrac12 \sum_i \ell(z_{b,i}, y_b)] + \frac{w}{pB} \sum_{b \in P}
         \tfrac12 \sum_i \ell_{soft}(z_{b,i}, z_{b,3-i})
 
-    Loss and gradient have cosub's mean, for every :math:`w` and :math:`B`: the label
-    loss of an image with one view has that of a paired one as its mean, and
-    :math:`1 / p` makes up for the images that the last sum leaves out. Not so where
-    images see each other, as in BatchNorm in training mode: means and mean squares over
-    the :math:`B + n` rows have those over all :math:`2B` rows as their mean, but the
-    outputs are not linear in them.
+    Each image is paired with probability :math:`p`, so loss and gradient have cosub's
+    mean, except where images see each other, as in BatchNorm in training mode.
 
     Args:
         weight (float): w in (1 - w) * CE(label) + w * CE(other submodel), in [0, 1).
             Defaults to 0.5, as in the paper. The distillation loss follows the
             ``loss_weight`` and the average of the label loss.
-        coupled (float): Fraction in [0, 1) of the branches in which both views are
-            equal, rounded to whole branches. Defaults to 0, independent views.
         paired (float): Mean fraction in (0, 1] of the images of a batch that have two
             views in an iteration; the others have one. Defaults to 1, all.
         **kwargs: Arguments of :class:`Scheme`.
 
     Raises:
-        ValueError: If ``weight`` or ``coupled`` is not in [0, 1), or ``paired`` not in
-            (0, 1].
+        ValueError: If ``weight`` is not in [0, 1), or ``paired`` not in (0, 1].
     """
 
-    def __init__(
-        self,
-        weight: float = 0.5,
-        coupled: float = 0.0,
-        paired: float = 1.0,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, weight: float = 0.5, paired: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 <= weight < 1:
-            raise ValueError(
-                f'scheme.weight must be in [0, 1), not {weight}: at 1 nothing is '
-                'learned from the labels.'
-            )
-        if not 0 <= coupled < 1:
-            raise ValueError(
-                f'scheme.coupled must be in [0, 1), not {coupled}: where all branches '
-                'are coupled, the views are the same and teach each other nothing.'
-            )
-        if not 0 < paired <= 1:
-            raise ValueError(
-                f'scheme.paired must be in (0, 1], not {paired}: at 0 no image has two '
-                'views. Use StochasticDepth to train without distillation.'
-            )
+        require('weight', weight, 0 <= weight < 1, 'in [0, 1)')
+        require('paired', paired, 0 < paired <= 1, 'in (0, 1]')
         self.weight = weight
-        self.coupled = coupled
         self.paired = paired
 
     @property
@@ -105,35 +71,15 @@ class Cosub(Scheme):
         weight = self.weight * self.ramp / 2
         return [Teaching(0, 1, weight), Teaching(1, 0, weight)]
 
-    def check(self, sites: Sequence[Site]) -> None:
-        """See :class:`Scheme`. Coupled views must differ in some branch."""
-        super().check(sites)
-        rates = self.rates(sites)
-        coupled = self._coupled_branches(sites)
-        if self.distills and not rates[coupled:].any():
-            last = int(np.flatnonzero(rates)[-1])  # the last that can differ
-            most = np.floor(100 * last / len(sites)) / 100
-            raise ValueError(
-                f'With scheme.coupled={self.coupled} the views are the same in the '
-                f'first {coupled} of {len(sites)} branches, and no later one has a '
-                'drop-path rate above 0, so they would teach each other nothing. Set '
-                f'scheme.coupled to {most:g} or less.'
-            )
-
     def draw(self, sites: Sequence[Site], batch: int, rng: np.random.Generator) -> Plan:
-        multipliers = super().draw(sites, batch, rng).multipliers  # (L, V, B)
-        coupled = self._coupled_branches(sites)
-        multipliers[:coupled, 1] = multipliers[:coupled, 0]
+        plan = super().draw(sites, batch, rng)
         if self.paired == 1:
-            return Plan(multipliers)
+            return plan
         number = np.floor(self.paired * batch + rng.random())
         paired = rng.permutation(batch) < number
-        chosen = multipliers[:, rng.integers(2, size=batch), np.arange(batch)]
-        multipliers = np.where(paired, multipliers, chosen[:, None])
-        return Plan(multipliers, paired)
-
-    def _coupled_branches(self, sites: Sequence[Site]) -> int:
-        return round(self.coupled * len(sites))
+        factors = plan.multipliers  # (L, V, B)
+        chosen = factors[:, rng.integers(2, size=batch), np.arange(batch)]
+        return Plan(np.where(paired, factors, chosen[:, None]), paired)
 
 
 @SCHEMES.register_module()

@@ -5,6 +5,7 @@ Shapes: ``B`` samples, ``C`` classes, ``*`` positions.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,22 +36,24 @@ class Teaching:
         return torch.stack(parts).sum(dim=0)
 
 
+def require(name: str, value: Any, is_valid: bool, valid: str) -> None:
+    """Raise a ``ValueError`` if a setting of a scheme is not valid."""
+    if not is_valid:
+        raise ValueError(f'scheme.{name} must be {valid}, not {value!r}.')
+
+
 class SoftLoss:
     """Distillation loss of a view against its teacher, at every position.
 
-    Name and temperature are those of :class:`Scheme`; ``softmax`` is the loss that
-    'auto' chooses for a softmax, 'ce' or 'kl'.
+    Arguments as in :class:`Scheme`; ``softmax`` is what 'auto' chooses for a softmax.
     """
 
     def __init__(
         self, name: str = 'auto', temperature: float = 1.0, softmax: str = 'ce'
     ) -> None:
-        if name not in ('auto', *SOFT_LOSSES):
-            raise ValueError(
-                f'Unknown loss {name!r}. Valid ones: {["auto", *SOFT_LOSSES]}.'
-            )
-        if not temperature > 0:
-            raise ValueError(f'The temperature must be above 0, not {temperature}.')
+        valid = ['auto', *SOFT_LOSSES]
+        require('loss', name, name in valid, f'one of {valid}')
+        require('temperature', temperature, temperature > 0, 'above 0')
         self.name = name
         self.temperature = temperature
         self.softmax = softmax
@@ -64,8 +67,7 @@ class SoftLoss:
     def fit(self, activations: set[str], where: str) -> None:
         """Choose the loss by the label loss, or raise if the chosen one does not fit.
 
-        The activations of the label loss are 'softmax', 'sigmoid', both or neither;
-        ``where`` is the setting that decides them, for the error.
+        ``where`` is the setting that decides the activations of the label loss.
         """
         if self.name == 'auto':
             binary = activations == {'sigmoid'}

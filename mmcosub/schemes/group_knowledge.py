@@ -20,7 +20,7 @@ from mmcosub.submodels.sampling import (
 )
 
 from .base import SCHEMES, Scheme
-from .distillation import Teaching
+from .distillation import Teaching, require
 
 FULL = 0
 
@@ -50,8 +50,7 @@ class DepthScheme(Scheme):
 
     def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if weight < 0:
-            raise ValueError(f'scheme.weight must be 0 or more, not {weight}.')
+        require('weight', weight, weight >= 0, '0 or more')
         self.weight = weight
 
     def check(self, sites: Sequence[Site]) -> None:
@@ -150,14 +149,10 @@ class GroupKnowledge(DepthScheme):
         **kwargs: Any,
     ) -> None:
         super().__init__(weight, **kwargs)
-        if groups < 1 or loops < 1:
-            raise ValueError(
-                f'scheme.groups={groups} and scheme.loops={loops} must be 1 or more.'
-            )
-        if not (0 < momentum <= 1 and 0 < decay <= 1):
-            raise ValueError(
-                f'scheme.momentum={momentum}, scheme.decay={decay}: must be in (0, 1].'
-            )
+        require('groups', groups, groups >= 1, '1 or more')
+        require('loops', loops, loops >= 1, '1 or more')
+        require('momentum', momentum, 0 < momentum <= 1, 'in (0, 1]')
+        require('decay', decay, 0 < decay <= 1, 'in (0, 1]')
         self.groups = groups
         self.loops = loops
         self.momentum = momentum

@@ -1,6 +1,7 @@
 """One training step: its plan, its passes, and the losses of its views.
 
-Shapes: ``V`` views of a pass, ``B`` images, ``C`` classes, ``*`` positions.
+Shapes: ``V`` views of a pass, ``B`` images, ``R`` rows of the plan, ``C`` classes,
+``*`` positions.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,38 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from mmcosub.losses import weighted_mean
 from mmcosub.submodels import Plan, plan_generator
-
-from .paired_rows import PairedRows
+from mmcosub.submodels.plan import to_device
 
 
 class Step:
     """State of a training step, of which one or several passes run its views.
 
-    Attributes:
-        model (SubmodelTraining): The model, with its ``scheme`` and ``extras``.
-        plan (Plan): Branches that each view of each image keeps.
-        number (int): Number of plans drawn before this one.
-        views (list[int]): The V views of the current pass.
-        features (Any): Outputs of the backbone in the current pass, with V * B rows,
-            one view after the other.
-        tapped (Sequence[Tensor]): Outputs of the blocks of :meth:`Objective.taps` in
-            the current pass, with V * B rows.
-        logits (dict[str, list[Tensor | None]]): For each head, logits of each view of
-            the scheme, of shape (B, C, *) at the head's resolution. None for views that
-            have not run; without gradient for those of earlier passes.
-        weights (dict[str, Tensor | None]): For each head, weight of each position, of
-            shape (B, *). Equal weights for heads without one.
-        factors (dict[str, Tensor | float]): For each head, factor that turns a weighted
-            mean over positions into the average of the label loss. 1 for heads without
-            one.
-        scale (Tensor | float): Factor of the co-training loss, from the settings of the
-            main head's label loss.
-        label_loss (Callable, optional): Label loss of a classifier for logits of shape
-            (B, C).
-        telemetry (dict[str, Tensor]): Values of the views, to be logged.
+    It has the ``model`` with its ``scheme`` and ``extras``, the ``plan``, and the
+    ``number`` of plans drawn before.
     """
 
     def __init__(
@@ -52,14 +33,23 @@ class Step:
         self.number = number
         self.rows = PairedRows(plan, device)
         self.views: list[int] = []
+        """The V views of the current pass."""
         self.features: Any = None
+        """Outputs of the backbone in this pass, V * B rows, view after view."""
         self.tapped: Sequence[Any] = ()
+        """Outputs of the blocks of :meth:`Objective.taps`, likewise."""
         self.logits: dict[str, list[Tensor | None]] = {}
+        """Of each head and view, (B, C, *); None for views that have not run."""
         self.weights: dict[str, Tensor | None] = {}
+        """Weight of each position, (B, *), of heads whose positions differ in it."""
         self.factors: dict[str, Tensor | float] = {}
+        """Factor of a weighted mean to the average of the label loss, if not 1."""
         self.scale: Tensor | float = 1.0
+        """Factor of the co-training loss by the settings of the label loss."""
         self.label_loss: Callable[[Tensor], Tensor] | None = None
+        """Label loss of a classifier for logits (B, C)."""
         self.telemetry: dict[str, Tensor] = {}
+        """Values of the views, to be logged."""
 
     def generator(self) -> np.random.Generator:
         """Return the random generator of this pass, independent of the plan's."""
@@ -70,17 +60,12 @@ class Step:
     def label_losses(
         self, outputs: Sequence[Any], label_loss: Callable[[Any], dict], log: bool
     ) -> dict[str, Any]:
-        """Return a head's label losses, combined over the views that see the label.
-
-        ``outputs`` are those of each view of the pass; ``label_loss`` returns losses by
-        name from one of them.
-        """
+        """Return a head's label losses, combined over the views that see the label."""
         labels = self.scheme.label_weights
-        seeing = [v for v in self.views if labels[v]]
+        views = zip(self.views, outputs, strict=True)
+        seeing = [(view, output) for view, output in views if labels[view]]
         combined: dict[str, Any] = {}
-        for view, output in zip(self.views, outputs, strict=True):
-            if view not in seeing:
-                continue
+        for view, output in seeing:
             terms = label_loss(output)
             if log:
                 self.log(f'label_view{view}', total_loss(terms))
@@ -110,11 +95,10 @@ class Step:
     def distillation(
         self, head: str, scale: Tensor | float, log: bool, threshold: float = 0.5
     ) -> Tensor:
-        """Return the co-training loss of the views of this pass at a head.
+        """Return the co-training loss of this pass at a head, from the paired images.
 
-        Images that have one view only are left out, and the others count for them.
         ``scale`` is the weight of the head's label loss, ``threshold`` the probability
-        above which a head with one channel predicts its class, for the log.
+        above which a head with one channel predicts its class.
         """
         weight = self.weights.get(head)
         fraction = self.rows.fraction(weight) / self.scheme.paired
@@ -122,13 +106,11 @@ class Step:
         # None only for views that are not needed yet.
         logits: Any = [self.rows.pairs(z) for z in self.logits[head]]
         first = logits[self.views[0]]
-        if not len(first):
-            loss = first.new_zeros((), dtype=torch.float32)
-        elif len(self.views) == self.scheme.views:
-            loss = self.scheme.co_training_loss(logits, weight)
-        else:
+        if len(first):
             losses = [self.scheme.student_loss(v, logits, weight) for v in self.views]
             loss = torch.stack(losses).sum()
+        else:
+            loss = first.new_zeros((), dtype=torch.float32)
         loss = fraction * loss * self.factors.get(head, 1.0) * scale
         if log:
             self.log('co_training', loss)
@@ -147,6 +129,54 @@ class Step:
         """Add a number to a logged value."""
         value = torch.as_tensor(value).detach()
         self.telemetry[name] = self.telemetry.get(name, 0) + value
+
+
+class PairedRows:
+    """Rows of the backbone, where a plan's ``paired`` names the images with two views.
+
+    Where it names none, every method returns what it is given.
+    """
+
+    def __init__(self, plan: Plan, device: torch.device | str) -> None:
+        self.paired, self.computed = plan.paired, plan.computed
+        if self.paired is None:
+            return
+        index = np.tile(np.arange(plan.batch), plan.views)
+        index[self.computed] = np.arange(len(self.computed))
+        self._index = to_device(index, device)
+        self._pairs = to_device(np.flatnonzero(self.paired), device)
+
+    def spread(self, outputs: Any) -> Any:
+        """Return outputs of R rows with one row for each view and image.
+
+        Tensors with another number of rows are of no image, and stay.
+        """
+        if self.paired is None:
+            return outputs
+
+        def spread(x: Any) -> Any:
+            fits = isinstance(x, Tensor) and x.ndim > 0 and len(x) == len(self.computed)
+            return x.index_select(0, self._index) if fits else x
+
+        return tree_map(spread, outputs)
+
+    def samples(self, data_samples: Sequence[Any], views: int) -> list[Any]:
+        """Return the label of each computed row, from the labels of the B images."""
+        samples = list(data_samples) * views
+        return samples if self.paired is None else [samples[i] for i in self.computed]
+
+    def pairs(self, x: Any) -> Any:
+        """Return the rows of the paired images, of a tensor (B, *) or None."""
+        return x if x is None or self.paired is None else x.index_select(0, self._pairs)
+
+    def fraction(self, weight: Tensor | None) -> float | Tensor:
+        """Return the fraction that the paired images have of the weight (B, *)."""
+        if self.paired is None:
+            return 1.0
+        if weight is None:
+            return float(self.paired.mean())
+        tiny = torch.finfo(weight.dtype).tiny
+        return self.pairs(weight).sum() / weight.sum().clamp_min(tiny)
 
 
 def get_rank() -> int:

@@ -23,7 +23,7 @@ from mmcosub.submodels import (
 )
 
 from .base import SCHEMES, Context, Scheme
-from .checks import check_overrides, check_sites, find_scheme_sites
+from .checks import check_sites, find_scheme_sites
 from .extras import Extras
 from .step import Step, get_rank
 
@@ -56,13 +56,8 @@ class SubmodelTraining:
     ) -> None:
         """Build the scheme and find the backbone's branches.
 
-        The activations of the label loss, and ``where`` they are set, are for
-        :meth:`SoftLoss.fit`.
-
-        Raises:
-            ValueError: If the backbone has no known block, every rate is 0 or one is 1
-                or more, the scheme does not fit the label loss, or it overrides a
-                method that is never called.
+        ``activations`` and ``where`` are those of :meth:`SoftLoss.fit`. Raises if the
+        scheme cannot train the model.
         """
         self.scheme = scheme if isinstance(scheme, Scheme) else SCHEMES.build(scheme)
         self.scheme.soft_loss.fit(activations, where)
@@ -70,7 +65,15 @@ class SubmodelTraining:
         if self.training:
             check_sites(self.scheme, self.sites)
         modules = dict(self.scheme.prepare(self))
-        check_overrides(self.scheme)
+        name, disturbs = type(self.scheme), type(self.scheme).disturb
+        if disturbs is not Scheme.disturb and all(
+            len(views) > 1 for views in self.scheme.passes
+        ):
+            raise ValueError(
+                f'{name.__name__}.disturb is for a view that runs alone, and all run '
+                'together here. Set joint = False in the class, or lean=True for a '
+                'DepthScheme.'
+            )
         for objective in self.scheme.objectives:
             modules.update(objective.prepare(self))
         self.extras = Extras(modules)
@@ -141,23 +144,17 @@ class SubmodelTraining:
 
     @torch.compiler.disable
     def _run_backbone(self, step: Step, inputs: Tensor) -> None:
-        """Run the submodels of a pass; keep outputs and tapped blocks in the step.
-
-        Where some images have one view (:class:`PairedRows`), of the computed rows.
-        """
+        """Run the submodels of a pass; keep outputs and tapped blocks in the step."""
         perturbed: Context = nullcontext
         if len(step.views) == 1:
             inputs, perturbed = self.scheme.disturb(
                 self, step.views[0], inputs, step.generator()
             )
-        execution = self.execution_of_plans()
-        shared = execution == 'shared_prefix'
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
-        images, plan = step.rows.inputs(inputs, step.plan.of(step.views), shared)
+        plan, execution = step.plan.of(step.views), self.execution_of_plans()
         outputs, work = run_submodels(
-            self.caller(), images, plan, self.sites, execution, taps, perturbed
+            self.caller(), inputs, plan, self.sites, execution, taps, perturbed
         )
-        outputs, work = step.rows.outputs(outputs, work, shared)
         step.features, step.tapped = outputs if taps else (outputs, [])
         step.log('branch_work', work * len(step.views) / self.scheme.views)
 
@@ -187,23 +184,20 @@ class SubmodelTraining:
         self._checked = True
         given, chosen = self.scheme.execution, self.execution_of_plans()
         network = self.backbone, inputs, self.sites
+        if chosen == 'shared_prefix' and not can_share_rows(*network):
+            reason = (
+                f'Views cannot share rows in {type(self.backbone).__name__}, which '
+                'needs a constant number of rows, or runs its blocks in another order '
+                'than it lists them'
+            )
+            remedy = "scheme.execution='kept_rows'"
+            if given == chosen:
+                raise ValueError(f'{reason}. Set {remedy}, or leave it out.')
+            _logger.warning(f'{reason}, so views share none ({remedy}).')
+            self._shares_rows = False
+            chosen = 'kept_rows'
         if self.scheme.check_network:
-            shares = chosen != 'shared_prefix' or can_share_rows(*network)
-            check_network(*network, chosen if shares else 'kept_rows')
-            if not shares:
-                reason = (
-                    f'Views cannot share rows in {type(self.backbone).__name__}, which '
-                    'needs a constant number of rows, or runs its blocks in another '
-                    'order than it lists them'
-                )
-                if given != 'auto':
-                    raise ValueError(
-                        f"{reason}. Set scheme.execution='kept_rows', or leave it out."
-                    )
-                self._shares_rows = False
-                _logger.warning(
-                    f"{reason}, so views share none (execution='kept_rows')."
-                )
+            check_network(*network, chosen)
         if given != 'auto' and (why := inexact(self.backbone, given, self.sites)):
             _logger.warning(
                 f'scheme.execution={given!r} does not compute what the plain execution '

@@ -85,6 +85,7 @@ class Unlabelled:
             ('weight', self.weight > 0, 'above 0'),
             ('ramp_iters', self.ramp_iters >= 0, '0 or more'),
             ('teacher', self.teacher in TEACHERS, f'one of {TEACHERS}'),
+            ('temperature', self.temperature > 0, 'above 0'),
             ('momentum', 0 < self.momentum <= 1, 'in (0, 1]'),
             ('students', self.students in STUDENTS, f'one of {STUDENTS}'),
             ('drop_path_rate', rate is None or 0 < rate < 1, 'in (0, 1)'),
@@ -106,9 +107,6 @@ class Unlabelled:
         """Return the drop-path rate of each branch, of shape (L, ); 0 if frozen.
 
         Where no rate is set it is ``default``, by default the backbone's own.
-
-        Raises:
-            ValueError: If every rate is 0, so that students would be the full network.
         """
         own = dict(complementary=0.5, full=0.0)
         rate = own.get(self.students, self.drop_path_rate)
@@ -148,10 +146,9 @@ class Unlabelled:
         valid: Tensor | None,
         rng: np.random.Generator,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Apply CutMix to strongly augmented images and to the teacher's logits alike.
+        """Apply CutMix to strongly augmented images and the teacher's logits alike.
 
-        ``valid`` is False where images are padded, of shape (U, height, width). Also
-        returned is the weight of each position of the target, of shape (U, *).
+        ``valid`` (U, height, width) is False in padding. Also returns the weights.
         """
         weight = None if valid is None else valid.to(target.dtype)
         if self.cutmix and target.ndim == 4 and len(target) > 1:

@@ -23,9 +23,6 @@ from .unlabelled import Unlabelled
 
 _logger = logging.getLogger('mmcosub')
 
-PATIENCE = 500
-"""Number of iterations without a confident prediction before a warning."""
-
 _STREAM = 2**16
 """Random stream, different from those of plans and passes."""
 
@@ -40,7 +37,6 @@ class UnlabelledLoss:
     def __init__(self, training: Any, cfg: dict) -> None:
         self.method = Unlabelled(**cfg)
         self.method.rates(training.sites, _rates(training))  # raises if all are 0
-        self._used: Tensor | None = None
         if not training.scheme.distills:
             _logger.warning(
                 f'{type(training.scheme).__name__} has no distillation between views: '
@@ -59,11 +55,10 @@ class UnlabelledLoss:
         read: Callable[[nn.Module, Any, int], Sequence[Tensor]],
         valid: Tensor | None = None,
     ) -> Tensor:
-        """Return the weighted loss, and log to the training's telemetry.
+        """Return the weighted loss of weakly and strongly augmented images.
 
-        The images are weakly and strongly augmented. ``read(network, outputs, V)``
-        returns logits of V views, of shape (U, C, *) each, from the outputs of the
-        network's backbone. ``valid`` is that of :meth:`Unlabelled.mix`.
+        ``read(network, outputs, V)`` returns logits of V views, of shape (U, C, *)
+        each, from outputs of the backbone. ``valid`` is that of :meth:`Unlabelled.mix`.
         """
         method, network = self.method, training.network
         method.soft_loss.function = training.scheme.soft_loss.function
@@ -91,7 +86,6 @@ class UnlabelledLoss:
             logits = read(network, outputs, plan.views)
         loss, logs = method.loss(logits, target, weight, step)
         training.telemetry.update(logs)
-        self._report_use(step, logs.get('unlabelled_used'))
         return loss
 
     def _teacher(self, training: Any) -> Any:
@@ -106,20 +100,6 @@ class UnlabelledLoss:
         """Update the averaged teacher, after the optimizer's step."""
         if self.method.teacher == 'average':
             training.extras['average'].update(training.network)
-
-    def _report_use(self, step: int, used: Tensor | None) -> None:
-        """Warn if no prediction of many iterations reached the threshold."""
-        if used is None:
-            return
-        self._used = used if self._used is None else self._used + used
-        if (step + 1) % PATIENCE == 0:
-            if not float(self._used):
-                _logger.warning(
-                    f'No prediction on unlabelled images reached unlabelled.threshold='
-                    f'{self.method.threshold} in {PATIENCE} iterations, so nothing is '
-                    'learned from them. Lower it, or leave it out for soft targets.'
-                )
-            self._used = None
 
 
 def _rates(training: Any) -> NDArray[np.float64]:

@@ -7,13 +7,11 @@ from .branches import (
     find_branches,
     known_blocks,
     register_block,
-    register_fixed_batch,
 )
 from .compiling import compiled_sites
 from .drop_path_modules import is_drop_path
 from .drop_paths import (
     DropPathSite,
-    always_kept,
     are_drop_paths,
     called_drop_paths,
     find_drop_paths,
@@ -42,7 +40,6 @@ __all__ = [
     'Sampler',
     'Site',
     'StratifiedSampler',
-    'always_kept',
     'are_drop_paths',
     'called_drop_paths',
     'can_share_rows',
@@ -60,7 +57,6 @@ __all__ = [
     'plan_generator',
     'plan_rows',
     'register_block',
-    'register_fixed_batch',
     'run_submodels',
     'spread_rates',
     'temporarily',

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -30,8 +30,9 @@ class Branch:
         shortcut (Callable, optional): ``shortcut(block, x, *args)`` returns the term
             that ``f(x)`` is added to, such as a ResNet's down-sampling. Defaults to
             None, ``x`` itself.
-        after (Callable, optional): ``after(block, sum)`` is applied to the sum, such as
-            a ResNet's activation. It must not work in place. Defaults to None.
+        after (Callable, optional): ``after(block, sum, *args)`` is applied to the sum,
+            such as a ResNet's activation. It must not work in place. That of the last
+            branch returns what the block does. Defaults to None.
         exists (Callable, optional): ``exists(block)`` returns False for blocks of the
             class without this branch. A block without branches runs unmodified.
             Defaults to None, every block.
@@ -40,24 +41,14 @@ class Branch:
     residual: Callable[..., Tensor]
     drop_path: str | None = None
     shortcut: Callable[..., Tensor] | None = None
-    after: Callable[..., Tensor] | None = None
+    after: Callable[..., Any] | None = None
     exists: Callable[..., bool] | None = None
 
 
-class _Known(NamedTuple):
-    """Entry of the table."""
-
-    branches: tuple[Branch, ...]
-    output: Callable[..., Any] | None
+_BLOCKS: dict[str, tuple[Branch, ...]] = {}
 
 
-_BLOCKS: dict[str, _Known] = {}
-_FIXED_BATCH: set[str] = set()
-
-
-def register_block(
-    name: str, *branches: Branch, output: Callable[..., Any] | None = None
-) -> None:
+def register_block(name: str, *branches: Branch) -> None:
     """Register the branches of a block class.
 
     Args:
@@ -67,8 +58,6 @@ def register_block(
             The block must compute ``x = after(shortcut(x) + f(x))`` for each, and
             nothing else. Give none if the block and all inside of it must run
             unmodified, such as where rows stop being samples.
-        output (Callable, optional): ``output(block, x, *args)`` turns the last sum into
-            the return value of ``forward``. Defaults to None, ``x`` itself.
 
     Raises:
         ValueError: If it gets a class instead of its name, or no branches.
@@ -78,25 +67,7 @@ def register_block(
             "register_block takes the full name of a class, such as 'mynet.Block', and "
             f'Branch objects, not {name!r}, {branches}.'
         )
-    _BLOCKS[name] = _Known(branches, output)
-
-
-def register_fixed_batch(*names: str) -> None:
-    """Register modules that need a constant number of rows.
-
-    For instance, they reshape their blocks' output by the number of input images.
-    Views cannot share rows inside, since rows are added where views diverge.
-
-    Args:
-        *names (str): Full dotted names of classes.
-    """
-    _FIXED_BATCH.update(names)
-
-
-def has_fixed_batch(backbone: nn.Module) -> bool:
-    """Return True if a module of the backbone needs a constant number of rows."""
-    classes: set[Any] = {type(module) for module in list_modules(backbone)}
-    return any(not _FIXED_BATCH.isdisjoint(class_names(cls)) for cls in classes)
+    _BLOCKS[name] = branches
 
 
 def list_modules(module: Any, found: list[Any] | None = None) -> list[Any]:
@@ -121,23 +92,13 @@ def known_blocks() -> list[str]:
 
 
 def block_branches(block: nn.Module) -> tuple[Branch, ...] | None:
-    """Return the branches of a block's class, or None if it is not registered.
-
-    A subclass counts as registered if it inherits ``forward`` from a registered class.
-    """
+    """Return the branches of a block whose ``forward`` is registered, or None."""
     cls: Any = type(block)
     for base, name in zip(cls.__mro__, class_names(cls), strict=True):
         if name in _BLOCKS:
             inherited = cls.forward is getattr(base, 'forward', None)
-            return _BLOCKS[name].branches if inherited else None
+            return _BLOCKS[name] if inherited else None
     return None
-
-
-def block_output(block: nn.Module) -> Callable[..., Any] | None:
-    """Return the function that builds a known block's return value, if it has one."""
-    cls: Any = type(block)
-    names = class_names(cls)
-    return next((_BLOCKS[name].output for name in names if name in _BLOCKS), None)
 
 
 @dataclass(frozen=True)
@@ -177,9 +138,7 @@ class UnknownBlockError(ValueError):
 def find_branches(backbone: nn.Module) -> list[Site]:
     """Return all branches of a backbone, at least one, in the order of ``modules()``.
 
-    Raises:
-        UnknownBlockError: If there is no known block, or a DropPath with a rate above 0
-            sits outside of the known blocks, where it would act twice.
+    Raises an ``UnknownBlockError`` if there is none, or a DropPath outside of all.
     """
     sites: list[Site] = []
     inside: set[nn.Module] = set()  # modules inside a block found before

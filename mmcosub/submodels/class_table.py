@@ -10,9 +10,8 @@ _Class = TypeVar('_Class', bound=type)
 class ClassTable:
     """Classes by name, built from configs such as ``dict(type='Cosub', weight=0.5)``.
 
-    The part of MMEngine's ``Registry`` that the core needs, without MMEngine. A type is
-    a class, its full dotted name, or its name: ``'mmcosub.AugPath'``, ``'AugPath'`` or
-    ``'augpath'``; underscores do not count. ``subject`` is what the classes are.
+    A type is a class, its full dotted name, or its name: ``'mmcosub.AugPath'``,
+    ``'AugPath'`` or ``'augpath'``, underscores aside. ``subject`` names the classes.
     """
 
     def __init__(self, subject: str) -> None:

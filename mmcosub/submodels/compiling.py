@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .branches import Branch, Site
+from .drop_paths import are_drop_paths
 
 
 def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
@@ -16,9 +17,11 @@ def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
 
     Blocks of a stage whose parameters have the same shapes share one compiled function.
     If they differ in more than weights (every other Swin block shifts its windows),
-    PyTorch compiles one version of it for each variant. The options are those of
-    ``torch.compile``.
+    PyTorch compiles one version of it for each variant. DropPath modules stay. The
+    options are those of ``torch.compile``.
     """
+    if are_drop_paths(sites):
+        return list(sites)
     shared: dict[tuple, Branch] = {}
     compiled = []
     for site in sites:
@@ -34,9 +37,8 @@ def compiled_sites(sites: Sequence[Site], **options: Any) -> list[Site]:
 class CompiledResidual:
     """Residual function that is compiled once for any number of rows.
 
-    A single row runs uncompiled, because PyTorch treats a size of 1 as a constant and
-    would compile again for it; so does the check before the first step, which has no
-    gradients.
+    Uncompiled are single rows, which PyTorch would compile again, and the check before
+    the first step, without gradients.
     """
 
     def __init__(self, plain: Callable[..., Tensor], options: dict[str, Any]) -> None:

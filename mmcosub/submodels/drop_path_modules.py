@@ -1,6 +1,7 @@
 """Recognition of DropPath modules of any library by their behaviour, and of dropout."""
 
 import copy
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,11 +22,9 @@ _DROPOUTS = {
 
 
 def is_drop_path(module: nn.Module) -> bool:
-    """Return True if a module is DropPath (stochastic depth), whatever its name.
+    """Return True if a module drops whole rows in training alone, whatever its name.
 
-    DropPath has no parameters and no submodules, drops whole rows in training, scales
-    the others by 1 / (1 - rate) or leaves them, and does nothing in evaluation. Each
-    class is tested once, on a copy.
+    Each class is tested once, on a copy.
     """
     cls = type(module)
     if cls not in _KNOWN:
@@ -67,6 +66,7 @@ def _drops_rows(module: nn.Module) -> bool:
     return unchanged and dropped and bool((rows == rows[:, :1]).all())
 
 
+@cache  # called in every step
 def dropout_rate_name(cls: type[nn.Module]) -> str:
     """Return the attribute of the rate in a class of dropout; '' for others."""
     return 'p' if issubclass(cls, _DropoutNd) else _DROPOUTS.get(cls.__name__, '')

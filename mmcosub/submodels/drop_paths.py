@@ -1,11 +1,10 @@
 """DropPath modules as branches, for networks whose blocks are not known.
 
-The blocks need not be registered, but no computation is saved: all views run as one
-batch, as in cosub's published code. A module that is called several times in one
-forward is one branch per call. Where rows are parts of images, all parts of an image
-keep or drop a branch together.
+All views run as one batch, as in cosub's published code, so no computation is saved. A
+module that is called several times in one forward is one branch per call.
 """
 
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -67,8 +66,7 @@ def find_drop_paths(backbone: nn.Module) -> list[DropPathSite]:
 def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]:
     """Return the DropPath modules in the order of their calls, one entry per call.
 
-    Runs the first of the images, of shape (B, ...), in evaluation mode. Raises a
-    ``ValueError`` if none is called.
+    Runs the first of the images (B, ...) in evaluation mode.
     """
     names = {m: n for n, m in backbone.named_modules() if is_drop_path(m)}
     again = ForwardOverride(backbone, {}, nullcontext, None)
@@ -113,11 +111,9 @@ def _block_of(name: str) -> str:
 
     ``stages.0.blocks.3`` for ``stages.0.blocks.3.attn.drop``.
     """
-    parts = name.split('.')[:-1]
-    for end in range(len(parts), 0, -1):
-        if parts[end - 1].isdigit():
-            return '.'.join(parts[:end])
-    return '.'.join(parts)
+    parent = name.rpartition('.')[0]
+    numbered = re.match(r'(.*\.)?\d+(?=\.|$)', parent)
+    return numbered.group() if numbered else parent
 
 
 def _unknown(block: nn.Module, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Forward of a backbone as the submodels of a plan, in one of four ways.
 
-Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows, ``...`` other
-dimensions.
+Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows (``V * B``, unless some
+samples have one view), ``...`` other dimensions.
 
 The executions compute the same outputs and gradients:
 
@@ -15,7 +15,7 @@ The executions compute the same outputs and gradients:
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from .branches import Site, has_fixed_batch, list_modules
+from .branches import Site, list_modules
 from .drop_path_modules import dropout_rate_name
 from .drop_paths import are_drop_paths
 from .forward_override import ForwardOverride
@@ -52,16 +52,17 @@ def run_submodels(
         plan (Plan): Branches that each view keeps, for the same B.
         sites (Sequence[Site]): The backbone's branches, from ``find_branches``, or its
             DropPath modules, from ``called_drop_paths``.
-        execution (str): One of ``EXECUTIONS``. Defaults to 'shared_prefix'.
+        execution (str): One of ``EXECUTIONS``. Defaults to 'shared_prefix', for
+            networks of which ``can_share_rows`` is true.
         taps (Sequence[Module]): Blocks whose outputs to return too. Defaults to none.
         perturbed (Callable): Returns a context to run in, for instance one with other
             dropout rates. It is entered again when the backward pass recomputes
             activations. Defaults to ``nullcontext``.
 
     Returns:
-        tuple: The backbone's outputs with every tensor of shape (V * B, ...), views
-        outermost, and the fraction of the ``L * V * B`` branch evaluations computed.
-        With taps, the first is a pair: the backbone's outputs and the list of taps.
+        tuple: The backbone's outputs with every tensor of shape (R, ...), for the R
+        rows ``plan.computed``, and the fraction of the ``L * V * B`` branch evaluations
+        computed. With taps, the first is a pair: the outputs and the list of taps.
 
     Raises:
         ValueError: If the execution is not known or cannot run this backbone, or a
@@ -73,7 +74,7 @@ def run_submodels(
     run: ForwardOverride
     if execution in ('plain', 'drop_path'):
         dtype = torch.promote_types(images.dtype, torch.float32)
-        factors = to_device(plan.multipliers, images.device, dtype).flatten(1)
+        factors = to_device(plan.factors, images.device, dtype)
         if execution == 'plain':
             branch = partial(plain_sum, factors)
             run = SubmodelRun(backbone, sites, branch, perturbed, share)
@@ -83,43 +84,35 @@ def run_submodels(
     else:
         rows = plan_rows(plan, share, images.device)
         run = SubmodelRun(backbone, sites, Rows(rows.steps), perturbed, share)
-    if not share:
+    if not share and plan.paired is None:
         images = images.repeat(plan.views, *[1] * (images.ndim - 1))
+    elif not share:
+        samples = to_device(plan.computed % plan.batch, images.device)
+        images = images.index_select(0, samples)
     with outputs_of(taps) as tapped, run.entered():
         outputs = backbone(images)
     run.check_complete()
     if taps:
         outputs = outputs, [output for _, output in tapped]
     if rows is None:
-        return outputs, 1.0
+        return outputs, len(plan.computed) / (plan.views * plan.batch)
     return tree_map(partial(_expand, rows=rows), outputs), rows.work
 
 
 def _check_execution(
     backbone: nn.Module, sites: Sequence[Site], execution: str
 ) -> None:
-    name = type(backbone).__name__
-    if execution not in EXECUTIONS:
+    valid = ['drop_path'] if are_drop_paths(sites) else [*EXECUTIONS[:3]]
+    if execution not in valid:
         raise ValueError(
-            f'Unknown execution {execution!r}. Valid ones are {list(EXECUTIONS)}.'
-        )
-    if (execution == 'drop_path') != are_drop_paths(sites):
-        fits = 'drop_path' if are_drop_paths(sites) else 'shared_prefix'
-        raise ValueError(
-            f'The execution {execution!r} cannot run {name}, whose branches are '
-            f'{type(sites[0]).__name__}s. Pass execution={fits!r}, or set '
+            f'The execution {execution!r} cannot run {type(backbone).__name__}, whose '
+            f'branches are {type(sites[0]).__name__}s. Pass one of {valid}, or set '
             "scheme.execution='auto' in a config."
-        )
-    if execution == 'shared_prefix' and has_fixed_batch(backbone):
-        raise ValueError(
-            f'Views cannot share rows in {name}, which needs a constant number of '
-            "rows. Pass execution='kept_rows', or set scheme.execution='auto' in a "
-            'config.'
         )
 
 
 def _expand(output: Any, rows: RowPlan) -> Any:
-    """Expand an output to one row per view and sample."""
+    """Expand an output to the rows of the plan."""
     if not isinstance(output, Tensor):
         return output
     if output.shape[0] not in rows.rows_of_views:
@@ -140,8 +133,9 @@ def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
     """Return the fastest execution that computes what the plain one does.
 
     BatchNorm in training mode makes rows depend on one another, which needs 'plain'
-    inside of blocks. Dropout would give views that share a row the same noise, and
-    some networks need a constant number of rows; both rule out 'shared_prefix'.
+    inside of blocks. Dropout would give views that share a row the same noise, which
+    rules out 'shared_prefix'. So do networks that need a constant number of rows;
+    ``can_share_rows`` finds them.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
@@ -179,23 +173,12 @@ def inexact(
         return None
     if any(map(_has_dropout, active)):
         return 'dropout would be the same in views that share a row'
-    if has_fixed_batch(backbone):
-        return 'some module relies on as many rows coming out as went in'
     return None
 
 
-def _has_dropout(module: Any) -> bool:
-    own = module.__dict__
-    for name in _rate_names(module.__class__):
-        if name in own and isinstance(own[name], float) and own[name] > 0:
-            return True
-    return False
-
-
-@cache
-def _rate_names(cls: type[nn.Module]) -> tuple[str, ...]:
-    """Return attributes in which modules of a class may have dropout rates.
-
-    Attention passes plain numbers to the fused kernel, timm's networks to `F.dropout`.
-    """
-    return dropout_rate_name(cls), 'attn_drop', 'dropout', 'drop_rate'
+def _has_dropout(module: nn.Module) -> bool:
+    own = vars(module)
+    # Attention passes plain numbers to the fused kernel, timm's networks to F.dropout.
+    names = dropout_rate_name(type(module)), 'attn_drop', 'dropout', 'drop_rate'
+    rates = (own[name] for name in names if name in own)
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)

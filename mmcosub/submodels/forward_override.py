@@ -1,13 +1,11 @@
 """Override of forwards during one pass, also under activation checkpointing.
 
-The ``forward`` of each overridden class is wrapped once, when first used. The wrapper
-looks up the pass that runs in its thread (a context variable) and calls the forward
-that this pass has for the module; without a pass it calls upstream's. Modules
-themselves are not changed, so that they can be copied, pickled and exported.
+The ``forward`` of each overridden class is wrapped once. The wrapper looks up the pass
+of its thread (a context variable) and calls the forward that this pass has for the
+module. Modules do not change, so that they can be copied, pickled and exported.
 """
 
 import copy
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -28,6 +26,9 @@ _CURRENT: ContextVar['ForwardOverride | None'] = ContextVar('pass', default=None
 
 _ROUTED: WeakSet[Callable] = WeakSet()
 """Wrapped forwards, which look up the pass."""
+
+_RAN: WeakSet[nn.Module] = WeakSet()
+"""Modules whose last forward was another one."""
 
 # Flags by which modules of MMPretrain, MMSegmentation, timm and transformers recompute.
 _FLAGS = ('with_cp', 'use_checkpoint', 'grad_checkpointing', 'gradient_checkpointing')
@@ -63,7 +64,6 @@ class ForwardOverride:
         self.running: set[nn.Module] = set()
         """Modules whose other forward is running."""
         self._flags: list[tuple[nn.Module, str]] = []
-        self._with_gradients = False
         for module in list_modules(backbone):
             own = vars(module)
             self._flags += [(module, flag) for flag in _FLAGS if own.get(flag) is True]
@@ -104,7 +104,6 @@ class ForwardOverride:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Make this the pass of the thread."""
-        self._with_gradients = torch.is_grad_enabled() and not _in_checkpoint()
         token = _CURRENT.set(self)
         try:
             for module, flag in self._flags:
@@ -115,28 +114,6 @@ class ForwardOverride:
             for module, flag in self._flags:
                 setattr(module, flag, True)
             _CURRENT.reset(token)
-
-    def expect_gradients(self, block: nn.Module, name: str) -> None:
-        """Raise if the network recomputes a block in a way that is not seen here.
-
-        The unmodified block would run in the backward pass.
-        """
-        if not self._with_gradients:
-            return
-        if torch.is_grad_enabled():
-            runs = 'runs inside torch.utils.checkpoint' if _in_checkpoint() else ''
-        else:  # A block in evaluation mode may turn gradients off itself.
-            learns = block.training and any(p.requires_grad for p in block.parameters())
-            runs = 'runs without gradients' if learns else ''
-            runs += ' (if it is frozen, set requires_grad_(False))' if learns else ''
-        if runs:
-            raise ValueError(
-                f'{name!r} {runs}: the backbone recomputes it in a way that mmcosub '
-                'does not see, and its submodels would be others then. Turn the '
-                "backbone's own checkpointing off and use "
-                'activation_checkpointing=[...] of MMEngine with the names of blocks, '
-                "or PyTorch's checkpoint_wrapper around blocks."
-            )
 
     def recomputed(self, part: Callable, *args: Any, **kwargs: Any) -> Any:
         """Run a part of the network without storing its activations."""
@@ -166,10 +143,13 @@ def _route(cls: Any) -> None:
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if not torch.compiler.is_compiling():
             current = _CURRENT.get()
+            if current is None:
+                _check_unseen(self)
             # Another forward may call upstream's, also by a subclass.
-            if current is not None and self not in current.running:
+            elif self not in current.running:
                 other = current.forwards.get(self)
                 if other is not None:
+                    _RAN.add(self)
                     current.running.add(self)
                     try:
                         return other(*args, **kwargs)
@@ -179,6 +159,24 @@ def _route(cls: Any) -> None:
 
     _ROUTED.add(forward)
     owner.forward = forward
+
+
+def _check_unseen(module: nn.Module) -> None:
+    """Raise if the backward pass recomputes a module of a pass without the pass.
+
+    The unmodified module would run.
+    """
+    if module not in _RAN:
+        return
+    if torch._C._current_graph_task_id() == -1:  # outside of a backward pass
+        _RAN.discard(module)
+        return
+    raise ValueError(
+        f'The network recomputes {type(module).__name__} in a way that mmcosub does '
+        'not see, and its submodels would be others then. Turn its own checkpointing '
+        'off and use activation_checkpointing=[...] of MMEngine with the names of '
+        "blocks, or PyTorch's checkpoint_wrapper around blocks."
+    )
 
 
 def _follow_pass(module: Any) -> None:
@@ -209,16 +207,3 @@ def _upstream_forward(module: nn.Module) -> Callable:
     """Return the forward of a module's class, unwrapped."""
     forward: Any = type(module).forward
     return partial(forward.__wrapped__ if forward in _ROUTED else forward, module)
-
-
-_CHECKPOINT_FILE = sys.modules[checkpoint.__module__].__file__
-
-
-def _in_checkpoint() -> bool:
-    """Return True if a checkpoint that is not of a pass surrounds the call."""
-    frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code is not ForwardOverride._run.__code__:
-        if frame.f_code.co_filename == _CHECKPOINT_FILE:
-            return True
-        frame = frame.f_back
-    return False

@@ -34,10 +34,9 @@ def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Run a network in evaluation mode without gradients, and restore its modes.
+    """Run a network in evaluation mode without gradients, not by its ``train``.
 
-    Each module gets back its own mode, since frozen modules of a training network are
-    in evaluation. ``train`` is not called, so overrides of it do not act.
+    Each module gets back its own mode.
     """
     with temporarily([*network.modules()], training=False), torch.no_grad():
         yield
@@ -68,30 +67,28 @@ def outputs_of(
 
 @contextmanager
 def untouched(network: nn.Module, image: Tensor) -> Iterator[None]:
-    """Restore random state and buffers; make every branch visible meanwhile.
+    """Restore random state and buffers; make every branch visible, call no hooks.
 
-    Hooks are not called, except those that a module needs. Layer scales of 1e-6 and
-    normalisation weights of 0, as at initialisation, would hide the outputs of
-    branches, so they are 0.5 inside the context. ``image`` is on the network's device.
+    Layer scales of 1e-6 and norms of 0, as at initialisation, would hide branches.
     """
     small = [p.data for n, p in network.named_parameters() if _hides_branch(n, p)]
     kept = [(t, t.clone()) for t in (*small, *(b.data for b in network.buffers()))]
-    hooks = [(m, m._forward_hooks.copy()) for m in network.modules()]
+    hooks = [(m._forward_hooks, m._forward_hooks.copy()) for m in network.modules()]
     devices = [image.device] if image.is_cuda else []
     states = random.getstate(), np.random.get_state()
     try:
-        for module, found in hooks:
+        for own, found in hooks:
             for key in [k for k, hook in found.items() if not _is_needed(hook)]:
-                del module._forward_hooks[key]
+                del own[key]
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             for p in small:
                 p.fill_(0.5)
             yield
     finally:
-        for module, found in hooks:
-            added = {k: h for k, h in module._forward_hooks.items() if _is_needed(h)}
-            module._forward_hooks.clear()
-            module._forward_hooks.update({**found, **added})
+        for own, found in hooks:
+            added = {k: hook for k, hook in own.items() if _is_needed(hook)}
+            own.clear()
+            own.update({**found, **added})
         for tensor, value in kept:
             tensor.copy_(value)
         torch.clear_autocast_cache()  # older PyTorch keeps casts of the changed tensors
@@ -115,15 +112,13 @@ def _is_needed(hook: Any) -> bool:
 
 @contextmanager
 def without_noise(network: nn.Module) -> Iterator[None]:
-    """Run without gradients in training mode, but without dropout and DropPath.
+    """Run in training mode without gradients, dropout, DropPath and batch statistics.
 
-    Normalisation uses its running statistics. Random modules that are not recognised
-    stay random.
+    Random modules that are not recognised stay random.
     """
-    modules = network.modules()
     off = [
         m
-        for m in modules
+        for m in network.modules()
         if isinstance(m, _NormBase) or is_dropout(m) or is_drop_path(m)
     ]
     with temporarily(off, training=False), torch.no_grad(), _NoDropout():

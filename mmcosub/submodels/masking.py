@@ -53,11 +53,10 @@ def draw_mask(
 
 
 def masking_mode(sites: Sequence[Site]) -> str:
-    """Choose the mask for a backbone.
+    """Choose how a backbone's images are masked.
 
-    It is 'tokens' (removed, in a ViT), 'patches' (replaced by a learned token after the
-    patch embedding, in a Swin) or 'pixels' (set to 0, in networks that are
-    convolutional or need all tokens).
+    'tokens' are removed, in a ViT; 'patches' replaced by a learned token, in a Swin;
+    'pixels' set to 0 elsewhere.
     """
     cls: Any = type(sites[0].block)
     known = dict(zip(class_names(cls), cls.__mro__, strict=True))
@@ -89,9 +88,7 @@ def masked_patches(
 ) -> Context:
     """Return a context that replaces patches by a token, (C, ), after their embedding.
 
-    Masks units of 32 pixels of images (B, 3, height, width), the same whenever the
-    context is entered. The backbone's ``patch_embed`` returns (B, N, C) and (rows,
-    columns).
+    The mask of images (B, 3, height, width) is drawn here, in units of 32 pixels.
     """
     units, width = _unit_mask(images, ratio, rng), images.shape[-1]
 
@@ -114,10 +111,8 @@ def removed_tokens(
 ) -> Context:
     """Return a context that runs a ViT's blocks without some of the patch tokens.
 
-    It removes a random fraction ``ratio`` of the patches, the same whenever it is
-    entered, and keeps the ``extra`` tokens before them. The output of ``restored``
-    blocks is a feature map: there, ``token``, of shape (C, ), fills the places of the
-    removed ones, and the next block gets the kept tokens alone.
+    A random fraction ``ratio`` of them is removed, none of the ``extra`` tokens before.
+    ``token`` (C, ) fills their places in the outputs of ``restored`` blocks.
     """
     drawn: list[tuple[Tensor, int]] = []  # kept tokens (B, K), and the number of all
 

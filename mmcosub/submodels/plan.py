@@ -1,14 +1,16 @@
 """Plan of one iteration: its submodels, and the rows to compute for them.
 
-Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows.
+Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows: ``V * B``, but one for
+all views of a sample that has the same submodel in each.
 
 A *row* is one entry of the batch that the backbone runs on. As long as the views of a
 sample keep the same branches, their activations are equal, and they share one row. The
 row splits at the first branch that one view keeps and another drops.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,24 +51,25 @@ class Plan:
         return Plan(self.multipliers[:, views], self.paired)
 
     @property
-    def computed(self) -> _Index | None:
-        """View and sample (as ``view * B + sample``) of each computed row.
-
-        None if all V * B are computed.
-        """
-        if self.paired is None:
-            return None
+    def computed(self) -> _Index:
+        """View and sample of each row, as ``view * B + sample``, of shape (R, )."""
         first = np.arange(self.views)[:, None] == 0
-        return np.flatnonzero(first | self.paired)
+        paired = np.True_ if self.paired is None else self.paired
+        return np.flatnonzero(np.broadcast_to(first | paired, (self.views, self.batch)))
+
+    @property
+    def factors(self) -> _Factors:
+        """Factor of every branch of each row, of shape (L, R)."""
+        branches = len(self.multipliers)
+        return self.multipliers.reshape(branches, -1)[:, self.computed]
 
     @classmethod
     def from_keep(cls, keep: NDArray[np.bool_], rates: _Factors) -> 'Plan':
         """Return the plan of ordinary DropPath: kept branches times 1 / (1 - rate).
 
-        ``keep`` is True where a branch is kept, of shape (L, V, B); the drop-path rates
-        are in [0, 1), of shape (L, ).
+        ``keep`` has shape (L, V, B), the rates in [0, 1) (L, ) or, by view, (L, V).
         """
-        return cls(keep / (1 - rates)[:, None, None])
+        return cls(keep / (1 - rates).reshape(len(rates), -1, 1))
 
 
 @dataclass
@@ -93,27 +96,25 @@ class RowPlan:
 
     steps: list[Step]
     rows_of_views: dict[int, Tensor | None]
-    """For each number of rows, the row of each view of each sample, (V * B, ), views
-    outermost; None for all rows in order. Rows are only added, so their number
-    identifies the place in the backbone."""
+    """For each number of shared rows, which of them each row of the plan is, (R, );
+    None for all in order. Rows are only added, so their number identifies the place in
+    the backbone."""
     work: float
     """Fraction of the ``L * V * B`` branch evaluations computed."""
 
 
 def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> RowPlan:
-    """Turn a plan into instructions for the rows.
+    """Turn a plan into instructions for the rows, which equal views share if ``share``.
 
-    With ``share``, views share rows as long as they are equal. All indices are moved to
-    the device in one transfer, and factors that differ between the rows of a branch in
-    another.
+    Indices are moved to the device in one transfer, factors that differ in another.
     """
-    views, batch = plan.views, plan.batch
-    rows = batch if share else views * batch
-    row_of = np.arange(views * batch) % rows
+    factors_of_rows = plan.factors
+    row_of = plan.computed % plan.batch if share else np.arange(len(plan.computed))
+    rows = plan.batch if share else len(row_of)
     row_of_views = {rows: row_of}
     draft: list[tuple[int, _Index | None, _Index | None, float | _Factors]] = []
     computed = 0
-    for factor in plan.multipliers.reshape(-1, views * batch):
+    for factor in factors_of_rows:
         row_of, row_factor, parents = _split(row_of, factor, rows)
         before, split = rows, parents if len(parents) else None
         rows += len(parents)
@@ -125,24 +126,24 @@ def plan_rows(plan: Plan, share: bool, device: torch.device | str = 'cpu') -> Ro
         scale = factors if differ else float(factors[:1].sum())
         draft.append((before, split, kept if len(kept) < rows else None, scale))
 
-    in_order = {
-        n for n, row in row_of_views.items() if np.array_equal(row, np.arange(n))
-    }
-    arrays = [a for _, split, kept, _ in draft for a in (split, kept) if a is not None]
-    arrays += [row for n, row in row_of_views.items() if n not in in_order]
-    indices = iter(_moved(arrays, device))
-    scales = iter(_moved([s for *_, s in draft if not isinstance(s, float)], device))
+    rows_of_views = [
+        None if np.array_equal(row, np.arange(n)) else row
+        for n, row in row_of_views.items()
+    ]
+    arrays = [a for _, split, kept, _ in draft for a in (split, kept)]
+    indices = _moved([*arrays, *rows_of_views], device)
+    scales = _moved([s for *_, s in draft if not isinstance(s, float)], device)
     steps = [
         Step(
             before,
-            None if split is None else next(indices),
-            None if kept is None else next(indices),
+            next(indices),
+            next(indices),
             scale if isinstance(scale, float) else next(scales),
         )
-        for before, split, kept, scale in draft
+        for before, _, _, scale in draft
     ]
-    rows_of_views = {n: None if n in in_order else next(indices) for n in row_of_views}
-    return RowPlan(steps, rows_of_views, computed / max(plan.multipliers.size, 1))
+    work = computed / max(plan.multipliers.size, 1)
+    return RowPlan(steps, dict(zip(row_of_views, indices, strict=True)), work)
 
 
 def _split(
@@ -150,10 +151,9 @@ def _split(
 ) -> tuple[_Index, _Factors, _Index]:
     """Split rows until all views of a row have the same factor.
 
-    The views with a row's largest factor stay in it, so of two views the one that keeps
-    the branch. The others move to new rows at the end. Of each view of each sample,
-    ``row_of`` is the row and ``factor`` the factor, of shape (V * B, ). Returns the new
-    ``row_of``, the factor of each row, and the source row of each new row.
+    The views with a row's largest factor stay in it, the others move to new rows at the
+    end. Of each row of the plan, ``row_of`` is the shared row. Returns the new
+    ``row_of``, the factor of each row, and the source of each new row.
     """
     source = np.arange(rows)
     while True:
@@ -169,12 +169,16 @@ def _split(
         source = np.concatenate([source, source[parents]])
 
 
-def _moved(arrays: list[NDArray], device: torch.device | str) -> Sequence[Tensor]:
-    """Move arrays to a device, all in one transfer."""
-    if not arrays:
-        return []
-    moved = to_device(np.concatenate(arrays), device)
-    return moved.split([len(array) for array in arrays])
+def _moved(
+    arrays: Sequence[NDArray | None], device: torch.device | str
+) -> Iterator[Any]:
+    """Move arrays to a device, all in one transfer; None stays."""
+    given = [array for array in arrays if array is not None]
+    parts: Iterator[Any] = iter(())
+    if given:
+        moved = to_device(np.concatenate(given), device)
+        parts = iter(moved.split([len(array) for array in given]))
+    return (None if array is None else next(parts) for array in arrays)
 
 
 def to_device(

@@ -11,7 +11,7 @@ from .plan import Step
 from .run import BranchCall, scaled
 
 
-def plain_sum(factors: Tensor, x: Tensor, call: BranchCall) -> Tensor:
+def plain_sum(factors: Tensor, x: Tensor, call: BranchCall) -> Any:
     """Run a branch on every row, times its factor among those of shape (L, R)."""
     _expect_rows(call.site, x, factors.shape[1])
     y = call.residual(x)
@@ -21,9 +21,8 @@ def plain_sum(factors: Tensor, x: Tensor, call: BranchCall) -> Tensor:
 class Rows:
     """Run every branch on the rows that keep it.
 
-    A block's input may be referenced elsewhere: as a feature map of the backbone, or by
-    hooks. So its rows are copied once, to a buffer with room for the rows that split
-    inside the block. The block's branches then add to the buffer in place.
+    A block's input may be a feature map too, so its rows are copied once, to a buffer
+    with room for those that split. The block's branches add to the buffer in place.
     """
 
     def __init__(self, steps: Sequence[Step]) -> None:
@@ -31,7 +30,7 @@ class Rows:
         self._room: Tensor | None = None
         """Buffer that starts with the block's sum so far, if nothing else holds it."""
 
-    def __call__(self, x: Tensor, call: BranchCall) -> Tensor:
+    def __call__(self, x: Tensor, call: BranchCall) -> Any:
         step, branch = self.steps[call.number], call.site.branch
         _expect_rows(call.site, x, step.rows)
         room, self._room = None if call.number == call.first else self._room, None
@@ -59,8 +58,7 @@ class Rows:
     def _makes_gradient(self, call: BranchCall) -> bool:
         """Return True if nothing else refers to the sum's incoming gradient.
 
-        Then it may be changed in place. It holds if the block's next branch makes the
-        gradient; elsewhere PyTorch may pass one gradient to both terms of a sum.
+        So it is if the block's next branch makes it; PyTorch may give both terms one.
         """
         if call.number == call.last or call.site.branch.after is not None:
             return False
@@ -126,10 +124,9 @@ def _expect_rows(site: Site, x: Tensor, rows: int) -> None:
 
 
 class _Take(torch.autograd.Function):
-    """Return ``cat([x, x[split]])`` and its gather at ``kept``.
+    """Return ``cat([x, x[split]])``, in the buffer ``room``, and its rows ``kept``.
 
-    Forward writes to the buffer ``room``. Backward scatters in place, instead of adding
-    a tensor of the full size with few rows that are not 0.
+    Backward scatters in place, instead of adding a full tensor of few rows.
     """
 
     @staticmethod
@@ -192,9 +189,7 @@ class _Add(torch.autograd.Function):
 class _Skipped(torch.autograd.Function):
     """Pass rows by a branch that none keeps; its parameters get gradients of 0.
 
-    The gradients are 0 rather than None, as in the plain execution: DDP waits for every
-    gradient, and optimizers treat the two differently. An empty batch would have the
-    same effect, but some upstream blocks cannot reshape one.
+    Without any, DDP would wait and optimizers would do something else.
     """
 
     @staticmethod

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .branches import Site, block_output, class_names, list_modules
+from .branches import Site, class_names, list_modules
 from .drop_paths import DropPathSite
 from .forward_override import ForwardOverride
 
@@ -40,10 +40,12 @@ class BranchCall:
             return x
         return shortcut(self.site.block, x, *self.args, **self.kwargs)
 
-    def after(self, x: Tensor) -> Tensor:
+    def after(self, x: Tensor) -> Any:
         """Apply the block's function of the sum, such as an activation."""
         after = self.site.branch.after
-        return x if after is None else after(self.site.block, x)
+        if after is None:
+            return x
+        return after(self.site.block, x, *self.args, **self.kwargs)
 
     @property
     def sources(self) -> list[Tensor]:
@@ -53,7 +55,7 @@ class BranchCall:
         return [*self.site.block.parameters(), *learned]
 
 
-RunBranch = Callable[[Tensor, BranchCall], Tensor]
+RunBranch = Callable[[Tensor, BranchCall], Any]
 """Function of a block's rows so far, (R, ...), and a branch: the sum after it."""
 
 
@@ -96,23 +98,19 @@ class SubmodelRun(ForwardOverride):
     def _run_block(
         self, numbers: list[int], x: Tensor, *args: Any, **kwargs: Any
     ) -> Any:
-        block, name = self.sites[numbers[0]].block, self.sites[numbers[0]].name
-        self.expect_gradients(block, name)
         for i in numbers:
             if self.ordered and i != self.progress:
                 expected = self.sites[self.progress % len(self.sites)].name
                 raise ValueError(
-                    f'{name} runs where {expected} was expected: blocks run in another '
-                    "order than they are listed. Set scheme.execution='kept_rows', and "
-                    'register the backbone with '
-                    'mmcosub.submodels.register_fixed_batch.'
+                    f'{self.sites[i].name} runs where {expected} was expected: blocks '
+                    'run in another order than they are listed. Set '
+                    "scheme.execution='kept_rows'."
                 )
             self.progress += 1
             self.done.add(i)
             first, last = numbers[0], numbers[-1]
             x = self.branch(x, BranchCall(self.sites[i], i, first, last, args, kwargs))
-        output = block_output(block)
-        return x if output is None else output(block, x, *args, **kwargs)
+        return x
 
 
 # Classes in which consecutive rows are parts of one image. Upstream draws per row.
@@ -152,7 +150,6 @@ class DropPathRun(ForwardOverride):
 
     def _drop(self, module: Any, x: Tensor) -> Tensor:
         name = self.site[module].path
-        self.expect_gradients(self.site[module].block, name)
         calls, done = self.calls[module], self.progress[module]
         self.progress[module] += 1
         rows = self.factors.shape[1]

@@ -91,12 +91,9 @@ class StratifiedSampler:
 def plan_generator(
     seed: int, iteration: int, rank: int = 0, stream: int = 0
 ) -> np.random.Generator:
-    """Return the random generator of one iteration on one rank.
+    """Return the random generator of one iteration on one rank, by its arguments alone.
 
-    It depends on the arguments alone, so a resumed run draws the same plans as an
-    uninterrupted one, on any number of ranks. ``SeedSequence`` makes the generators of
-    different arguments independent. ``iteration`` is the number of plans drawn before;
-    ``stream`` is 0 for plans, others for further draws of the iteration.
+    ``iteration`` is the number of plans drawn before; ``stream`` is 0 for plans.
     """
     key = (rank, iteration, stream)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
@@ -154,11 +151,9 @@ def draw_depths(full: Depths, rng: np.random.Generator) -> Depths:
 def draw_nested(depths: Depths, decay: float, rng: np.random.Generator) -> Depths:
     """Draw a subnet inside another: as many blocks of every stage, or fewer.
 
-    The number of blocks ``k`` that a stage loses, 0 to all but one, has a probability
-    proportional to ``decay ** k``, so larger subnets are drawn more often. If no stage
-    loses a block, one stage loses one where possible. This is our reading of
-    "inheriting exponential decay" in arXiv 2308.13772, which does not give the formula.
-    ``decay`` is in (0, 1].
+    A stage loses ``k`` blocks, 0 to all but one, with a probability proportional to
+    ``decay ** k``; if none loses any, one loses one. This is our reading of "inheriting
+    exponential decay" in arXiv 2308.13772, which does not give the formula.
     """
     weights = [decay ** np.arange(depth) for depth in depths]
     lost = np.array([rng.choice(len(w), p=w / w.sum()) for w in weights])

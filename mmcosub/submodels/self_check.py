@@ -37,8 +37,7 @@ def check_network(
     One image of the images (B, ...) runs without gradients through the network and
     through a submodel that keeps every branch, in evaluation and in training mode, in
     which the backbone is. In training mode, dropout and batch statistics are off, so
-    that only DropPath could differ. Random state, buffers and parameters are restored,
-    and hooks are not called. The error names the first module that differs.
+    that only DropPath could differ. The error names the first module that differs.
     """
     if images.is_meta:
         return
@@ -90,8 +89,9 @@ def can_share_rows(backbone: nn.Module, images: Tensor, sites: Sequence[Site]) -
     if images.is_meta:
         return True
     pair = torch.cat([images, images])[:2]
-    factors = np.random.default_rng(0).choice([0.0, 1.0], (len(sites), 2, 2))
-    factors[-1] = np.eye(2)  # both images split, one of them at the last branch
+    # Rows split at the first, a middle and the last branch, in one image or both.
+    factors = np.ones((len(sites), 3, 2))
+    factors[0, 1, 0] = factors[len(sites) // 2, 1, 1] = factors[-1, 2] = 0
     plan = Plan(factors)
     with untouched(backbone, pair), without_noise(backbone):
         expected, _ = run_submodels(backbone, pair, plan, sites, 'plain')
@@ -114,23 +114,15 @@ def _refuse(
     module = backbone.get_submodule(name)
     if in_training and _outcomes(module, submodel) > _DRAWS // 2:
         return  # noise added to features, for instance
-    remedy = 'Register'
-    drops = any(is_drop_path(m) for m in backbone.modules())
-    if drops and not (are_drop_paths(sites) or in_training):
-        remedy = "Set scheme.execution='drop_path', or register"
-    if in_training:
-        when = 'training, with every branch kept,'
-        reason = 'so it may use a DropPath that mmcosub does not recognise'
-    else:
-        when = 'a submodel'
-        reason = 'although all branches are kept, so its code is another version or '
-        reason += 'something wraps it'
     raise ValueError(
         f'{name or "The backbone"} ({type(module).__module__}.'
-        f'{type(module).__qualname__}) computes something else in {when} than in the '
-        f'network by itself, {reason}. {remedy} the block as it is '
-        '(mmcosub.submodels.register_block). scheme.check_network=False trains without '
-        'this check.'
+        f'{type(module).__qualname__}) computes something else in '
+        f'{"training" if in_training else "a submodel"}, with every branch kept, than '
+        'the network by itself: its code is another version, something wraps it, or it '
+        'has a DropPath that mmcosub does not recognise. Register the block as it is '
+        '(mmcosub.submodels.register_block), or, if the code is another version, set '
+        "scheme.execution='drop_path'. "
+        'scheme.check_network=False trains without this check.'
     )
 
 
@@ -142,10 +134,7 @@ def _alike(got: Any, expected: Any) -> bool:
 
 
 def _differ(got: Any, expected: Any, tolerance: float = 1e-4) -> bool:
-    """Return True if outputs differ by more than rounding.
-
-    The tolerance is relative to the largest value, in float32.
-    """
+    """Return True if outputs differ by more than rounding, relative to the largest."""
     if not _alike(got, expected):
         return True
     pairs = zip(tree_flatten(got)[0], tree_flatten(expected)[0], strict=True)

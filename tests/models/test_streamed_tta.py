@@ -58,7 +58,6 @@ def build(classes: int, sigmoid: bool) -> Any:
 def test_equals_stock(
     shapes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streamed_tta, '_CHUNK', 500)  # several parts of each image
     model = build(3, sigmoid=False)
     stock = MODELS.build(dict(type='SegTTAModel', module=model))
     ours = MODELS.build(dict(type='mmcosub.StreamedSegTTAModel', module=model))

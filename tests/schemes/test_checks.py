@@ -20,11 +20,6 @@ class Own(Scheme):
         pass
 
 
-class Together(Own):
-    def co_training_loss(self, logits, weight=None):
-        return (logits[0] - logits[1]).square().mean()
-
-
 class Disturbing(Own):
     def disturb(self, model, view, images, rng):
         return images + view, nullcontext
@@ -75,7 +70,6 @@ def test_rates_are_refused_at_once_and_in_schemes_of_ones_own():
 
 
 def test_what_is_asked_for_where_views_run_together(monkeypatch):
-    assert trained(Together)[1]['decode.loss_co_training'] > 0
     assert trained(Taught)[1]['decode.loss_co_training'] > 0
     with pytest.raises(ValueError, match=r'Disturbing.disturb .*alone.*joint = False'):
         trained(Disturbing)
@@ -84,31 +78,21 @@ def test_what_is_asked_for_where_views_run_together(monkeypatch):
 
 
 def test_what_is_asked_for_where_views_run_one_after_another(monkeypatch):
-    for scheme in (Together, Disturbing, Taught):
+    for scheme in (Disturbing, Taught):
         monkeypatch.setattr(scheme, 'joint', False)
     assert trained(Taught)[1]['decode.loss_co_training'] > 0
     plain = trained(Taught, seed=3)[1]['decode.loss_ce']
     assert not torch.equal(trained(Disturbing, seed=3)[1]['decode.loss_ce'], plain)
-    with pytest.raises(
-        ValueError, match=r'Together.co_training_loss .*Override student_loss'
-    ):
-        trained(Together)
 
 
 def test_of_depths_the_model_says_how_views_run():
     class Disturbed(Stimulative):
         disturb = Disturbing.disturb
 
-    class Joined(Stimulative):
-        co_training_loss = Together.co_training_loss
-
     alone, together = segmentor_of_convolutions(), segmentor()
     for head in ('decode_head', 'auxiliary_head'):
         together[head]['norm_cfg'] = dict(type='GN', num_groups=1)
     trained(Disturbed, alone)
-    trained(Joined, together)
-    with pytest.raises(ValueError, match=r'Joined\.co_training_loss'):
-        trained(Joined, alone)
     with pytest.raises(ValueError, match=r'Disturbed.disturb .*lean=True'):
         trained(Disturbed, together)
     trained(Disturbed, together, lean=True)

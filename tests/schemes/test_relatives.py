@@ -343,8 +343,8 @@ def test_output_consistency_is_cosubs():
     [
         (dict(type='AugPath', ratio=1.0), r'scheme.ratio must be in \(0, 1\), not 1'),
         (dict(type='GroupKnowledge', groups=3), r'groups=3 .* the backbone has 2'),
-        (dict(type='GroupKnowledge', groups=0), r'groups=0 .* 1 or more'),
-        (dict(type='GroupKnowledge', decay=0), r'decay=0: must be in \(0, 1\]'),
+        (dict(type='GroupKnowledge', groups=0), r'groups must be 1 or more, not 0'),
+        (dict(type='GroupKnowledge', decay=0), r'decay must be in \(0, 1\], not 0'),
         (dict(type='Stimulative', weight=-1), r'weight must be 0 or more, not -1'),
         (dict(type='Collaboration', output=0), r'one of them above 0'),
         (dict(type='Collaboration', kernel=-1), r'must be 0 or more'),

@@ -40,5 +40,5 @@ def test_the_temperature_is_its_own_or_that_of_a_call() -> None:
         torch.testing.assert_close(found, expected)
     with pytest.raises(ValueError, match='temperature must be above 0, not 0'):
         SoftLoss(temperature=0)
-    with pytest.raises(ValueError, match=r"Unknown loss 'mse'. Valid ones: .*'auto'"):
+    with pytest.raises(ValueError, match=r"loss must be one of .*'auto'.*, not 'mse'"):
         SoftLoss('mse')

@@ -10,7 +10,7 @@ from networks import TINY
 from stock_settings import RESNET, batch, build, classifier
 from torch import nn
 
-from mmcosub.schemes.stage_classifiers import StageClassifiers, stage_ends
+from mmcosub.schemes.intermediate import StageClassifiers, stage_ends
 from mmcosub.submodels import find_sites
 
 

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from mmcosub.submodels import (
     BernoulliSampler,
     Plan,
+    can_share_rows,
     compiled_sites,
     find_branches,
     plan_generator,
     run_submodels,
 )
-from mmcosub.submodels.branches import Branch, has_fixed_batch
+from mmcosub.submodels.branches import Branch
 from mmcosub.submodels.compiling import CompiledResidual
 
 pytestmark = pytest.mark.filterwarnings('ignore')  # of the compiler's own
@@ -77,7 +78,8 @@ def compare(
 ) -> list[int]:
     """Compare over steps of unlike row counts; number of graphs after each step."""
     sites = compiled_sites(find_branches(model), backend=backend)
-    execution = 'kept_rows' if has_fixed_batch(model) else 'shared_prefix'
+    shares = can_share_rows(model, images(2).detach(), find_branches(model))
+    execution = 'shared_prefix' if shares else 'kept_rows'
     graphs = []
     for step, batch in enumerate(batches):
         plan = draw(model, batch, seed=step)

@@ -20,7 +20,6 @@ from mmcosub.registry import MODELS as OURS
 from mmcosub.schemes.checks import find_scheme_sites
 from mmcosub.submodels import (
     Plan,
-    always_kept,
     called_drop_paths,
     fastest_exact,
     find_branches,
@@ -29,6 +28,7 @@ from mmcosub.submodels import (
     plan_generator,
     run_submodels,
 )
+from mmcosub.submodels.drop_paths import always_kept
 
 CONVNEXT = dict(
     type='mmpretrain.ConvNeXt', arch=dict(depths=[1, 2], channels=[8, 16]),
@@ -341,5 +341,5 @@ def test_what_cannot_be_told_apart_is_refused(kind, message):
 def test_executions_of_the_wrong_kind():
     model = UnknownNetwork().double()
     sites = called_drop_paths(model, images())
-    with pytest.raises(ValueError, match=r"'plain' cannot run.*execution='drop_path'"):
+    with pytest.raises(ValueError, match=r"'plain' cannot run.*one of \['drop_path'\]"):
         run_submodels(model, images(), draw(6), sites, 'plain')

@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from mmcosub.submodels.branches import register_fixed_batch
-
 from .notation import register
 
 
@@ -92,6 +90,3 @@ InvertedResidualV3: expand_conv? depthwise_conv se? linear_conv  if with_res_sho
 """,
     globals(),
 )
-
-# Adds features from before the blocks to those after them.
-register_fixed_batch('mmseg.models.backbones.fast_scnn.FastSCNN')

@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcosub.submodels.branches import register_block, register_fixed_batch
+from mmcosub.submodels.branches import register_block
 
 from .notation import register
 
@@ -86,10 +86,3 @@ MSCABlock
 # The rows of its transformer are positions in a patch, not images. So it runs
 # unmodified, and only the inverted residuals between have branches.
 register_block('mmpretrain.models.backbones.mobilevit.MobileVitBlock')
-
-register_fixed_batch(
-    # Reshapes its last feature map by the input of the last stage.
-    'mmpretrain.models.backbones.efficientformer.EfficientFormer',
-    # Reshapes its feature maps by the input batch.
-    'mmseg.models.backbones.mscan.MSCAN',
-)

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcosub.submodels.branches import register_fixed_batch
-
 from .notation import register
 
 
@@ -88,16 +86,4 @@ backbones.cgnet.ContextGuidedBlock: {_context_guided}  if skip_connect
 backbones.erfnet.NonBottleneck1d: {_non_bottleneck}  then act!
 """,
     globals(),
-)
-
-# They add up paths that have passed different numbers of blocks.
-register_fixed_batch(
-    'mmpretrain.models.backbones.cspnet.CSPNet',
-    'mmpretrain.models.backbones.hrnet.HRNet',
-    'mmseg.models.backbones.hrnet.HRNet',
-    'mmseg.models.backbones.bisenetv1.BiSeNetV1',
-    'mmseg.models.backbones.bisenetv2.BiSeNetV2',
-    'mmseg.models.backbones.cgnet.CGNet',
-    'mmseg.models.backbones.ddrnet.DDRNet',
-    'mmseg.models.backbones.pidnet.PIDNet',
 )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcosub.submodels.branches import register_block, register_fixed_batch
+from mmcosub.submodels.branches import register_block
 
 from .notation import chain, register
 
@@ -148,16 +148,3 @@ EdgeResidual: conv_exp bn1 aa se conv_pwl bn2  @drop_path  if has_skip
 
 # The rows of its transformer are positions in a patch, not images. See drop_paths.
 register_block('timm.models.mobilevit.MobileVitBlock')
-
-register_fixed_batch(
-    # These add a class token per image between or after their blocks.
-    'timm.models.convit.ConVit',
-    'timm.models.xcit.Xcit',
-    # These reshape outputs by the input batch.
-    'timm.models.metaformer.Attention',  # in some stages
-    'timm.models.pit.Transformer',
-    'timm.models.pvt_v2.PyramidVisionTransformerStage',
-    'timm.models.qwen3_vit.Qwen3VitEncoder',
-    'timm.models.twins.Twins',
-    'timm.models._features.FeatureGetterNet',
-)

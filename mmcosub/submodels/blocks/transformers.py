@@ -8,9 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mmcosub.submodels.branches import register_block, register_fixed_batch
-
-from .notation import branch, register
+from .notation import register
 
 Size = tuple[int, int]
 
@@ -32,6 +30,33 @@ def _sam_attention(block: Any, x: Tensor) -> Tensor:
     size = x.shape[1:3]
     windows, padded = window_partition(x, block.window_size)
     return window_unpartition(block.attn(windows), block.window_size, padded, size)
+
+
+def _mvit_attention_shortcut(block: Any, x: Tensor, in_size: Size) -> Tensor:
+    if block.dim_mul_in_attention and block.proj is not None:
+        x = block.proj(block.norm1(x))
+    if block.pool_skip is None:
+        return x
+    pooled = block.pool_skip(x.transpose(1, 2).unflatten(2, tuple(in_size)))
+    return pooled.flatten(2).transpose(1, 2)
+
+
+def _mvit_mlp_shortcut(block: Any, x: Tensor, in_size: Size) -> Tensor:
+    if block.dim_mul_in_attention or block.proj is None:
+        return x
+    return block.proj(block.norm2(x))
+
+
+def _with_size(block: Any, x: Tensor, in_size: Size) -> tuple[Tensor, Size]:
+    """Return also the size of the map, as MViT's blocks do."""
+    pool = block.attn.pool_q
+    height, width = (
+        (size + 2 * padding - kernel) // stride + 1
+        for size, padding, kernel, stride in zip(
+            in_size, pool.padding, pool.kernel_size, pool.stride, strict=True
+        )
+    )
+    return x, (height, width)
 
 
 register(
@@ -87,6 +112,10 @@ davit.ChannelBlock
     cpe1() norm1 attn                         + cpe1()
     cpe2() norm2 -ffn     @ffn.dropout_layer  + cpe2()
 
+mvit.MultiScaleBlock
+    norm1 attn() [0]  @drop_path  + {_mvit_attention_shortcut}
+    norm2 mlp         @drop_path  + {_mvit_mlp_shortcut}  then {_with_size}
+
 [mmseg.models.backbones]
 vit.TransformerEncoderLayer
     norm1 -attn  # has no DropPath, whatever the rate
@@ -115,50 +144,4 @@ LSAEncoderLayer
     norm2 -ffn    @drop_path
 """,
     globals(),
-)
-
-
-def _mvit_attention_shortcut(block: Any, x: Tensor, in_size: Size) -> Tensor:
-    if block.dim_mul_in_attention and block.proj is not None:
-        x = block.proj(block.norm1(x))
-    if block.pool_skip is None:
-        return x
-    pooled = block.pool_skip(x.transpose(1, 2).unflatten(2, tuple(in_size)))
-    return pooled.flatten(2).transpose(1, 2)
-
-
-def _mvit_mlp_shortcut(block: Any, x: Tensor, in_size: Size) -> Tensor:
-    if block.dim_mul_in_attention or block.proj is None:
-        return x
-    return block.proj(block.norm2(x))
-
-
-def _with_size(block: Any, x: Tensor, in_size: Size) -> tuple[Tensor, Size]:
-    """Return also the size of the map, as MViT's blocks do."""
-    pool = block.attn.pool_q
-    height, width = (
-        (size + 2 * padding - kernel) // stride + 1
-        for size, padding, kernel, stride in zip(
-            in_size, pool.padding, pool.kernel_size, pool.stride, strict=True
-        )
-    )
-    return x, (height, width)
-
-
-register_block(
-    'mmpretrain.models.backbones.mvit.MultiScaleBlock',
-    branch('norm1 attn() [0] @drop_path + {_mvit_attention_shortcut}', globals()),
-    branch('norm2 mlp @drop_path + {_mvit_mlp_shortcut}', globals()),
-    output=_with_size,
-)
-
-register_fixed_batch(
-    # These reshape their feature maps by the input batch.
-    'mmpretrain.models.backbones.hivit.HiViT',
-    'mmpretrain.models.backbones.twins.PCPVT',
-    'mmseg.models.backbones.twins.PCPVT',
-    # Adds one class token per image after the blocks.
-    'mmpretrain.models.backbones.xcit.XCiT',
-    # Adds up two paths, only one of which has ViT's layers.
-    'mmpretrain.models.backbones.conformer.Conformer',
 )
