@@ -114,10 +114,9 @@ def check_file(path: Path, cfg: Config) -> None:
     loaded = {name.id for name in names if isinstance(name.ctx, ast.Load)}
     assigned = {t.id for t in targets if isinstance(t, ast.Name)} - {'_base_'}
     for name in sorted(assigned - loaded - READ):
-        value, places = cfg.get(name), _places(cfg, name)
-        current = [value_at(cfg, place) for place in (*places, OLD.get(name, ''))]
-        if value is None or value in current:  # for example in a dumped config
-            continue
+        if cfg.get(name) is None or _is_current(cfg, name):
+            continue  # for example in a dumped config
+        places = _places(cfg, name)
         inherited = [c[name] for c in map(Config.fromfile, bases) if name in c]
         if name in OLD and not (name == 'optimizer' and cfg.get('optim_wrapper')):
             remedy = f' It is now {", ".join(places)}.'
@@ -133,6 +132,22 @@ def check_file(path: Path, cfg: Config) -> None:
             packaged = '.mim' in path.parts
             said = f'{path}: {name} is not read.{remedy}'
             refuse(said, unless=packaged or bool(cfg.get('custom_imports')))
+
+
+def drop_overridden(cfg: Config) -> None:
+    """Remove old settings that are variables, if flags have changed what they set.
+
+    :func:`check_file` would refuse the dumped config.
+    """
+    for name in OLD.keys() - READ:
+        if name in cfg and not _is_current(cfg, name):
+            cfg.pop(name)
+
+
+def _is_current(cfg: Config, name: str) -> bool:
+    """Return True if a setting that a variable may be meant for has its value."""
+    places = *_places(cfg, name), OLD.get(name, '')
+    return cfg[name] in [value_at(cfg, place) for place in places]
 
 
 def _bases(path: Path, tree: ast.Module) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmcosub.analysis.steps import evaluation_shape, flips_channels
 from mmcosub.checkpoints import publish
-from mmcosub.engine.prediction import load_model
+from mmcosub.engine.prediction import load_model, pipeline_of
 
 from .card import steps_before
 from .hf_networks import timm_classifier, upernet
@@ -34,6 +34,7 @@ Input: RGB images of {height}x{width} pixels with values in [0, 1], (value - mea
 with mean {mean} and std {std}.
 
 {before}{classes}"""
+_OF_TIMMS_WEIGHTS = {'tag', 'license', 'origin_url', 'paper_ids', 'paper_name'}
 _CODE = {
     'timm': """\
 import timm
@@ -98,7 +99,9 @@ def write_hf_folder(
     else:
         from timm.models import save_for_hf
 
-        data = dict(input_size=(channels, *size), crop_pct=1.0, **stats)
+        data = dict(input_size=(channels, *size), **_resizing(model, size), **stats)
+        own = network.pretrained_cfg.items()
+        network.pretrained_cfg = {k: v for k, v in own if k not in _OF_TIMMS_WEIGHTS}
         labels = dict(label_names=classes) if classes else None
         save_for_hf(
             network, str(folder), labels, safe_serialization=True, data_config=data
@@ -120,6 +123,17 @@ def write_hf_folder(
     )
     (folder / 'README.md').write_text(card.rstrip() + '\n')
     return difference
+
+
+def _resizing(model: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """Return timm's settings for the resizing and cropping of the test pipeline."""
+    steps = pipeline_of(model.cfg) if model.cfg.get('test_dataloader') else []
+    resizes = [dict(step) for step in steps if 'Resize' in str(step['type'])] or [{}]
+    edge = resizes[-1].get('scale') if 'edge' in resizes[-1] else None
+    return dict(
+        crop_pct=size[0] / edge if isinstance(edge, int) else 1.0,
+        interpolation=resizes[-1].get('interpolation', 'bilinear'),
+    )
 
 
 def _difference(model: Any, network: Any, shape: tuple[int, ...], flips: bool) -> float:

@@ -52,6 +52,8 @@ def timm_classifier(model: Any, size: tuple[int, int], file: str) -> nn.Module:
         settings = _resnet(backbone, state)
     else:
         raise refusal(f'a classifier with {kind}')
+    if len(getattr(model.head, 'layers', ())) > 1:
+        raise refusal(f'{kind} with a head of several layers')
     settings['in_chans'] = settings.pop('num_channels')
     classes = model.head.num_classes
     network = timm.create_model(name, num_classes=classes, **settings)

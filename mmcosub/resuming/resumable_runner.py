@@ -11,6 +11,7 @@ from torch import nn
 from mmcosub.checkpoints import read_checkpoint
 from mmcosub.checkpoints.latest import corruption, newest_intact, pointed_checkpoint
 from mmcosub.checkpoints.safe_objects import foreign_objects
+from mmcosub.config.unread import drop_overridden
 from mmcosub.files import (
     PARTIAL,
     atomic_write,
@@ -74,6 +75,7 @@ class ResumableRunner(SeededRunner, Runner):
 
     def dump_config(self) -> None:
         if not is_in_use(self.work_dir):
+            drop_overridden(self.cfg)
             super().dump_config()
 
     def register_hook(self, hook: Hook | dict, *args: Any, **kwargs: Any) -> None:

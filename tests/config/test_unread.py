@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmcosub.config.unread import check_file, check_options
+from mmcosub.config.unread import check_file, check_options, drop_overridden
 
 BASE = """
 crop_size = (32, 32)
@@ -128,6 +128,19 @@ def test_a_dumped_config_is_taken(base: Path) -> None:
     dumped = base.with_name('dumped.py')
     Config.fromfile(base).dump(dumped)
     check_file(dumped, Config.fromfile(dumped))
+
+
+def test_a_dumped_config_is_taken_after_its_length_was_changed(tmp_path: Path) -> None:
+    path = tmp_path / 'config.py'
+    path.write_text('epochs = 10\ntrain_cfg = dict(max_epochs=10)')
+    cfg = Config.fromfile(path)
+    drop_overridden(cfg)
+    assert cfg.epochs == 10
+    cfg.train_cfg.max_epochs = 2
+    drop_overridden(cfg)
+    assert 'epochs' not in cfg
+    cfg.dump(path)
+    check_file(path, Config.fromfile(path))
 
 
 @pytest.mark.parametrize('name', ['swin/swin-tiny', 'segnext/segnext', 'unet/unet'])

@@ -109,6 +109,10 @@ def run(model: dict, folder: Path, side: int) -> tuple[Any, Path]:
             value.normal_(std=0.2)
     config = folder / 'run.py'
     cfg = Config(dict(model=model, default_scope=scope, crop_size=(side, side)))
+    if not segments:
+        edge = dict(type='ResizeEdge', scale=2 * side, edge='short')
+        steps = [dict(type='LoadImageFromFile'), edge, dict(type='PackInputs')]
+        cfg.test_dataloader = dict(dataset=dict(pipeline=steps))
     config.write_text(cfg.pretty_text)
     meta = dict(dataset_meta=dict(classes=[f'class {i}' for i in range(5)]))
     checkpoint = folder / 'run.pth'
@@ -145,6 +149,11 @@ def test_timm_loads_it(name: str, tmp_path: Path) -> None:
     )
     assert loaded.pretrained_cfg['label_names'][3] == 'class 3'
     assert loaded.pretrained_cfg['input_size'] == (3, side, side)
+    assert loaded.pretrained_cfg['crop_pct'] == 0.5
+    assert loaded.pretrained_cfg['interpolation'] == 'bilinear'
+    saved = json.loads((out / 'config.json').read_text())['pretrained_cfg']
+    # They are about the weights that timm has by this name.
+    assert saved.keys().isdisjoint(['license', 'origin_url', 'paper_ids', 'tag'])
     assert 'local-dir:published' in (out / 'README.md').read_text()
 
 
@@ -196,6 +205,9 @@ def test_what_cannot_be_written(
     model['backbone'] = dict(type='ResNet', depth=50, style='caffe')
     model['head']['in_channels'] = 2048
     assert 'computes something else than this ResNet' in said(model)
+    model = classifier('ViT')
+    model['head']['hidden_dim'] = 8
+    assert 'VisionTransformer with a head of several layers' in said(model)
     name = 'vit_tiny_patch16_224'
     model = dict(type='mmpretrain.TimmClassifier', model_name=name, img_size=32)
     assert "timm's network already" in said(dict(model, num_classes=3, depth=1))
