@@ -191,6 +191,10 @@ class SubmodelTraining:
                     f'Views cannot share rows in {name}, which needs a constant number '
                     "of rows. Set scheme.execution='kept_rows', or leave it out."
                 )
+            _logger.warning(
+                f'{name} needs a constant number of rows, so views share none '
+                "(execution='kept_rows')."
+            )
             self._shares_rows = False
             chosen = 'kept_rows'
         if self.scheme.check_network:

@@ -67,7 +67,7 @@ def _drops_rows(module: nn.Module) -> bool:
 
 
 @cache  # called in every step
-def dropout_rate_name(cls: type[nn.Module]) -> str:
+def dropout_rate_name(cls: Any) -> str:
     """Return the attribute of the rate in a class of dropout; '' for others."""
     return 'p' if issubclass(cls, _DropoutNd) else _DROPOUTS.get(cls.__name__, '')
 
