@@ -88,7 +88,7 @@ the [record](../benchmarks/results/exporting.json). "Not run" has not been tried
 def attempt(work: tuple[Case, str]) -> dict:
     """Export one model to one format."""
     case, kind = work
-    from mmcosub.export import FORMATS, export
+    from mmcosub.export import SUFFIXES, export
     from mmcosub.registry import MODELS
 
     try:
@@ -98,7 +98,7 @@ def attempt(work: tuple[Case, str]) -> dict:
         model.eval()
         model.cfg = Config(ConfigDict(model=case.model()))
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, f'model{FORMATS[kind].suffix}')
+            path = Path(folder, f'model{SUFFIXES[kind]}')
             return dict(parity=export(model, path, kind, SHAPES[case.package]).parity)
     except Exception as error:  # whatever it is belongs in the record
         return dict(error=str(error).splitlines()[0])

@@ -7,9 +7,8 @@ python docs/submodels.py
 import json
 import re
 from pathlib import Path
-from statistics import median
 
-from mmcosub.analysis.sweep_record import plot_sweep
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks' / 'results'
@@ -19,15 +18,6 @@ SWEEPS = {
     'digits': 'digits',
     'digits at 0.4': 'digits-rate-0.4',
 }
-ENSEMBLES = {
-    'scenes, plain': 'scenes-plain',
-    'scenes, cosub': 'scenes-cosub',
-    'digits, plain': 'digits-plain',
-    'digits, cosub': 'digits-cosub',
-    'digits, plain, 0.4': 'digits-plain-rate-0.4',
-    'digits, cosub, 0.4': 'digits-cosub-rate-0.4',
-}
-SCORES = ('entropy', 'mutual_information', 'disagreement', 'entropy_of_full')
 
 
 def read(name: str) -> dict:
@@ -39,56 +29,47 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
+def curves(record: dict) -> dict[str, dict[int, dict]]:
+    """The submodel of each number of blocks that a search found, by network."""
+    found: dict[str, dict[int, dict]] = {name: {} for name in record['checkpoints']}
+    for point in record['points']:
+        if point['order'] == 'greedy':
+            found[point['network']][len(point['kept'])] = point
+    return found
+
+
 def sweep_table(record: dict) -> str:
-    """The metric by number of blocks; medians where there are several submodels."""
-    rows = []
-    sizes = sorted({len(p['kept']) for p in record['points']}, reverse=True)
-    for order in ('greedy', 'random'):
-        for network in record['checkpoints']:
-            cells = [f'{network}, {order}']
-            for size in sizes:
-                found = [
-                    p['metrics'][record['metric']]
-                    for p in record['points']
-                    if (p['network'], p['order']) == (network, order)
-                    and len(p['kept']) == size
-                ]
-                cells.append(f'{median(found):.1f}')
-            rows.append(cells)
-    return table([f'{record["metric"]}, % at blocks', *map(str, sizes)], rows)
+    """The metric by number of blocks."""
+    metric, found = record['metric'], curves(record)
+    sizes = range(len(record['blocks']), 0, -1)
+    rows = [
+        [name, *(f'{points[size]["metrics"][metric]:.1f}' for size in sizes)]
+        for name, points in found.items()
+    ]
+    return table([f'{metric}, % at blocks', *map(str, sizes)], rows)
 
 
-def quality_table() -> str:
-    """The full network and the mean of its submodels."""
-    rows = []
-    for title, name in ENSEMBLES.items():
-        quality = read(f'ensemble-{name}')['quality']
-        for which in ('full', 'mean', 'one_submodel'):
-            of = quality[which]
-            miou = f'{of["mIoU"]:.2f}' if 'mIoU' in of else ''
-            cells = [f'{title}: {which.replace("_", " ")}', f'{of["accuracy"]:.2f}']
-            rows.append([*cells, miou, f'{of["nll"]:.3f}', f'{of["ece"]:.2f}'])
-    head = ['network', 'accuracy, %', 'mIoU, %', 'NLL', 'calibration error, %']
-    return table(head, rows)
-
-
-def ranking_table() -> str:
-    """What is wrong in the fifth of the images that is ranked first."""
-    rows = []
-    for title, name in ENSEMBLES.items():
-        found = read(f'ensemble-{name}')['quality']['finds_errors']
-        cells = [title, f'{found["entropy"]["wrong"]:.1f}']
-        cells += [f'{found[score]["wrong_in_first_fifth"]:.1f}' for score in SCORES]
-        rows.append(cells)
-    head = ['error, %', 'all images', 'entropy of the mean', 'mutual information']
-    return table([*head, 'disagreement', "full network's entropy"], rows)
+def plot(record: dict, path: Path) -> None:
+    """Draw the metric by number of blocks and by operations."""
+    figure = Figure(figsize=(8.4, 3.6), dpi=110, layout='constrained')
+    left, right = figure.subplots(1, 2, sharey=True)
+    for name, points in curves(record).items():
+        metrics = [point['metrics'][record['metric']] for point in points.values()]
+        flops = [point['cost']['flops'] / 1e9 for point in points.values()]
+        left.plot([*points], metrics, '-o', label=name, markersize=3.5)
+        right.plot(flops, metrics, '-o', label=name, markersize=3.5)
+    left.set(xlabel='blocks', ylabel=record['metric'])
+    right.set(xlabel='GFLOP per image, whole network')
+    right.legend(fontsize=8)
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    figure.savefig(path)
 
 
 def page() -> str:
     """The page with its tables as the records have them."""
     text = PAGE.read_text()
     tables = {title: sweep_table(read(name)) for title, name in SWEEPS.items()}
-    tables.update(quality=quality_table(), ranking=ranking_table())
     for name, content in tables.items():
         mark = f'<!-- {name} -->'
         pattern = f'{re.escape(mark)}.*?{re.escape("<!-- -->")}'
@@ -99,4 +80,4 @@ def page() -> str:
 
 if __name__ == '__main__':
     PAGE.write_text(page())
-    plot_sweep(read('digit-scenes'), PAGE.with_suffix('.png'))
+    plot(read('digit-scenes'), PAGE.with_suffix('.png'))

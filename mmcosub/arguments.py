@@ -37,8 +37,10 @@ class OptionsAction(Action):
             try:
                 if not well_formed:
                     raise ValueError(text)
+                if re.search(r'[\[(,] *{', value):  # would become pieces of text
+                    raise RecursionError
                 action._parse_iterable(value)
-            except RecursionError:  # MMEngine's parser recurses endlessly
+            except RecursionError:  # of MMEngine's parser, endless
                 parser.error(
                     f'--cfg-options: {text!r} has brackets of a dict: give its keys '
                     'each, such as a.b=1 a.c=2, or all of it in the config'

@@ -13,9 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .schemes import Scheme, Step, SubmodelTraining
 from .schemes.any_model import (
     Key,
+    check_channels,
+    check_images,
     check_processes,
     find_logits,
     fit_criterion,
+    label_loss,
     labelled_positions,
     setting,
     unwrapped,
@@ -92,7 +95,7 @@ class CoTrainer(SubmodelTraining):
         if isinstance(scheme, Scheme) and options:
             raise ValueError(f'Give {[*options]} to the scheme that you have built.')
         if not isinstance(scheme, Scheme):
-            named = dict(type=scheme) if isinstance(scheme, str) else scheme
+            named = scheme if isinstance(scheme, Mapping) else dict(type=scheme)
             scheme = {**named, **options}
         self.init_co_training(scheme, set(), '')
         if self.scheme.lean:
@@ -134,38 +137,41 @@ class CoTrainer(SubmodelTraining):
                 None.
 
         Raises:
-            ValueError: If the model is in evaluation mode, the logits are not found, or
-                no distillation loss fits the criterion.
+            ValueError: If the model is in evaluation mode, the logits are not found, no
+                distillation loss fits the criterion, or images are not as above.
         """
         if not self.training:
             raise ValueError(
                 'The model is in evaluation mode, where no branch is dropped. Call '
                 'model.train() before CoTrainer.loss.'
             )
-        fit_criterion(self.scheme, criterion)
+        check_images(images, unlabelled)
+        more = unlabelled is not None and len(unlabelled[0]) > 0
+        fit_criterion(self.scheme, criterion, self.scheme.views > 1 or more)
         self.extras.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
-        if unlabelled is not None and len(unlabelled[0]):
+        if unlabelled is not None and more:
             losses['unlabelled'] = self._unlabelled_loss(*unlabelled)
         first, *others = losses.values()
         return sum(others, start=first)
 
     def pass_loss(self, step: Step, data_samples: Any) -> dict[str, Tensor]:
         labels, criterion = data_samples
-        step.label_loss = lambda z: criterion(z, labels)
+        step.label_loss = lambda z: label_loss(criterion, z, labels)
         outputs = step.rows.spread(step.features)
         losses: dict[str, Tensor] = {}
         for key, factor in self.head_weights.items():
             main, views = key == self.key, len(step.views)
             logits = find_logits(outputs, key, views * step.plan.batch).chunk(views)
             terms = step.label_losses(
-                logits, lambda z: {'loss': criterion(z, labels)}, main
+                logits, lambda z: {'loss': label_loss(criterion, z, labels)}, main
             )
             losses.update({f'loss_{key}': factor * loss for loss in terms.values()})
             if main:
                 ignored = self.ignore_index
                 if ignored is None:
                     ignored = setting(criterion, 'ignore_index', None)
+                check_channels(self.scheme, logits[0])
                 step.record('head', logits)
                 weight = labelled_positions(labels, logits[0], ignored)
                 step.weights['head'] = weight
@@ -235,5 +241,7 @@ class CoTrainer(SubmodelTraining):
         yield from (p for p in self.extras.parameters() if p.requires_grad)
 
     def _check_once(self, inputs: Tensor) -> None:
+        if inputs.is_floating_point():  # wrappers for half precision cast inputs
+            inputs = inputs.to(next(self.model.parameters()).dtype)
         super()._check_once(inputs)
         check_processes(self)

@@ -15,6 +15,9 @@ WRAPPERS = {
     'TimmClassifier': 'mmcosub.CoTrainingTimmClassifier',
 }
 
+FACTS = 'facts.json'
+"""File in a run's folder about how it was started."""
+
 _STOCK = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmcosub')
 
 

@@ -284,6 +284,36 @@ def test_rows_are_not_shared_where_images_are_counted(
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
 
 
+class Twice(nn.Module):
+    """Two networks, in another order than they are listed, one of them twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = timm_model(), timm_model('ConvNeXt')
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(x) + self.first(x) + self.first(x.flip(-1))
+
+
+def test_blocks_in_any_order() -> None:
+    done = []
+    for execution in ('auto', 'plain'):
+        model = Twice().train()
+        trainer = CoTrainer(model, seed=3, execution=execution)
+        loss = trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+        done.append([loss.detach(), *gradients(model, loss)])
+    for a, b in zip(*done, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_networks_that_do_not_run_are_named() -> None:
+    model = timm_model()
+    model.average = copy.deepcopy(model)
+    trainer = CoTrainer(model)
+    with pytest.raises(ValueError, match=r"'average.blocks.0', do not run"):
+        trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+
+
 @pytest.mark.parametrize(
     'change',
     [lambda z: {'a': z, 'b': z}, lambda z: 'text', lambda z: z[0], lambda z: z[:1]],
@@ -291,6 +321,12 @@ def test_rows_are_not_shared_where_images_are_counted(
 def test_logits_that_are_not_found(change: Any) -> None:
     trainer = CoTrainer(Wrapped(change))
     with pytest.raises(ValueError, match=r'Logits of shape .*Set key=|returns . rows'):
+        trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+
+
+def test_auxiliary_logits_that_are_not_found() -> None:
+    trainer = CoTrainer(Wrapped(lambda z: {'out': z}), auxiliary={'aux': 0.4})
+    with pytest.raises(ValueError, match=r"expected at 'aux'.*with \['out'\]"):
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
 
 
@@ -352,6 +388,21 @@ def test_distillation_matches_the_criterion(
     assert trainer.scheme.soft_loss.activation == activation
 
 
+def test_labels_of_two_images() -> None:
+    """Labels may have any structure that the criterion takes."""
+    mixed = (LABELS, LABELS.flip(0), 0.3)
+
+    def criterion(z: Tensor, labels: Any) -> Tensor:
+        one, two, part = labels
+        return part * F.cross_entropy(z, one) + (1 - part) * F.cross_entropy(z, two)
+
+    soft = [F.one_hot(labels, 5).double() for labels in mixed[:2]]
+    soft = 0.3 * soft[0] + 0.7 * soft[1]
+    one, two = (CoTrainer(timm_model(), loss='ce', seed=3) for _ in range(2))
+    expected = one.loss(images(), soft, nn.CrossEntropyLoss())
+    torch.testing.assert_close(two.loss(images(), mixed, criterion), expected)
+
+
 # ---- what bad input gets ---------------------------------------------------------
 
 
@@ -386,6 +437,8 @@ def test_refused_when_built(change: Any, expected: str) -> None:
         (lambda z, y: z.mean(), {}, r"Give it loss='ce' or loss='bce'"),
         (nn.CrossEntropyLoss(reduction='sum'), {}, r"reduction='sum'.*mean"),
         (partial(F.cross_entropy, reduction='none'), {}, r"reduction='none'.*mean"),
+        (timm.loss.BinaryCrossEntropy(sum_classes=True), {}, r'Set sum_classes=False'),
+        (lambda z, y: z - 1, dict(loss='ce'), r'returns \(4, 5\), and a mean'),
         (nn.CrossEntropyLoss(), dict(loss='bce'), r"scheme\.loss='ce'"),
     ],
 )
@@ -393,6 +446,12 @@ def test_refused_criteria(criterion: Any, settings: dict, expected: str) -> None
     trainer = CoTrainer(timm_model(), **settings)
     with pytest.raises(ValueError, match=expected):
         trainer.loss(images(), LABELS, criterion)
+
+
+def test_a_softmax_of_one_class_is_refused() -> None:
+    model = Wrapped(lambda z: z[:, :1])
+    with pytest.raises(ValueError, match=r"one class.*Give loss='bce'"):
+        CoTrainer(model, loss='ce').loss(images(), LABELS, lambda z, y: z.mean())
 
 
 def test_evaluation_mode_is_refused() -> None:
@@ -545,6 +604,25 @@ def test_unlabelled_images(students: str) -> None:
     other.model.load_state_dict(cosub.model.state_dict())
     again = [each.loss(*labelled, (weak, strong)) for each in (cosub, other)]
     assert torch.equal(*again)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (dict(unlabelled=images(2)), r'unlabelled must be .*not Tensor'),
+        (dict(unlabelled=(images(2), images(1))), r'not \[\(2, 3, .*\(1, 3, '),
+        (dict(images={'pixel_values': images()}), r'must be a tensor, not a dict'),
+        (
+            dict(unlabelled=(images(2), images(2)), criterion=nn.MSELoss()),
+            r'cannot tell whether the criterion MSELoss',
+        ),
+    ],
+)
+def test_refused_inputs(arguments: dict, expected: str) -> None:
+    trainer = CoTrainer(timm_model(), 'stochastic_depth')
+    usual = dict(images=images(), labels=LABELS, criterion=nn.CrossEntropyLoss())
+    with pytest.raises(ValueError, match=expected):
+        trainer.loss(**{**usual, **arguments})
 
 
 def test_a_state_with_the_average_loads_without_the_setting() -> None:

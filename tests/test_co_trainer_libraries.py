@@ -300,6 +300,18 @@ def test_mixed_precision_and_resuming_by_accelerate(tmp_path: Path) -> None:
     assert losses[2] == losses[1] != losses[0]
 
 
+@pytest.mark.usefixtures('one_process')
+def test_fabric() -> None:
+    library = pytest.importorskip('lightning')
+    model, (x, labels) = timm_model().float(), batch('Classification')
+    x, fabric = x.float(), library.Fabric(accelerator='cpu', devices=1)
+    losses = [
+        CoTrainer(each, seed=3).loss(x, labels, nn.CrossEntropyLoss(), (x, x + 0.1))
+        for each in (model, fabric.setup(model))
+    ]
+    assert torch.equal(*losses)
+
+
 def test_key_of_a_model_output() -> None:
     model, (x, labels) = build('ViTForImageClassification'), batch('Classification')
     criterion = nn.CrossEntropyLoss()

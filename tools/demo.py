@@ -232,7 +232,6 @@ def report(args: argparse.Namespace) -> Path:
     runs += [f'{network}-digits' for network in args.networks]
     page = args.out / 'report.html'
     command = [str(TOOLS / 'analysis_tools' / 'report.py'), '--out', str(page)]
-    command += ['--run-config']
     command += [str(args.out / name) for name in runs]
     run('writing the report', command, args.out / 'report.txt')
     return page

@@ -60,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         import_stack_quietly()
         from mmcosub.analysis.steps import evaluation_shape
         from mmcosub.engine.prediction import load_model
-        from mmcosub.export import FORMATS, export
+        from mmcosub.export import SUFFIXES, export
         from mmcosub.export.card import write_card
 
-        suffix = FORMATS[args.format].suffix
+        suffix = SUFFIXES[args.format]
         out = args.out or Path(Path(args.checkpoint).stem + suffix)
         if out.suffix != suffix:
             raise ValueError(f'--out {out}: files of {args.format} end in {suffix}.')

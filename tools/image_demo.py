@@ -42,12 +42,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.pictures import check_picture_name
-        from mmcosub.engine.prediction import draw_prediction, load_model
+        import torch
+
+        from mmcosub.analysis.pictures import (
+            check_picture_name,
+            draw_prediction,
+            write_picture,
+        )
+        from mmcosub.engine.prediction import load_model, read_image
 
         check_picture_name(args.out_file)
         model = load_model(cfg, args.checkpoint, args.device)
-        said = draw_prediction(model, args.img, args.out_file, args.opacity)
+        image, batch = read_image(model, args.img)
+        with torch.no_grad():
+            (found,) = model.test_step(batch)
+        picture, said = draw_prediction(model, found, image, args.opacity)
+        write_picture(args.out_file, picture)
     print(f'{said}\nWrote {args.out_file}')
 
 

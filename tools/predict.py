@@ -50,14 +50,6 @@ def make_parser() -> argparse.ArgumentParser:
         'equally likely; for a classifier a column, from 0 to 1',
     )
     parser.add_argument(
-        '--submodels',
-        type=int,
-        default=0,
-        metavar='K',
-        help='with --uncertainty: entropy of the mean of K submodels, drawn as in '
-        'training (default: of the full network)',
-    )
-    parser.add_argument(
         '--batch-size',
         type=int,
         default=1,
@@ -73,12 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with explained_errors(parser.prog, args.debug):
         require_positive(args, 'batch_size')
-        if args.submodels < 0 or (args.submodels and not args.uncertainty):
-            raise ValueError('--submodels K needs --uncertainty and 1 or more.')
         require_file(args.checkpoint)
         cfg = load_config(args)
         import_stack_quietly()
-        from mmcosub.analysis.evaluation import progress_bars
+        from rich.console import Console
+        from rich.progress import track
+
         from mmcosub.analysis.prediction_files import PredictionFiles, find_images
         from mmcosub.engine.prediction import image_suffixes, load_model
 
@@ -86,12 +78,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = load_model(cfg, args.checkpoint, args.device)
         kinds = ('overlay', 'probabilities', 'uncertainty')
         wanted = [kind for kind in kinds if getattr(args, kind)]
-        files = PredictionFiles(model, args.out, wanted, args.submodels)
-        with progress_bars() as bars, bars('images', len(images)) as tick:
-            done = 0
-            for now in files.predict(images, args.batch_size):
-                tick(now - done)
-                done = now
+        files = PredictionFiles(model, args.out, wanted)
+        done = files.predict(images, args.batch_size)
+        for _ in track(done, 'images', len(images), console=Console(stderr=True)):
+            pass
         print(f'{len(files.rows)} images predicted, in {args.out}')
         if files.failed:
             raise ValueError(

@@ -1,6 +1,7 @@
 """Fashion-MNIST in memory: the split of the study and batches of it."""
 
 import gzip
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ VALIDATION = 300
 
 SHIFT = 2
 """Most pixels by which a training image is moved, along each axis."""
+
+GREY = 72.9
+"""Mean of the training images."""
 
 
 @dataclass(frozen=True)
@@ -115,3 +119,32 @@ class Batches:
             index[:, None, None], 0, rows[:, :, None], columns[:, None, :]
         ]
         return images[:, None], self.labels[index]
+
+
+def unlabelled_batches(
+    data: Images, size: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Photographs without their labels, weakly and strongly augmented, for ever.
+
+    The weak image is flipped and moved, like a labelled one. The strong one has another
+    contrast, another brightness and noise on top, and a square of 12 pixels is grey.
+
+    Args:
+        data (Images): The photographs.
+        size (int): Images in a batch.
+        seed (int): Seed of order and augmentation.
+    """
+    batches = Batches(data, size, seed)
+    batches.rng = np.random.default_rng((seed, 5))  # not the order of labelled ones
+    rng = np.random.default_rng((seed, 6))
+    while True:
+        weak, _ = next(batches)
+        one = (size, 1, 1, 1)
+        noise = rng.normal(size=weak.shape) * rng.uniform(0, 20, one)
+        strong = weak * torch.from_numpy(rng.uniform(0.5, 1.5, one))
+        strong += torch.from_numpy(rng.uniform(-40, 40, one) + noise)
+        for image, (top, left) in zip(
+            strong, rng.integers(17, size=(size, 2)), strict=True
+        ):
+            image[:, top : top + 12, left : left + 12] = GREY
+        yield weak, strong.clamp(0, 255).to(weak.dtype)

@@ -119,4 +119,22 @@ class UnlabelledRun(SceneRun):
     unlabelled_batch: int = 32
 
 
-KINDS = (Run, SceneRun, UnlabelledRun)
+@dataclass(frozen=True)
+class UnlabelledPhotographRun(Run):
+    """A classifier of photographs of which few are labelled.
+
+    Args:
+        images (int): Labelled ones, as many of each class; the others are unlabelled.
+        unlabelled (dict): How they are learned from, arguments of
+            ``mmcosub.schemes.Unlabelled``; empty for not at all.
+        unlabelled_batch (int): How many in an iteration.
+    """
+
+    FILE: ClassVar[str] = 'accuracy-unlabelled-photographs.jsonl'
+
+    images: int = 250
+    unlabelled: dict = field(default_factory=dict)
+    unlabelled_batch: int = 100
+
+
+KINDS = (Run, SceneRun, UnlabelledRun, UnlabelledPhotographRun)

@@ -9,7 +9,8 @@ from photograph_stages import FEW, LONGER, MORE, as_long, chosen
 from records import Records
 from scene_results import AS_LONG, AT_RATE, NO_DISTILLATION
 from scene_results import compared as compared_scenes
-from unlabelled_tables import ENOUGH, LENGTH, METHOD, results_of
+from unlabelled_stages import SCENES
+from unlabelled_tables import ENOUGH, METHOD, results_of
 
 BASELINE, MATCHED = 'baseline', 'compute-matched baseline'
 TRAININGS = (
@@ -120,14 +121,15 @@ def _of_scenes(records: Records, network: str) -> dict[str, dict[int, dict]]:
 def _of_unlabelled(records: Records) -> dict[str, dict[int, dict]]:
     """Return results with 60 labelled scenes by the names of this table."""
     results = results_of(records, 60)
+    usual = SCENES.start.iterations
     lengths = [
         length
         for (arm, length), runs in results.items()
-        if arm == BASELINE and length != LENGTH and len(runs) >= ENOUGH
+        if arm == BASELINE and length != usual and len(runs) >= ENOUGH
     ]
     longest = max(lengths, default=0)
     return {
-        BASELINE: results.get((BASELINE, LENGTH), {}),
+        BASELINE: results.get((BASELINE, usual), {}),
         MATCHED: results.get((BASELINE, longest), {}),
-        'cosub': results.get((METHOD, LENGTH), {}),
+        'cosub': results.get((METHOD, usual), {}),
     }

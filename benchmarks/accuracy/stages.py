@@ -25,6 +25,7 @@ from scene_stages import (
     scene_schemes,
     scene_table,
 )
+from unlabelled_stages import PHOTOGRAPHS, SCENES
 
 STAGES: dict[str, Callable[[Records], list]] = {
     'learning rates': learning_rates,
@@ -45,18 +46,26 @@ STAGES: dict[str, Callable[[Records], list]] = {
     'weight decays': weight_decays,
 }
 """In the order of their worth, as far as one does not need another."""
-STAGES['unlabelled rates'] = unlabelled_stages.rates
-for _count in unlabelled_stages.COUNTS:
-    STAGES |= {
-        f'unlabelled {name}, {_count}': partial(stage, count=_count)
-        for name, stage in (
-            ('main', unlabelled_stages.main),
-            ('as long', unlabelled_stages.as_long),
-            ('longer', unlabelled_stages.longer),
-            ('longer as long', unlabelled_stages.longer_as_long),
-            ('variants', unlabelled_stages.variants),
-        )
-    }
+for _name, _study in (('', SCENES), (' photographs', PHOTOGRAPHS)):
+    _title = f'unlabelled{_name}'
+    STAGES[f'{_title} rates'] = partial(unlabelled_stages.rates, study=_study)
+    for _count in _study.counts:
+        _of = dict(count=_count, study=_study)
+        _longer = dict(times=unlabelled_stages.LONGER, **_of)
+        STAGES |= {
+            f'{_title} {name}, {_count}': partial(stage, **settings)
+            for name, stage, settings in (
+                ('main', unlabelled_stages.main, _of),
+                ('as long', unlabelled_stages.as_long, _of),
+                ('longer', unlabelled_stages.main, _longer),
+                ('longer as long', unlabelled_stages.as_long, _longer),
+                (
+                    'variants',
+                    unlabelled_stages.main,
+                    dict(arms=unlabelled_stages.VARIANTS, **_of),
+                ),
+            )
+        }
 STAGES['unlabelled ceiling'] = unlabelled_stages.ceiling
 for _regime in (LONGER, MORE, ALL):
     STAGES[f'rates, {_regime}'] = partial(rates, regime=_regime)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from fashion import Batches, Images, subset
+from fashion import GREY, Batches, Images, subset, unlabelled_batches
 from measures import branch_depths, fitted_temperature, predict, scores
-from settings import TEST_SEEDS, Run
+from settings import TEST_SEEDS, Run, UnlabelledPhotographRun
 from torch import nn
 
 Clock = Callable[[], float]
@@ -33,7 +33,7 @@ def build_model(run: Run) -> nn.Module:
     )
     model = dict(
         type='ImageClassifier',
-        data_preprocessor=dict(num_classes=10, mean=[72.9], std=[90.0], to_rgb=False),
+        data_preprocessor=dict(num_classes=10, mean=[GREY], std=[90.0], to_rgb=False),
         backbone=dict(
             type='mmpretrain.VisionTransformer',
             arch=dict(
@@ -58,6 +58,8 @@ def build_model(run: Run) -> nn.Module:
     if run.scheme:
         scheme = dict(loss=run.loss, seed=run.seed, **run.scheme)
         model.update(type='mmcosub.CoTrainingImageClassifier', scheme=scheme)
+    if unlabelled := getattr(run, 'unlabelled', None):
+        model['unlabelled'] = unlabelled
     torch.manual_seed(run.seed)
     classifier = MODELS.build(model)
     classifier.init_weights()
@@ -114,6 +116,11 @@ def train(run: Run, data: dict[str, Images], device: str = 'cpu') -> dict[str, A
     images = subset(data['training'], run.images, run.seed)
     batches = Batches(images, run.batch, run.seed, run.repeats)
     samples = [DataSample().set_gt_label(label) for label in range(10)]
+    unlabelled = None
+    if getattr(run, 'unlabelled', None):
+        assert isinstance(run, UnlabelledPhotographRun)
+        size = run.unlabelled_batch
+        unlabelled = unlabelled_batches(data['training'], size, run.seed)
     every = run.iterations // POINTS
     curve, seen, seconds = [], [], 0.0
     model.train()
@@ -125,6 +132,10 @@ def train(run: Run, data: dict[str, Images], device: str = 'cpu') -> dict[str, A
             model.scheme.ramp = min((step + 1) / (run.ramp * run.iterations), 1.0)
         inputs, labels = next(batches)
         batch = dict(inputs=inputs, data_samples=[samples[i] for i in labels.tolist()])
+        if unlabelled is not None:
+            weak, strong = next(unlabelled)
+            unknown = [DataSample() for _ in weak]
+            batch['unlabelled'] = dict(weak=weak, strong=strong, data_samples=unknown)
         losses = model.train_step(batch, optim_wrapper)
         if step % AVERAGE_EVERY == 0:
             averaged.update_parameters(model)

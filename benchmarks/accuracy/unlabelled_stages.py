@@ -1,25 +1,56 @@
-"""The stages with unlabelled scenes: which runs each has, from what earlier ones chose.
+"""The stages with unlabelled images: which runs each has, from what earlier ones chose.
 
-Labels of the first 60 to 500 training scenes, 4,000 further scenes without labels, a
-Swin pretrained without cosub. Learning rate, length and batch are those of the other
-stages on scenes. Drop-path rates are chosen with 60 labels, for every number of labels.
+Scenes: labels of the first 60 to 500, 4,000 further ones without labels, a Swin
+pretrained without cosub. Photographs: 100 to 1,000 labelled, all 57,000 without labels,
+a ViT from random weights. Learning rate, length and batch are those of the other
+stages. Drop-path rates are chosen with one number of labels for all.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from choices import COSUB, PLAIN, TUNING, as_long_as, over_seeds, tuned
 from records import Records
-from settings import UnlabelledRun
+from settings import UnlabelledPhotographRun, UnlabelledRun
 
-COUNTS = (60, 125, 250, 500)
-TUNED_WITH = 60
-"""Labelled scenes with which rates are chosen."""
+
+@dataclass(frozen=True)
+class Study:
+    """Images of which some are labelled.
+
+    Args:
+        start (Any): Run from which all others differ, with the number of labels that
+            rates are chosen with.
+        labels (str): Its field with that number.
+        counts (tuple[int, ...]): Numbers of labels.
+        rates (tuple[float, ...]): Drop-path rates to choose from.
+        score (str): What is to be highest on the validation split.
+    """
+
+    start: Any
+    labels: str
+    counts: tuple[int, ...]
+    rates: tuple[float, ...]
+    score: str
+
+
+SCENES = Study(
+    UnlabelledRun('unlabelled tuning', TUNING[0], pretrained='plain', scenes=60),
+    'scenes',
+    (60, 125, 250, 500),
+    (0.1, 0.2, 0.4),
+    'miou',
+)
+PHOTOGRAPHS = Study(
+    UnlabelledPhotographRun('unlabelled tuning', TUNING[0]),
+    'images',
+    (100, 250, 1000),
+    (0.05, 0.1, 0.2),
+    'accuracy',
+)
 SEEDS = range(5)
-RATES = (0.1, 0.2, 0.4)
 DEPTH = dict(type='StochasticDepth')
-RAMP = dict(ramp_iters=450)
-"""The first 30 % of a training."""
 LONGER = 3
 """How many times as long the longer trainings are."""
 
@@ -28,162 +59,131 @@ LABELS_ONLY: dict[str, dict] = {
     'cosub': dict(scheme=COSUB),
 }
 WITH_UNLABELLED: dict[str, dict] = {
-    'full student': dict(scheme=DEPTH, unlabelled=dict(students='full', **RAMP)),
-    'two submodels': dict(scheme=COSUB, unlabelled=RAMP),
+    'full student': dict(scheme=DEPTH, unlabelled=dict(students='full')),
+    'two submodels': dict(scheme=COSUB, unlabelled={}),
 }
 VARIANTS: dict[str, dict] = {
     'two submodels, complementary': dict(
-        scheme=COSUB, unlabelled=dict(students='complementary', **RAMP)
+        scheme=COSUB, unlabelled=dict(students='complementary')
     ),
     'full student, hard targets': dict(
-        scheme=DEPTH, unlabelled=dict(students='full', threshold=0.9, **RAMP)
+        scheme=DEPTH, unlabelled=dict(students='full', threshold=0.9)
     ),
     'two submodels, current weights teach': dict(
-        scheme=COSUB, unlabelled=dict(teacher='current', **RAMP)
+        scheme=COSUB, unlabelled=dict(teacher='current')
     ),
-    'two submodels, no CutMix': dict(
-        scheme=COSUB, unlabelled=dict(cutmix=False, **RAMP)
-    ),
+    'two submodels, no CutMix': dict(scheme=COSUB, unlabelled=dict(cutmix=False)),
 }
 MAIN = LABELS_ONLY | WITH_UNLABELLED
 ARMS = MAIN | VARIANTS
 
 
-def of_length(unlabelled: dict, iterations: int) -> dict:
-    """Settings of unlabelled scenes, with the ramp of a training of some length.
+def settings_of(arm: str, iterations: int) -> dict[str, dict]:
+    """Scheme and unlabelled images of an arm; their weight rises for 30 % of it.
 
     Args:
-        unlabelled (dict): The settings; empty for none.
+        arm (str): One of ARMS.
         iterations (int): Length of the training.
     """
-    return unlabelled and {**unlabelled, 'ramp_iters': 3 * iterations // 10}
+    settings = {'unlabelled': {}, **ARMS[arm]}
+    if 'unlabelled' in ARMS[arm]:
+        ramp = dict(ramp_iters=3 * iterations // 10)
+        settings['unlabelled'] = settings['unlabelled'] | ramp
+    return settings
 
 
-def candidates(arm: str) -> list[UnlabelledRun]:
+def candidates(arm: str, study: Study = SCENES) -> list:
     """An arm at each drop-path rate.
 
     Args:
         arm (str): One of ARMS.
+        study (Study): Of scenes or of photographs.
     """
-    start = UnlabelledRun(
-        'unlabelled tuning',
-        TUNING[0],
-        pretrained='plain',
-        scenes=TUNED_WITH,
-        **ARMS[arm],
-    )
-    rates = RATES if start.scheme == COSUB else (0.0, *RATES)
+    start = study.start
+    start = replace(start, **settings_of(arm, start.iterations))
+    rates = study.rates if start.scheme == COSUB else (0.0, *study.rates)
     return [replace(start, rate=rate) for rate in rates]
 
 
-def chosen(records: Records, arm: str, count: int) -> UnlabelledRun:
-    """An arm at the rate with the highest mIoU on the validation split.
+def chosen(
+    records: Records, arm: str, count: int, study: Study = SCENES, times: int = 1
+) -> Any:
+    """An arm at the rate with the highest score on the validation split.
 
     Args:
         records (Records): Results of the tuning.
         arm (str): One of ARMS; a variant has the rate of the arm that it varies.
-        count (int): Labelled scenes.
+        count (int): Labelled images.
+        study (Study): Of scenes or of photographs.
+        times (int): How many times as long as the training that chose the rate.
     """
     basis = arm.partition(', ')[0]
-    run = tuned(records, candidates(basis), TUNING, 'miou')
-    return replace(run, scenes=count, **ARMS[arm])
+    run = tuned(records, candidates(basis, study), TUNING, study.score)
+    length = times * run.iterations
+    settings = settings_of(arm, length)
+    return replace(run, iterations=length, **{study.labels: count}, **settings)
 
 
-def rates(records: Records) -> list[UnlabelledRun]:
+def rates(records: Records, study: Study = SCENES) -> list:
     """Every arm at each rate, with a seed for tuning.
 
     Args:
         records (Records): Results of earlier stages.
+        study (Study): Of scenes or of photographs.
     """
-    return [run for arm in MAIN for run in candidates(arm)]
+    return [run for arm in MAIN for run in candidates(arm, study)]
 
 
-def main(records: Records, count: int) -> list[UnlabelledRun]:
-    """All arms at their rates.
+def main(
+    records: Records,
+    count: int,
+    study: Study = SCENES,
+    times: int = 1,
+    arms: Iterable[str] = tuple(MAIN),
+) -> list:
+    """Arms at their rates.
 
     Args:
         records (Records): Results of earlier stages.
-        count (int): Labelled scenes.
+        count (int): Labelled images.
+        study (Study): Of scenes or of photographs.
+        times (int): How many times as long as the training that chose the rate.
+        arms (Iterable[str]): Some of ARMS.
     """
-    return _over_seeds(records, MAIN, count)
+    runs = [chosen(records, arm, count, study, times) for arm in arms]
+    return over_seeds('unlabelled', runs, SEEDS)
 
 
-def variants(records: Records, count: int) -> list[UnlabelledRun]:
-    """One choice of the method changed at a time.
-
-    Args:
-        records (Records): Results of earlier stages.
-        count (int): Labelled scenes.
-    """
-    return _over_seeds(records, VARIANTS, count)
-
-
-def as_long(records: Records, count: int) -> list[UnlabelledRun]:
+def as_long(
+    records: Records, count: int, study: Study = SCENES, times: int = 1
+) -> list:
     """Labels only, and a full student, for as long as two submodels take.
 
-    Args:
-        records (Records): Results of earlier stages.
-        count (int): Labelled scenes.
-    """
-    longest = chosen(records, 'two submodels', count)
-    seeds = [seed for seed in SEEDS if replace(longest, seed=seed) in records]
-    arms = (*LABELS_ONLY, 'full student')
-    cells = [
-        as_long_as(records, chosen(records, arm, count), longest, seeds) for arm in arms
-    ]
-    return over_seeds('unlabelled', cells, SEEDS)
-
-
-def longer(records: Records, count: int) -> list[UnlabelledRun]:
-    """All arms at their rates, three times as long.
+    By the step times of the seeds that all of them have.
 
     Args:
         records (Records): Results of earlier stages.
-        count (int): Labelled scenes.
+        count (int): Labelled images.
+        study (Study): Of scenes or of photographs.
+        times (int): How many times as long as the training that chose the rate.
     """
-    return over_seeds('unlabelled', _longer(records, count).values(), SEEDS)
-
-
-def longer_as_long(records: Records, count: int) -> list[UnlabelledRun]:
-    """Labels only, for as long as two submodels take in the longer training.
-
-    Args:
-        records (Records): Results of earlier stages.
-        count (int): Labelled scenes.
-    """
-    runs = _longer(records, count)
+    runs = {arm: chosen(records, arm, count, study, times) for arm in MAIN}
     longest = runs['two submodels']
     seeds = [
         seed
         for seed in SEEDS
         if all(replace(run, seed=seed) in records for run in runs.values())
     ]
-    cells = [as_long_as(records, runs[arm], longest, seeds) for arm in LABELS_ONLY]
+    arms = [arm for arm in MAIN if arm != 'two submodels']
+    cells = [as_long_as(records, runs[arm], longest, seeds) for arm in arms]
     return over_seeds('unlabelled', cells, SEEDS)
 
 
-def _longer(records: Records, count: int) -> dict[str, UnlabelledRun]:
-    runs = {}
-    for arm in MAIN:
-        run = chosen(records, arm, count)
-        length = LONGER * run.iterations
-        unlabelled = of_length(run.unlabelled, length)
-        runs[arm] = replace(run, iterations=length, unlabelled=unlabelled)
-    return runs
-
-
-def ceiling(records: Records) -> list[UnlabelledRun]:
+def ceiling(records: Records) -> list:
     """Labels for all scenes.
 
     Args:
         records (Records): Results of earlier stages.
     """
-    cells = [chosen(records, arm, 500) for arm in LABELS_ONLY]
-    return over_seeds('unlabelled', [replace(c, scenes=4500) for c in cells], SEEDS)
-
-
-def _over_seeds(
-    records: Records, arms: Iterable[str], count: int
-) -> list[UnlabelledRun]:
-    runs = [chosen(records, arm, count) for arm in arms]
-    return over_seeds('unlabelled', runs, SEEDS)
+    cells = [chosen(records, arm, 4500) for arm in LABELS_ONLY]
+    return over_seeds('unlabelled', cells, SEEDS)

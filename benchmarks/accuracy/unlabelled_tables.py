@@ -1,18 +1,26 @@
-"""The tables of trainings with unlabelled scenes. Scores are of the test scenes."""
+"""The tables of trainings with unlabelled images. Scores are of the test split."""
 
 from collections import defaultdict
 from statistics import fmean
+from typing import Any
 
-from intervals import Digits, cell, gain, rows_of
+from intervals import cell, gain, rows_of
 from records import Records
-from settings import TEST_SEEDS, UnlabelledRun
-from unlabelled_stages import ARMS, COUNTS, LABELS_ONLY, LONGER, of_length
+from settings import TEST_SEEDS
+from unlabelled_stages import (
+    ARMS,
+    LONGER,
+    MAIN,
+    PHOTOGRAPHS,
+    SCENES,
+    Study,
+    settings_of,
+)
 
 METHOD = 'two submodels'
+OTHERS = [arm for arm in MAIN if arm != METHOD]
 ENOUGH = 3
 """Seeds that a row needs."""
-SHOWN: Digits = (('miou', 2), ('nll', 3), ('ece', 2))
-LENGTH = UnlabelledRun('', 0).iterations
 TITLES = {
     'baseline': 'labels only, baseline',
     'cosub': 'labels only, cosub',
@@ -27,73 +35,83 @@ def tables(records: Records) -> dict[str, str]:
     Args:
         records (Records): Results.
     """
-    found = {str(count): scores(records, count) for count in COUNTS}
-    longer = LONGER * LENGTH
-    found |= {f'{n}, longer': scores(records, n, longer) for n in COUNTS}
+    found = {}
+    for prefix, study in (('', SCENES), ('photographs, ', PHOTOGRAPHS)):
+        for count in study.counts:
+            for times, suffix in ((1, ''), (LONGER, ', longer')):
+                name = f'{prefix}{count}{suffix}'
+                found[name] = scores(records, count, study, times)
     return {name: table for name, table in found.items() if table}
 
 
-def results_of(records: Records, count: int) -> dict[tuple[str, int], dict[int, dict]]:
+def results_of(
+    records: Records, count: int, study: Study = SCENES
+) -> dict[tuple[str, int], dict[int, dict]]:
     """Return results by (arm, iterations) and seed.
 
     Args:
         records (Records): Results.
-        count (int): Labelled scenes.
+        count (int): Labelled images.
+        study (Study): Of scenes or of photographs.
     """
     found: dict[tuple[str, int], dict[int, dict]] = defaultdict(dict)
     for key, run in records.runs.items():
-        if not isinstance(run, UnlabelledRun) or run.seed >= TEST_SEEDS:
+        if type(run) is not type(study.start) or run.seed >= TEST_SEEDS:
             continue
-        if run.scenes == count:
+        if getattr(run, study.labels) == count:
             found[arm_of(run), run.iterations][run.seed] = records.results[key]
     return found
 
 
-def arm_of(run: UnlabelledRun) -> str:
+def arm_of(run: Any) -> str:
     """Return the name of a run's arm.
 
     Args:
-        run (UnlabelledRun): The run.
+        run (UnlabelledRun | UnlabelledPhotographRun): The run.
     """
-    for name, settings in ARMS.items():
-        unlabelled = of_length(settings.get('unlabelled', {}), run.iterations)
-        if (run.scheme, run.unlabelled) == (settings['scheme'], unlabelled):
-            return name
+    for arm in ARMS:
+        settings = dict(scheme=run.scheme, unlabelled=run.unlabelled)
+        if settings == settings_of(arm, run.iterations):
+            return arm
     raise ValueError(f'{run} is of no arm.')
 
 
-def scores(records: Records, count: int, length: int = LENGTH) -> str:
+def scores(records: Records, count: int, study: Study = SCENES, times: int = 1) -> str:
     """Return the scores of each arm, and two submodels minus it.
 
-    Of trainings of one length, and of those with labels only of any length.
+    Of trainings of one length, and of other arms of any length.
 
     Args:
         records (Records): Results.
-        count (int): Labelled scenes.
-        length (int): Iterations with unlabelled scenes. Defaults to those of the study.
+        count (int): Labelled images.
+        study (Study): Of scenes or of photographs.
+        times (int): Length of trainings with unlabelled images, in those of the study.
     """
-    results = results_of(records, count)
+    length = times * study.start.iterations
+    results = results_of(records, count, study)
     method = results.get((METHOD, length))
     if not method:
         return ''
+    shown = ((study.score, 2), ('nll', 3), ('ece', 2))
+    score = {'miou': 'mIoU'}.get(study.score, study.score)
     rows = []
     order = [*ARMS]
     by_length = sorted(results, key=lambda k: (k[1] != length, order.index(k[0]), k[1]))
     for arm, iterations in by_length:
         runs = results[arm, iterations]
-        if len(runs) < ENOUGH or (iterations != length and arm not in LABELS_ONLY):
+        if len(runs) < ENOUGH or (iterations != length and arm not in OTHERS):
             continue
         title = TITLES.get(arm, arm)
         if iterations != length:
             title += f', {iterations:,} iterations'
         row: list = [title, len(runs)]
-        for key, digits in SHOWN:
+        for key, digits in shown:
             row.append(cell([r['test'][key] for r in runs.values()], digits))
-        for key, digits in SHOWN[:2]:
+        for key, digits in shown[:2]:
             other = {} if runs is method else runs
             over = gain(method, other, lambda r, k=key: r['test'][k])
             row.append(cell(over, digits, True))
         rows.append([*row, f'{fmean(r["step_ms"] for r in runs.values()):.0f}'])
-    columns = ('training', 'seeds', 'mIoU, %', 'NLL', 'calibration error, %')
-    columns += ('two submodels minus it: mIoU', 'NLL', 'step, ms')
+    columns = ('training', 'seeds', f'{score}, %', 'NLL', 'calibration error, %')
+    columns += (f'two submodels minus it: {score}', 'NLL', 'step, ms')
     return rows_of(columns, rows)

@@ -1,1 +1,1 @@
-"""Costs of models, and accuracy and uncertainty of submodels."""
+"""Costs of models, accuracy of submodels, and where models err."""

@@ -5,73 +5,21 @@ image. Here all images use the same one, for any number of calls and rows, as in
 windows.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from itertools import cycle
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmcosub.submodels import Site, are_drop_paths, find_branches
-from mmcosub.submodels.forward_override import ForwardOverride
+from mmcosub.submodels import find_branches
 from mmcosub.submodels.run import BranchCall, SubmodelRun
 
 from .steps import Shape, input_channels
 
-Factors = NDArray[np.float64]
-"""Factors of L branches: of shape (L, ) for a submodel, (K, L) for several."""
-
 Kept = frozenset[int]
 """Numbers of a submodel's blocks, from 0."""
-
-
-@contextmanager
-def as_submodel(
-    backbone: nn.Module, sites: Sequence[Site], factors: Factors
-) -> Iterator[None]:
-    """Run a backbone, in evaluation mode, as one fixed submodel within a context.
-
-    Branches with factor 0 are skipped, unless the block is unknown and only its
-    DropPath is found. Blocks whose factors are all 1 run unchanged.
-    """
-    run: ForwardOverride
-    if are_drop_paths(sites):
-        run = _scaled_drop_paths(backbone, sites, factors)
-    else:
-        changed = {s.block for s, f in zip(sites, factors, strict=True) if f != 1}
-        at = [i for i, site in enumerate(sites) if site.block in changed]
-        branch = partial(_scaled_branch, factors[at])
-        some = [sites[i] for i in at]
-        run = SubmodelRun(backbone, some, branch, nullcontext, ordered=False)
-    with run.entered():
-        yield
-
-
-def _scaled_branch(factors: Factors, x: Tensor, call: BranchCall) -> Tensor:
-    factor = float(factors[call.number])
-    shortcut = call.shortcut(x)
-    if not factor:
-        return call.after(shortcut)
-    return call.after(torch.add(shortcut, call.residual(x), alpha=factor))
-
-
-def _scaled_drop_paths(
-    backbone: nn.Module, sites: Sequence[Any], factors: Factors
-) -> ForwardOverride:
-    """Drop paths that multiply by the factors of their calls, forward after forward."""
-    of_calls: dict[nn.Module, list[float]] = {}
-    for site, factor in zip(sites, factors, strict=True):
-        of_calls.setdefault(site.module, []).append(float(factor))
-
-    def scale(factors: Iterator[float], x: Tensor) -> Tensor:
-        return x * next(factors)
-
-    forwards = {m: partial(scale, cycle(found)) for m, found in of_calls.items()}
-    return ForwardOverride(backbone, forwards, nullcontext, progress=None)
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
@@ -85,6 +33,10 @@ def backbone_of(model: nn.Module) -> nn.Module:
             'MMSegmentation nor a classifier of MMPretrain.'
         )
     return backbone
+
+
+def _skipped(x: Tensor, call: BranchCall) -> Tensor:
+    return call.after(call.shortcut(x))
 
 
 class Network:
@@ -117,11 +69,16 @@ class Network:
         """All blocks."""
         return frozenset(range(len(self.blocks)))
 
-    def submodel(self, kept: Collection[int]) -> AbstractContextManager:
-        """Run the model as a submodel of some blocks within a context."""
-        # Not 1 / (1 - rate), as in training: evaluation does not scale.
-        factors = np.array([float(site.depth in kept) for site in self.sites])
-        return as_submodel(self.backbone, self.sites, factors)
+    @contextmanager
+    def submodel(self, kept: Collection[int]) -> Iterator[None]:
+        """Run the model as a submodel of some blocks within a context.
+
+        Kept branches are not scaled by 1 / (1 - rate), as in training.
+        """
+        gone = [site for site in self.sites if site.depth not in kept]
+        run = SubmodelRun(self.backbone, gone, _skipped, nullcontext, ordered=False)
+        with run.entered():
+            yield
 
     @torch.inference_mode()
     def _identities(self) -> Kept:

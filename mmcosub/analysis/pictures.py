@@ -1,4 +1,4 @@
-"""Writing pictures: overlays of classes, and where submodels disagree."""
+"""Pictures: overlays of classes, and writing them."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,6 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
-
-from .predictions import Ensemble
 
 Picture = NDArray[np.uint8]
 """In BGR, of shape (H, W, 3)."""
@@ -29,39 +27,42 @@ def write_picture(path: Path, picture: Picture) -> None:
         raise OSError(f'{path} cannot be written.')
 
 
-class DisagreementPictures:
-    """Writer of an image, the mean prediction and the disagreement, side by side.
+def draw_prediction(
+    model: Any, sample: Any, image: Picture, opacity: float = 0.5
+) -> tuple[Picture, str]:
+    """Draw a prediction over its image, and describe it.
 
-    Black where all submodels agree, light yellow where all differ. Named like the
-    images, with parent folders if names repeat.
+    Args:
+        model (nn.Module): Model of :func:`mmcosub.engine.prediction.load_model`.
+        sample (SegDataSample | DataSample): A result of its ``test_step``.
+        image (ndarray): The image for display.
+        opacity (float): Opacity of a segmentor's classes, in (0, 1]. Defaults to 0.5.
+
+    Returns:
+        tuple: The picture, and the fraction of each class or, of a classifier, the
+        predicted classes and their probabilities.
     """
+    names = model.dataset_meta.get('classes')
+    if 'pred_sem_seg' in sample:
+        # A head with one output channel gives floating-point numbers.
+        classes = sample.pred_sem_seg.data[0].long().cpu().numpy()
+        drawn = overlay(image, classes, model.dataset_meta['palette'], names, opacity)
+        return drawn, ', '.join(_fractions(classes, names).values())
+    labels = sample.pred_label.tolist()  # of several labels as many as there are
+    scores = sample.pred_score.tolist()
+    said = [f'{names[n] if names else n}: {scores[n]:.1%}' for n in labels]
+    text = ', '.join(said) or 'no class'
+    return cv2.putText(image.copy(), text, (4, 16), 0, 0.5, (0, 0, 255)), text
 
-    def __init__(self, folder: Path, palette: Any) -> None:
-        self.folder = folder
-        self.palette = np.array(palette, np.uint8)
-        self.names: dict[str, str] = {}
 
-    def __call__(self, sample: Any, ensemble: Ensemble) -> None:
-        """Write the picture of an image, a ``SegDataSample`` with ``img_path``."""
-        predicted = ensemble.prediction.cpu().numpy()
-        most = 1 - 1 / len(ensemble.predicted)
-        differ = ensemble.disagreement.cpu().numpy() / max(most, 1e-9)
-        heat = cv2.applyColorMap((255 * differ).astype(np.uint8), cv2.COLORMAP_INFERNO)
-        size = predicted.shape[::-1]
-        image = cv2.imread(sample.img_path)
-        panels = [cv2.resize(image, size)] if image is not None else []
-        panels += [self.palette[predicted][..., ::-1], heat]
-        gap = np.full((size[1], 4, 3), 255, np.uint8)
-        row = [part for panel in panels for part in (panel, gap)][:-1]
-        name = self._name(sample.img_path)
-        write_picture(self.folder / f'{name}.png', np.hstack(row))
-
-    def _name(self, path: str) -> str:
-        parts = Path(path).with_suffix('').as_posix().strip('/').split('/')
-        names = ['_'.join(parts[-n:]) for n in range(1, len(parts) + 1)]
-        name = next((n for n in names if self.names.get(n, path) == path), names[-1])
-        self.names[name] = path
-        return name
+def _fractions(classes: Any, names: Any) -> dict[int, str]:
+    """Return a text on each class of a map, the largest first."""
+    present, counts = np.unique(classes[classes < len(names)], return_counts=True)
+    order = np.argsort(-counts, kind='stable')
+    return {
+        int(present[i]): f'{names[present[i]]}: {counts[i] / classes.size:.1%}'
+        for i in order
+    }
 
 
 def overlay(
@@ -73,18 +74,16 @@ def overlay(
     canvas = image[..., ::-1].copy()
     mixed = (1 - opacity) * canvas[known] + opacity * colours[classes[known]]
     canvas[known] = mixed.astype(np.uint8)
-    present, counts = np.unique(classes[known], return_counts=True)
-    order = np.argsort(-counts, kind='stable')
-    lines = [f'{names[present[i]]} {counts[i] / classes.size:.1%}' for i in order]
+    legend = _fractions(classes, names)
     step = max(14, len(image) // 40)
     font = ImageFont.load_default(size=0.8 * step)
-    wide = 2 * step + max((int(font.getlength(line)) for line in lines), default=0)
-    size = (image.shape[1] + wide, max(len(image), step * len(lines)))
+    wide = 2 * step + int(max(map(font.getlength, legend.values()), default=0))
+    size = (image.shape[1] + wide, max(len(image), step * len(legend)))
     picture = PIL.Image.new('RGB', size, 'white')
     picture.paste(PIL.Image.fromarray(canvas))
     draw = ImageDraw.Draw(picture)
     left = image.shape[1] + step // 4
-    for row, (number, line) in enumerate(zip(present[order], lines, strict=True)):
+    for row, (number, line) in enumerate(legend.items()):
         top = row * step
         box = (left, top + 1, left + step, top + step - 2)
         draw.rectangle(box, fill=tuple(colours[number].tolist()), outline='black')

@@ -2,7 +2,7 @@
 
 from mmcosub import registry  # noqa: F401  (first, as it checks the stack)
 
-from .convert import convert_checkpoint
+from .convert import convert_checkpoint, publish
 from .formats.table import (
     Format,
     detect_format,
@@ -11,15 +11,14 @@ from .formats.table import (
     register_format,
 )
 from .latest import checkpoints_in
-from .overlap import check_overlap, load_for_prediction, load_to_train
+from .overlap import load_for_prediction, load_to_train
 from .pretrained import LoadReport, load_backbone
-from .reading import read_checkpoint, read_weights, require_file, safe_reading
+from .reading import read_checkpoint, require_file, safe_reading
 from .weights import select_weights, state_dict
 
 __all__ = [
     'Format',
     'LoadReport',
-    'check_overlap',
     'checkpoints_in',
     'convert_checkpoint',
     'detect_format',
@@ -28,8 +27,8 @@ __all__ = [
     'load_for_prediction',
     'load_to_train',
     'plain_name',
+    'publish',
     'read_checkpoint',
-    'read_weights',
     'register_format',
     'require_file',
     'safe_reading',

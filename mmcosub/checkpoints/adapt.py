@@ -5,38 +5,37 @@ Resizing is bicubic, or such that the outputs stay equal.
 
 import math
 import re
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .formats.table import TABLE
 from .positions import Grid, adapt_positions, by, count_tokens
 from .weights import State, without_computed
 
-# LayerScale weights and the projections before them; the names of MLPs vary.
-_SCALES = {
-    r'(layers\.\d+\.attn)\.gamma1\.weight': ('proj',),
-    r'(layers\.\d+\.ffn)\.gamma2\.weight': ('layers.1', 'w3'),
-}
-_SCALE = re.compile('|'.join(_SCALES))
+_SCALE = re.compile(r'(layers\.\d+\.)(attn\.gamma1|ffn\.gamma2)\.weight')
+# Names, by MLP, of the projections before LayerScale.
+_SCALED = {'attn.gamma1': ['attn.proj'], 'ffn.gamma2': ['ffn.layers.1', 'ffn.w3']}
+# Values without effect for what a network has and a file lacks.
+_NEUTRAL = (
+    (rf'{_SCALE.pattern}|layers\.\d+\.gamma_[12]', 1, 'LayerScale gammas'),
+    (rf'layers\.\d+\.attn\.{TABLE}', 0, 'relative position biases'),
+)
 _PATCHES, _PATCH_BIAS = (f'patch_embed.projection.{k}' for k in ('weight', 'bias'))
-_TABLE = 'relative_position_bias_table'
+_DINOV3_BIAS = re.compile(r'layers\.\d+\.attn\.[qv]_bias')  # zero in most networks
 
 
 def fold_layer_scale(state: State) -> State:
     """Multiply LayerScale into the projection before it; outputs stay equal."""
     folded = dict(state)
-    for name, gamma in state.items():
-        for pattern, projections in _SCALES.items():
-            if match := re.fullmatch(pattern, name):
-                del folded[name]
-                before = [f'{match[1]}.{projection}' for projection in projections]
-                before = [each for each in before if f'{each}.weight' in state]
-                weight, bias = f'{before[0]}.weight', f'{before[0]}.bias'
-                folded[weight] = folded[weight] * gamma[:, None]
-                if bias in folded:
-                    folded[bias] = folded[bias] * gamma
+    for match in filter(None, map(_SCALE.fullmatch, state)):
+        gamma = folded.pop(match[0])
+        for name in (f'{match[1]}{projection}' for projection in _SCALED[match[2]]):
+            if f'{name}.weight' in state:
+                folded[f'{name}.weight'] = state[f'{name}.weight'] * gamma[:, None]
+            if f'{name}.bias' in state:
+                folded[f'{name}.bias'] = state[f'{name}.bias'] * gamma
     return folded
 
 
@@ -64,19 +63,21 @@ def adapt(
     if scaled and not any(map(_SCALE.fullmatch, wanted)):
         state = fold_layer_scale(state)
         done.append('LayerScale multiplied into the projections')
-    elif not scaled:
-        scales = _fill(state, wanted, _SCALE.pattern, torch.ones_like)
-        if scales:
-            done.append(f'{scales} LayerScale gammas set to 1, as there are none')
-    # BEiT's layers have them, those of a plain ViT do not.
-    plain = _fill(state, wanted, r'layers\.\d+\.gamma_[12]', torch.ones_like)
-    plain += _fill(state, wanted, rf'layers\.\d+\.attn\.{_TABLE}', torch.zeros_like)
-    if plain:
-        done.append(
-            f'{plain} LayerScale gammas set to 1 and relative position biases to 0, as '
-            'there are none'
-        )
-    _drop_zero_biases(state, wanted)
+    layers = {tuple(name.split('.')[:2]) for name in state}
+    for pattern, fill, what in _NEUTRAL:
+        lacking = {
+            name: torch.full_like(own, fill)
+            for name, own in wanted.items()
+            if name not in state
+            and re.fullmatch(pattern, name)
+            and tuple(name.split('.')[:2]) in layers
+        }
+        state.update(lacking)
+        if lacking:
+            done.append(f'{len(lacking)} {what} set to {fill}, as there are none')
+    for name in [name for name in state if name not in wanted]:
+        if _DINOV3_BIAS.fullmatch(name) and not state[name].any():
+            del state[name]
     if 'pos_embed' in state and 'pos_embed' in wanted:
         state = adapt_positions(state, wanted, source, target, done)
     if _PATCH_BIAS in wanted and _PATCH_BIAS not in state:
@@ -93,7 +94,7 @@ def adapt(
         if name == _PATCHES and value.shape[-2:] != size:
             state[name] = resize_patches(value, (size[0], size[1]))
             what, old, new = 'patch projection', by(value), by(state[name])
-        elif name.endswith(_TABLE):
+        elif name.endswith(TABLE):
             before, after = table_size(value, source), table_size(wanted[name], target)
             state[name] = resize_table(value, before, after)
             what, old, new = name, by(before), by(after)
@@ -103,36 +104,6 @@ def adapt(
             continue
         done.append(f'{what} resized from {old} to {new}')
     return state, done
-
-
-def _fill(
-    state: State, wanted: State, pattern: str, value: Callable[[Tensor], Tensor]
-) -> int:
-    """Add values where a layer that is there lacks them; return their number."""
-    layers = {tuple(name.split('.')[:2]) for name in state}
-    names = [
-        name
-        for name in wanted
-        if name not in state
-        and re.fullmatch(pattern, name)
-        and tuple(name.split('.')[:2]) in layers
-    ]
-    state.update({name: value(wanted[name]) for name in names})
-    return len(names)
-
-
-def _drop_zero_biases(state: State, wanted: State) -> None:
-    """Drop DINOv3's query and value biases, which are zero in most networks."""
-    if any(name.endswith(('q_bias', 'qkv.bias', 'q_proj.bias')) for name in wanted):
-        return
-    biases = {k for k in state if re.fullmatch(r'layers\.\d+\.attn\.[qv]_bias', k)}
-    if any(torch.any(state[name]) for name in biases):
-        raise ValueError(
-            'its attention has a bias, for which the backbone has no place. timm has a '
-            "variant with one: model_name='..._dinov3_qkvb'."
-        )
-    for name in biases:
-        del state[name]
 
 
 def table_size(table: Tensor, window: Grid | None = None) -> Grid:

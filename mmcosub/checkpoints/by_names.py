@@ -1,6 +1,5 @@
 """Search for a network in a file by the names of its weights."""
 
-import importlib
 from collections import Counter
 from collections.abc import Iterable
 
@@ -8,14 +7,13 @@ from torch import nn
 
 from .adapt import adapt_channels
 from .formats.table import detect_format, plain_name
-from .positions import inner_network
 from .weights import State
 
 # Usual prefixes of the network in models and training checkpoints. The first that
 # yields a known format is used.
 _USUAL = (
     'backbone.', 'teacher.backbone.', 'student.backbone.', 'teacher.', 'student.',
-    'encoder.', 'visual.trunk.', 'visual.',
+    'encoder.', 'visual.',
 )  # fmt: skip
 _DEPTH = 3
 
@@ -67,63 +65,21 @@ def under(prefix: str, weights: State) -> State:
     }
 
 
-def by_plain_names(weights: State) -> State:
-    """Return weights under their names without wrappers' prefixes.
-
-    Raises if two weights of one plain name have different values.
-    """
-    plain: dict[str, str] = {}
-    for name, value in weights.items():
-        first = plain.setdefault(plain_name(name), name)
-        if first != name and not value.equal(weights[first]):
-            raise ValueError(
-                f'The checkpoint has {first} and {name}, with other values, for one '
-                'weight of the network. Say which of them: --cfg-options '
-                'model.backbone.init_cfg.prefix=PREFIX.'
-            )
-    return {name: weights[first] for name, first in plain.items()}
-
-
 def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
     """Return the weights behind the prefix that fits a backbone's names best.
 
-    They have the backbone's names, and are resized by timm if possible. The second
-    value describes the changes.
+    They have the backbone's names. The second value describes the changes.
     """
     own = backbone.state_dict()
     names = {_dotted(name): name for name in own}
     candidates = (under(prefix, weights) for prefix in ('', *prefixes_in(weights)))
-    state = by_plain_names(
-        max(candidates, key=lambda each: len(names.keys() & {*map(_dotted, each)}))
-    )
+    best = max(candidates, key=lambda each: len(names.keys() & {*map(_dotted, each)}))
+    state = {names.get(_dotted(k), plain_name(k)): v for k, v in best.items()}
     done: list[str] = []
-    theirs = {_dotted(name): name for name in state}
-    wanted = {theirs[k]: own[name] for k, name in names.items() if k in theirs}
-    adapt_channels(state, wanted, done)
-    state = _resized_by_timm(inner_network(backbone), state, wanted, done)
-    return {names.get(_dotted(k), k): v for k, v in state.items()}, done
+    adapt_channels(state, own, done)
+    return state, done
 
 
 def _dotted(name: str) -> str:
     """Normalise names, so that ``stem_conv`` of timm equals ``stem.conv``."""
     return plain_name(name).replace('_', '.')
-
-
-def _resized_by_timm(
-    network: nn.Module, state: State, wanted: State, done: list[str]
-) -> State:
-    """Let timm resize the weights that depend on the image size."""
-    differ = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
-    module = type(network).__module__
-    if not differ or not module.startswith('timm.models.'):
-        return state
-    resize = getattr(importlib.import_module(module), 'checkpoint_filter_fn', None)
-    if resize is None:
-        return state
-    try:
-        resized = resize(dict(state), network)
-    except (RuntimeError, ValueError, KeyError, AttributeError):  # not this network's
-        return state
-    fits = [k for k in differ if k in resized and resized[k].shape == wanted[k].shape]
-    done += [f'{name} resized by timm' for name in fits]
-    return resized

@@ -1,26 +1,22 @@
-"""Conversion of checkpoints from one library to another."""
+"""Files for elsewhere: conversion to another library, and a run's weights alone."""
 
+import hashlib
+import io
 import re
+from pathlib import Path
 
 import torch
+
+from mmcosub.files import atomic_write
 
 from .adapt import fold_layer_scale, fold_patch_bias
 from .by_names import network_in
 from .formats.places import without_place
-from .formats.table import (
-    Format,
-    detect_format,
-    find_format,
-    known_formats,
-    plain_name,
-)
+from .formats.table import FORMATS, Format, detect_format, plain_name
 from .matching import some
 from .positions import count_tokens, position_per_token
-from .reading import read_weights
-from .weights import State
-
-TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
-"""Target libraries; 'official' is the code of the architecture's authors."""
+from .reading import read_checkpoint
+from .weights import State, select_weights, state_dict
 
 
 def convert_checkpoint(
@@ -31,7 +27,7 @@ def convert_checkpoint(
     Args:
         filename (str): Checkpoint file or URL.
         target (str): One of 'mmpretrain' (an ``ImageClassifier``), 'mmseg' (the
-            backbone of a segmentor), 'timm' and 'official'.
+            backbone of a segmentor) and 'timm'.
         trust (bool): Allow any Python object, which can execute code. Defaults to
             False.
         which (str, optional): 'ema' (averaged), 'model' (trained) or the name of a set
@@ -44,7 +40,8 @@ def convert_checkpoint(
         ValueError: If the file cannot be read, its format is unknown, or the target has
             no such architecture or lacks some of its parts.
     """
-    weights, _ = read_weights(filename, which, trust, option='--weights')
+    checkpoint = read_checkpoint(filename, trust=trust)
+    weights, _ = select_weights(checkpoint, which, filename, '--weights')
     weights = network_in(weights, with_head=True)
     if any(name.startswith('backbone.') for name in weights):
         # A classifier or segmentor: only the backbone and the head are converted.
@@ -64,7 +61,7 @@ def convert_checkpoint(
     if target == 'mmseg':
         state = _of_backbone(state, source.family)
     known = _format_of(source, target, state)
-    _check_places(state, known, source.family, target, filename)
+    _check_places(state, source.family, target, filename)
     product = known.from_our_state(state) if known else state
     product = {_in_model(name, target): value for name, value in product.items()}
     for name in [name for name in product if name.endswith('running_var')]:
@@ -95,16 +92,12 @@ def _of_backbone(state: State, family: str) -> State:
 def _format_of(source: Format, target: str, state: State) -> Format | None:
     """Return the format to write; None for mmpretrain's names, used internally."""
     family, deep = source.family, 'stem.0.conv.weight' in state
-    if family.startswith(f'{target} '):  # exists in one format only
-        return source
     name = {
-        ('official', 'ViT'): 'DeiT III',
         ('timm', 'ResNet'): 'timm ResNet, deep stem' if deep else 'ResNet',
-        ('official', 'ResNet'): '' if deep else 'ResNet',
         ('mmseg', 'ResNet'): 'mmseg ResNet, deep stem' if deep else '',
     }.get((target, family), f'{target} {family}')
-    if name in known_formats():
-        return find_format(name)
+    if name in FORMATS:
+        return FORMATS[name]
     if target in ('mmpretrain', 'mmseg') and ' ' not in family:
         return None
     raise ValueError(
@@ -113,20 +106,17 @@ def _format_of(source: Format, target: str, state: State) -> Format | None:
     )
 
 
-def _check_places(
-    state: State, known: Format | None, family: str, target: str, filename: str
-) -> None:
+def _check_places(state: State, family: str, target: str, filename: str) -> None:
     """Raise if the target has no such network, or one without some of the weights."""
     homeless = without_place(state, family, target)
     if homeless is None:
         raise ValueError(f'{target} has no {family} of the variant in {filename}.')
     if homeless:
-        whose = known.name if known and target == 'official' else f"{target}'s {family}"
         names = sorted(_in_model(name, target) for name in homeless)
         raise ValueError(
-            f'{filename} does not convert: {whose} has no place for {some(names)}. '
-            'Nothing was written. Another library may have it (--to timm), or train '
-            f'from it as it is: tools/train.py CONFIG --backbone {filename}.'
+            f"{filename} does not convert: {target}'s {family} has no place for "
+            f'{some(names)}. Nothing was written. Another library may have it (--to '
+            f'timm), or train from it as it is: train --backbone {filename}.'
         )
 
 
@@ -134,3 +124,32 @@ def _in_model(name: str, target: str) -> str:
     """Return the name in a classifier or segmentor of OpenMMLab."""
     own = target not in ('mmpretrain', 'mmseg') or name.startswith('head.')
     return name if own else f'backbone.{name}'
+
+
+def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:
+    """Write a checkpoint's weights and ``meta`` to a file named by its hash.
+
+    State for resuming (optimizer, schedules, messages, hooks) is left out. ``out`` is
+    the name without the hash, ``name.pth`` for ``name-1234abcd.pth``. ``average``: of a
+    run with MMEngine's ``EMAHook``, the averaged weights rather than the trained ones.
+
+    Raises:
+        ValueError: If the checkpoint cannot be read or lacks the weights, or the folder
+            of ``out`` does not exist.
+    """
+    out = Path(out)
+    if not out.parent.is_dir():
+        raise ValueError(f'There is no folder {out.parent}: create it first.')
+    given = read_checkpoint(checkpoint)
+    if not average and not given.get('ema_state_dict'):
+        raise ValueError(
+            f'{checkpoint} has no average of weights, so no others: no --no-ema.'
+        )
+    weights = state_dict(given, which=None if average else 'model')
+    buffer = io.BytesIO()
+    torch.save(dict(meta=given.get('meta') or {}, state_dict=weights), buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
+    name = out.with_name(f'{out.name.removesuffix(".pth")}-{digest}.pth')
+    with atomic_write(name) as file:
+        file.write_bytes(buffer.getvalue())
+    return name

@@ -47,10 +47,8 @@ class LoadReport:
         expected (list[str]): Names without a value, as expected (heads).
         missing (list[str]): Names without a value that need one.
         misshapen (list[str]): Names with different shapes, both shapes included.
-        heads (list[str]): Parts of the checkpoint after the features.
-        ends (list[str]): Parts that the backbone lacks at its ends.
-        allowed (list[str]): Weights inside the network that may stay unused.
-        unused (list[str]): Weights inside the network that may not.
+        dropped (list[str]): Parts not used: heads, ends of the network, allowed ones.
+        unused (list[str]): Weights inside the network that must not stay unused.
     """
 
     checkpoint: str
@@ -61,9 +59,7 @@ class LoadReport:
     expected: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
-    heads: list[str] = field(default_factory=list)
-    ends: list[str] = field(default_factory=list)
-    allowed: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
 
     @property
@@ -83,9 +79,7 @@ class LoadReport:
             ('Missing', self.missing),
             ('Of another shape', self.misshapen),
             ('New here, as expected', self.expected),
-            ('Heads, not used', self.heads),
-            ('At the ends of the network, not used', self.ends),
-            ('Inside the network, not used but allowed', self.allowed),
+            ('Not used (allowed, heads, ends of the network)', self.dropped),
             ('Inside the network, not used', self.unused),
         ):
             if names:
@@ -124,12 +118,12 @@ def compare(
     report.missing = [n for n in report.missing if own[n].data_ptr() not in tied]
     rest = {plain_name(k): k for k in without_computed(state) if k not in own}
     plain_names = {plain_name(name) for name in own}
-    report.heads, report.ends, inside = sort_leftovers(
+    dropped, inside = sort_leftovers(
         rest, plain_names, cut, strangers=report.source == BY_NAMES
     )
-    for name in inside:
-        allowed = is_allowed(name, allow_unused)
-        (report.allowed if allowed else report.unused).append(name)
+    allowed = [name for name in inside if is_allowed(name, allow_unused)]
+    report.dropped = allowed + dropped
+    report.unused = [name for name in inside if name not in allowed]
 
 
 def is_head(name: str) -> bool:
@@ -157,41 +151,38 @@ def sort_leftovers(
     own: Collection[str],
     cut: Collection[str] = (),
     strangers: bool = False,
-) -> tuple[list[str], list[str], list[str]]:
-    """Separate heads and optional ends from inner parts of a network.
+) -> tuple[list[str], list[str]]:
+    """Separate parts that can be dropped from weights inside a network.
 
-    ``names`` are plain names in the checkpoint that the network lacks, ``own`` those of
-    the network, ``cut`` modules after the last feature map that it has removed, as timm
-    does. ``strangers`` counts unknown outermost modules as ends, for networks of
-    unknown architecture. Returned are heads and parts after the features, parts at the
-    ends (norms, tokens, stages after the last one), and names of weights inside.
+    Dropped are heads, norms, tokens, and stages after the last one. ``names`` are those
+    in the checkpoint that the network lacks, ``own`` those of the network, ``cut``
+    modules after the last feature map that it has removed, as timm does. ``strangers``
+    also drops unknown outermost modules, for networks of unknown architecture.
     """
     stages = {(m[1], int(m[2])) for m in map(_STAGE.match, own) if m}
     last = {kind: max(i for k, i in stages if k == kind) for kind, _ in stages}
     roots = {name.partition('.')[0] for name in own}
-    heads: list[str] = []
-    ends: list[str] = []
+    dropped: list[str] = []
     inside: list[str] = []
     for part, weights in parts(names, own).items():
         stage = next(filter(None, map(_STAGE.match, weights)), None)
-        behind = stage and stage[0] == part and int(stage[2]) > last.get(stage[1], 99)
         # Some networks keep the downsampling before a stage in the previous stage.
         leads = re.fullmatch(r'([a-z_]+)\.(\d+)\.downsample', part)
-        end = (
-            all(map(is_end, weights))
-            or behind
+        can_go = (
+            _HEADS.match(part)
+            or _BEHIND.match(part)
+            or all(map(is_end, weights))
             or part in cut
+            or (stage and stage[0] == part and int(stage[2]) > last.get(stage[1], 99))
             or (leads and int(leads[2]) == last.get(leads[1]))
             or (part == 'norm_pre' and 'stages' in roots)  # ConvNeXt's last norm
+            or (strangers and '.' in weights[0] and part.partition('.')[0] not in roots)
         )
-        stranger = '.' in weights[0] and part.partition('.')[0] not in roots
-        if _HEADS.match(part) or _BEHIND.match(part):
-            heads.append(part)
-        elif end or (strangers and stranger):
-            ends.append(part)
+        if can_go:
+            dropped.append(part)
         else:
             inside += weights
-    return heads, ends, inside
+    return dropped, inside
 
 
 def missing_blocks(missing: Iterable[str], there: Collection[str]) -> list[str]:

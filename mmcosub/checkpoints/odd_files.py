@@ -5,31 +5,29 @@ import re
 import zipfile
 from pathlib import Path
 
-from .safe_objects import NO_DATA, foreign_objects
+from .safe_objects import NO_DATA
 
-_TRUST = 'If you trust where it is from, open it with --trust-checkpoint'
+_TRUST = (
+    'and opening it could run any code. If you trust where it is from, open it with '
+    '--trust-checkpoint.'
+)
 # Phrases of PyTorch's errors and of ours for objects that are not allowed.
 _REFUSED = f'{NO_DATA}|unrecognized function|Can only|blocked'
 _BEGINNINGS = {
     rb'\Z': 'an empty file',
     rb'\s*<(!doctype|html|\?xml)': 'a web page: check the link, or log in for it',
     rb'version https://git-lfs': 'a pointer of Git LFS: fetch the file by git lfs pull',
-    rb'\x89HDF': 'an HDF5 file, as Keras writes',
     rb'\x1f\x8b': 'a gzip archive: unpack it',
-    rb'\x93NUMPY': 'a NumPy array',
-    rb'GGUF': 'a GGUF file',
     rb'\s*[{\[]\s*"': 'JSON',
 }
 
 
-def why_unreadable(
-    name: str, file: str | None, trust: bool, error: BaseException
-) -> str:
+def why_unreadable(name: str, file: str | None, error: BaseException) -> str:
     """Return one line with the cause and the remedy, for a file's name or URL."""
     said = _reason(error)
     if file is None or not Path(file).is_file():
         return f'{name} cannot be read as a checkpoint ({said}).'
-    kept = '' if name == file else f', kept in {file},'
+    kept = name if name == file else f'{name}, kept in {file},'
     with open(file, 'rb') as opened:
         start = opened.read(512)
     members = _members(file)
@@ -37,37 +35,28 @@ def why_unreadable(
     if members and not any(member.endswith('data.pkl') for member in members):
         what = what or f'a zip archive of {", ".join(members[:3])}: unpack it'
     if what:
-        return f'{name}{kept} is not a checkpoint but {what}.'
-    if trust and isinstance(error, ImportError | AttributeError):
-        return f'{name}{kept} brings objects of code that is not here: {error}.'
-    if not trust and (brought := _brought(file, start, members, said)):
-        return f'{name}{kept} {brought}, and opening it could run any code. {_TRUST}.'
-    if re.match(rb'\x80[\2-\5]', start):
-        return (
-            f'{name}{kept} is a pickle that torch.save has not written, or is cut '
-            'short: load it where it is from, and save its weights with torch.save.'
-        )
-    return (
-        f'{name}{kept} cannot be read as a checkpoint ({said}). It may be cut short or '
-        'something else: compare its size, or fetch or save it again.'
-    )
-
-
-def _brought(file: str, start: bytes, members: list[str], said: str) -> str | None:
-    """Return the objects that PyTorch refuses to unpickle, if that is the cause."""
+        return f'{kept} is not a checkpoint but {what}.'
     if any(member.endswith('/constants.pkl') for member in members):
-        return 'is a TorchScript archive, a program with its weights'
+        return f'{kept} is a TorchScript archive, a program with its weights, {_TRUST}'
     if start[257:262] == b'ustar':
-        return "is a tar archive (PyTorch's first format, or something to unpack)"
-    if file.endswith('.safetensors'):
-        return None
-    if foreign := foreign_objects(file):
-        more = ', ...' if len(foreign) > 4 else ''
-        return f'contains Python objects ({", ".join(foreign[:4])}{more})'
+        return (
+            f"{kept} is a tar archive (PyTorch's first format, or something to "
+            f'unpack), {_TRUST}'
+        )
+    if brought := re.search(r'GLOBAL ([\w.]+)', str(error)):
+        return f'{kept} contains Python objects ({brought[1]}), {_TRUST}'
     if re.search(_REFUSED, said) or (members and 'Unsupported operand' in said):
         said = said.removeprefix(f'{NO_DATA}: ')
-        return f'brings more than weights and plain data ({said})'
-    return None
+        return f'{kept} brings more than weights and plain data ({said}), {_TRUST}'
+    if re.match(rb'\x80[\2-\5]', start):
+        return (
+            f'{kept} is a pickle that torch.save has not written, or is cut short: '
+            'load it where it is from, and save its weights with torch.save.'
+        )
+    return (
+        f'{kept} cannot be read as a checkpoint ({said}). It may be cut short or '
+        'something else: compare its size, or fetch or save it again.'
+    )
 
 
 def _members(file: str) -> list[str]:

@@ -1,33 +1,13 @@
 """Loading of whole-model checkpoints, with checks that they fit the model."""
 
+import re
 from collections.abc import Collection
 
-import torch
 from mmengine.logging import print_log
 from torch import nn
 
 from .matching import is_head
 from .weights import State, state_dict
-
-# Parts that do not affect predictions.
-_NOT_FOR_PREDICTION = ('auxiliary_head.',)
-
-
-def check_overlap(model: nn.Module, checkpoint: dict, filename: str) -> None:
-    """Raise a ``ValueError`` unless a model has half of a checkpoint's weights.
-
-    Messages name the file.
-    """
-    wanted, given = set(model.state_dict()), set(state_dict(checkpoint))
-    if 2 * len(wanted & given) < len(given):
-        raise ValueError(
-            f'{filename} hardly matches the model: only {len(wanted & given)} of its '
-            f'{len(given)} weights have a place there. '
-            f'The checkpoint has {_some(given - wanted)}; '
-            f'the model has {_some(wanted - given)}. Convert the names (see '
-            'tools/model_converters), or load a bare backbone through '
-            '--backbone.'
-        )
 
 
 def load_to_train(
@@ -51,29 +31,34 @@ def load_to_train(
             other shapes outside of heads. On resuming, if anything is missing or
             differs.
     """
-    check_overlap(model, checkpoint, filename)
     weights = dict(state_dict(checkpoint, '' if resumed else filename))
     own = model.state_dict()
+    shared = own.keys() & weights.keys()
+    if 2 * len(shared) < len(weights):
+        raise ValueError(
+            f'{filename} hardly matches the model: only {len(shared)} of its '
+            f'{len(weights)} weights have a place there. The checkpoint has '
+            f'{_some(weights.keys() - own.keys())}; the model has '
+            f'{_some(own.keys() - weights.keys())}. Convert the names (see '
+            'tools/model_converters), or load a bare backbone through --backbone.'
+        )
     # Compare before loading: some backbones resize their tables while they load.
     differ = [k for k in own if k in weights and weights[k].shape != own[k].shape]
-    if resumed:
-        lacking, more = own.keys() - weights.keys(), weights.keys() - own.keys()
-        wrong = [
-            said.format(f'{_some(names)} ({len(names)})')
-            for said, names in (
-                ('{} differ in shape (another number of classes?)', differ),
-                ('it lacks {}', lacking),
-                ('it also has {}', more),
-            )
-            if names
-        ]
-        if wrong:
-            raise ValueError(
-                f'{filename} is of a run of another model: {" and ".join(wrong)}. '
-                'Resume with the config that the run was begun with, or start a new '
-                f'one from its weights: --cfg-options load_from={filename}, without '
-                '--resume.'
-            )
+    wrong = [
+        said.format(f'{_some(names)} ({len(names)})')
+        for said, names in (
+            ('{} differ in shape (another number of classes?)', differ),
+            ('it lacks {}', own.keys() - weights.keys()),
+            ('it also has {}', weights.keys() - own.keys()),
+        )
+        if names
+    ]
+    if resumed and wrong:
+        raise ValueError(
+            f'{filename} is of a run of another model: {" and ".join(wrong)}. Resume '
+            'with the config that the run was begun with, or start a new one from its '
+            f'weights: --cfg-options load_from={filename}, without --resume.'
+        )
     if heads := [name for name in differ if is_head(name)]:
         weights.update({name: own[name] for name in heads})
         print_log(
@@ -81,14 +66,11 @@ def load_to_train(
             f'{_some(heads)} start afresh ({len(heads)}).',
             'current',
         )
-    missing, unexpected = _load(
-        model,
-        weights,
-        filename,
+    remedy = (
         "If it is of another size, --backbone (or init_cfg=dict(type='Pretrained', "
-        'checkpoint=...) of the backbone) resizes it.',
-        exactly=resumed,
+        'checkpoint=...) of the backbone) resizes it.'
     )
+    missing, unexpected = _load(model, weights, filename, remedy, exactly=resumed)
     for what, names in (('has no', missing), ('also has', unexpected)):
         if names:
             print_log(f'{filename} {what} {_some(names)} ({len(names)}).', 'current')
@@ -110,13 +92,8 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
         'work directory).'
     )
     missing, unexpected = _load(model, state_dict(checkpoint), filename, remedy)
-    missing = [
-        key
-        for key in missing
-        if not key.startswith(_NOT_FOR_PREDICTION)
-        and not key.endswith('num_batches_tracked')
-    ]
-    if missing:
+    free = re.compile(r'auxiliary_head\..*|.*num_batches_tracked')
+    if missing := [name for name in missing if not free.fullmatch(name)]:
         raise ValueError(
             f'{filename} does not fit the model: it lacks {len(missing)} of its '
             f'weights, among them {_some(missing)}'
@@ -134,16 +111,17 @@ def _load(
     Raises for other shapes and data types. Without ``exactly``, any floating-point type
     fits but float8, which needs a scale.
     """
-
-    def fits(now: torch.dtype, wanted: torch.dtype) -> bool:
-        if exactly or not wanted.is_floating_point:
-            return now == wanted
-        return now.is_floating_point and now.itemsize > 1
-
+    own = model.state_dict()
+    types = {k: (weights[k].dtype, own[k].dtype) for k in own if k in weights}
     wrong = [
-        f'{name} is {weights[name].dtype} where the model has {tensor.dtype}'
-        for name, tensor in model.state_dict().items()
-        if name in weights and not fits(weights[name].dtype, tensor.dtype)
+        f'{name} is {given} where the model has {wanted}'
+        for name, (given, wanted) in types.items()
+        if given != wanted
+        and (
+            exactly
+            or not (given.is_floating_point and wanted.is_floating_point)
+            or given.itemsize == 1
+        )
     ]
     if wrong:
         raise ValueError(

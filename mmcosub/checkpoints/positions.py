@@ -1,11 +1,10 @@
 """Position embeddings, in mmpretrain's names: their grid, and resizing to another."""
 
-import ast
 import math
+import re
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor
 
@@ -17,46 +16,26 @@ _TOKENS = ('cls_token', 'dist_token')
 
 
 def position_per_token(state: State) -> State:
-    """Give the class token of a DeiT III or timm network a zero position.
-
-    These networks may have positions of patches only; a zero position changes nothing.
-    """
-    positions = state.get('pos_embed')
-    if positions is None or 'cls_token' not in state or positions.ndim != 3:
+    """Give tokens of DeiT III or timm the zero positions that they lack."""
+    positions, tokens = state.get('pos_embed'), count_tokens(state)
+    if positions is None or not tokens or positions.ndim != 3:
         return state
-    if math.isqrt(positions.shape[1]) ** 2 != positions.shape[1]:
+    if not _square(positions.shape[1]):
         return state
-    zero = positions.new_zeros(1, count_tokens(state), positions.shape[2])
-    return {**state, 'pos_embed': torch.cat([zero, positions], dim=1)}
-
-
-def fold_class_position(state: State) -> State:
-    """Add the positions of tokens to the tokens themselves."""
-    positions, count = state.get('pos_embed'), count_tokens(state)
-    if positions is None or not count:
-        return state
-    state = {**state, 'pos_embed': positions[:, count:]}
-    for i, token in enumerate(t for t in _TOKENS if t in state):
-        state[token] = state[token] + positions[:, i : i + 1]
-    return state
+    zeros = positions.new_zeros(1, tokens, positions.shape[2])
+    return {**state, 'pos_embed': torch.cat([zeros, positions], dim=1)}
 
 
 def adapt_positions(
     state: State, wanted: State, source: Grid | None, target: Grid | None, done: list
 ) -> State:
-    """Resize positions, and add or remove those of tokens.
+    """Resize positions, and add or remove those of tokens; outputs stay equal.
 
     ``source`` is the grid (height, width) of the positions in ``state``; if unknown,
     the network's if it has as many, else a square. ``done`` receives a description of
     each change.
     """
     positions, goal = state['pos_embed'], wanted['pos_embed']
-    if positions.ndim == 4:  # PiT's are a map
-        if positions.shape != goal.shape:
-            size = goal.shape[-2:]
-            state['pos_embed'] = F.interpolate(positions, size, mode='bicubic')
-            done.append(f'positions resized from {by(positions)} to {by(goal)}')
-        return state
     length, tokens = goal.shape[1], count_tokens(state)
     target = target or _square(length - count_tokens(wanted)) or _square(length)
     if target is None and positions.shape == goal.shape:
@@ -71,18 +50,18 @@ def adapt_positions(
     if source != target:
         done.append(f'positions resized from {by(source)} to {by(target)}')
     keep = length - target[0] * target[1]  # positions of tokens in the network
-    if extra and not keep and 'cls_token' in wanted:
-        state = fold_class_position({**state, 'pos_embed': positions})
-        done.append("the class token's position added to the token")
-        return state
-    if extra > keep:
-        done.append(f'{extra - keep} token(s) dropped')
-    elif keep > extra:
-        done.append(f'{keep - extra} token(s) added, at a position of 0')
-    zeros = positions.new_zeros(1, max(keep - extra, 0), positions.shape[2])
-    tokens_first = torch.cat([positions[:, : min(extra, keep)], zeros], dim=1)
-    state['pos_embed'] = torch.cat([tokens_first, positions[:, extra:]], dim=1)
-    return state
+    if extra != keep:
+        for i, token in enumerate(t for t in _TOKENS if extra and t in state):
+            state[token] = state[token] + positions[:, i : i + 1]
+        zeros = positions.new_zeros(1, keep, positions.shape[2])
+        positions = torch.cat([zeros, positions[:, extra:]], dim=1)
+        change = f'{abs(extra - keep)} token(s) dropped'
+        if extra < keep:
+            change = f'{keep - extra} token(s) added, at a position of 0'
+        elif not keep and 'cls_token' in wanted:
+            change = "the class token's position added to the token"
+        done.append(change)
+    return {**state, 'pos_embed': positions}
 
 
 def _source_grid(
@@ -90,28 +69,31 @@ def _source_grid(
 ) -> tuple[Grid, int]:
     """Return the grid of positions and the number of token positions."""
     length = positions.shape[1]
+
+    def fitting(*grids: Grid | None) -> tuple[Grid, int] | None:
+        for each, extra in zip(grids, (tokens, 0), strict=True):
+            if each and each[0] * each[1] == length - extra:
+                return each, extra
+        return None
+
     if grid is not None:
-        extra = length - grid[0] * grid[1]
-        if extra not in (0, tokens):
-            raise ValueError(
-                f'A grid of {by(grid)} patches has {grid[0] * grid[1]} positions, but '
-                f'there are {length}, {tokens} of them of tokens.'
-            )
-        return grid, extra
-    patches = [(length - number, number) for number in (tokens, 0)]
-    same = [(target, n) for p, n in patches if target and p == target[0] * target[1]]
-    square = [(side, n) for p, n in patches if (side := _square(p))]
-    if same and square:
-        steps = [_steps(positions, each) for each in (square[0], same[0])]
-        if steps[0] < 0.75 * steps[1]:
-            same = []  # a square grid is smoother
-    if same and same[0] not in square:
-        done.append(
-            f'positions copied, as there are as many as {by(same[0][0])} patches have '
-            'in the backbone (carry_over.grid gives another grid)'
+        if given := fitting(grid, grid):
+            return given
+        raise ValueError(
+            f'A grid of {by(grid)} patches has {grid[0] * grid[1]} positions, but '
+            f'there are {length}, {tokens} of them of tokens.'
         )
-    for known, number in same + square:
-        return known, number
+    same = fitting(target, target)
+    square = fitting(_square(length - tokens), _square(length))
+    if same and square and _steps(positions, square) < 0.75 * _steps(positions, same):
+        return square  # it is smoother
+    if same and same != square:
+        done.append(
+            f'positions copied, as there are as many as {by(same[0])} patches have in '
+            'the backbone (carry_over.grid gives another grid)'
+        )
+    if known := same or square:
+        return known
     raise ValueError(
         f'{length} positions, {tokens} of them of tokens, are of no square grid of '
         'patches, nor as many as the backbone has. Give the height and width of the '
@@ -159,30 +141,21 @@ def grid_of_checkpoint(checkpoint: dict, weights: State) -> Grid | None:
     tell the patch size.
     """
     meta, args = checkpoint.get('meta'), checkpoint.get('args')
-    text = meta.get('cfg') if isinstance(meta, dict) else None
-    projections = [v for k, v in weights.items() if 'patch_embed' in k and v.ndim == 4]
-    patch: Any = projections[0].shape[-1] if projections else 16
     size: Any = getattr(args, 'input_size', None) or getattr(args, 'img_size', None)
-    if isinstance(text, str):
-        try:  # parsed, never executed
-            calls: Any = ast.walk(ast.parse(text))
-            backbones = (c for c in calls if getattr(c, 'arg', None) == 'backbone')
-            values = {k.arg: k.value for k in next(backbones).value.keywords}
-            size = ast.literal_eval(values['img_size'])
-            patch = ast.literal_eval(values.get('patch_size', ast.Constant(patch)))
-        except (SyntaxError, ValueError, KeyError, AttributeError, StopIteration):
-            return None  # not a config of such a network
-    size = (size, size) if isinstance(size, int) else size
-    if not isinstance(size, tuple | list) or not isinstance(patch, int):
-        return None
-    height, width = size[-2:]
+    cfg = meta.get('cfg') if isinstance(meta, dict) else None
+    found = re.search(r'img_size=\(?(\d+)(?:, *(\d+))?', str(cfg))
+    if found:
+        size = int(found[1]), int(found[2] or found[1])
+    height, width = (size, size) if isinstance(size, int) else (size or (0, 0))[-2:]
+    projections = [v for k, v in weights.items() if 'patch_embed' in k and v.ndim == 4]
+    patch = projections[0].shape[-1] if projections else 16
     if height % patch or width % patch:  # depends on the padding
         return None
     grid = height // patch, width // patch
     # Positions may have been kept while only images were resized.
     counts = {v.shape[1] for k, v in weights.items() if 'pos' in k and v.ndim == 3}
     fits = any(count - grid[0] * grid[1] in (0, 1, 2) for count in counts)
-    return grid if fits or not counts else None
+    return grid if height and (fits or not counts) else None
 
 
 def by(size: Tensor | Grid) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from .adapt import adapt
-from .by_names import by_names, by_plain_names, network_in, under
-from .formats.table import Format, detect_format, known_families, plain_name
+from .by_names import by_names, network_in, under
+from .formats.table import FORMATS, Format, detect_format, plain_name
 from .matching import (
     BY_NAMES,
     LoadReport,
@@ -21,12 +21,6 @@ from .matching import (
 from .positions import Grid, grid_of, grid_of_checkpoint, inner_network
 from .reading import read_checkpoint
 from .weights import State, select_weights
-
-# First layers. If they stay random, the other weights are useless.
-_ESSENTIAL = re.compile(
-    r'(patch_embed|stem|conv1|bn1|pos_embed|rel_pos_bias|downsample_layers\.0|'
-    r'(layers|blocks|stages|transformers|xca_layers)\.0|layer1|s1)(\.|$)'
-)
 
 
 def load_backbone(
@@ -121,7 +115,7 @@ def _translated(
     """Return weights of the same architecture in the backbone's names and sizes."""
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
-    given = by_plain_names(network_in(weights))
+    given = {plain_name(name): value for name, value in network_in(weights).items()}
     source, kind = detect_format(given), type(backbone).__name__
     # mmseg's MAE is a BEiT with absolute positions: a ViT if its biases are zero.
     families = {(target.family, target.family)}
@@ -133,7 +127,7 @@ def _translated(
             f'{filename} is {what}, but the backbone is a {target.family} ({kind}). It '
             f'has {some(sorted(given)[:4])}; the backbone has '
             f'{some(sorted(names)[:4])}. Give a checkpoint of the same architecture. '
-            f'Those that can be read: {known_families()}.'
+            f'Those that can be read: {sorted({f.family for f in FORMATS.values()})}.'
         )
     state = source.to_our_state(given)
     wanted = {target.to_our_name(plain): own[name] for plain, name in names.items()}
@@ -149,24 +143,17 @@ def _translated(
 def _check(report: LoadReport, kind: str, own: State, min_match: float | None) -> None:
     """Raise if too few of the backbone's weights were loaded."""
     known = report.source != BY_NAMES
-    lost = [*report.missing, *(name.split()[0] for name in report.misshapen)]
-    essential = [n for n in lost if known and _ESSENTIAL.match(plain_name(n))]
-    if essential:
+    lost = {*report.missing, *(name.split()[0] for name in report.misshapen)}
+    layers = (n for n, v in own.items() if v.ndim > 1 and n not in report.expected)
+    if (first := next(layers, '')) in lost:
         raise ValueError(
-            f'{report}\nThe beginning of the network would stay random: '
-            f'{some(essential)}. It is another size or variant of the architecture.'
-        )
-    if any(name.endswith('reg_token') for name in report.unused):
-        raise ValueError(
-            f'{report}\nThe checkpoint has register tokens, for which {kind} has no '
-            "place. One that has is timm's: type='mmpretrain.TIMMBackbone', "
-            "model_name='vit_base_patch14_reg4_dinov2', features_only=True."
+            f'{report}\nThe beginning of the network would stay random: {first}. It is '
+            'another size or variant of the architecture.'
         )
     least = (0.9 if known else 0.5) if min_match is None else min_match
-    first = next((name for name, value in own.items() if value.ndim > 1), '')
-    random = [first] if first in report.missing else []
-    random += [*missing_blocks(report.missing, report.matched), *report.misshapen]
-    random = random if min_match is None else []
+    random: list[str] = []
+    if min_match is None:
+        random = [*missing_blocks(report.missing, report.matched), *report.misshapen]
     if report.match < least or random:
         why = f'That is {report.match:.0%}'
         why += f', less than {least:.0%}' if report.match < least else ''

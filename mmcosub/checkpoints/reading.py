@@ -15,7 +15,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from .odd_files import why_unreadable
 from .safe_objects import known_objects
-from .weights import State, select_weights, sets_of_weights
+from .weights import State, sets_of_weights
 
 _INDEX = '.index.json'
 # File names in Hugging Face folders.
@@ -73,20 +73,6 @@ def read_checkpoint(
     else:
         there = ', '.join(map(str, list(checkpoint)[:6])) or 'nothing'
     raise ValueError(f'{filename} has no weights (no `state_dict`), but {there}.')
-
-
-def read_weights(
-    filename: str,
-    which: str | None = None,
-    trust: bool = False,
-    option: str = '--backbone-weights',
-) -> tuple[State, str]:
-    """Read one set of weights of a checkpoint, in full precision.
-
-    :func:`read_checkpoint` and :func:`select_weights` in one.
-    """
-    checkpoint = read_checkpoint(filename, trust=trust)
-    return select_weights(checkpoint, which, filename, option)
 
 
 @contextmanager
@@ -198,7 +184,7 @@ def _open(file: str | BinaryIO, name: str, map_location: Any, trust: bool) -> An
         raise
     except Exception as error:  # a file may hold anything
         path = file if isinstance(file, str) else None
-        raise ValueError(why_unreadable(name, path, trust, error)) from error
+        raise ValueError(why_unreadable(name, path, error)) from error
 
 
 def _without_code(checkpoint: Any) -> Any:

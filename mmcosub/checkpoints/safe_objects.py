@@ -8,21 +8,16 @@ from their names alone.
 import argparse
 import datetime
 import importlib
-import io
 import pickle
 import re
-import zipfile
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path, PureWindowsPath
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from torch import _weights_only_unpickler
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 _numpy: Any = importlib.import_module('numpy._core.multiarray')
 NO_DATA = 'not plain data'
@@ -30,7 +25,7 @@ _DTYPE = re.compile(r'[<>|=]?(\?|[bBhHiIlLqQefdgFDGO]|[biufcSUOmM]\d+)(\[\d*\w+\
 
 
 class _DataType:
-    """NumPy data type in a file, built from its name and byte order alone."""
+    """NumPy data type in a file, built from its name, unit and byte order alone."""
 
     def __init__(self, name: str, *_: Any) -> None:
         if not isinstance(name, str) or not _DTYPE.fullmatch(name):
@@ -42,14 +37,7 @@ class _DataType:
         if self.dtype.kind in 'mM' and unit:
             (name, count, *_) = unit[1]
             name = name.decode() if isinstance(name, bytes) else name
-            if not re.fullmatch(r'\w+', name):
-                raise pickle.UnpicklingError(
-                    f'{NO_DATA}: NumPy data in units of {name!r}'
-                )
-            generic = name == 'generic'
-            self.dtype = np.dtype(
-                f'{self.dtype.kind}8' + ('' if generic else f'[{int(count)}{name}]')
-            )
+            self.__init__(f'{self.dtype.kind}8[{count}{name}]')  # type: ignore[misc]
         if byte_order in ('<', '>'):
             self.dtype = self.dtype.newbyteorder(byte_order)
 
@@ -109,56 +97,6 @@ def known_objects() -> AbstractContextManager:
 
 
 def foreign_objects(filename: str) -> list[str]:
-    """List classes and functions in a file that are not allowed, sorted."""
-    known = set(_weights_only_unpickler._get_allowed_globals())
-    known |= {
-        each[1] if isinstance(each, tuple) else f'{each.__module__}.{each.__qualname__}'
-        for each in _KNOWN
-    }
-    found: set[str] = set()
-    with suppress(Exception):  # it may be anything
-        for _ in plain_data(filename, found):
-            pass
-    return sorted(name for name in found - known if name.isprintable())
-
-
-def plain_data(filename: str | Path, found: set[str] | None = None) -> Iterator[Any]:
-    """Yield the pickles in a file of PyTorch, executing nothing.
-
-    They consist of numbers, text, lists and dicts; the rest becomes a placeholder.
-    ``found`` receives the names of classes and functions.
-    """
-    if zipfile.is_zipfile(filename):
-        with zipfile.ZipFile(filename) as archive:
-            name = next(n for n in archive.namelist() if n.endswith('data.pkl'))
-            yield _InertUnpickler(io.BytesIO(archive.read(name)), found).load()
-        return
-    with open(filename, 'rb') as file:
-        for _ in range(5):  # begins with a number, a version and a platform
-            yield _InertUnpickler(file, found).load()
-
-
-class _InertUnpickler(pickle.Unpickler):
-    def __init__(self, file: BinaryIO, found: set[str] | None) -> None:
-        super().__init__(file)
-        self._found = set() if found is None else found
-
-    def find_class(self, module: str, name: str) -> Any:
-        module, name = NAME_MAPPING.get((module, name), (module, name))
-        self._found.add(f'{IMPORT_MAPPING.get(module, module)}.{name}')
-        return OrderedDict if name == 'OrderedDict' else _Inert
-
-    def persistent_load(self, pid: Any) -> None:
-        return None
-
-
-class _Inert:
-    """Placeholder for every object in a pickle that is not plain data."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __call__(self, *args: Any, **kwargs: Any) -> '_Inert':
-        return self
-
-    __setstate__ = __setitem__ = append = extend = add = __call__
+    """List classes and functions in a file of PyTorch that are not allowed."""
+    with known_objects():
+        return get_unsafe_globals_in_checkpoint(filename)

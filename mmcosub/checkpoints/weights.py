@@ -9,18 +9,11 @@ from torch import Tensor, nn
 
 State = dict[str, Tensor]
 
-# Keys of averaged and trained weights in files, the usual ones first.
-_KEYS = {
-    'ema': (
-        'state_dict_ema', 'model_ema', 'ema_state_dict', 'model_ema_state_dict', 'ema',
-        'ema_model', 'module_ema', 'params_ema', 'teacher',
-    ),
-    'model': (
-        'state_dict', 'model', 'module', 'model_state_dict', 'net', 'network',
-        'params', 'weights', 'student',
-    ),
-}  # fmt: skip
-_ALL_KEYS = sum(_KEYS.values(), ())
+# Usual keys of averaged and of trained weights in files.
+_EMA = re.compile(r'(.+[._])?ema([._].+)?|teacher')
+_TRAINED = re.compile(
+    r'(model_)?state_dict|model|module|net|network|params|weights|student'
+)
 _NO_WEIGHTS = ('optimizer', 'message_hub', 'param_schedulers', 'meta')
 # Parts of names from torch.compile, DDP, FSDP and activation checkpointing.
 _INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
@@ -73,13 +66,8 @@ def select_weights(
     if which is None:
         rest = f'{option} chooses another (ema, model or its name)'
         _log_choice(found, name, filename, rest)
-    full = {
-        key: value.float()
-        if value.is_floating_point() and value.itemsize < 4
-        else value
-        for key, value in weights.items()
-    }
-    return full, name
+    half = {k for k, v in weights.items() if v.is_floating_point() and v.itemsize < 4}
+    return {k: v.float() if k in half else v for k, v in weights.items()}, name
 
 
 def state_dict(checkpoint: Any, filename: str = '', which: str | None = None) -> State:
@@ -97,7 +85,7 @@ def state_dict(checkpoint: Any, filename: str = '', which: str | None = None) ->
     found = sets_of_weights(checkpoint)
     if not found:
         return {}
-    weights, name = _chosen(found, which, filename or 'The checkpoint', '')
+    weights, name = _chosen(found, which, filename or 'The checkpoint')
     if filename:
         rest = 'mmcosub publish-model --no-ema saves the trained ones'
         _log_choice(found, name, filename, rest if _is_swapped(found) else '')
@@ -122,25 +110,24 @@ def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
         for name, value in node.items()
         if isinstance(name, str) and isinstance(value, Tensor)
     }
-    known = path[-1] in _ALL_KEYS if path else not found
+    key = path[-1] if path else ''
+    known = _EMA.fullmatch(key) or _TRAINED.fullmatch(key) or not (path or found)
     if any('.' in name for name in weights) or (weights and known):
         found['.'.join(path)] = weights
 
 
-def _roles(found: dict[str, State]) -> dict[str, str | None]:
-    """Return the role of each set: 'ema', 'model' or, if unknown, None."""
-    roles = {
-        name: next(
-            (role for role, keys in _KEYS.items() if {*name.split('.')} & {*keys}),
-            None if name else 'model',
-        )
-        for name in found
-    }
+def _roles(found: dict[str, State]) -> dict[str, str]:
+    """Return each set's role: 'ema', 'model' or '' if unknown."""
+    roles = {'': 'model'}
+    for name in filter(None, found):
+        keys = name.split('.')
+        trained = 'model' if any(map(_TRAINED.fullmatch, keys)) else ''
+        roles[name] = 'ema' if any(map(_EMA.fullmatch, keys)) else trained
     if _is_swapped(found):
         roles.update(state_dict='ema', ema_state_dict='model')
-    trained = {name for name, role in roles.items() if role == 'model'}
-    if 'teacher' in found and trained - {'student'}:
-        roles['teacher'] = None  # a distillation teacher, not an average
+    others = found.keys() - {'student', 'teacher'}
+    if 'teacher' in found and 'model' in map(roles.get, others):
+        roles['teacher'] = ''  # of a distillation, not an average
     return roles
 
 
@@ -150,28 +137,23 @@ def _is_swapped(found: dict[str, State]) -> bool:
 
 
 def _chosen(
-    found: dict[str, State], which: str | None, filename: str, option: str
+    found: dict[str, State], which: str | None, filename: str, option: str = ''
 ) -> tuple[State, str]:
     """Return the chosen weights and the name of their set."""
-
-    def order(name: str) -> int:
-        keys = [_ALL_KEYS.index(key) for key in name.split('.') if key in _ALL_KEYS]
-        return min(keys, default=0)
-
     roles = _roles(found)
-    named = [which] if which in found else []
-    for role in ('ema', 'model') if which is None else (which,):
-        named += sorted((n for n in found if roles[n] == role), key=order)
-    unknown = [name for name in found if roles[name] is None]
-    if len(unknown) == 1 and which in (None, 'model'):
-        named += unknown
-    if not named:
+    wanted = ('ema', 'model') if which is None else (which,)
+    fits = [which] if which in found else []
+    fits += [name for role in wanted for name in found if roles[name] == role]
+    unknown = [name for name in found if not roles[name]]
+    if len(unknown) == 1 and 'model' in wanted:
+        fits += unknown
+    if not fits:
         raise ValueError(
             f'{filename} has no weights {which or "under a usual key"}; there are: '
             f'{_described(found) or "none"}.'
             + (f' Choose with {option}.' if found and option else '')
         )
-    name = named[0]
+    name = fits[0]
     if name == 'ema_state_dict' and _is_swapped(found):
         trained = {k: v for k, v in found[name].items() if k != 'steps'}
         return {**found['state_dict'], **trained}, name
@@ -186,7 +168,8 @@ def _log_choice(found: dict[str, State], name: str, filename: str, rest: str) ->
 
 
 def _described(found: dict[str, State]) -> str:
+    roles = _roles(found)
     return ', '.join(
-        (name or 'those without a key') + (' (averaged)' if role == 'ema' else '')
-        for name, role in _roles(found).items()
+        (name or 'those without a key') + ' (averaged)' * (roles[name] == 'ema')
+        for name in found
     )

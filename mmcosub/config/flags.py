@@ -44,7 +44,7 @@ def set_length(cfg: Config, key: str, value: int) -> None:
     loop[key] = value
     _scale(loop, ('val_begin', 'val_interval'), factor)
     if cfg.get('param_scheduler'):
-        cfg.param_scheduler = _scaled_schedules(cfg.param_scheduler, factor)
+        cfg.param_scheduler = _scaled_schedules(cfg.param_scheduler, factor, key, value)
     hooks = cfg.get('default_hooks') or {}
     if hooks.get('checkpoint'):
         _scale(hooks['checkpoint'], ('interval',), factor)
@@ -57,13 +57,25 @@ def set_length(cfg: Config, key: str, value: int) -> None:
             _scale(part, _OF_HOOKS, factor)
 
 
-def _scaled_schedules(schedules: Any, factor: float) -> Any:
+def _scaled_schedules(schedules: Any, factor: float, key: str, length: int) -> Any:
     if isinstance(schedules, dict) and 'type' not in schedules:  # one per optimizer
-        return {k: _scaled_schedules(v, factor) for k, v in schedules.items()}
+        return {
+            name: _scaled_schedules(each, factor, key, length)
+            for name, each in schedules.items()
+        }
     schedules = [schedules] if isinstance(schedules, dict) else schedules
     for each in schedules:
         _scale(each, _TIMES, factor)
-    return [e for e in schedules if e.get('begin', 0) < e.get('end', _FOREVER)]
+    return [e for e in schedules if _is_left(e, key, length)]
+
+
+def _is_left(schedule: dict, key: str, length: int) -> bool:
+    end = schedule.get('end', _FOREVER)
+    if schedule.get('by_epoch', True) == (key == 'max_epochs'):
+        end = min(end, length)
+    # MMEngine ends a schedule of one step at its first value: a warm-up's 1e-6 stays.
+    one_step = not schedule.get('convert_to_iter_based')
+    return end - schedule.get('begin', 0) > one_step
 
 
 def _scale(config: dict, keys: tuple[str, ...], factor: float) -> None:

@@ -61,6 +61,11 @@ def load_config(args: Namespace) -> Config:
         cfg.fast = True
     if args.trust_checkpoint:
         cfg.trust_checkpoint = True
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(key) or {}
+        for name in ('persistent_workers', 'prefetch_factor'):
+            if loader.get('num_workers') == 0:  # without workers, PyTorch refuses them
+                loader.pop(name, None)
     if cfg.get('default_scope') == 'mmpretrain':
         _set_loader_defaults(cfg)
     if args.work_dir:

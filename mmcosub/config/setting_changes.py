@@ -1,12 +1,10 @@
-"""Flattened settings of runs, compared with each other and with base files."""
+"""Flattened settings of runs, compared with each other."""
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.runner import Runner
 
 _OURS = ('scheme', 'fast', 'bad_data', 'carry_over', 'allow_changes')
@@ -24,8 +22,6 @@ class Change:
 
     key: str
     values: tuple[str, ...]
-    source: str = ''
-    """Origin: 'config', 'command line' or '' if unknown."""
 
 
 def flat_settings(cfg: Any) -> dict[str, str]:
@@ -48,25 +44,6 @@ def compare(configs: Sequence[dict[str, str]]) -> list[Change]:
     keys = sorted({key for config in configs for key in config})
     rows = [(key, tuple(c.get(key, ABSENT) for c in configs)) for key in keys]
     return [Change(key, values) for key, values in rows if len(set(values)) > 1]
-
-
-def against_base(run: dict[str, str], file: Path) -> list[Change]:
-    """Return flat settings of a run that differ from the ``_base_`` of its config file.
-
-    Each has the base's value, the run's value and its origin. A file without bases is
-    its own base. Executes the file and its bases.
-    """
-    base = own = flat_settings(Config.fromfile(file))
-    names = Config._get_base_files(str(file))
-    bases = [b if '::' in b else str(file.parent / b) for b in names]
-    if bases:
-        base = flat_settings(Config.fromstring(f'_base_ = {bases!r}', '.py'))
-    changes = []
-    for change in compare([base, run]):
-        in_file = own.get(change.key, ABSENT) == change.values[1]
-        source = 'config' if in_file else 'command line'
-        changes.append(replace(change, source=source))
-    return changes
 
 
 def flatten(value: Any, key: str) -> dict[str, str]:

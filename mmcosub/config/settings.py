@@ -5,6 +5,7 @@ import os
 import re
 import types
 import typing
+from collections.abc import Iterable
 from typing import Any
 
 from mmengine.config import Config
@@ -98,20 +99,30 @@ def check_scheme(scheme: Any) -> None:
         raise ValueError(f'Unknown scheme.type {name!r}. Valid ones are {names}.')
     if 'drop_path_decay' in scheme:
         spread_rates(0.1, [0], scheme['drop_path_decay'])  # is it valid?
-    accepted = arguments_of(kind)
-    for key, value in scheme.items():
+    check_arguments('scheme', scheme, kind)
+
+
+def check_arguments(
+    at: str, options: dict, kind: type, also: Iterable[str] = ()
+) -> None:
+    """Raise for options that are no arguments of a class, or of a wrong type.
+
+    ``at`` names the options in the config, and ``also`` others that they may have.
+    """
+    accepted = {**dict.fromkeys(also, Any), **arguments_of(kind)}
+    for key, value in options.items():
         if key in ('type', '_scope_'):
             continue
         if key not in accepted:
             raise ValueError(
-                f'scheme.{key}: {kind.__name__} has no such setting.'
+                f'{at}.{key}: {kind.__name__} has no such setting.'
                 f'{did_you_mean(str(key), accepted)} Valid ones are {sorted(accepted)}.'
             )
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f'scheme.{key} must be a finite number, not {value}.')
+            raise ValueError(f'{at}.{key} must be a finite number, not {value}.')
         if not _fits(value, accepted[key]):
             raise ValueError(
-                f'scheme.{key} must be {_in_words(accepted[key])}, not {value!r}.'
+                f'{at}.{key} must be {_in_words(accepted[key])}, not {value!r}.'
             )
 
 

@@ -87,7 +87,12 @@ def _about(place: str, part: Any, frames: list[FrameType], said: str, hint: str)
             return unknown_type(f'{place}.{key}', name, builds[-1]['registry'])
         wrong = re.search(r"unexpected keyword argument '(\w+)'", said)
         if wrong and wrong[1] in part:
-            accepted = {*arguments_of(built)} - {'runner', 'optimizer'}
+            accepted = {*arguments_of(built)} - {
+                'runner',
+                'optimizer',
+                'params',
+                'defaults',
+            }
             label = getattr(built, '__name__', name)
             return f'{place}.{wrong[1]}: {label} has no such setting.' + _choices(
                 wrong[1], accepted, 1

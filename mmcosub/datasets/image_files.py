@@ -14,7 +14,10 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 _DEPTH = {'I;16': 16, 'I;16B': 16, 'I;16L': 16, 'I': 32, 'F': 32, '1': 1}
-_NAMES = {'L': 'grey', 'P': 'palette', 'LA': 'grey+alpha'}
+_NAMES = {
+    **dict.fromkeys(('L', *_DEPTH), 'grey'),
+    **{'P': 'palette', 'LA': 'grey+alpha'},
+}
 
 T = TypeVar('T')
 R = TypeVar('R')

@@ -41,11 +41,21 @@ def images_in(folder: Path, endings: Collection[str] = IMG_EXTENSIONS) -> list[P
     )
 
 
+def read_list(path: str | Path) -> str:
+    """Read a text file; raise a ValueError that names it if it is none."""
+    try:
+        return Path(path).read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{path} is no text file in UTF-8 with one name a line.'
+        ) from error
+
+
 def check_list(path: str) -> None:
     """Raise if a ``.txt`` list of samples has blank lines or a byte order mark."""
     if not path.endswith('.txt') or not Path(path).is_file():
         return
-    text = Path(path).read_text()
+    text = read_list(path)
     if text.startswith('\ufeff'):
         raise ValueError(
             f'{path} begins with a byte order mark (BOM), which would be part of the '

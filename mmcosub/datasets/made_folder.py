@@ -1,73 +1,43 @@
-"""Folder of synthetic images, written by a script from settings."""
+"""Folders of synthetic images, with a record of their settings."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from mmcosub.files import atomic_write
 
 
-class MadeFolder:
-    """Folder of synthetic images, with a record of their settings.
+def begin_folder(
+    record: Path, settings: dict, folders: Sequence[str], overwrite: bool
+) -> bool:
+    """Prepare the folders beside a record; False if all images are there already.
 
-    Writing may be interrupted at any time and continues where it stopped. Images of
-    other settings and other files are replaced with ``overwrite`` only; without it, a
-    ``ValueError`` is raised.
+    Only with ``overwrite``, images of other settings are deleted; otherwise ValueError.
     """
+    root, there = record.parent, None
+    try:
+        content = json.loads(record.read_text())
+        there = content['settings'] if content.get('complete', True) else None
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        pass  # no record
+    if there == json.loads(json.dumps(settings)):
+        return False
+    if not overwrite and root.is_dir() and any(root.iterdir()):
+        found = f'is not empty and has no {record.name} of a finished run'
+        if there is not None:
+            found = f'has images of other settings, {there}'
+        raise ValueError(
+            f'{root} {found}. Pass --overwrite to replace them, or another --out.'
+        )
+    record.unlink(missing_ok=True)  # first: it may be interrupted
+    for folder in folders:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for old in (root / folder).glob('*.png'):
+            old.unlink()
+    return True
 
-    def __init__(
-        self, root: Path, record: str, settings: dict, overwrite: bool = False
-    ) -> None:
-        self.root = root
-        self.record = root / record
-        self.settings: dict = json.loads(json.dumps(settings))
-        try:
-            there = {**json.loads(self.record.read_text())}
-        except (OSError, ValueError, TypeError):  # not there, or no record
-            there = {}
-        self.same = there.get('settings') == self.settings
-        self.ready = self.same and there.get('complete') is True
-        """True if all images were there before."""
-        if not (self.same or overwrite) and root.is_dir() and any(root.iterdir()):
-            found = f'is not empty and has no {record} that can be read'
-            if 'settings' in there:
-                found = f'has images of other settings, {there["settings"]}'
-            raise ValueError(
-                f'{root} {found}. Pass --overwrite to replace them, or another --out.'
-            )
 
-    def begin(self, folders: Sequence[str]) -> None:
-        """Record that images are being written; delete those of other settings."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        if not self.same:
-            self.record.unlink(missing_ok=True)  # first: it may be interrupted
-            for folder in folders:
-                for old in (self.root / folder).glob('*.png'):
-                    old.unlink()
-        self._note(complete=False)
-
-    def save(
-        self, names: Sequence[str], make: Callable[[], Sequence[NDArray[np.uint8]]]
-    ) -> None:
-        """Write the images that ``make`` returns, unless they are there."""
-        paths = [self.root / name for name in names]
-        if all(path.is_file() for path in paths):
-            return
-        for path, image in zip(paths, make(), strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f'.{path.name}')
-            partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
-            partial.replace(path)
-
-    def finish(self) -> None:
-        """Record that all images are written."""
-        self._note(complete=True)
-
-    def _note(self, complete: bool) -> None:
-        note = dict(settings=self.settings, complete=complete)
-        with atomic_write(self.record) as partial:
-            partial.write_text(json.dumps(note, indent=2) + '\n')
+def end_folder(record: Path, settings: dict) -> None:
+    """Record that all images of these settings are written."""
+    with atomic_write(record) as partial:
+        partial.write_text(json.dumps(dict(settings=settings), indent=2) + '\n')

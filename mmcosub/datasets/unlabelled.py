@@ -15,7 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmcosub.names import type_name
 from mmcosub.registry import DATASETS, TRANSFORMS
 
-from .listing import images_in
+from .listing import images_in, read_list
 
 PHOTOMETRIC = {
     *('Albu', 'AutoContrast', 'Brightness', 'ColorJitter', 'ColorTransform'),
@@ -150,7 +150,7 @@ def find_images(place: str) -> list[Path]:
     if path.is_dir():
         files = images_in(path)
     elif path.is_file():
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
+        lines = read_list(path).removeprefix('\ufeff').splitlines()
         files = [path.parent / line.strip() for line in lines if line.strip()]
         if missing := [file for file in files if not file.is_file()]:
             raise FileNotFoundError(

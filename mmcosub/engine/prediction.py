@@ -13,8 +13,6 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
-from mmpretrain.visualization import UniversalVisualizer
-from mmseg.visualization import SegLocalVisualizer
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
@@ -170,48 +168,3 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
             f'({type(error).__name__}: {error}).'
         ) from error
     return viewable(image), batch
-
-
-def draw_prediction(model: Any, path: str, out: Path, opacity: float = 0.5) -> str:
-    """Predict an image, draw the prediction and print it.
-
-    Args:
-        model (nn.Module): Model of :func:`load_model`.
-        path (str): The image.
-        out (Path): The image to write.
-        opacity (float): Opacity of a segmentor's classes over the image, in (0, 1].
-            Defaults to 0.5.
-
-    Returns:
-        str: For a segmentor, the fraction of each class, the largest first; for a
-        classifier, the predicted classes and their probabilities.
-
-    Raises:
-        ValueError: If the image cannot be read.
-    """
-    image, batch = read_image(model, path)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    names = model.dataset_meta.get('classes')
-
-    def line(number: int, fraction: float) -> str:
-        return f'{names[number] if names else number}: {fraction:.1%}'
-
-    with torch.no_grad():
-        (found,) = model.test_step(batch)
-    image, file = image[..., ::-1], str(out)
-    if not hasattr(model, 'decode_head'):
-        UniversalVisualizer().visualize_cls(image, found, classes=names, out_file=file)
-        said = [line(n, float(found.pred_score[n])) for n in found.pred_label.tolist()]
-        return ', '.join(said) or 'no class'  # of several labels, perhaps
-    visualizer = SegLocalVisualizer(alpha=opacity)
-    visualizer.dataset_meta = model.dataset_meta
-    visualizer.add_datasample(
-        *('prediction', image, found, False),
-        with_labels=min(image.shape[:2]) >= 200,  # names on small ones are smudges
-        out_file=file,
-    )
-    # A head with one output channel gives floating-point numbers.
-    classes, counts = found.pred_sem_seg.data.long().unique(return_counts=True)
-    fractions = (counts / counts.sum()).tolist()
-    pairs = sorted(zip(fractions, classes.tolist(), strict=True), reverse=True)
-    return ', '.join(line(number, fraction) for fraction, number in pairs)

@@ -22,21 +22,21 @@ from mmcosub.config.errors import log_without_tracebacks, outlive_readers
 _PRINTED = 'Printed by the optimizer wrapper:'
 _NO_NEWS = (
     *('System environment', 'Config:', 'Hooks will be executed', _PRINTED),
-    *('paramwise_options', 'The prefix is not set in metric class'),
+    *('paramwise_options', 'extras.average', 'The prefix is not set in metric class'),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
 )
 
-_LEFT_OUT = re.compile(
-    r'base_lr|iter|epoch|data_time|aux.*|branch_work|unlabelled_agreement'
-)
-_LONGEST = 159 - len('12/31 23:59:59 ')  # before each line
-# What a longer line leaves out: these, the last values of heads, and more.
-_FIRST = ('unlabelled_used', 'unlabelled_confidence', 'grad_norm', 'memory', 'ramp')
-_LAST = ('co_training', 'time')
-_LEFT_OUT_BESIDE_VIEWS = re.compile(
-    rf'{_LEFT_OUT.pattern}|label_view\d+|(.+\.)?(acc_\w+|loss_co_training|loss_label)'
+# What follows from other values.
+_LEFT_OUT = r'base_lr|iter|epoch|data_time|aux.*|branch_work|unlabelled_agreement'
+_LEFT_OUT_BESIDE_VIEWS = (
+    rf'{_LEFT_OUT}|label_view\d+|(.+\.)?(acc_\w+|loss_co_training|loss_label)'
     r'|.+\.loss_\w+'
 )
+# Values of a line, by importance; others are between these.
+_FIRST = ('lr', 'eta', 'loss', 'loss_unlabelled', 'label_views', 'agreement', 'time',
+          'co_training')  # fmt: skip
+_LAST = ('ramp', 'memory', 'grad_norm', 'unlabelled_confidence', 'unlabelled_used')
+_LONGEST = 159 - len('12/31 23:59:59 ')  # before each line
 
 
 class QuietStart(Runner):
@@ -93,29 +93,27 @@ class ShortLines(LogProcessor):
         found = {name.removeprefix('train/'): value for name, value in tag.items()}
         views = [name for name in found if name.startswith('label_view')]
         left_out = _LEFT_OUT_BESIDE_VIEWS if views else _LEFT_OUT
-        shown = {'lr': f'{found.pop("lr"):.2e}'} if 'lr' in found else {}
+        shown = {
+            name: f'{value:.3g}' if isinstance(value, float) else value
+            for name, value in found.items()
+            if not re.fullmatch(left_out, name)
+            and (name == 'loss' or value != found.get('loss'))
+        }
+        if 'lr' in found:
+            shown['lr'] = f'{found["lr"]:.2e}'
         if 'eta' in runner.message_hub.runtime_info:
             shown['eta'] = _duration(int(runner.message_hub.get_info('eta')))
-        first = {name: found[name] for name in ('time', 'memory') if name in found}
-        loss = found.get('loss')
-        for name, value in {**first, **found}.items():
-            if not left_out.fullmatch(name) and (name == 'loss' or value != loss):
-                shown[name] = f'{value:.3g}' if isinstance(value, float) else value
         if views:
             shown['label_views'] = ' '.join(f'{found[name]:.3g}' for name in views)
-        header = line[: line.index(']  ') + 1]
-        return tag, _joined(header, shown)
-
-
-def _joined(header: str, shown: dict[str, Any]) -> str:
-    """Return the line of as many values as fit."""
-    of_heads = [name for name in reversed(shown) if '.' in name]
-    for name in (None, *_FIRST, *of_heads, *_LAST):
-        shown = {key: value for key, value in shown.items() if key != name}
-        line = '  '.join([header, *(f'{k}: {v}' for k, v in shown.items())])
-        if len(line) <= _LONGEST:
-            break
-    return line
+        between = [name for name in shown if name not in _FIRST + _LAST]
+        short = line[: line.index(']  ') + 1]
+        for name in (*_FIRST, *between, *_LAST):
+            if name in shown:
+                longer = f'{short}  {name}: {shown[name]}'
+                if len(longer) > _LONGEST:
+                    break
+                short = longer
+        return tag, short
 
 
 def _duration(seconds: int) -> str:

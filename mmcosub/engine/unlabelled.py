@@ -11,12 +11,14 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, DataLoader
 
+from mmcosub.config.settings import check_arguments
 from mmcosub.datasets.unlabelled import (
     STRONG,
     UnlabelledImages,
     also_labelled,
     weak_and_strong,
 )
+from mmcosub.schemes import Unlabelled
 
 from .data import configs_of_datasets
 
@@ -41,6 +43,7 @@ def method_options(cfg: Any) -> dict | None:
         )
     if 'data_root' not in options:
         raise ValueError('unlabelled.data_root is missing: the folder of the images.')
+    check_arguments('unlabelled', options, Unlabelled, LOADING)
     return {key: value for key, value in options.items() if key not in LOADING}
 
 

@@ -1,6 +1,6 @@
 """Segmentors and classifiers as files that run without their packages."""
 
 from .exporting import Exported, export
-from .formats import FORMATS
+from .formats import SUFFIXES, load
 
-__all__ = ['FORMATS', 'Exported', 'export']
+__all__ = ['SUFFIXES', 'Exported', 'export', 'load']

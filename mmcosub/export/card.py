@@ -17,14 +17,10 @@ import onnxruntime
 
 session = onnxruntime.InferenceSession('{file}')
 ({output},) = session.run(None, {{'{input}': {input}}})  # a NumPy array""",
-    '.pt': """\
-import torch
-
-{output} = torch.jit.load('{file}')({input})""",
-    '.pt2': """\
-import torch
-
-{output} = torch.export.load('{file}').module()({input})""",
+    '.pt': "import torch\n\n{output} = torch.jit.load('{file}')({input})",
+    '.pt2': (
+        "import torch\n\n{output} = torch.export.load('{file}').module()({input})"
+    ),
 }
 _PAGE = """\
 # {file}

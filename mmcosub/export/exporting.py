@@ -15,9 +15,10 @@ from torch import Tensor
 
 from mmcosub.analysis.steps import Shape, flips_channels, input_channels
 
-from .formats import FORMATS, quiet, reason
-from .graph import DeployedModel, open_batch_size
+from .formats import SUFFIXES, load, quiet, reason, write
+from .graph import DeployedModel
 
+_ONNX = ('onnx', 'onnxscript', 'onnxruntime')
 DIMENSIONS = {None: (), 'batch': (0,), 'all': (0, 2, 3)}
 """Dimensions of the images whose size is open, by the value of ``dynamic``."""
 
@@ -57,7 +58,7 @@ def export(
     Args:
         model (nn.Module): Of :func:`mmcosub.engine.prediction.load_model`, on the CPU.
         path (Path): The file.
-        kind (str): One of :data:`FORMATS`.
+        kind (str): One of :data:`SUFFIXES`.
         shape (tuple[int, int]): Height and width of the images.
         dynamic (str, optional): 'batch' leaves the number of images open, 'all' height
             and width, too. Defaults to None, one image of the given size.
@@ -67,32 +68,27 @@ def export(
         ValueError: If packages are missing, the model does not run at the size, the
             format cannot express it, or the outputs differ.
     """
-    if missing := [
-        p for p in FORMATS[kind].packages if importlib.util.find_spec(p) is None
-    ]:
-        raise ValueError(
-            f'{kind} needs {" and ".join(missing)}: pip install '
-            f'{" ".join(FORMATS[kind].packages)}'
-        )
+    if kind == 'onnx' and not all(map(importlib.util.find_spec, _ONNX)):
+        raise ValueError(f'onnx needs more packages: pip install {" ".join(_ONNX)}')
     dims = DIMENSIONS[dynamic]
-    module = DeployedModel(model, preprocessing)
-    if dynamic == 'all':
-        module.require_open_size()
     raw = [_noise(model, 2 if dims else 1, shape)]  # a graph of one takes no more
     if dims:
         larger = (2 * shape[0], 2 * shape[1]) if 2 in dims else shape
         raw.append(_noise(model, 3, larger))
     wanted = [_upstream(model, each) for each in raw]
+    module = DeployedModel(model, preprocessing)
+    if dynamic == 'all':
+        module.require_open_size()
     images = [_as_input(module, each) for each in raw]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with quiet(), open_batch_size(model):
-            FORMATS[kind].write(module, images[0], dims, path)
-            run = FORMATS[kind].load(path)
+        with quiet():
+            write(kind, module, images[0], dims, path)
+            run = load(kind, path)
             found = [run(image) for image in images]
     except Exception as error:  # exporters fail in any way
         path.unlink(missing_ok=True)
-        others = ' or '.join(f'--format {other}' for other in FORMATS if other != kind)
+        others = ' or '.join(f'--format {other}' for other in SUFFIXES if other != kind)
         advice = 'leave out --dynamic, or take --dynamic batch or ' if dims else 'take '
         raise ValueError(
             f'{_name(model)} cannot be written as {kind} ({reason(error)}): '
@@ -124,9 +120,7 @@ def _as_input(module: DeployedModel, raw: Tensor) -> Tensor:
     """Return what the file takes for some images."""
     flips = flips_channels(module.model) and raw.shape[1] == 3
     image = raw.flip(1) if flips else raw
-    if not module.preprocessing:
-        return module.normalised(image)
-    return image if module.reads_bytes() else image.float()
+    return image if module.preprocessing else module.normalised(image)
 
 
 def _upstream(model: Any, raw: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Extraction of a submodel as an upstream model."""
 
 import copy
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,20 @@ from torch.utils._pytree import tree_leaves
 
 from mmcosub.analysis.network import Kept, Network
 from mmcosub.analysis.sweep import WhyNot
+from mmcosub.config.unread import value_at, walk
 from mmcosub.files import atomic_write
 
 from .shallower import shallower_settings, shallower_weights
-from .stock import stock_model, without_ours
 
 TOLERANCE = 1e-6
 """Maximum difference of outputs, relative to their largest value."""
+# Keys of mmcosub's runners and tools, and paths.
+_KEYS = (
+    'scheme', 'runner_type', 'fast', 'carry_over', 'trust_checkpoint', 'bad_data',
+    'launcher', 'work_dir', 'load_from', 'resume',
+)  # fmt: skip
+_IF_OURS = ('custom_imports', 'dataset_type')  # the latter is a variable of the file
+_PARTS = ('dataloader', 'evaluator', 'cfg')
 
 
 @dataclass
@@ -49,14 +57,11 @@ def extractable(settings: dict, network: Network) -> WhyNot:
     """Return a check of why a submodel of a model's settings cannot be extracted."""
 
     def why_not(kept: Kept) -> str | None:
-        reason = network.why_not(kept)
-        if reason:
-            return reason
         try:
             shallower_settings(_backbone(settings), network, kept)
         except ValueError as error:
-            return str(error)
-        return None
+            return network.why_not(kept) or str(error)
+        return network.why_not(kept)
 
     return why_not
 
@@ -69,10 +74,10 @@ def extract(cfg: Config, network: Network, kept: Kept) -> Extracted:
     reason = network.why_not(kept)
     if reason:
         raise ValueError(f'No submodel of the blocks {sorted(kept)}: {reason}.')
-    new, left_out = without_ours(cfg)
+    new, left_out = _without_ours(cfg)
     backbone = shallower_settings(_backbone(new.model), network, kept)
     new.model.backbone = ConfigDict(backbone)
-    left_out += stock_model(new.model)
+    left_out += _stock_model(new.model)
     weights = shallower_weights(network.model.state_dict(), network, kept)
     what = f'The upstream {type(network.backbone).__name__} with blocks {sorted(kept)}'
     try:
@@ -132,3 +137,50 @@ def _outputs(model: Any, image: Tensor) -> list[Tensor]:
         torch.manual_seed(0)  # some heads, such as SegNeXt's, draw random numbers
         outputs = [model.backbone(image), model(image, mode='tensor')]
     return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+
+
+def _without_ours(cfg: Config) -> tuple[Config, list[str]]:
+    """Return a config whose parts, except the model, need no mmcosub; and removed keys.
+
+    A loader or metric of mmcosub is removed with its whole loop, a metric beside others
+    alone. Hooks and imports are not needed without a scheme.
+    """
+    new = copy.deepcopy(cfg)
+    new.custom_hooks = [h for h in new.get('custom_hooks') or [] if not _is_ours(h)]
+    for key, value in list(new.items()):
+        if key in _KEYS or (key in _IF_OURS and _is_ours(value)):
+            new.pop(key)
+        if key.endswith('_evaluator') and isinstance(value, list):
+            new[key] = [each for each in value if not _is_ours(each)] or value
+    left_out = [key for key in new if key != 'model' and _is_ours(new[key])]
+    for key in left_out:
+        loop, _, part = key.partition('_')
+        rest = _PARTS if part in _PARTS else ()
+        for each in (key, *(f'{loop}_{other}' for other in rest)):
+            new.pop(each, None)
+    return new, left_out
+
+
+def _stock_model(model: ConfigDict) -> list[str]:
+    """Remove losses that need mmcosub from a model's settings, and return their keys.
+
+    ValueError if another part needs mmcosub.
+    """
+    left_out = []
+    for at, part in list(walk(model, 'model')):
+        holder, _, key = at.rpartition('.')
+        if key in ('loss', 'loss_decode') and _is_ours(part):
+            value_at(Config(dict(model=model)), holder).pop(key)
+            left_out.append(at)
+    for at, part in walk(model, 'model'):
+        if at.endswith('.type') and _is_ours(part):
+            raise ValueError(
+                f'{at}={part!r} needs mmcosub. Set it to the upstream class with the '
+                'same weights (--cfg-options).'
+            )
+    return left_out
+
+
+def _is_ours(value: Any) -> bool:
+    """Return True if a setting names a class or module of mmcosub."""
+    return bool(re.search(r"'mmcosub(\.|::|')", repr(value)))

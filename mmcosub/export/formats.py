@@ -6,30 +6,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-Run = Callable[[Tensor], Tensor]
+SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt', 'pt2': '.pt2'}
+"""Suffix of the files, by format."""
 INPUT = 'image'
-
-
-class Format(NamedTuple):
-    """A file format.
-
-    Args:
-        suffix (str): Of its files.
-        write (Callable): Writes a module, given an example image, the numbers of the
-            open dimensions and the file.
-        load (Callable): Returns a function of images.
-        packages (tuple[str, ...]): What has to be installed for both.
-    """
-
-    suffix: str
-    write: Callable[[nn.Module, Tensor, tuple[int, ...], Path], object]
-    load: Callable[[Path], Run]
-    packages: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -45,55 +29,43 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _open(dims: tuple[int, ...]) -> tuple | None:
-    """Return what torch.export is told of dimensions whose size is open."""
-    return (dict.fromkeys(dims, torch.export.Dim.DYNAMIC),) if dims else None
-
-
-def _torchscript(
-    module: nn.Module, image: Tensor, dims: tuple[int, ...], path: Path
+def write(
+    kind: str, module: Any, image: Tensor, dims: tuple[int, ...], path: Path
 ) -> None:
-    torch.jit.trace(module, image, check_trace=False).save(str(path))
-
-
-def _load_torchscript(path: Path) -> Run:
-    with quiet():  # deprecated in favour of pt2, and in use
-        return torch.jit.load(path)
-
-
-def _pt2(module: nn.Module, image: Tensor, dims: tuple[int, ...], path: Path) -> None:
-    program = torch.export.export(
-        module, (image,), dynamic_shapes=_open(dims), strict=False
-    )
-    torch.export.save(program, path)
-
-
-def _onnx(module: Any, image: Tensor, dims: tuple[int, ...], path: Path) -> None:
-    program: Any = torch.onnx.export(
+    """Write a module, given an example image and the dimensions of open size."""
+    if kind == 'torchscript':
+        torch.jit.trace(module, image, check_trace=False).save(str(path))
+        return
+    shapes = (dict.fromkeys(dims, torch.export.Dim.DYNAMIC),) if dims else None
+    if kind == 'pt2':
+        program = torch.export.export(
+            module, (image,), dynamic_shapes=shapes, strict=False
+        )
+        torch.export.save(program, path)
+        return
+    onnx_program: Any = torch.onnx.export(
         module,
         (image,),
         dynamo=True,
-        dynamic_shapes=_open(dims),
+        dynamic_shapes=shapes,
         input_names=[INPUT],
         output_names=[module.output],
         verbose=False,
     )
-    program.save(str(path))
+    onnx_program.save(str(path))
 
 
-def _load_onnx(path: Path) -> Run:
+def load(kind: str, path: Path) -> Callable[[Tensor], Tensor]:
+    """Return a function of images from a file."""
+    if kind == 'torchscript':
+        with quiet():  # deprecated in favour of pt2, and in use
+            return torch.jit.load(path)
+    if kind == 'pt2':
+        return torch.export.load(path).module()
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     return lambda image: torch.from_numpy(session.run(None, {INPUT: image.numpy()})[0])
-
-
-_ONNX = ('onnx', 'onnxscript', 'onnxruntime')
-FORMATS = {
-    'onnx': Format('.onnx', _onnx, _load_onnx, _ONNX),
-    'torchscript': Format('.pt', _torchscript, _load_torchscript),
-    'pt2': Format('.pt2', _pt2, lambda path: torch.export.load(path).module()),
-}
 
 
 def reason(error: BaseException) -> str:

@@ -3,20 +3,15 @@
 Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from mmcv.transforms import TRANSFORMS
 from torch import Tensor, nn
 
 from mmcosub.analysis.predictions import is_multi_label, threshold_of
-from mmcosub.engine.prediction import pipeline_of
 from mmcosub.models.segmentor_heads import classifies_masks
-from mmcosub.names import type_name
 
 
 class DeployedModel(nn.Module):
@@ -34,17 +29,17 @@ class DeployedModel(nn.Module):
         self.preprocessing = preprocessing
         self.threshold = threshold_of(model)
         self.eval()
+        # Upstream computes the batch size with ``int()``, which fixes it in a graph.
+        module: Any
+        for module in self.modules():
+            if hasattr(module, 'window_reverse'):
+                module.window_reverse = partial(_merge, module.window_size)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Predict.
+        """Predict from images (B, channels, H, W).
 
-        Args:
-            image (Tensor): Of shape (B, channels, H, W): normalised, or with the values
-                of the image file if this module normalises.
-
-        Returns:
-            Tensor: Of a segmentor the class of each pixel, int64, of shape (B, H, W);
-            of a classifier the probabilities, of shape (B, C).
+        They are normalised, or as in the image file if this module normalises. Returns
+        a segmentor's classes (B, H, W), int64, or a classifier's probabilities (B, C).
         """
         x = self.normalised(image) if self.preprocessing else image
         height, width = x.shape[-2:]
@@ -60,37 +55,21 @@ class DeployedModel(nn.Module):
         return (logits[:, 0].sigmoid() > self.threshold).long()
 
     def normalised(self, image: Tensor) -> Tensor:
-        """Normalise as the model's data preprocessor does.
-
-        Takes any dtype, channels in the order that the network takes.
-        """
+        """Normalise as the data preprocessor does, channels in the network's order."""
         given, image = self.model.data_preprocessor, image.float()
         if given._enable_normalize:
             image = (image - given.mean) / given.std
         return image
 
-    def reads_bytes(self) -> bool:
-        """Return True if the config says that test data are images of 8 bits."""
-        cfg = self.model.cfg
-        first = (pipeline_of(cfg) if cfg.get('test_dataloader') else [{}])[0]
-        return (
-            type_name(first, TRANSFORMS) == 'LoadImageFromFile'
-            and first.get('color_type', 'color') in ('color', 'grayscale')
-            and not first.get('to_float32')
-        )
-
     def require_open_size(self) -> None:
         """Raise ValueError if windows of the model are cut for one image size."""
-        if self.slides:
-            what = 'sliding windows (model.test_cfg.mode=slide)'
-        elif any(hasattr(module, 'shift_size') for module in self.modules()):
-            what = 'shifted windows (Swin)'
-        else:
-            return
-        raise ValueError(
-            f'--dynamic all: {what} are cut for one image size: take --dynamic batch, '
-            'and one file for each --shape.'
-        )
+        shifts = any(hasattr(module, 'shift_size') for module in self.modules())
+        if self.slides or shifts:
+            what = 'sliding windows (mode=slide)' if self.slides else 'windows (Swin)'
+            raise ValueError(
+                f'--dynamic all: {what} are cut for one image size: take --dynamic '
+                'batch, and one file for each --shape.'
+            )
 
     def _padded(self, x: Tensor) -> Tensor:
         """Pad below and on the right, as the data preprocessor does in testing."""
@@ -119,10 +98,7 @@ class DeployedModel(nn.Module):
         return self.model.encode_decode(x, [meta] * count)
 
     def _slide(self, x: Tensor) -> Tensor:
-        """Return the mean logits of overlapping windows, like ``slide_inference``.
-
-        All windows are one batch, so that the graph has the network once.
-        """
+        """Return the mean logits of windows, which run as one batch."""
         size = tuple(x.shape[-2:])
         of = self.model.test_cfg
         crop = [min(*pair) for pair in zip(of.crop_size, size, strict=True)]
@@ -145,29 +121,10 @@ def _starts(crop: int, stride: int, size: int) -> list[int]:
     return [min(number * stride, size - crop) for number in range(steps)]
 
 
-@contextmanager
-def open_batch_size(model: nn.Module) -> Iterator[None]:
-    """Merge Swin's windows by their size alone within a context.
-
-    Upstream computes the batch size with ``int()``, which fixes it in a graph.
-    """
-    name = 'window_reverse'
-    classes: set[Any] = {type(m) for m in model.modules() if hasattr(m, name)}
-    with ExitStack() as patches:
-        for owner in {c for k in classes for c in k.__mro__ if name in vars(c)}:
-            static = isinstance(vars(owner)[name], staticmethod)
-            merge: Any = staticmethod(_merge) if static else _merge_own
-            patches.enter_context(patch.object(owner, name, merge))
-        yield
-
-
-def _merge(windows: Tensor, height: int, width: int, size: int) -> Tensor:
-    """Merge windows of shape (B * N, size, size, C) into (B, height, width, C)."""
-    rows, columns, channels = height // size, width // size, windows.shape[-1]
-    x = windows.view(-1, rows, columns, size, size, channels)
+def _merge(
+    own: int, windows: Tensor, height: int, width: int, size: int | None = None
+) -> Tensor:
+    """Merge a Swin's windows (B * N, size, size, C) into (B, height, width, C)."""
+    size, channels = size or own, windows.shape[-1]
+    x = windows.view(-1, height // size, width // size, size, size, channels)
     return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)
-
-
-def _merge_own(self: Any, windows: Tensor, height: int, width: int) -> Tensor:
-    """Merge windows as a method of a module that has their size."""
-    return _merge(windows, height, width, self.window_size)

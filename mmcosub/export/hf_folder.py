@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmcosub.analysis.steps import evaluation_shape, flips_channels
-from mmcosub.checkpoints.publishing import publish
+from mmcosub.checkpoints import publish
 from mmcosub.engine.prediction import load_model
 
 from .card import steps_before
@@ -53,23 +53,10 @@ def write_hf_folder(
 ) -> float:
     """Write ``config.json``, ``model.safetensors`` and a model card, ``README.md``.
 
-    The written network is first compared with the model. Heads that only serve training
-    are left out. Of a model of BGR images, the first convolution's channels are
-    reversed.
-
-    Args:
-        cfg (Config): Config of the run.
-        checkpoint (str): The run's checkpoint, a file or URL.
-        folder (Path): The folder, which must be empty or not exist.
-        average (bool): See :func:`~mmcosub.checkpoints.publishing.publish`. Defaults to
-            True.
-
-    Returns:
-        float: Largest difference of the logits, relative to the largest of them.
-
-    Raises:
-        ValueError: If neither timm nor Transformers has the model, a package is not
-            installed, or the folder is not empty.
+    Heads that only serve training are left out. Of a model of BGR images, the first
+    convolution's channels are reversed. Returns the largest difference of the logits,
+    relative to the largest of them. ValueError if neither library has the model, a
+    package is not installed, or the folder is not empty.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f'{folder} is there already: name an empty or a new folder.')
@@ -137,11 +124,7 @@ def write_hf_folder(
 
 
 def _difference(model: Any, network: Any, shape: tuple[int, ...], flips: bool) -> float:
-    """Return the largest difference of the logits, relative to the largest of them.
-
-    Raises:
-        ValueError: If they differ by more than rounding.
-    """
+    """Return the relative difference of the logits; ValueError if not by rounding."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     expected, found = model(x, mode='tensor'), network(x.flip(1) if flips else x)
     if hasattr(model, 'decode_head'):

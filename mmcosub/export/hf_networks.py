@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmcosub.checkpoints import convert_checkpoint
-from mmcosub.checkpoints.formats.table import find_format
+from mmcosub.checkpoints.formats.table import FORMATS
 
 _State = dict[str, Tensor]
 _TABLE = 'stages.{}.blocks.0.attn.w_msa.relative_position_bias_table'
@@ -28,13 +28,7 @@ def refusal(what: str) -> ValueError:
 
 
 def timm_classifier(model: Any, size: tuple[int, int], file: str) -> nn.Module:
-    """Return timm's network with the weights of a checkpoint.
-
-    Args:
-        model (nn.Module): The classifier.
-        size (tuple[int, int]): Height and width of images.
-        file (str): Its checkpoint.
-    """
+    """Return timm's network for images of a size, with a checkpoint's weights."""
     import timm
 
     backbone, kind = model.backbone, type(model.backbone).__name__
@@ -106,12 +100,7 @@ def _resnet(backbone: Any, state: _State) -> dict:
 
 
 def upernet(model: Any, size: tuple[int, int]) -> Any:
-    """Return Transformers' UPerNet, without an auxiliary head.
-
-    Args:
-        model (nn.Module): The segmentor.
-        size (tuple[int, int]): Height and width of images.
-    """
+    """Return Transformers' UPerNet for images of a size, without auxiliary head."""
     backbone, head = model.backbone, model.decode_head
     kinds = type(head).__name__, type(backbone).__name__
     what = ' on '.join(kinds)
@@ -134,7 +123,7 @@ def upernet(model: Any, size: tuple[int, int]) -> Any:
         settings = dict(image_size=size, **_swin(backbone, state))
         prefix, layout = 'backbone.swin.', 'Transformers Swin'
         state = _split(state)
-    theirs = find_format(layout).from_our_state(state)
+    theirs = FORMATS[layout].from_our_state(state)
     weights = {f'{prefix}{name}': value for name, value in theirs.items()}
     for name in full:
         if match := re.match(r'norm(\d)\.', name):

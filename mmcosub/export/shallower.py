@@ -9,51 +9,53 @@ from torch import Tensor, nn
 
 from mmcosub.analysis.network import Kept, Network
 
-from .families import family_of, keep_shifts
+# Settings of upstream backbones for their number of blocks, possibly by stage.
+_DEPTHS = ('num_layers', 'depths', 'depth', 'layers')
 
 
 def shallower_settings(settings: dict, network: Network, kept: Kept) -> dict:
     """Return settings of a backbone with some blocks; ValueError if none build it."""
     backbone: Any = network.backbone
-    family = family_of(backbone)
+    cls = type(backbone)
     settings = copy.deepcopy(dict(settings))
-    settings.pop('init_cfg', None)
-    settings.pop('pretrained', None)
-    *nested, key = family.depth.split('.')
-    if nested:
-        settings['arch'] = _arch(type(backbone), settings.get('arch'))
-    holder = settings['arch'] if nested else settings
-    if key not in holder:
-        holder[key] = inspect.signature(type(backbone)).parameters[key].default
-    depth = holder[key]
+    for each in ('init_cfg', 'pretrained'):
+        settings.pop(each, None)
+    defaults = {k: p.default for k, p in inspect.signature(cls).parameters.items()}
+    holder = settings
+    if 'arch' in defaults:
+        arch = settings.get('arch', defaults['arch'])
+        settings['arch'] = holder = _arch(cls, arch)
     stages = _stages(network)
-    if isinstance(depth, Sequence):
-        left = iter(stages)
-        stages = [next(left) if number else [] for number in depth]
-        numbers = [len(kept.intersection(stage)) for stage in stages]
-        if not family.empty_stages and 0 in numbers:
-            raise ValueError(
-                f'Stage {numbers.index(0)} would have no block, and '
-                f"{type(backbone).__name__} needs one for the stage's channels. Keep "
-                f'one of the blocks {stages[numbers.index(0)]}.'
-            )
-        holder[key] = numbers
-        if family.shift:
-            keep_shifts(settings, network, stages, kept, family)
+    given = {**defaults, **holder}
+    counts = [len(stage) for stage in stages]
+    fitting = [each for each in _DEPTHS if _numbers(given.get(each)) == counts]
+    if not fitting:
+        raise ValueError(
+            f'No upstream config builds {cls.__name__} with these blocks: none of its '
+            f'settings {", ".join(_DEPTHS)} is {counts}, its numbers of blocks.'
+        )
+    key = fitting[0]
+    if not isinstance(given[key], Sequence):
+        holder[key] = len(kept)
+        settings.update(_outputs(settings, backbone, counts[0], kept))
+        if settings.get('frozen_stages', 0) > 0:
+            frozen = range(settings['frozen_stages'])
+            settings['frozen_stages'] = len(kept.intersection(frozen))
         return settings
-    holder[key] = len(kept)
-    _keep_outputs(settings, backbone, len(network.blocks), kept)
-    layers = settings.get('layer_cfgs')
-    if isinstance(layers, Sequence):
-        settings['layer_cfgs'] = [layers[b] for b in sorted(kept)]
-    if settings.get('frozen_stages', 0) > 0:
-        frozen = range(settings['frozen_stages'])
-        settings['frozen_stages'] = len(kept.intersection(frozen))
+    left = [[number for number in stage if number in kept] for stage in stages]
+    numbers = iter(map(len, left))
+    holder[key] = [next(numbers) if number else 0 for number in given[key]]
+    settings.update(_shifts(network, left, 'stage_cfgs' in defaults))
     return settings
 
 
+def _numbers(depth: Any) -> list[int]:
+    """Return numbers of blocks by stage, without empty ones."""
+    return [n for n in (depth if isinstance(depth, Sequence) else [depth]) if n]
+
+
 def _arch(cls: type, arch: Any) -> dict:
-    """Return the architecture of a name; the default without one."""
+    """Return the architecture of a name."""
     if isinstance(arch, dict):
         return dict(arch)
     for table in ('arch_zoo', 'arch_settings'):
@@ -62,6 +64,58 @@ def _arch(cls: type, arch: Any) -> dict:
             if isinstance(named, dict) and isinstance(named.get(name), dict):
                 return copy.deepcopy(named[name])
     raise ValueError(f'{cls.__name__} has no architecture {arch!r}.')
+
+
+def _shifts(network: Network, left: list[list[int]], settable: bool) -> dict:
+    """Return settings that keep shifted windows in the same blocks of a Swin.
+
+    ``left`` are the kept blocks by stage. ValueError if shifts are not ``settable``.
+    """
+    blocks: dict[int, Any] = {site.depth: site.block for site in network.sites}
+    if not hasattr(getattr(blocks[0], 'attn', None), 'shift_size'):
+        return {}
+    cfgs = [[_block_cfg(blocks[number]) for number in stage] for stage in left]
+    if all(
+        not cfg.get('extra_norm') and cfg['shift'] == (place % 2 == 1)
+        for stage in cfgs
+        for place, cfg in enumerate(stage)
+    ):
+        return {}
+    if not settable:
+        raise ValueError(
+            "Blocks would come where MMSegmentation's Swin shifts windows otherwise: "
+            'there, shifted and unshifted ones alternate by place. Leave out two '
+            'neighbours at a time, or the last ones of a stage. '
+            '(mmpretrain.SwinTransformer has a setting for each block.)'
+        )
+    return dict(stage_cfgs=[dict(block_cfgs=stage) for stage in cfgs])
+
+
+def _block_cfg(block: Any) -> dict:
+    """Return mmpretrain's settings of one block of a Swin or SwinV2."""
+    cfg = dict(shift=block.attn.shift_size > 0)
+    if hasattr(block, 'extra_norm'):
+        cfg['extra_norm'] = block.extra_norm
+    return cfg
+
+
+def _outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> dict:
+    """Return new numbers of the blocks that output feature maps."""
+    places, before = [], -1
+    for index in sorted(i % count if i < 0 else int(i) for i in backbone.out_indices):
+        # Other blocks may follow the counted ones, as in XCiT.
+        place = index - (count - len(kept))
+        if index < count:
+            place = len([b for b in kept if b <= index]) - 1
+            if not any(before < b <= index for b in kept):
+                raise ValueError(
+                    f'No block would be left for the feature map behind block {index}. '
+                    f'Keep one of the blocks {before + 1} to {index}.'
+                )
+        places.append(place)
+        before = index
+    last = settings.get('out_indices', -1) in (-1, [-1], (-1,))
+    return {} if last else dict(out_indices=places)
 
 
 def shallower_weights(
@@ -101,34 +155,3 @@ def _stages(network: Network) -> list[list[int]]:
                 'than residual blocks, so its blocks cannot be renumbered.'
             )
     return list(stages.values())
-
-
-def _keep_outputs(settings: dict, backbone: Any, count: int, kept: Kept) -> None:
-    """Renumber the blocks that output feature maps; ValueError if one has no block."""
-    places, before = [], -1
-    for index in sorted(i % count if i < 0 else int(i) for i in backbone.out_indices):
-        # Other blocks may follow the counted ones, as in XCiT.
-        place = index - (count - len(kept))
-        if index < count:
-            place = len([b for b in kept if b <= index]) - 1
-            if not any(before < b <= index for b in kept):
-                raise ValueError(
-                    'No block would be left for the feature map behind block '
-                    f'{index}. {_keep(before + 1, index)}.'
-                )
-        places.append(place)
-        before = index
-    behind = before < count - 1 and places[-1] == len(kept) - 1
-    if behind and getattr(backbone, 'final_norm', True):
-        raise ValueError(
-            f'The norm behind the last block would come before the feature map of '
-            f'block {before}. {_keep(before + 1, count - 1)}.'
-        )
-    if settings.get('out_indices', -1) not in (-1, [-1], (-1,)):  # keep the last
-        settings['out_indices'] = places
-
-
-def _keep(first: int, last: int) -> str:
-    if first == last:
-        return f'Keep block {first}'
-    return f'Keep one of the blocks {first} to {last}'

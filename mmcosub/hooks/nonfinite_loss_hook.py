@@ -1,17 +1,13 @@
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmcosub.files import atomic_write
 from mmcosub.registry import HOOKS
-from mmcosub.resuming import unwrapped
 
 
 @HOOKS.register_module()
@@ -72,10 +68,13 @@ class NonFiniteLossHook(Hook):
                 f'skipped, {self.in_a_row} of at most {patience} in a row.'
             )
             return
-        report = write_report(runner, data_batch, terms)
+        batch = data_batch if isinstance(data_batch, dict) else {}
+        samples = batch.get('data_samples') or []
+        files = [path for each in samples if (path := getattr(each, 'img_path', ''))]
+        of_files = f' of {", ".join(files)}' if files else ''
         raise FloatingPointError(
-            f'Loss not finite at iteration {runner.iter + 1}: {values}. The batch and '
-            f'the plan are in {report}.{_remedy(runner)}'
+            f'Loss not finite at iteration {runner.iter + 1}{of_files}: {values}.'
+            f'{_remedy(runner)}'
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -91,38 +90,6 @@ def nonfinite_weights(state: dict[str, Tensor]) -> list[str]:
     """Return names of weights that are not finite."""
     weights = [(n, w) for n, w in state.items() if w.is_floating_point()]
     return [name for name, weight in weights if not torch.isfinite(weight).all()]
-
-
-def write_report(runner: Runner, data_batch: Any, terms: dict[str, float]) -> Path:
-    """Write batch, plan and losses of an iteration, as tensors and plain objects.
-
-    With the previous weights this reproduces the iteration, as random numbers depend
-    only on the seed, the rank and the iteration. The file is for ``torch.load``.
-    """
-    model: Any = unwrapped(runner.model)
-    batch = data_batch if isinstance(data_batch, dict) else {}
-    samples = batch.get('data_samples') or []
-    maps = [getattr(getattr(s, 'gt_sem_seg', None), 'data', None) for s in samples]
-    rank, number = get_rank(), getattr(model, 'plans_drawn', None)
-    report = dict(
-        iteration=runner.iter + 1,
-        rank=rank,
-        seed=runner.seed,
-        losses=terms,
-        plan=number and dict(seed=model.plan_seed, number=number - 1),
-        checkpoint=runner.message_hub.runtime_info.get('last_ckpt'),
-        inputs=batch.get('inputs'),
-        labels=[
-            getattr(sample, 'gt_label', None) if label_map is None else label_map
-            for sample, label_map in zip(samples, maps, strict=True)
-        ],
-        files=[str(getattr(sample, 'img_path', '')) for sample in samples],
-    )
-    ending = f'_rank{rank}' if rank else ''
-    path = Path(runner.work_dir, f'nonfinite_iter_{runner.iter + 1}{ending}.pt')
-    with atomic_write(path) as partial:
-        torch.save(report, partial)
-    return path
 
 
 def _remedy(runner: Runner) -> str:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 import mmcosub
-from mmcosub.config.setting_changes import against_base, flat_settings
+from mmcosub.names import FACTS
 from mmcosub.registry import HOOKS
 from mmcosub.stack import find_stack
 
@@ -23,11 +22,9 @@ from mmcosub.stack import find_stack
 class RunFactsHook(Hook):
     """Hook that records how a run was started, in ``facts.json``.
 
-    Facts: the command, the config file, changes to its ``_base_`` files, versions,
-    devices, seed, and the commit of the current folder.
+    Facts: the command, the config file, versions, devices, seed, and the commit of the
+    current folder.
     """
-
-    FILE = 'facts.json'
 
     @master_only
     def before_train(self, runner: Runner) -> None:
@@ -35,7 +32,7 @@ class RunFactsHook(Hook):
         folder = Path(runner.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
         facts = _facts(runner)
-        (folder / self.FILE).write_text(json.dumps(facts, indent=2) + '\n')
+        (folder / FACTS).write_text(json.dumps(facts, indent=2) + '\n')
 
 
 def _facts(runner: Runner) -> dict[str, Any]:
@@ -45,7 +42,6 @@ def _facts(runner: Runner) -> dict[str, Any]:
     return dict(
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         config=str(Path(config).resolve()) if config else None,
-        changes=_changes(runner.cfg),
         folder=str(Path.cwd()),
         git=git_state(Path.cwd()),
         seed=runner.seed,
@@ -58,20 +54,6 @@ def _facts(runner: Runner) -> dict[str, Any]:
         ),
         platform=platform.platform(),
     )
-
-
-def _changes(cfg: Config) -> list[tuple[str, tuple[str, ...], str]] | None:
-    """Return changed settings as data, so that readers need not execute the config.
-
-    Each is its key, base value and own value, and where it was set.
-    """
-    if not cfg.filename:
-        return None
-    try:
-        found = against_base(flat_settings(cfg), Path(cfg.filename))
-    except Exception:  # a config is a program, and its files may have changed
-        return None
-    return [(each.key, each.values, each.source) for each in found]
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

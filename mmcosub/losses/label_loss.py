@@ -12,18 +12,27 @@ _SIGMOID = {
     'BinaryCrossEntropy',  # timm's
     'BinaryCrossEntropyLoss',
     'FocalLoss',
+    'MultiLabelSoftMarginLoss',
+    'SoftBCEWithLogitsLoss',  # segmentation_models_pytorch's
     'binary_cross_entropy_with_logits',
+    'sigmoid_focal_loss',  # torchvision's
 }
 _SOFTMAX = {
     'BoundaryLoss',
     'HuasdorffDisstanceLoss',
     'LabelSmoothingCrossEntropy',  # timm's
+    'NLLLoss',  # a softmax leaves log-probabilities as they are
     'OhemCrossEntropy',
     'SeesawLoss',
+    'SoftCrossEntropyLoss',  # segmentation_models_pytorch's
     'SoftTargetCrossEntropy',  # timm's
     'TverskyLoss',
     'cross_entropy',
+    'nll_loss',
 }
+# Modes of segmentation_models_pytorch's losses and mmpretrain's LabelSmoothLoss.
+_SIGMOID_MODES = 'binary', 'multilabel', 'multi_label'
+_SOFTMAX_MODES = 'multiclass', 'original', 'classy_vision'
 _PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
 
 
@@ -41,16 +50,17 @@ def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
 def _activation(loss: Any) -> str | None:
     function = getattr(loss, 'func', loss)  # of a functools.partial
     name = getattr(function, '__name__', type(loss).__name__)
-    sigmoid = name in _SIGMOID
-    if name in _BY_SETTING:
+    mode = getattr(loss, 'mode', None)
+    sigmoid = name in _SIGMOID or mode in _SIGMOID_MODES
+    if sigmoid or mode in _SOFTMAX_MODES:
+        pass
+    elif name in _BY_SETTING:
         sigmoid = getattr(loss, 'use_sigmoid', False)
-    elif name == 'LabelSmoothLoss':
-        sigmoid = loss.mode == 'multi_label'
     elif name == 'LovaszLoss':
         sigmoid = loss.cls_criterion.__name__ != 'lovasz_softmax'
     elif isinstance(loss, nn.BCEWithLogitsLoss):
         sigmoid = True
-    elif name not in _SIGMOID | _SOFTMAX and not isinstance(loss, nn.CrossEntropyLoss):
+    elif name not in _SOFTMAX and not isinstance(loss, nn.CrossEntropyLoss):
         return None
     return 'sigmoid' if sigmoid else 'softmax'
 

@@ -1,6 +1,5 @@
 """Classes: which value of the masks is which, and under what name."""
 
-import colorsys
 import re
 from dataclasses import dataclass
 
@@ -8,18 +7,18 @@ from .masks import Masks
 
 IGNORE = 'ignore'
 IGNORED = 255
-_SHOWN = 12
 
 
 @dataclass
 class Classes:
-    """Classes of a dataset, with the value and the colour (RGB) of each."""
+    """Classes of a dataset, with the value of each."""
 
     names: list[str]
     values: list[int]
     table: dict[int, int]
     """Number of the class by value in the masks; 255 to ignore."""
     palette: list[list[int]]
+    """Colours (RGB) of the classes in the masks; [] for those of MMSegmentation."""
 
 
 def make_classes(masks: Masks, said: str | None) -> Classes:
@@ -37,7 +36,7 @@ def make_classes(masks: Masks, said: str | None) -> Classes:
             known.add(IGNORED)
         if left := [value for value in values if value not in known]:
             raise ValueError(
-                f'The masks also have {_listed(masks, left)}, which --classes does not '
+                f'The masks also have {masks.show(*left)}, which --classes does not '
                 f'name. Add NAME={masks.show(left[0])}, or '
                 f'{IGNORE}={masks.show(left[0])} for pixels without label.'
             )
@@ -46,7 +45,7 @@ def make_classes(masks: Masks, said: str | None) -> Classes:
     kept = [(name, value) for name, value in pairs if name != IGNORE]
     if len(kept) < 2:
         raise ValueError(
-            f'The masks have the values {_listed(masks, values)}, which is '
+            f'The masks have the values {masks.show(*values)}, which is '
             f'{len(kept)} class without those to ignore; training needs 2 or more. '
             'Background is a class, too.'
         )
@@ -54,7 +53,7 @@ def make_classes(masks: Masks, said: str | None) -> Classes:
     table |= {value: IGNORED for name, value in pairs if name == IGNORE}
     if IGNORED in values and not masks.colours:
         table.setdefault(IGNORED, IGNORED)
-    palette = [_colour(masks, v, i) for i, (_, v) in enumerate(kept)]
+    palette = [[*v.to_bytes(3, 'big')] for _, v in kept if masks.colours]
     return Classes([n for n, _ in kept], [v for _, v in kept], table, palette)
 
 
@@ -98,21 +97,8 @@ def _in_order(
         return list(zip(names, values, strict=True))
     what = 'colours' if masks.colours else 'values'
     raise ValueError(
-        f'The masks have {len(values)} {what} ({_listed(masks, values)}), but '
+        f'The masks have {len(values)} {what} ({masks.show(*values)}), but '
         f'--classes has {len(names)} names. Name each in this order, with {IGNORE!r} '
         f'for pixels without label, or say which is which: '
         f'NAME={masks.show(values[0])},...'
     )
-
-
-def _listed(masks: Masks, values: list[int]) -> str:
-    return masks.show(*values[:_SHOWN]) + ', ...' * (len(values) > _SHOWN)
-
-
-def _colour(masks: Masks, value: int, number: int) -> list[int]:
-    """Return the colour of a class in the masks, or one that differs from its like."""
-    if masks.colours:
-        return [*value.to_bytes(3, 'big')]
-    hue = number * 0.618 % 1  # steps of the golden ratio are far apart
-    rgb = colorsys.hsv_to_rgb(hue, 0.75, 0.9 - 0.3 * (number % 2))
-    return [round(255 * each) for each in rgb]

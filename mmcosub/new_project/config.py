@@ -2,8 +2,9 @@
 
 import os
 import pprint
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from statistics import median
 from string import Template
 from typing import Any
 
@@ -91,8 +92,6 @@ def write_config(
         init = base.model.backbone.get('init_cfg') or {}
         weights = WEIGHTS.get(name) or init.get('checkpoint') or base.model.pretrained
     set_length(base, 'max_iters', ITERATIONS)
-    bound = getattr(os, 'sched_getaffinity', None)  # of Linux alone
-    cpus = len(bound(0)) if bound else os.cpu_count() or 1
     filled = _TEXT.substitute(
         {key: repr(value) for key, value in dataset.items()},
         **text,
@@ -100,8 +99,8 @@ def write_config(
         classes=pprint.pformat(tuple(classes.names), width=80, compact=True),
         palette=pprint.pformat(classes.palette, width=80, compact=True),
         crop=crop,
-        workers=min(4, cpus),
-        model='\n'.join(_model(base.model, name, weights)),
+        workers=min(4, os.cpu_count() or 1),
+        model='\n'.join(_model(base.model, weights)),
         iterations=ITERATIONS,
         interval=base.train_cfg.val_interval,
         schedules='\n'.join(f'    {_dict(**each)},' for each in base.param_scheduler),
@@ -110,23 +109,19 @@ def write_config(
     return weights
 
 
-def crop_size(short_side: int) -> int:
+def crop_size(sizes: Iterable[tuple[int, int]]) -> int:
     """Return the side of the crops: 512, or less for smaller images, in steps of 32."""
+    short_side = int(median(map(min, sizes)))
     return min(_CROP, max(32, short_side // 32 * 32))
 
 
-def _model(model: Any, name: str, weights: str | None) -> Iterator[str]:
+def _model(model: Any, weights: str | None) -> Iterator[str]:
     """Yield the lines of the model's settings."""
+    init = weights and _dict(type='Pretrained', checkpoint=weights)
+    size = 'img_size=crop, ' if 'img_size' in model.backbone else ''
     yield '    data_preprocessor=dict(size=crop),'
-    backbone = ['img_size=crop'] if 'img_size' in model.backbone else []
-    if weights is None:
-        backbone.append('init_cfg=None')
-    elif name in WEIGHTS:
-        backbone.append(f'init_cfg={_dict(type="Pretrained", checkpoint=weights)}')
-    if weights is None or name in WEIGHTS:
-        yield '    pretrained=None,'
-    if backbone:
-        yield f'    backbone=dict({", ".join(backbone)}),'
+    yield '    pretrained=None,'
+    yield f'    backbone=dict({size}init_cfg={init}),'
     for head in ('decode_head', 'auxiliary_head'):
         if model.get(head):
             yield f'    {head}=dict(num_classes=len(classes)),'

@@ -14,6 +14,7 @@ from mmcosub.datasets.image_files import in_threads, opened, read_header
 _PLAIN = {'L', 'P', '1'}
 _ONE_CHANNEL = {*_PLAIN, 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'LA', 'La'}
 _MOST = 255
+_SHOWN = 12
 
 
 @dataclass
@@ -32,8 +33,9 @@ class Masks:
         return sum(self.counts.values(), Counter())
 
     def show(self, *values: int) -> str:
-        """Write values as a user would."""
-        return ', '.join(f'#{v:06x}' if self.colours else str(v) for v in values)
+        """Write the first values as a user would."""
+        shown = [f'#{v:06x}' if self.colours else str(v) for v in values[:_SHOWN]]
+        return ', '.join(shown) + ', ...' * (len(values) > _SHOWN)
 
 
 def read_masks(files: dict[str, Path]) -> Masks:
@@ -52,6 +54,12 @@ def read_masks(files: dict[str, Path]) -> Masks:
                 'these masks, with one value for each class? JPEG changes values: save '
                 'masks as PNG.'
             )
+    jpeg = any(path.suffix.lower() in ('.jpg', '.jpeg') for path in files.values())
+    if jpeg and any(value + 1 in seen for value in seen):
+        raise ValueError(
+            f'{next(iter(files.values()))}: JPEG changes values of pixels, so these '
+            'masks have values that no class has. Save masks as PNG.'
+        )
     if colours and all(value % 0x010101 == 0 for value in seen):  # grey: numbers
         colours = False
         counts = {

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -28,8 +27,29 @@ class Pairs:
     masks: dict[str, Path]
     tail: str
     """What the masks' names add to those of the images, such as '_mask'."""
-    unused: int
-    """Number of masks without an image."""
+    headers: dict[str, Header]
+    as_stored: bool
+    """Masks lie on the pixels as stored, not as the EXIF orientation turns them."""
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Width and height of each image as loaded."""
+        stored = self.as_stored
+        return {n: h.size if stored else h.displayed for n, h in self.headers.items()}
+
+    def describe(self) -> Iterator[str]:
+        """Say what the images are like, in a line or two."""
+        headers = self.headers.values()
+        modes = [each.mode for each in headers]
+        said = describe_images(suffixes(self.images), self.sizes.values(), modes)
+        yield f'{len(headers)} images: {said}'
+        if {*modes} - {'RGB'}:
+            yield '  All are loaded as 8-bit RGB; LoadImageFromFile can change that.'
+        if turned := sum(each.orientation > 1 for each in headers):
+            how = 'as displayed; the masks must be drawn on that'
+            if self.as_stored:
+                how = 'as stored, because the masks are'
+            yield f'  {turned} have an EXIF orientation: loaded {how}.'
 
 
 def suffixes(files: dict[str, Path]) -> list[str]:
@@ -38,7 +58,10 @@ def suffixes(files: dict[str, Path]) -> list[str]:
 
 
 def find_pairs(images: Path, masks: Path) -> Pairs:
-    """Pair the images of a folder with the masks of another, subfolders included."""
+    """Pair the images of a folder with the masks of another, subfolders included.
+
+    ValueError if a mask is missing or of another size.
+    """
     pictures, labels = _by_stem(images), _by_stem(masks)
     tail = ''
     if labels.keys().isdisjoint(pictures):
@@ -53,7 +76,20 @@ def find_pairs(images: Path, masks: Path) -> Pairs:
             'use them).'
         )
     paired = {name: labels[name + tail] for name in pictures}
-    return Pairs(pictures, paired, tail, len(labels) - len(paired))
+    headers = dict(in_threads(read_header, pictures))
+    of_masks = dict(in_threads(read_header, paired))
+    stored = any(of_masks[n].size == h.size != h.displayed for n, h in headers.items())
+    pairs = Pairs(pictures, paired, tail, headers, stored)
+    wrong = [n for n, size in pairs.sizes.items() if of_masks[n].size != size]
+    if wrong:
+        image, mask = pairs.sizes[wrong[0]], of_masks[wrong[0]].size
+        raise ValueError(
+            f'{len(wrong)} of {len(headers)} masks have another size than their image: '
+            f'{paired[wrong[0]]} has {mask[0]}x{mask[1]} pixels, '
+            f'{pictures[wrong[0]]} {image[0]}x{image[1]}. Save the masks anew at the '
+            'size of the images (resize with nearest neighbour), or take both out.'
+        )
+    return pairs
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -87,64 +123,3 @@ def split(names: list[str], fraction: float) -> tuple[list[str], list[str]]:
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     count = min(max(1, round(fraction * len(names))), len(names) - 1)
     return sorted(order[count:]), sorted(order[:count])
-
-
-@dataclass
-class Images:
-    """What the images of some pairs are like."""
-
-    headers: list[Header]
-    suffixes: list[str]
-    as_stored: bool
-    """Masks lie on the pixels as stored, not as the EXIF orientation turns them."""
-
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Width and height of each image as loaded."""
-        return [h.size if self.as_stored else h.displayed for h in self.headers]
-
-    @property
-    def short_side(self) -> int:
-        """Median of the shorter sides."""
-        return int(median(map(min, self.sizes)))
-
-    def describe(self) -> Iterator[str]:
-        """Say what the images are like, in a line or two."""
-        modes = [each.mode for each in self.headers]
-        said = describe_images(self.suffixes, self.sizes, modes)
-        yield f'{len(self.headers)} images: {said}'
-        if {*modes} - {'RGB'}:
-            yield '  All are loaded as 8-bit RGB; LoadImageFromFile can change that.'
-        if turned := sum(each.orientation > 1 for each in self.headers):
-            how = 'as displayed; the masks must be drawn on that'
-            if self.as_stored:
-                how = 'as stored, because the masks are'
-            yield f'  {turned} have an EXIF orientation: loaded {how}.'
-
-
-def compare_sizes(pairs: Pairs) -> Images:
-    """Read the headers of all images; raise if a mask has another size."""
-    headers, masks = (
-        dict(in_threads(read_header, files)) for files in (pairs.images, pairs.masks)
-    )
-    pair = [(name, header, masks[name].size) for name, header in headers.items()]
-    wrong = [n for n, h, size in pair if size not in (h.size, h.displayed)]
-    turned = [each for each in pair if each[1].size != each[1].displayed]
-    stored = [n for n, h, size in turned if size == h.size]
-    displayed = [n for n, h, size in turned if size == h.displayed]
-    if wrong:
-        name = wrong[0]
-        image, mask = headers[name].size, masks[name].size
-        raise ValueError(
-            f'{len(wrong)} of {len(headers)} masks have another size than their image: '
-            f'{pairs.masks[name]} has {mask[0]}x{mask[1]} pixels, '
-            f'{pairs.images[name]} {image[0]}x{image[1]}. Save the masks anew at the '
-            'size of the images (resize with nearest neighbour), or take both out.'
-        )
-    if stored and displayed:
-        raise ValueError(
-            f'By their EXIF orientation, the mask of {pairs.images[displayed[0]]} is '
-            f'turned like its image, and that of {pairs.images[stored[0]]} is not. '
-            'Save the images without EXIF orientation.'
-        )
-    return Images([*headers.values()], suffixes(pairs.images), bool(stored))

@@ -7,11 +7,9 @@ from pathlib import Path
 from .classes import IGNORED, Classes, make_classes
 from .config import crop_size, write_config
 from .masks import Masks, convert, read_masks
-from .pairs import compare_sizes, find_pairs, split, suffixes
+from .pairs import find_pairs, split, suffixes
 
 INDEX_MASKS = 'index_masks'
-_RARE = 0.01
-_SHOWN = 20
 
 
 def start(
@@ -37,14 +35,13 @@ def start(
             raise ValueError(f'--out {out} is in {folder}: give a folder beside it.')
     pairs = find_pairs(images, masks)
     names = dict(zip(lists, split([*pairs.images], val), strict=True))
-    sizes = compare_sizes(pairs)
     labels = read_masks(pairs.masks)
-    yield from sizes.describe()
+    yield from pairs.describe()
     known = make_classes(labels, classes)
     # Lists name images without suffix, or with it where there are several.
-    suffix = sizes.suffixes[0] if len(sizes.suffixes) == 1 else ''
+    of_images, of_masks = suffixes(pairs.images), suffixes(pairs.masks)
+    suffix = of_images[0] if len(of_images) == 1 else ''
     listed = {n: n + ('' if suffix else p.suffix) for n, p in pairs.images.items()}
-    of_masks = suffixes(pairs.masks)
     same = all(known.table[value] == value for value in labels.total)
     converts = not (same and labels.plain and suffix and len(of_masks) == 1)
     kind = 'colours' if labels.colours else 'values'
@@ -52,8 +49,6 @@ def start(
         f'{len(pairs.masks)} masks: {", ".join(of_masks)}, {len(labels.total)} {kind}'
         + f', written as index masks to {indexed}' * converts
     )
-    if pairs.unused:
-        yield f'  {pairs.unused} more masks have no image.'
     out.mkdir(parents=True, exist_ok=True)
     if converts:
         files = {name: indexed / f'{listed[name]}.png' for name in pairs.masks}
@@ -61,19 +56,15 @@ def start(
     yield from _describe_classes(labels, known, names['val'])
     if classes is None:
         yield '  Name them with --classes NAME,NAME,... in this order.'
-    elif labels.colours and '=' not in classes:
-        pair = f'{known.names[-1]}={labels.show(known.values[-1])}'
-        yield (
-            f'  Is a name at the wrong colour? Give each its own: --classes {pair},...'
-        )
     for which, path in lists.items():
-        path.write_text(''.join(f'{listed[name]}\n' for name in names[which]))
-    count, crop = len(names['train']), crop_size(sizes.short_side)
+        lines = ''.join(f'{listed[name]}\n' for name in names[which])
+        path.write_text(lines, encoding='utf-8')
+    count, crop = len(names['train']), crop_size(pairs.sizes.values())
     said = f'{count} to train on, {len(names["val"])} to validate'
     text = dict(
         about=f'{len(listed)} images, {said}',
         batch=min(4, count),
-        color_type=", color_type='color_ignore_orientation'" * sizes.as_stored,
+        color_type=", color_type='color_ignore_orientation'" * pairs.as_stored,
     )
     dataset = dict(
         root=str(out.resolve()),
@@ -91,23 +82,17 @@ def start(
 def _describe_classes(
     masks: Masks, classes: Classes, validated: list[str]
 ) -> Iterator[str]:
-    """Say which classes there are and how frequent, and which are rare or missing."""
+    """Say how frequent each class is, and which are missing in the validation."""
     total, pixels = masks.total, sum(masks.total.values())
-    yield f'{len(classes.names)} classes:'
     seen = set().union(*(masks.counts[name] for name in validated))
-    for i, value in enumerate(classes.values[:_SHOWN]):
-        name, fraction = classes.names[i], total[value] / pixels
-        remark = ' (rare)' if fraction < _RARE else ''
-        if value not in seen:
-            remark = ' (not in the validation images)'
-        if not fraction:
-            remark = ' (never occurs)'
-        yield f'  {i} {name} = {masks.show(value)}: {fraction:.1%} of pixels{remark}'
-    if len(classes.names) > _SHOWN:
-        yield f'  and {len(classes.names) - _SHOWN} more'
+    yield f'{len(classes.names)} classes:'
+    for i, (name, value) in enumerate(zip(classes.names, classes.values, strict=True)):
+        remark = '' if value in seen else ' (not in the validation images)'
+        fraction = f'{total[value] / pixels:.1%} of pixels'
+        yield f'  {i} {name} = {masks.show(value)}: {fraction}{remark}'
     if ignored := [v for v, n in classes.table.items() if n == IGNORED and total[v]]:
-        fraction = sum(total[v] for v in ignored) / pixels
-        yield f'  no label = {masks.show(*ignored)}: {fraction:.1%} of pixels, left out'
+        fraction = f'{sum(total[v] for v in ignored) / pixels:.1%} of pixels'
+        yield f'  no label = {masks.show(*ignored)}: {fraction}, left out'
 
 
 def _next(config: Path, weights: str | None) -> Iterator[str]:

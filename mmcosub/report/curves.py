@@ -5,14 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmcosub.datasets.image_files import evenly_spread
-
 from .figures import Line, Panel, draw_lines
 from .records import Records
 
 _POINTS = 160
 """Maximum number of points of a line; more are averaged."""
-_ROWS = 8
 _LOG_SPAN = 3
 """Losses that span more than this factor are also drawn in log scale."""
 _METRICS = ('mIoU', 'accuracy/top1', 'mDice', 'mAcc', 'aAcc', 'accuracy/top5')
@@ -103,19 +100,10 @@ def thinned(
 def _curve(
     lines: Sequence[Line], title: str, about: str, by_epoch: bool, marked: bool
 ) -> Panel:
-    """Draw lines, with a table of the first ones' values at some points."""
+    """Draw lines, with the last values of the first ones."""
     first = [line for line in lines if line.variant == 0]
     if any(len(line.points) == _POINTS for line in lines):
         about += f' Averaged to {_POINTS} points.'
-    longest = max((line.points for line in first), key=len)
-    rows = []
-    for i in evenly_spread(len(longest), min(_ROWS, len(longest))):
-        at, cells = longest[i][0], []
-        for line in first:
-            x, y = min(line.points, key=lambda point: abs(point[0] - at))
-            close = abs(x - at) <= 0.02 * max(longest[-1][0], 1)
-            cells.append(f'{y:.4g}' if close else '')
-        rows.append((f'{at:.6g}', cells))
     unit = 'epochs' if by_epoch else 'iterations'
     values = [y for line in lines for _, y in line.points if y == y] or [0]
     log = 'loss' in title.lower() or title == 'Gradient norm'
@@ -126,7 +114,6 @@ def _curve(
         runs=[line.run for line in first],
         ends=[f'{line.points[-1][1]:.4g}' for line in first],
         unit=unit,
-        rows=rows,
         drawing=draw_lines(lines, marked),
         log_drawing=draw_lines(lines, marked, log) if log else None,
     )

@@ -40,20 +40,15 @@ class Chart(NamedTuple):
 
 @dataclass
 class Panel:
-    """Figure of the page, with values in text: last ones, and a table.
-
-    ``unit`` heads the first column of ``rows``, ``runs`` the others.
-    """
+    """Figure of the page, with the last values of its runs in text."""
 
     title: str
     about: str
     runs: list[int]
     unit: str
-    rows: list[tuple[str, list[str]]]
-    drawing: Any
-    """Chart or, by class, a list of names with a percentage for each run."""
-    ends: Sequence[str] = ()
-    log_drawing: Chart | None = None
+    ends: Sequence[str]
+    drawing: Chart
+    log_drawing: Chart | None
 
 
 @dataclass(frozen=True)

@@ -10,30 +10,22 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmcosub.checkpoints import checkpoints_in
-from mmcosub.config.setting_changes import Change, flat_settings
-from mmcosub.config.unread import check_options
-from mmcosub.hooks import RunFactsHook
+from mmcosub.config.setting_changes import flat_settings
+from mmcosub.names import FACTS
 
-from .curves import main_metric
 from .records import Records, Start, read_records
 
-_FACTS = ('command', 'config', 'changes', 'folder', 'git', 'seed', 'processes',
-          'devices', 'versions', 'platform')  # fmt: skip
+_FACTS = ('command', 'config', 'folder', 'git', 'seed', 'processes', 'devices',
+          'versions', 'platform')  # fmt: skip
 # Lines of MMEngine's log with versions and the seed.
 _IN_LOG = re.compile(
     r'^ +(Python|PyTorch|TorchVision|MMEngine|numpy_random_seed): (\S+)', re.MULTILINE
 )
-_BEST = re.compile(r'^best_(.*)_(?:iter|epoch)_(\d+)\.pth$')
 
 
 @dataclass
 class Run:
-    """Run as found in its work directory.
-
-    ``facts`` are those of its last start; ``changes`` to its base configs are None if
-    not recorded.
-    """
+    """Run as found in its work directory; ``facts`` are those of its last start."""
 
     name: str
     work_dir: Path
@@ -41,7 +33,6 @@ class Run:
     config_file: Path
     records: Records
     facts: dict[str, Any]
-    changes: list[Change] | None
 
     @cached_property
     def settings(self) -> dict[str, str]:
@@ -62,46 +53,22 @@ class Run:
         names = [str(part['type']).rpartition('.')[2] for part in last]
         return ' + '.join(names) or str(self.cfg.model.type)
 
-    def checkpoint(self, which: str) -> Path | None:
-        """Return the last checkpoint or, if there is such, the newest 'best' one.
 
-        Preferably the best by the main metric.
-        """
-        metric = (main_metric(self.records) or '').replace('/', '_')
-        best = [
-            (found[1] == metric, int(found[2]), path)
-            for path in self.work_dir.glob('best_*.pth')
-            if (found := _BEST.match(path.name))
-        ]
-        if best and which == 'best':
-            return max(best)[-1]
-        return next(iter(checkpoints_in(self.work_dir)), None)
-
-
-def read_run(work_dir: Path, options: dict[str, Any] | None = None) -> Run:
-    """Read a run, without executing code in its folder; ValueError if it is none.
-
-    ``options`` are settings by dotted key that have changed since.
-    """
+def read_run(work_dir: Path) -> Run:
+    """Read a run, without executing code in its folder; ValueError if it is none."""
     if not work_dir.is_dir():
         raise ValueError(f'There is no work directory {work_dir}. Check the path.')
     file = _config_file(work_dir)
     cfg = read_settings(file)
     logger = (cfg.get('default_hooks') or {}).get('logger') or {}
     records = read_records(work_dir, logger.get('log_metric_by_epoch', True))
-    facts = _read_facts(records.starts[-1])
-    changes = facts['changes']
-    if options:
-        check_options(cfg, options)
-        cfg.merge_from_dict(options)
     return Run(
         name=work_dir.resolve().name,
         work_dir=work_dir,
         cfg=cfg,
         config_file=file,
         records=records,
-        facts=facts,
-        changes=changes and [Change(key, tuple(v), by) for key, v, by in changes],
+        facts=_read_facts(records.starts[-1]),
     )
 
 
@@ -120,7 +87,7 @@ def _config_file(work_dir: Path) -> Path:
 
 def _read_facts(start: Start) -> dict[str, Any]:
     """Read how a run was started; unknown facts are None."""
-    file = start.folder / RunFactsHook.FILE
+    file = start.folder / FACTS
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
     if file.is_file():
         return {**facts, **json.loads(file.read_text())}

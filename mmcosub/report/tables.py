@@ -2,30 +2,27 @@
 
 import csv
 import io
+import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mmcosub.files import atomic_write
 
-from .classes import number_text
 from .curves import main_metric
-from .predictions import Predictions
-from .records import Record
+from .records import Record, Records, logged_classes
 from .run import Run
 
 _COUNTERS = ('step', 'iter', 'epoch')
 
 
-def facts_of(run: Run, predicted: Predictions | None, metric: str | None) -> Record:
+def facts_of(run: Run, metric: str | None) -> Record:
     """Return the facts of a run as plain numbers, None where unknown."""
     series = run.records.known(metric)
     best, at = max(((value, at) for at, value in series), default=(None, None))
     # Validations log another 'time'.
     times = [record['time'] for _, record in run.records.train if 'time' in record]
-    facts = {
+    return {
         'run': run.name,
         'work_dir': run.work_dir,
         'metric': metric,
@@ -39,37 +36,20 @@ def facts_of(run: Run, predicted: Predictions | None, metric: str | None) -> Rec
         'seconds_per_iteration': statistics.median(times) if times else None,
         'seed': run.facts['seed'],
     }
-    if predicted:
-        accuracy, iou = 100 * predicted.right.mean(), [*predicted.by_class().values()]
-        facts |= {
-            'evaluated_metric': 'mIoU' if predicted.segments else 'accuracy',
-            'evaluated': np.nanmean(iou) if predicted.segments else accuracy,
-            'checkpoint': predicted.checkpoint.name,
-            'images': len(predicted.indices),
-        }
-    return facts
 
 
-def summarize(
-    runs: Mapping[int, Run], predicted: Mapping[int, Predictions]
-) -> list[tuple[str, list[str]]]:
-    """Return the facts of runs and of their evaluated checkpoints as text."""
+def summarize(runs: Mapping[int, Run]) -> list[tuple[str, list[str]]]:
+    """Return the facts of runs as text."""
     metric = main_metric(*(run.records for run in runs.values()))
     shown = []
-    for i, run in runs.items():
-        facts = facts_of(run, predicted.get(i), metric)
+    for run in runs.values():
+        facts = facts_of(run, metric)
         length = run.records.epoch_length
         best, time, seed = (facts[k] for k in ('best', 'seconds_per_iteration', 'seed'))
         of_one = {f'{metric}, best': '–', f'{metric}, last': number_text(facts['last'])}
         if best is not None:
             at = _duration(facts['best_iteration'], length)
             of_one[f'{metric}, best'] = f'{number_text(best)} at {at}'
-        if i in predicted:
-            number, total = facts['images'], predicted[i].total
-            images = f'{number}' if number == total else f'{number} of {total}'
-            score = number_text(facts['evaluated'])
-            of_one['evaluated'] = f'{facts["evaluated_metric"]} {score}'
-            of_one['of checkpoint'] = f'{facts["checkpoint"]}, {images} images'
         of_one |= {
             'method': run.method,
             'model': run.model,
@@ -81,6 +61,26 @@ def summarize(
     heads = max(shown, key=len)
     rows = [(head, [of_one.get(head, '–') for of_one in shown]) for head in heads]
     return [(head, texts) for head, texts in rows if {*texts} != {'–'}]
+
+
+def number_text(value: float | None) -> str:
+    """Format a number; a dash if it is unknown."""
+    return '–' if value is None or value != value else f'{value:.2f}'
+
+
+def compare_classes(runs: Sequence[Records]) -> list[tuple[str, list[float | None]]]:
+    """Return each class's IoU in percent by run, as logged last, the best first."""
+    found = [logged_classes(records.starts) for records in runs]
+    rows = [
+        (name, [of_run.get(name) for of_run in found])
+        for name in dict.fromkeys(itertools.chain(*found))
+    ]
+
+    def mean(row: tuple[str, list[float | None]]) -> float:
+        known = [value for value in row[1] if value is not None and value == value]
+        return statistics.mean(known) if known else -1
+
+    return sorted(rows, key=mean, reverse=True)
 
 
 def _duration(iterations: float, epoch_length: float | None) -> str:
@@ -95,14 +95,9 @@ def table_paths(page: Path) -> list[Path]:
     return [page.with_name(f'{page.stem}-{of}.csv') for of in ('runs', 'curves')]
 
 
-def write_tables(
-    page: Path, runs: Sequence[Run], predicted: Mapping[int, Predictions]
-) -> None:
+def write_tables(page: Path, runs: Sequence[Run]) -> None:
     """Write the CSV files; an unknown value is an empty cell."""
-    facts = [
-        facts_of(run, predicted.get(i), main_metric(run.records))
-        for i, run in enumerate(runs)
-    ]
+    facts = [facts_of(run, main_metric(run.records)) for run in runs]
     logged = [row for run in runs for row in _logged(run)]
     for path, rows in zip(table_paths(page), (facts, logged), strict=True):
         text = io.StringIO(newline='')

@@ -26,17 +26,19 @@ Key = str | int | Callable[[Any], Tensor] | None
 def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
     """Return the logits (R, C, *) where a key places them in a model's outputs."""
     found = _picked(outputs, key)
-    what = f'a {type(found if found is not None else outputs).__name__}'
     if isinstance(found, Tensor):
         if found.ndim > 1 and len(found) == rows:
             return found
         what = f'a tensor of shape {tuple(found.shape)}'
     elif isinstance(outputs, Mapping):
         what = f'a {type(outputs).__name__} with {[*map(str, outputs)]}'
+    else:
+        what = f'a {type(outputs if found is None else found).__name__}'
+    place = f' at {key!r}' if isinstance(key, str | int) else ''
     raise ValueError(
-        f'Logits of shape ({rows}, classes, ...) are expected, and the model returns '
-        f'{what}. Set key=... to where its output has the logits, or to a function '
-        'that returns them.'
+        f'Logits of shape ({rows}, classes, ...) are expected{place}, and the model '
+        f'returns {what}. Set key=... to where its output has the logits, or to a '
+        'function that returns them.'
     )
 
 
@@ -51,28 +53,52 @@ def _picked(outputs: Any, key: Key) -> Any:
         if isinstance(outputs, tuple | list):
             return outputs[0] if outputs else None
         return outputs
+    by_name = isinstance(key, str) and not isinstance(outputs, Mapping)
     try:
-        return getattr(outputs, key) if isinstance(key, str) else outputs[key]
+        return getattr(outputs, str(key)) if by_name else outputs[key]
     except (AttributeError, LookupError, TypeError):
-        named = isinstance(outputs, Mapping) and key in outputs
-        return outputs[key] if named else None
+        return None
 
 
 def labelled_positions(
-    labels: Tensor, logits: Tensor, ignored: int | None
+    labels: Any, logits: Tensor, ignored: int | None
 ) -> Tensor | None:
     """Return the labelled fraction (B, *) of each position of logits (B, C, *).
 
     None if all count equally. Labels are classes (B, *) at any resolution, or soft.
     """
-    dense = not labels.is_floating_point() and labels.ndim == logits.ndim - 1
-    if ignored is None or not dense:
+    if ignored is None or not isinstance(labels, Tensor):
+        return None
+    if labels.is_floating_point() or labels.ndim != logits.ndim - 1:
         return None
     valid = (labels != ignored).to(torch.promote_types(logits.dtype, torch.float32))
     if valid.shape[1:] == logits.shape[2:]:
         return valid
     height, width = logits.shape[2:]
     return F.adaptive_avg_pool2d(valid, (height, width))
+
+
+def label_loss(criterion: Any, logits: Tensor, labels: Any) -> Tensor:
+    """Return a criterion's loss; raise if it is not one number."""
+    loss = criterion(logits, labels)
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        return loss
+    found = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+    raise ValueError(
+        f'The criterion returns {found}, and a mean over images (and positions) is '
+        'expected, a tensor of one number.'
+    )
+
+
+def check_channels(scheme: Scheme, logits: Tensor) -> None:
+    """Raise if logits (B, C, *) of one class would be distilled by a softmax."""
+    softmax = scheme.soft_loss.activation == 'softmax'
+    if scheme.distills and softmax and logits.shape[1] == 1:
+        raise ValueError(
+            f'The logits have the shape {tuple(logits.shape)}, so one class, whose '
+            "softmax is always 1: there is nothing to distill. Give loss='bce' to "
+            'CoTrainer, or logits of two classes.'
+        )
 
 
 def setting(criterion: Any, name: str, default: Any) -> Any:
@@ -88,8 +114,9 @@ def unwrapped(model: Any) -> nn.Module:
             'nn.DataParallel copies the model in every step, so its submodels cannot '
             'be run. Use DistributedDataParallel.'
         )
-    sharded = type(model).__name__ == 'FullyShardedDataParallel'
-    wrapped = sharded or isinstance(model, DistributedDataParallel)
+    others = 'FullyShardedDataParallel', '_FabricModule'  # the latter is Lightning's
+    known = isinstance(model, DistributedDataParallel)
+    wrapped = known or type(model).__name__ in others
     inner = model.module if wrapped else model
     if hasattr(inner, '_orig_mod') or getattr(model, '_compiled_call_impl', None):
         raise ValueError(
@@ -99,23 +126,45 @@ def unwrapped(model: Any) -> nn.Module:
     return inner
 
 
-def fit_criterion(scheme: Scheme, criterion: Any) -> None:
+def check_images(images: Any, unlabelled: Any) -> None:
+    """Raise if images are no tensor, or unlabelled ones not two of one shape."""
+    if not isinstance(images, Tensor):
+        raise ValueError(
+            f'The images must be a tensor, not a {type(images).__name__}. Pass the one '
+            'that the model takes, such as batch["pixel_values"].'
+        )
+    if unlabelled is None:
+        return
+    pair = isinstance(unlabelled, tuple | list) and len(unlabelled) == 2
+    shapes = [tuple(images.shape) for images in unlabelled] if pair else []
+    if not pair or shapes[0] != shapes[1]:
+        raise ValueError(
+            'unlabelled must be (weak, strong), two tensors of the same shape, not '
+            f'{shapes or type(unlabelled).__name__}.'
+        )
+
+
+def fit_criterion(scheme: Scheme, criterion: Any, distills: bool) -> None:
     """Choose the distillation loss that fits a criterion.
 
-    Raises a ``ValueError`` if none fits.
+    Raises a ``ValueError`` if none fits and the step distills.
     """
     name = getattr(criterion, '__name__', type(criterion).__name__)
-    reduction = setting(criterion, 'reduction', 'mean')
-    if reduction != 'mean':
-        raise ValueError(
-            f'The criterion {name} has reduction={reduction!r}, and the distillation '
-            "loss is a mean. Set reduction='mean'."
-        )
+    # timm's binary cross-entropy may sum over classes.
+    for key, needed in (('sum_classes', False), ('reduction', 'mean')):
+        given = setting(criterion, key, needed)
+        if given != needed:
+            raise ValueError(
+                f'The criterion {name} has {key}={given!r}, and the distillation loss '
+                f'is a mean. Set {key}={needed!r}.'
+            )
     found = activations([criterion])
-    if not found and scheme.soft_loss.name == 'auto' and scheme.views > 1:
+    if not found and scheme.soft_loss.name == 'auto' and distills:
         raise ValueError(
             f'CoTrainer cannot tell whether the criterion {name} uses a softmax or a '
-            "sigmoid. Give it loss='ce' or loss='bce'."
+            "sigmoid. Give it loss='ce' or loss='bce', if the model returns logits of "
+            "classes. Others, as in regression, have the scheme 'stochastic_depth' "
+            'alone.'
         )
     scheme.soft_loss.fit(found, f'the criterion {name}')
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mmcosub.submodels import Site, are_drop_paths, find_drop_paths, find_sites
+from mmcosub.submodels.drop_paths import always_kept
 
 if TYPE_CHECKING:
     from .base import Scheme
@@ -72,6 +73,12 @@ def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:
         )
     if not are_drop_paths(sites):
         return sites
+    if kept := always_kept(backbone, sites):
+        _logger.warning(
+            f'{name} has no DropPath in {", ".join(kept)} (libraries leave it out at '
+            'rate 0), so these are always kept, whatever scheme.drop_path_rate. '
+            'mmcosub.submodels.register_block makes a block known.'
+        )
     if scheme.execution == 'auto':
         _logger.warning(
             f'Not all blocks of {name} are known, so its own DropPath modules run the '

@@ -60,10 +60,13 @@ class Extras(nn.ModuleDict):
         own = self.own_state()
         shapes, saved = ({k: x.shape for k, x in s.items()} for s in (own, state))
         if shapes != saved:
+            names = {*shapes, *saved}
+            odd = sorted(n for n in names if shapes.get(n) != saved.get(n))
             raise ValueError(
-                f'The checkpoint keeps {sorted(state)} for the scheme, which has '
-                f'{sorted(own)}, or other shapes: it is of another scheme or model. '
-                'Resume with the settings that it was trained by.'
+                f'Of the tensors that the checkpoint keeps for the scheme, {len(odd)} '
+                f'do not fit, such as {odd[0]}: it is of another scheme or model, or '
+                'only one of the runs has unlabelled images. Resume with the settings '
+                'that it was trained by.'
             )
         for name, tensor in own.items():
             tensor.copy_(state[name])

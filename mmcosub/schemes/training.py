@@ -185,16 +185,15 @@ class SubmodelTraining:
         given, chosen = self.scheme.execution, self.execution_of_plans()
         network = self.backbone, inputs, self.sites
         if chosen == 'shared_prefix' and not can_share_rows(*network):
-            name = type(self.backbone).__name__
-            if given == chosen:
-                raise ValueError(
-                    f'Views cannot share rows in {name}, which needs a constant number '
-                    "of rows. Set scheme.execution='kept_rows', or leave it out."
-                )
-            _logger.warning(
-                f'{name} needs a constant number of rows, so views share none '
-                "(execution='kept_rows')."
+            reason = (
+                f'Views cannot share rows in {type(self.backbone).__name__}, which '
+                'needs a constant number of rows, or runs its blocks in another order '
+                'than it lists them'
             )
+            remedy = "scheme.execution='kept_rows'"
+            if given == chosen:
+                raise ValueError(f'{reason}. Set {remedy}, or leave it out.')
+            _logger.warning(f'{reason}, so views share none ({remedy}).')
             self._shares_rows = False
             chosen = 'kept_rows'
         if self.scheme.check_network:

@@ -58,7 +58,15 @@ def register_block(name: str, *branches: Branch) -> None:
             The block must compute ``x = after(shortcut(x) + f(x))`` for each, and
             nothing else. Give none if the block and all inside of it must run
             unmodified, such as where rows stop being samples.
+
+    Raises:
+        ValueError: If it gets a class instead of its name, or no branches.
     """
+    if not isinstance(name, str) or not all(isinstance(b, Branch) for b in branches):
+        raise ValueError(
+            "register_block takes the full name of a class, such as 'mynet.Block', and "
+            f'Branch objects, not {name!r}, {branches}.'
+        )
     _BLOCKS[name] = branches
 
 

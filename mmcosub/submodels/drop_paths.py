@@ -81,6 +81,17 @@ def called_drop_paths(backbone: nn.Module, images: Tensor) -> list[DropPathSite]
     return _sites(backbone, [(names[module], module) for module, _ in outputs])
 
 
+def always_kept(backbone: nn.Module, sites: Sequence[Site]) -> list[str]:
+    """Return names of blocks without DropPath where others of their class have it.
+
+    timm omits DropPath at rate 0, as in the first block under linear decay.
+    """
+    dropped = {site.block for site in sites}
+    classes = {type(block) for block in dropped} - {nn.ModuleList, nn.Sequential}
+    modules = backbone.named_modules()
+    return [n for n, m in modules if type(m) in classes and m not in dropped]
+
+
 def _sites(
     backbone: nn.Module, modules: Sequence[tuple[str, nn.Module]]
 ) -> list[DropPathSite]:

@@ -76,6 +76,7 @@ class SubmodelRun(ForwardOverride):
         self.sites = sites
         self.branch = branch
         self.ordered = ordered
+        self.done: set[int] = set()
         numbers: dict[nn.Module, list[int]] = {}
         for i, site in enumerate(sites):
             numbers.setdefault(site.block, []).append(i)
@@ -84,13 +85,14 @@ class SubmodelRun(ForwardOverride):
 
     def check_complete(self) -> None:
         """Raise if a block was skipped, as where a compiled copy of it runs."""
-        if self.progress < len(self.sites):
-            names = {site.name for site in self.sites}
+        skipped = {s.name for i, s in enumerate(self.sites) if i not in self.done}
+        if skipped:
+            name = next(s.name for s in self.sites if s.name in skipped)
             raise ValueError(
-                f'{self.progress} of {len(self.sites)} branches of {len(names)} blocks '
-                'ran, so some blocks were skipped and cannot be co-trained. Leave out '
-                'what replaces parts of the backbone, such as efficient_conv_bn_eval '
-                'of MMEngine or layer drop.'
+                f'{len(skipped)} blocks, the first of them {name!r}, do not run, so '
+                'they cannot be co-trained. Keep networks that the forward does not '
+                'use outside of the model, and leave out what skips blocks or replaces '
+                'parts, such as layer drop or efficient_conv_bn_eval of MMEngine.'
             )
 
     def _run_block(
@@ -105,6 +107,7 @@ class SubmodelRun(ForwardOverride):
                     "scheme.execution='kept_rows'."
                 )
             self.progress += 1
+            self.done.add(i)
             first, last = numbers[0], numbers[-1]
             x = self.branch(x, BranchCall(self.sites[i], i, first, last, args, kwargs))
         return x

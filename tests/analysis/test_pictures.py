@@ -1,16 +1,19 @@
-from types import SimpleNamespace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from stock import segmentation_config
+from tiny import one_channel
 
 from mmcosub.analysis.pictures import (
-    DisagreementPictures,
     check_picture_name,
+    draw_prediction,
     write_picture,
 )
-from mmcosub.analysis.predictions import Ensemble
+from mmcosub.engine.prediction import load_model, read_image
 
 GREY = np.full((2, 3, 3), 128, np.uint8)
 
@@ -26,12 +29,48 @@ def test_written_or_refused(tmp_path):
             check_picture_name(tmp_path / name)
 
 
-def test_images_of_one_name_have_each_a_picture(tmp_path):
-    draw = DisagreementPictures(tmp_path, [[0, 0, 0], [200, 0, 0]])
-    ensemble = Ensemble()
-    for one in ([0.9, 0.1], [0.2, 0.8]):
-        ensemble.add(torch.tensor(one)[:, None, None].expand(2, 4, 4))
-    for path in ('/x/p/0.jpg', '/x/q/0.jpg', '/y/q/0.jpg', '/x/q/0.jpg', '/x/p/1.jpg'):
-        draw(SimpleNamespace(img_path=path), ensemble)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ['0.png', '1.png', 'q_0.png', 'y_q_0.png']
+@pytest.mark.parametrize(
+    ('bias', 'said'), [(9.0, 'thing: 100.0%'), (-9.0, 'ground: 100.0%')]
+)
+def test_one_output_channel(scenes: Path, bias: float, said: str) -> None:
+    cfg = segmentation_config(scenes)
+    one_channel(cfg['model'])
+    colours = [[0, 0, 0], [255, 0, 0]]
+    meta = dict(classes=('ground', 'thing'), palette=colours)
+    cfg['test_dataloader']['dataset']['metainfo'] = meta
+    model = load_model(Config(cfg), device='cpu')
+    torch.nn.init.zeros_(model.decode_head.conv_seg.weight)
+    torch.nn.init.constant_(model.decode_head.conv_seg.bias, bias)
+    image = str(scenes / 'images/validation/0.jpg')
+    original, batch = read_image(model, image)
+    drawn, text = draw_prediction(model, model.test_step(batch)[0], original)
+    assert text == said
+    # Names are beside the image.
+    height, width = original.shape[:2]
+    colour = (0, 0, 255 * (bias > 0))
+    expected = original / 2 + np.array(colour) / 2
+    assert np.abs(drawn[:height, :width] - expected).max() <= 1
+    assert drawn.shape[1] > width
+
+
+@pytest.mark.parametrize(
+    ('bias', 'said'), [(0.5, 'a: 62.2%, b: 62.2%'), (-9.0, 'no class')]
+)
+def test_several_labels(
+    classification_config: Path,
+    scenes: Path,
+    bias: float,
+    said: str,
+) -> None:
+    cfg = Config.fromfile(classification_config)
+    head = dict(type='MultiLabelLinearClsHead', num_classes=2, in_channels=16)
+    cfg.model.head = head
+    cfg.test_dataloader.dataset.metainfo = dict(classes=['a', 'b'])
+    model = load_model(cfg, device='cpu')
+    torch.nn.init.zeros_(model.head.fc.weight)
+    torch.nn.init.constant_(model.head.fc.bias, bias)
+    image = str(scenes / 'images/validation/0.jpg')
+    original, batch = read_image(model, image)
+    drawn, text = draw_prediction(model, model.test_step(batch)[0], original)
+    assert text == said
+    assert (drawn != original).any()

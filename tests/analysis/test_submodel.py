@@ -12,8 +12,8 @@ from networks import TINY
 from tiny import backbone
 from torch.utils._pytree import tree_leaves
 
-from mmcosub.analysis.network import Network, as_submodel
-from mmcosub.submodels import Plan, called_drop_paths, find_branches, run_submodels
+from mmcosub.analysis.network import Network
+from mmcosub.submodels import Plan, run_submodels
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -45,16 +45,16 @@ def tiny(name):
 
 @pytest.mark.parametrize('name', sorted(TINY)[::4])
 def test_is_what_the_plain_execution_computes(name):
-    # Any factors: a branch left out, as it stands, and as drop path scales it.
     model = tiny(name)
-    sites = find_branches(model)
-    rng = np.random.default_rng(0)
-    factors = rng.choice([0.0, 1.0, 1.6], len(sites))
+    network = network_of(model)
+    sites, rng = network.sites, np.random.default_rng(0)
+    kept = {depth for depth in network.full if rng.random() < 0.6}
+    factors = np.array([float(site.depth in kept) for site in sites])
     plan = Plan(np.tile(factors[:, None, None], (1, 1, len(IMAGES))))
     with torch.no_grad():
         wanted, _ = run_submodels(model, IMAGES, plan, sites, 'plain')
         full = model(IMAGES)
-        with as_submodel(model, sites, factors):
+        with network.submodel(kept):
             assert_same(model(IMAGES), wanted)
             assert_same(model(IMAGES[:1]), [w[:1] for w in tensors(wanted)])
         assert_same(model(IMAGES), full, 0.0)  # and is the whole again
@@ -63,8 +63,8 @@ def test_is_what_the_plain_execution_computes(name):
 def test_all_blocks_are_the_network_to_the_bit():
     model = backbone('mmpretrain Swin')
     model.train(False)
-    sites = find_branches(model)
-    with torch.no_grad(), as_submodel(model, sites, np.ones(len(sites))):
+    network = network_of(model)
+    with torch.no_grad(), network.submodel(network.full):
         inside = model(IMAGES)
     assert_same(inside, model(IMAGES), 0.0)
 
@@ -73,11 +73,8 @@ def test_kept_blocks_count_and_others_do_not():
     model = backbone('mmseg ViT')
     network = network_of(model)
     assert network.blocks == [f'layers.{i}' for i in range(4)]
-    factors = np.array([1.0, 1, 0, 0, 1, 1, 1, 1])  # attention and FFN of each
     with network.submodel({0, 2, 3}), torch.no_grad():
         before = model(IMAGES)
-    with as_submodel(model, network.sites, factors), torch.no_grad():
-        assert_same(model(IMAGES), before, 0.0)
     torch.nn.init.normal_(model.layers[1].ffn.layers[1].weight)
     with network.submodel({0, 2, 3}), torch.no_grad():
         assert_same(model(IMAGES), before, 0.0)
@@ -85,20 +82,6 @@ def test_kept_blocks_count_and_others_do_not():
     with network.submodel({0, 2, 3}), torch.no_grad():
         after = model(IMAGES)
     assert not torch.equal(after[-1], before[-1])
-
-
-def test_unknown_blocks_by_their_drop_paths():
-    model = backbone('mmpretrain ViT', drop_path_rate=0.4)
-    model.train(False)
-    known = find_branches(model)
-    calls = called_drop_paths(model, IMAGES)
-    factors = np.array([0.0, 1.0, 1.6, 1.0, 1.0, 0.0, 1.6, 1.0])
-    with torch.no_grad():
-        with as_submodel(model, known, factors):
-            wanted = model(IMAGES)
-        with as_submodel(model, calls, factors):
-            for _ in range(2):  # it begins anew with each pass
-                assert_same(model(IMAGES), wanted)
 
 
 def test_blocks_that_can_go():

@@ -3,8 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-from mmcosub.analysis.sweep_record import pick_point
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,5 +16,5 @@ def test_page_is_written_from_the_records() -> None:
     for name in script.SWEEPS.values():
         record = script.read(name)
         assert set(record['checkpoints']) == {'plain', 'cosub'}
-        point = pick_point(record, 4, 'cosub', 'greedy')
+        point = script.curves(record)['cosub'][4]
         assert f'{point["metrics"][record["metric"]]:.1f}' in script.sweep_table(record)

@@ -304,7 +304,7 @@ REFUSED = {
     'PiT': (
         lambda: timm.create_model('pit_ti_224'),
         'mmpretrain',
-        r'mmpretrain has no timm PiT that',
+        r'unknown format; it contains cls_token',
     ),
 }
 

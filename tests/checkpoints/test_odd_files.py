@@ -51,7 +51,6 @@ FILES = {
     'HTML': (b'\n<!DOCTYPE html><html>404</html>', 'a web page: check the link'),
     'LFS': (b'version https://git-lfs.github.com/spec/v1\noid 1', 'git lfs pull'),
     'JSON': (b'{"error": "not found"}', 'but JSON'),
-    'Keras': (b'\x89HDF\r\n\x1a\n' + b'1' * 600, 'an HDF5 file'),
     'gzip': (gzip.compress(b'1' * 600), 'a gzip archive: unpack it'),
     'NumPy': (_npz(), r'a zip archive of a.npy: unpack it'),
     'zip': (_zip(), r'a zip archive of weights/model.pth: unpack it'),

@@ -9,7 +9,7 @@ from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from torch import nn
 
-from mmcosub.checkpoints import read_weights, state_dict
+from mmcosub.checkpoints import read_checkpoint, select_weights, state_dict
 
 TRAINED = {'a.weight': torch.ones(2)}
 AVERAGE = {'a.weight': torch.full((2,), 2.0)}
@@ -24,6 +24,12 @@ KEYS = {
 def saved(content: Any, folder: Path) -> str:
     torch.save(content, folder / 'a.pth')
     return str(folder / 'a.pth')
+
+
+def read_weights(
+    file: str, which: str | None = None, option: str = '--backbone-weights'
+) -> tuple[dict, str]:
+    return select_weights(read_checkpoint(file), which, file, option)
 
 
 def in_mmengine() -> dict:

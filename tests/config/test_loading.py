@@ -59,6 +59,13 @@ def test_options_come_after_the_scheme(config: Path) -> None:
     assert cfg.scheme.type == 'mmcosub.Cosub'
 
 
+def test_loaders_without_workers(config: Path) -> None:
+    options = ('persistent_workers=True', 'prefetch_factor=2', 'num_workers=0')
+    said = [f'train_dataloader.{each}' for each in options]
+    loader = load(str(config), '--cfg-options', *said).train_dataloader
+    assert {'persistent_workers', 'prefetch_factor'}.isdisjoint(loader)
+
+
 def test_imports_among_the_options(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

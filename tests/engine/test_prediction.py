@@ -16,53 +16,8 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.models import EncoderDecoder
 from stock import segmentation_config
-from tiny import one_channel
 
-from mmcosub.engine.prediction import draw_prediction, load_model, read_image
-
-
-@pytest.mark.parametrize(
-    ('bias', 'said'), [(9.0, 'thing: 100.0%'), (-9.0, 'ground: 100.0%')]
-)
-def test_one_output_channel(
-    scenes: Path, tmp_path: Path, bias: float, said: str
-) -> None:
-    cfg = segmentation_config(scenes)
-    one_channel(cfg['model'])
-    colours = [[0, 0, 0], [255, 0, 0]]
-    meta = dict(classes=('ground', 'thing'), palette=colours)
-    cfg['test_dataloader']['dataset']['metainfo'] = meta
-    model = load_model(Config(cfg), device='cpu')
-    torch.nn.init.zeros_(model.decode_head.conv_seg.weight)
-    torch.nn.init.constant_(model.decode_head.conv_seg.bias, bias)
-    image = str(scenes / 'images/validation/0.jpg')
-    assert draw_prediction(model, image, tmp_path / 'picture.png') == said
-    # No name is drawn on an image that is too small for it.
-    drawn, original = cv2.imread(str(tmp_path / 'picture.png')), cv2.imread(image)
-    colour = (0, 0, 255 * (bias > 0))
-    assert np.abs(drawn - (original / 2 + np.array(colour) / 2)).max() <= 1
-
-
-@pytest.mark.parametrize(
-    ('bias', 'said'), [(0.5, 'a: 62.2%, b: 62.2%'), (-9.0, 'no class')]
-)
-def test_several_labels(
-    classification_config: Path,
-    scenes: Path,
-    tmp_path: Path,
-    bias: float,
-    said: str,
-) -> None:
-    cfg = Config.fromfile(classification_config)
-    head = dict(type='MultiLabelLinearClsHead', num_classes=2, in_channels=16)
-    cfg.model.head = head
-    cfg.test_dataloader.dataset.metainfo = dict(classes=['a', 'b'])
-    model = load_model(cfg, device='cpu')
-    torch.nn.init.zeros_(model.head.fc.weight)
-    torch.nn.init.constant_(model.head.fc.bias, bias)
-    image = str(scenes / 'images/validation/0.jpg')
-    assert draw_prediction(model, image, tmp_path / 'picture.png') == said
-    assert (tmp_path / 'picture.png').is_file()
+from mmcosub.engine.prediction import load_model, read_image
 
 
 def deep(path: Path, channels: int) -> None:
@@ -138,8 +93,6 @@ def test_images_are_read_as_test_dataloader_does(
         (found,) = model.test_step(batch)
     assert torch.equal(found.seg_logits.data, expected.seg_logits.data)
     assert expected.seg_logits.data.std() > 0
-    draw_prediction(model, str(image), tmp_path / 'picture.png')
-    assert (tmp_path / 'picture.png').is_file()
 
 
 def test_what_cannot_be_read(scenes: Path, tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_resumed_runs_draw_the_same(
     [
         (['unlabelled.batch_size=0'], 'unlabelled.batch_size=0'),
         (['unlabelled.students=half'], 'complementary'),
+        (['unlabelled.treshold=0.9'], "Did you mean 'threshold'"),
+        (['unlabelled.cutmix=yes'], "cutmix must be True or False, not 'yes'"),
         (['unlabelled.data_root=/nowhere'], '/nowhere'),
         (['scheme=None'], '--co-train cosub'),
     ],

@@ -18,7 +18,6 @@ from torch import nn
 
 from mmcosub.analysis.network import Network
 from mmcosub.export.extraction import extract, extractable
-from mmcosub.export.families import FAMILIES
 
 NETWORKS = {**BACKBONES, **TINY}
 
@@ -112,12 +111,6 @@ def _fresh(extracted):
         return MODELS.build(copy.deepcopy(extracted.cfg.model))
 
 
-def test_every_family_is_tried():
-    cfgs = [NETWORKS[name] for name in KEPT]
-    names = {c['type'].partition('.')[2] for c in cfgs}
-    assert {name.rpartition('.')[2] for name in FAMILIES} == names
-
-
 def test_a_difference_would_be_seen(monkeypatch):
     # Weights of the wrong block: what the comparison is there for.
     cfg, network = bare_network('mmpretrain Swin')
@@ -138,24 +131,19 @@ def test_outputs_are_counted_anew():
     assert list(settings.out_indices) == [0, 1]
     last = bare_network('mmpretrain ViT', out_indices=-1)
     assert backbone_settings(*last, {2}).out_indices == -1
-    assert 'for the feature map behind block 1. Keep block 1.' in refused(
-        *bare_network('mmpretrain ViT'), {0, 2, 3}
-    )
+    said = refused(*bare_network('mmpretrain ViT'), {0, 2, 3})
+    assert said.endswith('feature map behind block 1. Keep one of the blocks 1 to 1.')
     assert refused(cfg, network, {2, 3}).endswith('Keep one of the blocks 0 to 1.')
-    # Here the last norm is behind a block that gives no feature map.
     middle = bare_network('mmseg ViT', out_indices=(1,), final_norm=True)
-    assert refused(*middle, {0, 1}).endswith('Keep one of the blocks 2 to 3.')
     assert backbone_settings(*middle, {1, 3}).out_indices == [0]
+    # Here the last norm is behind a block that gives no feature map.
+    with pytest.raises(ValueError, match='computes something else'):
+        extract(*middle, frozenset({0, 1}))
 
 
-def test_settings_by_layer_go_with_their_layers():
-    layers = [dict(feedforward_channels=8 * (i + 1)) for i in range(4)]
-    cfg, network = bare_network(
-        'mmpretrain ViT', layer_cfgs=layers, out_indices=(3,), frozen_stages=3
-    )
-    settings = backbone_settings(cfg, network, {0, 3})
-    assert settings.layer_cfgs == [layers[0], layers[3]]
-    assert settings.frozen_stages == 1
+def test_frozen_blocks_are_counted_anew():
+    network = bare_network('mmpretrain ViT', out_indices=(3,), frozen_stages=3)
+    assert backbone_settings(*network, {0, 3}).frozen_stages == 1
 
 
 def test_named_architectures():
@@ -176,7 +164,7 @@ def test_windows_stay_shifted():
     # As it is by its place already, the config stays short.
     assert 'stage_cfgs' not in backbone_settings(cfg, network, {0, 2})
     said = refused(*bare_network('mmseg Swin'), {1, 2})
-    assert said.startswith('stages.0.blocks.1 would come where')
+    assert said.startswith('Blocks would come where')
 
 
 def test_what_no_stock_config_builds():
@@ -184,17 +172,14 @@ def test_what_no_stock_config_builds():
         dict(type='Bare', backbone=dict(type='mmpretrain.ResNet', depth=18))
     )
     kept = network.full - {1}
-    assert 'supports fixed numbers of blocks only, for depth [18, 34' in refused(
-        cfg, network, kept
-    )
+    assert 'none of its settings num_layers, ' in refused(cfg, network, kept)
     assert 'layer2.0) changes the resolution' in refused(
         cfg, network, network.full - {2}
     )
-    cfg, network = bare_network('mmpretrain Twins-SVT')
-    assert 'PCPVT' not in FAMILIES
-    assert 'VisionTransformer' in refused(cfg, network, {0, 1, 2})
+    # It reads a stage's channels from its last block.
     cfg, network = bare_network('mmpretrain VAN')
-    assert 'Stage 0 would have no block' in refused(cfg, network, {1})
+    with pytest.raises(ValueError, match=r'cannot be built and run .* Keep other'):
+        extract(cfg, network, frozenset({1}))
     assert 'would be empty' in refused(cfg, network, set())
     assert 'there is no block 7' in refused(cfg, network, {0, 7})
 
@@ -206,11 +191,10 @@ def of_ours(scenes):
     cfg['model'] = segmentor_config()
     cfg['scheme'] = dict(type='mmcosub.Cosub')
     cfg['custom_hooks'] = [dict(type='mmcosub.CoTrainingLossHook', ramp=3)]
-    loader = copy.deepcopy(cfg['test_dataloader'])
-    loader['dataset'] = dict(
+    cfg['val_dataloader'] = copy.deepcopy(cfg['test_dataloader'])
+    cfg['val_dataloader']['dataset'] = dict(
         type='mmcosub.DigitScenesDataset', data_root='d', pipeline=[]
     )
-    cfg['test_dataloader'] = loader
     cfg['val_evaluator'] = dict(type='mmcosub.Nothing')
     probabilities = dict(type='mmcosub.ProbabilityMetric')
     cfg['test_evaluator'] = [dict(type='IoUMetric'), probabilities]
@@ -223,12 +207,9 @@ OF_OURS = frozenset({1, 2})
 def test_nothing_of_ours(tmp_path, of_ours):
     _, network = built(of_ours.model)
     extracted = extract(of_ours, network, OF_OURS)
-    assert extracted.left_out == ['val_evaluator']
-    assert 'val_dataloader' not in extracted.cfg
+    assert sorted(extracted.left_out) == ['val_dataloader', 'val_evaluator']
+    assert 'val_cfg' not in extracted.cfg
     assert [m.type for m in extracted.cfg.test_evaluator] == ['IoUMetric']
-    dataset = extracted.cfg.test_dataloader.dataset
-    assert (dataset.type, dataset.img_suffix) == ('BaseSegDataset', '.png')
-    assert dataset.metainfo['classes'][:2] == ('background', '0')
     extracted.write(tmp_path / 'a.pth', dict(classes=('a',)), ['b'])
     assert 'mmcosub' not in (tmp_path / 'a.py').read_text()
 
@@ -284,7 +265,7 @@ def test_a_head_of_ours_is_named():
     model = segmentor_config()
     model['decode_head']['type'] = 'mmcosub.FastUPerHead'
     cfg, network = built(model)
-    with pytest.raises(ValueError, match=r'decode_head.type=.*upstream class.*UPer'):
+    with pytest.raises(ValueError, match=r'decode_head.type=.*upstream class'):
         extract(cfg, network, frozenset({0, 2}))
 
 

@@ -255,6 +255,12 @@ BAD = {
         {},
         r'more than 255 colours in 1 masks\. Are these masks',
     ),
+    'JPEG': (
+        lambda f: [f.image('1.png'), f.image('2.png')]
+        + [f.mask(n, f.index((0, 100, 200))) for n in ('1.jpg', '2.jpg')],
+        dict(classes='a,b,c'),
+        r'm/1\.jpg: JPEG changes values of pixels, .* PNG',
+    ),
     'float': (
         lambda f: [f.image('1.jpg'), f.image('2.jpg')]
         + [Image.fromarray(np.full((36, 40), 0.5, np.float32)).save(f.masks / n)

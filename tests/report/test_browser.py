@@ -64,7 +64,7 @@ def page(
     folder = tmp_path_factory.mktemp('page')
     again = folder / 'another-seed'
     again.symlink_to(plain_run)
-    make_report([plain_run, cosub_run, again], folder / 'report.html', run_config=True)
+    make_report([plain_run, cosub_run, again], folder / 'report.html')
     return folder / 'report.html'
 
 
@@ -115,9 +115,6 @@ def test_nothing_is_fetched_and_nothing_goes_wrong(
     fetched = [url for url in tab.requested if not url.startswith('data:')]
     assert fetched == [page.as_uri()]
     assert tab.problems == []
-    broken = '[...document.images].filter((i) => !i.complete || !i.naturalWidth).length'
-    assert tab.evaluate(broken) == 0
-    assert tab.evaluate('document.images.length') > 8
 
 
 def test_a_browser_would_say_what_goes_wrong(

@@ -71,7 +71,6 @@ def test_curves_of_two_runs() -> None:
     ]
     loss = found['Loss']
     assert (loss.runs, loss.ends, loss.unit) == ([3, 4], ['0.5', '2'], 'iterations')
-    assert loss.rows == [('10', ['1', '3']), ('20', ['0.5', '2'])]
     views = found['Label loss of each view']
     assert views.runs == [4]
     assert 'View 0 solid, view 1 dashed.' in views.about
@@ -82,10 +81,12 @@ def test_epochs_where_all_runs_have_them() -> None:
     of_epochs = Records(train=[(10, dict(loss=1.0)), (20, dict(loss=2.0))])
     of_epochs.epoch_length = 10
     (curve,) = make_curves({0: of_epochs})
-    assert (curve.unit, curve.rows[-1]) == ('epochs', ('2', ['2']))
+    assert curve.unit == 'epochs'
+    assert [label for _, label in curve.drawing.x_ticks][-1] == '2'
     other = Records(train=[(20, dict(loss=1.0))])
     (curve,) = make_curves({0: of_epochs, 1: other})
-    assert (curve.unit, curve.rows[-1]) == ('iterations', ('20', ['2', '1']))
+    assert curve.unit == 'iterations'
+    assert [label for _, label in curve.drawing.x_ticks][-1] == '20'
 
 
 def test_the_metric_that_counts_may_have_a_prefix() -> None:

@@ -7,8 +7,6 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
-
 from mmcosub.report import make_report
 from mmcosub.report.run import read_run
 
@@ -42,7 +40,7 @@ def test_the_only_script_that_may_run_sorts_tables(
 def test_tables_beside_the_page(
     plain_run: Path, cosub_run: Path, tmp_path: Path
 ) -> None:
-    make_report([plain_run, cosub_run], tmp_path / 'page.html', run_config=True)
+    make_report([plain_run, cosub_run], tmp_path / 'page.html')
     assert 'page-runs.csv and page-curves.csv' in (tmp_path / 'page.html').read_text()
     runs, curves = (
         list(csv.DictReader((tmp_path / f'page-{of}.csv').read_text().splitlines()))
@@ -53,8 +51,7 @@ def test_tables_beside_the_page(
     for row, read in zip(runs, records, strict=True):
         assert float(row['last']) == read.series('mIoU')[-1][1]
         assert float(row['best']) == max(value for _, value in read.series('mIoU'))
-        assert float(row['evaluated']) == pytest.approx(float(row['last']), abs=0.01)
-        assert (row['metric'], row['seed'], row['images']) == ('mIoU', '0', '4')
+        assert (row['metric'], row['seed']) == ('mIoU', '0')
         logged = [each for each in curves if each['run'] == row['run']]
         for key in ('loss', 'mIoU', 'co_training'):
             points = [(float(r['iteration']), float(r[key])) for r in logged if r[key]]

@@ -5,7 +5,7 @@ from mmcv.cnn.bricks.drop import DropPath
 from tiny import BACKBONES, TAU, backbone
 from torch import nn
 
-from mmcosub.submodels import find_branches, known_blocks
+from mmcosub.submodels import Branch, find_branches, known_blocks, register_block
 
 
 @pytest.mark.parametrize('name', known_blocks())
@@ -23,6 +23,12 @@ def test_rates_are_the_stock_networks(name):
     if name == 'mmseg ViT':  # it never drops its attention
         linear[::2] = [0.0] * 4
     assert [site.rate for site in sites] == pytest.approx(linear)
+
+
+@pytest.mark.parametrize(('name', 'branch'), [(nn.Linear, Branch(len)), ('a.B', len)])
+def test_only_names_and_branches_are_registered(name, branch):
+    with pytest.raises(ValueError, match='full name of a class'):
+        register_block(name, branch)
 
 
 def test_no_known_block():

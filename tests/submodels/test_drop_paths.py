@@ -17,6 +17,7 @@ from torchvision.ops import StochasticDepth
 
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.registry import MODELS as OURS
+from mmcosub.schemes.checks import find_scheme_sites
 from mmcosub.submodels import (
     Plan,
     called_drop_paths,
@@ -27,6 +28,7 @@ from mmcosub.submodels import (
     plan_generator,
     run_submodels,
 )
+from mmcosub.submodels.drop_paths import always_kept
 
 CONVNEXT = dict(
     type='mmpretrain.ConvNeXt', arch=dict(depths=[1, 2], channels=[8, 16]),
@@ -231,6 +233,24 @@ def unknown_segmentor():
     cfg['decode_head']['in_channels'] = [8, 8]
     cfg['auxiliary_head']['in_channels'] = 8
     return cfg
+
+
+def test_blocks_without_a_drop_path_are_named(caplog):
+    init_default_scope('mmseg')
+    cfg = unknown_segmentor()
+    model = MODELS.build(co_trained_model(cfg, dict(type='AugPath')))
+    assert len(caplog.messages) == 1  # about blocks that are not known
+    model.backbone.blocks[0].drop = nn.Identity()  # as timm builds it for a rate of 0
+    assert always_kept(model.backbone, find_sites(model.backbone)) == ['blocks.0']
+    find_scheme_sites(model.scheme, model.backbone)
+    assert 'UnknownNetwork has no DropPath in blocks.0 (' in caplog.messages[1]
+
+
+def test_lists_are_no_blocks_without_a_drop_path():
+    model = nn.Module()
+    model.layers = nn.ModuleList([nn.Linear(2, 2)])
+    model.drops = nn.ModuleList([StochasticDepth(0.1, 'row')])
+    assert always_kept(model, find_drop_paths(model)) == []
 
 
 def test_auto_takes_it_where_blocks_are_unknown(caplog):

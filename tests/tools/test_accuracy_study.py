@@ -16,10 +16,12 @@ import photograph_tables
 import scene_stages
 import study
 import tables
-from fashion import Batches, Images, subset
+import unlabelled_stages
+import unlabelled_tables
+from fashion import GREY, Batches, Images, subset, unlabelled_batches
 from measures import calibration_error, fitted_temperature
 from records import Records
-from settings import KINDS, TEST_SEEDS, Run, SceneRun
+from settings import KINDS, TEST_SEEDS, Run, SceneRun, UnlabelledPhotographRun
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
@@ -113,6 +115,32 @@ def test_runs_that_choose_do_not_see_the_test_split():
     assert min(choices.TUNING) >= TEST_SEEDS > max(photograph_stages.SEEDS)
 
 
+@pytest.mark.parametrize(
+    'study', [unlabelled_stages.SCENES, unlabelled_stages.PHOTOGRAPHS]
+)
+def test_every_arm_with_unlabelled_images_is_found_by_its_settings(study, tmp_path):
+    records = Records(tmp_path)
+    for run in unlabelled_stages.rates(records, study):
+        records.add(run, result(100 * run.rate))
+    count = study.counts[0]
+    for times in (1, unlabelled_stages.LONGER):
+        runs = unlabelled_stages.main(
+            records, count, study, times, unlabelled_stages.ARMS
+        )
+        assert {run.rate for run in runs} == {max(study.rates)}
+        for arm, run in zip(unlabelled_stages.ARMS, runs, strict=False):
+            assert unlabelled_tables.arm_of(run) == arm
+            assert run.iterations == times * study.start.iterations
+        for run in runs:
+            records.add(run, result(float(run.seed)))
+    # Steps take as long in all records, so equal compute is an equal length.
+    as_long = unlabelled_stages.as_long(records, count, study)
+    assert all(run in records for run in as_long)
+    table = unlabelled_tables.scores(records, count, study)
+    arms, others = unlabelled_stages.ARMS, unlabelled_tables.OTHERS
+    assert table.count('| 2.00 ± 1.96 |') == len(arms) + len(others)
+
+
 # ---- data ------------------------------------------------------------------------
 
 
@@ -151,6 +179,19 @@ def test_batches_are_flipped_and_moved():
                         found.add((flip, x, y))
     assert {flip for flip, *_ in found} == {False, True}
     assert len(found) > 20
+
+
+def test_the_strong_image_is_the_weak_one_with_other_values():
+    whole = images()
+    weak, strong = next(unlabelled_batches(whole, 8, seed=0))
+    assert weak.shape == strong.shape == (8, 1, 28, 28)
+    assert weak.dtype == strong.dtype
+    assert not torch.equal(weak, next(Batches(whole, 8, seed=0))[0])
+    for a, b in zip(weak, strong, strict=True):
+        assert (b == GREY).sum() >= 12 * 12
+        kept = (b != GREY) & (b > 0) & (b < 255)
+        # Brighter pixels stay brighter, so nothing has moved.
+        assert torch.corrcoef(torch.stack([a[kept], b[kept]]))[0, 1] > 0.5
 
 
 def test_repeated_images_are_moved_anew():
@@ -193,7 +234,9 @@ def test_a_document_is_filled_and_its_text_kept():
         tables.filled(text, {'e': ''})
 
 
-@pytest.mark.parametrize('page', ['README.md', 'docs/accuracy.md'])
+@pytest.mark.parametrize(
+    'page', ['README.md', 'docs/accuracy.md', 'docs/unlabelled.md']
+)
 def test_the_tables_of_the_docs_are_those_of_the_records(page):
     records = Records(ROOT / 'benchmarks' / 'results')
     text = (ROOT / page).read_text()
@@ -241,6 +284,12 @@ def test_training(scheme):
     assert first['test']['accuracy'] > 25
     assert ('agreement' in first['curve'][-1]['views']) == bool(scheme)
     assert 'test' not in train(replace(run, seed=TEST_SEEDS, iterations=10), data)
+    if scheme:
+        some = UnlabelledPhotographRun(**asdict(run), unlabelled=dict(weight=1.0))
+        views = train(replace(some, iterations=10, images=20), data)['curve'][-1][
+            'views'
+        ]
+        assert 0 <= views['unlabelled_agreement'] <= 1
 
 
 @pytest.mark.parametrize('network', ['swin', 'vit'])

@@ -36,6 +36,22 @@ def test_unlabelled(config, scenes, tmp_path, capsys):
     assert 'of 3 unlabelled images' in capsys.readouterr().out
 
 
+def test_unlabelled_images_of_several_sizes(config, tmp_path):
+    for size in (20, 32):  # smaller than the crop and as large
+        image = np.random.default_rng(size).integers(0, 255, (size, 32, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f'{size}.png'), image)
+    out = tmp_path / 'pictures'
+    tool.main([str(config), '--unlabelled', str(tmp_path), '--out', str(out)])
+    shapes = {cv2.imread(str(path)).shape for path in out.glob('*.png')}
+    assert len(shapes) == 1
+
+
+def test_unlabelled_list_that_is_an_image(config, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / '1.png'), np.zeros((8, 8), np.uint8))
+    said = refusal(capsys, config, '--unlabelled', tmp_path / '1.png')
+    assert '1.png is no text file in UTF-8' in said
+
+
 def test_drawing():
     image = np.full((64, 64, 3), 100, np.uint8)
     label = np.zeros((64, 64), np.uint8)

@@ -149,7 +149,8 @@ def test_parts_inside_the_network_are_refused_unless_allowed(
     assert allowed
     assert 'stages.0.blocks.0.adapter' in said
     train.main([*args, '--backbone-allow-unused', allowed[1]])
-    assert 'not used but allowed: stages.0.blocks.0.a' in logged(tmp_path / 'w')
+    assert 'Not used (allowed, heads, ' in logged(tmp_path / 'w')
+    assert 'network): stages.0.blocks.0.a' in logged(tmp_path / 'w')
 
 
 def timm_classifier(config: Path, size: int) -> list[str]:

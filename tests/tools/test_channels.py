@@ -15,7 +15,7 @@ from mmcosub.engine.prediction import load_model
 
 CHANNELS = (1, 2, 4)
 CAM = ['--cam-file', '{out}.png']
-FEW = ['--rounds', '1', '--draws', '1', '--images', '2']
+FEW = ['--search-images', '2', '--images', '2']
 TOOLS = {
     'get_flops': ['{config}', '--shape', '32', '--co-train', 'cosub', '--draws', '1'],
     'benchmark': ['{config}', '--shape', '32', '--repeat-times', '1'],

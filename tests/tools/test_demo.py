@@ -68,7 +68,7 @@ def test_report_is_of_all_trainings(tmp_path, monkeypatch):
     )
     args = argparse.Namespace(out=tmp_path, networks=['swin', 'vit'])
     assert tool.report(args) == tmp_path / 'report.html'
-    ((script, _, page, _, *folders),) = commands
+    ((script, _, page, *folders),) = commands
     assert Path(script).is_file()
     assert page == str(tmp_path / 'report.html')
     runs = ('scratch', 'pretrained')

@@ -1,5 +1,3 @@
-import json
-
 import cv2
 import pytest
 from conftest import load_tool
@@ -57,18 +55,6 @@ def test_a_second_run_does_nothing(make, capsys):
     after = {name: p.stat().st_mtime_ns for name, p in make().items()}
     assert before == after
     assert 'is ready' in capsys.readouterr().out
-
-
-def test_a_run_cut_short_is_completed(make, tmp_path):
-    files = make()
-    contents = {name: p.read_bytes() for name, p in files.items()}
-    files['training/3/00002.png'].unlink()
-    record = tmp_path / 'digits' / 'digits.json'
-    record.write_text(json.dumps({**json.loads(record.read_text()), 'complete': False}))
-    kept = files['training/3/00001.png'].stat().st_mtime_ns
-    again = make()
-    assert {name: p.read_bytes() for name, p in again.items()} == contents
-    assert again['training/3/00001.png'].stat().st_mtime_ns == kept
 
 
 def test_other_settings_need_overwrite(make, capsys):

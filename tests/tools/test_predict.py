@@ -12,11 +12,7 @@ import torch
 from conftest import load_tool
 from stock import segmentation_config, write_config
 
-from mmcosub.analysis.network import as_submodel
 from mmcosub.analysis.prediction_files import find_images
-from mmcosub.analysis.predictions import draw_factors, find_called_sites, rates_of
-from mmcosub.config.loading import load_config
-from mmcosub.engine.prediction import load_model, read_image
 
 
 @pytest.fixture(scope='module')
@@ -94,34 +90,6 @@ def test_all_outputs(run, tmp_path, capsys):
     shutil.rmtree(out)
 
 
-def test_uncertainty_of_submodels(run, tmp_path):
-    """The entropy of the mean of the same submodels, drawn here."""
-    weights = torch.load(run['checkpoint'], weights_only=False)
-    weights['state_dict']['decode_head.conv_seg.weight'] *= 1000  # not all the same
-    sharp = tmp_path / 'sharp.pth'
-    torch.save(weights, sharp)
-    images, argv = run['images'] / 'a', ['--uncertainty', '--submodels', '3']
-    predict({**run, 'checkpoint': sharp}, images, '--out', tmp_path / 'o', *argv)
-    found = cv2.imread(str(tmp_path / 'o' / 'uncertainty' / 'same.png'), -1)
-    cfg = load_config(
-        load_tool('predict')
-        .make_parser()
-        .parse_args([str(run['config']), str(sharp), str(images), '--out', 'o'])
-    )
-    model = load_model(cfg, str(sharp), 'cpu')
-    _, batch = read_image(model, str(images / 'same.jpg'))
-    sites = find_called_sites(model, batch)
-    mean = 0
-    with torch.no_grad():
-        for factors in draw_factors(rates_of(sites, {}), 3, seed=0):
-            with as_submodel(model.backbone, sites, factors):
-                (sample,) = model.test_step(batch)
-                mean = mean + sample.seg_logits.data.softmax(dim=0) / 3
-    entropy = -(mean * mean.clamp_min(1e-30).log()).sum(dim=0) / np.log(5)
-    assert found == pytest.approx(255 * entropy.numpy(), abs=1)
-    assert found.std() > 1
-
-
 @pytest.mark.parametrize('rate', [None, 'gone'])
 def test_classifier(classifier, tmp_path, rate, scenes):
     images = scenes / 'images' / 'training'
@@ -145,8 +113,6 @@ def test_refuses(run, tmp_path, capsys):
     out = ('--out', tmp_path / 'out')
     said = refusal(capsys, run, 'nowhere/*.jpg', *out)
     assert 'There is no image at nowhere/*.jpg. Name files, folders' in said
-    said = refusal(capsys, run, run['images'], *out, '--submodels', '3')
-    assert '--submodels K needs --uncertainty' in said
     assert '--batch-size must be' in refusal(
         capsys, run, run['images'], *out, '--batch-size', '0'
     )

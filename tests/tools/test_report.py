@@ -11,16 +11,7 @@ import pytest
 from conftest import load_tool
 from stock import segmentation_config, write_config
 
-FLAGS = {
-    '--help',
-    '--out',
-    '--run-config',
-    '--checkpoint',
-    '--images',
-    '--cfg-options',
-    '--trust-checkpoint',
-    '--debug',
-}
+FLAGS = {'--help', '--out', '--debug'}
 tool = load_tool('analysis_tools/report')
 
 
@@ -69,24 +60,19 @@ def test_flags() -> None:
 
 def test_one_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / 'new' / 'page.html'
-    html = report(run, '--run-config', '--out', out)
+    html = report(run, '--out', out)
     assert f'Wrote {out}, 0.' in capsys.readouterr().out
     log = next(run.glob('*/vis_data/scalars.json')).read_text().splitlines()
     (miou,) = (r['mIoU'] for r in map(json.loads, log) if 'mIoU' in r)
     text = words(html)
     assert text.startswith('Run <run> ')
     assert f'mIoU, last {miou:.2f} ' in text
-    assert f'evaluated mIoU {miou:.2f} ' in text
-    assert 'of checkpoint iter_4.pth, 4 images' in text
     for title in (
         *('Segmentation, 5 classes', 'Label loss of each view', 'Co-training loss'),
-        *('Agreement of views', 'Learning rate', 'IoU by class', 'confusion'),
-        *('Images, evenly spread over the data', 'Images that are most wrong'),
+        *('Agreement of views', 'Learning rate', 'IoU by class'),
     ):
         assert title in text
-    assert 'scheme.weight – 0.25 command line' in text
     assert re.search(r'seed 0 git [0-9a-f]{40}', text)
-    assert 'disagreement, ' in text
     # Nothing but itself: names of XML's namespaces are no addresses.
     html = re.sub(r'xmlns(:\w+)?="[^"]*"', '', html)
     sources = re.findall(r'(?:src|href)="([^"]*)"', html)
@@ -95,8 +81,8 @@ def test_one_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> No
     assert '@import' not in html
 
 
-def test_several_runs_without_predictions(run: Path, tmp_path: Path) -> None:
-    """By class there is what was logged. Folders of the same name get a longer one."""
+def test_several_runs(run: Path, tmp_path: Path) -> None:
+    """Folders of the same name get a longer one."""
     other = tmp_path / 'b' / '<run>'
     shutil.copytree(run, other, ignore=shutil.ignore_patterns('*.pth'))
     log = next(other.glob('*/vis_data/config.py'))
@@ -105,21 +91,17 @@ def test_several_runs_without_predictions(run: Path, tmp_path: Path) -> None:
     text = words(html)
     assert text.startswith('2 runs compared ')
     assert 'b/<run>' in text
-    assert 'IoU by class As the last validation has logged it.' in text
+    assert 'IoU by class In percent, as the last validation has logged it.' in text
     assert 'optim_wrapper.optimizer.lr 0.001 0.5' in text
-    assert '<img' not in html
-    assert 'confusion' not in text
 
 
 def test_a_classifier(
     train: ModuleType, classification_config: Path, tmp_path: Path
 ) -> None:
     train.main([str(classification_config), '--work-dir', str(tmp_path / 'w')])
-    text = words(report(tmp_path / 'w', '--run-config', '--out', tmp_path / 'a.html'))
+    text = words(report(tmp_path / 'w', '--out', tmp_path / 'a.html'))
     assert 'Classification, 2 classes' in text
     assert re.search(r'accuracy/top1, best \d+\.00 at 1 epochs', text)
-    assert 'Recall by class' in text
-    assert re.search(r'label [ab] [ab] [✓✗] (right|wrong) w ', text)
 
 
 def test_no_logs(tmp_path: Path, capsys: pytest.CaptureFixture, run: Path) -> None:
@@ -130,41 +112,3 @@ def test_no_logs(tmp_path: Path, capsys: pytest.CaptureFixture, run: Path) -> No
     said = refused(capsys, tmp_path)
     assert f'{tmp_path} has no logs' in said
     assert 'give the work directory of a training' in said
-
-
-def test_no_checkpoint(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    copy = tmp_path / 'copy'
-    ignored = shutil.ignore_patterns('*.pth', 'last_checkpoint')
-    shutil.copytree(run, copy, ignore=ignored)
-    said = refused(capsys, copy, '--run-config')
-    assert f'{copy} has no checkpoint (*.pth)' in said
-    assert 'leave out --run-config' in said
-
-
-def test_checkpoint_of_another_config(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    copy = tmp_path / 'copy'
-    shutil.copytree(run, copy)
-    (config,) = copy.glob('*/vis_data/config.py')
-    text = config.read_text()
-    assert 'num_classes=5' in text
-    config.write_text(text.replace('channels=8', 'channels=4'))
-    said = refused(capsys, copy, '--run-config', '--out', tmp_path / 'a.html')
-    assert f'{copy}: {copy}/iter_4.pth does not fit the model' in said
-    assert 'Test with the config that the checkpoint was trained with' in said
-    assert not (tmp_path / 'a.html').exists()
-
-
-def test_no_images(run: Path, capsys: pytest.CaptureFixture) -> None:
-    said = refused(capsys, run, '--run-config', '--images', '0')
-    assert '--images 0 must be 1 or more' in said
-    for option in (
-        ['--images', '2'],
-        ['--checkpoint', 'last'],
-        ['--trust-checkpoint'],
-        ['--cfg-options', 'val_dataloader.batch_size=1'],
-    ):
-        assert 'add --run-config' in refused(capsys, run, *option)

@@ -1,7 +1,6 @@
 """tools/train.py: stock and co-trained runs, resuming, and what bad input gets."""
 
 import json
-import math
 from pathlib import Path
 from types import ModuleType
 
@@ -196,6 +195,10 @@ def test_config_inside_a_package(
             'has brackets of a dict: give its keys each, such as a.b=1 a.c=2',
         ),
         (
+            ['--cfg-options', "unlabelled.strong=[{'type':'Invert','prob':1}]"],
+            'has brackets of a dict',
+        ),
+        (
             ['--co-train', 'cosub', '--cfg-options', 'runner_type=Nothing'],
             "runner_type='Nothing' cannot train by a scheme",
         ),
@@ -236,19 +239,13 @@ def test_nonfinite_loss_keeps_the_last_checkpoint(
     assert len(kept) == 1
     assert f'The last checkpoint, {kept[0]}, is intact' in said
     assert all(v.isfinite().all() for v in weights(kept[0]).values())
-    # What it was given is on disk, and resuming comes to the same.
-    report = next((tmp_path / 'w').glob('nonfinite_iter_*.pt'))
-    assert str(report) in said
-    first = torch.load(report)
-    assert not all(map(math.isfinite, first['losses'].values()))
-    assert first['plan']['number'] == first['iteration'] - 1
-    report.unlink()
-    refused(train, capsys, config, '--resume', *argv)
-    again = torch.load(report)
-    assert again['files'] == first['files']
-    for name in ('inputs', 'labels'):
-        pairs = zip(first[name], again[name], strict=True)
-        assert all(torch.equal(a, b) for a, b in pairs), name
+    # Resuming comes to the same loss of the same images.
+    assert '.jpg' in said
+    again = refused(train, capsys, config, '--resume', *argv)
+    assert (
+        again.partition(': error')[2].partition('The last')[0]
+        == (said.partition(': error')[2].partition('The last')[0])
+    )
 
 
 def test_fast_is_the_same(train: ModuleType, config: Path, tmp_path: Path) -> None:

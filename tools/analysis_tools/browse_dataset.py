@@ -77,16 +77,15 @@ def draw_unlabelled(samples: list[dict], rng: np.random.Generator) -> list[np.nd
         samples (list[dict]): From ``mmcosub.datasets.unlabelled.UnlabelledImages``.
         rng (Generator): Source of the boxes.
     """
-    import torch
+    from mmengine.model import stack_batch
 
     from mmcosub.datasets.image_files import viewable
     from mmcosub.schemes.cutmix import CutMix
 
-    views = [[s['inputs'] for s in samples], [s['strong'] for s in samples]]
-    images = torch.stack(views[1])
+    views = [stack_batch([s[key] for s in samples]) for key in ('inputs', 'strong')]
     if len(samples) > 1:
-        mix = CutMix.draw(len(images), images.shape[2:], rng)
-        views.append([*mix(images)])
+        mix = CutMix.draw(len(samples), views[1].shape[2:], rng)
+        views.append(mix(views[1]))
     shown = [[viewable(v.permute(1, 2, 0).numpy()) for v in view] for view in views]
     return [np.hstack(row) for row in zip(*shown, strict=True)]
 

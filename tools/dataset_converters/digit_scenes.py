@@ -89,29 +89,27 @@ def write(args: argparse.Namespace) -> None:
         ValueError: If there are scenes of other settings.
     """
     import_stack_quietly()
+    from mmcosub.analysis.pictures import write_picture
     from mmcosub.datasets.digit_scenes import make_scene, split_digits
-    from mmcosub.datasets.made_folder import MadeFolder
+    from mmcosub.datasets.made_folder import begin_folder, end_folder
 
     names = ('train', 'val', 'size', 'items', 'scale', 'seed')
     settings = {name: getattr(args, name) for name in names}
-    folder = MadeFolder(args.out, 'digit_scenes.json', settings, args.overwrite)
+    record = args.out / 'digit_scenes.json'
+    folders = [f'{kind}/{part}' for kind in KINDS for part in PARTS]
     total = f'{args.train} + {args.val} scenes'
-    if folder.ready:
+    if not begin_folder(record, settings, folders, args.overwrite):
         print(f'{args.out} is ready: {total}.')
         return
-    digits = split_digits()
-    folder.begin([f'{kind}/{part}' for kind in KINDS for part in PARTS])
+    digits, shape = split_digits(), (tuple(args.items), tuple(args.scale))
     for number, (part, option) in enumerate(PARTS.items()):
         count = getattr(args, option)
         for i in track(range(count), f'{part} scenes', disable=not count):
             rng = np.random.default_rng((args.seed, number, i))
-            folder.save(
-                [f'{kind}/{part}/{i:05d}.png' for kind in KINDS],
-                lambda part=part, rng=rng: make_scene(  # type: ignore[misc]
-                    digits[part], args.size, rng, tuple(args.items), tuple(args.scale)
-                ),
-            )
-    folder.finish()
+            scene = make_scene(digits[part], args.size, rng, *shape)
+            for kind, image in zip(KINDS, scene, strict=True):
+                write_picture(args.out / f'{kind}/{part}/{i:05d}.png', image)
+    end_folder(record, settings)
     print(f'Wrote {total} to {args.out}.')
 
 

@@ -53,17 +53,16 @@ def write(args: argparse.Namespace) -> None:
             '--copies must be at least 1, --size at least 16, --seed at least 0.'
         )
     import_stack_quietly()
+    from mmcosub.analysis.pictures import write_picture
     from mmcosub.datasets.digit_scenes import make_digit, split_digits
-    from mmcosub.datasets.made_folder import MadeFolder
+    from mmcosub.datasets.made_folder import begin_folder, end_folder
 
     settings = dict(size=args.size, copies=args.copies, seed=args.seed)
-    folder = MadeFolder(args.out, 'digits.json', settings, args.overwrite)
-    if folder.ready:
+    record, parts = args.out / 'digits.json', split_digits()
+    folders = [f'{part}/{digit}' for part in parts for digit in range(10)]
+    if not begin_folder(record, settings, folders, args.overwrite):
         print(f'{args.out} is ready: each digit of training {args.copies} times.')
         return
-
-    parts = split_digits()
-    folder.begin([f'{part}/{digit}' for part in parts for digit in range(10)])
     counts = []
     for number, (part, glyphs) in enumerate(parts.items()):
         copies = args.copies if part == 'training' else 1
@@ -71,12 +70,9 @@ def write(args: argparse.Namespace) -> None:
         counts.append(len(tasks))
         for digit, i in track(tasks, description=f'{part} digits'):
             rng = np.random.default_rng((args.seed, number, digit, i))
-            glyph = glyphs[digit][i // copies]
-            folder.save(
-                [f'{part}/{digit}/{i:05d}.png'],
-                lambda glyph=glyph, rng=rng: [make_digit(glyph, args.size, rng)],
-            )
-    folder.finish()
+            image = make_digit(glyphs[digit][i // copies], args.size, rng)
+            write_picture(args.out / f'{part}/{digit}/{i:05d}.png', image)
+    end_folder(record, settings)
     print(f'Wrote {counts[0]} + {counts[1]} digits to {args.out}.')
 
 

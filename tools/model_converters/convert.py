@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Convert a checkpoint between mmpretrain, mmseg, timm and the authors' formats.
+"""Convert a checkpoint to mmpretrain, mmseg or timm.
 
 The format of the checkpoint is detected. Training from a checkpoint needs no
 conversion: tools/train.py CONFIG --backbone CHECKPOINT reads all of them.
@@ -15,7 +15,7 @@ from mmcosub.arguments import OneLineParser, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.stack import import_stack_quietly
 
-TARGETS = ('mmpretrain', 'mmseg', 'timm', 'official')
+TARGETS = ('mmpretrain', 'mmseg', 'timm')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,8 +28,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--to',
         choices=TARGETS,
         default='mmpretrain',
-        help='mmpretrain: a classifier; mmseg: the backbone of a segmentor; timm; '
-        "official: the architecture's authors (default: mmpretrain)",
+        help='mmpretrain: a classifier; mmseg: the backbone of a segmentor; timm '
+        '(default: mmpretrain)',
     )
     parser.add_argument(
         '--weights',
@@ -66,12 +66,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         state, source, target = convert_checkpoint(
             args.checkpoint, args.to, args.trust_checkpoint, args.weights
         )
-        # In the layout of the target's own files.
         content: dict = state
-        if args.to in ('mmpretrain', 'mmseg'):
+        if args.to != 'timm':  # in OpenMMLab's layout
             content = dict(meta=dict(converted_from=args.checkpoint), state_dict=state)
-        elif args.to == 'official':
-            content = dict(model=state)
         with atomic_write(args.out) as partial:
             torch.save(content, partial)
     print(f'{source} -> {target}: {len(state)} weights in {args.out}')

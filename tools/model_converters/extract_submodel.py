@@ -44,12 +44,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--depth', type=int, help='number of blocks of the submodel in the record'
     )
-    parser.add_argument('--name', help='network of the record (default: the only one)')
-    parser.add_argument(
-        '--order',
-        choices=('greedy', 'random', 'given'),
-        help='order in which it was found (default: greedy, if there is such)',
-    )
     parser.add_argument(
         '--shape',
         nargs='+',
@@ -75,11 +69,6 @@ def check_out(args: argparse.Namespace) -> None:
             )
     if (args.record is None) != (args.depth is None):
         raise ValueError('--record and --depth go together: which depth of the record?')
-    if args.depth is not None and args.depth < 1:
-        raise ValueError(
-            f'--depth {args.depth}: a submodel of no block would be empty. Keep one '
-            'block at least.'
-        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -92,8 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         import_stack_quietly()
         from mmcosub.analysis.network import Network
         from mmcosub.analysis.steps import evaluation_shape
-        from mmcosub.analysis.sweep import given_order
-        from mmcosub.analysis.sweep_record import read_json
+        from mmcosub.analysis.sweep import read_point
         from mmcosub.engine.prediction import load_model
         from mmcosub.export.extraction import extract
 
@@ -106,9 +94,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         kept = frozenset(args.blocks or ())
         if args.drop:
-            *_, kept = given_order(network.full, network.why_not, args.drop)
+            unknown = frozenset(args.drop) - network.full
+            kept = network.full - {*args.drop} | unknown  # which are refused
         if args.record:
-            kept = kept_in(read_json(args.record), network.blocks, args)
+            kept = read_point(args.record, args.depth, network.blocks)
         extracted = extract(cfg, network, kept)
         names = [network.blocks[b] for b in sorted(kept)]
         extracted.write(args.out, model.dataset_meta, names)
@@ -119,25 +108,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         if extracted.left_out:
             print(f'Not in the config, as it needs mmcosub: {extracted.left_out}')
-
-
-def kept_in(
-    record: dict, blocks: list[str], args: argparse.Namespace
-) -> frozenset[int]:
-    """Return the blocks of a submodel in a record.
-
-    Raises:
-        ValueError: If there is none, or the record is of another network.
-    """
-    from mmcosub.analysis.sweep_record import pick_point
-
-    if record['blocks'] != blocks:
-        raise ValueError(
-            f'{args.record} is of a network of {len(record["blocks"])} blocks, '
-            f'{record["blocks"][-1]} the last, and the config has {len(blocks)}, '
-            f'{blocks[-1]} the last: give the config that was swept.'
-        )
-    return frozenset(pick_point(record, args.depth, args.name, args.order)['kept'])
 
 
 if __name__ == '__main__':

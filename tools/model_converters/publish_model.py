@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcosub.arguments import OneLineParser, add_config_arguments
-from mmcosub.checkpoints.publishing import publish
+from mmcosub.checkpoints import publish
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
 from mmcosub.stack import import_stack_quietly

@@ -9,7 +9,7 @@ import re
 from mmcosub.checkpoints.weights import State, without_computed
 
 from .table import TABLE, family, with_indices
-from .vit import EMBEDDINGS, fused, transformers
+from .vit import EMBEDDINGS, fused
 
 
 def _own_tables(state: State) -> State:
@@ -34,16 +34,6 @@ def _split_bias(state: State) -> State:
     return split
 
 
-def _move_bias(state: State) -> State:
-    """Move the biases that EVA-02's authors store next to a projection."""
-    return {
-        re.sub(r'attn\.([qv])_bias$', r'attn.\1_proj.bias', name)
-        if name.replace('_bias', '_proj.weight') in state
-        else name: value
-        for name, value in state.items()
-    }
-
-
 def _from_hub(state: State) -> State:
     """Fuse weights and keep biases apart, as those of keys do not count."""
     rest: State = {}
@@ -55,7 +45,7 @@ def _from_hub(state: State) -> State:
             rest[name] = value
         elif match[2] != 'key':
             rest[f'{match[1]}{match[2][0]}_bias'] = value
-    return _own_tables(fused(rest))
+    return fused(rest)
 
 
 _NAMES = """
@@ -64,19 +54,11 @@ _NAMES = """
     blocks.*=layers.*: mlp.fc1=ffn.layers.0.0 mlp.fc2=ffn.layers.1
     blocks=layers fc_norm=ln2 norm=ln1 head=head.fc
 """
-_GATED = """
-    blocks.*=layers.*: mlp.w1=mlp.fc1_g mlp.w2=mlp.fc1_x mlp.w12=ffn.layers.0.0
-    blocks.*=layers.*: mlp.w3=ffn.layers.1 mlp.ffn_ln=mlp.norm
-    blocks.*=layers.*: attn.inner_attn_ln=attn.norm
-"""
 _OFFICIAL_DINOV3 = f"""
     storage_tokens=reg_token
     blocks.*=layers.*: ls1.gamma=gamma_1 ls2.gamma=gamma_2
-    {_GATED + _NAMES}
-"""
-_BEIT_LAYER = """
-    {0}=layers.*: attention.attention.relative_position_bias=attn
-    {0}=layers.*: relative_position_bias=attn lambda_1=gamma_1 lambda_2=gamma_2
+    blocks.*=layers.*: mlp.w1=mlp.fc1_g mlp.w2=mlp.fc1_x mlp.w3=ffn.layers.1
+    {_NAMES}
 """
 _HUB_DINOV3 = f"""
     embeddings.patch_embeddings=patch_embed.projection
@@ -88,12 +70,8 @@ _HUB_DINOV3 = f"""
     layer.*=layers.*: mlp.down_proj=ffn.layers.1
     norm=ln1
 """
-_HUB = transformers(_BEIT_LAYER)
-_HUB_MARKS = 'embeddings.cls_token encoder.layer.0.lambda_1|layers.0.lambda_1'
 _HUB_DINOV3_MARKS = 'embeddings.register_tokens layer.0.mlp.up_proj'
 _DINOV3_MARKS = 'storage_tokens blocks.0.attn.qkv'
-_EVA_02 = _GATED + _NAMES
-_EVA_02_MARKS = 'blocks.0.mlp.w1|blocks.0.attn.rope.freqs_cos blocks.0.norm1'
 # A table shared by all layers or of each, or the biases of EVA.
 _MARKS = f'rel_pos_bias.{TABLE}|{{0}}.0.attn.{TABLE}|{{0}}.0.attn.q_bias {{0}}.0.{{1}}'
 _OUR_MARKS = _MARKS.format('layers', 'ln1')
@@ -101,22 +79,13 @@ _TIMM_MARKS = 'blocks.0.mlp.fc1_g|' + _MARKS.format('blocks', 'norm1')
 _TIMM_DINOV3_MARKS = 'reg_token blocks.0.gamma_1 blocks.0.norm1'
 _VALUES = (_own_tables, without_computed)
 
-FORMATS = [
-    *family(
-        'BEiT',
-        # Also mmpretrain's EVA and mmseg's BEiT and MAE.
-        ('mmpretrain BEiT', _OUR_MARKS, '', _own_tables),
-        ('official DINOv3', _DINOV3_MARKS, _OFFICIAL_DINOV3, _split_bias),
-        ('official EVA-02', _EVA_02_MARKS, _EVA_02, _move_bias),
-        # Also EVA and EVA-02, and the authors' BEiT and EVA, which have the same names.
-        ('timm BEiT', _TIMM_MARKS, _NAMES, *_VALUES),
-        ('timm DINOv3', _TIMM_DINOV3_MARKS, _NAMES, *_VALUES),
-        ('Transformers BEiT', _HUB_MARKS, _HUB, _from_hub),
-        ('Transformers DINOv3', _HUB_DINOV3_MARKS, _HUB_DINOV3, _from_hub),
-    ),
-    # Not convertible: its rotary embedding uses other frequencies than the authors'.
-    *family(
-        'mmpretrain EVA-02',
-        ('mmpretrain EVA-02', 'layers.0.mlp.w12 layers.0.norm1'),
-    ),
-]
+FORMATS = family(
+    'BEiT',
+    # Also mmpretrain's EVA and mmseg's BEiT and MAE.
+    ('mmpretrain BEiT', _OUR_MARKS, '', _own_tables),
+    ('official DINOv3', _DINOV3_MARKS, _OFFICIAL_DINOV3, _split_bias),
+    # Also EVA and EVA-02, and the authors' BEiT and EVA, which have the same names.
+    ('timm BEiT', _TIMM_MARKS, _NAMES, *_VALUES),
+    ('timm DINOv3', _TIMM_DINOV3_MARKS, _NAMES, *_VALUES),
+    ('Transformers DINOv3', _HUB_DINOV3_MARKS, _HUB_DINOV3, _from_hub),
+)

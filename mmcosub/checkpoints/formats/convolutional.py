@@ -1,4 +1,4 @@
-"""Formats of ResNet, HRNet, ConvNeXt and XCiT, and of networks of one library only.
+"""Formats of ResNet, HRNet, ConvNeXt and XCiT.
 
 Those of ResNet have the same names, except V1c's and V1d's deep stem and a no-op
 pooling in V1d, which mmpretrain leaves out.
@@ -47,17 +47,6 @@ _STEM = """
 """
 _MMSEG_STEM = _STEM.format('stem') + 'stem.7=stem.2.bn'
 _TIMM_STEM = _STEM.format('conv1') + 'bn1=stem.2.bn fc=head.fc'
-_STAGE = 'encoder.stages.{0}.layers.*=layer{1}.*'
-_STAGE = f"""
-    {_STAGE}: shortcut.convolution=downsample.0 shortcut.normalization=downsample.1
-    {_STAGE}: layer.0.convolution=conv1 layer.0.normalization=bn1
-    {_STAGE}: layer.1.convolution=conv2 layer.1.normalization=bn2
-    {_STAGE}: layer.2.convolution=conv3 layer.2.normalization=bn3
-"""
-_HUB_RESNET = """
-    embedder.embedder=: convolution=conv1 normalization=bn1
-    classifier.1=head.fc
-""" + ''.join(_STAGE.format(i, i + 1) for i in range(4))
 _TIMM = """
     stem=downsample_layers.0 stages.*.downsample=downsample_layers.* head.norm=norm3
     stages.*.blocks.*=stages.*.*: conv_dw=depthwise_conv mlp.fc1=pointwise_conv1
@@ -101,14 +90,7 @@ _XCIT = """
     cls_attn_blocks=ca_layers head=head.fc
 """
 _XCIT_MARKS = 'blocks.0.attn.temperature blocks.0.local_mp'
-_IN_ONE_LIBRARY = (
-    ('timm PiT', 'transformers.0.blocks.0.attn.qkv'),
-    ('timm RegNet', 's1.b1.conv1.conv'),
-    ('mmpretrain SwinV2', 'stages.0.blocks.0.attn.w_msa.cpb_mlp'),
-    ('timm SwinV2', 'layers.0.blocks.0.attn.cpb_mlp'),
-)
 _FIRST = 'layer1.0.conv1'
-_HUB_MARKS = 'embedder.embedder.convolution encoder.stages.0.layers.0.layer.0'
 _TORCHVISION_MARKS = 'features.1.0.block.0 features.1.0.layer_scale'
 
 _POOLING = (_without_pooling, _with_pooling)
@@ -121,7 +103,6 @@ FORMATS = [
         ('mmseg ResNet, deep stem', f'stem.7 {_FIRST}', _MMSEG_STEM, *_POOLING),
         ('timm ResNet, deep stem', f'conv1.6 {_FIRST}', _TIMM_STEM, *_POOLING),
         ('ResNet', _FIRST, 'fc=head.fc'),
-        ('Transformers ResNet', _HUB_MARKS, _HUB_RESNET),
     ),
     *family(
         'ConvNeXt',
@@ -142,5 +123,4 @@ FORMATS = [
         ('official XCiT', f'{_XCIT_MARKS} pos_embeder', _XCIT.format('pos_embeder')),
         ('timm XCiT', _XCIT_MARKS, _XCIT.format('pos_embed')),
     ),
-    *(each for name, mark in _IN_ONE_LIBRARY for each in family(name, (name, mark))),
 ]

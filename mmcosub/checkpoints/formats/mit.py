@@ -1,13 +1,11 @@
 """Formats of SegFormer's MiT; mmseg's names are used, as mmpretrain has none."""
 
 import re
-from functools import partial
 
 from mmcosub.checkpoints.weights import State
 
 from .table import family, joined
 
-_JOINED = re.compile(r'(.+\.attn\.)attn\.in_proj_(weight|bias)')
 _POINTWISE = re.compile(r'.+\.ffn\.layers\.[04]\.weight')
 
 
@@ -17,19 +15,6 @@ def _to_ours(state: State) -> State:
         name: value[..., None, None] if _POINTWISE.fullmatch(name) else value
         for name, value in joined(state, ('q', 'kv', 'k', 'v'), 'attn.in_proj_').items()
     }
-
-
-def _from_ours(state: State, parts: dict[str, int]) -> State:
-    """Split the fused projection into parts of so many thirds."""
-    theirs: State = {}
-    for name, value in state.items():
-        if match := _JOINED.fullmatch(name):
-            sizes = [thirds * len(value) // 3 for thirds in parts.values()]
-            for part, rows in zip(parts, value.split(sizes), strict=True):
-                theirs[f'{match[1]}{part}.{match[2]}'] = rows
-        else:
-            theirs[name] = value.flatten(1) if _POINTWISE.fullmatch(name) else value
-    return theirs
 
 
 _STAGE = """
@@ -69,12 +54,9 @@ _HUB_MARKS = (
     'encoder.block.0.0.layer_norm_1|stages.0.blocks.0.layernorm_before '
     'encoder.block.0.0.mlp.dwconv|stages.0.blocks.0.mlp.dwconv'
 )
-_TO_KV = partial(_from_ours, parts={'q': 1, 'kv': 2})
-_TO_K_V = partial(_from_ours, parts={'q': 1, 'k': 1, 'v': 1})
-
 FORMATS = family(
     'MiT',
     ('mmseg MiT', _MARKS),
-    ('official MiT', _OFFICIAL_MARKS, _OFFICIAL, _to_ours, _TO_KV),
-    ('Transformers SegFormer', _HUB_MARKS, _HUB, _to_ours, _TO_K_V),
+    ('official MiT', _OFFICIAL_MARKS, _OFFICIAL, _to_ours),
+    ('Transformers SegFormer', _HUB_MARKS, _HUB, _to_ours),
 )

@@ -1,13 +1,14 @@
 """Names that the networks of each library have, to find weights without a place."""
 
 import re
+from collections import Counter
 
 from mmpretrain.models.backbones import resnet
 
 from mmcosub.checkpoints.weights import State
 
 _ENDS = r'(\.(weight|bias|running_mean|running_var|num_batches_tracked))?'
-_ALL = 'mmpretrain mmseg timm official'
+_ALL = 'mmpretrain mmseg timm'
 _TABLES = 'relative_position_(bias_table|index)'
 
 # Regular expressions of mmpretrain's names, by architecture and libraries. ``*`` stands
@@ -16,9 +17,8 @@ _PLACES = {
     'ViT': {
         _ALL: 'cls_token pos_embed patch_embed.projection pre_norm ln1 '
         'layers.*.(ln[12]|attn.(qkv|proj)|ffn.layers.(0.0|1))',
-        'mmpretrain timm official': 'ln2 head.(fc|layers.head) '
-        'layers.*.(attn.gamma1|ffn.gamma2)',
-        'mmpretrain timm': 'dist_token head.layers.head_dist layers.*.ffn.w(12|3)',
+        'mmpretrain timm': 'ln2 dist_token head.(fc|layers.head|layers.head_dist) '
+        'layers.*.(attn.gamma1|ffn.gamma2|ffn.w(12|3))',
         'timm': 'reg_token',
     },
     'BEiT': {
@@ -32,13 +32,13 @@ _PLACES = {
         _ALL: 'patch_embed.(projection|norm) stages.*.downsample.(norm|reduction) '
         'stages.*.blocks.*.(norm[12]|ffn.layers.(0.0|1)) norm{last} '
         f'stages.*.blocks.*.attn.w_msa.(qkv|proj|{_TABLES})',
-        'mmpretrain timm official': 'head.fc',
+        'mmpretrain timm': 'head.fc',
         'mmseg': 'norm*',
     },
     'ConvNeXt': {
         _ALL: 'downsample_layers.*.[01] norm{last} stages.*.*.'
         '(depthwise_conv|norm|pointwise_conv[12]|gamma|grn.(gamma|beta))',
-        'mmpretrain timm official': 'head.fc',
+        'mmpretrain timm': 'head.fc',
         'mmpretrain mmseg': 'norm*',
     },
     'XCiT': {
@@ -47,19 +47,19 @@ _PLACES = {
         '(xca|ca)_layers.*.(norm[123]|gamma[123]|ffn.layers.(0.0|1)) '
         'xca_layers.*.(attn.(temperature|qkv|proj)|local_mp.conv[12].(conv|bn)) '
         'ca_layers.*.attn.[qkv] ca_layers.*.attn.proj',
-        'mmpretrain timm official': 'head.fc',
+        'mmpretrain timm': 'head.fc',
     },
     'ResNet': {
         _ALL: 'conv1 bn1 stem.*.(conv|bn) '
         'layer[1-4].*.(conv[123]|bn[123]|downsample.*)',
-        'mmpretrain timm official': 'head.fc',
+        'mmpretrain timm': 'head.fc',
     },
     'HRNet': {
         'mmseg': 'conv[12] bn[12] (layer1|transition[123]|stage[234])'
         '(.(*|conv[123]|bn[123]|downsample|branches|fuse_layers))+',
     },
     'MiT': {
-        'mmseg official': 'layers.*.0.(projection|norm) layers.*.2 '
+        'mmseg': 'layers.*.0.(projection|norm) layers.*.2 '
         'layers.*.1.*.(norm[12]|attn.(norm|sr)|ffn.layers.[014]) '
         'layers.*.1.*.attn.attn.(in_proj_weight|in_proj_bias|out_proj)',
     },
@@ -93,17 +93,15 @@ def without_place(state: State, family: str, library: str) -> list[str] | None:
 
 
 def _is_resnet_of_openmmlab(state: State) -> bool:
-    """Return True if mmpretrain and mmseg have the depth, width, stem and shortcuts."""
-    blocks = [{k.split('.')[1] for k in state if k.startswith(f'layer{i}.')}
-              for i in range(1, 5)]  # fmt: skip
+    """Return True if mmpretrain and mmseg have the depth, width and shortcuts."""
+    parts = (name.split('.') for name in state)
+    blocks = Counter(stage for stage, _ in {tuple(p[:2]) for p in parts})
+    depths = tuple(blocks[f'layer{i}'] for i in range(1, 5))
     block = resnet.Bottleneck if 'layer1.0.conv3.weight' in state else resnet.BasicBlock
-    inner, deep = state['layer1.0.conv2.weight'], 'stem.2.bn.weight' in state
-    shortcut = state.get('layer2.0.downsample.1.weight')  # a norm's without pooling
-    pooled = 'layer2.0.downsample.2.weight' in state or (
-        shortcut is not None and shortcut.ndim == 4
-    )
+    known = (block, depths) in resnet.ResNet.arch_settings.values()
+    inner = state['layer1.0.conv2.weight']
     grouped = len(inner) > inner.shape[1]
-    known = (block, tuple(map(len, blocks))) in resnet.ResNet.arch_settings.values()
-    if grouped:
-        return known and not (deep or pooled)
-    return known and len(inner) == 64 and (deep or not pooled)
+    # With pooling the norm is third; there it goes with a deep stem.
+    norms = ('stem.2.bn.weight', 'layer2.0.downsample.2.weight')
+    deep, pooled = (name in state for name in norms)
+    return known and (grouped or len(inner) == 64) and (deep or not pooled)

@@ -88,35 +88,24 @@ def _pairs(names: str = '') -> list[tuple[str, str]]:
     return pairs
 
 
-_FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {}
+"""All formats by name; the first whose marks fit is taken."""
 
 
 def register_format(new: Format) -> None:
-    """Register a format; the first registered format whose marks fit is taken."""
-    _FORMATS[new.name] = new
+    """Register a format, after the others."""
+    FORMATS[new.name] = new
 
 
 def known_formats() -> list[str]:
     """Names of all known formats."""
-    return list(_FORMATS)
-
-
-def known_families() -> list[str]:
-    """Architectures of all known formats, sorted."""
-    return sorted({known.family for known in _FORMATS.values()})
-
-
-def find_format(name: str) -> Format:
-    """Return the format of a name; raise a ``ValueError`` if it is unknown."""
-    if name not in _FORMATS:
-        raise ValueError(f'Unknown format {name!r}. Valid ones: {known_formats()}.')
-    return _FORMATS[name]
+    return list(FORMATS)
 
 
 def detect_format(names: Iterable[str]) -> Format | None:
     """Detect the format of weights by their names; None if unknown."""
     text = '\n'.join(names)
-    for known in _FORMATS.values():
+    for known in FORMATS.values():
         marks = ('|'.join(map(_pattern, mark.split('|'))) for mark in known.marks)
         if all(re.search(f'(?m)^({mark})', text) for mark in marks):
             return known
@@ -124,7 +113,7 @@ def detect_format(names: Iterable[str]) -> Format | None:
 
 
 # Names of the network under a head in Transformers.
-_IN_TRANSFORMERS = r'vit|deit|beit|dinov[23]\w*|swin|convnext(v2)?|resnet|segformer'
+_IN_TRANSFORMERS = r'vit|deit|dinov[23]\w*|swin|convnext(v2)?|segformer'
 
 
 def plain_name(name: str) -> str:
@@ -136,11 +125,7 @@ def plain_name(name: str) -> str:
     """
     name = re.sub(r'^(backbone\.)?(timm_model\.)?(model\.|body\.)?', '', name)
     name = re.sub(rf'^({_IN_TRANSFORMERS})\.', '', name)
-    name = re.sub(r'^(layers|stages|stem|s)_(\d+)\.', r'\1.\2.', name)
-    # In PiT's original code, pooling layers are outside of the stages.
-    return re.sub(
-        r'^pools\.(\d)\.', lambda m: f'transformers.{int(m[1]) + 1}.pool.', name
-    )
+    return re.sub(r'^(layers|stages|stem|s)_(\d+)\.', r'\1.\2.', name)
 
 
 def joined(state: State, parts: Sequence[str], whole: str) -> State:
@@ -181,8 +166,8 @@ def with_indices(state: State, tokens: int = 0) -> State:
             continue
         width = (side + 1) // 2
         patches = torch.arange(width**2)
-        y, x = patches // width, patches % width
-        index = (y[:, None] - y + width - 1) * side + (x[:, None] - x + width - 1)
+        places = patches // width * side + patches % width
+        index = places[:, None] - places + (width - 1) * (side + 1)
         if tokens:
             index = torch.nn.functional.pad(index, (1, 0, 1, 0))
             index[0], index[:, 0], index[0, 0] = size, size + 1, size + 2

@@ -5,9 +5,6 @@ the hub, and those of version 5 in memory, which ``torch.save(model.state_dict()
 writes. The network's prefix there (``vit.``, ``dinov2.``) is ignored.
 """
 
-import re
-
-from mmcosub.checkpoints.positions import fold_class_position
 from mmcosub.checkpoints.weights import State
 
 from .table import family, joined
@@ -22,20 +19,17 @@ def fused(state: State) -> State:
 
 def _from_timm(state: State) -> State:
     """Rename timm's gated MLP, which has the names of a plain one."""
-    gated = {
-        match[1]
-        for name, value in state.items()
-        if (match := re.fullmatch(r'(layers\.\d+\.ffn)\.layers\.1\.weight', name))
-        and len(state.get(f'{match[1]}.layers.0.0.weight', ())) == 2 * value.shape[1]
-    }
-    renamed: State = {}
-    for name, value in state.items():
-        ffn, _, part = name.partition('.layers.')
-        if ffn in gated:
-            own = 'w12' if part.startswith('0.0.') else 'w3'
-            name = f'{ffn}.{own}.{part.rpartition(".")[2]}'
-        renamed[name] = value
-    return renamed
+    state = dict(state)
+    for name in [name for name in state if name.endswith('.ffn.layers.1.weight')]:
+        ffn = name.removesuffix('layers.1.weight')
+        first = state.get(f'{ffn}layers.0.0.weight')
+        if first is None or len(first) != 2 * state[name].shape[1]:
+            continue
+        for old, new in (('layers.0.0', 'w12'), ('layers.1', 'w3')):
+            for part in ('weight', 'bias'):
+                if f'{ffn}{old}.{part}' in state:
+                    state[f'{ffn}{new}.{part}'] = state.pop(f'{ffn}{old}.{part}')
+    return state
 
 
 _TIMM = """
@@ -80,11 +74,15 @@ EMBEDDINGS = """
     embeddings=: patch_embeddings.projection=patch_embed.projection
 """
 _CLASSIFIER = """
-    encoder.relative_position_bias=rel_pos_bias layernorm=ln1 pooler.layernorm=ln2
-    classifier=head.layers.head cls_classifier=head.layers.head
+    layernorm=ln1 classifier=head.layers.head cls_classifier=head.layers.head
     distillation_classifier=head.layers.head_dist
-"""  # pooler.layernorm is BEiT's, of averaged patches
+"""
 _LAYER = """
+    {0}=layers.*: norm1=ln1 norm2=ln2
+    {0}=layers.*: layer_scale1.lambda1=attn.gamma1.weight
+    {0}=layers.*: layer_scale2.lambda1=ffn.gamma2.weight
+    {0}.mlp=layers.*.ffn: weights_in=w12 weights_out=w3 gate_proj=gate up_proj=up
+    {0}.mlp=layers.*.ffn: down_proj=w3
     {0}.attention.attention=layers.*.attn: query=query key=key value=value
     {0}=layers.*: attention.output.dense=attn.proj
     {0}=layers.*: intermediate.dense=ffn.layers.0.0 output.dense=ffn.layers.1
@@ -92,22 +90,8 @@ _LAYER = """
     {0}.attention=layers.*.attn: q_proj=query k_proj=key v_proj=value o_proj=proj
     {0}=layers.*: mlp.fc1=ffn.layers.0.0 mlp.fc2=ffn.layers.1
 """  # first in files of the hub, then in memory
-_DINOV2_LAYER = """
-    {0}=layers.*: norm1=ln1 norm2=ln2
-    {0}=layers.*: layer_scale1.lambda1=attn.gamma1.weight
-    {0}=layers.*: layer_scale2.lambda1=ffn.gamma2.weight
-    {0}.mlp=layers.*.ffn: weights_in=w12 weights_out=w3 gate_proj=gate up_proj=up
-    {0}.mlp=layers.*.ffn: down_proj=w3
-"""
-
-
-def transformers(layer: str) -> str:
-    """Names of a network of which the layers have these parts, too."""
-    layers = ('encoder.layer.*', 'layers.*')
-    return EMBEDDINGS + ''.join(map((layer + _LAYER).format, layers)) + _CLASSIFIER
-
-
-_TRANSFORMERS = transformers(_DINOV2_LAYER)
+_LAYERS = ''.join(map(_LAYER.format, ('encoder.layer.*', 'layers.*')))
+_TRANSFORMERS = EMBEDDINGS + _LAYERS + _CLASSIFIER
 _OURS = 'layers.0.attn.qkv layers.0.ln1'
 _BLOCK = 'blocks.0.attn.qkv blocks.0.mlp.fc1'
 _DEIT_III_MARKS = f'{_BLOCK} blocks.0.gamma_1'
@@ -124,7 +108,7 @@ FORMATS = family(
     ('mmpretrain ViT', f'layers.0.ffn.layers.0.0|layers.0.ffn.w12 {_OURS}'),
     ('mmseg ViT', _MMSEG_MARKS, _MMSEG),
     # Before timm's ViT, whose marks match as well.
-    ('DeiT III', _DEIT_III_MARKS, _DEIT_III + _TIMM, dict, fold_class_position),
+    ('DeiT III', _DEIT_III_MARKS, _DEIT_III + _TIMM),
     # Giant or with registers; others have timm's names.
     ('DINOv2', f'register_tokens|blocks.0.mlp.w12 {_PATCHES}', _NAMES_DINOV2),
     ('timm ViT', f'{_BLOCK} patch_embed.proj.weight', _NAMES_TIMM, _from_timm),

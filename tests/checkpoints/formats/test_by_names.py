@@ -68,27 +68,19 @@ def test_what_hardly_matches_is_refused_and_nothing_is_changed(tmp_path):
     assert torch.equal(backbone.state_dict()[name], part[name])
 
 
-@pytest.mark.parametrize(
-    'name', ['tnt_s_legacy_patch16_224', 'efficientnet_b0', 'resnetv2_18']
-)
+@pytest.mark.parametrize('name', ['efficientnet_b0', 'resnetv2_18'])
 @pytest.mark.parametrize('features_only', [False, True])
 def test_networks_of_timm(name, features_only, tmp_path):
-    resized = name.startswith('tnt')
-    if resized and features_only:
-        pytest.skip('timm gives no features of it')
     source = timm.create_model(name)
     torch.save(source.state_dict(), tmp_path / 'a.pth')
     init_default_scope('mmseg')
     cfg = dict(type='mmpretrain.TIMMBackbone', features_only=features_only)
-    size = dict(img_size=128) if resized else {}
-    backbone = MODELS.build(dict(cfg, model_name=name, **size))
+    backbone = MODELS.build(dict(cfg, model_name=name))
     report = load_backbone(backbone, str(tmp_path / 'a.pth'))
     assert report.match == 1
     assert not report.unused
-    assert any('resized by timm' in line for line in report.done) == resized
     given = list(source.parameters())
-    own = [p for k, p in backbone.named_parameters() if 'pos' not in k]
-    assert all(any(torch.equal(p, q) for q in given) for p in own)
+    assert all(any(torch.equal(p, q) for q in given) for p in backbone.parameters())
 
 
 def test_what_begins_the_network_has_to_be_there(tmp_path):
@@ -96,5 +88,5 @@ def test_what_begins_the_network_has_to_be_there(tmp_path):
     first = next(iter(state))
     state[f'other.{first}'] = state.pop(first)
     torch.save(state, tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match=rf'99%, and {first} would stay random'):
+    with pytest.raises(ValueError, match=rf'beginning of .* random: {first}'):
         load_backbone(mscan(1), str(tmp_path / 'a.pth'))

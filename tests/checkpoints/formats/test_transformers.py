@@ -47,11 +47,6 @@ GIANT = {
     'hub': [(r'mlp\.fc1', 'mlp.weights_in'), (r'mlp\.fc2', 'mlp.weights_out')],
     'memory': [(r'mlp\.fc2', 'mlp.down_proj')],
 }
-BEIT = [
-    (r'gamma_(\d)', r'lambda_\1'),
-    (r'attn\.relative_position_bias', 'relative_position_bias.relative_position_bias'),
-    ('^fc_norm', 'pooler.layernorm'),
-]
 DINOV3 = [
     *COMMON,
     *LAYER_SCALE,
@@ -157,27 +152,4 @@ def test_dinov3(kind, bias, tmp_path):
     report = carry(backbone, state, tmp_path)
     assert report.match == 1
     assert not report.unused
-    assert_same_features(model, backbone, 64)
-
-
-@pytest.mark.parametrize('kind', VIT)
-def test_beit(kind, tmp_path):
-    """It has the names of a ViT, and is none."""
-    model = theirs('beit_base_patch16_224', patch=16)
-    state = {k: v for k, v in model.state_dict().items() if not k.startswith('head')}
-    state = {
-        k.replace('q_bias', 'query.bias').replace('v_bias', 'value.bias'): v
-        for k, v in apart(state).items()
-        if not k.endswith('relative_position_index')
-    }
-    state = {f'beit.{k}': v for k, v in renamed(state, *BEIT, *VIT[kind]).items()}
-    if kind == 'hub':
-        state = {
-            k.replace('relative_', 'attention.attention.relative_', 1): v
-            for k, v in state.items()
-        }
-    backbone = by_timm('beit_base_patch16_224', patch=16)
-    report = carry(backbone, state, tmp_path)
-    assert report.match == 1
-    assert 'Transformers BEiT' in str(report)
     assert_same_features(model, backbone, 64)
