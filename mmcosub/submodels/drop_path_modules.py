@@ -72,6 +72,6 @@ def dropout_rate_name(cls: Any) -> str:
     return 'p' if issubclass(cls, _DropoutNd) else _DROPOUTS.get(cls.__name__, '')
 
 
-def is_dropout(module: nn.Module) -> bool:
+def is_dropout(module: Any) -> bool:
     """Return True for dropout of PyTorch or timm, of elements, patches or areas."""
     return bool(dropout_rate_name(type(module)))

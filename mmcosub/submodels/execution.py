@@ -176,7 +176,7 @@ def inexact(
     return None
 
 
-def _has_dropout(module: nn.Module) -> bool:
+def _has_dropout(module: Any) -> bool:
     own = vars(module)
     # Attention passes plain numbers to the fused kernel, timm's networks to F.dropout.
     names = dropout_rate_name(type(module)), 'attn_drop', 'dropout', 'drop_rate'
