@@ -74,4 +74,4 @@ def dropout_rate_name(cls: Any) -> str:
 
 def is_dropout(module: Any) -> bool:
     """Return True for dropout of PyTorch or timm, of elements, patches or areas."""
-    return bool(dropout_rate_name(type(module)))
+    return bool(dropout_rate_name(module.__class__))
