@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmpretrain.evaluation import ConfusionMatrix
 from torch import Tensor
 
-from mmcosub.config.model_settings import classifies
+from mmcosub.config.model_settings import classifies, last_head
 from mmcosub.engine import EvaluationRunner
 from mmcosub.resuming import unwrapped
 
@@ -49,9 +49,7 @@ def confusion_matrix(cfg: Config) -> tuple[Tensor, list[str]]:
     """Test the checkpoint in ``load_from``: counts of pixels or images, class names."""
     cfg.test_evaluator = dict(type='mmpretrain.ConfusionMatrix')
     if not classifies(cfg):
-        heads = cfg.model.get('decode_head') or {}
-        head = heads[-1] if isinstance(heads, list | tuple) else heads
-        ignored = head.get('ignore_index', 255)
+        ignored = last_head(cfg).get('ignore_index', 255)
         cfg.test_evaluator = dict(type=PixelConfusion, ignore_index=ignored)
     runner = EvaluationRunner.from_cfg(cfg)
     head = getattr(unwrapped(runner.model), 'head', None)

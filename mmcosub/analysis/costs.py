@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from math import prod
 from statistics import mean
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import torch
 from mmengine.config import Config
@@ -13,6 +12,7 @@ from mmseg.models.decode_heads import decode_head
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmcosub.config.model_settings import without_memory
+from mmcosub.submodels import temporarily
 
 from .steps import Shape, build_model, predicting_step, random_batch, training_step
 
@@ -56,7 +56,8 @@ def count_work(cfg: Config, shape: Shape, batch: int = 2, draws: int = 8) -> Wor
     """
     # In upstream segmentors only `accuracy` depends on values; it needs no FLOPs.
     nothing = torch.zeros(1)
-    without = patch.object(decode_head, 'accuracy', lambda *_, **__: nothing)
+    module: Any = decode_head
+    without = temporarily([module], accuracy=lambda *_, **__: nothing)
     if not cfg.get('fast'):
         with without, suppress(NotImplementedError, RuntimeError):
             return _count_work(cfg, shape, batch, draws, without_memory)

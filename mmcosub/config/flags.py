@@ -7,6 +7,7 @@ from mmengine.registry import METRICS
 
 from mmcosub.names import type_name
 
+from .model_settings import last_head
 from .unread import walk
 
 _FOREVER = 10**9
@@ -103,8 +104,7 @@ def add_probability_metrics(cfg: Config, loop: str = 'val') -> None:
             f'--probability-metrics: the config has no {loop}_evaluator, so nothing is '
             f'measured. Set {loop}_dataloader, {loop}_cfg and {loop}_evaluator.'
         )
-    heads = cfg.model.get('decode_head') or cfg.model.get('head') or {}
-    head = heads[-1] if isinstance(heads, list | tuple) else heads
+    head = last_head(cfg)
     if (kind := type_name(head)) in _NO_LOGITS:
         raise ValueError(
             f'--probability-metrics needs logits of classes, which {kind} does not '

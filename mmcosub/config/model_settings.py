@@ -49,6 +49,12 @@ def classifies(cfg: Config) -> bool:
     return 'head' in model or cfg.get('default_scope') != 'mmseg'
 
 
+def last_head(cfg: Config) -> dict:
+    """Return the settings of a config's head, of a cascade's last; {} without one."""
+    heads = cfg.model.get('decode_head') or cfg.model.get('head') or {}
+    return heads[-1] if isinstance(heads, list | tuple) else heads
+
+
 @contextmanager
 def without_memory() -> Iterator[None]:
     """Build models on the meta device, without memory for their weights."""

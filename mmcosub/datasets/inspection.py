@@ -68,18 +68,16 @@ class Inspected:
         maps = isinstance(dataset, BaseSegDataset) and bool(self.label_loaders)
         self.image_loader = images[0] if images and maps else None
         classes = self.count if maps and self.count else None
-        self.with_image, self.alone = (
-            GuardedPipeline(Compose(loaders), classes, ignore_index, bad)
-            for loaders in (images + self.label_loaders, self.label_loaders)
-        )
+        load = Compose(images + self.label_loaders)
+        self.pipeline = GuardedPipeline(load, classes, ignore_index, bad)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def read(self, number: int, image: bool = True) -> Found | None:
+    def read(self, number: int) -> Found | None:
         """Read a sample; if it is bad, raise ValueError or, to skip it, return None."""
         info = self.dataset.get_data_info(number)
-        sample: Any = (self.with_image if image else self.alone)(dict(info))
+        sample: Any = self.pipeline(dict(info))
         if sample is None:
             return None
         labels = sample.get('gt_seg_map') if isinstance(sample, dict) else None
@@ -88,7 +86,7 @@ class Inspected:
         path, problem = info.get('img_path'), None
         if (labels == self.ignore_index).all():
             problem = f'{info["seg_map_path"]}: every pixel of the label map is ignored'
-        turned = image and is_turned_alone(path, self.image_loader)
+        turned = is_turned_alone(path, self.image_loader)
         counts = count_labels(labels, self.count, self.ignore_index)
         return Found(problem, counts, path if turned else None)
 
@@ -141,7 +139,7 @@ def inspect_unlabelled(files: list[Path], labelled: list[str]) -> tuple[str, lis
         sizes = [header.displayed for header in headers]
         modes = [header.mode for header in headers]
         said = f'{said}: {describe_images(suffixes, sizes, modes)}'
-    both = len(also_labelled(files, labelled, copies=True))
+    both = also_labelled(files, labelled)
     said = f'{said}; {both or "none"} of them in the training data, too'
     return said, [problem for problem in found.values() if problem]
 
@@ -182,12 +180,13 @@ def check_labels(
     spread = evenly_spread(total, samples)
     found = [each for number in spread if (each := inspected.read(number))]
     counts = sum((each.counts for each in found), np.zeros(num_classes + 1, np.int64))
-    read = len(found)
     for number in sorted({*range(total)} - {*spread}):
         if not few_classes(counts):
             break
-        if each := inspected.read(number, image=False):
-            counts, read = counts + each.counts, read + 1
+        if each := inspected.read(number):
+            counts = counts + each.counts
+            found.append(each)
+    read = len(found)
     if not read:
         raise ValueError('None of the label maps can be used: see the reasons above.')
     if few_classes(counts):
@@ -202,4 +201,4 @@ def check_labels(
         level = logging.INFO if counts[:-1].all() or read < total else logging.WARNING
         print_log(f'{kind}: in {read} of {total} label maps {said}.', 'current', level)
     if turned := [each.turned for each in found if each.turned]:
-        print_log(explain_turned(turned, len(spread)), 'current', logging.WARNING)
+        print_log(explain_turned(turned, read), 'current', logging.WARNING)

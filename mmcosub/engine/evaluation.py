@@ -1,7 +1,6 @@
 """Runner that tests a model."""
 
 from mmengine.hooks import EMAHook
-from mmengine.model import BaseTTAModel
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
@@ -43,23 +42,14 @@ class EvaluationRunner(CoTrainingRunner):
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks, without those that repeat the average.
+        """Register the config's hooks except ``EMAHook``.
 
-        A checkpoint already contains the averaged weights of ``EMAHook``. The hook
-        would swap them by position with those of a copy, which fails after folding
-        norms and, in MMPretrain, under test-time augmentation. It stays, and that is
-        refused, if it also tests the trained weights.
+        A checkpoint already contains the averaged weights, which are those to test. The
+        hook would swap them by position with those of a copy, which fails after folding
+        norms and, in MMPretrain, under test-time augmentation.
         """
         super().register_hooks(default_hooks, custom_hooks)
-        averages = [hook for hook in self._hooks if isinstance(hook, EMAHook)]
-        both = [a for a in averages if getattr(a, 'evaluate_on_origin', False)]
-        self._hooks = [h for h in self._hooks if h in both or h not in averages]
-        tta = any(isinstance(module, BaseTTAModel) for module in self.model.modules())
-        if both and (tta or self.cfg.get('fast')):
-            raise ValueError(
-                'EMAHook with evaluate_on_origin=True swaps weights, which goes with '
-                'neither --fast nor --tta: leave those out, or the setting.'
-            )
+        self._hooks = [hook for hook in self._hooks if not isinstance(hook, EMAHook)]
 
     def load_checkpoint(
         self, filename: str, map_location: str = 'cpu', **kwargs: object

@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
-from mmcosub.config.model_settings import model_settings
+from mmcosub.config.model_settings import last_head, model_settings
 from mmcosub.datasets.image_files import viewable
 from mmcosub.names import type_name
 from mmcosub.registry import MODELS
@@ -87,12 +87,11 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     dataset = loader.get('dataset') or {}
     stock = getattr(_class_of(dataset), 'METAINFO', {})
     meta = {**stock, **(dataset.get('metainfo') or {})}
-    heads = cfg.model.get('decode_head')
-    if heads and not meta.get('palette'):
+    if cfg.model.get('decode_head') and not meta.get('palette'):
         # Drawing needs both. MMSegmentation uses random colours, too.
-        head = heads[-1] if isinstance(heads, list | tuple) else heads
-        meta.setdefault('classes', [str(i) for i in range(head['num_classes'])])
-        colours = np.random.default_rng(42).integers(256, size=(head['num_classes'], 3))
+        count = last_head(cfg)['num_classes']
+        meta.setdefault('classes', [str(i) for i in range(count)])
+        colours = np.random.default_rng(42).integers(256, size=(count, 3))
         meta['palette'] = colours.tolist()
     return meta
 

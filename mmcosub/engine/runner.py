@@ -119,19 +119,6 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
             check_optimizer(unwrapped(self.model), optim_wrapper, stock)
         return super().build_optim_wrapper(optim_wrapper)
 
-    def build_param_scheduler(self, scheduler: Any) -> Any:
-        try:
-            return super().build_param_scheduler(scheduler)
-        except ValueError as error:
-            if 'larger than begin' not in str(error):
-                raise
-            raise ValueError(
-                f'param_scheduler: {error}. A schedule without an end ends with the '
-                'training, which is over before this one begins: train for longer '
-                '(train_cfg), or set earlier ones, for instance --cfg-options '
-                'param_scheduler.0.end=10 param_scheduler.1.begin=10.'
-            ) from error
-
     # ---- weights to start from ---------------------------------------------------
 
     def load_checkpoint(

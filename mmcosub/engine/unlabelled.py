@@ -92,7 +92,7 @@ def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
     if known is None:
         return 'whether some are labelled, too, is not known.'
     paths = (known(i)['img_path'] for i in range(len(labelled)))
-    both = len(also_labelled(unlabelled.files, paths))
+    both = also_labelled(unlabelled.files, paths)
     return f'{both} of them are labelled, too.' if both else 'none is labelled.'
 
 

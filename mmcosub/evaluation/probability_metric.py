@@ -3,6 +3,7 @@
 Shapes: ``C`` classes, ``P`` positions: labelled pixels, or one image.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ class ProbabilityMetric(BaseMetric):
             maps, ignored = 'seg_logits' in sample, self.ignore_index
             if ignored is None:
                 ignored = _OF_MAPS if maps else -1  # which is no label
-            total = torch.zeros(4 + BINS, dtype=torch.float64)
+            total = torch.zeros(3 + BINS, dtype=torch.float64)
             # A photograph of 150 classes has gigabytes of logits: not all at once.
             step = max(_CHUNK // len(scores), 1)
             whole = (
@@ -74,8 +75,10 @@ class ProbabilityMetric(BaseMetric):
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
         """Return the metrics from the sums of each image."""
-        means = mean_metrics(torch.stack(results).sum(0))
-        return dict(NLL=means['nll'], ECE=means['ece'], Brier=means['brier'])
+        count, nll, brier, *gaps = torch.stack(results).sum(0).tolist()
+        ece = sum(map(abs, gaps)) / count if count else math.nan
+        nll, brier = (of / count if count else math.nan for of in (nll, brier))
+        return dict(NLL=nll, ECE=100 * ece, Brier=brier)
 
 
 def _of_sample(sample: dict) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,9 +119,8 @@ def as_probabilities(logits: Tensor) -> Tensor:
 def sum_positions(probabilities: Tensor, labels: Tensor, predicted: Tensor) -> Tensor:
     """Sum up what the metrics need of C probabilities, in float64 on the CPU.
 
-    Returns shape (4 + BINS,): number of positions, of right predictions, sums of
-    negative log-likelihoods and of Brier scores, and for each bin of confidence that of
-    accuracy less confidence.
+    Returns shape (3 + BINS,): number of positions, sums of negative log-likelihoods and
+    of Brier scores, and for each bin of confidence that of accuracy less confidence.
     """
     true = probabilities.gather(0, labels[None])[0].cpu().double()
     confidence = probabilities.gather(0, predicted[None])[0].cpu().double()
@@ -131,15 +133,4 @@ def sum_positions(probabilities: Tensor, labels: Tensor, predicted: Tensor) -> T
     # |p - onehot|² = |p|² - 2 p(label) + 1
     brier = (squares - 2 * true + 1).sum()
     count = torch.tensor(float(len(labels)), dtype=torch.float64)
-    return torch.cat([torch.stack([count, right.sum(), nll, brier]), gaps])
-
-
-def mean_metrics(sums: Tensor) -> dict[str, float]:
-    """Return metrics from sums of :func:`sum_positions`, added up over images.
-
-    ``accuracy`` and ``ece`` are in percent, ``nll`` in nats, ``brier`` from 0 to 2; nan
-    if no position was labelled.
-    """
-    right, nll, brier = (sums[1:4] / sums[0]).tolist()
-    ece = float(sums[4:].abs().sum() / sums[0])
-    return dict(accuracy=100 * right, nll=nll, brier=brier, ece=100 * ece)
+    return torch.cat([torch.stack([count, nll, brier]), gaps])

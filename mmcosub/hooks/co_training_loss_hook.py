@@ -22,13 +22,11 @@ class CoTrainingLossHook(Hook):
     (``log_processor.window_size``).
 
     Args:
-        ramp (int): Length of the linear ramp of the co-training weight from 0 to the
-            scheme's own. Defaults to 0, no ramp.
-        begin (int): Start of the ramp; the weight is 0 before. Defaults to 0.
-        by_epoch (bool): Count epochs rather than iterations. Defaults to False.
+        ramp (int): Iterations of the linear ramp of the co-training weight from 0 to
+            the scheme's own. Defaults to 0, no ramp.
 
     Raises:
-        ValueError: If ``ramp`` or ``begin`` is negative.
+        ValueError: If ``ramp`` is negative.
     """
 
     # After RuntimeInfoHook, before LoggerHook and CheckpointHook.
@@ -37,12 +35,10 @@ class CoTrainingLossHook(Hook):
     _EXTRAS = 'co_training_extras'
     _MEANS = r'(label_view\d+|co_training|agreement|branch_work|unlabelled_\w+)$'
 
-    def __init__(self, ramp: int = 0, begin: int = 0, by_epoch: bool = False) -> None:
-        if ramp < 0 or begin < 0:
-            raise ValueError(f'ramp={ramp} and begin={begin} must not be negative.')
+    def __init__(self, ramp: int = 0) -> None:
+        if ramp < 0:
+            raise ValueError(f'ramp={ramp} must not be negative.')
         self.ramp = ramp
-        self.begin = begin
-        self.by_epoch = by_epoch
 
     def before_train(self, runner: Runner) -> None:
         """Restore the plans' random state of a resumed checkpoint.
@@ -76,26 +72,16 @@ class CoTrainingLossHook(Hook):
 
     def before_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Set the co-training weight of this iteration."""
-        now = runner.epoch if self.by_epoch else runner.iter
-        _model(runner).scheme.ramp = self.factor(now)
-
-    def factor(self, now: int) -> float:
-        """Return the factor in [0, 1] of the co-training weight.
-
-        Args:
-            now (int): Iterations (epochs, if ``by_epoch``) done so far.
-        """
-        if now < self.begin:
-            return 0.0
         # Above 0 from the ramp's first iteration on, and 1 right after the ramp.
-        return min((now - self.begin + 1) / (self.ramp + 1), 1.0)
+        factor = min((runner.iter + 1) / (self.ramp + 1), 1.0)
+        _model(runner).scheme.ramp = factor
 
     def after_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Log the views, and record how many plans were drawn."""
         model = _model(runner)
         for key, value in model.telemetry.items():
             runner.message_hub.update_scalar(f'train/{key}', value)
-        if self.ramp or self.begin:
+        if self.ramp:
             runner.message_hub.update_scalar('train/ramp', model.scheme.ramp)
         runner.message_hub.update_info(
             self._INFO, dict(seed=model.plan_seed, drawn=model.plans_drawn)

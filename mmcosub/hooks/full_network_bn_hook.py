@@ -24,6 +24,7 @@ class FullNetworkBNHook(Hook):
     Training of random subnets leaves mixed statistics, so stimulative training (arXiv
     2210.04153, its code) re-estimates them. Here they are means over batches of the
     training set with its pipeline, from a separate loader. Frozen layers keep theirs.
+    They are estimated as often as there are validations, and at the end.
     The default number of images is our choice.
 
     With ``EMAHook``, they are estimated for the averaged weights, which are validated
@@ -32,29 +33,24 @@ class FullNetworkBNHook(Hook):
     Args:
         num_samples (int): Number of training images over all processes, 1 or more.
             Defaults to 1024.
-        interval (int, optional): Interval in epochs (or iterations, as the training
-            loop counts), 1 or more. Defaults to None: the validation interval.
-            Statistics are also estimated at the end.
 
     Raises:
-        ValueError: If a number is not 1 or more.
+        ValueError: If the number is not 1 or more.
     """
 
     # After EMAHook, and before CheckpointHook, which saves the statistics.
     priority = 'LOW'
 
-    def __init__(self, num_samples: int = 1024, interval: int | None = None) -> None:
-        if num_samples < 1 or (interval is not None and interval < 1):
+    def __init__(self, num_samples: int = 1024) -> None:
+        if num_samples < 1:
             raise ValueError(
-                f'num_samples={num_samples} and interval={interval} of '
-                'FullNetworkBNHook must be 1 or more.'
+                f'num_samples={num_samples} of FullNetworkBNHook must be 1 or more.'
             )
         self.num_samples = num_samples
-        self.interval = interval
+        self.interval = 1
 
     def before_train(self, runner: Runner) -> None:
-        if self.interval is None:
-            self.interval = getattr(runner.train_loop, 'val_interval', 1)
+        self.interval = getattr(runner.train_loop, 'val_interval', 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Estimate in epoch-based training."""

@@ -2,7 +2,6 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.utils import get_git_hash
 
 import mmcosub
 from mmcosub.names import FACTS
@@ -43,7 +43,7 @@ def _facts(runner: Runner) -> dict[str, Any]:
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         config=str(Path(config).resolve()) if config else None,
         folder=str(Path.cwd()),
-        git=git_state(Path.cwd()),
+        git=get_git_hash(),
         seed=runner.seed,
         processes=get_world_size(),
         devices=gpus or [f'CPU, {os.cpu_count()} processors'],
@@ -54,19 +54,3 @@ def _facts(runner: Runner) -> dict[str, Any]:
         ),
         platform=platform.platform(),
     )
-
-
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return the ``commit`` of a folder, and if files are ``changed``.
-
-    None if it is in no repository, or there is no git.
-    """
-    command = ['git', '-C', str(folder), 'describe', '--always', '--dirty']
-    command += ['--abbrev=40', '--exclude=*']  # the commit, without tags
-    options: Any = dict(capture_output=True, text=True, check=True, timeout=10)
-    try:
-        said = subprocess.run(command, **options).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    commit, _, changed = said.partition('-')
-    return dict(commit=commit, changed=bool(changed))

@@ -65,26 +65,21 @@ def make_curves(runs: Mapping[int, Records]) -> list[Panel]:
         ('Memory', 'Peak of tensors on the GPU since the record before, in MiB.',
          ['memory']),
     ]  # fmt: skip
-    by_epoch = all(records.epoch_length for records in runs.values())
     return [
-        _curve(lines, title, about, by_epoch, marked=title in metrics)
+        _curve(lines, title, about, marked=title in metrics)
         for title, about, names in figures
-        if (lines := _lines(runs, names, by_epoch))
+        if (lines := _lines(runs, names))
     ]
 
 
-def _lines(
-    runs: Mapping[int, Records], names: Sequence[str], by_epoch: bool
-) -> list[Line]:
+def _lines(runs: Mapping[int, Records], names: Sequence[str]) -> list[Line]:
     """Return the lines of logged values, of several for each run."""
-    lines = []
-    for number, records in runs.items():
-        scale = records.epoch_length if by_epoch and records.epoch_length else 1
-        for variant, name in enumerate(names):
-            series = [(at / scale, value) for at, value in records.series(name)]
-            if series:
-                lines.append(Line(number, thinned(series), variant))
-    return lines
+    return [
+        Line(number, thinned(series), variant)
+        for number, records in runs.items()
+        for variant, name in enumerate(names)
+        if (series := records.series(name))
+    ]
 
 
 def thinned(
@@ -97,14 +92,11 @@ def thinned(
     return [(float(x), float(y)) for x, y in (part.mean(axis=0) for part in parts)]
 
 
-def _curve(
-    lines: Sequence[Line], title: str, about: str, by_epoch: bool, marked: bool
-) -> Panel:
+def _curve(lines: Sequence[Line], title: str, about: str, marked: bool) -> Panel:
     """Draw lines, with the last values of the first ones."""
     first = [line for line in lines if line.variant == 0]
     if any(len(line.points) == _POINTS for line in lines):
         about += f' Averaged to {_POINTS} points.'
-    unit = 'epochs' if by_epoch else 'iterations'
     values = [y for line in lines for _, y in line.points if y == y] or [0]
     log = 'loss' in title.lower() or title == 'Gradient norm'
     log = log and max(values) > _LOG_SPAN * min(values) > 0
@@ -113,7 +105,6 @@ def _curve(
         about=about,
         runs=[line.run for line in first],
         ends=[f'{line.points[-1][1]:.4g}' for line in first],
-        unit=unit,
         drawing=draw_lines(lines, marked),
         log_drawing=draw_lines(lines, marked, log) if log else None,
     )

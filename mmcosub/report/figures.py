@@ -1,4 +1,4 @@
-"""Figures of the page: paths and ticks, which its template draws as SVG."""
+"""Figures of the page: lines and ticks, which its template draws as SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ Ticks = list[tuple[float, str]]
 
 
 class Trace(NamedTuple):
-    """Line of a run, with its points to mark."""
+    """Line of a run, whose points may be marked."""
 
     run: int
     dash: str
-    path: str
     points: list[tuple[float, float]]
+    marked: bool
 
 
 class Chart(NamedTuple):
@@ -45,7 +45,6 @@ class Panel:
     title: str
     about: str
     runs: list[int]
-    unit: str
     ends: Sequence[str]
     drawing: Chart
     log_drawing: Chart | None
@@ -91,13 +90,12 @@ def draw_lines(lines: Sequence[Line], marked: bool, log: bool = False) -> Chart:
 
     traces = []
     for line in lines:
-        x, y = np.array(line.points, dtype=float).T
+        x, y = np.array([p for p in line.points if p[1] == p[1]]).reshape(-1, 2).T
         places = [*zip(across(x), down(y), strict=True)]
         # Other styles where a colour repeats.
         style = (line.variant + 2 * (line.run // RUN_COLOURS)) % len(_DASHES)
-        shown = places if marked or len(places) == 1 else []
-        shown = [place for place in shown if place[1] == place[1]]
-        traces.append(Trace(line.run, _DASHES[style], _path(places), shown))
+        single = len(places) == 1
+        traces.append(Trace(line.run, _DASHES[style], places, marked or single))
     return Chart(
         left,
         [*zip(across(counts), map(_counted, counts), strict=True)],
@@ -106,17 +104,6 @@ def draw_lines(lines: Sequence[Line], marked: bool, log: bool = False) -> Chart:
     )
 
 
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    """Return an SVG path through points, with gaps at nan."""
-    path, command = '', 'M'
-    for x, y in points:
-        known = y == y
-        if known:
-            path += f'{command}{x:g} {y:g}'
-        command = 'L' if known else 'M'
-    return path
-
-
 def _counted(value: float) -> str:
-    """Format a number of iterations or epochs, in thousands if large."""
+    """Format a number of iterations, in thousands if large."""
     return ticker.EngFormatter(sep='')(value) if value >= 1000 else f'{value:g}'

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import mmcosub
-from mmcosub.config.model_settings import classifies
+from mmcosub.config.model_settings import classifies, last_head
 from mmcosub.config.setting_changes import compare
 from mmcosub.files import atomic_write
 
@@ -78,11 +78,10 @@ def render(runs: Sequence[Run], tables: Sequence[str] = ()) -> str:
 def task_of(run: Run) -> Task:
     """Return the task of a run; runs of the same task can be compared."""
     cfg = run.cfg
-    head = cfg.model.get('decode_head') or cfg.model.get('head') or {}
-    head = head[-1] if isinstance(head, list) else head
     loader = cfg.get('val_dataloader') or cfg.get('train_dataloader') or {}
     data: Any = loader.get('dataset') or {}
-    return not classifies(cfg), head.get('num_classes'), str(data.get('type'))
+    classes = last_head(cfg).get('num_classes')
+    return not classifies(cfg), classes, str(data.get('type'))
 
 
 def _group(task: Task, runs: Mapping[int, Run]) -> dict[str, Any]:

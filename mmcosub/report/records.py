@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +21,15 @@ _NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
 
 @dataclass
-class Start:
-    """Start of a run: folder, records in use, and number of earlier ones replaced."""
-
-    folder: Path
-    records: int = 0
-    replaced: int = 0
-
-    @property
-    def time(self) -> str:
-        """Time as ``YYYY-MM-DD HH:MM:SS``."""
-        try:
-            return str(datetime.strptime(self.folder.name, '%Y%m%d_%H%M%S'))
-        except ValueError:
-            return self.folder.name
-
-
-@dataclass
 class Records:
-    """Logged values with iterations done; ``epoch_length`` is None without epochs."""
+    """Logged values with iterations done, and the folder of each start.
+
+    ``epoch_length`` is None without epochs.
+    """
 
     train: list[tuple[float, Record]] = field(default_factory=list)
     val: list[tuple[float, Record]] = field(default_factory=list)
-    starts: list[Start] = field(default_factory=list)
+    starts: list[Path] = field(default_factory=list)
     epoch_length: float | None = None
 
     @property
@@ -88,7 +73,7 @@ def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
             "whose visualizer has dict(type='LocalVisBackend') among its vis_backends, "
             'as it has by default.'
         )
-    read = [(Start(file.parents[1]), _read(file)) for file in files]
+    read = [(file.parents[1], _read(file)) for file in files]
     everything = [record for _, records in read for record in records]
     if not everything:
         raise ValueError(
@@ -97,9 +82,9 @@ def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
         )
     by_epoch = any('iter' in r and 'epoch' in r for r in everything)
     length = _epoch_length(files, everything) if by_epoch else None
-    joined: dict[tuple[bool, float], tuple[Start, Record]] = {}
+    joined: dict[tuple[bool, float], Record] = {}
     last = 0.0
-    for start, records in read:
+    for _, records in read:
         new = {}
         for record in records:
             training = 'iter' in record
@@ -109,15 +94,11 @@ def read_records(work_dir: Path, metric_by_epoch: bool) -> Records:
             elif metric_by_epoch:
                 # An iteration-based run has no epochs: use the last iteration.
                 at = at * length if length else last
-            new[training, at] = start, record
+            new[training, at] = record
         first = min((at for _, at in new), default=math.inf)
-        again = [key for key in joined if key[1] > first or key in new]
-        for key in again:
-            joined.pop(key)[0].records -= 1
-        joined.update(new)
-        start.records, start.replaced = len(new), len(again)
+        joined = {key: r for key, r in joined.items() if key[1] <= first} | new
     result = Records(epoch_length=length)
-    for (training, at), (_, record) in joined.items():
+    for (training, at), record in joined.items():
         (result.train if training else result.val).append((at, record))
     result.starts = [start for start, records in read if records]
     return result
@@ -148,10 +129,10 @@ def _epoch_length(files: Sequence[Path], records: Sequence[Record]) -> float:
     )
 
 
-def logged_classes(starts: Sequence[Start]) -> dict[str, float]:
+def logged_classes(starts: Sequence[Path]) -> dict[str, float]:
     """Return each class's IoU in percent, as mmseg's ``IoUMetric`` printed it last."""
     for start in reversed(starts):
-        for log in sorted(start.folder.glob('*.log'), reverse=True):
+        for log in sorted(start.glob('*.log'), reverse=True):
             tables = log.read_text(errors='replace').split('per class results:')[1:]
             if found := _iou_column(tables[-1]) if tables else {}:
                 return found

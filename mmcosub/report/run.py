@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +12,10 @@ from mmengine.config import Config
 from mmcosub.config.setting_changes import flat_settings
 from mmcosub.names import FACTS
 
-from .records import Records, Start, read_records
+from .records import Records, read_records
 
 _FACTS = ('command', 'config', 'folder', 'git', 'seed', 'processes', 'devices',
           'versions', 'platform')  # fmt: skip
-# Lines of MMEngine's log with versions and the seed.
-_IN_LOG = re.compile(
-    r'^ +(Python|PyTorch|TorchVision|MMEngine|numpy_random_seed): (\S+)', re.MULTILINE
-)
 
 
 @dataclass
@@ -68,7 +63,7 @@ def read_run(work_dir: Path) -> Run:
         cfg=cfg,
         config_file=file,
         records=records,
-        facts=_read_facts(records.starts[-1]),
+        facts=_read_facts(records.starts[-1], cfg),
     )
 
 
@@ -85,17 +80,12 @@ def _config_file(work_dir: Path) -> Path:
     )
 
 
-def _read_facts(start: Start) -> dict[str, Any]:
+def _read_facts(start: Path, cfg: Config) -> dict[str, Any]:
     """Read how a run was started; unknown facts are None."""
-    file = start.folder / FACTS
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
-    if file.is_file():
-        return {**facts, **json.loads(file.read_text())}
-    for log in start.folder.glob('*.log'):
-        found = dict(_IN_LOG.findall(log.read_text(errors='replace')))
-        seed = found.pop('numpy_random_seed', None)
-        facts.update(versions=found, seed=None if seed is None else int(seed))
-    return facts
+    facts['seed'] = (cfg.get('randomness') or {}).get('seed')
+    file = start / FACTS
+    return {**facts, **(json.loads(file.read_text()) if file.is_file() else {})}
 
 
 def read_settings(file: Path) -> Config:

@@ -6,6 +6,7 @@ import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmcosub.files import atomic_write
 
@@ -39,33 +40,22 @@ def facts_of(run: Run, metric: str | None) -> Record:
 
 
 def summarize(runs: Mapping[int, Run]) -> list[tuple[str, list[str]]]:
-    """Return the facts of runs as text."""
+    """Return the facts of runs as text, those that are known of some."""
     metric = main_metric(*(run.records for run in runs.values()))
-    shown = []
-    for run in runs.values():
-        facts = facts_of(run, metric)
-        length = run.records.epoch_length
-        best, time, seed = (facts[k] for k in ('best', 'seconds_per_iteration', 'seed'))
-        of_one = {f'{metric}, best': '–', f'{metric}, last': number_text(facts['last'])}
-        if best is not None:
-            at = _duration(facts['best_iteration'], length)
-            of_one[f'{metric}, best'] = f'{number_text(best)} at {at}'
-        of_one |= {
-            'method': run.method,
-            'model': run.model,
-            'trained for': _duration(run.records.iterations, length),
-            'seconds an iteration': '–' if time is None else f'{time:.3g}',
-            'seed': '–' if seed is None else str(seed),
-        }
-        shown.append(of_one)
-    heads = max(shown, key=len)
-    rows = [(head, [of_one.get(head, '–') for of_one in shown]) for head in heads]
+    facts = [facts_of(run, metric) for run in runs.values()]
+    heads = {
+        key: f'{metric}, {key}' if key in ('best', 'last') else key.replace('_', ' ')
+        for key in facts[0]
+        if key not in ('run', 'work_dir', 'metric')
+    }
+    rows = [(head, [_text(of[key]) for of in facts]) for key, head in heads.items()]
     return [(head, texts) for head, texts in rows if {*texts} != {'–'}]
 
 
-def number_text(value: float | None) -> str:
-    """Format a number; a dash if it is unknown."""
-    return '–' if value is None or value != value else f'{value:.2f}'
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f'{value:.4g}' if value < 1e4 else f'{value:,.0f}'
+    return '–' if value is None else str(value)
 
 
 def compare_classes(runs: Sequence[Records]) -> list[tuple[str, list[float | None]]]:
@@ -81,13 +71,6 @@ def compare_classes(runs: Sequence[Records]) -> list[tuple[str, list[float | Non
         return statistics.mean(known) if known else -1
 
     return sorted(rows, key=mean, reverse=True)
-
-
-def _duration(iterations: float, epoch_length: float | None) -> str:
-    """Return a number of iterations or, if the run counts so, epochs."""
-    if epoch_length:
-        return f'{iterations / epoch_length:.3g} epochs'
-    return f'{iterations:,.0f} iterations'
 
 
 def table_paths(page: Path) -> list[Path]:

@@ -332,7 +332,7 @@ def test_tool_with_unlabelled_images(
     tool.main(argv)
     said = capsys.readouterr().out
     assert 'unlabelled: 3 images: .jpg, .png, 30x20 to 48x40 pixels' in said
-    assert 'RGB of 8 bits, grey of 8 bits; 2 of them in the training data, too' in said
+    assert 'RGB of 8 bits, grey of 8 bits; 1 of them in the training data, too' in said
     assert 'unlabelled: 3 samples, none is bad' in said
     (folder / 'other.png').write_bytes(b'no picture')
     said = refused(capsys, tool.main, argv, status=1)

@@ -99,19 +99,12 @@ def test_checkpoint_holds_the_stock_state(runner, tmp_path):
     assert set(checkpoint['state_dict']) == set(stock.state_dict())
 
 
-def test_ramp():
-    hook = CoTrainingLossHook(ramp=4, begin=2)
-    factors = [hook.factor(now) for now in range(8)]
-    assert factors == pytest.approx([0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1])
-    assert CoTrainingLossHook().factor(0) == 1
-
-
-def test_ramp_reaches_the_loss(runner):
-    run = runner(4, ramp=0, begin=2)
+def test_ramp(runner):
+    run = runner(5, ramp=3)
     run.train()
-    loss = run.message_hub.log_scalars['train/co_training'].data[0]
-    assert (loss[:2] == 0).all()
-    assert (loss[2:] > 0).all()
+    scalars = run.message_hub.log_scalars
+    factors = scalars['train/ramp'].data[0]
+    assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1])
 
 
 def test_bad_arguments():

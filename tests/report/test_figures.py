@@ -18,24 +18,23 @@ def test_points_are_where_the_ticks_are(log: bool) -> None:
     first, second = chart.traces
     assert first.points[1:] == [(x['10'], y['2']), (x['30'], y['4'])]
     assert second.points == [(x['20'], y['8']), (x['40'], y['10'])]
-    assert second.path == f'M{x["20"]:g} {y["8"]:g}L{x["40"]:g} {y["10"]:g}'
     assert chart.left < x['10'] < x['40'] < WIDTH
     assert 0 < y['10'] < y['2'] < HEIGHT
     assert (first.run, second.run) == (0, 9)
     assert first.dash != second.dash
 
 
-def test_a_gap_where_a_value_is_unknown() -> None:
+def test_unknown_values_are_left_out() -> None:
     values = [1, 2, float('nan'), 1, 2]
-    (path,) = draw_lines([Line(0, [*enumerate(values)])], marked=False).traces
-    assert [len(part.split('L')) for part in path.path.split('M')[1:]] == [2, 2]
-    assert not path.points
+    (trace,) = draw_lines([Line(0, [*enumerate(values)])], marked=False).traces
+    assert len(trace.points) == 4
+    assert not trace.marked
     assert draw_lines([Line(0, [(5, float('nan'))])], marked=False).y_ticks
 
 
 def test_a_constant_and_a_single_point() -> None:
     chart = draw_lines([Line(0, [(5, 0.25)])], marked=False)
-    assert len(chart.traces[0].points) == 1
+    assert chart.traces[0].marked
     assert len({label for _, label in chart.y_ticks}) == len(chart.y_ticks) > 1
 
 
@@ -70,23 +69,11 @@ def test_curves_of_two_runs() -> None:
         *('mIoU', 'aAcc', 'Loss', 'Label loss of each view', 'Co-training loss')
     ]
     loss = found['Loss']
-    assert (loss.runs, loss.ends, loss.unit) == ([3, 4], ['0.5', '2'], 'iterations')
+    assert (loss.runs, loss.ends) == ([3, 4], ['0.5', '2'])
     views = found['Label loss of each view']
     assert views.runs == [4]
     assert 'View 0 solid, view 1 dashed.' in views.about
     assert [path.run for path in views.drawing.traces] == [4, 4]
-
-
-def test_epochs_where_all_runs_have_them() -> None:
-    of_epochs = Records(train=[(10, dict(loss=1.0)), (20, dict(loss=2.0))])
-    of_epochs.epoch_length = 10
-    (curve,) = make_curves({0: of_epochs})
-    assert curve.unit == 'epochs'
-    assert [label for _, label in curve.drawing.x_ticks][-1] == '2'
-    other = Records(train=[(20, dict(loss=1.0))])
-    (curve,) = make_curves({0: of_epochs, 1: other})
-    assert curve.unit == 'iterations'
-    assert [label for _, label in curve.drawing.x_ticks][-1] == '20'
 
 
 def test_the_metric_that_counts_may_have_a_prefix() -> None:

@@ -26,12 +26,10 @@ def test_what_it_says(cosub_run: Path) -> None:
 
 
 def test_a_run_without_our_hook(copied: Path) -> None:
-    """Of a stock training the log tells versions and seed."""
     for file in copied.glob('*/facts.json'):
         file.unlink()
     run = read_run(copied)
     assert run.facts['seed'] == 0
-    assert {'Python', 'PyTorch', 'MMEngine'} <= run.facts['versions'].keys()
     assert run.facts['git'] is run.facts['command'] is None
     assert 'not recorded' in render([run])
 

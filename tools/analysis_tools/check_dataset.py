@@ -14,6 +14,7 @@ from rich.progress import track
 from mmcosub.arguments import OneLineParser, add_common_arguments, add_shared_arguments
 from mmcosub.config.errors import explained_errors
 from mmcosub.config.loading import load_config
+from mmcosub.config.model_settings import last_head
 from mmcosub.stack import import_stack_quietly
 
 FOUND = 1
@@ -59,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_config(args)
         import_stack_quietly()
         init_default_scope(cfg.get('default_scope') or 'mmseg')
-        head = cfg.model.get('decode_head') or {}
-        heads = head if isinstance(head, list) else [head]
-        ignore = heads[-1].get('ignore_index', 255)
+        ignore = last_head(cfg).get('ignore_index', 255)
         total = sum(check(cfg, split, args.processes, ignore) for split in args.splits)
         if cfg.get('unlabelled'):
             total += check_unlabelled(cfg)
