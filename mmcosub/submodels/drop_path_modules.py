@@ -67,11 +67,11 @@ def _drops_rows(module: nn.Module) -> bool:
 
 
 @cache  # called in every step
-def dropout_rate_name(cls: type[nn.Module]) -> str:
+def dropout_rate_name(cls: Any) -> str:
     """Return the attribute of the rate in a class of dropout; '' for others."""
     return 'p' if issubclass(cls, _DropoutNd) else _DROPOUTS.get(cls.__name__, '')
 
 
-def is_dropout(module: nn.Module) -> bool:
+def is_dropout(module: Any) -> bool:
     """Return True for dropout of PyTorch or timm, of elements, patches or areas."""
-    return bool(dropout_rate_name(type(module)))
+    return bool(dropout_rate_name(module.__class__))

@@ -176,9 +176,9 @@ def inexact(
     return None
 
 
-def _has_dropout(module: nn.Module) -> bool:
+def _has_dropout(module: Any) -> bool:
     own = vars(module)
     # Attention passes plain numbers to the fused kernel, timm's networks to F.dropout.
-    names = dropout_rate_name(type(module)), 'attn_drop', 'dropout', 'drop_rate'
+    names = dropout_rate_name(module.__class__), 'attn_drop', 'dropout', 'drop_rate'
     rates = (own[name] for name in names if name in own)
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
