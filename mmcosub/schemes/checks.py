@@ -58,6 +58,22 @@ def check_sites(scheme: 'Scheme', sites: Sequence[Site]) -> None:
     scheme.check(sites)
 
 
+def check_overrides(scheme: 'Scheme') -> None:
+    """Raise a ``ValueError`` if a scheme defines a method that is never called."""
+    name, methods = type(scheme).__name__, dir(type(scheme))
+    if 'co_training_loss' in methods:
+        raise ValueError(
+            f'{name}.co_training_loss is never called: override student_loss, which is '
+            'of one view.'
+        )
+    overridden = sum('disturb' in vars(cls) for cls in type(scheme).__mro__) > 1
+    if overridden and all(len(views) > 1 for views in scheme.passes):
+        raise ValueError(
+            f'{name}.disturb is for a view that runs alone, and all run together here. '
+            'Set joint = False in the class, or lean=True for a DepthScheme.'
+        )
+
+
 def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:
     """Return a backbone's branches: of known blocks, or its DropPath modules.
 

@@ -23,7 +23,7 @@ from mmcosub.submodels import (
 )
 
 from .base import SCHEMES, Context, Scheme
-from .checks import check_sites, find_scheme_sites
+from .checks import check_overrides, check_sites, find_scheme_sites
 from .extras import Extras
 from .step import Step, get_rank
 
@@ -65,15 +65,7 @@ class SubmodelTraining:
         if self.training:
             check_sites(self.scheme, self.sites)
         modules = dict(self.scheme.prepare(self))
-        name, disturbs = type(self.scheme), type(self.scheme).disturb
-        if disturbs is not Scheme.disturb and all(
-            len(views) > 1 for views in self.scheme.passes
-        ):
-            raise ValueError(
-                f'{name.__name__}.disturb is for a view that runs alone, and all run '
-                'together here. Set joint = False in the class, or lean=True for a '
-                'DepthScheme.'
-            )
+        check_overrides(self.scheme)
         for objective in self.scheme.objectives:
             modules.update(objective.prepare(self))
         self.extras = Extras(modules)

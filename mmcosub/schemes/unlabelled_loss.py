@@ -23,6 +23,9 @@ from .unlabelled import Unlabelled
 
 _logger = logging.getLogger('mmcosub')
 
+PATIENCE = 500
+"""Number of iterations without a confident prediction before a warning."""
+
 _STREAM = 2**16
 """Random stream, different from those of plans and passes."""
 
@@ -37,6 +40,7 @@ class UnlabelledLoss:
     def __init__(self, training: Any, cfg: dict) -> None:
         self.method = Unlabelled(**cfg)
         self.method.rates(training.sites, _rates(training))  # raises if all are 0
+        self._used: Tensor | None = None
         if not training.scheme.distills:
             _logger.warning(
                 f'{type(training.scheme).__name__} has no distillation between views: '
@@ -86,7 +90,22 @@ class UnlabelledLoss:
             logits = read(network, outputs, plan.views)
         loss, logs = method.loss(logits, target, weight, step)
         training.telemetry.update(logs)
+        self._report_use(step, logs.get('unlabelled_used'))
         return loss
+
+    def _report_use(self, step: int, used: Tensor | None) -> None:
+        """Warn if no prediction of many iterations reached the threshold."""
+        if used is None:
+            return
+        self._used = used if self._used is None else self._used + used
+        if (step + 1) % PATIENCE == 0:
+            if not float(self._used):
+                _logger.warning(
+                    'No prediction on unlabelled images reached unlabelled.threshold='
+                    f'{self.method.threshold} in {PATIENCE} iterations, so nothing is '
+                    'learned from them. Lower it, or leave it out for soft targets.'
+                )
+            self._used = None
 
     def _teacher(self, training: Any) -> Any:
         if self.method.teacher == 'current':

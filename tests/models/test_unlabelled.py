@@ -174,6 +174,18 @@ def test_copies_train_alike(teacher: str) -> None:
     assert not torch.equal(first[0]['loss'], first[1]['loss'])
 
 
+def test_a_threshold_that_nothing_reaches_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(unlabelled_loss, 'PATIENCE', 2)
+    model = segmentor(threshold=0.999999)
+    losses = [step(model, batch()) for _ in range(4)]
+    assert all(each['loss_unlabelled'].item() == 0 for each in losses)
+    said = [text for text in caplog.messages if 'threshold' in text]
+    assert len(said) == 2
+    assert 'unlabelled.threshold=0.999999 in 2 iterations' in said[0]
+
+
 @pytest.mark.parametrize('name', ['timm', 'mmpretrain'])
 def test_classifiers_learn_as_in_a_plain_loop(name: str) -> None:
     from mmpretrain.registry import MODELS as CLASSIFIERS

@@ -77,6 +77,15 @@ def test_what_is_asked_for_where_views_run_together(monkeypatch):
     trained(Disturbing)  # one view runs alone
 
 
+def test_a_method_of_earlier_versions_is_refused():
+    class Older(Own):
+        def co_training_loss(self, logits, weight=None):
+            return logits[0].mean()
+
+    with pytest.raises(ValueError, match=r'Older.co_training_loss .*student_loss'):
+        trained(Older)
+
+
 def test_what_is_asked_for_where_views_run_one_after_another(monkeypatch):
     for scheme in (Disturbing, Taught):
         monkeypatch.setattr(scheme, 'joint', False)
