@@ -11,9 +11,8 @@ from mmcosub.files import atomic_write
 
 from .adapt import fold_layer_scale, fold_patch_bias
 from .by_names import network_in
-from .formats.places import without_place
+from .formats.places import in_model, require_places
 from .formats.table import FORMATS, Format, detect_format, plain_name
-from .matching import some
 from .positions import count_tokens, position_per_token
 from .reading import read_checkpoint
 from .weights import State, select_weights, state_dict
@@ -61,9 +60,9 @@ def convert_checkpoint(
     if target == 'mmseg':
         state = _of_backbone(state, source.family)
     known = _format_of(source, target, state)
-    _check_places(state, source.family, target, filename)
+    require_places(state, source.family, target, filename)
     product = known.from_our_state(state) if known else state
-    product = {_in_model(name, target): value for name, value in product.items()}
+    product = {in_model(name, target): value for name, value in product.items()}
     for name in [name for name in product if name.endswith('running_var')]:
         count = name.replace('running_var', 'num_batches_tracked')
         product.setdefault(count, torch.tensor(0))  # not in older files
@@ -104,26 +103,6 @@ def _format_of(source: Format, target: str, state: State) -> Format | None:
         f'{target} has no {family} that this could be converted to. To train from it '
         'no conversion is needed: tools/train.py CONFIG --backbone FILE.'
     )
-
-
-def _check_places(state: State, family: str, target: str, filename: str) -> None:
-    """Raise if the target has no such network, or one without some of the weights."""
-    homeless = without_place(state, family, target)
-    if homeless is None:
-        raise ValueError(f'{target} has no {family} of the variant in {filename}.')
-    if homeless:
-        names = sorted(_in_model(name, target) for name in homeless)
-        raise ValueError(
-            f"{filename} does not convert: {target}'s {family} has no place for "
-            f'{some(names)}. Nothing was written. Another library may have it (--to '
-            f'timm), or train from it as it is: train --backbone {filename}.'
-        )
-
-
-def _in_model(name: str, target: str) -> str:
-    """Return the name in a classifier or segmentor of OpenMMLab."""
-    own = target not in ('mmpretrain', 'mmseg') or name.startswith('head.')
-    return name if own else f'backbone.{name}'
 
 
 def publish(checkpoint: str, out: str | Path, average: bool = True) -> Path:

@@ -5,6 +5,7 @@ from collections import Counter
 
 from mmpretrain.models.backbones import resnet
 
+from mmcosub.checkpoints.matching import some
 from mmcosub.checkpoints.weights import State
 
 _ENDS = r'(\.(weight|bias|running_mean|running_var|num_batches_tracked))?'
@@ -66,20 +67,18 @@ _PLACES = {
 }
 
 
-def without_place(state: State, family: str, library: str) -> list[str] | None:
-    """Return names, in mmpretrain's form, that a library's network does not have.
+def require_places(state: State, family: str, library: str, filename: str) -> None:
+    """Raise if a library has no such network, or one without some of the weights.
 
-    None if the library has no such network. An architecture that is not in the table
-    is not checked.
+    Their names are mmpretrain's. An architecture that is not in the table passes.
     """
     if family not in _PLACES:
-        return []
+        return
     rows = _PLACES[family].items()
     places = ' '.join(names for who, names in rows if library in who.split())
-    if family == 'ResNet' and library in ('mmpretrain', 'mmseg'):
-        places = places if _is_resnet_of_openmmlab(state) else ''
-    if not places:
-        return None
+    odd = family == 'ResNet' and library != 'timm' and not _is_openmmlab_resnet(state)
+    if odd or not places:
+        raise ValueError(f'{library} has no {family} of the variant in {filename}.')
     stages = [int(m[1]) for m in (re.match(r'stages\.(\d+)', k) for k in state) if m]
     for mark, meaning in (
         ('.', r'\.'),
@@ -89,10 +88,22 @@ def without_place(state: State, family: str, library: str) -> list[str] | None:
     ):
         places = places.replace(mark, meaning)
     known = re.compile(f'({places}){_ENDS}')
-    return [name for name in state if not known.fullmatch(name)]
+    if homeless := [name for name in state if not known.fullmatch(name)]:
+        names = some(sorted(in_model(name, library) for name in homeless))
+        raise ValueError(
+            f"{filename} does not convert: {library}'s {family} has no place for "
+            f'{names}. Nothing was written. Another library may have it (--to timm), '
+            f'or train from it as it is: train --backbone {filename}.'
+        )
 
 
-def _is_resnet_of_openmmlab(state: State) -> bool:
+def in_model(name: str, library: str) -> str:
+    """Return a weight's name in a classifier or segmentor of OpenMMLab, or timm's."""
+    own = library == 'timm' or name.startswith('head.')
+    return name if own else f'backbone.{name}'
+
+
+def _is_openmmlab_resnet(state: State) -> bool:
     """Return True if mmpretrain and mmseg have the depth, width and shortcuts."""
     parts = (name.split('.') for name in state)
     blocks = Counter(stage for stage, _ in {tuple(p[:2]) for p in parts})
