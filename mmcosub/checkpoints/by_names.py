@@ -65,6 +65,23 @@ def under(prefix: str, weights: State) -> State:
     }
 
 
+def by_plain_names(weights: State) -> State:
+    """Return weights under their names without wrappers' prefixes.
+
+    Raises a ``ValueError`` if two weights of one plain name have different values.
+    """
+    plain: dict[str, str] = {}
+    for name, value in weights.items():
+        first = plain.setdefault(plain_name(name), name)
+        if first != name and not value.equal(weights[first]):
+            raise ValueError(
+                f'The checkpoint has {first} and {name}, with other values, for one '
+                'weight of the network. Say which of them: --cfg-options '
+                'model.backbone.init_cfg.prefix=PREFIX.'
+            )
+    return {name: weights[first] for name, first in plain.items()}
+
+
 def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
     """Return the weights behind the prefix that fits a backbone's names best.
 
@@ -74,7 +91,8 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
     names = {_dotted(name): name for name in own}
     candidates = (under(prefix, weights) for prefix in ('', *prefixes_in(weights)))
     best = max(candidates, key=lambda each: len(names.keys() & {*map(_dotted, each)}))
-    state = {names.get(_dotted(k), plain_name(k)): v for k, v in best.items()}
+    plain = by_plain_names(best)
+    state = {names.get(_dotted(name), name): v for name, v in plain.items()}
     done: list[str] = []
     adapt_channels(state, own, done)
     return state, done

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from .adapt import adapt
-from .by_names import by_names, network_in, under
+from .by_names import by_names, by_plain_names, network_in, under
 from .formats.table import FORMATS, Format, detect_format, plain_name
 from .matching import (
     BY_NAMES,
@@ -115,7 +115,7 @@ def _translated(
     """Return weights of the same architecture in the backbone's names and sizes."""
     own = backbone.state_dict()
     names = {plain_name(name): name for name in own}
-    given = {plain_name(name): value for name, value in network_in(weights).items()}
+    given = by_plain_names(network_in(weights))
     source, kind = detect_format(given), type(backbone).__name__
     # mmseg's MAE is a BEiT with absolute positions: a ViT if its biases are zero.
     families = {(target.family, target.family)}

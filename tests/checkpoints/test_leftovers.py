@@ -232,6 +232,16 @@ def test_blocks_that_timm_takes_out_are_reported(carry):
         carry(source(5), backbone)
 
 
+def test_names_of_the_same_weight(carry):
+    state = {f'backbone.{k}': v for k, v in vit(2).state_dict().items()}
+    name = 'backbone.layers.0.ln1.weight'
+    double = {**state, name.replace('back', 'backbone.back', 1): state[name].clone()}
+    assert carry(double, vit(2)).match == 1
+    double['backbone.backbone.layers.0.ln1.weight'] += 1
+    with pytest.raises(ValueError, match=r'with other values.*init_cfg\.prefix'):
+        carry(double, vit(2))
+
+
 class Tied(nn.Module):
     def __init__(self):
         super().__init__()
