@@ -1,6 +1,6 @@
-import re
-
 """What all dataset converters have in common."""
+
+import re
 
 import pytest
 from conftest import load_tool
