@@ -117,7 +117,10 @@ def find_config(name: str) -> Path:
 def read_config(path: Path) -> Config:
     """Read a config file; an error names it."""
     try:
-        return Config.fromfile(path)
+        read = Config.fromfile(path)
+        for _ in walk(read._cfg_dict):  # imports what a pure-Python config names
+            pass
+        return read
     except RecursionError as error:
         raise ValueError(f'{path}: its _base_ files include each other.') from error
     except Exception as error:  # a config is a program and can raise anything

@@ -22,6 +22,7 @@ from mmcosub.datasets.checks import (
 from mmcosub.datasets.guard import BadSamples, guard
 from mmcosub.losses import activations
 from mmcosub.names import type_name
+from mmcosub.submodels import find_drop_paths
 
 _DEFAULT = 255  # ignored label by default in MMCV and MMSegmentation
 _PAD = ('RandomRotate', 'RandomMosaic')
@@ -35,6 +36,7 @@ def check_data(
     In the config of a loader, the built dataset replaces its config. Data of models
     other than segmentors and classifiers are not checked.
     """
+    check_rates(model)
     check_split(model, training, bad, trains=True)
     check_split(model, validation, evaluator=evaluator)
     both = [each for each in (training, validation) if isinstance(each, dict)]
@@ -77,6 +79,16 @@ def check_split(
         # In place, before workers copy the dataset.
         classes, ignored = scenes or (None, _DEFAULT)
         guard(loader['dataset'], classes, ignored, bad)
+
+
+def check_rates(model: nn.Module) -> None:
+    """Raise a ``ValueError`` for a drop-path rate outside [0, 1)."""
+    for site in find_drop_paths(model):
+        if not 0 <= site.rate < 1:
+            raise ValueError(
+                f'{site.path} has the drop-path rate {site.rate:g}, which must be in '
+                '[0, 1): lower model.backbone.drop_path_rate.'
+            )
 
 
 def classes_of(model: nn.Module) -> tuple[int, int] | None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from stock import runner_of
 from torch import nn
+from torchvision.ops import StochasticDepth
 
-from mmcosub.engine.data import check_one_output
+from mmcosub.engine.data import check_one_output, check_rates
 
 ONE = {'num_classes': 1, 'threshold': 0.3}
 BINARY = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.3}
@@ -57,3 +58,11 @@ def test_one_output_of_a_classifier(classification_config: Path) -> None:
     check_one_output('model.head', 1, CrossEntropyLoss(use_sigmoid=True))
     check_one_output('model.head', 2, CrossEntropyLoss())
     check_one_output('model.head', 1, nn.ModuleList())
+
+
+def test_drop_path_of_any_library_with_a_rate_of_1() -> None:
+    model = nn.Sequential(nn.Dropout(1.0), StochasticDepth(0.5, 'row'))
+    check_rates(model)
+    model.append(StochasticDepth(1.0, 'row'))
+    with pytest.raises(ValueError, match=r'2 has the drop-path rate 1, .* in \[0, 1\)'):
+        check_rates(model)
