@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import OPTIMIZERS
 from torch import nn
 
@@ -185,9 +184,7 @@ def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
         # In MMEngine, a parameter of the model itself begins with a dot.
         if any(key in (name if '.' in name else f'.{name}') for name in names):
             continue
-        said = f'{at}: no parameter has {key!r} in its name.'
         if options.get('lr_mult', 1) == 1 and _OPTIONAL.search(key.split('.')[-1]):
-            print_log(said, 'current')
             continue
         hint = did_you_mean(key, parts) or f' One is {names[0]!r}.'
-        refuse(said + hint, stock)
+        refuse(f'{at}: no parameter has {key!r} in its name.{hint}', stock)
