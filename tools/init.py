@@ -58,7 +58,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
-    args = parser.parse_args(argv)
+    args, more = parser.parse_known_args(argv)
+    if more and (args.classes is None or any(word.startswith('-') for word in more)):
+        parser.error(f'unrecognized arguments: {" ".join(more)}')
+    if more:  # names between spaces rather than commas
+        args.classes = ','.join([args.classes, *more])
 
     from mmcosub.config.errors import explained_errors
     from mmcosub.stack import import_stack_quietly

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import load_tool
 from mmengine.config import Config
 from PIL import Image
 
@@ -296,3 +297,14 @@ def test_nothing_is_overwritten(folder: Folder) -> None:
     folder.out = folder.masks / 'x'
     with pytest.raises(ValueError, match=r'is in .*/m: give a folder beside it'):
         folder.start()
+
+
+@pytest.mark.parametrize('named', [['a,b,c'], ['a', 'b', 'c'], ['a,b', 'c']])
+def test_classes_on_the_command_line(folder: Folder, named: list[str]) -> None:
+    folder.fill()
+    paths = [str(folder.images), str(folder.masks), '--out', str(folder.out)]
+    argv = [*paths, '--no-pretrained', '--model', 'segformer-b0', '--classes', *named]
+    load_tool('init').main(argv)
+    assert folder.config().classes == ('a', 'b', 'c')
+    with pytest.raises(SystemExit):
+        load_tool('init').main([*argv, '--colors', 'x'])
