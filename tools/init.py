@@ -4,13 +4,25 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmcosub.arguments import OneLineParser, add_shared_arguments
 from mmcosub.new_project import MODELS
 
 
+class ClassesParser(OneLineParser):
+    """Argument parser that takes names of classes between spaces, too."""
+
+    def parse_known_args(self, *args: Any) -> tuple[Any, list[str]]:  # type: ignore[override]
+        """Parse the arguments; return those that are left."""
+        parsed, left = super().parse_known_args(*args)
+        if left and parsed.classes and not any(word.startswith('-') for word in left):
+            parsed.classes, left = ','.join([parsed.classes, *left]), []
+        return parsed, left
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
+    parser = ClassesParser(
         description='Look at images and their masks, split them for training and '
         'validation, convert colour masks to index masks, and write a short config '
         'that starts from pretrained weights. Only files in --out are written.',
@@ -58,11 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
-    args, more = parser.parse_known_args(argv)
-    if more and (args.classes is None or any(word.startswith('-') for word in more)):
-        parser.error(f'unrecognized arguments: {" ".join(more)}')
-    if more:  # names between spaces rather than commas
-        args.classes = ','.join([args.classes, *more])
+    args = parser.parse_args(argv)
 
     from mmcosub.config.errors import explained_errors
     from mmcosub.stack import import_stack_quietly

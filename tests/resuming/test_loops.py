@@ -128,7 +128,9 @@ LOOPS = {
 @pytest.mark.parametrize(
     ('loop', 'batch', 'data'),
     [
-        (loop, batch, data)
+        pytest.param(
+            loop, batch, data, marks=pytest.mark.slow if data == 'workers' else ()
+        )
         for loop in LOOPS
         for data in (*LOADERS, 'stream')
         for batch in ([2] if data == 'workers' else [1, 2, 5])
