@@ -34,17 +34,18 @@ class OptionsAction(Action):
         for text in values:
             key, equals, value = text.partition('=')
             well_formed = equals and all(key.split('.')) and key.strip() == key
+            of_dict = (
+                f'--cfg-options: {text!r} has brackets of a dict: give its keys '
+                'each, such as a.b=1 a.c=2, or all of it in the config'
+            )
+            if well_formed and re.search(r'[\[(,] *{', value):
+                parser.error(of_dict)  # would become pieces of text
             try:
                 if not well_formed:
                     raise ValueError(text)
-                if re.search(r'[\[(,] *{', value):  # would become pieces of text
-                    raise RecursionError
                 action._parse_iterable(value)
             except RecursionError:  # of MMEngine's parser, endless
-                parser.error(
-                    f'--cfg-options: {text!r} has brackets of a dict: give its keys '
-                    'each, such as a.b=1 a.c=2, or all of it in the config'
-                )
+                parser.error(of_dict)
             except (AssertionError, ValueError, SyntaxError, IndexError) as error:
                 parser.error(
                     f'--cfg-options: {text!r} is not KEY=VALUE, such as model.type=A '

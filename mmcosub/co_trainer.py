@@ -5,6 +5,7 @@ Shapes: ``B`` labelled images, ``U`` unlabelled images.
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -146,26 +147,27 @@ class CoTrainer(SubmodelTraining):
                 'model.train() before CoTrainer.loss.'
             )
         check_images(images, unlabelled)
-        more = unlabelled is not None and len(unlabelled[0]) > 0
-        fit_criterion(self.scheme, criterion, self.scheme.views > 1 or more)
+        if unlabelled is not None and not len(unlabelled[0]):
+            unlabelled = None
+        distills = self.scheme.views > 1 or unlabelled is not None
+        fit_criterion(self.scheme, criterion, distills)
         self.extras.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
-        if unlabelled is not None and more:
+        if unlabelled is not None:
             losses['unlabelled'] = self._unlabelled_loss(*unlabelled)
         first, *others = losses.values()
         return sum(others, start=first)
 
     def pass_loss(self, step: Step, data_samples: Any) -> dict[str, Tensor]:
         labels, criterion = data_samples
-        step.label_loss = lambda z: label_loss(criterion, z, labels)
+        loss_of = partial(label_loss, criterion, labels=labels)
+        step.label_loss = loss_of
         outputs = step.rows.spread(step.features)
         losses: dict[str, Tensor] = {}
         for key, factor in self.head_weights.items():
             main, views = key == self.key, len(step.views)
             logits = find_logits(outputs, key, views * step.plan.batch).chunk(views)
-            terms = step.label_losses(
-                logits, lambda z: {'loss': label_loss(criterion, z, labels)}, main
-            )
+            terms = step.label_losses(logits, lambda z: {'loss': loss_of(z)}, main)
             losses.update({f'loss_{key}': factor * loss for loss in terms.values()})
             if main:
                 ignored = self.ignore_index

@@ -121,6 +121,23 @@ class Batches:
         return images[:, None], self.labels[index]
 
 
+def recoloured(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Images of another contrast, another brightness of each channel, and noise.
+
+    Args:
+        images (Tensor): Of shape (N, C, height, width), values 0 to 255.
+        rng (Generator): Random generator.
+
+    Returns:
+        Tensor: In float64, also below 0 and above 255.
+    """
+    batch, channels = images.shape[:2]
+    gain = rng.uniform(0.5, 1.5, (batch, 1, 1, 1))
+    shift = rng.uniform(-40, 40, (batch, channels, 1, 1))
+    noise = rng.normal(size=images.shape) * rng.uniform(0, 20, (batch, 1, 1, 1))
+    return images * torch.from_numpy(gain) + torch.from_numpy(shift + noise)
+
+
 def unlabelled_batches(
     data: Images, size: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -139,10 +156,7 @@ def unlabelled_batches(
     rng = np.random.default_rng((seed, 6))
     while True:
         weak, _ = next(batches)
-        one = (size, 1, 1, 1)
-        noise = rng.normal(size=weak.shape) * rng.uniform(0, 20, one)
-        strong = weak * torch.from_numpy(rng.uniform(0.5, 1.5, one))
-        strong += torch.from_numpy(rng.uniform(-40, 40, one) + noise)
+        strong = recoloured(weak, rng)
         for image, (top, left) in zip(
             strong, rng.integers(17, size=(size, 2)), strict=True
         ):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fashion import recoloured
 from scenes import Scenes
 from torch import Tensor, nn
 from training import learning_rate
@@ -71,10 +72,7 @@ def unlabelled_batches(images: Tensor, batch: int, seed: int) -> Iterator[dict]:
         flips = rng.random(batch) < 0.5
         weak = images[index]
         weak[flips] = weak[flips].flip(-1)
-        gain = rng.uniform(0.5, 1.5, (batch, 1, 1, 1))
-        shift = rng.uniform(-40, 40, (batch, 3, 1, 1))
-        noise = rng.normal(size=weak.shape) * rng.uniform(0, 20, (batch, 1, 1, 1))
-        strong = weak * torch.from_numpy(gain) + torch.from_numpy(shift + noise)
+        strong = recoloured(weak, rng)
         samples = map_samples(torch.zeros(batch, *weak.shape[2:]).long(), flips)
         strong = strong.round().clamp(0, 255).to(weak.dtype)
         yield dict(weak=[*weak], strong=[*strong], data_samples=samples)

@@ -101,6 +101,11 @@ def pipeline_of(cfg: Config) -> list[dict]:
     return next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
 
 
+def steps_of_pipeline(cfg: Config) -> list[dict]:
+    """Return the pipeline of ``test_dataloader``; [] without one."""
+    return pipeline_of(cfg) if cfg.get('test_dataloader') else []
+
+
 def image_suffixes(cfg: Config) -> set[str]:
     """Return suffixes of images that the datasets for testing name, in lower case."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()

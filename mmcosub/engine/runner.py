@@ -65,8 +65,9 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
 
     def extend(self, loader: Any) -> Indices | None:
         """Add unlabelled images, if configured."""
-        wanted = bool(self.cfg.get('unlabelled'))
-        return add_unlabelled(loader, self.cfg, self.seed) if wanted else None
+        if not self.cfg.get('unlabelled'):
+            return None
+        return add_unlabelled(loader, self.cfg, self.seed, self._bad_samples())
 
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
@@ -98,9 +99,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
 
     def train(self) -> nn.Module:
         """Check the data, then train; raise if data and config do not agree."""
-        bad = BadSamples(
-            self.cfg.get('bad_data', 'raise'), Path(self.work_dir, 'bad_data.txt')
-        )
+        bad = self._bad_samples()
         if is_main_process():
             bad.listed.unlink(missing_ok=True)  # of an earlier start
         loaders = self._train_dataloader, self._val_dataloader
@@ -110,6 +109,10 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         finally:
             if count := len(bad.names()):
                 self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
+
+    def _bad_samples(self) -> BadSamples:
+        listed = Path(self.work_dir, 'bad_data.txt')
+        return BadSamples(self.cfg.get('bad_data', 'raise'), listed)
 
     def build_optim_wrapper(
         self, optim_wrapper: OptimWrapper | dict

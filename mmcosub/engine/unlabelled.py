@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,15 +59,13 @@ def unlabelled_dataset(cfg: Any, bad: BadSamples | None = None) -> UnlabelledIma
 
 
 def add_unlabelled(
-    loader: DataLoader, cfg: Any, seed: int
+    loader: DataLoader, cfg: Any, seed: int, bad: BadSamples
 ) -> Callable[[int], list[int]]:
     """Add unlabelled images to a training loader's dataset, in place.
 
     Returns:
         Callable: Indices of those to append to the batch of an iteration.
     """
-    listed = Path(cfg.work_dir, 'bad_data.txt')
-    bad = BadSamples(cfg.get('bad_data', 'raise'), listed)
     dataset, labelled = unlabelled_dataset(cfg, bad), loader.dataset
     batch = cfg.unlabelled.get('batch_size', cfg.train_dataloader.get('batch_size', 1))
     if not isinstance(batch, int) or batch < 1:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from mmcosub.analysis.steps import flips_channels
-from mmcosub.engine.prediction import pipeline_of
+from mmcosub.engine.prediction import steps_of_pipeline
 
 from .exporting import Exported
 from .formats import INPUT
@@ -92,7 +92,7 @@ def _values(exported: Exported) -> str:
 
 def steps_before(model: Any) -> str:
     """Return the steps of the test pipeline before the model."""
-    steps = pipeline_of(model.cfg) if model.cfg.get('test_dataloader') else []
+    steps = steps_of_pipeline(model.cfg)
     kept = [
         f'- `{dict(step)}`\n'
         for step in steps

@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmcosub.analysis.steps import Shape, flips_channels, input_channels
-from mmcosub.engine.prediction import pipeline_of
+from mmcosub.engine.prediction import steps_of_pipeline
 from mmcosub.names import type_name
 
 from .formats import SUFFIXES, load, quiet, reason, write
@@ -130,7 +130,7 @@ def _as_input(module: DeployedModel, raw: Tensor) -> Tensor:
 
 def _reads_bytes(cfg: Any) -> bool:
     """Return True if the config's loader reads images of 8 bits."""
-    first = (pipeline_of(cfg) if cfg.get('test_dataloader') else [{}])[0]
+    first = (steps_of_pipeline(cfg) or [{}])[0]
     plain = type_name(first, TRANSFORMS) == 'LoadImageFromFile'
     colours = first.get('color_type', 'color') in ('color', 'grayscale')
     return plain and colours and not first.get('to_float32')

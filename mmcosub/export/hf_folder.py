@@ -11,7 +11,7 @@ from torch import nn
 
 from mmcosub.analysis.steps import evaluation_shape, flips_channels
 from mmcosub.checkpoints import publish
-from mmcosub.engine.prediction import load_model, pipeline_of
+from mmcosub.engine.prediction import load_model, steps_of_pipeline
 
 from .card import steps_before
 from .hf_networks import timm_classifier, upernet
@@ -127,7 +127,7 @@ def write_hf_folder(
 
 def _resizing(model: Any, size: tuple[int, int]) -> dict[str, Any]:
     """Return timm's settings for the resizing and cropping of the test pipeline."""
-    steps = pipeline_of(model.cfg) if model.cfg.get('test_dataloader') else []
+    steps = steps_of_pipeline(model.cfg)
     resizes = [dict(step) for step in steps if 'Resize' in str(step['type'])] or [{}]
     edge = resizes[-1].get('scale') if 'edge' in resizes[-1] else None
     return dict(

@@ -37,7 +37,7 @@ class Step:
         self.features: Any = None
         """Outputs of the backbone in this pass, V * B rows, view after view."""
         self.tapped: Sequence[Any] = ()
-        """Outputs of the blocks of :meth:`Objective.taps`, likewise."""
+        """Outputs of the blocks of :meth:`Objective.taps`, with the same rows."""
         self.logits: dict[str, list[Tensor | None]] = {}
         """Of each head and view, (B, C, *); None for views that have not run."""
         self.weights: dict[str, Tensor | None] = {}

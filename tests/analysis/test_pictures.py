@@ -18,6 +18,16 @@ from mmcosub.engine.prediction import load_model, read_image
 GREY = np.full((2, 3, 3), 128, np.uint8)
 
 
+def predicted(cfg, layer, bias, scenes):
+    """An image, and its prediction drawn and described, if the last layer is a bias."""
+    model = load_model(cfg, device='cpu')
+    last = model.get_submodule(layer)
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.constant_(last.bias, bias)
+    original, batch = read_image(model, str(scenes / 'images/validation/0.jpg'))
+    return original, *draw_prediction(model, model.test_step(batch)[0], original)
+
+
 def test_written_or_refused(tmp_path):
     write_picture(tmp_path / 'new' / 'a.png', GREY)
     assert (cv2.imread(str(tmp_path / 'new' / 'a.png')) == GREY).all()
@@ -38,12 +48,7 @@ def test_one_output_channel(scenes: Path, bias: float, said: str) -> None:
     colours = [[0, 0, 0], [255, 0, 0]]
     meta = dict(classes=('ground', 'thing'), palette=colours)
     cfg['test_dataloader']['dataset']['metainfo'] = meta
-    model = load_model(Config(cfg), device='cpu')
-    torch.nn.init.zeros_(model.decode_head.conv_seg.weight)
-    torch.nn.init.constant_(model.decode_head.conv_seg.bias, bias)
-    image = str(scenes / 'images/validation/0.jpg')
-    original, batch = read_image(model, image)
-    drawn, text = draw_prediction(model, model.test_step(batch)[0], original)
+    original, drawn, text = predicted(Config(cfg), 'decode_head.conv_seg', bias, scenes)
     assert text == said
     # Names are beside the image.
     height, width = original.shape[:2]
@@ -66,11 +71,6 @@ def test_several_labels(
     head = dict(type='MultiLabelLinearClsHead', num_classes=2, in_channels=16)
     cfg.model.head = head
     cfg.test_dataloader.dataset.metainfo = dict(classes=['a', 'b'])
-    model = load_model(cfg, device='cpu')
-    torch.nn.init.zeros_(model.head.fc.weight)
-    torch.nn.init.constant_(model.head.fc.bias, bias)
-    image = str(scenes / 'images/validation/0.jpg')
-    original, batch = read_image(model, image)
-    drawn, text = draw_prediction(model, model.test_step(batch)[0], original)
+    original, drawn, text = predicted(cfg, 'head.fc', bias, scenes)
     assert text == said
     assert (drawn != original).any()
