@@ -70,8 +70,8 @@ _SHARED: dict[str, Any] = {
         type=int,
         nargs='+',
         metavar='N',
-        help='height and width of images, or one number for both (default: 512 for '
-        'segmentors, 224 for classifiers)',
+        help='height and width of images, or one number for both (default: as in the '
+        'config, or else 512 for segmentors, 224 for classifiers)',
     ),
     '--cfg-options': dict(
         nargs='+',
