@@ -44,8 +44,8 @@ _TYPES = {
     bool: ('fast', 'find_unused_parameters', 'resume', 'skip_checks'),
 }
 
-# Only some networks have these, so rules without weight decay may match none: upstream's
-# Swin configs do so with `absolute_pos_embed`, recipes for several networks with more.
+# Only some networks have these, so rules without weight decay may match none:
+# upstream's Swin configs have `absolute_pos_embed`, recipes for several networks more.
 _OPTIONAL = re.compile(
     r'bias|bn|cpb_mlp|gamma|ln|norm|embed|feat|rel_pos|scale|table|token|pos_block'
 )
