@@ -102,10 +102,10 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
     Without it, schedules would restart from the current learning rate. Returns a
     warning if they end elsewhere than the config's, as MMEngine uses the checkpoint's.
     """
-    before, now = _states(saved), _states(built)
+    before, now = states_of(saved), states_of(built)
     kinds, ends = (
         [[(name, of(state)) for name, state in states] for states in (before, now)]
-        for of in (sorted, lambda state: state.get('end'))
+        for of in (_settings, lambda state: state.get('end'))
     )
     if kinds[0] != kinds[1]:
         what = f'the state of {len(before)} schedules'
@@ -148,7 +148,11 @@ def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
     return ['state of the optimizer'] if has_state else []
 
 
-def _states(schedules: Any) -> list[tuple[str, dict]]:
+def _settings(state: dict) -> list[str]:
+    return sorted(key for key, value in state.items() if not callable(value))
+
+
+def states_of(schedules: Any) -> list[tuple[str, dict]]:
     """Return the optimizer and state of each schedule, built or saved."""
     if not isinstance(schedules, dict):
         schedules = {'': schedules or []}
