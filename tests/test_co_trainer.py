@@ -284,6 +284,29 @@ def test_rows_are_not_shared_where_images_are_counted(
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
 
 
+class OwnNorm(nn.Module):
+    """A normalisation over the batch that is no BatchNorm of PyTorch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean(0)) / (x.var(0, correction=0) + 1)
+
+
+def test_rows_of_an_own_batch_norm_are_not_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = []
+    for execution in ('auto', 'plain'):
+        model = timm_model()
+        for block in model.blocks:
+            block.norm2 = OwnNorm()
+        trainer = CoTrainer(model, seed=3, execution=execution)
+        found.append(trainer.loss(images(), LABELS, nn.CrossEntropyLoss()))
+        assert trainer.execution_of_plans() == 'plain'
+    assert torch.equal(*found)
+    assert 'Rows influence one another in the blocks of' in caplog.text
+    assert caplog.text.count("scheme.execution='plain'") == 1
+
+
 class Twice(nn.Module):
     """Two networks, in another order than they are listed, one of them twice."""
 
