@@ -52,7 +52,7 @@ class CoTrainer(SubmodelTraining):
         auxiliary (Mapping, optional): Weights of additional label losses, for the keys
             of auxiliary logits. Defaults to None, no auxiliary losses.
         ignore_index (int, optional): Label of positions without a label. Defaults to
-            None, the criterion's.
+            None: the criterion's or, if it has none, all labels that are no class.
         unlabelled (dict, optional): Arguments of :class:`~mmcosub.schemes.Unlabelled`,
             for batches with unlabelled images. Defaults to None, its defaults.
         **options: Arguments of the scheme, such as ``weight``, ``loss`` or ``seed``.
@@ -173,7 +173,7 @@ class CoTrainer(SubmodelTraining):
                 ignored = self.ignore_index
                 if ignored is None:
                     ignored = setting(criterion, 'ignore_index', None)
-                check_channels(self.scheme, logits[0])
+                check_channels(self.scheme, logits[0], labels)
                 step.record('head', logits)
                 weight = labelled_positions(labels, logits[0], ignored)
                 step.weights['head'] = weight

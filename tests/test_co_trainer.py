@@ -284,6 +284,29 @@ def test_rows_are_not_shared_where_images_are_counted(
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
 
 
+class OwnNorm(nn.Module):
+    """A normalisation over the batch that is no BatchNorm of PyTorch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean(0)) / (x.var(0, correction=0) + 1)
+
+
+def test_rows_of_an_own_batch_norm_are_not_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = []
+    for execution in ('auto', 'plain'):
+        model = timm_model()
+        for block in model.blocks:
+            block.norm2 = OwnNorm()
+        trainer = CoTrainer(model, seed=3, execution=execution)
+        found.append(trainer.loss(images(), LABELS, nn.CrossEntropyLoss()))
+        assert trainer.execution_of_plans() == 'plain'
+    assert torch.equal(*found)
+    assert 'Rows influence one another in the blocks of' in caplog.text
+    assert caplog.text.count("scheme.execution='plain'") == 1
+
+
 class Twice(nn.Module):
     """Two networks, in another order than they are listed, one of them twice."""
 
@@ -364,6 +387,88 @@ def test_dense_labels_and_ignored_positions() -> None:
         for a, b in ((one, two), (two, one))
     )
     torch.testing.assert_close(loss, expected / 2, rtol=1e-12, atol=1e-12)
+
+
+def distillation_of(change: Any, labels: Tensor, criterion: Any, **options: Any) -> Any:
+    trainer = CoTrainer(Wrapped(change), seed=3, **options)
+    trainer.loss(images(), labels, criterion)
+    return trainer.logs['co_training']
+
+
+def dense_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
+    labels = labels.view(len(labels), *labels.shape[-2:]).long()
+    z = F.interpolate(z, labels.shape[1:])
+    return F.cross_entropy(z, labels, ignore_index=255)
+
+
+@pytest.mark.parametrize(
+    'form',
+    [lambda y: y, lambda y: y[:, None], lambda y: y.to(torch.uint8)[:, None]],
+    ids=['classes', 'one channel', 'bytes'],
+)
+def test_ignored_labels_are_seen_in_any_form(form: Any) -> None:
+    """Also where the criterion does not tell its ignore_index."""
+    labels = LABELS.view(4, 1, 1).repeat(1, 4, 4)
+    labels[:, 1:3] = 255
+    known = nn.CrossEntropyLoss(ignore_index=255)
+    expected = distillation_of(dense, labels, known)
+    for options in ({}, dict(ignore_index=255)):
+        found = distillation_of(
+            dense, form(labels), dense_cross_entropy, loss='ce', **options
+        )
+        assert found == expected
+    everything = dict(loss='ce', ignore_index=-1)
+    assert distillation_of(dense, labels, dense_cross_entropy, **everything) != found
+
+
+def test_ignored_labels_of_a_sigmoid() -> None:
+    labels = (LABELS > 1).double().view(4, 1, 1, 1).repeat(1, 1, 4, 4)
+    labels[:, :, 1:3] = 255
+
+    def criterion(z: Tensor, y: Tensor) -> Tensor:
+        y = y.view_as(z).double()
+        return F.binary_cross_entropy_with_logits(z[y < 2], y[y < 2])
+
+    def one(z: Tensor) -> Tensor:
+        return dense(z[:, :1])
+
+    options = dict(loss='bce', ignore_index=255)
+    found = distillation_of(one, labels, criterion, **options)
+    assert found == distillation_of(one, labels[:, 0].long(), criterion, loss='bce')
+
+
+@pytest.mark.parametrize('dimensions', [1, 3])
+def test_sequences_and_volumes_of_another_resolution(dimensions: int) -> None:
+    def places(z: Tensor) -> Tensor:
+        z = dense(z)
+        return z[:, :, 0] if dimensions == 1 else z[:, :, None].repeat(1, 1, 4, 1, 1)
+
+    def criterion(z: Tensor, y: Tensor) -> Tensor:
+        z = F.interpolate(z, y.shape[1:])
+        return F.cross_entropy(z, y, ignore_index=255)
+
+    labels = LABELS.view(4, *[1] * dimensions).repeat(1, *[4] * dimensions)
+    labels[:, 1:3] = 255
+    fine = F.interpolate(labels[:, None].double(), scale_factor=2)[:, 0].long()
+    found = [
+        distillation_of(places, y, criterion, loss='ce', ignore_index=255)
+        for y in (labels, fine)
+    ]
+    assert found[0] == pytest.approx(found[1], abs=1e-12)
+
+
+def test_logits_with_the_classes_last_are_refused() -> None:
+    labels = torch.zeros(4, 16, dtype=torch.long)
+
+    def criterion(z: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(z.flatten(0, 1), y.flatten())
+
+    def tokens(z: Tensor) -> Tensor:
+        return dense(z).flatten(2).movedim(1, -1)
+
+    trainer = CoTrainer(Wrapped(tokens), loss='ce')
+    with pytest.raises(ValueError, match=r'classes are last.*movedim\(-1, 1\)'):
+        trainer.loss(images(), labels, criterion)
 
 
 @pytest.mark.parametrize(

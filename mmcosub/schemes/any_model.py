@@ -65,17 +65,24 @@ def labelled_positions(
 ) -> Tensor | None:
     """Return the labelled fraction (B, *) of each position of logits (B, C, *).
 
-    None if all count equally. Labels are classes (B, *) at any resolution, or soft.
+    None if all count equally. Labels are classes, (B, *) or (B, 1, *), or one for each
+    class, (B, C, *), at any resolution. Without an ``ignored`` label, those are
+    ignored that are no class.
     """
-    if ignored is None or not isinstance(labels, Tensor):
+    if not isinstance(labels, Tensor) or labels.ndim - logits.ndim not in (-1, 0):
         return None
-    if labels.is_floating_point() or labels.ndim != logits.ndim - 1:
+    if ignored is not None:
+        valid = labels != ignored
+    elif labels.is_floating_point():
         return None
-    valid = (labels != ignored).to(torch.promote_types(logits.dtype, torch.float32))
+    else:
+        valid = (labels >= 0) & (labels < max(logits.shape[1], 2))
+    valid = valid.to(torch.promote_types(logits.dtype, torch.float32))
+    if labels.ndim == logits.ndim:
+        valid = valid.mean(dim=1)
     if valid.shape[1:] == logits.shape[2:]:
         return valid
-    height, width = logits.shape[2:]
-    return F.adaptive_avg_pool2d(valid, (height, width))
+    return F.interpolate(valid[:, None], logits.shape[2:], mode='area').squeeze(1)
 
 
 def label_loss(criterion: Any, logits: Tensor, labels: Any) -> Tensor:
@@ -90,14 +97,23 @@ def label_loss(criterion: Any, logits: Tensor, labels: Any) -> Tensor:
     )
 
 
-def check_channels(scheme: Scheme, logits: Tensor) -> None:
-    """Raise if logits (B, C, *) of one class would be distilled by a softmax."""
-    softmax = scheme.soft_loss.activation == 'softmax'
-    if scheme.distills and softmax and logits.shape[1] == 1:
+def check_channels(scheme: Scheme, logits: Tensor, labels: Any) -> None:
+    """Raise if there are no classes to distill in dimension 1 of logits (B, C, *)."""
+    if not scheme.distills:
+        return
+    shape = tuple(logits.shape)
+    if scheme.soft_loss.activation == 'softmax' and shape[1] == 1:
         raise ValueError(
-            f'The logits have the shape {tuple(logits.shape)}, so one class, whose '
-            "softmax is always 1: there is nothing to distill. Give loss='bce' to "
-            'CoTrainer, or logits of two classes.'
+            f'The logits have the shape {shape}, so one class, whose softmax is always '
+            "1: there is nothing to distill. Give loss='bce' to CoTrainer, or logits "
+            'of two classes.'
+        )
+    of_labels = tuple(getattr(labels, 'shape', ()))
+    if len(shape) > 2 and of_labels == shape[:-1] != (shape[0], *shape[2:]):
+        raise ValueError(
+            f'The logits have the shape {shape} and the labels {of_labels}, so the '
+            'classes are last. Give key=lambda output: ... to CoTrainer, with '
+            '.movedim(-1, 1) of the logits.'
         )
 
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from mmcosub.submodels import (
+    EXECUTIONS,
     are_drop_paths,
     called_drop_paths,
-    can_share_rows,
     check_network,
     fastest_exact,
     inexact,
+    is_exact,
     plan_generator,
     run_submodels,
 )
@@ -28,6 +29,20 @@ from .extras import Extras
 from .step import Step, get_rank
 
 _logger = logging.getLogger('mmcosub')
+
+_INEXACT = {
+    'shared_prefix': (
+        'Views cannot share rows in {}, which needs a constant number of rows, or runs '
+        'its blocks in another order than it lists them',
+        'views share none',
+    ),
+    'kept_rows': (
+        'Rows influence one another in the blocks of {}, as in a normalisation over '
+        'the batch',
+        'every branch runs on all rows',
+    ),
+}
+"""Why an execution is not exact in a network, and what happens instead."""
 
 
 class SubmodelTraining:
@@ -72,7 +87,7 @@ class SubmodelTraining:
         self.plans_drawn = 0
         self.telemetry = {}
         self._checked = False
-        self._shares_rows = True
+        self._fastest = EXECUTIONS[-1]
 
     def caller(self) -> nn.Module:
         """Return the module to call for the backbone's outputs, such as DDP's."""
@@ -163,8 +178,7 @@ class SubmodelTraining:
         if self.scheme.execution != 'auto':
             return self.scheme.execution
         fastest = fastest_exact(self.backbone, self.sites)
-        shares = fastest == 'shared_prefix'
-        return 'kept_rows' if shares and not self._shares_rows else fastest
+        return min(fastest, self._fastest, key=EXECUTIONS.index)
 
     def _check_once(self, inputs: Tensor) -> None:
         """Check the model at the first step, when hooks may have frozen parts of it."""
@@ -174,22 +188,19 @@ class SubmodelTraining:
             return  # a loss in evaluation mode, where all views are the full network
         check_sites(self.scheme, self.sites)
         self._checked = True
-        given, chosen = self.scheme.execution, self.execution_of_plans()
+        given, name = self.scheme.execution, type(self.backbone).__name__
         network = self.backbone, inputs, self.sites
-        if chosen == 'shared_prefix' and not can_share_rows(*network):
-            reason = (
-                f'Views cannot share rows in {type(self.backbone).__name__}, which '
-                'needs a constant number of rows, or runs its blocks in another order '
-                'than it lists them'
-            )
-            remedy = "scheme.execution='kept_rows'"
+        while not is_exact(*network, self.execution_of_plans()):
+            chosen = self.execution_of_plans()
+            self._fastest = EXECUTIONS[EXECUTIONS.index(chosen) - 1]
+            reason, result = _INEXACT[chosen]
+            reason = reason.format(name)
+            remedy = f'scheme.execution={self._fastest!r}'
             if given == chosen:
                 raise ValueError(f'{reason}. Set {remedy}, or leave it out.')
-            _logger.warning(f'{reason}, so views share none ({remedy}).')
-            self._shares_rows = False
-            chosen = 'kept_rows'
+            _logger.warning(f'{reason}, so {result} ({remedy}).')
         if self.scheme.check_network:
-            check_network(*network, chosen)
+            check_network(*network, self.execution_of_plans())
         if given != 'auto' and (why := inexact(self.backbone, given, self.sites)):
             _logger.warning(
                 f'scheme.execution={given!r} does not compute what the plain execution '

@@ -3,7 +3,7 @@
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows (``V * B``, unless some
 samples have one view), ``...`` other dimensions.
 
-The executions compute the same outputs and gradients:
+The executions compute the same outputs and gradients, from slow to fast:
 
 - ``plain``: all views are concatenated, every branch runs on every row, and its output
   is multiplied by its factor, 0 included. The reference.
@@ -53,7 +53,7 @@ def run_submodels(
         sites (Sequence[Site]): The backbone's branches, from ``find_branches``, or its
             DropPath modules, from ``called_drop_paths``.
         execution (str): One of ``EXECUTIONS``. Defaults to 'shared_prefix', for
-            networks of which ``can_share_rows`` is true.
+            networks of which ``is_exact`` is true.
         taps (Sequence[Module]): Blocks whose outputs to return too. Defaults to none.
         perturbed (Callable): Returns a context to run in, for instance one with other
             dropout rates. It is entered again when the backward pass recomputes
@@ -135,7 +135,7 @@ def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
     BatchNorm in training mode makes rows depend on one another, which needs 'plain'
     inside of blocks. Dropout would give views that share a row the same noise, which
     rules out 'shared_prefix'. So do networks that need a constant number of rows;
-    ``can_share_rows`` finds them.
+    ``is_exact`` finds them.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.
