@@ -78,6 +78,22 @@ def test_resumed_runs_draw_the_same(
             assert line[key] == got[number][key], (number, key)
 
 
+def test_unlabelled_images_cannot_join_a_run_that_began_without(
+    train: ModuleType,
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    argv = [*arguments, '--work-dir', str(tmp_path / 'w')]
+    at = argv.index('--unlabelled')
+    labelled = [*argv[:at], *argv[at + 2 :]]
+    train.main([each for each in labelled if not each.startswith('unlabelled')])
+    with pytest.raises(SystemExit):
+        train.main([*argv, '--resume', '--allow-changes'])
+    said = ' '.join(capsys.readouterr().err.split())
+    assert 'only one of the runs has unlabelled images' in said
+
+
 @pytest.mark.parametrize(
     ('changes', 'said'),
     [
