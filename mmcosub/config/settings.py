@@ -37,7 +37,7 @@ _TYPES = {
     dict: (
         *('auto_scale_lr', 'custom_imports', 'default_hooks', 'env_cfg'),
         *('log_processor', 'model_wrapper_cfg', 'optim_wrapper', 'randomness'),
-        *('strategy', 'visualizer'),
+        *('strategy', 'unlabelled', 'visualizer'),
         *(f'{s}_{p}' for s in ('train', 'val', 'test') for p in ('cfg', 'dataloader')),
     ),
     str: ('default_scope', 'experiment_name', 'load_from', 'work_dir'),

@@ -134,9 +134,12 @@ class ResumableRunner(SeededRunner, Runner):
         if seed is not None:
             checkpoint['meta']['seed'] = seed
         hub = checkpoint['message_hub']
-        hub['log_scalars'] = {}  # log only this run's values
+        info, resumed = hub['runtime_info'], hub['resumed_keys']
         if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):
-            hub['runtime_info'].pop('co_training_plans', None)
+            info.pop('co_training_plans', None)
+        # Log only this run's values.
+        hub['log_scalars'] = {}
+        hub['resumed_keys'] = {key: resumed[key] for key in resumed if key in info}
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         if self._resumed:
