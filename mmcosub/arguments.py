@@ -59,7 +59,7 @@ _SHARED: dict[str, Any] = {
     'config': dict(help='config file, or PACKAGE::FILE for one inside a package'),
     'checkpoint': dict(help='checkpoint file or URL'),
     '--co-train': dict(
-        metavar='NAME_OR_FILE', help='co-train with this scheme, as in tools/train.py'
+        metavar='NAME_OR_FILE', help='co-train with this scheme, as in mmcosub train'
     ),
     '--probability-metrics': dict(
         action='store_true',

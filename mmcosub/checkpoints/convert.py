@@ -101,7 +101,7 @@ def _format_of(source: Format, target: str, state: State) -> Format | None:
         return None
     raise ValueError(
         f'{target} has no {family} that this could be converted to. To train from it '
-        'no conversion is needed: tools/train.py CONFIG --backbone FILE.'
+        'no conversion is needed: mmcosub train CONFIG --backbone FILE.'
     )
 
 
