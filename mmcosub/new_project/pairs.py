@@ -40,11 +40,8 @@ class Pairs:
     def describe(self) -> Iterator[str]:
         """Say what the images are like, in a line or two."""
         headers = self.headers.values()
-        modes = [each.mode for each in headers]
-        said = describe_images(suffixes(self.images), self.sizes.values(), modes)
+        said = describe_images(suffixes(self.images), self.sizes.values(), headers)
         yield f'{len(headers)} images: {said}'
-        if {*modes} - {'RGB'}:
-            yield '  All are loaded as 8-bit RGB; LoadImageFromFile can change that.'
         if turned := sum(each.orientation > 1 for each in headers):
             how = 'as displayed; the masks must be drawn on that'
             if self.as_stored:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .classes import IGNORED, Classes, make_classes
 from .config import crop_size, write_config
+from .loading import find_loading
 from .masks import Masks, convert, read_masks
 from .pairs import find_pairs, split, suffixes
 
@@ -36,7 +37,10 @@ def start(
     pairs = find_pairs(images, masks)
     names = dict(zip(lists, split([*pairs.images], val), strict=True))
     labels = read_masks(pairs.masks)
+    loading = find_loading(pairs)
     yield from pairs.describe()
+    if loading.said:
+        yield f'  They are {loading.said}.'
     known = make_classes(labels, classes)
     # Lists name images without suffix, or with it where there are several.
     of_images, of_masks = suffixes(pairs.images), suffixes(pairs.masks)
@@ -64,7 +68,6 @@ def start(
     text = dict(
         about=f'{len(listed)} images, {said}',
         batch=min(4, count),
-        color_type=", color_type='color_ignore_orientation'" * pairs.as_stored,
     )
     dataset = dict(
         root=str(out.resolve()),
@@ -73,7 +76,9 @@ def start(
         img_suffix=suffix,
         seg_map_suffix='.png' if converts else pairs.tail + of_masks[0],
     )
-    weights = write_config(config, model, known, crop, pretrained, text, dataset)
+    weights = write_config(
+        config, model, known, crop, loading, pretrained, text, dataset
+    )
     yield f'Split: {said} ({lists["train"]}, {lists["val"]})'
     yield f'Config: {config} ({model}, crops of {crop}x{crop})'
     yield from _next(config, weights)
