@@ -157,6 +157,71 @@ def test_tails_without_conversion(folder: Folder) -> None:
     np.testing.assert_array_equal(folder.loaded(), folder.index())
 
 
+@pytest.mark.parametrize('suffixes', [('.png',), ('.png', '.jpg')])
+def test_endings_of_images_and_one_of_several_masks(
+    folder: Folder, suffixes: tuple
+) -> None:
+    for i in range(4):
+        folder.image(f'a/{i}_leftImg8bit{suffixes[i % len(suffixes)]}')
+        folder.mask(f'a/{i}_gtFine_labelIds.png', folder.index())
+        folder.mask(f'a/{i}_gtFine_instanceIds.png', folder.index((0, 0, 1)))
+    with pytest.raises(ValueError, match=r"'_gtFine_instanceIds' and '_gtFine_labelI"):
+        folder.start()
+    with pytest.raises(ValueError, match=r'no mask is an image with it'):
+        folder.start(ending='_labelIds')
+    folder.start(ending='_gtFine_labelIds')
+    np.testing.assert_array_equal(folder.loaded(), folder.index())
+
+
+@pytest.mark.parametrize(
+    ('values', 'classes', 'seen'),
+    [
+        ((0, 7, 9), 'a=7,b=rest', (1, 0, 1)),
+        ((0, 7, 9), 'a=7,b=0,ignore=rest', (1, 0, 255)),
+        ((0, 7, 255), 'a=7,b=rest', (1, 0, 255)),  # 255 stays without label
+        ((0, 255), 'a=0,b=rest', (0, 1)),
+        ((0, 7, 9), 'a=7,a=9,b=0', (1, 0, 0)),
+    ],
+)
+def test_several_values_of_one_class(
+    folder: Folder, values: tuple, classes: str, seen: tuple
+) -> None:
+    folder.fill(folder.index(values))
+    assert '2 classes:' in folder.start(classes)
+    np.testing.assert_array_equal(folder.loaded(), folder.index(seen))
+
+
+def test_blurred_edges(folder: Folder) -> None:
+    mask = np.zeros((36, 40), np.uint8)
+    mask[:, 20:] = 200
+    mask[0, 10:30] = np.arange(20) * 9 + 7
+    folder.fill(mask)
+    said = folder.start()
+    assert 'Only 2 of them have more than 0.5% of the pixels' in said
+    assert 'NAME=VALUE,...,ignore=rest' in said
+
+
+def test_folders_of_a_split(folder: Folder) -> None:
+    parts = ('train2020', 'train2020', 'Validation', 'train2020', 'test', 'test')
+    for i, part in enumerate(parts):
+        folder.image(f'{part}/{i}.png')
+        values = (0, 1) if part != 'Validation' else (0, 2)
+        folder.mask(f'{part}/{i}.png', folder.index(values))
+    said = folder.start()
+    assert 'Split: 3 to train on, 1 to validate, 2 in folders for testing' in said
+    assert '2 class_2 = 2: 8.3% of pixels (not in the training images' in said
+    assert (folder.out / 'train.txt').read_text().split() == [
+        f'train2020/{i}' for i in (0, 1, 3)
+    ]
+    names = ['train/1', 'train/2', 'train/3', 'test/1', 'test/2']
+    train, val = split(names, None)
+    assert {*train, *val} == {'train/1', 'train/2', 'train/3'}
+    train, val = split(names, 0.4)  # asked for
+    assert {*train, *val} == {*names}
+    assert len(val) == 2
+    assert len(split(['trains/1', 'val/1'], None)[0]) == 1
+
+
 @pytest.mark.parametrize('stored', [True, False])
 def test_exif_orientation(folder: Folder, stored: bool) -> None:
     exif = Image.Exif()
@@ -307,6 +372,12 @@ BAD = {
         dict(classes='a=0,b=1'),
         r'also have 2, .* Add NAME=2, or ignore=2',
     ),
+    'spaces': (
+        lambda f: (f.fill(), f.image(' x.jpg')),
+        {},
+        r"i/ x\.jpg': lists of images take no names with spaces at an end",
+    ),
+    'value twice': (lambda f: f.fill(), dict(classes='a=1,b=1'), r'names 1 twice'),
     'no value': (lambda f: f.fill(), dict(classes='a=red'), r"'a=red' is no NAME"),
     'twice': (lambda f: f.fill(), dict(classes='a,b,a'), r'names a twice'),
     'half': (lambda f: f.fill(), dict(classes='a=0,b'), r'every class, or for none'),
