@@ -12,7 +12,6 @@ from mmcosub.config.flags import set_length
 from mmcosub.config.loading import find_config, read_config
 
 from . import MODELS, WEIGHTS
-from .classes import Classes
 from .loading import Loading
 
 ITERATIONS = 20000
@@ -84,16 +83,15 @@ randomness = dict(seed=0)
 def write_config(
     path: Path,
     name: str,
-    classes: Classes,
+    pretrained: bool,
+    about: str,
     crop: int,
     loading: Loading,
-    pretrained: bool,
-    text: dict[str, object],
-    dataset: dict[str, str],
+    settings: dict[str, object],
 ) -> str | None:
     """Write the config; return the pretrained weights that it starts from, if any.
 
-    ``text`` and ``dataset`` fill in what is left of the template, the latter quoted.
+    ``settings`` fill in what is left of the template.
     """
     base = read_config(find_config(f'mmseg::{MODELS[name]}'))
     weights = None
@@ -102,15 +100,13 @@ def write_config(
         weights = WEIGHTS.get(name) or init.get('checkpoint') or base.model.pretrained
     set_length(base, 'max_iters', ITERATIONS)
     filled = _TEXT.substitute(
-        {key: repr(value) for key, value in dataset.items()},
-        **text,
+        {k: pprint.pformat(v, width=200, compact=True) for k, v in settings.items()},
         base=MODELS[name],
-        classes=pprint.pformat(tuple(classes.names), width=80, compact=True),
-        palette=pprint.pformat(classes.palette, width=80, compact=True),
+        about=about,
         crop=crop,
-        workers=min(4, os.cpu_count() or 1),
         load=', '.join(_dict(**step) for step in loading.steps),
         distortion="\n    dict(type='PhotoMetricDistortion')," * loading.eight_bits,
+        workers=min(4, os.cpu_count() or 1),
         model='\n'.join(_model(base.model, weights, loading)),
         iterations=ITERATIONS,
         interval=base.train_cfg.val_interval,

@@ -102,19 +102,15 @@ def _endings(images: list[str], masks: list[str], given: str | None) -> tuple[st
     for head in ('', *re.findall(r'[_.\- ].*', common)):
         names = [name.removesuffix(head) for name in images[:_SAMPLED]]
         tails = Counter(m[len(n) :] for n in names for m in masks if m.startswith(n))
-        if given is not None and given in tails:
-            return head, given
-        (tail, most), *others = tails.most_common() or [('', 0)]
+        most = [t for t in tails if tails[t] == max(tails.values()) or t == given]
+        if given in tails or (given is None and len(most) == 1):
+            return head, given or most[0]
         if given is None and most:
-            if ties := [repr(other) for other, count in others if count == most]:
-                raise ValueError(
-                    f'An image has several masks, whose names end in {tail!r} and '
-                    f'{", ".join(ties)}: give one as --mask-ending.'
-                )
-            return head, tail
-    if given:
-        raise ValueError(f'--mask-ending {given!r}: no mask is an image with it.')
-    return '', ''
+            raise ValueError(
+                'An image has several masks, whose names end in '
+                f'{" and ".join(map(repr, most))}: give one as --mask-ending.'
+            )
+    return '', given or ''
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -72,23 +72,21 @@ def start(
     said = f'{count} to train on, {len(names["val"])} to validate'
     if left := len(listed) - count - len(names['val']):
         said += f', {left} in folders for testing'
-    text = dict(
-        about=f'{len(listed)} images, {said}',
-        batch=min(4, count),
-    )
-    dataset = dict(
+    settings = dict(
+        classes=tuple(known.names),
+        palette=known.palette,
         root=str(out.resolve()),
         images=str(images.resolve()),
         masks=INDEX_MASKS if converts else str(masks.resolve()),
         img_suffix=suffix,
         seg_map_suffix='.png' if converts else pairs.tail + of_masks[0],
+        batch=min(4, count),
     )
-    weights = write_config(
-        config, model, known, crop, loading, pretrained, text, dataset
-    )
+    about = f'{len(listed)} images, {said}'
+    weights = write_config(config, model, pretrained, about, crop, loading, settings)
     yield f'Split: {said} ({lists["train"]}, {lists["val"]})'
-    yield f'Config: {config} ({model}, crops of {crop}x{crop})'
-    yield f'  Images are scaled to {crop} pixels on their shorter side.'
+    scaled = f'images scaled to a shorter side of {crop}'
+    yield f'Config: {config} ({model}, {scaled}, crops of {crop}x{crop})'
     yield from _next(config, weights)
 
 
