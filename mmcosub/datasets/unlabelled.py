@@ -74,7 +74,15 @@ class PackWeakAndStrong(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Pack both views of a record; the other one's image is in ``strong``."""
         # A flip of a single pixel leaves strides that torch does not take.
-        results['img'] = np.array(results['img'], order='C')
+        image = results['img'] = np.array(results['img'], order='C')
+        names = {n.rpartition('.')[2] for n in self.names}
+        colours = image.shape[2:] == (3,) and image.min() >= 0 and image.max() <= 255
+        if not colours and names & PHOTOMETRIC:
+            raise ValueError(
+                f'unlabelled.strong={self.names} is for 8-bit RGB, but this image has '
+                f'the shape {image.shape} and values up to {image.max():g}. Set '
+                'unlabelled.strong to transforms of your own for such images.'
+            )
         other = copy.deepcopy(results)
         probe = other.get('gt_seg_map')
         if probe is not None:
