@@ -22,6 +22,7 @@ from .schemes.any_model import (
     label_loss,
     labelled_positions,
     setting,
+    split_views,
     unwrapped,
 )
 from .schemes.unlabelled_loss import UnlabelledLoss
@@ -162,11 +163,11 @@ class CoTrainer(SubmodelTraining):
         labels, criterion = data_samples
         loss_of = partial(label_loss, criterion, labels=labels)
         step.label_loss = loss_of
-        outputs = step.rows.spread(step.features)
+        outputs = step.rows.spread(step.features)  # by key
         losses: dict[str, Tensor] = {}
         for key, factor in self.head_weights.items():
             main, views = key == self.key, len(step.views)
-            logits = find_logits(outputs, key, views * step.plan.batch).chunk(views)
+            logits = split_views(outputs[key], views, step.plan.batch)
             terms = step.label_losses(logits, lambda z: {'loss': loss_of(z)}, main)
             losses.update({f'loss_{key}': factor * loss for loss in terms.values()})
             if main:
@@ -184,10 +185,10 @@ class CoTrainer(SubmodelTraining):
         learned = self._unlabelled or self._learn_unlabelled({})
         learned.after_step(self)  # the optimizer has stepped since the last call
 
-        def read(network: nn.Module, outputs: Any, views: int) -> tuple[Tensor, ...]:
-            return find_logits(outputs, self.key, views * len(strong)).chunk(views)
+        def split(network: nn.Module, outputs: Any, views: int) -> tuple[Tensor, ...]:
+            return split_views(outputs[self.key], views, len(strong))
 
-        return learned(self, weak, strong, read)
+        return learned(self, weak, strong, split)
 
     def _learn_unlabelled(self, cfg: dict) -> UnlabelledLoss:
         self._unlabelled = UnlabelledLoss(self, cfg)
@@ -232,6 +233,11 @@ class CoTrainer(SubmodelTraining):
 
     def caller(self) -> nn.Module:
         return self._caller
+
+    def read(self, outputs: Any, auxiliary: bool = True) -> dict[Key, Tensor]:
+        """Return the logits by key. Other outputs need not have a row per image."""
+        keys = self.head_weights if auxiliary else [self.key]
+        return {key: find_logits(outputs, key) for key in keys}
 
     def modules(self) -> Iterator[nn.Module]:
         """Return the modules of the model."""

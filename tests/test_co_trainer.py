@@ -7,6 +7,7 @@ import sys
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import co_trainer_rank
@@ -242,6 +243,10 @@ class Wrapped(nn.Module):
         (lambda z: [z * 2, {'z': z}], lambda out: out[1]['z']),
         (lambda z: ModelOutput(hidden=z * 2, logits=z), None),
         (lambda z: ModelOutput(hidden=z * 2, scores=z), 'scores'),
+        (lambda z: SimpleNamespace(hidden=z * 2, scores=z), 'scores'),
+        # Outputs without a row for each image.
+        (lambda z: {'logits': z, 'loss': z.sum(), 'table': torch.ones(7, 3)}, None),
+        (lambda z: [*z], torch.stack),
     ],
 )
 def test_outputs(change: Any, key: Any) -> None:
@@ -250,6 +255,7 @@ def test_outputs(change: Any, key: Any) -> None:
     trainer = CoTrainer(Wrapped(change), seed=3, key=key)
     loss = trainer.loss(images(), LABELS, F.cross_entropy)
     torch.testing.assert_close(loss, expected, rtol=0, atol=0)
+    assert trainer.execution_of_plans() == 'shared_prefix'
 
 
 class CountsImages(nn.Module):

@@ -56,13 +56,14 @@ class UnlabelledLoss:
         training: Any,
         weak: Any,
         strong: Tensor,
-        read: Callable[[nn.Module, Any, int], Sequence[Tensor]],
+        split: Callable[[nn.Module, Any, int], Sequence[Tensor]],
         valid: Tensor | None = None,
     ) -> Tensor:
         """Return the weighted loss of weakly and strongly augmented images.
 
-        ``read(network, outputs, V)`` returns logits of V views, of shape (U, C, *)
-        each, from outputs of the backbone. ``valid`` is that of :meth:`Unlabelled.mix`.
+        ``split(network, outputs, V)`` returns logits of V views, of shape (U, C, *)
+        each, from outputs of the backbone as :meth:`SubmodelTraining.read` returns
+        them. ``valid`` is that of :meth:`Unlabelled.mix`.
         """
         method, network = self.method, training.network
         method.soft_loss.function = training.scheme.soft_loss.function
@@ -70,11 +71,12 @@ class UnlabelledLoss:
         rng = plan_generator(training.plan_seed, step, get_rank(), _STREAM)
         plan = method.draw(training.sites, len(strong), rng, _rates(training))
 
+        read = partial(training.read, auxiliary=False)
         teacher = self._teacher(training)
         with evaluating(teacher):
             whole = training.backbone is network  # the network is its own backbone
             outputs = (teacher if whole else teacher.backbone)(weak)
-            target = read(teacher, outputs, 1)[0]
+            target = split(teacher, read(outputs), 1)[0]
 
         strong, target, weight = method.mix(strong, target, valid, rng)
         # Strongly augmented images do not occur at inference, so BatchNorm does not
@@ -85,9 +87,9 @@ class UnlabelledLoss:
             caller, sites = training.caller(), training.sites
             execution = training.execution_of_plans()
             outputs, _ = run_submodels(
-                caller, strong, plan, sites, execution, perturbed=unrecorded
+                caller, strong, plan, sites, execution, (), unrecorded, read
             )
-            logits = read(network, outputs, plan.views)
+            logits = split(network, outputs, plan.views)
         loss, logs = method.loss(logits, target, weight, step)
         training.telemetry.update(logs)
         self._report_use(step, logs.get('unlabelled_used'))
