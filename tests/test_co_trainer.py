@@ -749,3 +749,78 @@ def test_a_state_with_the_average_loads_without_the_setting() -> None:
     alone = third.state_dict()
     with pytest.raises(ValueError, match='another scheme or model'):
         first.load_state_dict(alone)
+
+
+def test_the_teacher_follows_steps_of_accumulated_gradients() -> None:
+    x, arguments = images(2), (images(), LABELS, nn.CrossEntropyLoss())
+    trainer = CoTrainer(timm_model(), seed=3)
+    optimizer = torch.optim.SGD(trainer.parameters(), lr=0.1)
+    updates = []
+    for step in range(5):
+        if step == 3:  # resumed between a step and the next batch
+            trainer.load_state_dict(copy.deepcopy(trainer.state_dict()))
+        trainer.loss(*arguments, (x, x)).backward()
+        updates.append(int(trainer.extras['average'].updates))
+        if step % 2:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert updates == [1, 1, 2, 2, 3]
+
+
+class Named(nn.Module):
+    """A model with parts of the names of mmcosub's, and of two precisions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data_preprocessor = nn.Conv2d(3, 3, 1).bfloat16()
+        self.inner = timm_model().float()
+        self.extras = nn.Linear(5, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.data_preprocessor(x.bfloat16()).float()
+        return self.extras(self.inner(x))
+
+
+def test_the_teacher_is_like_any_model() -> None:
+    model, x = Named(), images().float()
+    trainer = CoTrainer(model, seed=3)
+    for _ in range(2):
+        trainer.loss(x, LABELS, nn.CrossEntropyLoss(), (x, x)).backward()
+        torch.optim.SGD(model.parameters(), lr=0.1).step()
+    average = dict(trainer.extras['average'].network.named_parameters())
+    own = dict(model.named_parameters())
+    assert {k: p.dtype for k, p in own.items()} == {
+        k: p.dtype for k, p in average.items()
+    }
+
+
+class _FabricModule(nn.Module):
+    """As Lightning's with bf16-true: it casts the inputs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module.bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x.bfloat16()).float()
+
+
+def test_unlabelled_images_in_a_wrapper_that_casts() -> None:
+    model, x = timm_model(), images().float()
+    arguments = LABELS, nn.CrossEntropyLoss()
+    wrapped = CoTrainer(_FabricModule(copy.deepcopy(model)), seed=3)
+    loss = wrapped.loss(x, *arguments, (x, x))
+    expected = CoTrainer(model.float(), seed=3).loss(x, *arguments, (x, x))
+    torch.testing.assert_close(loss, expected, rtol=0.01, atol=0)
+
+
+def test_a_cumulative_average_of_statistics_counts_labelled_batches() -> None:
+    x, found = images(size=64), []
+    for unlabelled in (None, (x, x * 3)):
+        model = timm_model('ResNet')
+        model.bn1.momentum = None
+        trainer = CoTrainer(model, seed=3)
+        for i in range(3):
+            trainer.loss(x * (i + 1), LABELS, nn.CrossEntropyLoss(), unlabelled)
+        found.append(dict(model.named_buffers()))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])

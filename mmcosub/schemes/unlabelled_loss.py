@@ -7,6 +7,7 @@ import copy
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class UnlabelledLoss:
         # Strongly augmented images do not occur at inference, so BatchNorm does not
         # record their statistics, nor where the backward pass recomputes them.
         norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
-        unrecorded = partial(temporarily, norms, momentum=0.0)
+        unrecorded = partial(temporarily, norms, track_running_stats=False)
         with unrecorded():
             caller, sites = training.caller(), training.sites
             execution = training.execution_of_plans()
@@ -118,7 +119,7 @@ class UnlabelledLoss:
         return average.network
 
     def after_step(self, training: Any) -> None:
-        """Update the averaged teacher, after the optimizer's step."""
+        """Update the averaged teacher, after a step of the optimizer."""
         if self.method.teacher == 'average':
             training.extras['average'].update(training.network)
 
@@ -140,11 +141,9 @@ class Average(nn.Module):
     def __init__(self, model: nn.Module, momentum: float) -> None:
         super().__init__()
         shell = copy.copy(model)
-        shell._modules = {
-            name: part
-            for name, part in model._modules.items()
-            if name not in ('data_preprocessor', 'extras')
-        }
+        shell._modules = dict(model._modules)
+        if isinstance(shell._modules.get('extras'), Extras):  # of mmseg or mmpretrain
+            del shell._modules['extras'], shell._modules['data_preprocessor']
         self.network = copy.deepcopy(shell).requires_grad_(False)
         self.momentum = momentum
         self.register_buffer('updates', torch.tensor(0))
@@ -153,10 +152,16 @@ class Average(nn.Module):
     def update(self, model: nn.Module) -> None:
         """Update the average with the current weights."""
         momentum = max(self.momentum, 1 / (int(self.updates) + 1))
-        current = model.state_dict()
-        for name, mean in self.network.state_dict().items():
+        current = _tensors(model)
+        for name, mean in _tensors(self.network).items():
+            now = current[name]
+            mean.data = mean.data.to(now)  # the model may have moved
             if mean.is_floating_point():
-                mean.lerp_(current[name], momentum)
+                mean.lerp_(now, momentum)
             else:
-                mean.copy_(current[name])
+                mean.copy_(now)
         self.updates += 1
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return dict(chain(model.named_parameters(), model.named_buffers()))
