@@ -224,6 +224,10 @@ class CoTrainer(SubmodelTraining):
         Args:
             state (dict): From :meth:`state_dict`.
         """
+        if not {'seed', 'step', 'extras'} <= {*state}:
+            raise ValueError(
+                f'A state of CoTrainer.state_dict() is expected, not {[*state][:3]}.'
+            )
         if not self._unlabelled and 'average.updates' in state['extras']:
             self._learn_unlabelled({})
         self.extras.load_own_state(state['extras'])

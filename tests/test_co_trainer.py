@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import co_trainer_rank
+import numpy as np
 import pytest
 import timm.loss
 import torch
@@ -32,7 +33,7 @@ from torch.nn.parallel import DataParallel
 
 from benchmarks.processes import context, finish
 from mmcosub import CoTrainer
-from mmcosub.schemes import Cosub
+from mmcosub.schemes import AugDrop, Cosub
 from mmcosub.submodels import (
     are_drop_paths,
     is_drop_path,
@@ -309,7 +310,7 @@ def test_rows_of_an_own_batch_norm_are_not_left_out(
         found.append(trainer.loss(images(), LABELS, nn.CrossEntropyLoss()))
         assert trainer.execution_of_plans() == 'plain'
     assert torch.equal(*found)
-    assert 'Rows influence one another in the blocks of' in caplog.text
+    assert 'normalisation over the batch' in caplog.text
     assert caplog.text.count("scheme.execution='plain'") == 1
 
 
@@ -349,7 +350,9 @@ def test_networks_that_do_not_run_are_named() -> None:
 )
 def test_logits_that_are_not_found(change: Any) -> None:
     trainer = CoTrainer(Wrapped(change))
-    with pytest.raises(ValueError, match=r'Logits of shape .*Set key=|returns . rows'):
+    with pytest.raises(
+        ValueError, match=r'Logits of shape .*Set key=|logits of 1 images for 8'
+    ):
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
 
 
@@ -528,6 +531,18 @@ def test_labels_of_two_images() -> None:
         (lambda: CoTrainer(timm_model(rate=0.0)), r'rate is 0.*CoTrainer\(model, drop'),
         (lambda: CoTrainer(timm_model(), 'cosubb'), r"scheme 'cosubb'.*'Cosub'"),
         (lambda: CoTrainer(timm_model(), weight=1.0), r'weight must be in \[0, 1\)'),
+        (
+            lambda: CoTrainer(timm_model(), wieght=0.1),
+            r"Cosub has no argument \['wieght'\]. Valid ones: .*'seed'.*'weight'",
+        ),
+        (
+            lambda: CoTrainer(timm_model(), unlabelled=dict(rate=1)),
+            r"Unlabelled has no argument \['rate'\].*'weight'",
+        ),
+        (
+            lambda: CoTrainer(timm_model()).load_state_dict(timm_model().state_dict()),
+            r"CoTrainer.state_dict\(\) is expected, not \['cls_token'",
+        ),
         (lambda: CoTrainer(timm_model(), 'augpath', lean=True), r'lean=True cannot'),
         (lambda: CoTrainer(timm_model(), Cosub(), weight=0.3), r"Give \['weight'\]"),
         (lambda: CoTrainer(DataParallel(timm_model())), r'DistributedDataParallel'),
@@ -565,6 +580,13 @@ def test_a_softmax_of_one_class_is_refused() -> None:
         CoTrainer(model, loss='ce').loss(images(), LABELS, lambda z, y: z.mean())
 
 
+def test_a_scheme_keeps_parts_of_one_model() -> None:
+    scheme = AugDrop(ratio=0.5)
+    CoTrainer(timm_model(), scheme)
+    with pytest.raises(ValueError, match=r'AugDrop is in use by another model'):
+        CoTrainer(timm_model(), scheme)
+
+
 def test_evaluation_mode_is_refused() -> None:
     trainer = CoTrainer(timm_model().eval())  # built in it is no error
     with pytest.raises(ValueError, match=r'model.train\(\)'):
@@ -591,6 +613,24 @@ def test_state(scheme: str) -> None:
     second.load_state_dict(state)
     assert losses(second, 2) == losses(first, 2)
     assert len([*first.parameters()]) >= len([*first.model.parameters()])
+
+
+class Alternating:
+    """A sampler of one's own: every other branch, the same for all images."""
+
+    def __call__(self, rates: Any, batch: int, rng: Any) -> Any:
+        keep = np.arange(len(rates)) % 2 == rng.integers(2)
+        return np.tile(keep[:, None], batch)
+
+
+def test_own_sampler() -> None:
+    trainers = [
+        CoTrainer(timm_model(), seed=3, sampler=sampler)
+        for sampler in (Alternating(), Alternating, dict(type=Alternating), None)
+    ]
+    first, *others, usual = (losses(trainer, 2) for trainer in trainers)
+    assert others == [first, first]
+    assert usual != first
 
 
 def test_seeded_by_step_not_by_torch() -> None:
@@ -723,6 +763,7 @@ def test_unlabelled_images(students: str) -> None:
         (dict(unlabelled=images(2)), r'unlabelled must be .*not Tensor'),
         (dict(unlabelled=(images(2), images(1))), r'not \[\(2, 3, .*\(1, 3, '),
         (dict(images={'pixel_values': images()}), r'must be a tensor, not a dict'),
+        (dict(images=images()[:0]), r'no labelled images'),
         (
             dict(unlabelled=(images(2), images(2)), criterion=nn.MSELoss()),
             r'cannot tell whether the criterion MSELoss',

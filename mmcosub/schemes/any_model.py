@@ -159,6 +159,8 @@ def check_images(images: Any, unlabelled: Any) -> None:
             f'The images must be a tensor, not a {type(images).__name__}. Pass the one '
             'that the model takes, such as batch["pixel_values"].'
         )
+    if not len(images):
+        raise ValueError('The batch has no labelled images, and needs one or more.')
     if unlabelled is None:
         return
     pair = isinstance(unlabelled, tuple | list) and len(unlabelled) == 2

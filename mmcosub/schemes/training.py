@@ -38,8 +38,8 @@ _INEXACT = {
         'views share none',
     ),
     'kept_rows': (
-        'Rows influence one another in the blocks of {}, as in a normalisation over '
-        'the batch',
+        'The blocks of {} compute something else on some of the rows, as with a '
+        'normalisation over the batch, or a mask for each row',
         'every branch runs on all rows',
     ),
 }
@@ -75,7 +75,13 @@ class SubmodelTraining:
         ``activations`` and ``where`` are those of :meth:`SoftLoss.fit`. Raises if the
         scheme cannot train the model.
         """
-        self.scheme = scheme if isinstance(scheme, Scheme) else SCHEMES.build(scheme)
+        self.scheme = SCHEMES.build(scheme)
+        if self.scheme.in_use:
+            raise ValueError(
+                f'This {type(self.scheme).__name__} is in use by another model, whose '
+                'parts it keeps. Make one for each.'
+            )
+        self.scheme.in_use = True
         self.scheme.soft_loss.fit(activations, where)
         self.sites = find_scheme_sites(self.scheme, self.backbone)
         if self.training:

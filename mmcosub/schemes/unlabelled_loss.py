@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcosub.submodels import evaluating, plan_generator, run_submodels, temporarily
+from mmcosub.submodels.class_table import built
 
 from .extras import Extras
 from .step import get_rank
@@ -39,7 +40,7 @@ class UnlabelledLoss:
     """
 
     def __init__(self, training: Any, cfg: dict) -> None:
-        self.method = Unlabelled(**cfg)
+        self.method = built(Unlabelled, cfg)
         self.method.rates(training.sites, _rates(training))  # raises if all are 0
         self._used: Tensor | None = None
         if not training.scheme.distills:
