@@ -23,11 +23,11 @@ Key = str | int | Callable[[Any], Tensor] | None
 """Place of the logits in an output: a key, a function, or None for the usual places."""
 
 
-def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
+def find_logits(outputs: Any, key: Key) -> Tensor:
     """Return the logits (R, C, *) where a key places them in a model's outputs."""
     found = _picked(outputs, key)
     if isinstance(found, Tensor):
-        if found.ndim > 1 and len(found) == rows:
+        if found.ndim > 1:
             return found
         what = f'a tensor of shape {tuple(found.shape)}'
     elif isinstance(outputs, Mapping):
@@ -36,10 +36,20 @@ def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
         what = f'a {type(outputs if found is None else found).__name__}'
     place = f' at {key!r}' if isinstance(key, str | int) else ''
     raise ValueError(
-        f'Logits of shape ({rows}, classes, ...) are expected{place}, and the model '
+        f'Logits of shape (images, classes, ...) are expected{place}, and the model '
         f'returns {what}. Set key=... to where its output has the logits, or to a '
         'function that returns them.'
     )
+
+
+def split_views(logits: Tensor, views: int, batch: int) -> tuple[Tensor, ...]:
+    """Return the logits (B, C, *) of each view, from all rows, view after view."""
+    if len(logits) != views * batch:
+        raise ValueError(
+            f'The model returns logits of {len(logits)} images for {views * batch}. '
+            'Set key=... to where its output has those of each image.'
+        )
+    return logits.chunk(views)
 
 
 def _picked(outputs: Any, key: Key) -> Any:
@@ -149,6 +159,8 @@ def check_images(images: Any, unlabelled: Any) -> None:
             f'The images must be a tensor, not a {type(images).__name__}. Pass the one '
             'that the model takes, such as batch["pixel_values"].'
         )
+    if not len(images):
+        raise ValueError('The batch has no labelled images, and needs one or more.')
     if unlabelled is None:
         return
     pair = isinstance(unlabelled, tuple | list) and len(unlabelled) == 2

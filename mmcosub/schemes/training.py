@@ -6,6 +6,7 @@ Shapes: ``V`` views, ``B`` samples.
 import logging
 from abc import abstractmethod
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,8 +38,8 @@ _INEXACT = {
         'views share none',
     ),
     'kept_rows': (
-        'Rows influence one another in the blocks of {}, as in a normalisation over '
-        'the batch',
+        'The blocks of {} compute something else on some of the rows, as with a '
+        'normalisation over the batch, or a mask for each row',
         'every branch runs on all rows',
     ),
 }
@@ -74,7 +75,13 @@ class SubmodelTraining:
         ``activations`` and ``where`` are those of :meth:`SoftLoss.fit`. Raises if the
         scheme cannot train the model.
         """
-        self.scheme = scheme if isinstance(scheme, Scheme) else SCHEMES.build(scheme)
+        self.scheme = SCHEMES.build(scheme)
+        if self.scheme.in_use:
+            raise ValueError(
+                f'This {type(self.scheme).__name__} is in use by another model, whose '
+                'parts it keeps. Make one for each.'
+            )
+        self.scheme.in_use = True
         self.scheme.soft_loss.fit(activations, where)
         self.sites = find_scheme_sites(self.scheme, self.backbone)
         if self.training:
@@ -92,6 +99,13 @@ class SubmodelTraining:
     def caller(self) -> nn.Module:
         """Return the module to call for the backbone's outputs, such as DDP's."""
         return self.backbone
+
+    def read(self, outputs: Any, auxiliary: bool = True) -> Any:
+        """Return what the losses need of the backbone's outputs, nested tensors.
+
+        Without ``auxiliary``, what the prediction needs.
+        """
+        return outputs
 
     @property
     def network(self) -> nn.Module:
@@ -161,7 +175,14 @@ class SubmodelTraining:
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan, execution = step.plan.of(step.views), self.execution_of_plans()
         outputs, work = run_submodels(
-            self.caller(), inputs, plan, self.sites, execution, taps, perturbed
+            self.caller(),
+            inputs,
+            plan,
+            self.sites,
+            execution,
+            taps,
+            perturbed,
+            self.read,
         )
         step.features, step.tapped = outputs if taps else (outputs, [])
         step.log('branch_work', work * len(step.views) / self.scheme.views)
@@ -191,7 +212,8 @@ class SubmodelTraining:
         self._checked = True
         given, name = self.scheme.execution, type(self.backbone).__name__
         network = self.backbone, inputs, self.sites
-        while not is_exact(*network, self.execution_of_plans()):
+        read = partial(self.read, auxiliary=False)
+        while not is_exact(*network, self.execution_of_plans(), read):
             chosen = self.execution_of_plans()
             self._fastest = EXECUTIONS[EXECUTIONS.index(chosen) - 1]
             reason, result = _INEXACT[chosen]
@@ -201,7 +223,7 @@ class SubmodelTraining:
                 raise ValueError(f'{reason}. Set {remedy}, or leave it out.')
             _logger.warning(f'{reason}, so {result} ({remedy}).')
         if self.scheme.check_network:
-            check_network(*network, self.execution_of_plans())
+            check_network(*network, self.execution_of_plans(), read)
         if given != 'auto' and (why := inexact(self.backbone, given, self.sites)):
             _logger.warning(
                 f'scheme.execution={given!r} does not compute what the plain execution '

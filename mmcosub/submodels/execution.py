@@ -43,6 +43,7 @@ def run_submodels(
     execution: str = 'shared_prefix',
     taps: Sequence[nn.Module] = (),
     perturbed: Callable[[], AbstractContextManager] = nullcontext,
+    read: Callable[[Any], Any] = lambda outputs: outputs,
 ) -> tuple[Any, float]:
     """Run a backbone as the submodels of all views of a plan.
 
@@ -58,9 +59,11 @@ def run_submodels(
         perturbed (Callable): Returns a context to run in, for instance one with other
             dropout rates. It is entered again when the backward pass recomputes
             activations. Defaults to ``nullcontext``.
+        read (Callable): Returns the outputs to keep, nested tensors, of the backbone's.
+            Defaults to all.
 
     Returns:
-        tuple: The backbone's outputs with every tensor of shape (R, ...), for the R
+        tuple: The outputs with every tensor of shape (R, ...), for the R
         rows ``plan.computed``, and the fraction of the ``L * V * B`` branch evaluations
         computed. With taps, the first is a pair: the outputs and the list of taps.
 
@@ -90,7 +93,7 @@ def run_submodels(
         samples = to_device(plan.computed % plan.batch, images.device)
         images = images.index_select(0, samples)
     with outputs_of(taps) as tapped, run.entered():
-        outputs = backbone(images)
+        outputs = read(backbone(images))
     run.check_complete()
     if taps:
         outputs = outputs, [output for _, output in tapped]

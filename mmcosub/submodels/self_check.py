@@ -27,17 +27,23 @@ _DRAWS = 8  # passes that tell DropPath, with few outcomes, from other noise
 
 _Run = Callable[[], Any]
 _Mode = Callable[[nn.Module], AbstractContextManager]
+_Read = Callable[[Any], Any]
 
 
 def check_network(
-    backbone: nn.Module, images: Tensor, sites: Sequence[Site], execution: str
+    backbone: nn.Module,
+    images: Tensor,
+    sites: Sequence[Site],
+    execution: str,
+    read: _Read = lambda outputs: outputs,
 ) -> None:
     """Raise a ``ValueError`` if a submodel of all branches differs from the network.
 
     One image of the images (B, ...) runs without gradients through the network and
     through a submodel that keeps every branch, in evaluation and in training mode, in
     which the backbone is. In training mode, dropout and batch statistics are off, so
-    that only DropPath could differ. The error names the first module that differs.
+    that only DropPath could differ. ``read`` returns the outputs to compare. The error
+    names the first module that differs.
     """
     if images.is_meta:
         return
@@ -50,16 +56,16 @@ def check_network(
 
     def submodel(mode: _Mode) -> Any:
         with mode(backbone):
-            return run_submodels(backbone, image, plan, sites, execution)[0]
+            return run_submodels(backbone, image, plan, sites, execution, read=read)[0]
 
     with untouched(backbone, image):
         reference: _Mode = evaluating
         try:
-            expected = network(reference)
+            expected = read(network(reference))
         except Exception:  # LeViT prepares evaluation in `train`, not called here
             reference = without_noise
             try:
-                expected = network(reference)
+                outputs = network(reference)
             except Exception as error:  # any error of a backbone with a single image
                 warnings.warn(
                     f'{type(backbone).__name__} is not checked before the first step, '
@@ -67,11 +73,12 @@ def check_network(
                     stacklevel=2,
                 )
                 return
+            expected = read(outputs)
         for mode in dict.fromkeys((reference, without_noise)):
             got = [submodel(mode)]
             if mode is not reference and not _alike(got[0], expected):
                 reference = mode  # some networks return more in training
-                expected = network(mode)
+                expected = read(network(mode))
                 # Random outputs may be equal by chance once.
                 got += [submodel(mode) for _ in range(_DRAWS)]
             if any(_differ(each, expected) for each in got):
@@ -80,7 +87,11 @@ def check_network(
 
 
 def is_exact(
-    backbone: nn.Module, images: Tensor, sites: Sequence[Site], execution: str
+    backbone: nn.Module,
+    images: Tensor,
+    sites: Sequence[Site],
+    execution: str,
+    read: _Read = lambda outputs: outputs,
 ) -> bool:
     """Return True if an execution computes what the plain one does; runs both.
 
@@ -95,7 +106,7 @@ def is_exact(
     # Rows split at the first, a middle and the last branch, in one image or both.
     factors = np.ones((len(sites), 3, 2))
     factors[0, 1, 0] = factors[len(sites) // 2, 1, 1] = factors[-1, 2] = 0
-    run = partial(run_submodels, backbone, pair, Plan(factors), sites)
+    run = partial(run_submodels, backbone, pair, Plan(factors), sites, read=read)
     with untouched(backbone, pair), without_noise(backbone):
         expected, _ = run('plain')
         try:

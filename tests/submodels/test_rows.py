@@ -48,7 +48,7 @@ class Linears(nn.Module):
 
 
 register_block(f'{__name__}.Moving', Branch(unmoved), Branch(unmoved))
-register_block(f'{__name__}.Linears', Branch(first_linear), Branch(second_linear))
+register_block(Linears, Branch(first_linear), Branch(second_linear))
 
 
 class BytesWritten(TorchDispatchMode):
