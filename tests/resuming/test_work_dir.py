@@ -43,6 +43,7 @@ def other(tmp_path: Path) -> Callable[[Callable], None]:
 
 
 def test_second_training_is_refused(other: Callable, tmp_path: Path) -> None:
+    (tmp_path / 'bad_data.txt').touch()
     with forked(other) as process:
         run = numbers_run(tmp_path, 2, 1)
         said = rf'{tmp_path}: process {process} on .*--work-dir'
@@ -51,6 +52,7 @@ def test_second_training_is_refused(other: Callable, tmp_path: Path) -> None:
         assert is_in_use(str(tmp_path))
         assert not [*tmp_path.glob('*.py')]  # the config stays the other one's
         assert not [*tmp_path.glob('*.pth')]
+        assert (tmp_path / 'bad_data.txt').exists()  # and so does its list
     assert not is_in_use(str(tmp_path))
     run.train()
     numbers_run(tmp_path, 2, 2).train()  # of the same process, once that has ended
