@@ -58,6 +58,18 @@ def test_second_training_is_refused(other: Callable, tmp_path: Path) -> None:
     numbers_run(tmp_path, 2, 2).train()  # of the same process, once that has ended
 
 
+def test_two_trainings_do_not_share_a_folder_of_checkpoints(
+    other: Callable, tmp_path: Path
+) -> None:
+    hooks = dict(checkpoint=dict(type='CheckpointHook', out_dir=str(tmp_path.parent)))
+    work_dir = tmp_path / 'seed1' / tmp_path.name
+    run = numbers_run(work_dir, 2, 1, default_hooks=hooks)
+    with forked(other), pytest.raises(ValueError, match=rf'uses {tmp_path}: process'):
+        run.train()
+    run.train()
+    assert [*tmp_path.glob('*.pth')]
+
+
 def test_workers_of_a_killed_training_keep_nothing_locked(tmp_path: Path) -> None:
     def act(ready: Callable) -> None:
         with locked(str(tmp_path), print):
