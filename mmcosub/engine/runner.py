@@ -22,6 +22,7 @@ from mmcosub.registry import RUNNERS
 from mmcosub.resuming import unwrapped
 from mmcosub.resuming.resumable_runner import ResumableRunner
 from mmcosub.resuming.seeding import Indices
+from mmcosub.resuming.work_dir import locked
 from mmcosub.schemes import Scheme
 
 from .data import check_data
@@ -100,15 +101,17 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def train(self) -> nn.Module:
         """Check the data, then train; raise if data and config do not agree."""
         bad = self._bad_samples()
-        if is_main_process():
-            bad.listed.unlink(missing_ok=True)  # of an earlier start
         loaders = self._train_dataloader, self._val_dataloader
-        check_data(unwrapped(self.model), *loaders, self._val_evaluator, bad)
-        try:
-            return super().train()
-        finally:
-            if count := len(bad.names()):
-                self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
+        with locked(self.work_dir, self.logger.warning):
+            if is_main_process():
+                bad.listed.unlink(missing_ok=True)  # of an earlier start
+            check_data(unwrapped(self.model), *loaders, self._val_evaluator, bad)
+            try:
+                return super().train()
+            finally:
+                if count := len(bad.names()):
+                    said = f'{count} bad samples are listed in {bad.listed}.'
+                    self.logger.warning(said)
 
     def _bad_samples(self) -> BadSamples:
         listed = Path(self.work_dir, 'bad_data.txt')
