@@ -29,7 +29,7 @@ from .drop_paths import are_drop_paths
 from .forward_override import ForwardOverride
 from .isolation import outputs_of
 from .plan import Plan, RowPlan, plan_rows, to_device
-from .rows import Rows, Spread, plain_sum
+from .rows import Rows, gather, plain_sum
 from .run import DropPathRun, SubmodelRun
 
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
@@ -126,7 +126,7 @@ def _expand(output: Any, rows: RowPlan) -> Any:
             '(mmcosub.submodels.register_block).'
         )
     index = rows.rows_of_views[output.shape[0]]
-    return output if index is None else Spread.apply(output, index)
+    return output if index is None else gather(output, index)
 
 
 # ---- which executions are exact --------------------------------------------------

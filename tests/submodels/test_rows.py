@@ -63,6 +63,8 @@ class BytesWritten(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name in ('index_add', 'index_add_'):
             self.total += args[3].nbytes
+        if name == 'index_add':
+            return out  # in place without a mode, in the backward of index_select
         if name in ('copy_', 'mul_', 'zero_') or 'out' in kwargs:
             self.total += out.nbytes
         elif isinstance(out, Tensor) and not name.startswith('empty'):
