@@ -62,7 +62,8 @@ mmcosub export CONFIG CHECKPOINT --format pt2 --dynamic
 
 - **What is in the file**: padding, the network, sliding windows (as one batch),
   resizing of logits, argmax; with `--with-preprocessing` also normalisation. Resizing
-  and cropping of the test pipeline stay outside.
+  and cropping of the test pipeline stay outside, so the classes have the size of the
+  resized image. (`mmcosub predict` resizes logits: some pixels at borders differ.)
 - **Beside the file** lies a page, `FILE.md`, with its input, output and classes, the
   steps that stay outside, and the lines of Python that run it.
 - **Size**: images of `--shape`, or else of the config's crops.

@@ -96,7 +96,8 @@ def _describe_classes(
     """Say how frequent each class is, and which are missing in a part of the images."""
     total, pixels = masks.total, sum(masks.total.values())
     trained, validated = (
-        set().union(*map(masks.counts.get, n)) for n in names.values()
+        {value for name in part for value in masks.counts[name]}
+        for part in names.values()
     )
     yield f'{len(classes.names)} classes:'
     for i, name in enumerate(classes.names):
