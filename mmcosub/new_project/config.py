@@ -53,7 +53,7 @@ dataset = dict(
     metainfo=dict(classes=classes, palette=palette),
 )
 train_dataloader = dict(
-    batch_size=$batch,
+    batch_size=4,
     num_workers=$workers,
     dataset=dict(dataset, ann_file='train.txt', pipeline=train_pipeline),
 )

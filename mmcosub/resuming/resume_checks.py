@@ -122,7 +122,7 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
     return (
         f'The schedules of {filename} end at {taken}, those of this config at '
         f"{given}. The checkpoint's continue and keep their last value after their "
-        f'end. {_start_anew(filename)}'
+        f'end, often a learning rate of 0. {_start_anew(filename)}'
     )
 
 
