@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -22,6 +23,7 @@ from .schemes.any_model import (
     label_loss,
     labelled_positions,
     setting,
+    split_views,
     unwrapped,
 )
 from .schemes.unlabelled_loss import UnlabelledLoss
@@ -52,7 +54,7 @@ class CoTrainer(SubmodelTraining):
         auxiliary (Mapping, optional): Weights of additional label losses, for the keys
             of auxiliary logits. Defaults to None, no auxiliary losses.
         ignore_index (int, optional): Label of positions without a label. Defaults to
-            None, the criterion's.
+            None: the criterion's or, if it has none, all labels that are no class.
         unlabelled (dict, optional): Arguments of :class:`~mmcosub.schemes.Unlabelled`,
             for batches with unlabelled images. Defaults to None, its defaults.
         **options: Arguments of the scheme, such as ``weight``, ``loss`` or ``seed``.
@@ -91,6 +93,7 @@ class CoTrainer(SubmodelTraining):
         self.head_weights: dict[Key, float] = {key: 1.0, **others}
         self.ignore_index = ignore_index
         self._unlabelled: UnlabelledLoss | None = None
+        self._averaged = 0  # fingerprint of the weights last averaged
         if drop_path_rate is not None:
             options['drop_path_rate'] = drop_path_rate
         if isinstance(scheme, Scheme) and options:
@@ -151,7 +154,9 @@ class CoTrainer(SubmodelTraining):
             unlabelled = None
         distills = self.scheme.views > 1 or unlabelled is not None
         fit_criterion(self.scheme, criterion, distills)
-        self.extras.to(next(self.model.parameters()))
+        for name, module in self.extras.items():
+            if name != 'average':  # it follows the model by itself
+                module.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
         if unlabelled is not None:
             losses['unlabelled'] = self._unlabelled_loss(*unlabelled)
@@ -162,18 +167,18 @@ class CoTrainer(SubmodelTraining):
         labels, criterion = data_samples
         loss_of = partial(label_loss, criterion, labels=labels)
         step.label_loss = loss_of
-        outputs = step.rows.spread(step.features)
+        outputs = step.rows.spread(step.features)  # by key
         losses: dict[str, Tensor] = {}
         for key, factor in self.head_weights.items():
             main, views = key == self.key, len(step.views)
-            logits = find_logits(outputs, key, views * step.plan.batch).chunk(views)
+            logits = split_views(outputs[key], views, step.plan.batch)
             terms = step.label_losses(logits, lambda z: {'loss': loss_of(z)}, main)
             losses.update({f'loss_{key}': factor * loss for loss in terms.values()})
             if main:
                 ignored = self.ignore_index
                 if ignored is None:
                     ignored = setting(criterion, 'ignore_index', None)
-                check_channels(self.scheme, logits[0])
+                check_channels(self.scheme, logits[0], labels)
                 step.record('head', logits)
                 weight = labelled_positions(labels, logits[0], ignored)
                 step.weights['head'] = weight
@@ -182,12 +187,15 @@ class CoTrainer(SubmodelTraining):
 
     def _unlabelled_loss(self, weak: Tensor, strong: Tensor) -> Tensor:
         learned = self._unlabelled or self._learn_unlabelled({})
-        learned.after_step(self)  # the optimizer has stepped since the last call
+        weights = _fingerprint(self.model)
+        if weights != self._averaged:  # the optimizer has stepped since the last call
+            learned.after_step(self)
+            self._averaged = weights
 
-        def read(network: nn.Module, outputs: Any, views: int) -> tuple[Tensor, ...]:
-            return find_logits(outputs, self.key, views * len(strong)).chunk(views)
+        def split(network: nn.Module, outputs: Any, views: int) -> tuple[Tensor, ...]:
+            return split_views(outputs[self.key], views, len(strong))
 
-        return learned(self, weak, strong, read)
+        return learned(self, self._as_model(weak), strong, split)
 
     def _learn_unlabelled(self, cfg: dict) -> UnlabelledLoss:
         self._unlabelled = UnlabelledLoss(self, cfg)
@@ -201,7 +209,10 @@ class CoTrainer(SubmodelTraining):
     def state_dict(self) -> dict[str, Any]:
         """Return the state for resuming: the seed, the step, the scheme's modules."""
         return dict(
-            seed=self.plan_seed, step=self.plans_drawn, extras=self.extras.own_state()
+            seed=self.plan_seed,
+            step=self.plans_drawn,
+            extras=self.extras.own_state(),
+            averaged=self._averaged,
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -213,10 +224,15 @@ class CoTrainer(SubmodelTraining):
         Args:
             state (dict): From :meth:`state_dict`.
         """
+        if not {'seed', 'step', 'extras'} <= {*state}:
+            raise ValueError(
+                f'A state of CoTrainer.state_dict() is expected, not {[*state][:3]}.'
+            )
         if not self._unlabelled and 'average.updates' in state['extras']:
             self._learn_unlabelled({})
         self.extras.load_own_state(state['extras'])
         self.scheme.seed, self.plans_drawn = state['seed'], state['step']
+        self._averaged = state.get('averaged', 0)
 
     # ---- the model, as a SubmodelTraining takes it -------------------------------
 
@@ -233,6 +249,11 @@ class CoTrainer(SubmodelTraining):
     def caller(self) -> nn.Module:
         return self._caller
 
+    def read(self, outputs: Any, auxiliary: bool = True) -> dict[Key, Tensor]:
+        """Return the logits by key. Other outputs need not have a row per image."""
+        keys = self.head_weights if auxiliary else [self.key]
+        return {key: find_logits(outputs, key) for key in keys}
+
     def modules(self) -> Iterator[nn.Module]:
         """Return the modules of the model."""
         return self.model.modules()
@@ -243,7 +264,20 @@ class CoTrainer(SubmodelTraining):
         yield from (p for p in self.extras.parameters() if p.requires_grad)
 
     def _check_once(self, inputs: Tensor) -> None:
-        if inputs.is_floating_point():  # wrappers for half precision cast inputs
-            inputs = inputs.to(next(self.model.parameters()).dtype)
-        super()._check_once(inputs)
+        super()._check_once(self._as_model(inputs))
         check_processes(self)
+
+    def _as_model(self, inputs: Tensor) -> Tensor:
+        """Cast inputs as wrappers for half precision do, to run the model inside."""
+        floating = inputs.is_floating_point()
+        return inputs.to(next(self.model.parameters()).dtype) if floating else inputs
+
+
+def _fingerprint(model: nn.Module) -> int:
+    """Return a number that changes with the weights: a hash of the sums of their bits.
+
+    Gradient accumulation leaves them. The sums of their values could be too coarse.
+    """
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    bits = [p.detach().view(integers[p.element_size()]) for p in model.parameters()]
+    return hash(tuple(torch.stack([x.sum() for x in bits]).tolist()))

@@ -7,9 +7,11 @@ import sys
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import co_trainer_rank
+import numpy as np
 import pytest
 import timm.loss
 import torch
@@ -31,7 +33,7 @@ from torch.nn.parallel import DataParallel
 
 from benchmarks.processes import context, finish
 from mmcosub import CoTrainer
-from mmcosub.schemes import Cosub
+from mmcosub.schemes import AugDrop, Cosub
 from mmcosub.submodels import (
     are_drop_paths,
     is_drop_path,
@@ -242,6 +244,10 @@ class Wrapped(nn.Module):
         (lambda z: [z * 2, {'z': z}], lambda out: out[1]['z']),
         (lambda z: ModelOutput(hidden=z * 2, logits=z), None),
         (lambda z: ModelOutput(hidden=z * 2, scores=z), 'scores'),
+        (lambda z: SimpleNamespace(hidden=z * 2, scores=z), 'scores'),
+        # Outputs without a row for each image.
+        (lambda z: {'logits': z, 'loss': z.sum(), 'table': torch.ones(7, 3)}, None),
+        (lambda z: [*z], torch.stack),
     ],
 )
 def test_outputs(change: Any, key: Any) -> None:
@@ -250,6 +256,7 @@ def test_outputs(change: Any, key: Any) -> None:
     trainer = CoTrainer(Wrapped(change), seed=3, key=key)
     loss = trainer.loss(images(), LABELS, F.cross_entropy)
     torch.testing.assert_close(loss, expected, rtol=0, atol=0)
+    assert trainer.execution_of_plans() == 'shared_prefix'
 
 
 class CountsImages(nn.Module):
@@ -282,6 +289,29 @@ def test_rows_are_not_shared_where_images_are_counted(
     trainer = CoTrainer(CountsImages(fails), execution='shared_prefix')
     with pytest.raises(ValueError, match=r'cannot share rows in CountsImages'):
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+
+
+class OwnNorm(nn.Module):
+    """A normalisation over the batch that is no BatchNorm of PyTorch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean(0)) / (x.var(0, correction=0) + 1)
+
+
+def test_rows_of_an_own_batch_norm_are_not_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = []
+    for execution in ('auto', 'plain'):
+        model = timm_model()
+        for block in model.blocks:
+            block.norm2 = OwnNorm()
+        trainer = CoTrainer(model, seed=3, execution=execution)
+        found.append(trainer.loss(images(), LABELS, nn.CrossEntropyLoss()))
+        assert trainer.execution_of_plans() == 'plain'
+    assert torch.equal(*found)
+    assert 'normalisation over the batch' in caplog.text
+    assert caplog.text.count("scheme.execution='plain'") == 1
 
 
 class Twice(nn.Module):
@@ -320,7 +350,9 @@ def test_networks_that_do_not_run_are_named() -> None:
 )
 def test_logits_that_are_not_found(change: Any) -> None:
     trainer = CoTrainer(Wrapped(change))
-    with pytest.raises(ValueError, match=r'Logits of shape .*Set key=|returns . rows'):
+    with pytest.raises(
+        ValueError, match=r'Logits of shape .*Set key=|logits of 1 images for 8'
+    ):
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
 
 
@@ -364,6 +396,88 @@ def test_dense_labels_and_ignored_positions() -> None:
         for a, b in ((one, two), (two, one))
     )
     torch.testing.assert_close(loss, expected / 2, rtol=1e-12, atol=1e-12)
+
+
+def distillation_of(change: Any, labels: Tensor, criterion: Any, **options: Any) -> Any:
+    trainer = CoTrainer(Wrapped(change), seed=3, **options)
+    trainer.loss(images(), labels, criterion)
+    return trainer.logs['co_training']
+
+
+def dense_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
+    labels = labels.view(len(labels), *labels.shape[-2:]).long()
+    z = F.interpolate(z, labels.shape[1:])
+    return F.cross_entropy(z, labels, ignore_index=255)
+
+
+@pytest.mark.parametrize(
+    'form',
+    [lambda y: y, lambda y: y[:, None], lambda y: y.to(torch.uint8)[:, None]],
+    ids=['classes', 'one channel', 'bytes'],
+)
+def test_ignored_labels_are_seen_in_any_form(form: Any) -> None:
+    """Also where the criterion does not tell its ignore_index."""
+    labels = LABELS.view(4, 1, 1).repeat(1, 4, 4)
+    labels[:, 1:3] = 255
+    known = nn.CrossEntropyLoss(ignore_index=255)
+    expected = distillation_of(dense, labels, known)
+    for options in ({}, dict(ignore_index=255)):
+        found = distillation_of(
+            dense, form(labels), dense_cross_entropy, loss='ce', **options
+        )
+        assert found == expected
+    everything = dict(loss='ce', ignore_index=-1)
+    assert distillation_of(dense, labels, dense_cross_entropy, **everything) != found
+
+
+def test_ignored_labels_of_a_sigmoid() -> None:
+    labels = (LABELS > 1).double().view(4, 1, 1, 1).repeat(1, 1, 4, 4)
+    labels[:, :, 1:3] = 255
+
+    def criterion(z: Tensor, y: Tensor) -> Tensor:
+        y = y.view_as(z).double()
+        return F.binary_cross_entropy_with_logits(z[y < 2], y[y < 2])
+
+    def one(z: Tensor) -> Tensor:
+        return dense(z[:, :1])
+
+    options = dict(loss='bce', ignore_index=255)
+    found = distillation_of(one, labels, criterion, **options)
+    assert found == distillation_of(one, labels[:, 0].long(), criterion, loss='bce')
+
+
+@pytest.mark.parametrize('dimensions', [1, 3])
+def test_sequences_and_volumes_of_another_resolution(dimensions: int) -> None:
+    def places(z: Tensor) -> Tensor:
+        z = dense(z)
+        return z[:, :, 0] if dimensions == 1 else z[:, :, None].repeat(1, 1, 4, 1, 1)
+
+    def criterion(z: Tensor, y: Tensor) -> Tensor:
+        z = F.interpolate(z, y.shape[1:])
+        return F.cross_entropy(z, y, ignore_index=255)
+
+    labels = LABELS.view(4, *[1] * dimensions).repeat(1, *[4] * dimensions)
+    labels[:, 1:3] = 255
+    fine = F.interpolate(labels[:, None].double(), scale_factor=2)[:, 0].long()
+    found = [
+        distillation_of(places, y, criterion, loss='ce', ignore_index=255)
+        for y in (labels, fine)
+    ]
+    assert found[0] == pytest.approx(found[1], abs=1e-12)
+
+
+def test_logits_with_the_classes_last_are_refused() -> None:
+    labels = torch.zeros(4, 16, dtype=torch.long)
+
+    def criterion(z: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(z.flatten(0, 1), y.flatten())
+
+    def tokens(z: Tensor) -> Tensor:
+        return dense(z).flatten(2).movedim(1, -1)
+
+    trainer = CoTrainer(Wrapped(tokens), loss='ce')
+    with pytest.raises(ValueError, match=r'classes are last.*movedim\(-1, 1\)'):
+        trainer.loss(images(), labels, criterion)
 
 
 @pytest.mark.parametrize(
@@ -417,6 +531,18 @@ def test_labels_of_two_images() -> None:
         (lambda: CoTrainer(timm_model(rate=0.0)), r'rate is 0.*CoTrainer\(model, drop'),
         (lambda: CoTrainer(timm_model(), 'cosubb'), r"scheme 'cosubb'.*'Cosub'"),
         (lambda: CoTrainer(timm_model(), weight=1.0), r'weight must be in \[0, 1\)'),
+        (
+            lambda: CoTrainer(timm_model(), wieght=0.1),
+            r"Cosub has no argument \['wieght'\]. Valid ones: .*'seed'.*'weight'",
+        ),
+        (
+            lambda: CoTrainer(timm_model(), unlabelled=dict(rate=1)),
+            r"Unlabelled has no argument \['rate'\].*'weight'",
+        ),
+        (
+            lambda: CoTrainer(timm_model()).load_state_dict(timm_model().state_dict()),
+            r"CoTrainer.state_dict\(\) is expected, not \['cls_token'",
+        ),
         (lambda: CoTrainer(timm_model(), 'augpath', lean=True), r'lean=True cannot'),
         (lambda: CoTrainer(timm_model(), Cosub(), weight=0.3), r"Give \['weight'\]"),
         (lambda: CoTrainer(DataParallel(timm_model())), r'DistributedDataParallel'),
@@ -454,6 +580,13 @@ def test_a_softmax_of_one_class_is_refused() -> None:
         CoTrainer(model, loss='ce').loss(images(), LABELS, lambda z, y: z.mean())
 
 
+def test_a_scheme_keeps_parts_of_one_model() -> None:
+    scheme = AugDrop(ratio=0.5)
+    CoTrainer(timm_model(), scheme)
+    with pytest.raises(ValueError, match=r'AugDrop is in use by another model'):
+        CoTrainer(timm_model(), scheme)
+
+
 def test_evaluation_mode_is_refused() -> None:
     trainer = CoTrainer(timm_model().eval())  # built in it is no error
     with pytest.raises(ValueError, match=r'model.train\(\)'):
@@ -480,6 +613,24 @@ def test_state(scheme: str) -> None:
     second.load_state_dict(state)
     assert losses(second, 2) == losses(first, 2)
     assert len([*first.parameters()]) >= len([*first.model.parameters()])
+
+
+class Alternating:
+    """A sampler of one's own: every other branch, the same for all images."""
+
+    def __call__(self, rates: Any, batch: int, rng: Any) -> Any:
+        keep = np.arange(len(rates)) % 2 == rng.integers(2)
+        return np.tile(keep[:, None], batch)
+
+
+def test_own_sampler() -> None:
+    trainers = [
+        CoTrainer(timm_model(), seed=3, sampler=sampler)
+        for sampler in (Alternating(), Alternating, dict(type=Alternating), None)
+    ]
+    first, *others, usual = (losses(trainer, 2) for trainer in trainers)
+    assert others == [first, first]
+    assert usual != first
 
 
 def test_seeded_by_step_not_by_torch() -> None:
@@ -612,6 +763,7 @@ def test_unlabelled_images(students: str) -> None:
         (dict(unlabelled=images(2)), r'unlabelled must be .*not Tensor'),
         (dict(unlabelled=(images(2), images(1))), r'not \[\(2, 3, .*\(1, 3, '),
         (dict(images={'pixel_values': images()}), r'must be a tensor, not a dict'),
+        (dict(images=images()[:0]), r'no labelled images'),
         (
             dict(unlabelled=(images(2), images(2)), criterion=nn.MSELoss()),
             r'cannot tell whether the criterion MSELoss',
@@ -638,3 +790,78 @@ def test_a_state_with_the_average_loads_without_the_setting() -> None:
     alone = third.state_dict()
     with pytest.raises(ValueError, match='another scheme or model'):
         first.load_state_dict(alone)
+
+
+def test_the_teacher_follows_steps_of_accumulated_gradients() -> None:
+    x, arguments = images(2), (images(), LABELS, nn.CrossEntropyLoss())
+    trainer = CoTrainer(timm_model(), seed=3)
+    optimizer = torch.optim.SGD(trainer.parameters(), lr=0.1)
+    updates = []
+    for step in range(5):
+        if step == 3:  # resumed between a step and the next batch
+            trainer.load_state_dict(copy.deepcopy(trainer.state_dict()))
+        trainer.loss(*arguments, (x, x)).backward()
+        updates.append(int(trainer.extras['average'].updates))
+        if step % 2:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert updates == [1, 1, 2, 2, 3]
+
+
+class Named(nn.Module):
+    """A model with parts of the names of mmcosub's, and of two precisions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data_preprocessor = nn.Conv2d(3, 3, 1).bfloat16()
+        self.inner = timm_model().float()
+        self.extras = nn.Linear(5, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.data_preprocessor(x.bfloat16()).float()
+        return self.extras(self.inner(x))
+
+
+def test_the_teacher_is_like_any_model() -> None:
+    model, x = Named(), images().float()
+    trainer = CoTrainer(model, seed=3)
+    for _ in range(2):
+        trainer.loss(x, LABELS, nn.CrossEntropyLoss(), (x, x)).backward()
+        torch.optim.SGD(model.parameters(), lr=0.1).step()
+    average = dict(trainer.extras['average'].network.named_parameters())
+    own = dict(model.named_parameters())
+    assert {k: p.dtype for k, p in own.items()} == {
+        k: p.dtype for k, p in average.items()
+    }
+
+
+class _FabricModule(nn.Module):
+    """As Lightning's with bf16-true: it casts the inputs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module.bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x.bfloat16()).float()
+
+
+def test_unlabelled_images_in_a_wrapper_that_casts() -> None:
+    model, x = timm_model(), images().float()
+    arguments = LABELS, nn.CrossEntropyLoss()
+    wrapped = CoTrainer(_FabricModule(copy.deepcopy(model)), seed=3)
+    loss = wrapped.loss(x, *arguments, (x, x))
+    expected = CoTrainer(model.float(), seed=3).loss(x, *arguments, (x, x))
+    torch.testing.assert_close(loss, expected, rtol=0.01, atol=0)
+
+
+def test_a_cumulative_average_of_statistics_counts_labelled_batches() -> None:
+    x, found = images(size=64), []
+    for unlabelled in (None, (x, x * 3)):
+        model = timm_model('ResNet')
+        model.bn1.momentum = None
+        trainer = CoTrainer(model, seed=3)
+        for i in range(3):
+            trainer.loss(x * (i + 1), LABELS, nn.CrossEntropyLoss(), unlabelled)
+        found.append(dict(model.named_buffers()))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])

@@ -17,6 +17,7 @@ from plain_models import gradients, timm_model
 from torch import Tensor, nn
 from torchvision.models.mobilenetv3 import mobilenet_v3_small
 from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.models.vision_transformer import VisionTransformer
 
 from mmcosub import CoTrainer
 from mmcosub.submodels import are_drop_paths, is_drop_path, plan_generator
@@ -81,7 +82,29 @@ SMP = {
     'Segformer mit_b0': False,
     'FPN tu-convnext_atto': True,
 }
+
+
+class Encoder(nn.Module):
+    """A ViT of PyTorch's layers."""
+
+    def __init__(self, norm_first: bool, num_classes: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 8, 8)
+        layer = nn.TransformerEncoderLayer(
+            16, 2, 32, 0.0, batch_first=True, norm_first=norm_first
+        )
+        self.layers = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+        self.head = nn.Linear(16, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        return self.head(self.layers(tokens).mean(1))
+
+
 TORCHVISION = {
+    'Classification by ViT': partial(VisionTransformer, 32, 8, 3, 2, 16, 32),
+    'Classification by encoder layers': partial(Encoder, True),
+    'Classification by encoder layers with norms behind': partial(Encoder, False),
     'Classification by Bottleneck': partial(ResNet, Bottleneck, [1, 1, 1, 1]),
     'Classification by MobileNetV3': partial(mobilenet_v3_small, dropout=0.0),
 }
@@ -150,6 +173,12 @@ def last_layer(site: Any) -> nn.Module:
     for name in ('_bn2', 'bn3', 'bn2', 'conv', 'block'):
         if hasattr(block, name):
             return getattr(block, name)
+    if hasattr(block, 'self_attn'):
+        attends = site.branch.residual.__name__ == '_encoder_attention'
+        return block.dropout1 if attends else block.dropout2
+    if hasattr(block, 'ln_1'):
+        attends = '_vit_attention' in str(site.branch.residual)
+        return block.dropout if attends else block.mlp
     if hasattr(block, 'intermediate'):  # DPT
         attends = site.branch.residual.__name__ == '_attention'
         return block.attention if attends else block.output.dense

@@ -1,8 +1,7 @@
 """R-Drop (https://arxiv.org/abs/2106.14448) as a scheme of one's own."""
 
 from mmcosub.losses import weighted_mean
-from mmcosub.registry import SCHEMES
-from mmcosub.schemes import Scheme
+from mmcosub.schemes import SCHEMES, Scheme
 
 
 @SCHEMES.register_module()

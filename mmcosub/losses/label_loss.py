@@ -33,14 +33,18 @@ _SOFTMAX = {
 # Modes of segmentation_models_pytorch's losses and mmpretrain's LabelSmoothLoss.
 _SIGMOID_MODES = 'binary', 'multilabel', 'multi_label'
 _SOFTMAX_MODES = 'multiclass', 'original', 'classy_vision'
+_LIBRARIES = {
+    'mmcosub', 'mmpretrain', 'mmseg', 'segmentation_models_pytorch', 'timm', 'torch',
+    'torchvision',
+}  # fmt: skip
 _PIXELWISE = {'CrossEntropyLoss', 'FocalLoss', 'OhemCrossEntropy'}
 
 
 def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
     """Return the functions that turn the logits of label losses into probabilities.
 
-    'softmax', 'sigmoid', both or, for unknown losses, neither. Losses are modules,
-    functions or a ``functools.partial`` of one.
+    'softmax', 'sigmoid', both or, for losses of no known library, neither. Losses are
+    modules, functions or a ``functools.partial`` of one.
     """
     if isinstance(losses, nn.Module) and not isinstance(losses, nn.ModuleList):
         losses = [losses]
@@ -49,18 +53,19 @@ def activations(losses: nn.Module | Iterable[Any]) -> set[str]:
 
 def _activation(loss: Any) -> str | None:
     function = getattr(loss, 'func', loss)  # of a functools.partial
-    name = getattr(function, '__name__', type(loss).__name__)
+    makers = [function] if hasattr(function, '__name__') else type(loss).__mro__
+    # A user's own FocalLoss may be of a softmax.
+    own = [m for m in makers if str(m.__module__).partition('.')[0] in _LIBRARIES]
+    names = {maker.__name__ for maker in own}
     mode = getattr(loss, 'mode', None)
-    sigmoid = name in _SIGMOID or mode in _SIGMOID_MODES
+    sigmoid = not names.isdisjoint(_SIGMOID) or mode in _SIGMOID_MODES
     if sigmoid or mode in _SOFTMAX_MODES:
         pass
-    elif name in _BY_SETTING:
+    elif not names.isdisjoint(_BY_SETTING):
         sigmoid = getattr(loss, 'use_sigmoid', False)
-    elif name == 'LovaszLoss':
+    elif 'LovaszLoss' in names:
         sigmoid = loss.cls_criterion.__name__ != 'lovasz_softmax'
-    elif isinstance(loss, nn.BCEWithLogitsLoss):
-        sigmoid = True
-    elif name not in _SOFTMAX and not isinstance(loss, nn.CrossEntropyLoss):
+    elif names.isdisjoint(_SOFTMAX):
         return None
     return 'sigmoid' if sigmoid else 'softmax'
 

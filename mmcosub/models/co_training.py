@@ -193,7 +193,7 @@ def sequential_backward_step(
                 logs[key] = logs[key] + value if added else logs.get(key, value)
     finally:
         model.sequential_views = model.sequential_step = None
-    if unlabelled is not None:
+    if unlabelled is not None and optim_wrapper.should_update():  # or accumulates
         model.unlabelled.after_step(model)
     return logs
 

@@ -23,11 +23,11 @@ Key = str | int | Callable[[Any], Tensor] | None
 """Place of the logits in an output: a key, a function, or None for the usual places."""
 
 
-def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
+def find_logits(outputs: Any, key: Key) -> Tensor:
     """Return the logits (R, C, *) where a key places them in a model's outputs."""
     found = _picked(outputs, key)
     if isinstance(found, Tensor):
-        if found.ndim > 1 and len(found) == rows:
+        if found.ndim > 1:
             return found
         what = f'a tensor of shape {tuple(found.shape)}'
     elif isinstance(outputs, Mapping):
@@ -36,10 +36,20 @@ def find_logits(outputs: Any, key: Key, rows: int) -> Tensor:
         what = f'a {type(outputs if found is None else found).__name__}'
     place = f' at {key!r}' if isinstance(key, str | int) else ''
     raise ValueError(
-        f'Logits of shape ({rows}, classes, ...) are expected{place}, and the model '
+        f'Logits of shape (images, classes, ...) are expected{place}, and the model '
         f'returns {what}. Set key=... to where its output has the logits, or to a '
         'function that returns them.'
     )
+
+
+def split_views(logits: Tensor, views: int, batch: int) -> tuple[Tensor, ...]:
+    """Return the logits (B, C, *) of each view, from all rows, view after view."""
+    if len(logits) != views * batch:
+        raise ValueError(
+            f'The model returns logits of {len(logits)} images for {views * batch}. '
+            'Set key=... to where its output has those of each image.'
+        )
+    return logits.chunk(views)
 
 
 def _picked(outputs: Any, key: Key) -> Any:
@@ -65,17 +75,24 @@ def labelled_positions(
 ) -> Tensor | None:
     """Return the labelled fraction (B, *) of each position of logits (B, C, *).
 
-    None if all count equally. Labels are classes (B, *) at any resolution, or soft.
+    None if all count equally. Labels are classes, (B, *) or (B, 1, *), or one for each
+    class, (B, C, *), at any resolution. Without an ``ignored`` label, those are
+    ignored that are no class.
     """
-    if ignored is None or not isinstance(labels, Tensor):
+    if not isinstance(labels, Tensor) or labels.ndim - logits.ndim not in (-1, 0):
         return None
-    if labels.is_floating_point() or labels.ndim != logits.ndim - 1:
+    if ignored is not None:
+        valid = labels != ignored
+    elif labels.is_floating_point():
         return None
-    valid = (labels != ignored).to(torch.promote_types(logits.dtype, torch.float32))
+    else:
+        valid = (labels >= 0) & (labels < max(logits.shape[1], 2))
+    valid = valid.to(torch.promote_types(logits.dtype, torch.float32))
+    if labels.ndim == logits.ndim:
+        valid = valid.mean(dim=1)
     if valid.shape[1:] == logits.shape[2:]:
         return valid
-    height, width = logits.shape[2:]
-    return F.adaptive_avg_pool2d(valid, (height, width))
+    return F.interpolate(valid[:, None], logits.shape[2:], mode='area').squeeze(1)
 
 
 def label_loss(criterion: Any, logits: Tensor, labels: Any) -> Tensor:
@@ -90,14 +107,23 @@ def label_loss(criterion: Any, logits: Tensor, labels: Any) -> Tensor:
     )
 
 
-def check_channels(scheme: Scheme, logits: Tensor) -> None:
-    """Raise if logits (B, C, *) of one class would be distilled by a softmax."""
-    softmax = scheme.soft_loss.activation == 'softmax'
-    if scheme.distills and softmax and logits.shape[1] == 1:
+def check_channels(scheme: Scheme, logits: Tensor, labels: Any) -> None:
+    """Raise if there are no classes to distill in dimension 1 of logits (B, C, *)."""
+    if not scheme.distills:
+        return
+    shape = tuple(logits.shape)
+    if scheme.soft_loss.activation == 'softmax' and shape[1] == 1:
         raise ValueError(
-            f'The logits have the shape {tuple(logits.shape)}, so one class, whose '
-            "softmax is always 1: there is nothing to distill. Give loss='bce' to "
-            'CoTrainer, or logits of two classes.'
+            f'The logits have the shape {shape}, so one class, whose softmax is always '
+            "1: there is nothing to distill. Give loss='bce' to CoTrainer, or logits "
+            'of two classes.'
+        )
+    of_labels = tuple(getattr(labels, 'shape', ()))
+    if len(shape) > 2 and of_labels == shape[:-1] != (shape[0], *shape[2:]):
+        raise ValueError(
+            f'The logits have the shape {shape} and the labels {of_labels}, so the '
+            'classes are last. Give key=lambda output: ... to CoTrainer, with '
+            '.movedim(-1, 1) of the logits.'
         )
 
 
@@ -133,6 +159,8 @@ def check_images(images: Any, unlabelled: Any) -> None:
             f'The images must be a tensor, not a {type(images).__name__}. Pass the one '
             'that the model takes, such as batch["pixel_values"].'
         )
+    if not len(images):
+        raise ValueError('The batch has no labelled images, and needs one or more.')
     if unlabelled is None:
         return
     pair = isinstance(unlabelled, tuple | list) and len(unlabelled) == 2

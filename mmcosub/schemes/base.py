@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmcosub.losses import weighted_mean
-from mmcosub.submodels import EXECUTIONS, SAMPLERS, Plan, Site, spread_rates
+from mmcosub.submodels import EXECUTIONS, SAMPLERS, Plan, Sampler, Site, spread_rates
 from mmcosub.submodels.class_table import ClassTable
 
 from .checks import check_views_differ
@@ -41,8 +41,8 @@ class Scheme(ABC):
         drop_path_decay (str): Course of ``drop_path_rate`` over depth: 'constant', or
             'linear' from 0. Does not apply to the backbone's own rates. Defaults to
             'constant'.
-        sampler (dict | str, optional): Sampler of the views, or its name. Defaults to
-            None, ``'BernoulliSampler'``, the distribution of DropPath.
+        sampler (dict | str | Sampler, optional): Sampler of the views, or its name.
+            Defaults to None, ``'BernoulliSampler'``, the distribution of DropPath.
         execution (str): 'auto' for the fastest that is exact, or one of 'plain',
             'kept_rows', 'shared_prefix' and 'drop_path'. Defaults to 'auto'.
         auxiliary (bool): If True, auxiliary heads (and all but the last of a cascade)
@@ -76,7 +76,7 @@ class Scheme(ABC):
         temperature: float = 1.0,
         drop_path_rate: float | None = None,
         drop_path_decay: str = 'constant',
-        sampler: dict | str | None = None,
+        sampler: dict | str | Sampler | None = None,
         execution: str = 'auto',
         auxiliary: bool = False,
         lean: bool = False,
@@ -101,6 +101,7 @@ class Scheme(ABC):
         self.lean = lean
         self.seed = seed
         self.check_network = check_network
+        self.in_use = False
         self.ramp = 1.0
         """Factor in [0, 1] of the co-training weight, set by CoTrainingLossHook."""
 

@@ -59,7 +59,7 @@ def check_sites(scheme: 'Scheme', sites: Sequence[Site]) -> None:
 
 
 def check_overrides(scheme: 'Scheme') -> None:
-    """Raise a ``ValueError`` if a scheme defines a method that is never called."""
+    """Raise a ``ValueError`` if a scheme defines what is never called, or no view."""
     name, methods = type(scheme).__name__, dir(type(scheme))
     if 'co_training_loss' in methods:
         raise ValueError(
@@ -72,6 +72,20 @@ def check_overrides(scheme: 'Scheme') -> None:
             f'{name}.disturb is for a view that runs alone, and all run together here. '
             'Set joint = False in the class, or lean=True for a DepthScheme.'
         )
+    turn = {view: i for i, views in enumerate(scheme.passes) for view in views}
+    for teaching in scheme.teachings:
+        student, given = teaching.student, teaching.teacher
+        teachers = [given] if isinstance(given, int) else [*given]
+        if {student, *teachers} - {*turn}:
+            raise ValueError(
+                f'{name}.teachings has {teaching}, and label_weights has the views '
+                f'{[*turn]}.'
+            )
+        if max(turn[view] for view in teachers) > turn[student]:
+            raise ValueError(
+                f'{name}.teachings has {teaching}, whose teacher runs later. Order the '
+                'views so that teachers run first.'
+            )
 
 
 def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:

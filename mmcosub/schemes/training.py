@@ -6,18 +6,20 @@ Shapes: ``V`` views, ``B`` samples.
 import logging
 from abc import abstractmethod
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmcosub.submodels import (
+    EXECUTIONS,
     are_drop_paths,
     called_drop_paths,
-    can_share_rows,
     check_network,
     fastest_exact,
     inexact,
+    is_exact,
     plan_generator,
     run_submodels,
 )
@@ -28,6 +30,20 @@ from .extras import Extras
 from .step import Step, get_rank
 
 _logger = logging.getLogger('mmcosub')
+
+_INEXACT = {
+    'shared_prefix': (
+        'Views cannot share rows in {}, which needs a constant number of rows, or runs '
+        'its blocks in another order than it lists them',
+        'views share none',
+    ),
+    'kept_rows': (
+        'The blocks of {} compute something else on some of the rows, as with a '
+        'normalisation over the batch, or a mask for each row',
+        'every branch runs on all rows',
+    ),
+}
+"""Why an execution is not exact in a network, and what happens instead."""
 
 
 class SubmodelTraining:
@@ -59,7 +75,13 @@ class SubmodelTraining:
         ``activations`` and ``where`` are those of :meth:`SoftLoss.fit`. Raises if the
         scheme cannot train the model.
         """
-        self.scheme = scheme if isinstance(scheme, Scheme) else SCHEMES.build(scheme)
+        self.scheme = SCHEMES.build(scheme)
+        if self.scheme.in_use:
+            raise ValueError(
+                f'This {type(self.scheme).__name__} is in use by another model, whose '
+                'parts it keeps. Make one for each.'
+            )
+        self.scheme.in_use = True
         self.scheme.soft_loss.fit(activations, where)
         self.sites = find_scheme_sites(self.scheme, self.backbone)
         if self.training:
@@ -72,11 +94,18 @@ class SubmodelTraining:
         self.plans_drawn = 0
         self.telemetry = {}
         self._checked = False
-        self._shares_rows = True
+        self._fastest = EXECUTIONS[-1]
 
     def caller(self) -> nn.Module:
         """Return the module to call for the backbone's outputs, such as DDP's."""
         return self.backbone
+
+    def read(self, outputs: Any, auxiliary: bool = True) -> Any:
+        """Return what the losses need of the backbone's outputs, nested tensors.
+
+        Without ``auxiliary``, what the prediction needs.
+        """
+        return outputs
 
     @property
     def network(self) -> nn.Module:
@@ -121,7 +150,8 @@ class SubmodelTraining:
         return losses
 
     # Not compiled, as rows differ in every step: it would be compiled each time.
-    @torch.compiler.disable
+    # (torch.compiler.disable would import Dynamo with this module, for a second.)
+    @torch._disable_dynamo
     def _begin(self, inputs: Tensor) -> Step:
         """Draw the plan of the next step."""
         if not self._checked:
@@ -134,7 +164,7 @@ class SubmodelTraining:
         self.telemetry = step.telemetry
         return step
 
-    @torch.compiler.disable
+    @torch._disable_dynamo
     def _run_backbone(self, step: Step, inputs: Tensor) -> None:
         """Run the submodels of a pass; keep outputs and tapped blocks in the step."""
         perturbed: Context = nullcontext
@@ -145,7 +175,14 @@ class SubmodelTraining:
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan, execution = step.plan.of(step.views), self.execution_of_plans()
         outputs, work = run_submodels(
-            self.caller(), inputs, plan, self.sites, execution, taps, perturbed
+            self.caller(),
+            inputs,
+            plan,
+            self.sites,
+            execution,
+            taps,
+            perturbed,
+            self.read,
         )
         step.features, step.tapped = outputs if taps else (outputs, [])
         step.log('branch_work', work * len(step.views) / self.scheme.views)
@@ -163,8 +200,7 @@ class SubmodelTraining:
         if self.scheme.execution != 'auto':
             return self.scheme.execution
         fastest = fastest_exact(self.backbone, self.sites)
-        shares = fastest == 'shared_prefix'
-        return 'kept_rows' if shares and not self._shares_rows else fastest
+        return min(fastest, self._fastest, key=EXECUTIONS.index)
 
     def _check_once(self, inputs: Tensor) -> None:
         """Check the model at the first step, when hooks may have frozen parts of it."""
@@ -174,22 +210,20 @@ class SubmodelTraining:
             return  # a loss in evaluation mode, where all views are the full network
         check_sites(self.scheme, self.sites)
         self._checked = True
-        given, chosen = self.scheme.execution, self.execution_of_plans()
+        given, name = self.scheme.execution, type(self.backbone).__name__
         network = self.backbone, inputs, self.sites
-        if chosen == 'shared_prefix' and not can_share_rows(*network):
-            reason = (
-                f'Views cannot share rows in {type(self.backbone).__name__}, which '
-                'needs a constant number of rows, or runs its blocks in another order '
-                'than it lists them'
-            )
-            remedy = "scheme.execution='kept_rows'"
+        read = partial(self.read, auxiliary=False)
+        while not is_exact(*network, self.execution_of_plans(), read):
+            chosen = self.execution_of_plans()
+            self._fastest = EXECUTIONS[EXECUTIONS.index(chosen) - 1]
+            reason, result = _INEXACT[chosen]
+            reason = reason.format(name)
+            remedy = f'scheme.execution={self._fastest!r}'
             if given == chosen:
                 raise ValueError(f'{reason}. Set {remedy}, or leave it out.')
-            _logger.warning(f'{reason}, so views share none ({remedy}).')
-            self._shares_rows = False
-            chosen = 'kept_rows'
+            _logger.warning(f'{reason}, so {result} ({remedy}).')
         if self.scheme.check_network:
-            check_network(*network, chosen)
+            check_network(*network, self.execution_of_plans(), read)
         if given != 'auto' and (why := inexact(self.backbone, given, self.sites)):
             _logger.warning(
                 f'scheme.execution={given!r} does not compute what the plain execution '

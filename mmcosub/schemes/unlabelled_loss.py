@@ -7,6 +7,7 @@ import copy
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from mmcosub.submodels import evaluating, plan_generator, run_submodels, temporarily
+from mmcosub.submodels.class_table import built
 
 from .extras import Extras
-from .step import get_rank
+from .step import count_processes, get_rank
 from .unlabelled import Unlabelled
 
 _logger = logging.getLogger('mmcosub')
@@ -38,7 +41,7 @@ class UnlabelledLoss:
     """
 
     def __init__(self, training: Any, cfg: dict) -> None:
-        self.method = Unlabelled(**cfg)
+        self.method = built(Unlabelled, cfg)
         self.method.rates(training.sites, _rates(training))  # raises if all are 0
         self._used: Tensor | None = None
         if not training.scheme.distills:
@@ -56,13 +59,14 @@ class UnlabelledLoss:
         training: Any,
         weak: Any,
         strong: Tensor,
-        read: Callable[[nn.Module, Any, int], Sequence[Tensor]],
+        split: Callable[[nn.Module, Any, int], Sequence[Tensor]],
         valid: Tensor | None = None,
     ) -> Tensor:
         """Return the weighted loss of weakly and strongly augmented images.
 
-        ``read(network, outputs, V)`` returns logits of V views, of shape (U, C, *)
-        each, from outputs of the backbone. ``valid`` is that of :meth:`Unlabelled.mix`.
+        ``split(network, outputs, V)`` returns logits of V views, of shape (U, C, *)
+        each, from outputs of the backbone as :meth:`SubmodelTraining.read` returns
+        them. ``valid`` is that of :meth:`Unlabelled.mix`.
         """
         method, network = self.method, training.network
         method.soft_loss.function = training.scheme.soft_loss.function
@@ -70,24 +74,25 @@ class UnlabelledLoss:
         rng = plan_generator(training.plan_seed, step, get_rank(), _STREAM)
         plan = method.draw(training.sites, len(strong), rng, _rates(training))
 
+        read = partial(training.read, auxiliary=False)
         teacher = self._teacher(training)
         with evaluating(teacher):
             whole = training.backbone is network  # the network is its own backbone
             outputs = (teacher if whole else teacher.backbone)(weak)
-            target = read(teacher, outputs, 1)[0]
+            target = split(teacher, read(outputs), 1)[0]
 
         strong, target, weight = method.mix(strong, target, valid, rng)
         # Strongly augmented images do not occur at inference, so BatchNorm does not
         # record their statistics, nor where the backward pass recomputes them.
         norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
-        unrecorded = partial(temporarily, norms, momentum=0.0)
+        unrecorded = partial(temporarily, norms, track_running_stats=False)
         with unrecorded():
             caller, sites = training.caller(), training.sites
             execution = training.execution_of_plans()
             outputs, _ = run_submodels(
-                caller, strong, plan, sites, execution, perturbed=unrecorded
+                caller, strong, plan, sites, execution, (), unrecorded, read
             )
-            logits = read(network, outputs, plan.views)
+            logits = split(network, outputs, plan.views)
         loss, logs = method.loss(logits, target, weight, step)
         training.telemetry.update(logs)
         self._report_use(step, logs.get('unlabelled_used'))
@@ -116,7 +121,7 @@ class UnlabelledLoss:
         return average.network
 
     def after_step(self, training: Any) -> None:
-        """Update the averaged teacher, after the optimizer's step."""
+        """Update the averaged teacher, after a step of the optimizer."""
         if self.method.teacher == 'average':
             training.extras['average'].update(training.network)
 
@@ -130,7 +135,8 @@ class Average(nn.Module):
     """Moving average of a model's weights and BatchNorm statistics.
 
     It starts as the mean (the fraction of the current weights is at least 1 / (t + 1)),
-    as in Mean Teacher (arXiv 1703.01780).
+    as in Mean Teacher (arXiv 1703.01780). It stays in evaluation mode. All processes
+    have the statistics of the first, which are those in checkpoints.
     """
 
     updates: Tensor
@@ -138,23 +144,35 @@ class Average(nn.Module):
     def __init__(self, model: nn.Module, momentum: float) -> None:
         super().__init__()
         shell = copy.copy(model)
-        shell._modules = {
-            name: part
-            for name, part in model._modules.items()
-            if name not in ('data_preprocessor', 'extras')
-        }
-        self.network = copy.deepcopy(shell).requires_grad_(False)
+        shell._modules = dict(model._modules)
+        if isinstance(shell._modules.get('extras'), Extras):  # of mmseg or mmpretrain
+            del shell._modules['extras'], shell._modules['data_preprocessor']
+        self.network = copy.deepcopy(shell).eval().requires_grad_(False)
         self.momentum = momentum
         self.register_buffer('updates', torch.tensor(0))
+
+    def train(self, mode: bool = True) -> 'Average':
+        return self
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Update the average with the current weights."""
         momentum = max(self.momentum, 1 / (int(self.updates) + 1))
-        current = model.state_dict()
-        for name, mean in self.network.state_dict().items():
+        current = _tensors(model)
+        for name, mean in _tensors(self.network).items():
+            now = current[name]
+            mean.data = mean.data.to(now)  # the model may have moved
             if mean.is_floating_point():
-                mean.lerp_(current[name], momentum)
+                mean.lerp_(now, momentum)
             else:
-                mean.copy_(current[name])
+                mean.copy_(now)
+        buffers = [b for b in self.network.buffers() if b.is_floating_point()]
+        if buffers and count_processes() > 1:
+            vector = parameters_to_vector(buffers)
+            torch.distributed.broadcast(vector, 0)
+            vector_to_parameters(vector, buffers)
         self.updates += 1
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return dict(chain(model.named_parameters(), model.named_buffers()))

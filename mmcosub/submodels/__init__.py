@@ -28,7 +28,7 @@ from .sampling import (
     plan_generator,
     spread_rates,
 )
-from .self_check import can_share_rows, check_network
+from .self_check import check_network, is_exact
 
 __all__ = [
     'EXECUTIONS',
@@ -42,7 +42,6 @@ __all__ = [
     'StratifiedSampler',
     'are_drop_paths',
     'called_drop_paths',
-    'can_share_rows',
     'check_network',
     'compiled_sites',
     'evaluating',
@@ -52,6 +51,7 @@ __all__ = [
     'find_sites',
     'inexact',
     'is_drop_path',
+    'is_exact',
     'known_blocks',
     'outputs_of',
     'plan_generator',

@@ -48,23 +48,25 @@ class Branch:
 _BLOCKS: dict[str, tuple[Branch, ...]] = {}
 
 
-def register_block(name: str, *branches: Branch) -> None:
+def register_block(name: str | type, *branches: Branch) -> None:
     """Register the branches of a block class.
 
     Args:
-        name (str): Full dotted name of the class, so that optional packages need not
-            be imported.
+        name (str | type): The class, or its full dotted name, so that optional
+            packages need not be imported.
         *branches (Branch): The branches, in the order in which the block runs them.
             The block must compute ``x = after(shortcut(x) + f(x))`` for each, and
             nothing else. Give none if the block and all inside of it must run
             unmodified, such as where rows stop being samples.
 
     Raises:
-        ValueError: If it gets a class instead of its name, or no branches.
+        ValueError: If it gets something else.
     """
+    if isinstance(name, type):
+        name = class_names(name)[0]
     if not isinstance(name, str) or not all(isinstance(b, Branch) for b in branches):
         raise ValueError(
-            "register_block takes the full name of a class, such as 'mynet.Block', and "
+            "register_block takes a class or its full name, such as 'mynet.Block', and "
             f'Branch objects, not {name!r}, {branches}.'
         )
     _BLOCKS[name] = branches

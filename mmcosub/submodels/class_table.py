@@ -1,7 +1,8 @@
 """Classes by name, to build objects from configs."""
 
+import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 _Class = TypeVar('_Class', bound=type)
@@ -41,11 +42,14 @@ class ClassTable:
             return None
 
     def build(self, cfg: Any) -> Any:
-        """Build an object of a type and its arguments, or of a type's name.
+        """Build an object of a type and its arguments, or of a type alone.
 
-        Raises a ``ValueError`` if there is no such class.
+        An object is returned as it is. Raises a ``ValueError`` if there is no such
+        class or argument.
         """
-        arguments = dict(type=cfg) if isinstance(cfg, str) else dict(cfg)
+        if not isinstance(cfg, str | type | Mapping | None):
+            return cfg
+        arguments = dict(cfg) if isinstance(cfg, Mapping) else dict(type=cfg)
         arguments.pop('_scope_', None)  # added by MMEngine to configs of `mmcosub::`
         name = arguments.pop('type', None)
         cls = self.get(name) if isinstance(name, str) else name
@@ -54,4 +58,19 @@ class ClassTable:
                 f'Unknown {self.subject} {name!r}. Valid types: '
                 f'{sorted(self.module_dict)}.'
             )
+        return built(cls, arguments)
+
+
+def built(cls: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return an object of a class, or raise a ``ValueError`` for wrong arguments."""
+    try:
         return cls(**arguments)
+    except TypeError as error:
+        makers = [inspect.signature(c).parameters for c in cls.__mro__[:-1]]
+        valid = {name for parameters in makers for name in parameters} - {'kwargs'}
+        wrong = sorted({*arguments} - valid)
+        if not wrong:
+            raise
+        raise ValueError(
+            f'{cls.__name__} has no argument {wrong}. Valid ones: {sorted(valid)}.'
+        ) from error

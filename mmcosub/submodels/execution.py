@@ -3,7 +3,7 @@
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows (``V * B``, unless some
 samples have one view), ``...`` other dimensions.
 
-The executions compute the same outputs and gradients:
+The executions compute the same outputs and gradients, from slow to fast:
 
 - ``plain``: all views are concatenated, every branch runs on every row, and its output
   is multiplied by its factor, 0 included. The reference.
@@ -29,7 +29,7 @@ from .drop_paths import are_drop_paths
 from .forward_override import ForwardOverride
 from .isolation import outputs_of
 from .plan import Plan, RowPlan, plan_rows, to_device
-from .rows import Rows, Spread, plain_sum
+from .rows import Rows, gather, plain_sum
 from .run import DropPathRun, SubmodelRun
 
 EXECUTIONS = ('plain', 'kept_rows', 'shared_prefix', 'drop_path')
@@ -43,6 +43,7 @@ def run_submodels(
     execution: str = 'shared_prefix',
     taps: Sequence[nn.Module] = (),
     perturbed: Callable[[], AbstractContextManager] = nullcontext,
+    read: Callable[[Any], Any] = lambda outputs: outputs,
 ) -> tuple[Any, float]:
     """Run a backbone as the submodels of all views of a plan.
 
@@ -53,14 +54,16 @@ def run_submodels(
         sites (Sequence[Site]): The backbone's branches, from ``find_branches``, or its
             DropPath modules, from ``called_drop_paths``.
         execution (str): One of ``EXECUTIONS``. Defaults to 'shared_prefix', for
-            networks of which ``can_share_rows`` is true.
+            networks of which ``is_exact`` is true.
         taps (Sequence[Module]): Blocks whose outputs to return too. Defaults to none.
         perturbed (Callable): Returns a context to run in, for instance one with other
             dropout rates. It is entered again when the backward pass recomputes
             activations. Defaults to ``nullcontext``.
+        read (Callable): Returns the outputs to keep, nested tensors, of the backbone's.
+            Defaults to all.
 
     Returns:
-        tuple: The backbone's outputs with every tensor of shape (R, ...), for the R
+        tuple: The outputs with every tensor of shape (R, ...), for the R
         rows ``plan.computed``, and the fraction of the ``L * V * B`` branch evaluations
         computed. With taps, the first is a pair: the outputs and the list of taps.
 
@@ -90,7 +93,7 @@ def run_submodels(
         samples = to_device(plan.computed % plan.batch, images.device)
         images = images.index_select(0, samples)
     with outputs_of(taps) as tapped, run.entered():
-        outputs = backbone(images)
+        outputs = read(backbone(images))
     run.check_complete()
     if taps:
         outputs = outputs, [output for _, output in tapped]
@@ -123,7 +126,7 @@ def _expand(output: Any, rows: RowPlan) -> Any:
             '(mmcosub.submodels.register_block).'
         )
     index = rows.rows_of_views[output.shape[0]]
-    return output if index is None else Spread.apply(output, index)
+    return output if index is None else gather(output, index)
 
 
 # ---- which executions are exact --------------------------------------------------
@@ -135,7 +138,7 @@ def fastest_exact(backbone: nn.Module, sites: Sequence[Site] = ()) -> str:
     BatchNorm in training mode makes rows depend on one another, which needs 'plain'
     inside of blocks. Dropout would give views that share a row the same noise, which
     rules out 'shared_prefix'. So do networks that need a constant number of rows;
-    ``can_share_rows`` finds them.
+    ``is_exact`` finds them.
 
     Args:
         backbone (nn.Module): The backbone, in the mode in which it will run.

@@ -36,7 +36,7 @@ class Rows:
         room, self._room = None if call.number == call.first else self._room, None
         if step.kept is None:
             if step.split is not None:  # all views keep it, with different factors
-                x = torch.cat([x, _gather(x, step.split)])
+                x = torch.cat([x, gather(x, step.split)])
             y, scale = _prepared(x, call.residual(x), step.scale)
             return call.after(torch.add(call.shortcut(x), y, alpha=scale))
         if len(step.kept) == 0:
@@ -66,26 +66,7 @@ class Rows:
         return kept is not None and len(kept) > 0
 
 
-class Spread(torch.autograd.Function):
-    """Expand rows (R, ...) by an index of shape (V * B, ), as ``index_select``.
-
-    Backward adds the gradients to zeros in place; PyTorch's copies the zeros first.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(index)
-        ctx.rows = len(x)
-        return _gather(x, index)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (index,) = ctx.saved_tensors
-        zeros = _empty_rows(grad, ctx.rows).zero_()
-        return _added(zeros, index, grad, own=True), None
-
-
-def _gather(x: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
+def gather(x: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
     """Gather rows as ``index_select``, but keep the channels-last memory format."""
     if not _is_channels_last(x):
         return torch.index_select(x, 0, index, out=out)
@@ -141,12 +122,12 @@ class _Take(torch.autograd.Function):
         ctx.save_for_backward(split, kept)
         ctx.own = own
         if room is None:
-            return x.view_as(x), _gather(x, kept)
+            return x.view_as(x), gather(x, kept)
         whole = room[: len(x) + (0 if split is None else len(split))]
         if split is not None:
-            _gather(room[: len(x)], split, out=whole[len(x) :])
+            gather(room[: len(x)], split, out=whole[len(x) :])
         # Detached, as autograd forbids adding in place to a view made here.
-        return whole.detach(), _gather(whole, kept)
+        return whole.detach(), gather(whole, kept)
 
     @staticmethod
     def backward(
@@ -180,7 +161,7 @@ class _Add(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
         (kept,) = ctx.saved_tensors
-        y = _gather(grad, kept)
+        y = gather(grad, kept)
         if ctx.scale != 1:
             y = y * ctx.scale if torch.is_grad_enabled() else y.mul_(ctx.scale)
         return grad, None, y, None

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmpretrain.models.losses import AsymmetricLoss
+from torch import nn
 
 from mmcosub.losses import activations
 
@@ -30,3 +31,20 @@ def test_asymmetric_loss_is_of_what_it_is_set_to(kind):
     z, target = torch.randn(2, 3), torch.eye(3)[:2]
     same = torch.allclose(loss(z + 1, target), loss(z, target))
     assert same == (kind == 'softmax')
+
+
+class FocalLoss(nn.Module):
+    """A loss of a softmax, by the name of one of a sigmoid."""
+
+
+class DiceLoss(nn.CrossEntropyLoss):
+    """A loss that inherits what it is of."""
+
+
+def cross_entropy(z, y):
+    """A function by the name of one of PyTorch's."""
+
+
+def test_own_losses_are_not_taken_for_those_of_libraries():
+    assert activations([FocalLoss(), cross_entropy]) == set()
+    assert activations(DiceLoss()) == {'softmax'}

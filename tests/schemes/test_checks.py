@@ -7,7 +7,7 @@ import torch
 from stock_settings import build, segmentor, segmentor_of_convolutions
 from tiny import labelled_images
 
-from mmcosub.schemes import Scheme, Stimulative
+from mmcosub.schemes import Scheme, Stimulative, Teaching
 
 
 class Own(Scheme):
@@ -84,6 +84,24 @@ def test_a_method_of_earlier_versions_is_refused():
 
     with pytest.raises(ValueError, match=r'Older.co_training_loss .*student_loss'):
         trained(Older)
+
+
+@pytest.mark.parametrize(
+    ('teaching', 'match'),
+    [
+        (Teaching(0, 2, 0.5), r'student=2.*label_weights has the views \[0, 1\]'),
+        (Teaching({0: 0.5, 3: 0.5}, 1, 0.5), r'3: 0.5.*has the views \[0, 1\]'),
+        (Teaching(1, 0, 0.5), r'teacher=1.*whose teacher runs later'),
+    ],
+)
+def test_who_teaches_has_a_view_that_has_run(teaching, match):
+    class Alone(Own):
+        joint = False
+        label_weights = (1.0, 0.0)
+        teachings = (teaching,)
+
+    with pytest.raises(ValueError, match=rf'Alone.teachings has .*{match}'):
+        trained(Alone)
 
 
 def test_what_is_asked_for_where_views_run_one_after_another(monkeypatch):

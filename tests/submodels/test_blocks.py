@@ -18,9 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmcosub.submodels import (
     BernoulliSampler,
     Plan,
-    can_share_rows,
     fastest_exact,
     find_branches,
+    is_exact,
     known_blocks,
     plan_generator,
     run_submodels,
@@ -109,7 +109,7 @@ def assert_fast_equals_plain(model, images, rate, tolerance):
     sites = find_branches(model)
     plan = draw(sites, len(images), np.full(len(sites), rate))
     outputs, grads = run(model, images, plan, 'plain')
-    shares = can_share_rows(model, images, sites)
+    shares = is_exact(model, images, sites, 'shared_prefix')
     for execution in ['kept_rows', 'shared_prefix'][: 1 + shares]:
         fast_outputs, fast_grads = run(model, images, plan, execution)
         for a, b in zip(fast_outputs, outputs, strict=True):
@@ -225,7 +225,7 @@ def test_full_network_is_the_stock_network(name):
     images = torch.randn(2, 3, 32, 32)
     stock = model(images)
     plan = Plan(np.ones((len(sites), 1, 2)))
-    shares = can_share_rows(model, images, sites)
+    shares = is_exact(model, images, sites, 'shared_prefix')
     execution = 'shared_prefix' if shares else 'kept_rows'
     outputs, _ = run_submodels(model, images, plan, sites, execution)
     for a, b in zip(outputs, stock, strict=True):
@@ -286,7 +286,7 @@ FIXED_BATCH = {
 @pytest.mark.parametrize('name', TINY)
 def test_rows_that_cannot_grow_are_seen(name):
     model, images = build(TINY[name]), torch.randn(2, 3, 32, 32)
-    shares = can_share_rows(model, images, find_branches(model))
+    shares = is_exact(model, images, find_branches(model), 'shared_prefix')
     assert shares == (name not in FIXED_BATCH)
 
 

@@ -25,9 +25,9 @@ def test_rates_are_the_stock_networks(name):
     assert [site.rate for site in sites] == pytest.approx(linear)
 
 
-@pytest.mark.parametrize(('name', 'branch'), [(nn.Linear, Branch(len)), ('a.B', len)])
-def test_only_names_and_branches_are_registered(name, branch):
-    with pytest.raises(ValueError, match='full name of a class'):
+@pytest.mark.parametrize(('name', 'branch'), [(None, Branch(len)), ('a.B', len)])
+def test_only_classes_and_branches_are_registered(name, branch):
+    with pytest.raises(ValueError, match='takes a class or its full name'):
         register_block(name, branch)
 
 

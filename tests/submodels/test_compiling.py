@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from mmcosub.submodels import (
     BernoulliSampler,
     Plan,
-    can_share_rows,
     compiled_sites,
     find_branches,
+    is_exact,
     plan_generator,
     run_submodels,
 )
@@ -78,7 +78,7 @@ def compare(
 ) -> list[int]:
     """Compare over steps of unlike row counts; number of graphs after each step."""
     sites = compiled_sites(find_branches(model), backend=backend)
-    shares = can_share_rows(model, images(2).detach(), find_branches(model))
+    shares = is_exact(model, images(2).detach(), find_branches(model), 'shared_prefix')
     execution = 'shared_prefix' if shares else 'kept_rows'
     graphs = []
     for step, batch in enumerate(batches):

@@ -48,7 +48,7 @@ class Linears(nn.Module):
 
 
 register_block(f'{__name__}.Moving', Branch(unmoved), Branch(unmoved))
-register_block(f'{__name__}.Linears', Branch(first_linear), Branch(second_linear))
+register_block(Linears, Branch(first_linear), Branch(second_linear))
 
 
 class BytesWritten(TorchDispatchMode):
@@ -63,6 +63,8 @@ class BytesWritten(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name in ('index_add', 'index_add_'):
             self.total += args[3].nbytes
+        if name == 'index_add':
+            return out  # in place without a mode, in the backward of index_select
         if name in ('copy_', 'mul_', 'zero_') or 'out' in kwargs:
             self.total += out.nbytes
         elif isinstance(out, Tensor) and not name.startswith('empty'):

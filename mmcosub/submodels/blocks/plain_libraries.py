@@ -1,9 +1,10 @@
-"""Networks of torchvision, segmentation_models_pytorch and Transformers.
+"""Networks of PyTorch, torchvision, segmentation_models_pytorch and Transformers.
 
 Without DropPath of their own, these need a ``drop_path_rate``. Other networks of these
 libraries are run by their DropPath modules.
 """
 
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -30,6 +31,37 @@ def _run_first(block: Any, x: Tensor, *names: str) -> Tensor:
     return x if found is None else found(x)
 
 
+def _vit_attention(block: Any, x: Tensor) -> Tensor:
+    x = block.ln_1(x)
+    return block.dropout(block.self_attention(x, x, x, need_weights=False)[0])
+
+
+def _encoder_attention(
+    block: Any,
+    x: Tensor,
+    src_mask: Tensor | None = None,
+    src_key_padding_mask: Tensor | None = None,
+    is_causal: bool = False,
+) -> Tensor:
+    x = block.norm1(x) if block.norm_first else x
+    return block._sa_block(x, src_mask, src_key_padding_mask, is_causal)
+
+
+def _encoder_mlp(block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return block._ff_block(block.norm2(x) if block.norm_first else x)
+
+
+def _norm_behind(name: str, block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return x if block.norm_first else getattr(block, name)(x)
+
+
+_norm1_behind, _norm2_behind = (partial(_norm_behind, f'norm{i}') for i in (1, 2))
+
+
+def _has_rows_first(block: Any) -> bool:
+    return block.self_attn.batch_first
+
+
 def _attention(block: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     x = _run_first(block, x, 'layernorm_before', 'norm1')
     x = block.attention(x, *args, **kwargs)
@@ -50,7 +82,15 @@ def _mix_mlp(block: Any, x: Tensor, height: int, width: int, **kwargs: Any) -> T
 
 register(
     """
+[torch.nn.modules]
+transformer.TransformerEncoderLayer
+    {_encoder_attention}  then {_norm1_behind}  if {_has_rows_first}
+    {_encoder_mlp}        then {_norm2_behind}  if {_has_rows_first}
+
 [torchvision.models]
+vision_transformer.EncoderBlock
+    {_vit_attention}
+    ln_2 mlp
 resnet.BasicBlock: conv1 bn1 relu conv2 bn2  + downsample?  then relu!
 resnet.Bottleneck: conv1 bn1 relu conv2 bn2 relu conv3 bn3  + downsample?  then relu!
 mobilenetv2.InvertedResidual: conv  if use_res_connect
