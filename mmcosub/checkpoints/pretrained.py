@@ -83,12 +83,12 @@ def load_backbone(
             )
     own, kind = backbone.state_dict(), type(backbone).__name__
     target = detect_format(map(plain_name, own))
+    if grid is None:
+        grid = grid_of_checkpoint(checkpoint, given)
     if target is None:
-        state, done = by_names(backbone, given)
+        state, done = by_names(backbone, given, grid)
         report = LoadReport(filename, BY_NAMES, kind, done=done)
     else:
-        if grid is None:
-            grid = grid_of_checkpoint(checkpoint, given)
         state, report = _translated(backbone, target, given, filename, grid)
     allow = [allow_unused] if isinstance(allow_unused, str) else allow_unused
     info = getattr(inner_network(backbone), 'feature_info', ())
