@@ -539,10 +539,6 @@ def test_labels_of_two_images() -> None:
             lambda: CoTrainer(timm_model(), unlabelled=dict(rate=1)),
             r"Unlabelled has no argument \['rate'\].*'weight'",
         ),
-        (
-            lambda: CoTrainer(timm_model()).load_state_dict(timm_model().state_dict()),
-            r"CoTrainer.state_dict\(\) is expected, not \['cls_token'",
-        ),
         (lambda: CoTrainer(timm_model(), 'augpath', lean=True), r'lean=True cannot'),
         (lambda: CoTrainer(timm_model(), Cosub(), weight=0.3), r"Give \['weight'\]"),
         (lambda: CoTrainer(DataParallel(timm_model())), r'DistributedDataParallel'),

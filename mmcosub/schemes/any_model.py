@@ -214,3 +214,9 @@ def check_processes(trainer: Any) -> None:
             'DistributedDataParallel does not average their gradients. Use one '
             'process, or another scheme.'
         )
+
+
+def cast_like(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Cast inputs as wrappers for half precision do, to run the model inside."""
+    floating = inputs.is_floating_point()
+    return inputs.to(next(model.parameters()).dtype) if floating else inputs

@@ -173,15 +173,9 @@ class SubmodelTraining:
             )
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan, execution = step.plan.of(step.views), self.execution_of_plans()
+        caller, sites, read = self.caller(), self.sites, self.read
         outputs, work = run_submodels(
-            self.caller(),
-            inputs,
-            plan,
-            self.sites,
-            execution,
-            taps,
-            perturbed,
-            self.read,
+            caller, inputs, plan, sites, execution, taps, perturbed, read
         )
         step.features, step.tapped = outputs if taps else (outputs, [])
         step.log('branch_work', work * len(step.views) / self.scheme.views)
