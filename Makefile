@@ -18,7 +18,7 @@ help:  ## show this list
 
 .venv: $(READY)  ## build the environment (the other targets do so themselves)
 
-demo: $(READY)  ## pretrain by cosub, carry over, co-train, evaluate, report; data made here
+demo: $(READY)  ## pretrain, fine-tune a segmentor, evaluate, report, with cosub; makes its own data
 	$(BIN)/python tools/demo.py
 
 test: $(READY)  ## run the tests, except slow ones

@@ -52,33 +52,33 @@ HEAD = """\
 <!-- Written by `python benchmarks/exporting.py --out
 benchmarks/results/exporting.json`. -->
 
-`mmcosub export` writes a segmentor or classifier to a file that runs without
-MMSegmentation and MMPretrain, from the image to the class of each pixel at its size.
+`mmcosub export` writes a model to a file that runs without MMSegmentation and
+MMPretrain: from an image to the class of each pixel at the image's size, or to the
+probabilities of a classifier.
 
 ```bash
 mmcosub export CONFIG CHECKPOINT --format onnx --shape 512 512 --with-preprocessing
 mmcosub export CONFIG CHECKPOINT --format pt2 --dynamic
 ```
 
-- **What is in the file**: padding, the network, sliding windows (as one batch),
-  resizing of logits, argmax; with `--with-preprocessing` also normalisation. Resizing
-  and cropping of the test pipeline stay outside.
-- **Beside the file** lies a page, `FILE.md`, with its input, output and classes, the
-  steps that stay outside, and the lines of Python that run it.
-- **Size**: images of `--shape`, or else of the config's crops.
-  `--dynamic` leaves the number of images, height and width open, `--dynamic batch`
-  only the number. Swin's windows and sliding windows are cut for one size: export one
-  file for each size.
-- **Checked**: the file's outputs are compared with upstream's test step on noise. If
-  they differ, no file is left.
+- **In the file**: padding, the network, sliding windows (as one batch), resizing of
+  logits, classes or probabilities; with `--with-preprocessing` also normalisation.
+  Resizing and cropping of the test pipeline stay outside.
+- **Beside the file**: a page, `FILE.md`, with its input, output and classes, the steps
+  that stay outside, and the lines of Python that run it.
+- **Size**: the file takes one image of `--shape`, by default the config's crop or image
+  size. `--dynamic` leaves the number of images, height and width open, `--dynamic
+  batch` only the number. Swin and sliding windows need one file for each size.
+- **Checked**: the file's outputs are compared with those of the MMSegmentation or
+  MMPretrain model on noise. If they differ, nothing is written.
 - **Needed**: nothing more for `torchscript` and `pt2`; `pip install onnx onnxscript
   onnxruntime` for `onnx`.
 
 The table is a sample: {count} upstream configs of different groups, with random
 weights, images of 128 × 128 (MMSegmentation) and 224 × 224 (MMPretrain), PyTorch
-{torch}, on a CPU. A cell has the fraction of pixels with upstream's class, or the
-largest difference of probabilities. A dash is a format that failed; the reason is in
-the [record](../benchmarks/results/exporting.json). "Not run" has not been tried.
+{torch}, on a CPU. A cell has the fraction of pixels with the same class as upstream, or
+the largest difference of probabilities. A dash is a format that failed; the reason is
+in the [record](../benchmarks/results/exporting.json).
 
 | config | torchscript | pt2 | onnx |
 | --- | --- | --- | --- |

@@ -56,30 +56,35 @@ HEAD = """# Supported models
 <!-- Written by `python docs/compatibility.py`; the numbers are of
 `python -m benchmarks.compatibility --out benchmarks/results/compatibility.json`. -->
 
-What was tried: every upstream config of MMSegmentation, every classifier of
-MMPretrain, and the smallest network of every file of timm that uses DropPath. Each
-was built as `--co-train cosub` builds it
-([record](../benchmarks/results/compatibility.json)).
+Every upstream config of MMSegmentation, every classifier of MMPretrain, and the
+smallest network of every file of timm that uses DropPath was built as
+`--co-train cosub` builds it ([record](../benchmarks/results/compatibility.json)).
 
 The smallest of each group (a folder of configs, a file of timm) was also trained for
 one step at reduced size, batch 2, on random images and labels. With all drop-path
 rates and the weight of distillation at 0, losses and gradients must equal those of
-the upstream model in float64. "Gap" is the largest difference: of a loss relative to
-it, of a gradient relative to the largest one. It is empty where nothing in the group
+the upstream model in float64. "Gap" is the largest relative difference, of a loss to
+its value and of a gradient to the largest one. It is empty where nothing in the group
 co-trains.
+
+In the column "Execution" ([what it is](co_training.md#what-is-computed)):
 
 - **shared_prefix, kept_rows**: fast. Skipped branches are not computed
   ([time](fast.md#backbones)).
 - **plain**: every branch is computed, because BatchNorm in training mode sees all
   rows. With BatchNorm in evaluation mode the same networks run fast.
 - **drop_path**: mmcosub does not know the blocks. It hands the drawn factors to the
-  network's own DropPath modules, which saves no work. Where parts of an image are
-  rows of their own (TNT, MobileViT of timm), they drop a branch together.
-- **--fast**: the decode head has a faster class with the same weights.
+  network's own DropPath modules, which saves no work. Where the network processes
+  parts of an image separately (TNT, MobileViT of timm), they drop a branch together.
+
+In the other columns:
+
+- **--fast**: how many configs have a decode head with a faster class.
 - **not built**: the upstream package cannot build it, with or without mmcosub.
 - **not trained**: upstream does not train it. These are classifiers without a head,
   folded for deployment, or distilled.
 - **refused**: mmcosub refuses it, with the reason.
+- **step**: a note on the step that was trained.
 
 MaskFormer and Mask2Former need `pip install onedl-mmdetection`. They, CCNet, PSANet
 and PointRend need MMCV with compiled operators (`pip install --no-build-isolation

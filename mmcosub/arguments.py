@@ -59,7 +59,7 @@ _SHARED: dict[str, Any] = {
     'config': dict(help='config file, or PACKAGE::FILE for one inside a package'),
     'checkpoint': dict(help='checkpoint file or URL'),
     '--co-train': dict(
-        metavar='NAME_OR_FILE', help='co-train with this scheme, as in tools/train.py'
+        metavar='NAME_OR_FILE', help='co-train with this scheme, as in mmcosub train'
     ),
     '--probability-metrics': dict(
         action='store_true',
@@ -70,8 +70,8 @@ _SHARED: dict[str, Any] = {
         type=int,
         nargs='+',
         metavar='N',
-        help='height and width of images, or one number for both (default: 512 for '
-        'segmentors, 224 for classifiers)',
+        help='height and width of images, or one number for both (default: as in the '
+        'config, or else 512 for segmentors, 224 for classifiers)',
     ),
     '--cfg-options': dict(
         nargs='+',

@@ -57,6 +57,11 @@ def written_in(folder: str | Path) -> list[str]:
     return [name for name in _listed(folder)[0] if _is_plain(Path(folder, name))]
 
 
+def has_written(folder: str | Path, name: str) -> bool:
+    """Return True if this run wrote a checkpoint in a folder, even if deleted since."""
+    return name in _listed(folder)[0]
+
+
 def written_earlier(folder: str | Path) -> set[str]:
     """Return checkpoints in a folder of unrelated earlier runs.
 

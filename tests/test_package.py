@@ -54,9 +54,10 @@ def test_core_needs_torch_and_numpy_alone() -> None:
         'from torch import nn\n'
         'from mmcosub.schemes import SCHEMES\n'
         "print(SCHEMES.build(dict(type='mmcosub.Cosub', weight=0.3)).weight)\n"
-        'print(len(mmcosub.submodels.known_blocks()) > 50, nn.__name__)'
+        'print(len(mmcosub.submodels.known_blocks()) > 50, nn.__name__)\n'
+        "print('torch._dynamo' in sys.modules)  # takes as long as torch"
     )
-    assert python(code).split() == ['0.3', 'True', 'torch.nn']
+    assert python(code).split() == ['0.3', 'True', 'torch.nn', 'False']
 
 
 def test_what_the_core_logs_is_in_the_log_of_mmengine(

@@ -43,7 +43,14 @@ def make_parser() -> argparse.ArgumentParser:
         '--classes',
         metavar='A,B,C',
         help='names of the classes in the order of their values, or NAME=VALUE with a '
-        "number or colour, such as road=#804080; 'ignore' for pixels without label",
+        "number or colour, such as road=#804080; 'ignore' for pixels without label; "
+        "VALUE 'rest' for all others",
+    )
+    parser.add_argument(
+        '--mask-ending',
+        metavar='ENDING',
+        help='what names of masks add to those of images, such as _labelIds, if there '
+        'are several masks for each image',
     )
     parser.add_argument(
         '--model',
@@ -55,9 +62,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--val',
         type=float,
-        default=0.2,
         metavar='FRACTION',
-        help='fraction of the images for validation (default: 0.2)',
+        help='fraction of the images for validation (default: as in the folders train '
+        'and val, if the images are in such, otherwise 0.2)',
     )
     parser.add_argument(
         '--no-pretrained',
@@ -87,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.model,
             args.val,
             not args.no_pretrained,
+            args.mask_ending,
         ):
             print(line, flush=True)
 

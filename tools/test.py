@@ -86,6 +86,9 @@ def use_tta(cfg: Config) -> None:
     for dataset in configs_of_datasets(cfg.test_dataloader.dataset):
         dataset.pipeline = cfg.tta_pipeline
     model = ConfigDict({**cfg.get('tta_model', {'type': average})}, module=cfg.model)
+    if own := cfg.model.get('data_preprocessor'):
+        # MMEngine gives the module the one of the config's top level instead.
+        model.data_preprocessor = own
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         if type_name(model, MODELS) == 'SegTTAModel':
             model.type = 'mmcosub.StreamedSegTTAModel'  # the same in less memory

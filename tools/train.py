@@ -21,7 +21,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         description='Train a model of MMSegmentation or MMPretrain. Any upstream '
         'config works; --co-train adds submodel co-training.',
-        epilog='Example: tools/train.py mmseg::swin/'
+        epilog='Example: mmcosub train mmseg::swin/'
         'swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py '
         '--co-train cosub --cfg-options scheme.weight=0.3',
     )

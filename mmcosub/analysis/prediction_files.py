@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from mmcosub.config.errors import in_one_line
 from mmcosub.datasets.listing import images_in
 from mmcosub.engine.prediction import read_image
 from mmcosub.hooks.prediction_hooks import write_label_map
@@ -76,7 +77,7 @@ class PredictionFiles:
     def predict(self, images: Mapping[Path, str], batch_size: int) -> Iterator[Path]:
         """Predict images in batches of one size, and yield each that is done.
 
-        An image that cannot be read is left out and noted in ``failed``.
+        An image that cannot be read or predicted is left out and noted in ``failed``.
         """
         for batch in self._batches(images, batch_size):
             self._predict(batch, images)
@@ -108,7 +109,15 @@ class PredictionFiles:
     def _predict(self, images: list[Image], names: Mapping[Path, str]) -> None:
         keys = images[0][2]
         batch = {key: [alone[key][0] for *_, alone in images] for key in keys}
-        found = self.model.test_step(batch)
+        try:
+            found = self.model.test_step(batch)
+        except Exception as error:  # of any network, such as for an image too narrow
+            if len(images) == 1:
+                self.failed.append(f'{images[0][0]} ({in_one_line(error)})')
+                return
+            for image in images:
+                self._predict([image], names)
+            return
         write = self._write_segmentation if self.segments else self._write_class
         for (file, picture, _), sample in zip(images, found, strict=True):
             row: dict[str, object] = dict(image=str(file))

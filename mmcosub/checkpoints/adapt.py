@@ -80,10 +80,16 @@ def adapt(
             del state[name]
     if 'pos_embed' in state and 'pos_embed' in wanted:
         state = adapt_positions(state, wanted, source, target, done)
-    if _PATCH_BIAS in wanted and _PATCH_BIAS not in state:
-        state[_PATCH_BIAS] = torch.zeros_like(wanted[_PATCH_BIAS])
-        done.append("the patch projection's bias set to 0, as there is none")
-    elif _PATCH_BIAS in state and _PATCH_BIAS not in wanted and 'pos_embed' in wanted:
+    biases = [
+        name
+        for name in wanted
+        if name.endswith('.bias') and name not in state
+        if f'{name[:-4]}weight' in state
+    ]
+    if biases:  # of projections without one
+        state.update({name: torch.zeros_like(wanted[name]) for name in biases})
+        done.append(f'{len(biases)} biases set to 0, as there are none ({biases[0]})')
+    if _PATCH_BIAS in state and _PATCH_BIAS not in wanted and 'pos_embed' in wanted:
         state = fold_patch_bias(state, count_tokens(wanted))
         done.append("the patch projection's bias added to the positions")
     adapt_channels(state, wanted, done)

@@ -1,5 +1,6 @@
 """Search for a network in a file by the names of its weights."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -16,6 +17,8 @@ _USUAL = (
     'encoder.', 'visual.',
 )  # fmt: skip
 _DEPTH = 3
+# Parts of one network, as those of Swin V2, whose blocks resemble a ViT.
+_STAGE = re.compile(r'(blocks|layers|stages)\.\d+\.$')
 
 
 def prefixes_in(names: Iterable[str]) -> list[str]:
@@ -43,6 +46,7 @@ def network_in(weights: State, with_head: bool = False) -> State:
             prefix: part
             for prefix in prefixes_in(weights)
             if prefix.count('.') == depth
+            and not _STAGE.search(prefix)
             and detect_format(map(plain_name, part := under(prefix, weights)))
         }
         if len(found) > 1:

@@ -17,6 +17,10 @@ from .positions import count_tokens, position_per_token
 from .reading import read_checkpoint
 from .weights import State, select_weights, state_dict
 
+_NO_NEED = (
+    'To train from it no conversion is needed: mmcosub train CONFIG --backbone FILE.'
+)
+
 
 def convert_checkpoint(
     filename: str, target: str, trust: bool = False, which: str | None = None
@@ -51,7 +55,7 @@ def convert_checkpoint(
     if source is None:
         raise ValueError(
             f'{filename} has an unknown format; it contains '
-            f'{", ".join(sorted(weights)[:4])}, ...'
+            f'{", ".join(sorted(weights)[:4])}, ... {_NO_NEED}'
         )
     state = source.to_our_state(weights)
     if source.name in ('timm ViT', 'DeiT III') and target != 'timm':
@@ -100,8 +104,7 @@ def _format_of(source: Format, target: str, state: State) -> Format | None:
     if target in ('mmpretrain', 'mmseg') and ' ' not in family:
         return None
     raise ValueError(
-        f'{target} has no {family} that this could be converted to. To train from it '
-        'no conversion is needed: tools/train.py CONFIG --backbone FILE.'
+        f'{target} has no {family} that this could be converted to. {_NO_NEED}'
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from mmcosub.files import POINTER, written_earlier, written_in
+from mmcosub.files import POINTER, has_written, written_earlier, written_in
 
 # Names of best and published checkpoints in MMEngine. A regular checkpoint may match as
 # well, with filename_tmpl='iter-{:08d}.pth'.
@@ -49,10 +49,15 @@ def saved_iteration(path: str | Path) -> int | None:
 
 
 def pointed_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the file that ``last_checkpoint`` names; the folder may have moved."""
-    named = _pointer(work_dir)
-    moved = Path(work_dir, Path(named).name)
-    return next((path for path in (moved, Path(named)) if path.is_file()), None)
+    """Return the file that ``last_checkpoint`` names.
+
+    The folder may have been moved, or copied and then be another run than the original.
+    """
+    named = Path(_pointer(work_dir))
+    places = [Path(work_dir, named.name)]
+    if not has_written(work_dir, named.name):
+        places.append(named)
+    return next((path for path in places if path.is_file()), None)
 
 
 def remote_checkpoint(work_dir: str | Path) -> str:

@@ -7,7 +7,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from .matching import is_head
-from .weights import State, state_dict
+from .weights import State, nonfinite_weights, state_dict, without_computed
 
 
 def load_to_train(
@@ -91,7 +91,8 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
         'Test with the config that the checkpoint was trained with (a copy is in its '
         'work directory).'
     )
-    missing, unexpected = _load(model, state_dict(checkpoint), filename, remedy)
+    weights = state_dict(checkpoint, filename)
+    missing, unexpected = _load(model, weights, filename, remedy)
     free = re.compile(r'auxiliary_head\..*|.*num_batches_tracked')
     if missing := [name for name in missing if not free.fullmatch(name)]:
         raise ValueError(
@@ -108,8 +109,8 @@ def _load(
 ) -> tuple[list[str], list[str]]:
     """Load weights; return missing and unexpected names.
 
-    Raises for other shapes and data types. Without ``exactly``, any floating-point type
-    fits but float8, which needs a scale.
+    Raises for other shapes and data types, and for numbers that are not finite. Without
+    ``exactly``, any floating-point type fits but float8, which needs a scale.
     """
     own = model.state_dict()
     types = {k: (weights[k].dtype, own[k].dtype) for k in own if k in weights}
@@ -127,6 +128,11 @@ def _load(
         raise ValueError(
             f'{filename} has weights of other data types: {_some(wrong)}. Save it '
             'again from the model that it was trained with.'
+        )
+    if odd := nonfinite_weights(without_computed({k: weights[k] for k in types})):
+        raise ValueError(
+            f'{filename} has {len(odd)} weights that are not finite, {_some(odd)}: its '
+            'predictions are meaningless. Take an earlier checkpoint of the run.'
         )
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 _numpy: Any = importlib.import_module('numpy._core.multiarray')
@@ -68,16 +69,24 @@ def _scalar(kind: _DataType, data: bytes) -> Any:
     return _numpy.scalar(kind.dtype, data)
 
 
-def _method_of_history(owner: Any, name: str) -> Any:
-    """Restricted ``getattr``: what MMEngine's logged scalars need."""
-    if owner is not HistoryBuffer:
+class _OneCycle:
+    """Functions of MMEngine's ``OneCycleLR`` that its state refers to."""
+
+    _annealing_cos = staticmethod(OneCycleParamScheduler._annealing_cos)
+    _annealing_linear = staticmethod(OneCycleParamScheduler._annealing_linear)
+
+
+def _method(owner: Any, name: str) -> Any:
+    """Restricted ``getattr``: what MMEngine's logged scalars and schedules need."""
+    if owner not in (HistoryBuffer, _OneCycle):
         raise pickle.UnpicklingError(f'{NO_DATA}: getattr of {owner!r}')
     return getattr(owner, name)
 
 
 _KNOWN: list[Any] = [
     *(_DataType, _Array, HistoryBuffer, argparse.Namespace),
-    (_method_of_history, 'builtins.getattr'),
+    (_method, 'builtins.getattr'),
+    (_OneCycle, 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'),
     *(datetime.date, datetime.datetime, datetime.time),
     *(datetime.timedelta, datetime.timezone),
     *(complex, set, frozenset, slice, range, bytearray),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -92,6 +93,12 @@ def state_dict(checkpoint: Any, filename: str = '', which: str | None = None) ->
         rest = 'mmcosub publish-model --no-ema saves the trained ones'
         _log_choice(found, name, filename, rest if _is_swapped(found) else '')
     return weights
+
+
+def nonfinite_weights(state: State) -> list[str]:
+    """Return names of weights that are not finite."""
+    weights = [(n, w) for n, w in state.items() if w.is_floating_point()]
+    return [name for name, weight in weights if not torch.isfinite(weight).all()]
 
 
 def without_computed(state: State) -> State:

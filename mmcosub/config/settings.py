@@ -37,17 +37,17 @@ _TYPES = {
     dict: (
         *('auto_scale_lr', 'custom_imports', 'default_hooks', 'env_cfg'),
         *('log_processor', 'model_wrapper_cfg', 'optim_wrapper', 'randomness'),
-        *('strategy', 'visualizer'),
+        *('strategy', 'unlabelled', 'visualizer'),
         *(f'{s}_{p}' for s in ('train', 'val', 'test') for p in ('cfg', 'dataloader')),
     ),
     str: ('default_scope', 'experiment_name', 'load_from', 'work_dir'),
     bool: ('fast', 'find_unused_parameters', 'resume', 'skip_checks'),
 }
 
-# Only some variants of a network have these, so rules without weight decay may match
-# none: upstream's Swin configs do so with `absolute_pos_embed`.
+# Only some networks have these, so rules without weight decay may match none:
+# upstream's Swin configs have `absolute_pos_embed`, recipes for several networks more.
 _OPTIONAL = re.compile(
-    r'bias|bn|gamma|ln|norm|embed|feat|rel_pos|table|token|pos_block'
+    r'bias|bn|cpb_mlp|gamma|ln|norm|embed|feat|rel_pos|scale|table|token|pos_block'
 )
 _RULES = (
     *('bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate', 'custom_keys'),
@@ -180,11 +180,15 @@ def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
         refuse(f'{at}: {constructor} reads no custom_keys. Leave one out.', stock)
     names = [name for name, _ in model.named_parameters()]
     parts = {n.rsplit('.', i)[0] for n in names for i in range(n.count('.') + 1)}
+    words = {word for name in names for word in name.split('.')}
     for key, options in keys.items():
         # In MMEngine, a parameter of the model itself begins with a dot.
         if any(key in (name if '.' in name else f'.{name}') for name in names):
             continue
-        if options.get('lr_mult', 1) == 1 and _OPTIONAL.search(key.split('.')[-1]):
+        last = key.split('.')[-1]
+        misspelt = did_you_mean(last, words, cutoff=0.85)
+        optional = options.get('lr_mult', 1) == 1 and _OPTIONAL.search(last)
+        if optional and not misspelt:
             continue
-        hint = did_you_mean(key, parts) or f' One is {names[0]!r}.'
+        hint = did_you_mean(key, parts) or misspelt or f' One is {names[0]!r}.'
         refuse(f'{at}: no parameter has {key!r} in its name.{hint}', stock)

@@ -4,19 +4,21 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
+import cv2
+import mmcv
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 
-_DEPTH = {'I;16': 16, 'I;16B': 16, 'I;16L': 16, 'I': 32, 'F': 32, '1': 1}
+_DEPTH = {'I': 32, 'F': 32, '1': 1}
 _NAMES = {
-    **dict.fromkeys(('L', *_DEPTH), 'grey'),
+    **dict.fromkeys(('L', 'I;16', 'I;16B', 'I;16L', *_DEPTH), 'grey'),
     **{'P': 'palette', 'LA': 'grey+alpha'},
 }
 
@@ -42,11 +44,20 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
 
 
 class Header(NamedTuple):
-    """Pillow's mode, width and height as stored, and EXIF orientation (1 to 8)."""
+    """Pillow's mode or 'N channels', bits of a channel, size as stored, orientation.
+
+    The size is width and height; the orientation is EXIF's (1 to 8).
+    """
 
     mode: str
+    depth: int
     size: tuple[int, int]
     orientation: int
+
+    @property
+    def kind(self) -> str:
+        """Mode and depth in words."""
+        return f'{_NAMES.get(self.mode, self.mode)} of {self.depth} bits'
 
     @property
     def displayed(self) -> tuple[int, int]:
@@ -58,10 +69,34 @@ def read_header(path: str | Path) -> Header:
     """Read a header; raise a ``ValueError`` if the file cannot be opened."""
     try:
         with opened(path) as image:
+            depth = 16 if ';16' in str(image.tile) else _DEPTH.get(image.mode, 8)
             orientation = image.getexif().get(Base.Orientation, 1)
-            return Header(image.mode, image.size, orientation)
+            return Header(image.mode, depth, image.size, orientation)
+    except UnidentifiedImageError:  # also of TIFFs that others read
+        image, _ = read_raw(path)
+        channels = math.prod(image.shape[2:])
+        depth = 8 * image.itemsize
+        return Header(f'{channels} channels', depth, image.shape[1::-1], 1)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'{path} cannot be read ({error}). Replace it.') from error
+
+
+def read_raw(path: str | Path) -> tuple[NDArray, str]:
+    """Read an image with all its channels and bits, and by which backend of MMCV.
+
+    OpenCV reads up to four channels, tifffile more.
+    """
+    cv2.utils.logging.setLogLevel(0)  # tifffile may read what OpenCV does not
+    content = Path(path).read_bytes()
+    for backend in ('cv2', 'tifffile'):
+        with suppress(Exception):  # of any kind, also if tifffile is not installed
+            image = mmcv.imfrombytes(content, 'unchanged', backend=backend)
+            if image is not None:
+                return image, backend
+    raise ValueError(
+        f'{path} cannot be read. Replace it; a TIFF of more than 4 channels needs: pip '
+        'install tifffile imagecodecs.'
+    )
 
 
 def orientation_of(path: str | None) -> int:
@@ -92,15 +127,14 @@ def explain_turned(paths: Sequence[str], looked_at: int) -> str:
 
 
 def describe_images(
-    suffixes: Iterable[str], sizes: Iterable[tuple[int, int]], modes: Iterable[str]
+    suffixes: Iterable[str],
+    sizes: Iterable[tuple[int, int]],
+    headers: Iterable[Header],
 ) -> str:
-    """Describe images by their suffixes, smallest and largest size, and modes."""
+    """Describe images by their suffixes, smallest and largest size, and kinds."""
     ordered = sorted({*sizes}, key=math.prod)
     ends = dict.fromkeys(f'{w}x{h}' for w, h in (ordered[0], ordered[-1]))
-    kinds = ', '.join(
-        f'{_NAMES.get(mode, mode)} of {_DEPTH.get(mode, 8)} bits'
-        for mode in dict.fromkeys(modes)
-    )
+    kinds = ', '.join(dict.fromkeys(header.kind for header in headers))
     return f'{", ".join(sorted({*suffixes}))}, {" to ".join(ends)} pixels, {kinds}'
 
 

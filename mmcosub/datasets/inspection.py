@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
+from PIL import UnidentifiedImageError
 from torch.utils.data import DataLoader
 
 from .guard import BadSamples, GuardedPipeline
@@ -22,6 +23,7 @@ from .image_files import (
     is_turned_alone,
     opened,
     read_header,
+    read_raw,
 )
 from .labels import (
     Counts,
@@ -131,6 +133,11 @@ def problem_of_image(path: str) -> str | None:
                     'more than OpenCV reads (2^30). Cut it into tiles.'
                 )
             image.load()  # unlike OpenCV, raises for truncated images
+    except UnidentifiedImageError:
+        try:
+            read_raw(path)
+        except ValueError as error:
+            return str(error)
     except (OSError, SyntaxError, ValueError) as error:
         return f'{path} cannot be read: {error}'
     return None
@@ -145,8 +152,7 @@ def inspect_unlabelled(files: list[Path], labelled: list[str]) -> tuple[str, lis
     if headers:
         suffixes = {file.suffix for file in files}
         sizes = [header.displayed for header in headers]
-        modes = [header.mode for header in headers]
-        said = f'{said}: {describe_images(suffixes, sizes, modes)}'
+        said = f'{said}: {describe_images(suffixes, sizes, headers)}'
     both = also_labelled(files, labelled)
     said = f'{said}; {both or "none"} of them in the training data, too'
     return said, [problem for problem in found.values() if problem]

@@ -21,9 +21,9 @@ PHOTOMETRIC = {
     *('Albu', 'AutoContrast', 'Brightness', 'ColorJitter', 'ColorTransform'),
     *('Contrast', 'Equalize', 'GaussianBlur', 'Invert', 'Lighting'),
     *('PhotoMetricDistortion', 'Posterize', 'RandomErasing', 'RandomGrayscale'),
-    *('Sharpness', 'Solarize', 'SolarizeAdd'),
+    *('RandomMosaic', 'Sharpness', 'Solarize', 'SolarizeAdd'),
 }
-"""Transforms of a training pipeline that the weak view leaves out."""
+"""Transforms of a training pipeline that the weak view leaves out; mosaics, too."""
 
 MIXTURES = {'AutoAugment', 'RandAugment', 'RandomApply', 'RandomChoice'}
 """The same for classifiers only, as these may move pixels."""
@@ -73,6 +73,16 @@ class PackWeakAndStrong(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Pack both views of a record; the other one's image is in ``strong``."""
+        # A flip of a single pixel leaves strides that torch does not take.
+        image = results['img'] = np.array(results['img'], order='C')
+        names = {n.rpartition('.')[2] for n in self.names}
+        colours = image.shape[2:] == (3,) and image.min() >= 0 and image.max() <= 255
+        if not colours and names & PHOTOMETRIC:
+            raise ValueError(
+                f'unlabelled.strong={self.names} is for 8-bit RGB, but this image has '
+                f'the shape {image.shape} and values up to {image.max():g}. Set '
+                'unlabelled.strong to transforms of your own for such images.'
+            )
         other = copy.deepcopy(results)
         probe = other.get('gt_seg_map')
         if probe is not None:
@@ -91,27 +101,41 @@ class PackWeakAndStrong(BaseTransform):
         return dict(packed, strong=self.pack(other)['inputs'])
 
 
-def weak_and_strong(pipeline: Sequence[dict], strong: Sequence[dict]) -> list[dict]:
-    """Return the pipeline of unlabelled images, made from the training one.
+def weak_and_strong(
+    pipeline: Sequence[dict], strong: Sequence[dict], given: bool = False
+) -> list[dict]:
+    """Return the pipeline of both views, made from one that ends by packing an image.
 
-    ``strong`` leads from the weak to the strong view.
+    ``strong`` leads from the weak to the strong view. The weak view leaves out changes
+    of colour, unless the pipeline is ``given`` for it.
     """
     *steps, pack = pipeline
-    if not type_name(pack).startswith('Pack'):
+    last = type_name(pack)
+    if last == 'PackWeakAndStrong':
+        return [*pipeline]
+    if not last.startswith('Pack'):
         raise ValueError(
-            f'The training pipeline ends with {type_name(pack)}, and unlabelled images '
-            'need one that ends with PackSegInputs or PackInputs. Set '
-            'unlabelled.pipeline.'
+            f'The pipeline of unlabelled images ends with {last}, and needs an end '
+            'like PackSegInputs or PackInputs. Set unlabelled.pipeline.'
+        )
+    if not isinstance(strong, list | tuple) or not all(
+        isinstance(step, dict) for step in strong
+    ):
+        raise ValueError(
+            'unlabelled.strong must be a list of transforms, such as '
+            f"[dict(type='ColorJitter', brightness=0.5)], not {strong!r}."
         )
     names = [type_name(step) for step in steps]
+    if last == 'PackSegInputs' and not {'LoadAnnotations', 'NoLabel'} & {*names}:
+        steps.insert(1, dict(type='LoadAnnotations'))  # after loading the image
+        names.insert(1, 'LoadAnnotations')
     left_out = PHOTOMETRIC if 'LoadAnnotations' in names else PHOTOMETRIC | MIXTURES
     weak = [
         dict(type='mmcosub.NoLabel') if name == 'LoadAnnotations' else step
         for name, step in zip(names, steps, strict=True)
-        if name not in left_out
+        if given or name not in left_out
     ]
-    last = dict(type='mmcosub.PackWeakAndStrong', strong=[*strong], pack=pack)
-    return [*weak, last]
+    return [*weak, dict(type='mmcosub.PackWeakAndStrong', strong=[*strong], pack=pack)]
 
 
 @DATASETS.register_module()
@@ -146,12 +170,15 @@ class UnlabelledImages(Dataset):
             try:
                 return self.pipeline(_record(file))
             except Exception as error:
-                failed = ValueError(f'The unlabelled image {file}: {error}')
-                failed.__cause__ = error
-            if not (self.bad and self.bad.skip) or self._loads(file):
-                break
-            self.bad.note(file, str(failed))
-        raise failed
+                kind = type(error).__name__
+                said = f'The unlabelled image {file}: {str(error) or kind}'
+                if self._loads(file):
+                    raise ValueError(said) from error
+                if not (self.bad and self.bad.skip):
+                    said = f"{said}. Take it out, or skip such by bad_data='skip'."
+                    raise ValueError(said) from error
+            self.bad.note(file, said)
+        raise ValueError('No unlabelled image can be loaded. ' + said)
 
     def _loads(self, file: str) -> bool:
         try:
@@ -164,8 +191,16 @@ def _record(file: str) -> dict:
     return dict(img_path=file, seg_fields=[], reduce_zero_label=False)
 
 
-def find_images(place: str) -> list[Path]:
-    """Return the sorted image files of a folder, or those of a list."""
+def find_images(place: Any) -> list[Path]:
+    """Return the sorted image files of a folder, or those of a list.
+
+    ``place`` is ``unlabelled.data_root``.
+    """
+    if not isinstance(place, str):
+        raise ValueError(
+            'unlabelled.data_root must be a folder of images, or a text file with one '
+            f'path a line, not {place!r}.'
+        )
     path = Path(place)
     if path.is_dir():
         files = images_in(path)

@@ -3,10 +3,9 @@
 from mmengine.hooks import EMAHook
 from torch import nn
 
-from mmcosub.checkpoints import load_for_prediction, read_checkpoint, state_dict
+from mmcosub.checkpoints import load_for_prediction, read_checkpoint
 from mmcosub.config.model_settings import without_pretrained
 from mmcosub.fast.convolutions import fold_norms
-from mmcosub.hooks.nonfinite_loss_hook import nonfinite_weights
 from mmcosub.registry import RUNNERS
 from mmcosub.resuming import unwrapped
 
@@ -56,12 +55,6 @@ class EvaluationRunner(CoTrainingRunner):
     ) -> dict:
         """Load all weights needed for prediction; raise if they do not fit."""
         checkpoint = read_checkpoint(filename, map_location, self.trusts)
-        if odd := nonfinite_weights(state_dict(checkpoint)):
-            raise ValueError(
-                f'{filename} has {len(odd)} weights that are not finite, '
-                f'{", ".join(odd[:3])}: its predictions are meaningless. Take an '
-                'earlier checkpoint of the run.'
-            )
         self._compare_classes(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         unused = load_for_prediction(unwrapped(self.model), checkpoint, filename)

@@ -22,6 +22,7 @@ from mmcosub.registry import RUNNERS
 from mmcosub.resuming import unwrapped
 from mmcosub.resuming.resumable_runner import ResumableRunner
 from mmcosub.resuming.seeding import Indices
+from mmcosub.resuming.work_dir import locked
 from mmcosub.schemes import Scheme
 
 from .data import check_data
@@ -100,15 +101,17 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def train(self) -> nn.Module:
         """Check the data, then train; raise if data and config do not agree."""
         bad = self._bad_samples()
-        if is_main_process():
-            bad.listed.unlink(missing_ok=True)  # of an earlier start
         loaders = self._train_dataloader, self._val_dataloader
-        check_data(unwrapped(self.model), *loaders, self._val_evaluator, bad)
-        try:
-            return super().train()
-        finally:
-            if count := len(bad.names()):
-                self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
+        with locked(self.work_dir, self.logger.warning):
+            if is_main_process():
+                bad.listed.unlink(missing_ok=True)  # of an earlier start
+            check_data(unwrapped(self.model), *loaders, self._val_evaluator, bad)
+            try:
+                return super().train()
+            finally:
+                if count := len(bad.names()):
+                    said = f'{count} bad samples are listed in {bad.listed}.'
+                    self.logger.warning(said)
 
     def _bad_samples(self) -> BadSamples:
         listed = Path(self.work_dir, 'bad_data.txt')
@@ -139,15 +142,21 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
     def _init_model_weights(self) -> None:
         """Initialise the model and load a pretrained backbone.
 
-        For ``backbone.init_cfg=dict(type='Pretrained', ...)``, :func:`load_backbone`
-        replaces MMEngine's loading, which skips what does not fit.
+        For ``init_cfg=dict(type='Pretrained', ...)`` of the backbone or of the model,
+        :func:`load_backbone` and :func:`load_to_train` replace MMEngine's loading,
+        which skips what does not fit.
         """
         model: Any = unwrapped(self.model)
         # mmpretrain's wrapper of timm has no separate backbone.
         whole = isinstance(model, TimmClassifier)
         owner: Any = model if whole else getattr(model, 'backbone', None)
-        init: Any = getattr(owner, 'init_cfg', None)
-        if type_name(init) not in ('Pretrained', 'PretrainedInit'):
+        init: Any = getattr(model, 'init_cfg', None)
+        if not whole and _starts_from_file(init) and not init.get('prefix'):
+            # Checked like `load_from`; MMEngine would take whatever has the same name.
+            self._load_from = self._load_from or init['checkpoint']
+            model.init_cfg = None
+        init = getattr(owner, 'init_cfg', None)
+        if not _starts_from_file(init):
             super()._init_model_weights()
             return
         owner.init_cfg = None
@@ -162,6 +171,10 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         options |= dict(trust=self.trusts, prefix=init.get('prefix'))
         network = model.model if whole else owner
         self.logger.info(str(load_backbone(network, init['checkpoint'], **options)))
+
+
+def _starts_from_file(init: Any) -> bool:
+    return type_name(init) in ('Pretrained', 'PretrainedInit')
 
 
 def register_ours(runner: Any, scheme: Any) -> None:

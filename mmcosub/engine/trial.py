@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner, ValLoop, autocast
 from torch import nn
 from torch.utils.data import IterableDataset
 
 from mmcosub.config.errors import in_one_line
 from mmcosub.names import did_you_mean
+from mmcosub.resuming import unwrapped
 from mmcosub.submodels import evaluating
 
 
@@ -41,12 +42,14 @@ def try_validation(runner: Runner) -> None:
     check_windows(runner.model)
     try:
         with leaving_no_traces(runner.model):
-            metrics = _validate_one_batch(runner.model, loop)
+            metrics, odd = _validate_one_batch(runner.model, loop)
     except Exception as error:
         raise ValueError(
             f'The first batch of validation fails: {in_one_line(error)}. To train '
             'without this trial: --skip-checks.'
         ) from error
+    if odd:
+        print_log(odd, 'current', logging.WARNING)
     for setting, name in _monitored(runner):
         if name not in metrics:
             hint = did_you_mean(name, metrics, cutoff=0.4)
@@ -103,14 +106,15 @@ def leaving_no_traces(model: nn.Module) -> Iterator[None]:
             torch.cuda.reset_peak_memory_stats(device)
 
 
-def _validate_one_batch(model: Any, loop: ValLoop) -> dict[str, Any]:
-    """Return metrics of the first batch, computed by copies."""
+def _validate_one_batch(model: Any, loop: ValLoop) -> tuple[dict[str, Any], str]:
+    """Return metrics of the first batch, by copies, and what is odd of its images."""
     # Does not advance the loader; files that the pipeline opens belong to the copy.
     dataset: Any = copy.copy(loop.dataloader.dataset)
     if hasattr(dataset, 'pipeline'):
         dataset.pipeline = copy.deepcopy(dataset.pipeline)
     count = min(loop.dataloader.batch_size or 1, len(dataset))
     batch = loop.dataloader.collate_fn([dataset[i] for i in range(count)])
+    odd = _odd_values(unwrapped(model).data_preprocessor, copy.deepcopy(batch))
     model.eval()
     with autocast(enabled=loop.fp16):
         outputs = model.val_step(batch)
@@ -127,7 +131,24 @@ def _validate_one_batch(model: Any, loop: ValLoop) -> dict[str, Any]:
             computed = metric.compute_metrics(metric.results)
             prefix = [metric.prefix] if metric.prefix else []
             found |= {'/'.join([*prefix, name]): computed[name] for name in computed}
-    return found
+    return found, odd
+
+
+def _odd_values(preprocess: Any, batch: Any) -> str:
+    """Say if normalised images are far from mean 0 and deviation 1."""
+    normalises = getattr(preprocess, '_enable_normalize', False)
+    images = preprocess(batch, False)['inputs'] if normalises else None
+    if not isinstance(images, torch.Tensor):
+        return ''
+    mean, std = float(images.mean()), float(images.std())
+    if abs(mean) < 10 and 0.1 < std < 10:
+        return ''
+    return (
+        f'The first images of validation have mean {mean:.3g} and standard deviation '
+        f'{std:.3g} after normalisation, and should have about 0 and 1. Set mean and '
+        'std of the data preprocessor to those of the values that are loaded; '
+        "LoadImageFromFile keeps more than 8 bits with color_type='unchanged' only."
+    )
 
 
 def _monitored(runner: Runner) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.logging import print_log
 from numpy.typing import NDArray
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmcosub.config.settings import check_arguments
 from mmcosub.datasets.guard import BadSamples
@@ -32,7 +32,7 @@ def method_options(cfg: Any) -> dict | None:
     """Return the method's part of ``unlabelled``; None without one.
 
     Raises:
-        ValueError: If there is no ``data_root`` or no scheme.
+        ValueError: If there is no scheme, or an unknown key.
     """
     options = cfg.get('unlabelled')
     if not options:
@@ -42,8 +42,6 @@ def method_options(cfg: Any) -> dict | None:
             'Unlabelled images are learned by submodels, and the config has no scheme. '
             'Add --co-train cosub, or leave --unlabelled out.'
         )
-    if 'data_root' not in options:
-        raise ValueError('unlabelled.data_root is missing: the folder of the images.')
     check_arguments('unlabelled', options, Unlabelled, LOADING)
     return {key: value for key, value in options.items() if key not in LOADING}
 
@@ -51,11 +49,14 @@ def method_options(cfg: Any) -> dict | None:
 def unlabelled_dataset(cfg: Any, bad: BadSamples | None = None) -> UnlabelledImages:
     """Build the dataset of ``unlabelled``, augmented like the training images."""
     options = cfg.unlabelled
-    pipeline = options.get('pipeline')
-    if pipeline is None:
-        training = next(configs_of_datasets(cfg.train_dataloader.dataset)).pipeline
-        pipeline = weak_and_strong(training, options.get('strong') or STRONG)
-    return UnlabelledImages(options.data_root, pipeline, bad)
+    strong = STRONG if (own := options.get('strong')) is None else own
+    given = options.get('pipeline')
+    training = next(datasets := configs_of_datasets(cfg.train_dataloader.dataset))
+    steps = given or training.pipeline
+    if not given and 'dataset' in training:  # MultiImageMixDataset
+        steps = [*next(datasets).pipeline, *steps]
+    pipeline = weak_and_strong(steps, strong, given=bool(given))
+    return UnlabelledImages(options.get('data_root'), pipeline, bad)
 
 
 def add_unlabelled(
@@ -80,7 +81,7 @@ def add_unlabelled(
             'current',
         )
     # torch forbids this on a loader in use; this one has not started.
-    loader.__dict__['dataset'] = WithUnlabelled([labelled, dataset])
+    loader.__dict__['dataset'] = WithUnlabelled(labelled, dataset)
     loader.collate_fn = partial(_collate, loader.collate_fn)
     first: int = len(labelled)  # type: ignore[arg-type]
     world = get_world_size()
@@ -97,16 +98,26 @@ def _shared_images(labelled: Any, unlabelled: UnlabelledImages) -> str:
     return f'{both} of them are labelled, too.' if both else 'none is labelled.'
 
 
-class WithUnlabelled(ConcatDataset):
-    """Labelled samples, whose number defines epochs, followed by unlabelled ones."""
+class WithUnlabelled(Dataset):
+    """Labelled samples, whose number defines epochs, followed by unlabelled ones.
+
+    Hooks that change the training pipeline find only the labelled ones inside.
+    """
+
+    def __init__(self, labelled: Any, unlabelled: UnlabelledImages) -> None:
+        self.dataset, self.unlabelled = labelled, unlabelled
 
     @property
     def metainfo(self) -> dict:
         """Metainfo of the labelled samples."""
-        return self.datasets[0].metainfo  # type: ignore[attr-defined]
+        return self.dataset.metainfo
 
     def __len__(self) -> int:
-        return len(self.datasets[0])  # type: ignore[arg-type]
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        beyond = index - len(self)
+        return self.dataset[index] if beyond < 0 else self.unlabelled[beyond]
 
 
 @dataclass

@@ -80,9 +80,12 @@ def _values(exported: Exported) -> str:
     model, order = exported.module.model, ''
     if exported.input.shape[1] == 3:
         order = f', channels {"RGB" if flips_channels(model) else "BGR"}'
+    if exported.input.shape[1] == 4:
+        order = ', channels as loaded (by OpenCV: BGRA)'
     given = model.data_preprocessor
     if exported.module.preprocessing or not given._enable_normalize:
-        return f'values of the image file{order}'
+        after = ' after the steps below' * bool(steps_before(model))
+        return f'values of the image file{after}{order}'
     mean, std = (
         [round(value, 4) for value in stats.flatten().tolist()]
         for stats in (given.mean, given.std)

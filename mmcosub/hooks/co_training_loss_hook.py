@@ -66,8 +66,8 @@ class CoTrainingLossHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restore the scheme's own state."""
-        state = checkpoint.get(self._EXTRAS)
-        if state and runner._resume:
+        if runner._resume:
+            state = checkpoint.get(self._EXTRAS, {})
             _model(runner).extras.load_own_state(state)
 
     def before_train_iter(self, runner: Runner, **batch: Any) -> None:

@@ -5,8 +5,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
-from torch import Tensor
 
+from mmcosub.checkpoints.weights import nonfinite_weights
 from mmcosub.registry import HOOKS
 
 
@@ -84,12 +84,6 @@ class NonFiniteLossHook(Hook):
                 f'{odd[0]} is not finite at iteration {runner.iter + 1}; the '
                 f'checkpoint is not written.{_remedy(runner)}'
             )
-
-
-def nonfinite_weights(state: dict[str, Tensor]) -> list[str]:
-    """Return names of weights that are not finite."""
-    weights = [(n, w) for n, w in state.items() if w.is_floating_point()]
-    return [name for name, weight in weights if not torch.isfinite(weight).all()]
 
 
 def _remedy(runner: Runner) -> str:

@@ -2,79 +2,94 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from .masks import Masks
 
 IGNORE = 'ignore'
 IGNORED = 255
+_REST = -1
 
 
 @dataclass
 class Classes:
-    """Classes of a dataset, with the value of each."""
+    """Classes of a dataset, with their values in the masks."""
 
     names: list[str]
-    values: list[int]
     table: dict[int, int]
     """Number of the class by value in the masks; 255 to ignore."""
     palette: list[list[int]]
     """Colours (RGB) of the classes in the masks; [] for those of MMSegmentation."""
 
+    def values(self, number: int) -> list[int]:
+        """Return the values of a class."""
+        return [value for value, of in self.table.items() if of == number]
+
 
 def make_classes(masks: Masks, said: str | None) -> Classes:
     """Decide which value of the masks is which class.
 
-    ``said`` is ``--classes``: names in the order of the values, or each with its value,
-    ``NAME=VALUE``. ``ignore`` stands for no label. Without it the classes are numbered.
+    ``said`` is ``--classes``: names in the order of the values, or ``NAME=VALUE`` for
+    each value, with ``rest`` for all others. ``ignore`` stands for no label. Without it
+    the classes are numbered.
     """
     values = sorted(masks.total)
-    named = _parse(said) if said else []
-    pairs = [(name, value) for name, value in named if value is not None]
-    if pairs:
+    pairs = _parse(said) if said else []
+    if pairs and pairs[0][1] is not None:
         known = {value for _, value in pairs}
-        if not masks.colours:
-            known.add(IGNORED)
-        if left := [value for value in values if value not in known]:
+        left = [value for value in values if value not in known]
+        others = [value for value in left if value != IGNORED or masks.colours]
+        if rest := [name for name, value in pairs if value == _REST]:
+            pairs += [(rest[0], value) for value in others or left]
+        elif others:
             raise ValueError(
-                f'The masks also have {masks.show(*left)}, which --classes does not '
-                f'name. Add NAME={masks.show(left[0])}, or '
-                f'{IGNORE}={masks.show(left[0])} for pixels without label.'
+                f'The masks also have {masks.show(*others)}, which --classes does not '
+                f'name. Add NAME={masks.show(others[0])}, or {IGNORE}='
+                f'{masks.show(others[0])} for pixels without label; NAME=rest or '
+                f'{IGNORE}=rest takes all others.'
             )
     else:
-        pairs = _in_order(masks, values, [name for name, _ in named])
-    kept = [(name, value) for name, value in pairs if name != IGNORE]
-    if len(kept) < 2:
+        pairs = _in_order(masks, values, [name for name, _ in pairs])
+    names = [*dict.fromkeys(name for name, _ in pairs if name != IGNORE)]
+    if len(names) < 2:
         raise ValueError(
             f'The masks have the values {masks.show(*values)}, which is '
-            f'{len(kept)} class without those to ignore; training needs 2 or more. '
+            f'{len(names)} class without those to ignore; training needs 2 or more. '
             'Background is a class, too.'
         )
-    table = {value: number for number, (_, value) in enumerate(kept)}
-    table |= {value: IGNORED for name, value in pairs if name == IGNORE}
+    numbers = {IGNORE: IGNORED, **{name: i for i, name in enumerate(names)}}
+    table = {value: numbers[name] for name, value in pairs if value != _REST}
     if IGNORED in values and not masks.colours:
         table.setdefault(IGNORED, IGNORED)
-    palette = [[*v.to_bytes(3, 'big')] for _, v in kept if masks.colours]
-    return Classes([n for n, _ in kept], [v for _, v in kept], table, palette)
+    classes = Classes(names, table, [])
+    if masks.colours:
+        firsts = ((classes.values(i) or [0])[0] for i in range(len(names)))
+        classes.palette = [[*first.to_bytes(3, 'big')] for first in firsts]
+    return classes
 
 
-def _parse(said: str) -> list[tuple[str, int | None]]:
-    """Return names and values of ``--classes``."""
-    found: list[tuple[str, int | None]] = []
+def _parse(said: str) -> list[tuple[str, Any]]:
+    """Return names and values of ``--classes``; values are None if not given."""
+    found: list[tuple[str, Any]] = []
+    keys = []
     for part in said.split(','):
         name, equals, value = (each.strip() for each in part.partition('='))
         colour = re.fullmatch(r'(?:#|0x)([0-9a-fA-F]{6})', value)
-        if not name or (equals and not colour and not value.isdecimal()):
+        if not name or (equals and not colour and not re.fullmatch(r'\d+|rest', value)):
             raise ValueError(
-                f'--classes {part!r} is no NAME or NAME=VALUE, where VALUE is a number '
-                'or a colour such as #ff0000.'
+                f'--classes {part!r} is no NAME or NAME=VALUE, where VALUE is a '
+                'number, a colour such as #ff0000, or rest.'
             )
-        number = int(colour[1], 16) if colour else int(value) if equals else None
+        number: Any = int(colour[1], 16) if colour else None
+        if equals and not colour:
+            number = _REST if value == 'rest' else int(value)
         found.append((name, number))
-    names = [name for name, _ in found if name != IGNORE]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f'--classes names {", ".join(twice)} twice.')
+        keys.append(value.lower() or name)
     if len({value is None for _, value in found}) > 1:
         raise ValueError('--classes: give NAME=VALUE for every class, or for none.')
+    keys = [key for key in keys if key != IGNORE]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f'--classes names {", ".join(twice)} twice.')
     return found
 
 

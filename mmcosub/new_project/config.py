@@ -12,7 +12,7 @@ from mmcosub.config.flags import set_length
 from mmcosub.config.loading import find_config, read_config
 
 from . import MODELS, WEIGHTS
-from .classes import Classes
+from .loading import Loading
 
 ITERATIONS = 20000
 _CROP = 512
@@ -25,18 +25,25 @@ classes = $classes
 palette = $palette
 crop = ($crop, $crop)
 scale = (4 * crop[0], crop[0])  # longest side, shorter side
-load = dict(type='LoadImageFromFile'$color_type)
+load = [$load]
 label, pack = dict(type='LoadAnnotations'), dict(type='PackSegInputs')
-test_pipeline = [load, dict(type='Resize', scale=scale, keep_ratio=True), label, pack]
+resize = dict(type='Resize', scale=scale, keep_ratio=True)
+test_pipeline = [*load, resize, label, pack]
 train_pipeline = [
-    load,
+    *load,
     label,
     dict(type='RandomResize', scale=scale, ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    dict(type='RandomFlip', prob=0.5),$distortion
     pack,
 ]
+versions = [  # of `mmcosub test --tta`
+    [dict(resize, scale=(r * scale[0] // 4, r * scale[1] // 4)) for r in (3, 4, 5)],
+    [dict(type='RandomFlip', prob=p) for p in (0.0, 1.0)],
+    [label],
+    [pack],
+]
+tta_pipeline = [*load, dict(type='TestTimeAug', transforms=versions)]
 dataset = dict(
     type='BaseSegDataset',
     data_root=$root,
@@ -76,15 +83,15 @@ randomness = dict(seed=0)
 def write_config(
     path: Path,
     name: str,
-    classes: Classes,
-    crop: int,
     pretrained: bool,
-    text: dict[str, object],
-    dataset: dict[str, str],
+    about: str,
+    crop: int,
+    loading: Loading,
+    settings: dict[str, object],
 ) -> str | None:
     """Write the config; return the pretrained weights that it starts from, if any.
 
-    ``text`` and ``dataset`` fill in what is left of the template, the latter quoted.
+    ``settings`` fill in what is left of the template.
     """
     base = read_config(find_config(f'mmseg::{MODELS[name]}'))
     weights = None
@@ -93,14 +100,14 @@ def write_config(
         weights = WEIGHTS.get(name) or init.get('checkpoint') or base.model.pretrained
     set_length(base, 'max_iters', ITERATIONS)
     filled = _TEXT.substitute(
-        {key: repr(value) for key, value in dataset.items()},
-        **text,
+        {k: pprint.pformat(v, width=200, compact=True) for k, v in settings.items()},
         base=MODELS[name],
-        classes=pprint.pformat(tuple(classes.names), width=80, compact=True),
-        palette=pprint.pformat(classes.palette, width=80, compact=True),
+        about=about,
         crop=crop,
+        load=', '.join(_dict(**step) for step in loading.steps),
+        distortion="\n    dict(type='PhotoMetricDistortion')," * loading.eight_bits,
         workers=min(4, os.cpu_count() or 1),
-        model='\n'.join(_model(base.model, weights)),
+        model='\n'.join(_model(base.model, weights, loading)),
         iterations=ITERATIONS,
         interval=base.train_cfg.val_interval,
         schedules='\n'.join(f'    {_dict(**each)},' for each in base.param_scheduler),
@@ -115,11 +122,15 @@ def crop_size(sizes: Iterable[tuple[int, int]]) -> int:
     return min(_CROP, max(32, short_side // 32 * 32))
 
 
-def _model(model: Any, weights: str | None) -> Iterator[str]:
+def _model(model: Any, weights: str | None, loading: Loading) -> Iterator[str]:
     """Yield the lines of the model's settings."""
     init = weights and _dict(type='Pretrained', checkpoint=weights)
     size = 'img_size=crop, ' if 'img_size' in model.backbone else ''
-    yield '    data_preprocessor=dict(size=crop),'
+    size += f'in_channels={loading.channels}, ' * (loading.channels != 3)
+    # Images narrower than the stride of the network are padded in testing.
+    padding = 'size=crop, test_cfg=dict(size_divisor=32)'
+    statistics = ''.join(f', {k}={v!r}' for k, v in loading.preprocessor.items())
+    yield f'    data_preprocessor=dict({padding}{statistics}),'
     yield '    pretrained=None,'
     yield f'    backbone=dict({size}init_cfg={init}),'
     for head in ('decode_head', 'auxiliary_head'):

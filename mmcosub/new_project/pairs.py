@@ -1,9 +1,11 @@
 """Images and their masks: paired by name, of one size, and split for validation."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -17,16 +19,19 @@ from mmcosub.datasets.image_files import (
 from mmcosub.datasets.listing import images_in
 
 _SAMPLED = 50
+_PART = re.compile(r'(train|val|test)(ing|id|idation)?[^a-z/]*/')
+"""First folder of a name that says which part of the data it is of."""
 
 
 @dataclass
 class Pairs:
-    """Images and masks by the image's name: path in its folder without suffix."""
+    """Images and masks by name: path in the folder without suffix and ending."""
 
     images: dict[str, Path]
     masks: dict[str, Path]
+    head: str
     tail: str
-    """What the masks' names add to those of the images, such as '_mask'."""
+    """What the names of images and of masks add to the name, such as '_mask'."""
     headers: dict[str, Header]
     as_stored: bool
     """Masks lie on the pixels as stored, not as the EXIF orientation turns them."""
@@ -40,11 +45,8 @@ class Pairs:
     def describe(self) -> Iterator[str]:
         """Say what the images are like, in a line or two."""
         headers = self.headers.values()
-        modes = [each.mode for each in headers]
-        said = describe_images(suffixes(self.images), self.sizes.values(), modes)
+        said = describe_images(suffixes(self.images), self.sizes.values(), headers)
         yield f'{len(headers)} images: {said}'
-        if {*modes} - {'RGB'}:
-            yield '  All are loaded as 8-bit RGB; LoadImageFromFile can change that.'
         if turned := sum(each.orientation > 1 for each in headers):
             how = 'as displayed; the masks must be drawn on that'
             if self.as_stored:
@@ -57,17 +59,15 @@ def suffixes(files: dict[str, Path]) -> list[str]:
     return sorted({path.suffix for path in files.values()})
 
 
-def find_pairs(images: Path, masks: Path) -> Pairs:
+def find_pairs(images: Path, masks: Path, ending: str | None = None) -> Pairs:
     """Pair the images of a folder with the masks of another, subfolders included.
 
-    ValueError if a mask is missing or of another size.
+    Names may have a common ending, of masks also a given one. ValueError if a mask is
+    missing, of another size, or one of several.
     """
     pictures, labels = _by_stem(images), _by_stem(masks)
-    tail = ''
-    if labels.keys().isdisjoint(pictures):
-        some = list(pictures)[:_SAMPLED]
-        tails = Counter(m[len(i) :] for i in some for m in labels if m.startswith(i))
-        tail = max(tails, key=lambda each: tails[each], default='')
+    head, tail = _endings(list(pictures), list(labels), ending)
+    pictures = {name.removesuffix(head): path for name, path in pictures.items()}
     if missing := [name for name in pictures if name + tail not in labels]:
         raise ValueError(
             f'{len(missing)} of {len(pictures)} images have no mask: '
@@ -79,7 +79,7 @@ def find_pairs(images: Path, masks: Path) -> Pairs:
     headers = dict(in_threads(read_header, pictures))
     of_masks = dict(in_threads(read_header, paired))
     stored = any(of_masks[n].size == h.size != h.displayed for n, h in headers.items())
-    pairs = Pairs(pictures, paired, tail, headers, stored)
+    pairs = Pairs(pictures, paired, head, tail, headers, stored)
     wrong = [n for n, size in pairs.sizes.items() if of_masks[n].size != size]
     if wrong:
         image, mask = pairs.sizes[wrong[0]], of_masks[wrong[0]].size
@@ -92,6 +92,27 @@ def find_pairs(images: Path, masks: Path) -> Pairs:
     return pairs
 
 
+def _endings(images: list[str], masks: list[str], given: str | None) -> tuple[str, str]:
+    """Return the endings that images and masks have behind a common name."""
+    if given is None and not {*masks}.isdisjoint(images):
+        return '', ''
+    ends = zip(*(name[::-1] for name in images), strict=False)
+    same = takewhile(lambda letters: len({*letters}) == 1, ends)
+    common = ''.join(letters[0] for letters in same)[::-1]
+    for head in ('', *re.findall(r'[_.\- ].*', common)):
+        names = [name.removesuffix(head) for name in images[:_SAMPLED]]
+        tails = Counter(m[len(n) :] for n in names for m in masks if m.startswith(n))
+        most = [t for t in tails if tails[t] == max(tails.values()) or t == given]
+        if given in tails or (given is None and len(most) == 1):
+            return head, given or most[0]
+        if given is None and most:
+            raise ValueError(
+                'An image has several masks, whose names end in '
+                f'{" and ".join(map(repr, most))}: give one as --mask-ending.'
+            )
+    return '', given or ''
+
+
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Return pictures in a folder and its subfolders, by name without suffix."""
     if not folder.is_dir():
@@ -99,6 +120,11 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in images_in(folder):
         stem = path.relative_to(folder).with_suffix('').as_posix()
+        if stem != stem.strip() or not stem.isprintable():
+            raise ValueError(
+                f'{str(path)!r}: lists of images take no names with spaces at an end '
+                'or with unprintable characters. Rename it.'
+            )
         if stem in found:
             raise ValueError(
                 f'{folder} has {stem}{found[stem].suffix} and {stem}{path.suffix}: '
@@ -111,11 +137,23 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def split(names: list[str], fraction: float) -> tuple[list[str], list[str]]:
+def split(names: list[str], fraction: float | None) -> tuple[list[str], list[str]]:
     """Split names for training and validation, by a hash of each name.
 
-    The same names always give the same split, on every machine.
+    The same names always give the same split, on every machine. Without a fraction,
+    names in folders such as ``train``, ``val`` and ``test`` are split like these, and
+    those of ``test`` left out; others are split with 0.2 for validation.
     """
+    parts: dict[str, list[str]] = {}
+    if fraction is None:
+        for name in names:
+            found = _PART.match(name.lower())
+            parts.setdefault(found[1] if found else '', []).append(name)
+        if '' not in parts and 'train' in parts:
+            if 'val' in parts:
+                return parts['train'], parts['val']
+            names = parts['train']
+        fraction = 0.2
     if not 0 < fraction < 1:
         raise ValueError(f'--val {fraction} must be between 0 and 1, such as 0.2.')
     if len(names) < 2:

@@ -2,7 +2,7 @@ import re
 from pathlib import Path, PurePath
 from typing import Any
 
-from mmengine.dist import all_gather_object, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
@@ -10,9 +10,8 @@ from mmengine.runner import Runner
 from mmcosub.files import begin_run, remove_partial, write_pointer, written_in
 from mmcosub.registry import HOOKS
 
-from . import unwrapped
+from .run_state import GRADIENTS, add_state, collect_gradients, restore_state
 
-_GRADIENTS = 'accumulated_gradients'
 _STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
 
 
@@ -107,11 +106,12 @@ class WholeCheckpointHook(CheckpointHook):
         """Store in the file the state that holds after it is written."""
         checkpoint['message_hub']['runtime_info'].update(self._info)
         if self._gradients and 'optimizer' in checkpoint:
-            checkpoint[_GRADIENTS] = self._gradients
+            checkpoint[GRADIENTS] = self._gradients
+        add_state(runner, checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if runner._resume and _GRADIENTS in checkpoint:
-            _restore_gradients(runner, checkpoint[_GRADIENTS])
+        if runner._resume:
+            restore_state(runner, checkpoint)
 
     def save_now(self, runner: Runner) -> str:
         """Save a resumable checkpoint between two iterations, unless just done."""
@@ -137,7 +137,7 @@ class WholeCheckpointHook(CheckpointHook):
             steps = [self._step(each) for each in [*self._written(), name]]
             kept = [step for step in dict.fromkeys(steps[::-1]) if step is not None]
             info['keep_ckpt_ids'] = kept[: self.max_keep_ckpts][::-1]
-        self._info, self._gradients = info, _collect_gradients(runner)
+        self._info, self._gradients = info, collect_gradients(runner)
         try:
             runner.save_checkpoint(
                 self.out_dir,
@@ -212,37 +212,3 @@ class WholeCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
         if name in self._remote:
             self._remote.remove(name)
-
-
-def _collect_gradients(runner: Runner) -> list[dict] | None:
-    """Return gradients of an unfinished accumulation, one dict a rank, or None.
-
-    Each rank has its own until they are reduced.
-    """
-    wrapper: Any = runner.optim_wrapper
-    counts = getattr(wrapper, '_accumulative_counts', 1)
-    if counts == 1 or wrapper._inner_count % counts == 0:
-        return None
-    own = {
-        name: parameter.grad.cpu()
-        for name, parameter in unwrapped(runner.model).named_parameters()
-        if parameter.grad is not None
-    }
-    return all_gather_object(own)  # NCCL cannot gather objects on one rank
-
-
-def _restore_gradients(runner: Runner, gradients: list[dict]) -> None:
-    """Restore the gradients of :func:`_collect_gradients`.
-
-    On another number of ranks, each takes their mean, as a reduction would give.
-    """
-    if len(gradients) == runner.world_size:
-        own = gradients[runner.rank]
-    else:
-        own = {
-            name: sum(each.get(name, 0.0) for each in gradients) / len(gradients)
-            for name in {name for each in gradients for name in each}
-        }
-    for name, parameter in unwrapped(runner.model).named_parameters():
-        if name in own:
-            parameter.grad = own[name].to(parameter)

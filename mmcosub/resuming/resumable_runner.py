@@ -1,9 +1,11 @@
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
@@ -63,15 +65,24 @@ class ResumableRunner(SeededRunner, Runner):
                 directory is in use.
             Stopped: If a signal has ended the run, after saving.
         """
-        with locked(self.work_dir, self.logger.warning), StopRequest() as request:
+        with ExitStack() as stack:
+            for folder in (self.work_dir, *self._other_folders()):
+                stack.enter_context(locked(folder, self.logger.warning))
+            hook = StopHook(stack.enter_context(StopRequest()))
             if self._resume:
                 self._open_resumed()
-            hook = StopHook(request)
             self.register_hook(hook)
-            try:
-                return super().train()
-            finally:
-                self._hooks.remove(hook)
+            stack.callback(self._hooks.remove, hook)
+            return super().train()
+
+    def _other_folders(self) -> Iterator[str]:
+        """Yield local folders of checkpoints outside of the work directory."""
+        outs = [h.out_dir for h in self._hooks if isinstance(h, CheckpointHook)]
+        for out in outs:
+            if out and '://' not in out and out != self.work_dir:
+                folder = Path(out, Path(self.work_dir).name)  # as MMEngine
+                folder.mkdir(parents=True, exist_ok=True)
+                yield str(folder)
 
     def dump_config(self) -> None:
         if not is_in_use(self.work_dir):
@@ -134,9 +145,12 @@ class ResumableRunner(SeededRunner, Runner):
         if seed is not None:
             checkpoint['meta']['seed'] = seed
         hub = checkpoint['message_hub']
-        hub['log_scalars'] = {}  # log only this run's values
+        info, resumed = hub['runtime_info'], hub['resumed_keys']
         if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):
-            hub['runtime_info'].pop('co_training_plans', None)
+            info.pop('co_training_plans', None)
+        # Log only this run's values.
+        hub['log_scalars'] = {}
+        hub['resumed_keys'] = {key: resumed[key] for key in resumed if key in info}
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         if self._resumed:

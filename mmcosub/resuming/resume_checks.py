@@ -12,6 +12,11 @@ KEY = 'mmcosub'
 
 # Settings that do not change the results.
 _NO_DIFFERENCE = ('execution', 'lean', '_scope_', 'data_root', 'pipeline', 'strong')
+# State of a schedule that changes, or follows from the optimizer.
+_PROGRESS = {
+    *('_global_step', '_last_value', 'base_values', 'best', 'cooldown_counter'),
+    *('last_step', 'num_bad_epochs', 'verbose'),
+}
 # Settings that imply an optimizer with state.
 _WITH_STATE = {'betas', 'alpha', 'rho', 'lr_decay'}
 
@@ -100,14 +105,14 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
     """Raise if a checkpoint lacks the state of a run's schedules, or has others.
 
     Without it, schedules would restart from the current learning rate. Returns a
-    warning if they end elsewhere than the config's, as MMEngine uses the checkpoint's.
+    warning if their settings differ from the config's, as MMEngine uses the
+    checkpoint's.
     """
-    before, now = _states(saved), _states(built)
-    kinds, ends = (
-        [[(name, of(state)) for name, state in states] for states in (before, now)]
-        for of in (sorted, lambda state: state.get('end'))
+    before, now = (
+        [(name, _settings(state)) for name, state in states_of(schedules)]
+        for schedules in (saved, built)
     )
-    if kinds[0] != kinds[1]:
+    if [(name, [*each]) for name, each in before] != [(n, [*each]) for n, each in now]:
         what = f'the state of {len(before)} schedules'
         if not before:
             what = 'no state of the schedules (save_param_scheduler=False?)'
@@ -116,14 +121,14 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
             '(param_scheduler), so the learning rate would be wrong. Resume with those '
             f'of the original run. {_start_anew(filename)}'
         )
-    if ends[0] == ends[1]:
-        return ''
-    taken, given = ([end for _, end in each if end is not None] for each in ends)
-    return (
-        f'The schedules of {filename} end at {taken}, those of this config at '
-        f"{given}. The checkpoint's continue and keep their last value after their "
-        f'end. {_start_anew(filename)}'
-    )
+    sides = [{'param_scheduler': [s for _, s in each]} for each in (before, now)]
+    if different := differences(*sides):
+        return (
+            f'Schedules of {filename} have other settings: {"; ".join(different)}. The '
+            "checkpoint's continue and keep their last value after their end. "
+            f'{_start_anew(filename)}'
+        )
+    return ''
 
 
 def is_built(schedules: Any) -> bool:
@@ -148,7 +153,13 @@ def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
     return ['state of the optimizer'] if has_state else []
 
 
-def _states(schedules: Any) -> list[tuple[str, dict]]:
+def _settings(state: dict) -> dict[str, Any]:
+    """Return what a schedule was configured with, by sorted keys."""
+    settings = {k: v for k, v in state.items() if not callable(v)}
+    return {k: settings[k] for k in sorted(settings.keys() - _PROGRESS)}
+
+
+def states_of(schedules: Any) -> list[tuple[str, dict]]:
     """Return the optimizer and state of each schedule, built or saved."""
     if not isinstance(schedules, dict):
         schedules = {'': schedules or []}

@@ -150,7 +150,8 @@ class SubmodelTraining:
         return losses
 
     # Not compiled, as rows differ in every step: it would be compiled each time.
-    @torch.compiler.disable
+    # (torch.compiler.disable would import Dynamo with this module, for a second.)
+    @torch._disable_dynamo
     def _begin(self, inputs: Tensor) -> Step:
         """Draw the plan of the next step."""
         if not self._checked:
@@ -163,7 +164,7 @@ class SubmodelTraining:
         self.telemetry = step.telemetry
         return step
 
-    @torch.compiler.disable
+    @torch._disable_dynamo
     def _run_backbone(self, step: Step, inputs: Tensor) -> None:
         """Run the submodels of a pass; keep outputs and tapped blocks in the step."""
         perturbed: Context = nullcontext

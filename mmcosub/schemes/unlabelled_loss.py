@@ -15,12 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from mmcosub.submodels import evaluating, plan_generator, run_submodels, temporarily
 from mmcosub.submodels.class_table import built
 
 from .extras import Extras
-from .step import get_rank
+from .step import count_processes, get_rank
 from .unlabelled import Unlabelled
 
 _logger = logging.getLogger('mmcosub')
@@ -146,7 +147,8 @@ class Average(nn.Module):
     """Moving average of a model's weights and BatchNorm statistics.
 
     It starts as the mean (the fraction of the current weights is at least 1 / (t + 1)),
-    as in Mean Teacher (arXiv 1703.01780).
+    as in Mean Teacher (arXiv 1703.01780). It stays in evaluation mode. All processes
+    have the statistics of the first, which are those in checkpoints.
     """
 
     updates: Tensor
@@ -157,9 +159,12 @@ class Average(nn.Module):
         shell._modules = dict(model._modules)
         if isinstance(shell._modules.get('extras'), Extras):  # of mmseg or mmpretrain
             del shell._modules['extras'], shell._modules['data_preprocessor']
-        self.network = copy.deepcopy(shell).requires_grad_(False)
+        self.network = copy.deepcopy(shell).eval().requires_grad_(False)
         self.momentum = momentum
         self.register_buffer('updates', torch.tensor(0))
+
+    def train(self, mode: bool = True) -> 'Average':
+        return self
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -173,6 +178,11 @@ class Average(nn.Module):
                 mean.lerp_(now, momentum)
             else:
                 mean.copy_(now)
+        buffers = [b for b in self.network.buffers() if b.is_floating_point()]
+        if buffers and count_processes() > 1:
+            vector = parameters_to_vector(buffers)
+            torch.distributed.broadcast(vector, 0)
+            vector_to_parameters(vector, buffers)
         self.updates += 1
 
 

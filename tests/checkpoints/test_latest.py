@@ -1,6 +1,7 @@
 """Which checkpoints of a folder are whole, and which of them a run goes on from."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,18 @@ def test_weights_beside_a_run(tmp_path: Path, pointed: bool) -> None:
     run.unlink()  # then what is there is named, and refused by who resumes
     assert newest_intact(tmp_path, said.append) == converted
     assert said == []
+
+
+def test_copied_folder(tmp_path: Path) -> None:
+    """A copy that goes back by an epoch is not resumed from the original."""
+    run, copy = tmp_path / 'run', tmp_path / 'copy'
+    for iteration in (3, 6):
+        note_written(run, f'iter_{iteration}.pth')
+        save(run / f'iter_{iteration}.pth', run_at(iteration), 1)
+    point(run / 'iter_6.pth', 1)
+    shutil.copytree(run, copy)
+    (copy / 'iter_6.pth').unlink()
+    assert newest_intact(copy, print) == copy / 'iter_3.pth'
 
 
 def test_checkpoints_elsewhere(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Which checkpoints are a model's."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,12 @@ def test_taken_set_of_weights_is_logged(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     load_to_train(model(), dict(state_dict=state()), 'a.pth')
     assert len(said) == 1
+
+
+@pytest.mark.parametrize('load', [load_to_train, load_for_prediction])
+def test_weights_that_are_no_numbers(load: Callable) -> None:
+    with pytest.raises(ValueError, match=r'a\.pth has 6 weights that are not finite'):
+        load(model(), dict(state_dict=state(torch.nan)), 'a.pth')
 
 
 class Segmentor(nn.Module):

@@ -133,3 +133,10 @@ def test_what_is_unknown_is_named(tmp_path: Path) -> None:
 def test_prefixes() -> None:
     names = ['a.b.c.d.w', 'a.b.c.d.v', 'a.x.w', 'y.w']
     assert prefixes_in(names) == ['a.', 'a.b.', 'a.b.c.']
+
+
+def test_stages_are_no_networks() -> None:
+    """The blocks of Swin V2 resemble those of a ViT."""
+    options: dict = dict(img_size=64, embed_dim=8, depths=(1, 1), num_heads=(1, 2))
+    weights = timm.create_model('swinv2_tiny_window8_256', **options).state_dict()
+    assert network_in(weights) is weights

@@ -56,6 +56,15 @@ def save(model, tmp_path, prefix='backbone.', **extra):
     return str(file)
 
 
+def test_projections_without_biases_get_zeros(tmp_path):
+    source, target = vit(qkv_bias=False), vit()
+    report = load_backbone(target, save(source, tmp_path))
+    assert not report.missing
+    assert '2 biases set to 0' in report.done[0]
+    images = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(target(images), source(images))
+
+
 @pytest.mark.parametrize('make', [vit, swin])
 @pytest.mark.parametrize('prefix', ['backbone.', ''])
 def test_same_network(make, prefix, tmp_path):

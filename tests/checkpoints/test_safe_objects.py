@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch import nn
 
 from mmcosub.checkpoints import read_checkpoint
@@ -39,6 +40,7 @@ DATA = {
     'path': Path('a/b'),
     'sets': [frozenset([1]), {2}, range(3), slice(1)],
     'command line': argparse.Namespace(out=Path('a'), names=('a',)),
+    'state of OneCycleLR': OneCycleParamScheduler._annealing_cos,
 }
 FORMATS = {'new': True, 'old': False}
 

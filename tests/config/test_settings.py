@@ -4,12 +4,14 @@ import re
 from collections import OrderedDict
 
 import pytest
+import torch
 from torch import nn
 
 from mmcosub.config.settings import check_optimizer, check_scheme
 from mmcosub.schemes import Cosub
 
 MODEL = nn.Sequential(OrderedDict(backbone=nn.Linear(2, 2), head=nn.BatchNorm1d(2)))
+MODEL.backbone.rel_pos_table = nn.Parameter(torch.zeros(2))
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,11 @@ MODEL = nn.Sequential(OrderedDict(backbone=nn.Linear(2, 2), head=nn.BatchNorm1d(
         ({'layer4': dict(decay_mult=0.0)}, 'layer4'),
         ({'backbone': dict(lr_mult=0.1)}, ''),
         ({'absolute_pos_embed': dict(decay_mult=0.0), '.norm': dict(decay_mult=0)}, ''),
+        ({'.cpb_mlp': dict(decay_mult=0), '.logit_scale': dict(decay_mult=0)}, ''),
+        (
+            {'rel_pos_tabel': dict(decay_mult=0.0)},
+            "Did you mean 'backbone.rel_pos_table'",
+        ),
     ],
 )
 def test_rules_that_no_parameter_follows(rules: dict, said: str) -> None:

@@ -18,6 +18,7 @@ from mmpretrain.structures import DataSample
 
 import mmcosub.datasets  # noqa: F401  (registers ours)
 from mmcosub.config.co_train import RUNNER, co_trained_model
+from mmcosub.config.settings import check_optimizer
 from mmcosub.submodels import find_branches
 
 ROOT = Path(__file__).parents[2] / 'configs'
@@ -234,6 +235,7 @@ def test_one_step_of_each(name):
     assert torch.isfinite(total)
     total.backward()
     assert all(p.grad is not None for p in model.parameters())
+    check_optimizer(model, cfg.optim_wrapper, False)
     build_optim_wrapper(model, cfg.optim_wrapper).optimizer.step()
     assert all(torch.isfinite(p).all() for p in model.parameters())
     model.eval()

@@ -135,9 +135,13 @@ def test_a_check_that_fails_comes_before_training(
     assert not list((tmp_path / 'w').glob('*.pth'))
 
 
-def test_checkpoint_that_hardly_matches(config: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize('key', ['load_from', 'model.init_cfg'])
+def test_checkpoint_that_hardly_matches(key: str, config: Path, tmp_path: Path) -> None:
     torch.save({f'encoder.{i}.weight': torch.ones(2) for i in range(4)}, tmp_path / 'a')
-    runner = runner_of(config, load_from=str(tmp_path / 'a'))
+    file: Any = str(tmp_path / 'a')
+    if key == 'model.init_cfg':
+        file = dict(type='Pretrained', checkpoint=file)
+    runner = runner_of(config, **{key: file})
     with pytest.raises(ValueError, match=r'only 0 of its 4 weights .* encoder\.0'):
         runner.train()
 

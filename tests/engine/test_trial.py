@@ -116,6 +116,24 @@ def test_no_traces(tmp_path: Path, scenes: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize(
+    ('mean', 'std', 'warns'),
+    [(120.0, 60.0, False), (0.45, 0.22, True), (120.0 * 256, 60.0 * 256, True)],
+)
+def test_values_that_normalisation_is_not_for(
+    config: Path, mean: float, std: float, warns: bool, capsys: pytest.CaptureFixture
+) -> None:
+    """Statistics of images of 0 to 1, and of 16 bits, for images of 8 bits."""
+    normalise = dict(type='SegDataPreProcessor', mean=[mean] * 3, std=[std] * 3)
+    changes = {'model.data_preprocessor': dict(normalise, size=(32, 32))}
+    runner = runner_of(config, co_train=False, **changes)
+    runner.register_hook(_Stops())
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    said = capsys.readouterr()
+    assert ('and should have about 0 and 1' in said.out + said.err) is warns
+
+
 def test_not_tried(config: Path) -> None:
     changes: dict = {'val_evaluator.iou_metrics': ['mIOU']}
     for more in ({'skip_checks': True}, {'train_cfg.val_begin': 9}):

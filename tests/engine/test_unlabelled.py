@@ -3,12 +3,17 @@
 import json
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmpretrain.engine.hooks import SwitchRecipeHook
+from stock import segmentation_config
 
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.datasets.unlabelled import (
@@ -17,7 +22,11 @@ from mmcosub.datasets.unlabelled import (
     find_images,
     weak_and_strong,
 )
-from mmcosub.engine.unlabelled import UnlabelledOrder
+from mmcosub.engine.unlabelled import (
+    UnlabelledOrder,
+    WithUnlabelled,
+    unlabelled_dataset,
+)
 
 
 def test_every_image_once_before_any_again_over_all_processes() -> None:
@@ -69,6 +78,22 @@ def test_resumed_runs_draw_the_same(
             assert line[key] == got[number][key], (number, key)
 
 
+def test_unlabelled_images_cannot_join_a_run_that_began_without(
+    train: ModuleType,
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    argv = [*arguments, '--work-dir', str(tmp_path / 'w')]
+    at = argv.index('--unlabelled')
+    labelled = [*argv[:at], *argv[at + 2 :]]
+    train.main([each for each in labelled if not each.startswith('unlabelled')])
+    with pytest.raises(SystemExit):
+        train.main([*argv, '--resume', '--allow-changes'])
+    said = ' '.join(capsys.readouterr().err.split())
+    assert 'only one of the runs has unlabelled images' in said
+
+
 @pytest.mark.parametrize(
     ('changes', 'said'),
     [
@@ -77,6 +102,8 @@ def test_resumed_runs_draw_the_same(
         (['unlabelled.treshold=0.9'], "Did you mean 'threshold'"),
         (['unlabelled.cutmix=yes'], "cutmix must be True or False, not 'yes'"),
         (['unlabelled.data_root=/nowhere'], '/nowhere'),
+        (['unlabelled.data_root=[a,b]'], "not ['a', 'b']"),
+        (['unlabelled.strong=ColorJitter'], 'unlabelled.strong must be a list'),
         (['scheme=None'], '--co-train cosub'),
     ],
 )
@@ -144,6 +171,63 @@ def test_transforms_of_a_user_are_not_taken_for_those_of_the_same_name() -> None
     pipeline = [*theirs, dict(type='mmseg.LoadAnnotations'), dict(type='Invert')]
     *steps, _ = weak_and_strong([*pipeline, dict(type='mmseg.PackSegInputs')], [])
     assert steps == [*theirs, dict(type='mmcosub.NoLabel')]
+
+
+def configured(root: Path, **options: object) -> Config:
+    cfg = Config(segmentation_config(root))
+    cfg.unlabelled = dict(data_root=str(root / 'images'), **options)
+    init_default_scope('mmseg')
+    return cfg
+
+
+def test_no_strong_transforms_leave_the_weak_view(scenes: Path) -> None:
+    sample = unlabelled_dataset(configured(scenes, strong=[]))[0]
+    assert torch.equal(sample['inputs'], sample['strong'])
+    sample = unlabelled_dataset(configured(scenes))[0]
+    assert not torch.equal(sample['inputs'], sample['strong'])
+
+
+def test_a_pipeline_of_their_own_needs_no_labels(scenes: Path) -> None:
+    steps = ['LoadImageFromFile', 'PhotoMetricDistortion', 'PackSegInputs']
+    own = [dict(type=name) for name in steps]
+    dataset = unlabelled_dataset(configured(scenes, pipeline=own))
+    kinds = [type(t).__name__ for t in dataset.pipeline.transforms]
+    assert kinds == [steps[0], 'NoLabel', steps[1], 'PackWeakAndStrong']
+    assert (dataset[0]['data_samples'].gt_sem_seg.data == 0).all()
+    whole = weak_and_strong(own, [], given=True)
+    assert weak_and_strong(whole, [], given=True) == whole
+
+
+def test_mosaics_are_left_out(scenes: Path) -> None:
+    cfg = configured(scenes)
+    inner = cfg.train_dataloader.dataset
+    inner.pipeline = inner.pipeline[:2]
+    mosaic = dict(type='RandomMosaic', prob=1.0, img_scale=(32, 32))
+    steps = [mosaic, dict(type='PackSegInputs')]
+    cfg.train_dataloader.dataset = dict(
+        type='MultiImageMixDataset', pipeline=steps, dataset=inner
+    )
+    transforms = unlabelled_dataset(cfg).pipeline.transforms
+    kinds = [type(t).__name__ for t in transforms]
+    assert kinds == ['LoadImageFromFile', 'NoLabel', 'PackWeakAndStrong']
+
+
+def test_a_single_pixel_is_flipped(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((1, 1, 3), np.uint8))
+    steps = ['LoadImageFromFile', 'NoLabel', 'RandomFlip', 'PackSegInputs']
+    pipeline = [dict(type=name) for name in steps]
+    pipeline[1]['type'], pipeline[2]['prob'] = 'mmcosub.NoLabel', 1.0
+    init_default_scope('mmseg')
+    images = UnlabelledImages(str(tmp_path), weak_and_strong(pipeline, []))
+    assert images[0]['inputs'].shape == (3, 1, 1)
+
+
+def test_a_hook_switches_the_pipeline_of_labelled_images_alone() -> None:
+    labelled, unlabelled = SimpleNamespace(pipeline=[]), SimpleNamespace(pipeline=[])
+    loader: Any = SimpleNamespace(dataset=WithUnlabelled(labelled, unlabelled))
+    runner: Any = SimpleNamespace(train_loop=SimpleNamespace(dataloader=loader))
+    SwitchRecipeHook._switch_train_pipeline(runner, ['new'])
+    assert (labelled.pipeline, unlabelled.pipeline) == (['new'], [])
 
 
 def test_the_strong_view_is_the_weak_one_in_other_colours(tmp_path: Path) -> None:

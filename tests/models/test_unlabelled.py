@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from tiny import BACKBONES, labelled_images, segmentor_config
 
 from mmcosub import CoTrainer
+from mmcosub.hooks.full_network_bn_hook import estimate_statistics
 from mmcosub.schemes import unlabelled_loss
 from mmcosub.schemes.unlabelled_loss import Average
 
@@ -154,6 +155,34 @@ def test_the_teacher_follows_steps_of_accumulated_gradients() -> None:
         model.train_step(batch(), wrapper)
         updates.append(int(model.extras['average'].updates))
     assert updates == [1, 2, 2, 3]  # the first copies
+
+
+def test_estimated_statistics_are_not_those_of_the_teacher() -> None:
+    model = segmentor()
+    step(model, batch())
+    model.load_state_dict(model.state_dict())  # as of a checkpoint
+    model.train()
+    average = model.extras['average']
+    before = [buffer.clone() for buffer in average.buffers()]
+    estimate_statistics(model, [batch(None)])
+    assert all(map(torch.equal, before, average.buffers()))
+
+
+def test_all_processes_have_the_teacher_of_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = segmentor()
+    monkeypatch.setattr(unlabelled_loss, 'count_processes', lambda: 2)
+    monkeypatch.setattr(
+        torch.distributed, 'broadcast', lambda vector, rank: vector.fill_(7 + rank)
+    )
+    average = model.extras['average']
+    average.update(model)
+    buffers = [b for b in average.network.buffers() if b.is_floating_point()]
+    assert all((buffer == 7).all() for buffer in buffers)
+    assert buffers
+    own = average.network.decode_head.conv_seg.weight
+    assert torch.equal(own, model.decode_head.conv_seg.weight)
 
 
 def test_complementary_students_cost_one_pass(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from conftest import load_tool
@@ -64,7 +65,8 @@ class Folder:
         config = dict(self.config().train_dataloader.dataset)
         for key in ('type', '_scope_'):
             config.pop(key)
-        config['pipeline'] = config['pipeline'][:2]
+        loads = [s for s in config['pipeline'] if s.type.startswith('Load')]
+        config['pipeline'] = loads
         dataset = BaseSegDataset(**config)
         assert all(Path(info['img_path']).is_file() for info in dataset)
         return dataset[0]['gt_seg_map']
@@ -155,6 +157,71 @@ def test_tails_without_conversion(folder: Folder) -> None:
     np.testing.assert_array_equal(folder.loaded(), folder.index())
 
 
+@pytest.mark.parametrize('suffixes', [('.png',), ('.png', '.jpg')])
+def test_endings_of_images_and_one_of_several_masks(
+    folder: Folder, suffixes: tuple
+) -> None:
+    for i in range(4):
+        folder.image(f'a/{i}_leftImg8bit{suffixes[i % len(suffixes)]}')
+        folder.mask(f'a/{i}_gtFine_labelIds.png', folder.index())
+        folder.mask(f'a/{i}_gtFine_instanceIds.png', folder.index((0, 0, 1)))
+    with pytest.raises(ValueError, match=r"'_gtFine_instanceIds' and '_gtFine_labelI"):
+        folder.start()
+    with pytest.raises(ValueError, match=r'images have no mask: .*_labelIds.png'):
+        folder.start(ending='_labelIds')
+    folder.start(ending='_gtFine_labelIds')
+    np.testing.assert_array_equal(folder.loaded(), folder.index())
+
+
+@pytest.mark.parametrize(
+    ('values', 'classes', 'seen'),
+    [
+        ((0, 7, 9), 'a=7,b=rest', (1, 0, 1)),
+        ((0, 7, 9), 'a=7,b=0,ignore=rest', (1, 0, 255)),
+        ((0, 7, 255), 'a=7,b=rest', (1, 0, 255)),  # 255 stays without label
+        ((0, 255), 'a=0,b=rest', (0, 1)),
+        ((0, 7, 9), 'a=7,a=9,b=0', (1, 0, 0)),
+    ],
+)
+def test_several_values_of_one_class(
+    folder: Folder, values: tuple, classes: str, seen: tuple
+) -> None:
+    folder.fill(folder.index(values))
+    assert '2 classes:' in folder.start(classes)
+    np.testing.assert_array_equal(folder.loaded(), folder.index(seen))
+
+
+def test_blurred_edges(folder: Folder) -> None:
+    mask = np.zeros((36, 40), np.uint8)
+    mask[:, 20:] = 200
+    mask[0, 10:30] = np.arange(20) * 9 + 7
+    folder.fill(mask)
+    said = folder.start()
+    assert 'Only 2 of them have more than 0.5% of the pixels' in said
+    assert 'NAME=VALUE,...,ignore=rest' in said
+
+
+def test_folders_of_a_split(folder: Folder) -> None:
+    parts = ('train2020', 'train2020', 'Validation', 'train2020', 'test', 'test')
+    for i, part in enumerate(parts):
+        folder.image(f'{part}/{i}.png')
+        values = (0, 1) if part != 'Validation' else (0, 2)
+        folder.mask(f'{part}/{i}.png', folder.index(values))
+    said = folder.start()
+    assert 'Split: 3 to train on, 1 to validate, 2 in folders for testing' in said
+    assert '2 class_2 = 2: 8.3% of pixels (not in the training images' in said
+    assert (folder.out / 'train.txt').read_text().split() == [
+        f'train2020/{i}' for i in (0, 1, 3)
+    ]
+    names = ['train/1', 'train/2', 'train/3', 'test/1', 'test/2']
+    train, val = split(names, None)
+    assert {*train, *val} == {'train/1', 'train/2', 'train/3'}
+    train, val = split(names, 0.4)  # asked for
+    assert {*train, *val} == {*names}
+    assert len(val) == 2
+    assert len(split(['trains/1', 'val/1'], None)[0]) == 1
+
+
 @pytest.mark.parametrize('stored', [True, False])
 def test_exif_orientation(folder: Folder, stored: bool) -> None:
     exif = Image.Exif()
@@ -167,6 +234,65 @@ def test_exif_orientation(folder: Folder, stored: bool) -> None:
     assert f'loaded as {"stored" if stored else "displayed"}' in said
     load = folder.config().train_pipeline[0]
     assert load.get('color_type') == ('color_ignore_orientation' if stored else None)
+
+
+RAW = {
+    'deep.png': (lambda rgb: rgb * 16, 3),
+    'deep_grey.png': (lambda rgb: rgb[..., 0] * 9, 1),
+    'four.tif': (lambda rgb: rgb[..., [0, 1, 2, 0]].astype(np.uint8), 4),
+    'four_deep.tif': (lambda rgb: rgb[..., [0, 1, 2, 0]] * 16, 4),
+    'float.tif': (lambda rgb: rgb[..., 0].astype(np.float32) / 255, 1),
+    'floats.tif': (lambda rgb: rgb.astype(np.float32) / 255, 3),
+    'six.tif': (lambda rgb: np.concatenate([rgb, rgb * 16], axis=2), 6),
+}
+
+
+@pytest.mark.parametrize('name', RAW)
+@pytest.mark.sweep(every=3)
+def test_all_bits_and_channels(folder: Folder, name: str) -> None:
+    """Images of the network's input have mean 0 and deviation 1 in each channel."""
+    from mmengine.dataset import Compose, pseudo_collate
+    from mmseg.registry import MODELS as REGISTRY
+
+    make, channels = RAW[name]
+    if channels > 4:
+        tifffile = pytest.importorskip('tifffile')
+    files = []
+    for i in range(4):
+        rgb = np.random.default_rng(i).integers(0, 200, (36, 40, 3))
+        rgb[0, 0] = 200, 100, 40  # in OpenCV's order: blue
+        image = make(rgb.astype(np.uint16))
+        files.append(folder.images / f'{i}_{name}')
+        if channels > 4:
+            how = dict(photometric='minisblack', planarconfig='contig')
+            tifffile.imwrite(files[-1], image, **how)
+        else:
+            cv2.imwrite(str(files[-1]), image)
+        folder.mask(f'{i}_{Path(name).stem}.png', folder.index())
+    assert f'all their bits and channels ({channels})' in folder.start()
+    folder.loaded()  # registers mmseg's modules
+    cfg = folder.config()
+    assert cfg.model.backbone.in_channels == channels
+    load = Compose([s for s in cfg.test_pipeline if s.type != 'LoadAnnotations'][:-2])
+    assert 'PhotoMetricDistortion' not in str(cfg.train_pipeline)
+    pack = Compose([dict(type='PackSegInputs')])
+    batch = [pack(load(dict(img_path=str(f), seg_fields=[]))) for f in files]
+    preprocess = REGISTRY.build({**cfg.model.data_preprocessor, 'test_cfg': None})
+    found = preprocess(pseudo_collate(batch))['inputs'].double()
+    assert found.shape == (4, channels, 36, 40)
+    np.testing.assert_allclose(found.mean((0, 2, 3)), 0, atol=1e-3)
+    np.testing.assert_allclose(found.std((0, 2, 3), correction=0), 1, atol=1e-3)
+    if channels == 3:  # in the order of colours that weights expect
+        assert found[0, 0, 0, 0] < 0 < found[0, 2, 0, 0]
+
+
+def test_images_of_several_kinds(folder: Folder) -> None:
+    folder.fill()
+    cv2.imwrite(str(folder.images / '9.png'), np.full((36, 40, 3), 999, np.uint16))
+    folder.mask('9.png', folder.index())
+    with pytest.raises(ValueError, match=r'9\.png is RGB of 16 bits.* Convert them'):
+        folder.start()
+    assert not folder.out.exists()
 
 
 def test_the_split_is_the_same_everywhere() -> None:
@@ -190,7 +316,7 @@ def test_every_model(folder: Folder, name: str) -> None:
     weights = init or cfg.model.pretrained
     assert '://' in weights
     assert f'downloads {weights}\n' in said
-    assert len((folder.out / f'{name}.py').read_text().splitlines()) < 62
+    assert len((folder.out / f'{name}.py').read_text().splitlines()) < 72
 
 
 @pytest.mark.parametrize('name', MODELS)
@@ -246,6 +372,12 @@ BAD = {
         dict(classes='a=0,b=1'),
         r'also have 2, .* Add NAME=2, or ignore=2',
     ),
+    'spaces': (
+        lambda f: (f.fill(), f.image(' x.jpg')),
+        {},
+        r"i/ x\.jpg': lists of images take no names with spaces at an end",
+    ),
+    'value twice': (lambda f: f.fill(), dict(classes='a=1,b=1'), r'names 1 twice'),
     'no value': (lambda f: f.fill(), dict(classes='a=red'), r"'a=red' is no NAME"),
     'twice': (lambda f: f.fill(), dict(classes='a,b,a'), r'names a twice'),
     'half': (lambda f: f.fill(), dict(classes='a=0,b'), r'every class, or for none'),

@@ -73,6 +73,14 @@ def test_other_schedules(schedules: list | None, edited: Callable) -> None:
         again.train()
 
 
+def test_other_settings_of_schedules(edited: Callable) -> None:
+    """The checkpoint's are taken, so those of the config are not passed over."""
+    folder = edited(lambda _: None)
+    run(folder, 2, param_scheduler=[{**LINEAR, 'start_factor': 0.25}]).train()
+    log = ''.join(each.read_text() for each in folder.glob('*/*.log'))
+    assert 'param_scheduler.0.start_factor was 0.5 and is 0.25. The checkpoint' in log
+
+
 AMP = dict(type='AmpOptimWrapper', **ADAM)
 
 

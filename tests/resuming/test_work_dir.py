@@ -43,6 +43,7 @@ def other(tmp_path: Path) -> Callable[[Callable], None]:
 
 
 def test_second_training_is_refused(other: Callable, tmp_path: Path) -> None:
+    (tmp_path / 'bad_data.txt').touch()
     with forked(other) as process:
         run = numbers_run(tmp_path, 2, 1)
         said = rf'{tmp_path}: process {process} on .*--work-dir'
@@ -51,9 +52,22 @@ def test_second_training_is_refused(other: Callable, tmp_path: Path) -> None:
         assert is_in_use(str(tmp_path))
         assert not [*tmp_path.glob('*.py')]  # the config stays the other one's
         assert not [*tmp_path.glob('*.pth')]
+        assert (tmp_path / 'bad_data.txt').exists()  # and so does its list
     assert not is_in_use(str(tmp_path))
     run.train()
     numbers_run(tmp_path, 2, 2).train()  # of the same process, once that has ended
+
+
+def test_two_trainings_do_not_share_a_folder_of_checkpoints(
+    other: Callable, tmp_path: Path
+) -> None:
+    hooks = dict(checkpoint=dict(type='CheckpointHook', out_dir=str(tmp_path.parent)))
+    work_dir = tmp_path / 'seed1' / tmp_path.name
+    run = numbers_run(work_dir, 2, 1, default_hooks=hooks)
+    with forked(other), pytest.raises(ValueError, match=rf'uses {tmp_path}: process'):
+        run.train()
+    run.train()
+    assert [*tmp_path.glob('*.pth')]
 
 
 def test_workers_of_a_killed_training_keep_nothing_locked(tmp_path: Path) -> None:

@@ -14,19 +14,11 @@ from stock import segmentation_config, write_config
 from mmcosub.engine.prediction import load_model
 
 CHANNELS = (1, 2, 4)
-CAM = ['--cam-file', '{out}.png']
 FEW = ['--search-images', '2', '--images', '2']
 TOOLS = {
     'get_flops': ['{config}', '--shape', '32', '--co-train', 'cosub', '--draws', '1'],
     'benchmark': ['{config}', '--shape', '32', '--repeat-times', '1'],
     'browse_dataset': ['{config}', '--number', '1', '--out', '{out}'],
-    'visualization_cam': [
-        '{image}',
-        '{config}',
-        '{weights}',
-        '--cam-file',
-        '{out}.png',
-    ],
     'image_demo': ['{image}', '{config}', '{weights}', '--out-file', '{out}.png'],
     'submodel_sweep': ['{config}', '{weights}', *FEW],
 }
@@ -71,16 +63,12 @@ def run(tool: str, root: Path, scenes: Path, config: Path, weights: Path) -> Non
 @pytest.mark.parametrize('tool', list(TOOLS))
 @pytest.mark.sweep(every=5)
 def test_channels(tool: str, channels: int, tmp_path: Path, scenes: Path) -> None:
-    if tool == 'visualization_cam':
-        pytest.importorskip('pytorch_grad_cam')
     config, weights = written(tmp_path, scenes, channels)
     run(tool, tmp_path, scenes, config, weights)
 
 
-@pytest.mark.parametrize('tool', ['image_demo', 'visualization_cam', 'browse_dataset'])
+@pytest.mark.parametrize('tool', ['image_demo', 'browse_dataset'])
 def test_pure_python_configs(tool: str, tmp_path: Path, scenes: Path) -> None:
-    if tool == 'visualization_cam':
-        pytest.importorskip('pytorch_grad_cam')
     config, weights = written(tmp_path, scenes, 3)
     text, imports = config.read_text(), ''
     for module, name in (

@@ -130,6 +130,27 @@ def test_one_that_cannot_be_read_does_not_stop_the_others(run, tmp_path, capsys)
     assert len([*(tmp_path / 'out' / 'masks').rglob('*.png')]) == 2
 
 
+def test_one_that_the_network_refuses_does_not_stop_the_others(
+    run, tmp_path, capsys, monkeypatch
+):
+    from mmseg.models import EncoderDecoder
+
+    def refusing(self, inputs, samples=None):
+        if any(sample.img_path.endswith('b.png') for sample in samples):
+            raise RuntimeError('too narrow')
+        return stock(self, inputs, samples)
+
+    stock = EncoderDecoder.predict
+    monkeypatch.setattr(EncoderDecoder, 'predict', refusing)
+    for name in 'abc':
+        cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((32, 32, 3), np.uint8))
+    out = tmp_path / 'out'
+    said = refusal(capsys, run, tmp_path, '--out', out, '--batch-size', 3)
+    assert '1 of 3 images could not be predicted, the first: ' in said
+    assert 'b.png (RuntimeError: too narrow' in said
+    assert {p.name for p in (out / 'masks').iterdir()} == {'a.png', 'c.png'}
+
+
 def test_names(tmp_path):
     for name in ('x/1.jpg', 'x/deep/1.jpg', 'y/1.jpg', 'y/notes.txt', 'y/2.npy'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

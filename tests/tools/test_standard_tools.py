@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -93,60 +92,6 @@ def test_demo_refuses(run, tmp_path, capsys):
     assert 'prediction does not end like an image' in said
     said = refusal(name, capsys, run['image'], *rest, '--device', 'tpu9')
     assert "no device 'tpu9'" in said
-
-
-# ---- class activation maps -------------------------------------------------------
-
-
-def test_cam(run, classifier, tmp_path, capsys):
-    pytest.importorskip('pytorch_grad_cam')
-    for each in (run, classifier):
-        out = tmp_path / 'cam.png'
-        argv = [each['image'], each['config'], each['checkpoint'], '--cam-file', out]
-        tool('analysis_tools/visualization_cam').main([*map(str, argv)])
-        picture = cv2.imread(str(out))
-        assert picture.shape == cv2.imread(str(each['image'])).shape
-        assert ', at backbone.' in capsys.readouterr().out
-    said = refusal(
-        'analysis_tools/visualization_cam', capsys, *argv, '--category-index', '7'
-    )
-    assert 'no class 7: there are 0 to 1' in said
-    said = refusal(
-        'analysis_tools/visualization_cam', capsys, *argv, '--target-layer', 'head.x'
-    )
-    assert "no layer 'head.x'" in said
-    for name, fault in (('a', 'does not end like'), ('a.png', 'cannot be written')):
-        (tmp_path / name).mkdir()
-        said = refusal(
-            'analysis_tools/visualization_cam', capsys, *argv[:-1], tmp_path / name
-        )
-        assert f'{tmp_path / name} {fault}' in said
-
-
-def test_cam_without_its_package(run, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'pytorch_grad_cam', None)
-    argv = [run['image'], run['config'], run['checkpoint']]
-    said = refusal('analysis_tools/visualization_cam', capsys, *argv)
-    assert 'pip install --no-deps grad-cam ttach' in said
-
-
-@pytest.mark.parametrize(('tokens', 'grid'), [(16, (4, 4)), (17, (4, 4)), (8, (2, 4))])
-def test_tokens_become_the_map_they_are(tokens, grid):
-    from mmcosub.analysis.cam import _as_map
-
-    values = torch.arange(tokens, dtype=torch.float)[None, :, None]
-    made = _as_map(values, grid[1] / grid[0])
-    extra = tokens - grid[0] * grid[1]
-    assert made.shape == (1, 1, *grid)
-    assert made.flatten().tolist() == list(range(extra, tokens))
-
-
-def test_mean_logit():
-    from mmcosub.analysis.cam import mean_logit
-
-    logits = torch.tensor([[[3.0, 5.0, 0.0]], [[1.0, 1.0, 9.0]]])
-    assert mean_logit(0, logits) == 4.0
-    assert mean_logit(1, torch.tensor([1.0, 2.0])) == 2.0
 
 
 # ---- confusion matrix ------------------------------------------------------------

@@ -297,11 +297,13 @@ def test_tta_model_goes_by_the_model(
     ):
         cfg = Config(dict(default_scope=scope, tta_pipeline=pipeline))
         cfg.model = dict(type='mmseg.EncoderDecoder', decode_head=dict(type='A'))
+        cfg.model.data_preprocessor = dict(mean=[1])  # not that of the top level
         cfg.test_dataloader = copy.deepcopy(loader)
         if tta_model:
             cfg.tta_model = tta_model
         test_tool.use_tta(cfg)
         assert cfg.model.type == made
+        assert cfg.model.data_preprocessor == dict(mean=[1])
         assert cfg.test_dataloader.dataset.pipeline == pipeline
 
 

@@ -109,9 +109,7 @@ def check_unlabelled(cfg: Any) -> int:
     from mmcosub.datasets.inspection import inspect_unlabelled
     from mmcosub.datasets.unlabelled import find_images
 
-    if 'data_root' not in cfg.unlabelled:
-        raise ValueError('unlabelled.data_root is missing: the folder of the images.')
-    files = find_images(cfg.unlabelled.data_root)
+    files = find_images(cfg.unlabelled.get('data_root'))
     labelled: list[str] = []
     if cfg.get('train_dataloader'):
         for dataset in leaves(DATASETS.build(cfg.train_dataloader.dataset)):

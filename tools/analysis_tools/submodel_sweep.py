@@ -2,9 +2,9 @@
 """Find and test the best submodel of each number of blocks.
 
 Blocks of the backbone are removed one after another, each time the one without which
-the network is best on training images. Each submodel is tested as tools/test.py tests
+the network is best on training images. Each submodel is tested as `mmcosub test` tests
 the full network, and its FLOPs are counted. Writes submodel_sweep.json into the work
-directory; extract_submodel.py writes a submodel in it as an ordinary model.
+directory; `mmcosub extract-submodel` writes a submodel in it as an ordinary model.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--extractable',
         action='store_true',
-        help='only submodels that extract_submodel.py can write as an upstream config',
+        help='only submodels that extract-submodel can write as an upstream config',
     )
     parser.add_argument(
         '--search-images',

@@ -2,7 +2,7 @@
 """Convert a checkpoint to mmpretrain, mmseg or timm.
 
 The format of the checkpoint is detected. Training from a checkpoint needs no
-conversion: tools/train.py CONFIG --backbone CHECKPOINT reads all of them.
+conversion: mmcosub train CONFIG --backbone CHECKPOINT reads all of them.
 """
 
 import argparse

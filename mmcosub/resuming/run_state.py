@@ -1,0 +1,76 @@
+"""State of a run that MMEngine's checkpoints lack, or that they hold as code."""
+
+from typing import Any
+
+from mmengine.dist import all_gather_object
+from mmengine.hooks import EarlyStoppingHook
+from mmengine.runner import Runner
+
+from . import unwrapped
+from .resume_checks import states_of
+
+GRADIENTS = 'accumulated_gradients'
+"""Key in checkpoints for the gradients of an unfinished accumulation."""
+
+_PATIENCE = 'early_stopping'
+"""Key in checkpoints for the best score and the patience of EarlyStoppingHooks."""
+
+
+def add_state(runner: Runner, checkpoint: dict) -> None:
+    """Add the state of hooks to a checkpoint, and remove methods of schedules.
+
+    OneCycleLR has one in its state, and with it the optimizer and all weights again.
+    """
+    for _, state in states_of(checkpoint.get('param_schedulers')):
+        for key in [key for key, value in state.items() if callable(value)]:
+            del state[key]
+    if hooks := _early_stopping(runner):
+        checkpoint[_PATIENCE] = [[float(h.best_score), h.wait_count] for h in hooks]
+
+
+def restore_state(runner: Runner, checkpoint: dict) -> None:
+    """Restore the state of hooks, and gradients of an unfinished accumulation."""
+    for hook, state in zip(
+        _early_stopping(runner), checkpoint.get(_PATIENCE, ()), strict=False
+    ):
+        hook.best_score, hook.wait_count = state
+    if GRADIENTS in checkpoint:
+        _restore_gradients(runner, checkpoint[GRADIENTS])
+
+
+def _early_stopping(runner: Runner) -> list[EarlyStoppingHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)]
+
+
+def collect_gradients(runner: Runner) -> list[dict] | None:
+    """Return gradients of an unfinished accumulation, one dict a rank, or None.
+
+    Each rank has its own until they are reduced.
+    """
+    wrapper: Any = runner.optim_wrapper
+    counts = getattr(wrapper, '_accumulative_counts', 1)
+    if counts == 1 or wrapper._inner_count % counts == 0:
+        return None
+    own = {
+        name: parameter.grad.cpu()
+        for name, parameter in unwrapped(runner.model).named_parameters()
+        if parameter.grad is not None
+    }
+    return all_gather_object(own)  # NCCL cannot gather objects on one rank
+
+
+def _restore_gradients(runner: Runner, gradients: list[dict]) -> None:
+    """Restore the gradients of :func:`collect_gradients`.
+
+    On another number of ranks, each takes their mean, as a reduction would give.
+    """
+    if len(gradients) == runner.world_size:
+        own = gradients[runner.rank]
+    else:
+        own = {
+            name: sum(each.get(name, 0.0) for each in gradients) / len(gradients)
+            for name in {name for each in gradients for name in each}
+        }
+    for name, parameter in unwrapped(runner.model).named_parameters():
+        if name in own:
+            parameter.grad = own[name].to(parameter)
