@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .schemes import Scheme, Step, SubmodelTraining
 from .schemes.any_model import (
     Key,
-    cast_like,
+    cast_like_wrapper,
     check_channels,
     check_images,
     check_processes,
@@ -186,7 +186,7 @@ class CoTrainer(SubmodelTraining):
         def split(network: nn.Module, outputs: Any, views: int) -> tuple[Tensor, ...]:
             return split_views(outputs[self.key], views, len(strong))
 
-        return learned(self, cast_like(self.model, weak), strong, split)
+        return learned(self, cast_like_wrapper(self, weak), strong, split)
 
     @property
     def logs(self) -> dict[str, float]:
@@ -246,5 +246,5 @@ class CoTrainer(SubmodelTraining):
         yield from (p for p in self.extras.parameters() if p.requires_grad)
 
     def _check_once(self, inputs: Tensor) -> None:
-        super()._check_once(cast_like(self.model, inputs))
+        super()._check_once(cast_like_wrapper(self, inputs))
         check_processes(self)

@@ -216,7 +216,8 @@ def check_processes(trainer: Any) -> None:
         )
 
 
-def cast_like(model: nn.Module, inputs: Tensor) -> Tensor:
+def cast_like_wrapper(trainer: Any, inputs: Tensor) -> Tensor:
     """Cast inputs as wrappers for half precision do, to run the model inside."""
-    floating = inputs.is_floating_point()
-    return inputs.to(next(model.parameters()).dtype) if floating else inputs
+    if trainer.caller() is trainer.backbone or not inputs.is_floating_point():
+        return inputs
+    return inputs.to(next(trainer.backbone.parameters()).dtype)
