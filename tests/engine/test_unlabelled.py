@@ -18,6 +18,7 @@ from stock import segmentation_config
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.datasets.unlabelled import (
     PackWeakAndStrong,
+    StrongColours,
     UnlabelledImages,
     find_images,
     weak_and_strong,
@@ -185,6 +186,22 @@ def test_no_strong_transforms_leave_the_weak_view(scenes: Path) -> None:
     assert torch.equal(sample['inputs'], sample['strong'])
     sample = unlabelled_dataset(configured(scenes))[0]
     assert not torch.equal(sample['inputs'], sample['strong'])
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize('channels', [(), (1,), (3,), (4,), (6,)])
+def test_the_default_strong_view_of_any_image(kind: type, channels: tuple) -> None:
+    init_default_scope('mmseg')
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 250, (8, 9, *channels)).astype(kind)
+    np.random.seed(0)
+    for _ in range(3):
+        strong = StrongColours().transform(dict(img=image.copy()))['img']
+        assert (strong.shape, strong.dtype) == (image.shape, image.dtype)
+        assert not np.array_equal(strong, image)
+        # Brighter or darker, as a whole.
+        related = np.corrcoef(strong.ravel(), image.ravel())[0, 1]
+        assert related > (0.1 if kind is np.uint8 else 0.4)
 
 
 def test_a_pipeline_of_their_own_needs_no_labels(scenes: Path) -> None:
