@@ -15,7 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmcosub.names import type_name
 from mmcosub.registry import DATASETS, TRANSFORMS
 
-from .guard import BadSamples
+from .guard import BadSamples, GuardedPipeline
 from .listing import images_in, read_list
 
 PHOTOMETRIC = {
@@ -179,37 +179,22 @@ class UnlabelledImages(Dataset):
         self, data_root: str, pipeline: Sequence[dict], bad: BadSamples | None = None
     ) -> None:
         self.files = find_images(data_root)
-        self.bad = bad
-        self.pipeline = Compose([MMENGINE_TRANSFORMS.build(t) for t in pipeline])
+        transforms = Compose([MMENGINE_TRANSFORMS.build(t) for t in pipeline])
+        self.pipeline = GuardedPipeline(transforms, None, bad=bad)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Any:
-        for i in range(len(self)):
+        tries = min(len(self), 1000)  # as in MMEngine
+        for i in range(tries):
             file = str(self.files[(index + i) % len(self)])
-            try:
-                return self.pipeline(_record(file))
-            except Exception as error:
-                kind = type(error).__name__
-                said = f'The unlabelled image {file}: {str(error) or kind}'
-                if self._loads(file):
-                    raise ValueError(said) from error
-                if not (self.bad and self.bad.skip):
-                    said = f"{said}. Take it out, or skip such by bad_data='skip'."
-                    raise ValueError(said) from error
-            self.bad.note(file, said)
-        raise ValueError('No unlabelled image can be loaded. ' + said)
-
-    def _loads(self, file: str) -> bool:
-        try:
-            return self.pipeline.transforms[0](_record(file)) is not None
-        except Exception:  # whatever a broken file does to a loader
-            return False
-
-
-def _record(file: str) -> dict:
-    return dict(img_path=file, seg_fields=[], reduce_zero_label=False)
+            record = dict(img_path=file, seg_fields=[], reduce_zero_label=False)
+            if (sample := self.pipeline(record)) is not None:
+                return sample
+        raise ValueError(
+            f'None of {tries} unlabelled images can be loaded: bad_data.txt says why.'
+        )
 
 
 def find_images(place: Any) -> list[Path]:
