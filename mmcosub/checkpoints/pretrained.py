@@ -20,7 +20,7 @@ from .matching import (
 )
 from .positions import Grid, grid_of, grid_of_checkpoint, inner_network
 from .reading import read_checkpoint
-from .weights import State, select_weights
+from .weights import State, require_finite, select_weights
 
 
 def load_backbone(
@@ -95,6 +95,7 @@ def load_backbone(
     cut = {each['module'] for each in info if isinstance(each, dict)}
     compare(report, state, own, allow, cut)
     _check(report, kind, own, min_match)
+    require_finite({name: state[name] for name in report.matched}, filename)
     backbone.load_state_dict({k: state[k] for k in report.matched}, strict=False)
     return report
 
