@@ -1,9 +1,10 @@
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
@@ -63,7 +64,10 @@ class ResumableRunner(SeededRunner, Runner):
                 directory is in use.
             Stopped: If a signal has ended the run, after saving.
         """
-        with locked(self.work_dir, self.logger.warning), StopRequest() as request:
+        with ExitStack() as stack:
+            for folder in self._folders():
+                stack.enter_context(locked(folder, self.logger.warning))
+            request = stack.enter_context(StopRequest())
             if self._resume:
                 self._open_resumed()
             hook = StopHook(request)
@@ -72,6 +76,14 @@ class ResumableRunner(SeededRunner, Runner):
                 return super().train()
             finally:
                 self._hooks.remove(hook)
+
+    def _folders(self) -> list[str]:
+        """Return the work directory, and a local one of checkpoints elsewhere."""
+        savers = [hook for hook in self.hooks if isinstance(hook, CheckpointHook)]
+        outs = {str(hook.out_dir) for hook in savers if hook.out_dir} - {self.work_dir}
+        name = Path(self.work_dir).name  # MMEngine appends it
+        local = (str(Path(out, name)) for out in outs if '://' not in out)
+        return [self.work_dir, *local]
 
     def dump_config(self) -> None:
         if not is_in_use(self.work_dir):

@@ -56,6 +56,20 @@ def test_second_training_is_refused(other: Callable, tmp_path: Path) -> None:
     numbers_run(tmp_path, 2, 2).train()  # of the same process, once that has ended
 
 
+def test_second_training_with_the_same_checkpoints(
+    other: Callable, tmp_path: Path
+) -> None:
+    """Work directories of one name share a folder in MMEngine's ``out_dir``."""
+    work_dir = tmp_path / 'runs' / tmp_path.name
+    saving = dict(checkpoint=dict(type='CheckpointHook', out_dir=str(tmp_path.parent)))
+    with forked(other):
+        run = numbers_run(work_dir, 2, 1, default_hooks=saving)
+        with pytest.raises(ValueError, match=rf'Another training uses {tmp_path}: '):
+            run.train()
+    run.train()
+    assert (tmp_path / 'epoch_1.pth').is_file()
+
+
 def test_workers_of_a_killed_training_keep_nothing_locked(tmp_path: Path) -> None:
     def act(ready: Callable) -> None:
         with locked(str(tmp_path), print):
