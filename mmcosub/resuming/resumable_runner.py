@@ -42,10 +42,6 @@ class ResumableRunner(SeededRunner, Runner):
     A resumed run continues as if it had not been interrupted, bit-exactly on a CPU.
     Random numbers are seeded per iteration, so no random state is saved. Checkpoints
     are written atomically and read without executing code.
-
-    Args:
-        *args: Arguments of MMEngine's ``Runner``.
-        **kwargs: Further keyword arguments.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -82,8 +78,7 @@ class ResumableRunner(SeededRunner, Runner):
         savers = [hook for hook in self.hooks if isinstance(hook, CheckpointHook)]
         outs = {str(hook.out_dir) for hook in savers if hook.out_dir} - {self.work_dir}
         name = Path(self.work_dir).name  # MMEngine appends it
-        local = (str(Path(out, name)) for out in outs if '://' not in out)
-        return [self.work_dir, *local]
+        return [self.work_dir, *(str(Path(o, name)) for o in outs if '://' not in o)]
 
     def dump_config(self) -> None:
         if not is_in_use(self.work_dir):
