@@ -385,6 +385,7 @@ def test_another_run(
     resume(train, tmp_path, '--allow-changes', '--cfg-options', *argv)
     log = max((tmp_path / 'w').glob('*/*.log')).read_text()
     assert said in log
+    assert 'skip resuming this key' not in log
 
 
 @pytest.mark.parametrize('end', [6, 9])
