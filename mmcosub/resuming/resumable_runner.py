@@ -142,12 +142,10 @@ class ResumableRunner(SeededRunner, Runner):
             checkpoint['meta']['seed'] = seed
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {}  # log only this run's values
-        info = hub['runtime_info']  # of other keys, MMEngine would miss the values
-        hub['resumed_keys'] = {
-            k: v for k, v in hub['resumed_keys'].items() if k in info
-        }
+        info, keys = hub['runtime_info'], hub['resumed_keys']
         if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):
-            hub['runtime_info'].pop('co_training_plans', None)
+            info.pop('co_training_plans', None)
+        hub['resumed_keys'] = {key: keys[key] for key in keys if key in info}
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         if self._resumed:
