@@ -4,12 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-import torch.nn.functional as F
 from torch import nn
 
 from .adapt import adapt_channels
 from .formats.table import detect_format, plain_name
-from .positions import Grid, adapt_positions, by, grid_of
+from .positions import Grid, adapt_positions, grid_of
 from .weights import State
 
 # Usual prefixes of the network in models and training checkpoints. The first that
@@ -100,28 +99,15 @@ def by_names(
     names = {_dotted(name): name for name in own}
     candidates = (under(prefix, weights) for prefix in ('', *prefixes_in(weights)))
     best = max(candidates, key=lambda each: len(names.keys() & {*map(_dotted, each)}))
-    plain = by_plain_names(best)
-    state = {names.get(_dotted(name), name): v for name, v in plain.items()}
     done: list[str] = []
+    plain = by_plain_names(best)
+    wanted = {plain_name(name): value for name, value in own.items()}
+    shapes = [s['pos_embed'].shape for s in (plain, wanted) if 'pos_embed' in s]
+    if len({*shapes}) == 2 and len({*map(len, shapes)}) == 1:
+        plain = adapt_positions(plain, wanted, grid, grid_of(backbone), done)
+    state = {names.get(_dotted(name), name): v for name, v in plain.items()}
     adapt_channels(state, own, done)
-    return _with_positions(state, own, grid, grid_of(backbone), done), done
-
-
-def _with_positions(
-    state: State, own: State, source: Grid | None, target: Grid | None, done: list[str]
-) -> State:
-    """Resize ``pos_embed``, a map (1, C, H, W) or tokens (1, N, C), if need be."""
-    plain, wanted = ({plain_name(k): v for k, v in s.items()} for s in (state, own))
-    given, goal = plain.get('pos_embed'), wanted.get('pos_embed')
-    if given is None or goal is None or given.shape == goal.shape:
-        return state
-    if given.ndim == goal.ndim == 4 and given.shape[1] == goal.shape[1]:
-        size = [*goal.shape[2:]]
-        plain['pos_embed'] = F.interpolate(given.float(), size, mode='bicubic')
-        done.append(f'positions resized from {by(given)} to {by(goal)}')
-    elif given.ndim == goal.ndim == 3 and given.shape[2] == goal.shape[2]:
-        plain = adapt_positions(plain, wanted, source, target, done)
-    return {name: plain[plain_name(name)] for name in state}
+    return state, done
 
 
 def _dotted(name: str) -> str:

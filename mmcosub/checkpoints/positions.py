@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor
 
@@ -36,6 +37,10 @@ def adapt_positions(
     each change.
     """
     positions, goal = state['pos_embed'], wanted['pos_embed']
+    if positions.ndim == goal.ndim == 4:  # a map, as in PiT
+        resized = F.interpolate(positions, tuple(goal.shape[2:]), mode='bicubic')
+        done.append(f'positions resized from {by(positions)} to {by(resized)}')
+        return {**state, 'pos_embed': resized}
     length, tokens = goal.shape[1], count_tokens(state)
     target = target or _square(length - count_tokens(wanted)) or _square(length)
     if target is None and positions.shape == goal.shape:

@@ -31,6 +31,8 @@ from .screen import QuietStart
 from .trial import try_validation
 from .unlabelled import add_unlabelled, method_options
 
+_FROM_FILE = ('Pretrained', 'PretrainedInit')
+
 
 @RUNNERS.register_module()
 class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
@@ -151,12 +153,12 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         whole = isinstance(model, TimmClassifier)
         owner: Any = model if whole else getattr(model, 'backbone', None)
         init: Any = getattr(model, 'init_cfg', None)
-        if not whole and _starts_from_file(init) and not init.get('prefix'):
+        if not whole and type_name(init) in _FROM_FILE and not init.get('prefix'):
             # Checked like `load_from`; MMEngine would take whatever has the same name.
             self._load_from = self._load_from or init['checkpoint']
             model.init_cfg = None
         init = getattr(owner, 'init_cfg', None)
-        if not _starts_from_file(init):
+        if type_name(init) not in _FROM_FILE:
             super()._init_model_weights()
             return
         owner.init_cfg = None
@@ -171,10 +173,6 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         options |= dict(trust=self.trusts, prefix=init.get('prefix'))
         network = model.model if whole else owner
         self.logger.info(str(load_backbone(network, init['checkpoint'], **options)))
-
-
-def _starts_from_file(init: Any) -> bool:
-    return type_name(init) in ('Pretrained', 'PretrainedInit')
 
 
 def register_ours(runner: Any, scheme: Any) -> None:

@@ -24,10 +24,7 @@ class WholeCheckpointHook(CheckpointHook):
     that this run has written are deleted (:func:`mmcosub.files.written_in`).
 
     The hook also saves the gradients of an unfinished accumulation, and can save
-    between any two iterations.
-
-    Args:
-        **kwargs: Arguments of ``CheckpointHook``.
+    between any two iterations. Arguments are those of ``CheckpointHook``.
 
     Raises:
         ValueError: If an argument is unknown or invalid.

@@ -80,9 +80,7 @@ class ResumableRunner(SeededRunner, Runner):
         outs = [h.out_dir for h in self._hooks if isinstance(h, CheckpointHook)]
         for out in outs:
             if out and '://' not in out and out != self.work_dir:
-                folder = Path(out, Path(self.work_dir).name)  # as MMEngine
-                folder.mkdir(parents=True, exist_ok=True)
-                yield str(folder)
+                yield str(Path(out, Path(self.work_dir).name))  # as MMEngine
 
     def dump_config(self) -> None:
         if not is_in_use(self.work_dir):

@@ -10,10 +10,7 @@ from . import unwrapped
 from .resume_checks import states_of
 
 GRADIENTS = 'accumulated_gradients'
-"""Key in checkpoints for the gradients of an unfinished accumulation."""
-
 _PATIENCE = 'early_stopping'
-"""Key in checkpoints for the best score and the patience of EarlyStoppingHooks."""
 
 
 def add_state(runner: Runner, checkpoint: dict) -> None:
@@ -30,9 +27,8 @@ def add_state(runner: Runner, checkpoint: dict) -> None:
 
 def restore_state(runner: Runner, checkpoint: dict) -> None:
     """Restore the state of hooks, and gradients of an unfinished accumulation."""
-    for hook, state in zip(
-        _early_stopping(runner), checkpoint.get(_PATIENCE, ()), strict=False
-    ):
+    saved = checkpoint.get(_PATIENCE, ())
+    for hook, state in zip(_early_stopping(runner), saved, strict=False):
         hook.best_score, hook.wait_count = state
     if GRADIENTS in checkpoint:
         _restore_gradients(runner, checkpoint[GRADIENTS])
@@ -65,12 +61,7 @@ def _restore_gradients(runner: Runner, gradients: list[dict]) -> None:
     On another number of ranks, each takes their mean, as a reduction would give.
     """
     if len(gradients) == runner.world_size:
-        own = gradients[runner.rank]
-    else:
-        own = {
-            name: sum(each.get(name, 0.0) for each in gradients) / len(gradients)
-            for name in {name for each in gradients for name in each}
-        }
+        gradients = [gradients[runner.rank]]
     for name, parameter in unwrapped(runner.model).named_parameters():
-        if name in own:
-            parameter.grad = own[name].to(parameter)
+        if given := [each[name] for each in gradients if name in each]:
+            parameter.grad = (sum(given) / len(gradients)).to(parameter)

@@ -39,6 +39,7 @@ def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
     if is_main_process() and fcntl and work_dir not in _held:
         # Workers that outlive a killed process would inherit locks of flock.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        Path(work_dir).mkdir(parents=True, exist_ok=True)
         handle = os.open(Path(work_dir, LOCK), flags, 0o644)
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
