@@ -345,6 +345,14 @@ def test_rows_are_not_shared_where_images_are_counted(
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
 
 
+def test_spectral_norm() -> None:
+    model = timm_model()
+    torch.nn.utils.parametrizations.spectral_norm(model.blocks[1].mlp.fc1)
+    trainer = CoTrainer(model, seed=3)
+    trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+    assert trainer.execution_of_plans() == 'shared_prefix'
+
+
 class OwnNorm(nn.Module):
     """A normalisation over the batch that is no BatchNorm of PyTorch."""
 
