@@ -63,7 +63,8 @@ mmcosub export CONFIG CHECKPOINT --format pt2 --dynamic
 
 - **In the file**: padding, the network, sliding windows (as one batch), resizing of
   logits, classes or probabilities; with `--with-preprocessing` also normalisation.
-  Resizing and cropping of the test pipeline stay outside.
+  Resizing and cropping of the test pipeline stay outside, so classes have the size of
+  the resized image. (`mmcosub predict` resizes logits: some pixels at borders differ.)
 - **Beside the file**: a page, `FILE.md`, with its input, output and classes, the steps
   that stay outside, and the lines of Python that run it.
 - **Size**: the file takes one image of `--shape`, by default the config's crop or image

@@ -69,14 +69,14 @@ def read_header(path: str | Path) -> Header:
     """Read a header; raise a ``ValueError`` if the file cannot be opened."""
     try:
         with opened(path) as image:
-            depth = 16 if ';16' in str(image.tile) else _DEPTH.get(image.mode, 8)
+            deep = ';16' in str(getattr(image, 'tile', ''))
+            depth = 16 if deep else _DEPTH.get(image.mode, 8)
             orientation = image.getexif().get(Base.Orientation, 1)
             return Header(image.mode, depth, image.size, orientation)
     except UnidentifiedImageError:  # also of TIFFs that others read
-        image, _ = read_raw(path)
-        channels = math.prod(image.shape[2:])
-        depth = 8 * image.itemsize
-        return Header(f'{channels} channels', depth, image.shape[1::-1], 1)
+        raw, _ = read_raw(path)
+        mode = f'{math.prod(raw.shape[2:])} channels'
+        return Header(mode, 8 * raw.itemsize, raw.shape[1::-1], 1)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'{path} cannot be read ({error}). Replace it.') from error
 

@@ -144,10 +144,10 @@ def _odd_values(preprocess: Any, batch: Any) -> str:
     if abs(mean) < 10 and 0.1 < std < 10:
         return ''
     return (
-        f'The first images of validation have mean {mean:.3g} and standard deviation '
-        f'{std:.3g} after normalisation, and should have about 0 and 1. Set mean and '
-        'std of the data preprocessor to those of the values that are loaded; '
-        "LoadImageFromFile keeps more than 8 bits with color_type='unchanged' only."
+        f'Images of validation have mean {mean:.3g} and deviation {std:.3g} after '
+        'normalisation, and should have about 0 and 1. Set mean and std of the data '
+        'preprocessor to those of loaded values; LoadImageFromFile keeps more than 8 '
+        "bits with color_type='unchanged' only."
     )
 
 

@@ -47,7 +47,7 @@ def write_card(exported: Exported) -> Path:
     opened = {sizes[dim] for dim in exported.dims}
     meaning, sizes_out = 'probability of each class', ['batch', '']
     if module.segments:
-        meaning = 'class of each pixel, numbered from 0'
+        meaning = 'class of each pixel of the input, numbered from 0'
         sizes_out = ['batch', 'height', 'width']
     classes = module.model.dataset_meta.get('classes') or ()
     listed = '\n'.join(f'- {number}: {name}' for number, name in enumerate(classes))
@@ -80,8 +80,6 @@ def _values(exported: Exported) -> str:
     model, order = exported.module.model, ''
     if exported.input.shape[1] == 3:
         order = f', channels {"RGB" if flips_channels(model) else "BGR"}'
-    if exported.input.shape[1] == 4:
-        order = ', channels as loaded (by OpenCV: BGRA)'
     given = model.data_preprocessor
     if exported.module.preprocessing or not given._enable_normalize:
         after = ' after the steps below' * bool(steps_before(model))
@@ -103,4 +101,5 @@ def steps_before(model: Any) -> str:
     ]
     if not kept:
         return ''
-    return f'In testing, the pipeline does this to images before:\n\n{"".join(kept)}\n'
+    said = 'In testing, the pipeline does this before, to images loaded as BGR'
+    return f'{said}:\n\n{"".join(kept)}\n'

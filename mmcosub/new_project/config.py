@@ -53,7 +53,7 @@ dataset = dict(
     metainfo=dict(classes=classes, palette=palette),
 )
 train_dataloader = dict(
-    batch_size=$batch,
+    batch_size=4,
     num_workers=$workers,
     dataset=dict(dataset, ann_file='train.txt', pipeline=train_pipeline),
 )
@@ -129,8 +129,8 @@ def _model(model: Any, weights: str | None, loading: Loading) -> Iterator[str]:
     size += f'in_channels={loading.channels}, ' * (loading.channels != 3)
     # Images narrower than the stride of the network are padded in testing.
     padding = 'size=crop, test_cfg=dict(size_divisor=32)'
-    statistics = ''.join(f', {k}={v!r}' for k, v in loading.preprocessor.items())
-    yield f'    data_preprocessor=dict({padding}{statistics}),'
+    padding += ', mean=None, std=None' * (not loading.eight_bits)
+    yield f'    data_preprocessor=dict({padding}),'
     yield '    pretrained=None,'
     yield f'    backbone=dict({size}init_cfg={init}),'
     for head in ('decode_head', 'auxiliary_head'):

@@ -1,11 +1,11 @@
 """Images and their masks: paired by name, of one size, and split for validation."""
 
 import hashlib
+import os
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import product
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -18,7 +18,7 @@ from mmcosub.datasets.image_files import (
 )
 from mmcosub.datasets.listing import images_in
 
-_SAMPLED = 50
+_SEPARATOR = re.compile(r'[_.\- ]')
 _PART = re.compile(r'(train|val|test)(ing|id|idation)?[^a-z/]*/')
 """First folder of a name that says which part of the data it is of."""
 
@@ -66,14 +66,17 @@ def find_pairs(images: Path, masks: Path, ending: str | None = None) -> Pairs:
     missing, of another size, or one of several.
     """
     pictures, labels = _by_stem(images), _by_stem(masks)
-    head, tail = _endings(list(pictures), list(labels), ending)
+    tails = ('', _ending(labels)) if ending is None else (ending,)
+    for head, tail in product(('', _ending(pictures)), tails):
+        if any(name.removesuffix(head) + tail in labels for name in pictures):
+            break
     pictures = {name.removesuffix(head): path for name, path in pictures.items()}
     if missing := [name for name in pictures if name + tail not in labels]:
         raise ValueError(
             f'{len(missing)} of {len(pictures)} images have no mask: '
             f'{pictures[missing[0]]} needs {masks / missing[0]}{tail}.png. Add the '
             'masks, or move those images to another folder (train --unlabelled DIR can '
-            'use them).'
+            'use them). If images have several masks: --mask-ending.'
         )
     paired = {name: labels[name + tail] for name in pictures}
     headers = dict(in_threads(read_header, pictures))
@@ -92,25 +95,12 @@ def find_pairs(images: Path, masks: Path, ending: str | None = None) -> Pairs:
     return pairs
 
 
-def _endings(images: list[str], masks: list[str], given: str | None) -> tuple[str, str]:
-    """Return the endings that images and masks have behind a common name."""
-    if given is None and not {*masks}.isdisjoint(images):
-        return '', ''
-    ends = zip(*(name[::-1] for name in images), strict=False)
-    same = takewhile(lambda letters: len({*letters}) == 1, ends)
-    common = ''.join(letters[0] for letters in same)[::-1]
-    for head in ('', *re.findall(r'[_.\- ].*', common)):
-        names = [name.removesuffix(head) for name in images[:_SAMPLED]]
-        tails = Counter(m[len(n) :] for n in names for m in masks if m.startswith(n))
-        most = [t for t in tails if tails[t] == max(tails.values()) or t == given]
-        if given in tails or (given is None and len(most) == 1):
-            return head, given or most[0]
-        if given is None and most:
-            raise ValueError(
-                'An image has several masks, whose names end in '
-                f'{" and ".join(map(repr, most))}: give one as --mask-ending.'
-            )
-    return '', given or ''
+def _ending(names: Iterable[str]) -> str:
+    """Return the common end of some names, from a separator on."""
+    common = os.path.commonprefix([name[::-1] for name in names])[::-1]  # noqa: RUF071
+    return (
+        common[separator.start() :] if (separator := _SEPARATOR.search(common)) else ''
+    )
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -68,9 +68,10 @@ def start(
     for which, path in lists.items():
         lines = ''.join(f'{listed[name]}\n' for name in names[which])
         path.write_text(lines, encoding='utf-8')
-    count, crop = len(names['train']), crop_size(pairs.sizes.values())
-    said = f'{count} to train on, {len(names["val"])} to validate'
-    if left := len(listed) - count - len(names['val']):
+    crop = crop_size(pairs.sizes.values())
+    train, val = map(len, names.values())
+    said = f'{train} to train on, {val} to validate'
+    if left := len(listed) - train - val:
         said += f', {left} in folders for testing'
     settings = dict(
         classes=tuple(known.names),
@@ -80,7 +81,6 @@ def start(
         masks=INDEX_MASKS if converts else str(masks.resolve()),
         img_suffix=suffix,
         seg_map_suffix='.png' if converts else pairs.tail + of_masks[0],
-        batch=min(4, count),
     )
     about = f'{len(listed)} images, {said}'
     weights = write_config(config, model, pretrained, about, crop, loading, settings)
@@ -96,7 +96,8 @@ def _describe_classes(
     """Say how frequent each class is, and which are missing in a part of the images."""
     total, pixels = masks.total, sum(masks.total.values())
     trained, validated = (
-        set().union(*map(masks.counts.get, n)) for n in names.values()
+        {value for name in part for value in masks.counts[name]}
+        for part in names.values()
     )
     yield f'{len(classes.names)} classes:'
     for i, name in enumerate(classes.names):
