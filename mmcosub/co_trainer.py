@@ -26,6 +26,7 @@ from .schemes.any_model import (
     split_views,
     unwrapped,
 )
+from .schemes.step import total_loss
 from .schemes.unlabelled_loss import UnlabelledLoss
 from .submodels import compiled_sites
 
@@ -154,9 +155,8 @@ class CoTrainer(SubmodelTraining):
                 module.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
         if unlabelled is not None:
-            losses['unlabelled'] = self._unlabelled_loss(*unlabelled)
-        first, *others = losses.values()
-        return sum(others, start=first)
+            losses['loss_unlabelled'] = self._unlabelled_loss(*unlabelled)
+        return total_loss(losses)
 
     def pass_loss(self, step: Step, data_samples: Any) -> dict[str, Tensor]:
         labels, criterion = data_samples

@@ -33,7 +33,7 @@ from torch.nn.parallel import DataParallel
 
 from benchmarks.processes import context, finish
 from mmcosub import CoTrainer
-from mmcosub.schemes import AugDrop, Cosub
+from mmcosub.schemes import AugDrop, Cosub, Objective
 from mmcosub.submodels import (
     are_drop_paths,
     is_drop_path,
@@ -271,6 +271,28 @@ def test_light_heads_have_the_classes_of_the_logits() -> None:
         CoTrainer(Wrapped(dense), 'collaboration', intermediate=0.5)
 
 
+class Penalty(Objective):
+    def losses(self, step: Any) -> dict[str, Tensor]:
+        penalty = step.logits['head'][0].square().mean()
+        return {'loss_size': self.weight * penalty, 'size': penalty}
+
+
+class Penalised(Cosub):
+    objectives = (Penalty(0.5),)
+
+
+def test_own_objective() -> None:
+    """As in MMEngine, what has no 'loss' in its name is not added."""
+    trainers = [CoTrainer(timm_model(), cls, seed=3) for cls in (Cosub, Penalised)]
+    plain, penalised = (
+        each.loss(images(), LABELS, nn.CrossEntropyLoss()) for each in trainers
+    )
+    sites = trainers[1].sites
+    plan = trainers[1].scheme.draw(sites, 4, plan_generator(3, 0))
+    z, _ = run_submodels(trainers[1].model, images(), plan, sites, 'plain')
+    torch.testing.assert_close(penalised - plain, 0.5 * z[:4].square().mean())
+
+
 def test_a_map_of_the_tokens_of_a_vit_is_masked_in_pixels() -> None:
     class Map(nn.Module):
         def __init__(self) -> None:
@@ -321,6 +343,14 @@ def test_rows_are_not_shared_where_images_are_counted(
     trainer = CoTrainer(CountsImages(fails), execution='shared_prefix')
     with pytest.raises(ValueError, match=r'cannot share rows in CountsImages'):
         trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+
+
+def test_spectral_norm() -> None:
+    model = timm_model()
+    torch.nn.utils.parametrizations.spectral_norm(model.blocks[1].mlp.fc1)
+    trainer = CoTrainer(model, seed=3)
+    trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+    assert trainer.execution_of_plans() == 'shared_prefix'
 
 
 class OwnNorm(nn.Module):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.overrides import TorchFunctionMode
 
 from .drop_path_modules import is_drop_path, is_dropout
@@ -114,12 +115,12 @@ def _is_needed(hook: Any) -> bool:
 def without_noise(network: nn.Module) -> Iterator[None]:
     """Run in training mode without gradients, dropout, DropPath and batch statistics.
 
-    Random modules that are not recognised stay random.
+    Spectral norms do not iterate. Random modules that are not recognised stay random.
     """
     off = [
         m
         for m in network.modules()
-        if isinstance(m, _NormBase) or is_dropout(m) or is_drop_path(m)
+        if isinstance(m, _NormBase | _SpectralNorm) or is_dropout(m) or is_drop_path(m)
     ]
     with temporarily(off, training=False), torch.no_grad(), _NoDropout():
         yield
