@@ -26,7 +26,8 @@ def set_length(cfg: Config, key: str, value: int) -> None:
 
     Scaled are the times of ``param_scheduler``, the intervals of validation and of
     checkpoints, the beginnings of custom hooks, and the ramp of unlabelled images. A
-    schedule of which nothing is left is dropped. The key is 'max_iters' or 'max_epochs', as the config counts.
+    schedule of which nothing is left is dropped. The key is 'max_iters' or
+    'max_epochs', as the config counts.
     """
     flag = f'--{key.replace("_", "-")}'
     if value < 1:

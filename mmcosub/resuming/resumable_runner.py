@@ -34,7 +34,7 @@ from .resume_checks import (
 )
 from .seeded_runner import SeededRunner
 from .stopping import StopHook, StopRequest
-from .work_dir import end_with_torchrun, is_in_use, locked
+from .work_dir import end_with_torchrun, locked
 
 
 class ResumableRunner(SeededRunner, Runner):
@@ -68,6 +68,8 @@ class ResumableRunner(SeededRunner, Runner):
         with ExitStack() as stack:
             for folder in (self.work_dir, *self._other_folders()):
                 stack.enter_context(locked(folder, self.logger.warning))
+            drop_overridden(self.cfg)
+            super().dump_config()
             hook = StopHook(stack.enter_context(StopRequest()))
             if self._resume:
                 self._open_resumed()
@@ -85,9 +87,7 @@ class ResumableRunner(SeededRunner, Runner):
                 yield str(folder)
 
     def dump_config(self) -> None:
-        if not is_in_use(self.work_dir):
-            drop_overridden(self.cfg)
-            super().dump_config()
+        """Do nothing until :meth:`train`, when the work directory is this run's."""
 
     def register_hook(self, hook: Hook | dict, *args: Any, **kwargs: Any) -> None:
         """Register a hook; replace MMEngine's ``CheckpointHook``."""
