@@ -47,15 +47,11 @@ class LabelMapHook(Hook):
         for image in sorted(images):
             place = self._place(image)
             other = taken.setdefault(place, image)
-            if os.path.abspath(place) in data:
+            if other != image or os.path.abspath(place) in data:
                 raise ValueError(
-                    f'--out: {place} is of the data, and the prediction would '
-                    'overwrite it. Choose another folder.'
-                )
-            if other != image:
-                raise ValueError(
-                    f'--out: {image} and {other} would both be written to {place}. '
-                    'Rename one of them.'
+                    f'--out: the prediction of {image} would overwrite {place}, which '
+                    f'is of the data or of {other}. Choose another folder, or rename '
+                    'the image.'
                 )
 
     def after_test_iter(
