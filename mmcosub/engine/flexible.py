@@ -22,9 +22,6 @@ class CoTrainingFlexibleRunner(SeededRunner, FlexibleRunner):
     Supports its strategies: FSDP, DeepSpeed, and their gradient accumulation. The
     strategy writes the checkpoints, as in MMEngine.
 
-    Args:
-        **kwargs: Arguments of ``FlexibleRunner``.
-
     Raises:
         ValueError: If the scheme is lean, the model is compiled, or there are
             unlabelled images, as strategies run their own training step.

@@ -27,9 +27,6 @@ class WholeCheckpointHook(CheckpointHook):
     The hook also saves the gradients of an unfinished accumulation, and can save
     between any two iterations.
 
-    Args:
-        **kwargs: Arguments of ``CheckpointHook``.
-
     Raises:
         ValueError: If an argument is unknown or invalid.
     """

@@ -84,10 +84,6 @@ class ResumableIterLoop(IterBasedTrainLoop):
     """MMEngine's loop over iterations, with any sampler.
 
     A run that was stopped between training and validation validates first.
-
-    Args:
-        *args: Arguments of ``IterBasedTrainLoop``.
-        **kwargs: Further keyword arguments.
     """
 
     dataloader: Any

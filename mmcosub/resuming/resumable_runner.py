@@ -43,10 +43,6 @@ class ResumableRunner(SeededRunner, Runner):
     A resumed run continues as if it had not been interrupted, bit-exactly on a CPU.
     Random numbers are seeded per iteration, so no random state is saved. Checkpoints
     are written atomically and read without executing code.
-
-    Args:
-        *args: Arguments of MMEngine's ``Runner``.
-        **kwargs: Further keyword arguments.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
