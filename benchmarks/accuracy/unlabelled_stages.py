@@ -51,7 +51,7 @@ PHOTOGRAPHS = Study(
 )
 SEEDS = range(5)
 TIMED = range(3)
-"""Seeds whose step times set the lengths of equal time; further seeds change nothing."""
+"""Seeds whose step times set the lengths of equal time, so that more change nothing."""
 DEPTH = dict(type='StochasticDepth')
 LONGER = 3
 """How many times as long the longer trainings are."""

@@ -57,6 +57,19 @@ def find_images(
     return short if len({*short.values()}) == len(short) else names
 
 
+def claim(out: Path) -> None:
+    """Raise if files of others, such as labels, could be overwritten in ``out``."""
+    mark = out / '.predictions'  # of an earlier prediction
+    for name in ('masks', 'overlays', 'probabilities', 'uncertainty'):
+        if not mark.exists() and any((out / name).glob('*')):
+            raise ValueError(
+                f'{out / name} has files that are no predictions, which those of the '
+                'same names would overwrite. Choose another --out.'
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
 class PredictionFiles:
     """Predicts images and writes what is wanted of each.
 
@@ -79,11 +92,11 @@ class PredictionFiles:
 
         An image that cannot be read or predicted is left out and noted in ``failed``.
         """
+        claim(self.out)
         for batch in self._batches(images, batch_size):
             self._predict(batch, images)
             yield from (file for file, *_ in batch)
         if self.rows and not self.segments:
-            self.out.mkdir(parents=True, exist_ok=True)
             with (self.out / 'predictions.csv').open('w', newline='') as file:
                 writer = csv.DictWriter(file, self.rows[0])
                 writer.writeheader()

@@ -1,12 +1,11 @@
 """Loading of whole-model checkpoints, with checks that they fit the model."""
 
 import re
-from collections.abc import Collection
 
 from mmengine.logging import print_log
 from torch import nn
 
-from .matching import is_head
+from .matching import is_head, some
 from .weights import State, require_finite, state_dict
 
 
@@ -38,14 +37,14 @@ def load_to_train(
         raise ValueError(
             f'{filename} hardly matches the model: only {len(shared)} of its '
             f'{len(weights)} weights have a place there. The checkpoint has '
-            f'{_some(weights.keys() - own.keys())}; the model has '
-            f'{_some(own.keys() - weights.keys())}. Convert the names (see '
+            f'{some(sorted(weights.keys() - own.keys()))}; the model has '
+            f'{some(sorted(own.keys() - weights.keys()))}. Convert the names (see '
             'tools/model_converters), or load a bare backbone through --backbone.'
         )
     # Compare before loading: some backbones resize their tables while they load.
     differ = [k for k in own if k in weights and weights[k].shape != own[k].shape]
     wrong = [
-        said.format(f'{_some(names)} ({len(names)})')
+        said.format(some(sorted(names)))
         for said, names in (
             ('{} differ in shape (another number of classes?)', differ),
             ('it lacks {}', own.keys() - weights.keys()),
@@ -63,7 +62,7 @@ def load_to_train(
         weights.update({name: own[name] for name in heads})
         print_log(
             f'{filename} is of other shapes (another number of classes?): '
-            f'{_some(heads)} start afresh ({len(heads)}).',
+            f'{some(sorted(heads))} start afresh.',
             'current',
         )
     remedy = (
@@ -73,7 +72,7 @@ def load_to_train(
     missing, unexpected = _load(model, weights, filename, remedy, exactly=resumed)
     for what, names in (('has no', missing), ('also has', unexpected)):
         if names:
-            print_log(f'{filename} {what} {_some(names)} ({len(names)}).', 'current')
+            print_log(f'{filename} {what} {some(sorted(names))}.', 'current')
 
 
 def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> list[str]:
@@ -97,8 +96,8 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
     if missing := [name for name in missing if not free.fullmatch(name)]:
         raise ValueError(
             f'{filename} does not fit the model: it lacks {len(missing)} of its '
-            f'weights, among them {_some(missing)}'
-            + (f'; it has instead {_some(unexpected)}' if unexpected else '')
+            f'weights, among them {some(sorted(missing))}'
+            + (f'; it has instead {some(sorted(unexpected))}' if unexpected else '')
             + f'. {remedy}'
         )
     return unexpected
@@ -126,7 +125,7 @@ def _load(
     ]
     if wrong:
         raise ValueError(
-            f'{filename} has weights of other data types: {_some(wrong)}. Save it '
+            f'{filename} has weights of other data types: {some(wrong)}. Save it '
             'again from the model that it was trained with.'
         )
     require_finite({name: weights[name] for name in types}, filename)
@@ -141,7 +140,3 @@ def _load(
             f'{filename} does not fit the model: {said or error}. {remedy}'
         ) from error
     return missing, unexpected
-
-
-def _some(names: Collection[str]) -> str:
-    return ', '.join(sorted(names)[:4]) + (', ...' if len(names) > 4 else '')

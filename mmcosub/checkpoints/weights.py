@@ -104,10 +104,10 @@ def nonfinite_weights(state: State) -> list[str]:
 def require_finite(state: State, filename: str) -> None:
     """Raise a ``ValueError`` for weights that are not finite."""
     if odd := nonfinite_weights(without_computed(state)):
-        names = f'{", ".join(odd[:3])}{", ..." if len(odd) > 3 else ""}'
         raise ValueError(
-            f'{filename} has {len(odd)} weights that are not finite, {names}: its '
-            'predictions are meaningless. Take an earlier checkpoint of the run.'
+            f'{filename} has {len(odd)} weights that are not finite, '
+            f'{", ".join(odd[:3])}: its predictions are meaningless. Take an earlier '
+            'checkpoint of the run.'
         )
 
 

@@ -25,8 +25,9 @@ def set_length(cfg: Config, key: str, value: int) -> None:
     """Set the length of a training and scale schedules and intervals with it.
 
     Scaled are the times of ``param_scheduler``, the intervals of validation and of
-    checkpoints, and the beginnings of custom hooks. A schedule of which nothing is left
-    is dropped. The key is 'max_iters' or 'max_epochs', as the config counts.
+    checkpoints, the beginnings of custom hooks, and the ramp of unlabelled images. A
+    schedule of which nothing is left is dropped. The key is 'max_iters' or
+    'max_epochs', as the config counts.
     """
     flag = f'--{key.replace("_", "-")}'
     if value < 1:
@@ -46,6 +47,7 @@ def set_length(cfg: Config, key: str, value: int) -> None:
     _scale(loop, ('val_begin', 'val_interval'), factor)
     if cfg.get('param_scheduler'):
         cfg.param_scheduler = _scaled_schedules(cfg.param_scheduler, factor, key, value)
+    _scale(cfg.get('unlabelled') or {}, ('ramp_iters',), factor)
     hooks = cfg.get('default_hooks') or {}
     if hooks.get('checkpoint'):
         _scale(hooks['checkpoint'], ('interval',), factor)

@@ -6,7 +6,8 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-_OURS = ('scheme', 'fast', 'bad_data', 'carry_over', 'allow_changes')
+_OURS = ('scheme', 'unlabelled', 'fast', 'bad_data', 'carry_over', 'allow_changes',
+         'compile')  # fmt: skip
 # Keys that do not affect training.
 _SKIPPED = ('cfg', 'work_dir', 'launcher', 'experiment_name', 'visualizer')
 # Settings of data loading that depend on the machine.

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
-from .guard import BadSamples
+from .guard import BadSamples, leaves
 from .inspection import check_labels
 from .listing import PREPARE, check_files, check_found, check_list, files_in
 
@@ -51,7 +51,7 @@ def check_listing(config: dict) -> None:
 
 def check_places(config: dict) -> None:
     """Raise for a list with blank lines, or a folder with cyclic links."""
-    for leaf in _leaves(config):
+    for leaf in leaves(config):
         root, listed, inner = (
             leaf.get(key) or '' for key in ('data_root', 'ann_file', 'data_prefix')
         )
@@ -64,20 +64,10 @@ def check_places(config: dict) -> None:
 
 def _datasets(config: dict) -> Iterator[BaseSegDataset]:
     """Yield mmseg's datasets inside wrappers, on local disk, not yet listed."""
-    for leaf in _leaves(config):
+    for leaf in leaves(config):
         dataset = _build(leaf)
         if dataset is not None and not dataset.backend_args:
             yield dataset
-
-
-def _leaves(config: dict) -> Iterator[dict]:
-    """Yield the configs of datasets inside wrappers."""
-    inner = config.get('datasets') or [config.get('dataset')]
-    if inner == [None]:
-        inner = []
-        yield config
-    for dataset in inner:
-        yield from _leaves(dataset)
 
 
 def _build(config: dict) -> BaseSegDataset | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,9 @@ def _labels(sample: Any) -> NDArray | None:
 
 
 def leaves(dataset: Any) -> Iterator[Any]:
-    """Yield the datasets inside wrappers such as ``RepeatDataset``."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    """Yield the datasets, or their configs, inside wrappers such as RepeatDataset."""
+    read = dataset.get if isinstance(dataset, dict) else partial(getattr, dataset)
+    inner = read('datasets', None) or [read('dataset', None)]
     if isinstance(dataset, BaseDataset) or inner == [None]:
         inner = []
         yield dataset

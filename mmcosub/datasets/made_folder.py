@@ -13,6 +13,7 @@ def begin_folder(
     """Prepare the folders beside a record; False if all images are there already.
 
     Only with ``overwrite``, images of other settings are deleted; otherwise ValueError.
+    Without a record, the images may be a user's: they are never deleted.
     """
     root, there = record.parent, None
     try:
@@ -22,14 +23,15 @@ def begin_folder(
         pass  # no record
     if there == json.loads(json.dumps(settings)):
         return False
-    if not overwrite and root.is_dir() and any(root.iterdir()):
+    made = record.is_file()
+    if not (overwrite and made) and root.is_dir() and any(root.iterdir()):
         found = f'is not empty and has no {record.name} of a finished run'
         if there is not None:
             found = f'has images of other settings, {there}'
-        raise ValueError(
-            f'{root} {found}. Pass --overwrite to replace them, or another --out.'
-        )
-    record.unlink(missing_ok=True)  # first: it may be interrupted
+        replace = 'Pass --overwrite to replace them, or' if made else 'Choose'
+        raise ValueError(f'{root} {found}. {replace} another --out.')
+    root.mkdir(parents=True, exist_ok=True)
+    record.write_text('{}')  # first: it may be interrupted
     for folder in folders:
         (root / folder).mkdir(parents=True, exist_ok=True)
         for old in (root / folder).glob('*.png'):

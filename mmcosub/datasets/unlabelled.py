@@ -147,17 +147,13 @@ def weak_and_strong(
             f'The pipeline of unlabelled images ends with {last}, and needs an end '
             'like PackSegInputs or PackInputs. Set unlabelled.pipeline.'
         )
-    if not isinstance(strong, list | tuple) or not all(
-        isinstance(step, dict) for step in strong
-    ):
-        raise ValueError(
-            'unlabelled.strong must be a list of transforms, such as '
-            f"[dict(type='ColorJitter', brightness=0.5)], not {strong!r}."
-        )
-    names = [type_name(step) for step in steps]
-    if last == 'PackSegInputs' and not {'LoadAnnotations', 'NoLabel'} & {*names}:
+    if not all(isinstance(step, dict) for step in strong):  # letters of a name
+        said = f'unlabelled.strong must be a list of transforms, not {strong!r}.'
+        raise ValueError(said)
+    marks = {'LoadAnnotations', 'NoLabel'} & {*map(type_name, steps)}
+    if last == 'PackSegInputs' and not marks:
         steps.insert(1, dict(type='LoadAnnotations'))  # after loading the image
-        names.insert(1, 'LoadAnnotations')
+    names = [type_name(step) for step in steps]
     left_out = PHOTOMETRIC if 'LoadAnnotations' in names else PHOTOMETRIC | MIXTURES
     weak = [
         dict(type='mmcosub.NoLabel') if name == 'LoadAnnotations' else step

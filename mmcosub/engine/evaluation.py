@@ -4,6 +4,7 @@ from mmengine.hooks import EMAHook
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
+from mmcosub.checkpoints.matching import some
 from mmcosub.config.model_settings import without_pretrained
 from mmcosub.fast.convolutions import fold_norms
 from mmcosub.registry import RUNNERS
@@ -60,8 +61,7 @@ class EvaluationRunner(CoTrainingRunner):
         unused = load_for_prediction(unwrapped(self.model), checkpoint, filename)
         if unused:
             self.logger.warning(
-                f'{filename} has {len(unused)} weights that the model does not have: '
-                f'{", ".join(unused[:4])}{", ..." if len(unused) > 4 else ""}'
+                f'{filename} has weights that the model does not have: {some(unused)}'
             )
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')

@@ -4,6 +4,8 @@ Shapes: ``B`` images, ``C`` classes, ``H, W`` of the images.
 """
 
 import importlib.util
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,26 +86,29 @@ def export(
         module.require_open_size()
     images = [_as_input(module, each) for each in raw]
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with quiet():
-            write(kind, module, images[0], dims, path)
-            run = load(kind, path)
-            found = [run(image) for image in images]
-    except Exception as error:  # exporters fail in any way
-        path.unlink(missing_ok=True)
-        others = ' or '.join(f'--format {other}' for other in SUFFIXES if other != kind)
-        advice = 'leave out --dynamic, or take --dynamic batch or ' if dims else 'take '
-        raise ValueError(
-            f'{_name(model)} cannot be written as {kind} ({reason(error)}): '
-            f'{advice}{others}.'
-        ) from error
-    parity = _parity(wanted, found)
-    if 'differ' in parity:
-        path.unlink()
-        raise ValueError(
-            f'{_name(model)} as {kind} {parity}, so nothing was written. Heads that '
-            'begin with random numbers cannot be exported.'
-        )
+    # An earlier file of that name stays until the new one is right.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written = Path(folder, path.name)
+        try:
+            with quiet():
+                write(kind, module, images[0], dims, written)
+                run = load(kind, written)
+                found = [run(image) for image in images]
+        except Exception as error:  # exporters fail in any way
+            other = ' or '.join(f'--format {each}' for each in SUFFIXES if each != kind)
+            advice = 'leave out --dynamic, or take --dynamic batch or ' * bool(dims)
+            raise ValueError(
+                f'{_name(model)} cannot be written as {kind} ({reason(error)}): '
+                f'{advice or "take "}{other}.'
+            ) from error
+        parity = _parity(wanted, found)
+        if 'differ' in parity:
+            raise ValueError(
+                f'{_name(model)} as {kind} {parity}, so nothing was written. Heads '
+                'that begin with random numbers cannot be exported.'
+            )
+        for file in Path(folder).iterdir():  # large ONNX models are two
+            os.replace(file, path.parent / file.name)
     return Exported(path, module, images[0], found[0], parity, dims)
 
 

@@ -31,7 +31,7 @@ class LabelMapHook(Hook):
         self.out = Path(out)
 
     def before_test(self, runner: Runner) -> None:
-        """Assign an output file to every image; raise if two would have the same."""
+        """Raise if an output file would overwrite another, or a file of the data."""
         dataset: Any = runner.test_dataloader.dataset
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         images = {str(info['img_path']) for info in infos}
@@ -39,13 +39,19 @@ class LabelMapHook(Hook):
         found = {each.get('img_path') for each in prefixes if each} - {None, ''}
         folders = found or {*map(os.path.dirname, images)}
         self.root = os.path.commonpath([os.path.abspath(each) for each in folders])
+        files = {
+            info.get(key) for info in infos for key in ('img_path', 'seg_map_path')
+        }
+        data = {os.path.abspath(file) for file in files if file}
         taken: dict[Path, str] = {}
         for image in sorted(images):
-            other = taken.setdefault(self._place(image), image)
-            if other != image:
+            place = self._place(image)
+            other = taken.setdefault(place, image)
+            if other != image or os.path.abspath(place) in data:
                 raise ValueError(
-                    f'--out: {image} and {other} would both be written to '
-                    f'{self._place(image)}. Rename one of them.'
+                    f'--out: the prediction of {image} would overwrite {place}, which '
+                    f'is of the data or of {other}. Choose another folder, or rename '
+                    'the image.'
                 )
 
     def after_test_iter(

@@ -1,12 +1,11 @@
 """Training loops that resume exactly, without loading batches that are done."""
 
-from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from mmcosub.names import type_name
 
@@ -96,8 +95,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
         loader = self.dataloader
         # OpenMMLab's mmengine starts loading here, before a resumed run can skip
         # batches.
-        not_started: Any = _NotStarted(loader.dataset)
-        super().__init__(runner, not_started, *args, **kwargs)
+        nothing: Any = Subset(loader.dataset, ())
+        super().__init__(runner, nothing, *args, **kwargs)
         self.dataloader = loader
         self.dataloader_iterator: Any = endless_batches(loader)
 
@@ -116,16 +115,6 @@ class ResumableIterLoop(IterBasedTrainLoop):
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
-
-
-class _NotStarted:
-    """Stand-in for a data loader while MMEngine's loop is built."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __iter__(self) -> Iterator:
-        return iter(())
 
 
 def _validate(loop: Any, done: int, last: int, resumed: bool = False) -> None:

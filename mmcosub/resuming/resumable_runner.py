@@ -34,7 +34,7 @@ from .resume_checks import (
 )
 from .seeded_runner import SeededRunner
 from .stopping import StopHook, StopRequest
-from .work_dir import end_with_torchrun, is_in_use, locked
+from .work_dir import end_with_torchrun, locked
 
 
 class ResumableRunner(SeededRunner, Runner):
@@ -43,10 +43,6 @@ class ResumableRunner(SeededRunner, Runner):
     A resumed run continues as if it had not been interrupted, bit-exactly on a CPU.
     Random numbers are seeded per iteration, so no random state is saved. Checkpoints
     are written atomically and read without executing code.
-
-    Args:
-        *args: Arguments of MMEngine's ``Runner``.
-        **kwargs: Further keyword arguments.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -68,6 +64,8 @@ class ResumableRunner(SeededRunner, Runner):
         with ExitStack() as stack:
             for folder in (self.work_dir, *self._other_folders()):
                 stack.enter_context(locked(folder, self.logger.warning))
+            drop_overridden(self.cfg)
+            super().dump_config()
             hook = StopHook(stack.enter_context(StopRequest()))
             if self._resume:
                 self._open_resumed()
@@ -83,9 +81,7 @@ class ResumableRunner(SeededRunner, Runner):
                 yield str(Path(out, Path(self.work_dir).name))  # as MMEngine
 
     def dump_config(self) -> None:
-        if not is_in_use(self.work_dir):
-            drop_overridden(self.cfg)
-            super().dump_config()
+        """Do nothing until :meth:`train`, when the work directory is this run's."""
 
     def register_hook(self, hook: Hook | dict, *args: Any, **kwargs: Any) -> None:
         """Register a hook; replace MMEngine's ``CheckpointHook``."""

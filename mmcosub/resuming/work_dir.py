@@ -65,20 +65,6 @@ def locked(work_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
             _held.discard(work_dir)
 
 
-def is_in_use(work_dir: str) -> bool:
-    """Return True if another process trains in a work directory."""
-    if not fcntl or work_dir in _held or not Path(work_dir, LOCK).is_file():
-        return False
-    with open(Path(work_dir, LOCK), 'a') as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return True
-        except OSError:
-            return False
-    return False
-
-
 def end_with_torchrun() -> None:
     """End this process as soon as its parent torchrun has ended.
 

@@ -80,8 +80,8 @@ def test_head_of_other_shapes_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in target.state_dict().items():
         loaded = name.startswith('backbone')
         assert torch.equal(value, state(2.0)[name] if loaded else before[name])
-    assert 'decode_head.bias, decode_head.weight start afresh (2)' in said[0]
-    assert 'a.pth has no auxiliary_head.bias, auxiliary_head.weight (2)' in said[1]
+    assert 'decode_head.bias, decode_head.weight start afresh.' in said[0]
+    assert 'a.pth has no auxiliary_head.bias, auxiliary_head.weight.' in said[1]
     assert len(said) == 2
 
 
@@ -133,7 +133,7 @@ def test_parts_of_the_backbone_are_no_heads(part: str) -> None:
 def test_resuming_takes_no_other_shapes() -> None:
     target = model()
     before = {k: v.clone() for k, v in target.state_dict().items()}
-    with pytest.raises(ValueError, match=r'weight \(2\) differ .*load_from=a.pth'):
+    with pytest.raises(ValueError, match=r'weight differ .*load_from=a.pth'):
         load_to_train(target, other_classes(), 'a.pth', resumed=True)
     assert all(torch.equal(v, before[k]) for k, v in target.state_dict().items())
     load_to_train(target, state(3.0), 'a.pth', resumed=True)
@@ -143,11 +143,11 @@ def test_resuming_takes_no_other_shapes() -> None:
 @pytest.mark.parametrize('part', ['backbone', 'decode_head', 'auxiliary_head'])
 def test_resuming_takes_nothing_less_or_more(part: str) -> None:
     less = {k: v for k, v in state().items() if not k.startswith(part)}
-    said = rf'it lacks {part}\.bias, {part}\.weight \(2\)\. .*load_from=a\.pth'
+    said = rf'it lacks {part}\.bias, {part}\.weight\. .*load_from=a\.pth'
     with pytest.raises(ValueError, match=said):
         load_to_train(model(), less, 'a.pth', resumed=True)
     more = {**state(), f'{part}.scale': torch.ones(1)}
-    with pytest.raises(ValueError, match=rf'it also has {part}\.scale \(1\)'):
+    with pytest.raises(ValueError, match=rf'it also has {part}\.scale\. '):
         load_to_train(model(), more, 'a.pth', resumed=True)
 
 

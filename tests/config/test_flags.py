@@ -17,7 +17,9 @@ def upstream() -> Config:
 
 def test_upstream_schedule() -> None:
     cfg = upstream()
+    cfg.unlabelled = dict(data_root='more', ramp_iters=4000)
     set_length(cfg, 'max_iters', 16000)
+    assert cfg.unlabelled.ramp_iters == 400
     assert cfg.train_cfg.max_iters == 16000
     assert cfg.train_cfg.val_interval == 1600
     assert cfg.default_hooks.checkpoint.interval == 1600

@@ -10,6 +10,7 @@ def test_settings_that_a_run_goes_by() -> None:
         dict(
             model=dict(type='A', sizes=(1, 2), heads=[dict(type='B', on=True), 'c']),
             scheme=dict(type='Cosub', _scope_='mmcosub'),
+            unlabelled=dict(weight=2.0),
             crop_size=5,  # is read by nothing but the config itself
             work_dir='somewhere',
             train_dataloader=dict(batch_size=2, pin_memory=False),
@@ -23,6 +24,7 @@ def test_settings_that_a_run_goes_by() -> None:
         'model.heads.0.on': 'True',
         'model.heads.1': "'c'",
         'scheme.type': "'Cosub'",
+        'unlabelled.weight': '2.0',
         'train_dataloader.batch_size': '2',
         'val_cfg': '{}',
     }

@@ -43,6 +43,15 @@ def test_stopped_while_old_pictures_are_removed(tmp_path, monkeypatch, then):
     assert make(tmp_path, then, overwrite=True) == [then] * 4
 
 
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_pictures_of_a_user_stay(tmp_path, overwrite):
+    (tmp_path / 'a').mkdir()
+    cv2.imwrite(str(tmp_path / 'a' / '0.png'), np.full((1, 1), 9, np.uint8))
+    with pytest.raises(ValueError, match=r'no record.json .*\. Choose another --out'):
+        make(tmp_path, 1, overwrite)
+    assert values(tmp_path) == [9]
+
+
 def test_other_settings(tmp_path):
     make(tmp_path, 1)
     with pytest.raises(ValueError, match=r"other settings, {'value': 1}"):

@@ -197,10 +197,13 @@ def test_one_that_computes_something_else_is_not_written(
 ):
     model = made('SegFormer', scenes, tmp_path, classification_config)
     monkeypatch.setattr(DeployedModel, '_logits', lambda self, x: -x.repeat(1, 2, 1, 1))
-    path = tmp_path / 'model.pt'
+    path = tmp_path / 'out' / 'model.pt'
+    path.parent.mkdir()
+    path.write_text('earlier')
     with pytest.raises(ValueError, match=r'differ at .* of the pixels'):
         export(model, path, 'torchscript', (32, 32))
-    assert not path.exists()
+    assert path.read_text() == 'earlier'
+    assert [*path.parent.iterdir()] == [path]
 
 
 @pytest.fixture(scope='module')

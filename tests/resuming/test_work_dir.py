@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from numbers_run import numbers_run
 
-from mmcosub.resuming.work_dir import LOCK, end_with_torchrun, is_in_use, locked
+from mmcosub.resuming.work_dir import LOCK, end_with_torchrun, locked
 
 
 @contextmanager
@@ -40,6 +40,14 @@ def other(tmp_path: Path) -> Callable[[Callable], None]:
             ready()
 
     return act
+
+
+def is_in_use(work_dir: str) -> bool:
+    try:
+        with locked(work_dir, print):
+            return False
+    except ValueError:
+        return True
 
 
 def test_second_training_is_refused(other: Callable, tmp_path: Path) -> None:

@@ -120,6 +120,22 @@ def test_refuses(run, tmp_path, capsys):
     )
 
 
+def test_labels_are_not_overwritten(run, tmp_path, capsys, scenes, test_tool):
+    (tmp_path / 'masks').mkdir()
+    (tmp_path / 'masks' / 'mine.png').write_bytes(b'mine')
+    said = refusal(capsys, run, run['images'], '--out', tmp_path)
+    assert f'{tmp_path}/masks has files that are no predictions' in said
+    labels = scenes / 'annotations' / 'validation'
+    before = {file: file.read_bytes() for file in labels.iterdir()}
+    argv = [run['config'], run['checkpoint'], '--out', labels, '--work-dir', tmp_path]
+    with pytest.raises(SystemExit):
+        test_tool.main([*map(str, argv)])
+    assert 'which is of the data or' in capsys.readouterr().err
+    assert before == {file: file.read_bytes() for file in labels.iterdir()}
+    for _ in range(2):  # predictions may be
+        predict(run, run['images'], '--out', tmp_path / 'new')
+
+
 def test_one_that_cannot_be_read_does_not_stop_the_others(run, tmp_path, capsys):
     images = tmp_path / 'images'
     shutil.copytree(run['images'], images)

@@ -357,7 +357,9 @@ def test_images_of_the_same_name_in_subfolders(
         dataset = Namespace(get_data_info=paths.__getitem__)
         dataset.__class__ = type('Two', (Namespace,), dict(__len__=lambda self: 2))
         runner: Any = Namespace(test_dataloader=Namespace(dataset=dataset))
-        with pytest.raises(ValueError, match=r'x/0.png and .*x/0.jpg would both'):
+        with pytest.raises(
+            ValueError, match=r'x/0.png would overwrite .* of .*x/0.jpg'
+        ):
             hook.before_test(runner)
 
 
