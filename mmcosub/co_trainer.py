@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .schemes import Scheme, Step, SubmodelTraining
 from .schemes.any_model import (
     Key,
+    cast_like_wrapper,
     check_channels,
     check_images,
     check_processes,
@@ -30,8 +30,6 @@ from .schemes.unlabelled_loss import UnlabelledLoss
 from .submodels import compiled_sites
 
 _logger = logging.getLogger('mmcosub')
-
-_Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 class CoTrainer(SubmodelTraining):
@@ -89,11 +87,9 @@ class CoTrainer(SubmodelTraining):
         self._caller: nn.Module = getattr(model, '_orig_mod', model)  # torch.compile's
         self.backbone = self.model = unwrapped(self._caller)
         self.key = key
-        others: Mapping[Any, float] = auxiliary or {}
-        self.head_weights: dict[Key, float] = {key: 1.0, **others}
+        self.head_weights: dict[Any, float] = {key: 1.0, **dict(auxiliary or {})}
         self.ignore_index = ignore_index
         self._unlabelled: UnlabelledLoss | None = None
-        self._averaged = 0  # fingerprint of the weights last averaged
         if drop_path_rate is not None:
             options['drop_path_rate'] = drop_path_rate
         if isinstance(scheme, Scheme) and options:
@@ -104,8 +100,7 @@ class CoTrainer(SubmodelTraining):
         self.init_co_training(scheme, set(), '')
         if self.scheme.lean:
             raise ValueError(
-                'CoTrainer returns one loss of all views, so lean=True cannot run '
-                'backward between passes. Leave it out.'
+                'CoTrainer returns one loss of all views, so lean=True cannot be set.'
             )
         if self._caller is not model:
             self.sites = compiled_sites(self.sites)
@@ -114,9 +109,9 @@ class CoTrainer(SubmodelTraining):
                 'the whole model, which would be compiled again for every plan.'
             )
         if unlabelled is not None:
-            self._learn_unlabelled(unlabelled)
-        norms = [m for m in self.backbone.modules() if isinstance(m, _BatchNorm)]
-        if norms and self.scheme.changes_statistics:
+            self._unlabelled = UnlabelledLoss(self, unlabelled)
+        has_norms = any(isinstance(m, _BatchNorm) for m in self.modules())
+        if has_norms and self.scheme.changes_statistics:
             _logger.warning(
                 f'{type(self.scheme).__name__} changes BatchNorm statistics. Before '
                 'evaluation: torch.optim.swa_utils.update_bn(loader, model).'
@@ -126,7 +121,7 @@ class CoTrainer(SubmodelTraining):
         self,
         images: Tensor,
         labels: Tensor,
-        criterion: _Criterion,
+        criterion: Callable[[Tensor, Tensor], Tensor],
         unlabelled: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Return the sum of the label and distillation losses of all views.
@@ -168,9 +163,9 @@ class CoTrainer(SubmodelTraining):
         loss_of = partial(label_loss, criterion, labels=labels)
         step.label_loss = loss_of
         outputs = step.rows.spread(step.features)  # by key
-        losses: dict[str, Tensor] = {}
+        losses, views = {}, len(step.views)
         for key, factor in self.head_weights.items():
-            main, views = key == self.key, len(step.views)
+            main = key == self.key
             logits = split_views(outputs[key], views, step.plan.batch)
             terms = step.label_losses(logits, lambda z: {'loss': loss_of(z)}, main)
             losses.update({f'loss_{key}': factor * loss for loss in terms.values()})
@@ -180,26 +175,18 @@ class CoTrainer(SubmodelTraining):
                     ignored = setting(criterion, 'ignore_index', None)
                 check_channels(self.scheme, logits[0], labels)
                 step.record('head', logits)
-                weight = labelled_positions(labels, logits[0], ignored)
-                step.weights['head'] = weight
+                step.weights['head'] = labelled_positions(labels, logits[0], ignored)
                 losses['loss_co_training'] = step.distillation('head', 1.0, log=True)
         return losses
 
     def _unlabelled_loss(self, weak: Tensor, strong: Tensor) -> Tensor:
-        learned = self._unlabelled or self._learn_unlabelled({})
-        weights = _fingerprint(self.model)
-        if weights != self._averaged:  # the optimizer has stepped since the last call
-            learned.after_step(self)
-            self._averaged = weights
+        learned = self._unlabelled = self._unlabelled or UnlabelledLoss(self, {})
+        learned.follow(self)  # the optimizer may have stepped since the last call
 
         def split(network: nn.Module, outputs: Any, views: int) -> tuple[Tensor, ...]:
             return split_views(outputs[self.key], views, len(strong))
 
-        return learned(self, self._as_model(weak), strong, split)
-
-    def _learn_unlabelled(self, cfg: dict) -> UnlabelledLoss:
-        self._unlabelled = UnlabelledLoss(self, cfg)
-        return self._unlabelled
+        return learned(self, cast_like_wrapper(self, weak), strong, split)
 
     @property
     def logs(self) -> dict[str, float]:
@@ -212,7 +199,7 @@ class CoTrainer(SubmodelTraining):
             seed=self.plan_seed,
             step=self.plans_drawn,
             extras=self.extras.own_state(),
-            averaged=self._averaged,
+            averaged=self._unlabelled.averaged if self._unlabelled else 0,
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -224,15 +211,12 @@ class CoTrainer(SubmodelTraining):
         Args:
             state (dict): From :meth:`state_dict`.
         """
-        if not {'seed', 'step', 'extras'} <= {*state}:
-            raise ValueError(
-                f'A state of CoTrainer.state_dict() is expected, not {[*state][:3]}.'
-            )
         if not self._unlabelled and 'average.updates' in state['extras']:
-            self._learn_unlabelled({})
+            self._unlabelled = UnlabelledLoss(self, {})
+        if self._unlabelled:
+            self._unlabelled.averaged = state.get('averaged', 0)
         self.extras.load_own_state(state['extras'])
         self.scheme.seed, self.plans_drawn = state['seed'], state['step']
-        self._averaged = state.get('averaged', 0)
 
     # ---- the model, as a SubmodelTraining takes it -------------------------------
 
@@ -243,7 +227,6 @@ class CoTrainer(SubmodelTraining):
 
     @property
     def network(self) -> nn.Module:
-        """The model."""
         return self.model
 
     def caller(self) -> nn.Module:
@@ -255,7 +238,6 @@ class CoTrainer(SubmodelTraining):
         return {key: find_logits(outputs, key) for key in keys}
 
     def modules(self) -> Iterator[nn.Module]:
-        """Return the modules of the model."""
         return self.model.modules()
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -264,20 +246,5 @@ class CoTrainer(SubmodelTraining):
         yield from (p for p in self.extras.parameters() if p.requires_grad)
 
     def _check_once(self, inputs: Tensor) -> None:
-        super()._check_once(self._as_model(inputs))
+        super()._check_once(cast_like_wrapper(self, inputs))
         check_processes(self)
-
-    def _as_model(self, inputs: Tensor) -> Tensor:
-        """Cast inputs as wrappers for half precision do, to run the model inside."""
-        floating = inputs.is_floating_point()
-        return inputs.to(next(self.model.parameters()).dtype) if floating else inputs
-
-
-def _fingerprint(model: nn.Module) -> int:
-    """Return a number that changes with the weights: a hash of the sums of their bits.
-
-    Gradient accumulation leaves them. The sums of their values could be too coarse.
-    """
-    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    bits = [p.detach().view(integers[p.element_size()]) for p in model.parameters()]
-    return hash(tuple(torch.stack([x.sum() for x in bits]).tolist()))

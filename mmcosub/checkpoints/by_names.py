@@ -4,10 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+import torch.nn.functional as F
 from torch import nn
 
 from .adapt import adapt_channels
 from .formats.table import detect_format, plain_name
+from .positions import Grid, adapt_positions, by, grid_of
 from .weights import State
 
 # Usual prefixes of the network in models and training checkpoints. The first that
@@ -86,10 +88,13 @@ def by_plain_names(weights: State) -> State:
     return {name: weights[first] for name, first in plain.items()}
 
 
-def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
+def by_names(
+    backbone: nn.Module, weights: State, grid: Grid | None
+) -> tuple[State, list[str]]:
     """Return the weights behind the prefix that fits a backbone's names best.
 
-    They have the backbone's names. The second value describes the changes.
+    They have the backbone's names. The second value describes the changes. ``grid`` is
+    the checkpoint's (height, width) of positions, if known.
     """
     own = backbone.state_dict()
     names = {_dotted(name): name for name in own}
@@ -99,7 +104,24 @@ def by_names(backbone: nn.Module, weights: State) -> tuple[State, list[str]]:
     state = {names.get(_dotted(name), name): v for name, v in plain.items()}
     done: list[str] = []
     adapt_channels(state, own, done)
-    return state, done
+    return _with_positions(state, own, grid, grid_of(backbone), done), done
+
+
+def _with_positions(
+    state: State, own: State, source: Grid | None, target: Grid | None, done: list[str]
+) -> State:
+    """Resize ``pos_embed``, a map (1, C, H, W) or tokens (1, N, C), if need be."""
+    plain, wanted = ({plain_name(k): v for k, v in s.items()} for s in (state, own))
+    given, goal = plain.get('pos_embed'), wanted.get('pos_embed')
+    if given is None or goal is None or given.shape == goal.shape:
+        return state
+    if given.ndim == goal.ndim == 4 and given.shape[1] == goal.shape[1]:
+        size = [*goal.shape[2:]]
+        plain['pos_embed'] = F.interpolate(given.float(), size, mode='bicubic')
+        done.append(f'positions resized from {by(given)} to {by(goal)}')
+    elif given.ndim == goal.ndim == 3 and given.shape[2] == goal.shape[2]:
+        plain = adapt_positions(plain, wanted, source, target, done)
+    return {name: plain[plain_name(name)] for name in state}
 
 
 def _dotted(name: str) -> str:

@@ -7,7 +7,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from .matching import is_head
-from .weights import State, nonfinite_weights, state_dict, without_computed
+from .weights import State, require_finite, state_dict
 
 
 def load_to_train(
@@ -129,11 +129,7 @@ def _load(
             f'{filename} has weights of other data types: {_some(wrong)}. Save it '
             'again from the model that it was trained with.'
         )
-    if odd := nonfinite_weights(without_computed({k: weights[k] for k in types})):
-        raise ValueError(
-            f'{filename} has {len(odd)} weights that are not finite, {_some(odd)}: its '
-            'predictions are meaningless. Take an earlier checkpoint of the run.'
-        )
+    require_finite({name: weights[name] for name in types}, filename)
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except (RuntimeError, AttributeError, NotImplementedError) as error:

@@ -20,7 +20,7 @@ from .matching import (
 )
 from .positions import Grid, grid_of, grid_of_checkpoint, inner_network
 from .reading import read_checkpoint
-from .weights import State, select_weights
+from .weights import State, require_finite, select_weights
 
 
 def load_backbone(
@@ -83,18 +83,19 @@ def load_backbone(
             )
     own, kind = backbone.state_dict(), type(backbone).__name__
     target = detect_format(map(plain_name, own))
+    if grid is None:
+        grid = grid_of_checkpoint(checkpoint, given)
     if target is None:
-        state, done = by_names(backbone, given)
+        state, done = by_names(backbone, given, grid)
         report = LoadReport(filename, BY_NAMES, kind, done=done)
     else:
-        if grid is None:
-            grid = grid_of_checkpoint(checkpoint, given)
         state, report = _translated(backbone, target, given, filename, grid)
     allow = [allow_unused] if isinstance(allow_unused, str) else allow_unused
     info = getattr(inner_network(backbone), 'feature_info', ())
     cut = {each['module'] for each in info if isinstance(each, dict)}
     compare(report, state, own, allow, cut)
     _check(report, kind, own, min_match)
+    require_finite({name: state[name] for name in report.matched}, filename)
     backbone.load_state_dict({k: state[k] for k in report.matched}, strict=False)
     return report
 

@@ -21,10 +21,10 @@ _NO_WEIGHTS = (
 # Parts of names from torch.compile, DDP, FSDP and activation checkpointing.
 _INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
 _WRAPPERS = re.compile(rf'^((module|_forward_module|{_INNER})\.)+|(?<=\.)({_INNER})\.')
-# Buffers that a network computes for its own size.
+# Buffers that a network computes for its own size, and PyTorch's counter of averages.
 _COMPUTED = (
     'relative_position_index', 'relative_coords_table', 'attn_mask', 'freqs_cos',
-    'freqs_sin',
+    'freqs_sin', 'n_averaged',
 )  # fmt: skip
 
 
@@ -99,6 +99,16 @@ def nonfinite_weights(state: State) -> list[str]:
     """Return names of weights that are not finite."""
     weights = [(n, w) for n, w in state.items() if w.is_floating_point()]
     return [name for name, weight in weights if not torch.isfinite(weight).all()]
+
+
+def require_finite(state: State, filename: str) -> None:
+    """Raise a ``ValueError`` for weights that are not finite."""
+    if odd := nonfinite_weights(without_computed(state)):
+        names = f'{", ".join(odd[:3])}{", ..." if len(odd) > 3 else ""}'
+        raise ValueError(
+            f'{filename} has {len(odd)} weights that are not finite, {names}: its '
+            'predictions are meaningless. Take an earlier checkpoint of the run.'
+        )
 
 
 def without_computed(state: State) -> State:

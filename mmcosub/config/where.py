@@ -27,9 +27,10 @@ def explained(error: BaseException, said: str) -> str:
         origin = error.__context__  # MMEngine has added a hook's address
         said = str(origin)
     frames = [frame for frame, _ in traceback.walk_tb(origin.__traceback__)]
-    plain = isinstance(origin, ValueError | OSError | FloatingPointError)
     raised_in = frames[-1].f_globals.get('__name__', '') if frames else ''
     ours = raised_in.startswith(('mmcosub', '__main__'))
+    plain = isinstance(origin, ValueError | OSError | FloatingPointError)
+    plain = plain or (ours and isinstance(origin, ImportError))  # what to install
     if not frames or (plain and ours and said):
         return said if plain else f'{type(error).__name__}: {said}{_HINT}'
     hint = '' if plain or not said else _HINT

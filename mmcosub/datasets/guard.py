@@ -65,7 +65,7 @@ class GuardedPipeline:
 
     pipeline: Callable[[dict], Any]
     num_classes: int | None
-    ignore_index: int
+    ignore_index: int = 255
     bad: BadSamples | None = None
 
     @property
@@ -118,7 +118,7 @@ def _apply(transform: Callable, sample: Any, names: str) -> Any:
             ) from error
         raise BadSampleError(
             f'{names} could not be loaded or transformed ({said}). If a file is '
-            'broken, replace it or take both out of their folders.'
+            "broken, replace it, take the sample out, or set bad_data='skip'."
         ) from error
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
@@ -14,7 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmcosub.names import type_name
 from mmcosub.registry import DATASETS, TRANSFORMS
 
-from .guard import BadSamples
+from .guard import BadSamples, GuardedPipeline
 from .listing import images_in, read_list
 
 PHOTOMETRIC = {
@@ -28,7 +29,7 @@ PHOTOMETRIC = {
 MIXTURES = {'AutoAugment', 'RandAugment', 'RandomApply', 'RandomChoice'}
 """The same for classifiers only, as these may move pixels."""
 
-STRONG = (
+_OF_COLOURS = (
     dict(
         **dict(type='mmpretrain.ColorJitter', backend='cv2', hue=0.25),
         **dict.fromkeys(('brightness', 'contrast', 'saturation'), 0.5),
@@ -36,7 +37,35 @@ STRONG = (
     dict(type='mmpretrain.RandomGrayscale', prob=0.2, keep_channels=True),
     dict(type='mmpretrain.GaussianBlur', magnitude_range=(0.1, 2.0), prob=0.5),
 )
-"""The default strong view, after FixMatch for segmentation (UniMatch, 2208.09910)."""
+"""Changes of colour, after FixMatch for segmentation (UniMatch, 2208.09910)."""
+
+
+@TRANSFORMS.register_module()
+class StrongColours(BaseTransform):
+    """Default strong view: jitter of colours, greyscale and blur.
+
+    For images of other than three channels of 8 bits: jitter of brightness and
+    contrast, and the same blur.
+    """
+
+    def __init__(self) -> None:
+        self.of_colours = Compose([MMENGINE_TRANSFORMS.build(t) for t in _OF_COLOURS])
+
+    def transform(self, results: dict) -> dict | None:
+        """Change ``img``."""
+        image = results['img']
+        if image.dtype == np.uint8 and image.shape[2:] == (3,):
+            return self.of_colours(results)
+        brightness, contrast = np.random.uniform(0.5, 1.5, 2)
+        changed, mean = image.astype(np.float32), image.mean(dtype=np.float64)
+        changed = brightness * (contrast * (changed - mean) + mean)
+        if np.random.rand() < 0.5:
+            changed = cv2.GaussianBlur(changed, (0, 0), np.random.uniform(0.1, 2.0))
+        if np.issubdtype(image.dtype, np.integer):
+            info = np.iinfo(image.dtype)
+            changed = changed.clip(info.min, info.max)
+        results['img'] = changed.reshape(image.shape).astype(image.dtype)
+        return results
 
 
 @TRANSFORMS.register_module()
@@ -158,37 +187,22 @@ class UnlabelledImages(Dataset):
         self, data_root: str, pipeline: Sequence[dict], bad: BadSamples | None = None
     ) -> None:
         self.files = find_images(data_root)
-        self.bad = bad
-        self.pipeline = Compose([MMENGINE_TRANSFORMS.build(t) for t in pipeline])
+        transforms = Compose([MMENGINE_TRANSFORMS.build(t) for t in pipeline])
+        self.pipeline = GuardedPipeline(transforms, None, bad=bad)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Any:
-        for i in range(len(self)):
+        tries = min(len(self), 1000)  # as in MMEngine
+        for i in range(tries):
             file = str(self.files[(index + i) % len(self)])
-            try:
-                return self.pipeline(_record(file))
-            except Exception as error:
-                kind = type(error).__name__
-                said = f'The unlabelled image {file}: {str(error) or kind}'
-                if self._loads(file):
-                    raise ValueError(said) from error
-                if not (self.bad and self.bad.skip):
-                    said = f"{said}. Take it out, or skip such by bad_data='skip'."
-                    raise ValueError(said) from error
-            self.bad.note(file, said)
-        raise ValueError('No unlabelled image can be loaded. ' + said)
-
-    def _loads(self, file: str) -> bool:
-        try:
-            return self.pipeline.transforms[0](_record(file)) is not None
-        except Exception:  # whatever a broken file does to a loader
-            return False
-
-
-def _record(file: str) -> dict:
-    return dict(img_path=file, seg_fields=[], reduce_zero_label=False)
+            record = dict(img_path=file, seg_fields=[], reduce_zero_label=False)
+            if (sample := self.pipeline(record)) is not None:
+                return sample
+        raise ValueError(
+            f'None of {tries} unlabelled images can be loaded: bad_data.txt says why.'
+        )
 
 
 def find_images(place: Any) -> list[Path]:

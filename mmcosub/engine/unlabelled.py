@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 from mmcosub.config.settings import check_arguments
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.datasets.unlabelled import (
-    STRONG,
     UnlabelledImages,
     also_labelled,
     weak_and_strong,
@@ -49,7 +48,9 @@ def method_options(cfg: Any) -> dict | None:
 def unlabelled_dataset(cfg: Any, bad: BadSamples | None = None) -> UnlabelledImages:
     """Build the dataset of ``unlabelled``, augmented like the training images."""
     options = cfg.unlabelled
-    strong = STRONG if (own := options.get('strong')) is None else own
+    strong = options.get('strong')
+    if strong is None:
+        strong = [dict(type='mmcosub.StrongColours')]
     given = options.get('pipeline')
     training = next(datasets := configs_of_datasets(cfg.train_dataloader.dataset))
     steps = given or training.pipeline

@@ -214,3 +214,10 @@ def check_processes(trainer: Any) -> None:
             'DistributedDataParallel does not average their gradients. Use one '
             'process, or another scheme.'
         )
+
+
+def cast_like_wrapper(trainer: Any, inputs: Tensor) -> Tensor:
+    """Cast inputs as wrappers for half precision do, to run the model inside."""
+    if trainer.caller() is trainer.backbone or not inputs.is_floating_point():
+        return inputs
+    return inputs.to(next(trainer.backbone.parameters()).dtype)

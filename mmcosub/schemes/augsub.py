@@ -122,15 +122,18 @@ class AugMask(AugSub):
     normalised image are set to 0 for convolutional networks.
 
     Not in the paper: images of transformers that need every token (BEiT, mmseg's MAE,
-    PiT) are masked as for convolutional networks. Where a ViT returns feature maps, a
-    learned token takes the places of the removed ones, so that every pixel has a
-    logit. The learned token is not part of the model's checkpoint.
+    PiT, a ViT inside of a plain model) are masked as for convolutional networks. Where
+    a ViT returns feature maps, a learned token takes the places of the removed ones, so
+    that every pixel has a logit. It is not part of the model's checkpoint.
 
     Arguments are those of :class:`AugSub`.
     """
 
     def prepare(self, model: Any) -> dict[str, nn.Module]:
         self.mode = masking_mode(model.sites)
+        inside = model.network is model.backbone and '.' in model.sites[0].stage
+        if inside and self.mode == 'tokens':
+            self.mode = 'pixels'  # what is around the ViT may need every token
         learns = self.mode == 'patches'
         if self.mode == 'tokens':
             self.blocks = _blocks(model)

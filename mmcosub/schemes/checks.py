@@ -74,17 +74,12 @@ def check_overrides(scheme: 'Scheme') -> None:
         )
     turn = {view: i for i, views in enumerate(scheme.passes) for view in views}
     for teaching in scheme.teachings:
-        student, given = teaching.student, teaching.teacher
-        teachers = [given] if isinstance(given, int) else [*given]
-        if {student, *teachers} - {*turn}:
+        given, last = teaching.teacher, turn.get(teaching.student, -1)
+        teachers = [given] if isinstance(given, int) else given
+        if any(turn.get(view, last + 1) > last for view in teachers):
             raise ValueError(
-                f'{name}.teachings has {teaching}, and label_weights has the views '
-                f'{[*turn]}.'
-            )
-        if max(turn[view] for view in teachers) > turn[student]:
-            raise ValueError(
-                f'{name}.teachings has {teaching}, whose teacher runs later. Order the '
-                'views so that teachers run first.'
+                f'{name}.teachings has {teaching}, and views {[*turn]} run in this '
+                'order. Teachers must be among them, and run before their students.'
             )
 
 
@@ -103,10 +98,12 @@ def find_scheme_sites(scheme: 'Scheme', backbone: nn.Module) -> list[Site]:
         )
     if not are_drop_paths(sites):
         return sites
-    if kept := always_kept(backbone, sites):
+    own = [site.rate * site.block.training for site in sites]
+    changed = any((scheme.rates(sites, v) != own).any() for v in range(scheme.views))
+    if changed and (kept := always_kept(backbone, sites)):
         _logger.warning(
             f'{name} has no DropPath in {", ".join(kept)} (libraries leave it out at '
-            'rate 0), so these are always kept, whatever scheme.drop_path_rate. '
+            'rate 0), so these are always kept, whatever the rate of the scheme. '
             'mmcosub.submodels.register_block makes a block known.'
         )
     if scheme.execution == 'auto':

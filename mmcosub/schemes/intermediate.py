@@ -129,7 +129,7 @@ class StageClassifiers(nn.ModuleList):
             )
         size = _image_size(model.backbone)
         try:
-            outputs = _of_one_image(model.backbone, ends, size)
+            outputs, result = _of_one_image(model.backbone, ends, size)
         except Exception as error:  # any error of a backbone
             if next(model.backbone.parameters()).is_meta:
                 raise  # the caller then counts FLOPs with real tensors
@@ -146,8 +146,12 @@ class StageClassifiers(nn.ModuleList):
                 f'rows and columns. {remedy}'
             )
         widths = [s[0] if f else s[-1] for s, f in zip(shapes, first, strict=True)]
-        head: Any = model.head if hasattr(model, 'head') else model.model
-        return cls(widths, [bool(f) for f in first], head.num_classes)
+        if hasattr(model, 'head'):
+            return cls(widths, [bool(f) for f in first], model.head.num_classes)
+        (logits,) = model.read(result, auxiliary=False).values()  # of a CoTrainer
+        if logits.ndim > 2:
+            raise ValueError(f'{name} is no classifier of images. {remedy}')
+        return cls(widths, [bool(f) for f in first], logits.shape[1])
 
     def forward(self, features: Sequence[Any]) -> list[Tensor]:
         """Return logits (R, classes) for each stage's output, the first of a tuple.
@@ -192,13 +196,13 @@ def _channels_first(shape: tuple[int, ...], image: tuple[int, int]) -> bool | No
 
 def _of_one_image(
     backbone: nn.Module, blocks: Sequence[nn.Module], size: tuple[int, int]
-) -> list[Tensor]:
-    """Run one image in evaluation mode and return the outputs of blocks in order."""
+) -> tuple[list[Tensor], Any]:
+    """Run one image in evaluation mode; return outputs of blocks and the network."""
     convolutions = (m for m in backbone.modules() if isinstance(m, nn.Conv2d))
     channels = getattr(next(convolutions, None), 'in_channels', 3)
     with evaluating(backbone), outputs_of(blocks) as outputs:
-        backbone(next(backbone.parameters()).new_zeros(1, channels, *size))
-    return [_values(output) for _, output in outputs]
+        result = backbone(next(backbone.parameters()).new_zeros(1, channels, *size))
+    return [_values(output) for _, output in outputs], result
 
 
 def _image_size(backbone: Any) -> tuple[int, int]:

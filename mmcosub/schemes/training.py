@@ -32,16 +32,10 @@ from .step import Step, get_rank
 _logger = logging.getLogger('mmcosub')
 
 _INEXACT = {
-    'shared_prefix': (
-        'Views cannot share rows in {}, which needs a constant number of rows, or runs '
-        'its blocks in another order than it lists them',
-        'views share none',
-    ),
-    'kept_rows': (
-        'The blocks of {} compute something else on some of the rows, as with a '
-        'normalisation over the batch, or a mask for each row',
-        'every branch runs on all rows',
-    ),
+    'shared_prefix': 'Views cannot share rows in {}, which needs a constant number of '
+    'rows, or runs its blocks in another order than it lists them, so views share none',
+    'kept_rows': 'The blocks of {} compute something else on some of the rows, as with '
+    'a normalisation over the batch, so every branch runs on all rows',
 }
 """Why an execution is not exact in a network, and what happens instead."""
 
@@ -174,15 +168,9 @@ class SubmodelTraining:
             )
         taps = [tap for o in self.scheme.objectives for tap in o.taps(self)]
         plan, execution = step.plan.of(step.views), self.execution_of_plans()
+        caller, sites, read = self.caller(), self.sites, self.read
         outputs, work = run_submodels(
-            self.caller(),
-            inputs,
-            plan,
-            self.sites,
-            execution,
-            taps,
-            perturbed,
-            self.read,
+            caller, inputs, plan, sites, execution, taps, perturbed, read
         )
         step.features, step.tapped = outputs if taps else (outputs, [])
         step.log('branch_work', work * len(step.views) / self.scheme.views)
@@ -210,18 +198,17 @@ class SubmodelTraining:
             return  # a loss in evaluation mode, where all views are the full network
         check_sites(self.scheme, self.sites)
         self._checked = True
-        given, name = self.scheme.execution, type(self.backbone).__name__
+        given = self.scheme.execution
         network = self.backbone, inputs, self.sites
         read = partial(self.read, auxiliary=False)
         while not is_exact(*network, self.execution_of_plans(), read):
             chosen = self.execution_of_plans()
             self._fastest = EXECUTIONS[EXECUTIONS.index(chosen) - 1]
-            reason, result = _INEXACT[chosen]
-            reason = reason.format(name)
+            reason = _INEXACT[chosen].format(type(self.backbone).__name__)
             remedy = f'scheme.execution={self._fastest!r}'
             if given == chosen:
                 raise ValueError(f'{reason}. Set {remedy}, or leave it out.')
-            _logger.warning(f'{reason}, so {result} ({remedy}).')
+            _logger.warning(f'{reason} ({remedy}).')
         if self.scheme.check_network:
             check_network(*network, self.execution_of_plans(), read)
         if given != 'auto' and (why := inexact(self.backbone, given, self.sites)):

@@ -44,6 +44,8 @@ class UnlabelledLoss:
         self.method = built(Unlabelled, cfg)
         self.method.rates(training.sites, _rates(training))  # raises if all are 0
         self._used: Tensor | None = None
+        self.averaged = 0
+        """Fingerprint of the weights that :meth:`follow` has averaged."""
         if not training.scheme.distills:
             _logger.warning(
                 f'{type(training.scheme).__name__} has no distillation between views: '
@@ -125,6 +127,16 @@ class UnlabelledLoss:
         if self.method.teacher == 'average':
             training.extras['average'].update(training.network)
 
+    def follow(self, training: Any) -> None:
+        """Update the averaged teacher if the weights have changed since last time.
+
+        They have not while gradients accumulate.
+        """
+        weights = fingerprint(training.network)
+        if weights != self.averaged:
+            self.averaged = weights
+            self.after_step(training)
+
 
 def _rates(training: Any) -> NDArray[np.float64]:
     """Return the drop-path rates of the labelled images' students."""
@@ -176,3 +188,10 @@ class Average(nn.Module):
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(chain(model.named_parameters(), model.named_buffers()))
+
+
+def fingerprint(model: nn.Module) -> int:
+    """Return a hash of the weights, by the sum of each one's bits."""
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    bits = [p.detach().view(integers[p.element_size()]) for p in model.parameters()]
+    return hash(tuple(torch.stack([x.sum() for x in bits]).tolist()))

@@ -56,6 +56,20 @@ def save(model, tmp_path, prefix='backbone.', **extra):
     return str(file)
 
 
+def test_counters_of_averages_are_no_weights(tmp_path):
+    source, target = vit(), vit()
+    file = tmp_path / 'swa.pth'
+    torch.save(torch.optim.swa_utils.AveragedModel(source).state_dict(), file)
+    assert not load_backbone(target, str(file)).unused
+
+
+def test_weights_that_are_no_numbers(tmp_path):
+    source = vit()
+    source.layers[0].ln1.weight.data[0] = torch.nan
+    with pytest.raises(ValueError, match=r'1 weights that are not finite, layers\.0'):
+        load_backbone(vit(), save(source, tmp_path))
+
+
 def test_projections_without_biases_get_zeros(tmp_path):
     source, target = vit(qkv_bias=False), vit()
     report = load_backbone(target, save(source, tmp_path))

@@ -18,6 +18,7 @@ from stock import segmentation_config
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.datasets.unlabelled import (
     PackWeakAndStrong,
+    StrongColours,
     UnlabelledImages,
     find_images,
     weak_and_strong,
@@ -145,7 +146,7 @@ def test_an_image_that_cannot_be_loaded(tmp_path: Path, policy: str) -> None:
     load = dict(type='mmcv.LoadImageFromFile')
     images = UnlabelledImages(str(tmp_path), [load], bad)
     if policy == 'raise':
-        with pytest.raises(ValueError, match=r'unlabelled image .*a\.png'):
+        with pytest.raises(ValueError, match=r'a\.png could not be loaded'):
             images[0]
         return
     assert images[0]['img'].mean() == 7
@@ -153,8 +154,11 @@ def test_an_image_that_cannot_be_loaded(tmp_path: Path, policy: str) -> None:
     # The files are not the cause of a transform's error.
     images = UnlabelledImages(str(tmp_path), [load, load], bad)
     images.pipeline.transforms[1] = None
-    with pytest.raises(ValueError, match=r'b\.png: .*not callable'):
+    with pytest.raises(ValueError, match=r'b\.png .*not callable.* because of a bug'):
         images[0]
+    (tmp_path / 'b.png').write_text('x')
+    with pytest.raises(ValueError, match=r'None of 2 unlabelled images'):
+        UnlabelledImages(str(tmp_path), [load], bad)[0]
 
 
 def test_a_strong_view_that_moves_pixels_is_refused() -> None:
@@ -185,6 +189,22 @@ def test_no_strong_transforms_leave_the_weak_view(scenes: Path) -> None:
     assert torch.equal(sample['inputs'], sample['strong'])
     sample = unlabelled_dataset(configured(scenes))[0]
     assert not torch.equal(sample['inputs'], sample['strong'])
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize('channels', [(), (1,), (3,), (4,), (6,)])
+def test_the_default_strong_view_of_any_image(kind: type, channels: tuple) -> None:
+    init_default_scope('mmseg')
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 250, (8, 9, *channels)).astype(kind)
+    np.random.seed(0)
+    for _ in range(3):
+        strong = StrongColours().transform(dict(img=image.copy()))['img']
+        assert (strong.shape, strong.dtype) == (image.shape, image.dtype)
+        assert not np.array_equal(strong, image)
+        # Brighter or darker, as a whole.
+        related = np.corrcoef(strong.ravel(), image.ravel())[0, 1]
+        assert related > (0.1 if kind is np.uint8 else 0.4)
 
 
 def test_a_pipeline_of_their_own_needs_no_labels(scenes: Path) -> None:

@@ -20,6 +20,7 @@ from tiny import labelled_images, segmentor_config
 from torch import nn
 
 from mmcosub.config.co_train import co_trained_model
+from mmcosub.config.where import explained
 from mmcosub.models.segmentor_heads import MaskHead, labelled_fraction
 from mmcosub.registry import MODELS as OURS
 
@@ -165,10 +166,11 @@ def test_scores_of_nothing_are_the_smallest_number():
 
 def test_without_mmdetection(monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmdet', None)
-    with pytest.raises(ImportError, match=r'MaskFormerHead needs mmdetection'):
+    with pytest.raises(ImportError, match=r'MaskFormerHead needs mmdetection') as info:
         co_trained_model(
             {**config(), 'decode_head': dict(type='MaskFormerHead')}, COSUB
         )
+    assert explained(info.value, 'Install it.') == 'Install it.'
 
 
 # In a process of its own: mmcv's compiled operators, which mmdetection imports, are not

@@ -89,9 +89,9 @@ def test_a_method_of_earlier_versions_is_refused():
 @pytest.mark.parametrize(
     ('teaching', 'match'),
     [
-        (Teaching(0, 2, 0.5), r'student=2.*label_weights has the views \[0, 1\]'),
-        (Teaching({0: 0.5, 3: 0.5}, 1, 0.5), r'3: 0.5.*has the views \[0, 1\]'),
-        (Teaching(1, 0, 0.5), r'teacher=1.*whose teacher runs later'),
+        (Teaching(0, 2, 0.5), r'student=2.*views \[0, 1\] run'),
+        (Teaching({0: 0.5, 3: 0.5}, 1, 0.5), r'3: 0.5.*views \[0, 1\] run'),
+        (Teaching(1, 0, 0.5), r'teacher=1.*run before their students'),
     ],
 )
 def test_who_teaches_has_a_view_that_has_run(teaching, match):

@@ -17,6 +17,7 @@ from torchvision.ops import StochasticDepth
 
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.registry import MODELS as OURS
+from mmcosub.schemes import Cosub
 from mmcosub.schemes.checks import find_scheme_sites
 from mmcosub.submodels import (
     Plan,
@@ -244,6 +245,9 @@ def test_blocks_without_a_drop_path_are_named(caplog):
     assert always_kept(model.backbone, find_sites(model.backbone)) == ['blocks.0']
     find_scheme_sites(model.scheme, model.backbone)
     assert 'UnknownNetwork has no DropPath in blocks.0 (' in caplog.messages[1]
+    caplog.clear()
+    find_scheme_sites(Cosub(), model.backbone)  # at the rates of the network
+    assert 'has no DropPath' not in caplog.text
 
 
 def test_lists_are_no_blocks_without_a_drop_path():

@@ -90,3 +90,35 @@ def test_what_begins_the_network_has_to_be_there(tmp_path):
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(ValueError, match=rf'beginning of .* random: {first}'):
         load_backbone(mscan(1), str(tmp_path / 'a.pth'))
+
+
+def test_positions_are_resized_as_by_the_backbone_itself(tmp_path):
+    """By mmpretrain's own loading, which the comparison of shapes comes before."""
+
+    def eva(size):
+        arch = dict(embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32)
+        cfg = dict(type='mmpretrain.ViTEVA02', arch=arch, img_size=size, patch_size=8)
+        return MODELS.build(cfg)
+
+    init_default_scope('mmseg')
+    source, backbone, reference = eva(32), eva(48), eva(48)
+    torch.nn.init.normal_(source.pos_embed)
+    torch.save(source.state_dict(), tmp_path / 'a.pth')
+    report = load_backbone(backbone, str(tmp_path / 'a.pth'))
+    assert report.done == ['positions resized from 4x4 to 6x6']
+    state = {k: v for k, v in source.state_dict().items() if 'freqs' not in k}
+    reference.load_state_dict(state, strict=False)
+    torch.testing.assert_close(backbone.state_dict(), reference.state_dict())
+
+
+def test_map_of_positions(tmp_path):
+    small, large = (
+        timm.create_model('pit_ti_224', img_size=size, depth=(1, 1, 1))
+        for size in (64, 96)
+    )
+    torch.save(small.state_dict(), tmp_path / 'a.pth')
+    report = load_backbone(large, str(tmp_path / 'a.pth'))
+    assert report.done == ['positions resized from 7x7 to 11x11']
+    expected = torch.nn.Upsample((11, 11), mode='bicubic')(small.pos_embed)
+    torch.testing.assert_close(large.pos_embed, expected)
+    assert torch.equal(large.norm.weight, small.norm.weight)
