@@ -2,7 +2,7 @@
 
 import os
 import pprint
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from string import Template
@@ -87,7 +87,7 @@ def write_config(
     about: str,
     crop: int,
     loading: Loading,
-    settings: dict[str, object],
+    settings: Mapping[str, object],
 ) -> str | None:
     """Write the config; return the pretrained weights that it starts from, if any.
 
