@@ -54,7 +54,7 @@ def _read(file: int) -> bytes:
 
 
 @pytest.mark.parametrize('stream', ['stdout', 'stderr'])
-@pytest.mark.sweep(every=2)
+@pytest.mark.slow
 def test_status_where_nobody_reads(stream: str) -> None:
     """Python's own exit would be 120, or 1 with a traceback."""
     script = (

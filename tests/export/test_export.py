@@ -128,7 +128,7 @@ def test_graph(name, preprocessing, scenes, tmp_path, classification_config):
         ('classifier', 'batch', 'onnx'),
     ],
 )
-@pytest.mark.sweep(every=5)
+@pytest.mark.sweep(every=8)
 def test_dynamic(name, dynamic, kind, scenes, tmp_path, classification_config):
     if kind == 'onnx' and not HAS_ONNX:
         pytest.skip('needs onnx, onnxscript and onnxruntime')

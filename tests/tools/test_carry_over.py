@@ -51,7 +51,7 @@ def test_one_flag(
     assert dumped.model.backbone.init_cfg == init
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.slow
 def test_stock_line_in_a_config(
     train: ModuleType, config: Path, pretrained: Path, tmp_path: Path
 ) -> None:
@@ -168,7 +168,7 @@ def timm_classifier(config: Path, size: int) -> list[str]:
 
 
 @pytest.mark.parametrize('co_train', [[], ['--co-train', 'cosub']])
-@pytest.mark.sweep(every=2)
+@pytest.mark.slow
 def test_timm_classifier_at_another_size(
     train: ModuleType, classification_config: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture, co_train: list[str],
