@@ -49,10 +49,7 @@ def saved_iteration(path: str | Path) -> int | None:
 
 
 def pointed_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the file that ``last_checkpoint`` names.
-
-    The folder may have been moved, or copied and then be another run than the original.
-    """
+    """Return the file that ``last_checkpoint`` names, not the original of a copy's."""
     named = Path(_pointer(work_dir))
     places = [Path(work_dir, named.name)]
     if not has_written(work_dir, named.name):

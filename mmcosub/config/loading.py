@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -83,8 +84,8 @@ def _merge(cfg: Config, options: dict) -> None:
         try:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError) as error:
-            said = str(error.args[0]).partition(' [')[0].partition(' {')[0]
-            raise ValueError(f'--cfg-options {key}: {said}.') from error
+            said = re.sub(r' [\[{].*[\]}]$', '', str(error.args[0]), flags=re.DOTALL)
+            raise ValueError(f'--cfg-options {key}: {said.rstrip(".")}.') from error
     check_types(cfg)
     if any(key.startswith('custom_imports') for key in options):
         # MMEngine imports only the modules that the file names.

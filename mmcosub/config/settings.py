@@ -187,8 +187,7 @@ def check_optimizer(model: nn.Module, optim_wrapper: dict, stock: bool) -> None:
             continue
         last = key.split('.')[-1]
         misspelt = did_you_mean(last, words, cutoff=0.85)
-        optional = options.get('lr_mult', 1) == 1 and _OPTIONAL.search(last)
-        if optional and not misspelt:
+        if not misspelt and options.get('lr_mult', 1) == 1 and _OPTIONAL.search(last):
             continue
         hint = did_you_mean(key, parts) or misspelt or f' One is {names[0]!r}.'
         refuse(f'{at}: no parameter has {key!r} in its name.{hint}', stock)

@@ -153,7 +153,8 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         whole = isinstance(model, TimmClassifier)
         owner: Any = model if whole else getattr(model, 'backbone', None)
         init: Any = getattr(model, 'init_cfg', None)
-        if not whole and type_name(init) in _FROM_FILE and not init.get('prefix'):
+        of_model = not whole and type_name(init) in _FROM_FILE
+        if of_model and 'checkpoint' in init and not init.get('prefix'):
             # Checked like `load_from`; MMEngine would take whatever has the same name.
             self._load_from = self._load_from or init['checkpoint']
             model.init_cfg = None

@@ -44,9 +44,10 @@ def try_validation(runner: Runner) -> None:
         with leaving_no_traces(runner.model):
             metrics, odd = _validate_one_batch(runner.model, loop)
     except Exception as error:
+        said = in_one_line(error).rstrip('.')
         raise ValueError(
-            f'The first batch of validation fails: {in_one_line(error)}. To train '
-            'without this trial: --skip-checks.'
+            f'The first batch of validation fails: {said}. To train without this '
+            'trial: --skip-checks.'
         ) from error
     if odd:
         print_log(odd, 'current', logging.WARNING)

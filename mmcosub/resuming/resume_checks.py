@@ -105,8 +105,7 @@ def check_schedules(saved: Any, built: Any, filename: str) -> str:
     """Raise if a checkpoint lacks the state of a run's schedules, or has others.
 
     Without it, schedules would restart from the current learning rate. Returns a
-    warning if their settings differ from the config's, as MMEngine uses the
-    checkpoint's.
+    warning if settings differ from the config's, as MMEngine uses the checkpoint's.
     """
     before, now = (
         [(name, _settings(state)) for name, state in states_of(schedules)]
@@ -155,8 +154,8 @@ def _lacking_state(optimizer: dict, before_first_step: bool) -> list[str]:
 
 def _settings(state: dict) -> dict[str, Any]:
     """Return what a schedule was configured with, by sorted keys."""
-    settings = {k: v for k, v in state.items() if not callable(v)}
-    return {k: settings[k] for k in sorted(settings.keys() - _PROGRESS)}
+    keys = sorted(state.keys() - _PROGRESS)
+    return {key: state[key] for key in keys if not callable(state[key])}
 
 
 def states_of(schedules: Any) -> list[tuple[str, dict]]:

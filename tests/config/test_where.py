@@ -94,6 +94,8 @@ NAMED = {
     'val_dataloader.dataset.pipeline=[]': 'The first batch of validation fails',
     'model.test_cfg.mode=slide': 'model.test_cfg.stride=None .* "slide"',
     'default_hooks.checkpoint.save_best=mDice': "There are .*'mIoU'",
+    # A dict in place of text, with MMEngine's remedy.
+    'train_cfg.type.a=[1,2]': r"type=\{'a': \[1, 2\]\} in child .*_delete_=True",
 }
 """What the line about each bad setting says, as a regular expression."""
 SOME = [*NAMED][::12]
