@@ -1,8 +1,8 @@
 """NLL, ECE and Brier score against the written-out formulas."""
 
 import os
-from pathlib import Path
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
