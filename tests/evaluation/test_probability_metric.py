@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_against_formulas(
     assert measure(samples, batch) == pytest.approx(expected, rel=1e-5)
 
 
-def _of_a_rank(rank: int, port: int) -> None:
+def _of_a_rank(rank: int, port: int, folder: str) -> None:
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),
@@ -120,15 +121,17 @@ def _of_a_rank(rank: int, port: int) -> None:
     samples, expected = segmented(4)
     # As a sampler gives them out; the last one is padded by the first.
     own = [*samples, samples[0]][get_rank() :: 2]
-    metric = ProbabilityMetric()
+    # Else MMEngine leaves a folder `.dist_test` in the current directory.
+    metric = ProbabilityMetric(collect_dir=folder)
     metric.process({}, [each.to_dict() for each in own])
     assert max(each.numel() for each in metric.results) < 20  # sums, no maps
     assert metric.evaluate(len(samples)) == pytest.approx(expected, rel=1e-5)
     torch.distributed.destroy_process_group()
 
 
-def test_two_ranks() -> None:
-    start_processes(_of_a_rank, (free_port(),), nprocs=2, start_method='fork')
+def test_two_ranks(tmp_path: Path) -> None:
+    arguments = free_port(), str(tmp_path / 'collected')
+    start_processes(_of_a_rank, arguments, nprocs=2, start_method='fork')
 
 
 def test_nothing_labelled() -> None:
