@@ -71,13 +71,17 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
         users = isinstance(error, _ALWAYS_THE_USERS) or (
             _stage not in _succeeded and not isinstance(error, MemoryError)
         )
-        lost = _loss(error)
+        cause, lost = error, _loss(error)
+        # A lost worker interrupts any line, of libraries that raise another error, too.
+        while not (users or lost) and isinstance(cause.__context__, Exception):
+            cause = cause.__context__
+            lost = _loss(cause)
         if debug or not (users or lost):
             raise
         _log_traceback(error)
         rank = os.environ.get('RANK', '0')
         where = '' if rank == '0' else f' (rank {rank})'
-        said = f'{in_one_line(error)} {lost}'.rstrip()
+        said = f'{in_one_line(cause)} {lost}'.rstrip()
         print(f'{prog}: error{where}: {said}', file=sys.stderr)
         sys.stderr.flush()
         sys.exit(STATUS if users else 1)

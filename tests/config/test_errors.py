@@ -60,6 +60,20 @@ def test_lost_memory_and_processes(
         assert said.count('\n') == 1
 
 
+def test_library_that_is_interrupted_by_a_lost_worker(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """PyTorch raises in any line, such as of yapf, which makes another error of it."""
+    error = IndexError('tuple index out of range')
+    error.__context__ = RuntimeError('DataLoader worker (pid 7) is killed by signal')
+    with pytest.raises(SystemExit) as raised, explained_errors('tool'):
+        fail_after_an_iteration(error)
+    assert raised.value.code == 1
+    said = capsys.readouterr().err
+    assert 'pid 7' in said
+    assert '/dev/shm' in said
+
+
 def test_full_disk_without_a_name(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit), explained_errors('tool'):
         raise OSError(28, 'No space left on device')
