@@ -14,7 +14,6 @@ from unlabelled_stages import (
     PHOTOGRAPHS,
     SCENES,
     Study,
-    settings_of,
 )
 
 METHOD = 'two submodels'
@@ -69,9 +68,14 @@ def arm_of(run: Any) -> str:
     Args:
         run (UnlabelledRun | UnlabelledPhotographRun): The run.
     """
-    for arm in ARMS:
-        settings = dict(scheme=run.scheme, unlabelled=run.unlabelled)
-        if settings == settings_of(arm, run.iterations):
+    # Trainings of equal time keep the ramp of the shorter ones.
+    ramp = {k: v for k, v in run.unlabelled.items() if k == 'ramp_iters'}
+    given = dict(scheme=run.scheme, unlabelled=run.unlabelled)
+    for arm, settings in ARMS.items():
+        own = {'unlabelled': {}, **settings}
+        if 'unlabelled' in settings:
+            own['unlabelled'] = own['unlabelled'] | ramp
+        if own == given and bool(ramp) == ('unlabelled' in settings):
             return arm
     raise ValueError(f'{run} is of no arm.')
 
