@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from mmcosub.registry import RUNNERS
 from mmcosub.resuming import unwrapped
 from mmcosub.resuming.resumable_runner import ResumableRunner
 from mmcosub.resuming.seeding import Indices
-from mmcosub.resuming.work_dir import locked
 from mmcosub.schemes import Scheme
 
 from .data import check_data
@@ -100,20 +100,19 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
 
     # ---- checks ------------------------------------------------------------------
 
-    def train(self) -> nn.Module:
-        """Check the data, then train; raise if data and config do not agree."""
+    @contextlib.contextmanager
+    def checked(self) -> Iterator[None]:
+        """Check the data before training, and report bad samples after it."""
         bad = self._bad_samples()
+        if is_main_process():
+            bad.listed.unlink(missing_ok=True)  # of an earlier start
         loaders = self._train_dataloader, self._val_dataloader
-        with locked(self.work_dir, self.logger.warning):
-            if is_main_process():
-                bad.listed.unlink(missing_ok=True)  # of an earlier start
-            check_data(unwrapped(self.model), *loaders, self._val_evaluator, bad)
-            try:
-                return super().train()
-            finally:
-                if count := len(bad.names()):
-                    said = f'{count} bad samples are listed in {bad.listed}.'
-                    self.logger.warning(said)
+        check_data(unwrapped(self.model), *loaders, self._val_evaluator, bad)
+        try:
+            yield
+        finally:
+            if count := len(bad.names()):
+                self.logger.warning(f'{count} bad samples are listed in {bad.listed}.')
 
     def _bad_samples(self) -> BadSamples:
         listed = Path(self.work_dir, 'bad_data.txt')

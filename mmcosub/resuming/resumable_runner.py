@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class ResumableRunner(SeededRunner, Runner):
         with ExitStack() as stack:
             for folder in (self.work_dir, *self._other_folders()):
                 stack.enter_context(locked(folder, self.logger.warning))
+            stack.enter_context(self.checked())
             drop_overridden(self.cfg)
             super().dump_config()
             hook = StopHook(stack.enter_context(StopRequest()))
@@ -72,6 +73,10 @@ class ResumableRunner(SeededRunner, Runner):
             self.register_hook(hook)
             stack.callback(self._hooks.remove, hook)
             return super().train()
+
+    def checked(self) -> AbstractContextManager:
+        """Return a context to train in, once the work directory is this run's."""
+        return nullcontext()
 
     def _other_folders(self) -> Iterator[str]:
         """Yield local folders of checkpoints outside of the work directory."""
