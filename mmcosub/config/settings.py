@@ -16,9 +16,10 @@ from mmcosub.checkpoints.pretrained import check_min_match
 from mmcosub.names import did_you_mean
 from mmcosub.registry import SCHEMES
 from mmcosub.submodels import spread_rates
+from mmcosub.submodels.class_table import arguments_of
 
 from .unread import refuse
-from .where import arguments_of, unknown_type
+from .where import unknown_type
 
 # Environment variables that each launcher sets, and how to start it.
 _LAUNCHERS = {

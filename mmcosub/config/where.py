@@ -1,9 +1,7 @@
 """Attribution of errors to a setting of the config or a part of the model."""
 
-import inspect
 import re
 import traceback
-import typing
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
@@ -13,6 +11,7 @@ from mmengine.registry import Registry
 from torch import nn
 
 from mmcosub.names import did_you_mean, type_name
+from mmcosub.submodels.class_table import arguments_of
 
 from .unread import walk
 
@@ -60,24 +59,6 @@ def unknown_type(place: str, name: str, registry: Registry) -> str:
         known.update(above.module_dict)
         above = above.parent
     return f'{place}={name!r} is not known.' + _choices(name, known, 3)
-
-
-def arguments_of(kind: Any) -> dict[str, Any]:
-    """Return types of arguments by name, of a function, or a class and its bases."""
-    found: dict[str, Any] = {}
-    for maker in reversed(kind.__mro__) if inspect.isclass(kind) else [kind]:
-        try:
-            parameters = inspect.signature(maker).parameters.values()
-        except (TypeError, ValueError):  # of C
-            continue
-        try:
-            hints = typing.get_type_hints(getattr(maker, '__init__', maker))
-        except (NameError, TypeError):  # imported for type checkers only
-            hints = {}
-        for each in parameters:
-            if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
-                found[each.name] = hints.get(each.name, Any)
-    return found
 
 
 def _about(place: str, part: Any, frames: list[FrameType], said: str, hint: str) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import pkgutil
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -61,16 +62,33 @@ class ClassTable:
         return built(cls, arguments)
 
 
+def arguments_of(kind: Any) -> dict[str, Any]:
+    """Return types of arguments by name, of a function, or a class and its bases."""
+    found: dict[str, Any] = {}
+    for maker in reversed(kind.__mro__) if inspect.isclass(kind) else [kind]:
+        try:
+            parameters = inspect.signature(maker).parameters.values()
+        except (TypeError, ValueError):  # of C
+            continue
+        try:
+            hints = typing.get_type_hints(getattr(maker, '__init__', maker))
+        except (NameError, TypeError):  # imported for type checkers only
+            hints = {}
+        for each in parameters:
+            if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+                found[each.name] = hints.get(each.name, Any)
+    return found
+
+
 def built(cls: Any, arguments: Mapping[str, Any]) -> Any:
     """Return an object of a class, or raise a ``ValueError`` for wrong arguments."""
     try:
         return cls(**arguments)
     except TypeError as error:
-        makers = [inspect.signature(c).parameters for c in cls.__mro__[:-1]]
-        valid = {name for parameters in makers for name in parameters} - {'kwargs'}
-        wrong = sorted({*arguments} - valid)
+        valid = sorted(arguments_of(cls))
+        wrong = sorted({*arguments} - {*valid})
         if not wrong:
             raise
         raise ValueError(
-            f'{cls.__name__} has no argument {wrong}. Valid ones: {sorted(valid)}.'
+            f'{cls.__name__} has no argument {wrong}. Valid ones: {valid}.'
         ) from error
