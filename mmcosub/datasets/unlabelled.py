@@ -99,19 +99,15 @@ class PackWeakAndStrong(BaseTransform):
         self.strong = Compose([MMENGINE_TRANSFORMS.build(t) for t in strong])
         self.pack = MMENGINE_TRANSFORMS.build(pack)
         self.names = [str(t['type']) for t in strong]
+        names = {name.rpartition('.')[2] for name in self.names}
+        self.of_colours = not names.isdisjoint(PHOTOMETRIC)
 
     def transform(self, results: dict) -> dict:
         """Pack both views of a record; the other one's image is in ``strong``."""
         # A flip of a single pixel leaves strides that torch does not take.
-        image = results['img'] = np.array(results['img'], order='C')
-        names = {n.rpartition('.')[2] for n in self.names}
-        colours = image.shape[2:] == (3,) and image.min() >= 0 and image.max() <= 255
-        if not colours and names & PHOTOMETRIC:
-            raise ValueError(
-                f'unlabelled.strong={self.names} is for 8-bit RGB, but this image has '
-                f'the shape {image.shape} and values up to {image.max():g}. Set '
-                'unlabelled.strong to transforms of your own for such images.'
-            )
+        results['img'] = np.array(results['img'], order='C')
+        if self.of_colours:
+            self._check_colours(results['img'])
         other = copy.deepcopy(results)
         probe = other.get('gt_seg_map')
         if probe is not None:
@@ -128,6 +124,15 @@ class PackWeakAndStrong(BaseTransform):
         packed = self.pack(results)
         other['gt_seg_map'] = results.get('gt_seg_map')
         return dict(packed, strong=self.pack(other)['inputs'])
+
+    def _check_colours(self, image: np.ndarray) -> None:
+        colours = image.shape[2:] == (3,) and image.min() >= 0 and image.max() <= 255
+        if not colours:
+            raise ValueError(
+                f'unlabelled.strong={self.names} is for 8-bit RGB, but this image has '
+                f'the shape {image.shape} and values up to {image.max():g}. Set '
+                'unlabelled.strong to transforms of your own for such images.'
+            )
 
 
 def weak_and_strong(
