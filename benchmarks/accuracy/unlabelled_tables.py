@@ -14,6 +14,7 @@ from unlabelled_stages import (
     PHOTOGRAPHS,
     SCENES,
     Study,
+    settings_of,
 )
 
 METHOD = 'two submodels'
@@ -68,16 +69,16 @@ def arm_of(run: Any) -> str:
     Args:
         run (UnlabelledRun | UnlabelledPhotographRun): The run.
     """
-    # Trainings of equal time keep the ramp of the shorter ones.
-    ramp = {k: v for k, v in run.unlabelled.items() if k == 'ramp_iters'}
-    given = dict(scheme=run.scheme, unlabelled=run.unlabelled)
-    for arm, settings in ARMS.items():
-        own = {'unlabelled': {}, **settings}
-        if 'unlabelled' in settings:
-            own['unlabelled'] = own['unlabelled'] | ramp
-        if own == given and bool(ramp) == ('unlabelled' in settings):
+    for arm in ARMS:
+        own = settings_of(arm, run.iterations)
+        if _without_ramp(**own) == _without_ramp(run.scheme, run.unlabelled):
             return arm
     raise ValueError(f'{run} is of no arm.')
+
+
+def _without_ramp(scheme: dict, unlabelled: dict) -> tuple[dict, dict]:
+    """Settings with the same ramp: those of equal time keep that of shorter ones."""
+    return scheme, {**unlabelled, 'ramp_iters': 0} if unlabelled else {}
 
 
 def scores(records: Records, count: int, study: Study = SCENES, times: int = 1) -> str:
