@@ -1,4 +1,4 @@
-"""How images are loaded: as 8-bit RGB, or with all their channels and bits."""
+"""Loading of images: as 8-bit RGB, or with all their channels and bits."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -31,7 +31,7 @@ class Pairs:
     masks: dict[str, Path]
     head: str
     tail: str
-    """What the names of images and of masks add to the name, such as '_mask'."""
+    """Endings that names of images and of masks add to the name, such as '_mask'."""
     headers: dict[str, Header]
     as_stored: bool
     """Masks lie on the pixels as stored, not as the EXIF orientation turns them."""

@@ -37,7 +37,7 @@ _INEXACT = {
     'kept_rows': 'The blocks of {} compute something else on some of the rows, as with '
     'a normalisation over the batch, so every branch runs on all rows',
 }
-"""Why an execution is not exact in a network, and what happens instead."""
+"""Reasons for which an execution is not exact in a network, and the consequences."""
 
 
 class SubmodelTraining:

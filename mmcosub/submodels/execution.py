@@ -3,7 +3,8 @@
 Shapes: ``L`` branches, ``V`` views, ``B`` samples, ``R`` rows (``V * B``, unless some
 samples have one view), ``...`` other dimensions.
 
-The executions compute the same outputs and gradients, from slow to fast:
+The executions compute the same outputs and gradients. The first three are in the order
+of their speed:
 
 - ``plain``: all views are concatenated, every branch runs on every row, and its output
   is multiplied by its factor, 0 included. The reference.
