@@ -19,13 +19,17 @@ def table(records: list[dict]) -> str:
     Args:
         records (list[dict]): Records of fast.py.
     """
-    where = sorted(
-        f'- {r["processor"]}, {r["instruction_set"]} (limit: {r["limit"] or "none"}), '
-        f'{r["threads"]} thread(s), {r["precision"]}, {r["time"]} time, '
-        f'PyTorch {r["torch"]}: {", ".join(dict.fromkeys(map(_group, r["result"])))}'
-        for r in records
-    )
-    lines = [*dict.fromkeys(where), '']
+    where: dict[str, dict[str, None]] = {}
+    for r in records:
+        machine = (
+            f'{r["processor"]}, {r["instruction_set"]} '
+            f'(limit: {r["limit"] or "none"}), '
+            f'{r["threads"]} thread(s), {r["precision"]}, {r["time"]} time, '
+            f'PyTorch {r["torch"]}'
+        )
+        where.setdefault(machine, {}).update(dict.fromkeys(map(_group, r['result'])))
+    lines = [f'- {machine}: {", ".join(where[machine])}' for machine in sorted(where)]
+    lines.append('')
     lines += ['| case | float32 | bfloat16 autocast | arithmetic | to reach |']
     lines += ['| --- | --- | --- | --- | --- |']
     for name in dict.fromkeys(name for r in records for name in r['result']):

@@ -167,10 +167,14 @@ def as_long(
         study (Study): Of scenes or of photographs.
         times (int): How many times as long as the training that chose the rate.
     """
-    runs = {arm: chosen(records, arm, count, study, times) for arm in MAIN}
-    longest = runs['two submodels']
-    arms = [arm for arm in MAIN if arm != 'two submodels']
-    cells = [as_long_as(records, runs[arm], longest, TIMED) for arm in arms]
+    longest = chosen(records, 'two submodels', count, study)
+    cells = []
+    for arm in MAIN:
+        if arm != 'two submodels':
+            short = chosen(records, arm, count, study)
+            equal = as_long_as(records, short, longest, TIMED).iterations
+            run = chosen(records, arm, count, study, times)
+            cells.append(replace(run, iterations=times * equal))
     return over_seeds('unlabelled', cells, SEEDS)
 
 

@@ -21,6 +21,8 @@ METHOD = 'two submodels'
 OTHERS = [arm for arm in MAIN if arm != METHOD]
 ENOUGH = 3
 """Seeds that a row needs."""
+AT_MOST = 4
+"""Times as many iterations as two submodels have, that a row may have."""
 TITLES = {
     'baseline': 'labels only, baseline',
     'cosub': 'labels only, cosub',
@@ -104,7 +106,9 @@ def scores(records: Records, count: int, study: Study = SCENES, times: int = 1) 
     by_length = sorted(results, key=lambda k: (k[1] != length, order.index(k[0]), k[1]))
     for arm, iterations in by_length:
         runs = results[arm, iterations]
-        if len(runs) < ENOUGH or (iterations != length and arm not in OTHERS):
+        if len(runs) < ENOUGH or iterations > AT_MOST * length:
+            continue
+        if iterations != length and arm not in OTHERS:
             continue
         title = TITLES.get(arm, arm)
         if iterations != length:
