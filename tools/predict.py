@@ -2,6 +2,7 @@
 """Predict images, folders or patterns, without labels, and write files."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,10 +84,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         for _ in track(done, 'images', len(images), console=Console(stderr=True)):
             pass
         print(f'{len(files.rows)} images predicted, in {args.out}')
+        for each in files.failed:
+            print(f'not predicted: {each}', file=sys.stderr)
         if files.failed:
             raise ValueError(
-                f'{len(files.failed)} of {len(images)} images could not be predicted, '
-                f'the first: {files.failed[0]}'
+                f'{len(files.failed)} of {len(images)} images could not be predicted '
+                '(named above).'
             )
 
 

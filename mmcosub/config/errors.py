@@ -18,12 +18,13 @@ from mmcosub.arguments import STATUS
 from .where import explained
 
 _ALWAYS_THE_USERS = (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError)
+_WORKER = r'DataLoader worker .*(killed|exited)|</torch_|Bus error'
 # Patterns of errors from lost memory or processes, with the remedy.
 _LOST = {
     'Too many open files|ancdata': (
         'Raise the limit of open files (`ulimit -n 65535`) or lower num_workers.'
     ),
-    r'DataLoader worker .*(killed|exited)|</torch_|Bus error': (
+    _WORKER: (
         'A process that loads data was ended, most often for lack of memory or of room '
         'in /dev/shm: look at `dmesg` and `df -h /dev/shm`, then lower num_workers or '
         'batch_size of the data loader, or give the container more (--shm-size).'
@@ -68,14 +69,14 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        users = isinstance(error, _ALWAYS_THE_USERS) or (
-            _stage not in _succeeded and not isinstance(error, MemoryError)
-        )
-        cause, lost = error, _loss(error)
         # A lost worker interrupts any line, of libraries that raise another error, too.
-        while not (users or lost) and isinstance(cause.__context__, Exception):
-            cause = cause.__context__
-            lost = _loss(cause)
+        worker = next((e for e in _contexts(error) if _is_lost_worker(e)), None)
+        cause = worker or error
+        lost = _loss(cause)
+        users = not worker and (
+            isinstance(error, _ALWAYS_THE_USERS)
+            or (_stage not in _succeeded and not isinstance(error, MemoryError))
+        )
         if debug or not (users or lost):
             raise
         _log_traceback(error)
@@ -101,7 +102,18 @@ def in_one_line(error: BaseException) -> str:
     return explained(error, ' '.join(said.split()))
 
 
-def _loss(error: Exception) -> str:
+def _is_lost_worker(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and bool(re.search(_WORKER, str(error)))
+
+
+def _contexts(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and those that were being handled when it was raised."""
+    while error is not None:
+        yield error
+        error = error.__context__
+
+
+def _loss(error: BaseException) -> str:
     """Return the remedy for lost memory or processes; empty for other errors."""
     of_device = isinstance(error, torch.OutOfMemoryError)
     if of_device or not isinstance(error, RuntimeError | MemoryError):

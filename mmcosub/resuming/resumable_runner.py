@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
@@ -32,6 +33,7 @@ from .resume_checks import (
     fingerprint_in,
     is_built,
 )
+from .run_state import can_replay, replay_schedules
 from .seeded_runner import SeededRunner
 from .stopping import StopHook, StopRequest
 from .work_dir import end_with_torchrun, locked
@@ -70,6 +72,7 @@ class ResumableRunner(SeededRunner, Runner):
             hook = StopHook(stack.enter_context(StopRequest()))
             if self._resume:
                 self._open_resumed()
+                self._schedules = copy.deepcopy(self.param_schedulers)
             self.register_hook(hook)
             stack.callback(self._hooks.remove, hook)
             return super().train()
@@ -151,12 +154,30 @@ class ResumableRunner(SeededRunner, Runner):
         hub['log_scalars'] = {}
         hub['resumed_keys'] = {key: resumed[key] for key in resumed if key in info}
 
-    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = 'default',
+    ) -> None:
+        """Resume; schedules with other settings than the checkpoint's are replayed."""
+        different = ''
         if self._resumed:
             saved = self._resumed.get('param_schedulers')
-            if said := check_schedules(saved, self.param_schedulers, filename):
-                self.logger.warning(said)
-        super().resume(filename, *args, **kwargs)
+            different = check_schedules(saved, self.param_schedulers, filename)
+        replays = bool(different) and can_replay(self._schedules)
+        resume_param_scheduler &= not replays
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        if different:
+            how = (
+                "The checkpoint's continue, and keep their last value after their end."
+            )
+            if replays:
+                how = "The config's are used, as if from the start of the run."
+                replay_schedules(self, self._schedules)
+            said = f'Schedules of {filename} have other settings: {different}. {how}'
+            self.logger.warning(said)
 
     def _fingerprint(self) -> dict[str, Any]:
         loader: Any = self._train_dataloader

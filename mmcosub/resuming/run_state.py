@@ -1,13 +1,15 @@
 """State of a run that MMEngine's checkpoints lack, or that they hold as code."""
 
+from itertools import chain
 from typing import Any
 
 from mmengine.dist import all_gather_object
 from mmengine.hooks import EarlyStoppingHook
-from mmengine.runner import Runner
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from . import unwrapped
-from .resume_checks import states_of
+from .resume_checks import is_built, states_of
 
 GRADIENTS = 'accumulated_gradients'
 _PATIENCE = 'early_stopping'
@@ -65,3 +67,37 @@ def _restore_gradients(runner: Runner, gradients: list[dict]) -> None:
     for name, parameter in unwrapped(runner.model).named_parameters():
         if given := [each[name] for each in gradients if name in each]:
             parameter.grad = (sum(given) / len(gradients)).to(parameter)
+
+
+def can_replay(schedules: Any) -> bool:
+    """Return True if schedules are configs that depend on the iteration alone."""
+    found = str(schedules)
+    return not is_built(schedules) and 'ReduceOnPlateau' not in found
+
+
+def replay_schedules(runner: Runner, configs: Any) -> None:
+    """Build schedules anew, and step them as often as the run has been trained.
+
+    The checkpoint's would keep their last value after their end, which is a learning
+    rate of 0 for most, if the run is now longer.
+    """
+    wrapper: Any = runner.optim_wrapper
+    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    for group in chain(*(each.optimizer.param_groups for each in wrappers)):
+        for key in [key for key in group if key.startswith('initial_')]:
+            group[key.removeprefix('initial_')] = group[key]
+        if 'initial_momentum' in group and 'betas' in group:
+            group['betas'] = (group['initial_momentum'], group['betas'][1])
+    built: Any = runner.build_param_scheduler(configs)
+    runner.param_schedulers = built
+    schedules = [*chain(*built.values())] if isinstance(built, dict) else built
+    for schedule in schedules:  # or they would warn of missing steps of the optimizer
+        schedule.optimizer._global_step = runner.iter
+    loop: Any = runner.train_loop
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    # The schedules of an epoch that ends with a checkpoint may step after it.
+    ends = {len(loop.dataloader) * (n + 1) for n in range(runner.epoch * by_epoch)}
+    for done in range(1, runner.iter + 1):
+        for schedule in schedules:
+            if done in ends or not schedule.by_epoch:
+                schedule.step()

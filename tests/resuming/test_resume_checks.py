@@ -8,6 +8,8 @@ import pytest
 import torch
 from numbers_run import numbers_run
 
+from mmcosub.resuming.run_state import can_replay
+
 ADAM = dict(optimizer=dict(type='Adam', lr=0.1))
 LINEAR = dict(type='LinearLR', start_factor=0.5, begin=0, end=3)
 STEP = dict(type='StepLR', step_size=1)
@@ -73,12 +75,52 @@ def test_other_schedules(schedules: list | None, edited: Callable) -> None:
         again.train()
 
 
-def test_other_settings_of_schedules(edited: Callable) -> None:
-    """The checkpoint's are taken, so those of the config are not passed over."""
-    folder = edited(lambda _: None)
-    run(folder, 2, param_scheduler=[{**LINEAR, 'start_factor': 0.25}]).train()
-    log = ''.join(each.read_text() for each in folder.glob('*/*.log'))
-    assert 'param_scheduler.0.start_factor was 0.5 and is 0.25. The checkpoint' in log
+def of_length(epochs: int) -> list[dict]:
+    """Schedules of all kinds that end with a run of four iterations an epoch."""
+    return [
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=6),
+        dict(type='PolyLR', by_epoch=False, begin=6, end=4 * epochs + 3, power=0.9),
+        dict(type='ExponentialLR', gamma=0.5 + 0.1 * epochs),
+        dict(type='CosineAnnealingMomentum', T_max=epochs, convert_to_iter_based=True),
+    ]
+
+
+def scheduled(runner: Any) -> list[float]:
+    (group,) = runner.optim_wrapper.optimizer.param_groups
+    return [group['lr'], group['momentum'], group['betas'][0]]
+
+
+@pytest.mark.parametrize('by', [4, 7, 8])
+def test_a_longer_run_has_schedules_of_its_length(tmp_path: Path, by: int) -> None:
+    """As if they had been the run's from the start; upstream's learning rate is 0."""
+    whole = run(tmp_path / 'whole', 4, param_scheduler=of_length(4))
+    whole.train()
+    config = dict(param_scheduler=of_length(2))
+    config['default_hooks'] = dict(
+        checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=by)
+    )
+    run(tmp_path / 'again', 2, **config).train()
+    config['param_scheduler'] = of_length(4)
+    file = tmp_path / 'again' / f'iter_{by}.pth'
+    again = run(tmp_path / 'again', 4, load_from=str(file), **config)
+    again.train()
+    log = ''.join(each.read_text() for each in (tmp_path / 'again').glob('*/*.log'))
+    assert 'param_scheduler.1.end was 11 and is 19' in log
+    assert "The config's are used, as if from the start" in log
+    assert scheduled(again) == pytest.approx(scheduled(whole), rel=1e-12)
+    assert scheduled(again)[0] > 0
+    assert again.iter == 16
+
+
+def test_schedules_by_metrics_go_on(edited: Callable) -> None:
+    """They depend on what was measured, so the checkpoint's are used."""
+    plateau = dict(type='ReduceOnPlateauLR', monitor='loss', patience=1)
+    again = run(edited(lambda _: None), 2, param_scheduler=[LINEAR, plateau])
+    with pytest.raises(ValueError, match='state of 1 schedules'):
+        again.train()
+    assert not can_replay([LINEAR, plateau])
+    assert can_replay([LINEAR])
+    assert can_replay(dict(generator=[LINEAR]))
 
 
 AMP = dict(type='AmpOptimWrapper', **ADAM)
