@@ -29,7 +29,7 @@ def sweep(
         with network.submodel(kept):
             return search.score()
 
-    screen, most = Console(stderr=True), len(network.full - network.fixed)
+    screen, most = Console(stderr=True), len(network.full) - max(1, len(network.fixed))
     order = greedy_order(network.full, why_not, score)
     found = [network.full, *track(order, 'search', most, console=screen)]
     points = []
