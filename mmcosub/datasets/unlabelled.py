@@ -18,6 +18,9 @@ from mmcosub.registry import DATASETS, TRANSFORMS
 from .guard import BadSamples, GuardedPipeline
 from .listing import images_in, read_list
 
+IMAGE = 254
+"""Label of image pixels; padding has others: 255 by default, 0 in some configs."""
+
 PHOTOMETRIC = {
     *('Albu', 'AutoContrast', 'Brightness', 'ColorJitter', 'ColorTransform'),
     *('Contrast', 'Equalize', 'GaussianBlur', 'Invert', 'Lighting'),
@@ -70,14 +73,14 @@ class StrongColours(BaseTransform):
 
 @TRANSFORMS.register_module()
 class NoLabel(BaseTransform):
-    """Stand-in for ``LoadAnnotations``: a label map of 0 that marks padding.
+    """Stand-in for ``LoadAnnotations``: a label map that marks padding.
 
-    It is 0 at image pixels; transforms pad it with the ignored label.
+    It is :data:`IMAGE` at image pixels; transforms pad it with another label.
     """
 
     def transform(self, results: dict) -> dict:
         """Add the map to a record with an image in ``img``."""
-        results['gt_seg_map'] = np.zeros(results['img'].shape[:2], np.uint8)
+        results['gt_seg_map'] = np.full(results['img'].shape[:2], IMAGE, np.uint8)
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
 

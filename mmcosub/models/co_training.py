@@ -15,6 +15,7 @@ from mmengine.runner.activation_checkpointing import wrap_forward
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmcosub.datasets.unlabelled import IMAGE
 from mmcosub.schemes import Scheme
 from mmcosub.schemes.training import SubmodelTraining
 from mmcosub.schemes.unlabelled_loss import UnlabelledLoss
@@ -84,7 +85,7 @@ class CoTraining(SubmodelTraining):
     def preprocess_unlabelled(self, batch: dict) -> dict:
         """Normalise unlabelled images, lists of ``weak`` and ``strong`` ones.
 
-        The label maps of ``data_samples`` are 0 outside of padding.
+        The label maps of ``data_samples`` are :data:`IMAGE` outside of padding.
         """
         segments = hasattr(self, 'decode_head')
         done = {}
@@ -96,7 +97,7 @@ class CoTraining(SubmodelTraining):
             done.setdefault('data_samples', data['data_samples'])
         if segments:
             maps = [sample.gt_sem_seg.data[0] for sample in done['data_samples']]
-            done['valid'] = torch.stack(maps) == 0
+            done['valid'] = torch.stack(maps) == IMAGE
         return done
 
     def _unlabelled_loss(

@@ -17,6 +17,7 @@ from stock import segmentation_config
 
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.datasets.unlabelled import (
+    IMAGE,
     PackWeakAndStrong,
     StrongColours,
     UnlabelledImages,
@@ -213,7 +214,7 @@ def test_a_pipeline_of_their_own_needs_no_labels(scenes: Path) -> None:
     dataset = unlabelled_dataset(configured(scenes, pipeline=own))
     kinds = [type(t).__name__ for t in dataset.pipeline.transforms]
     assert kinds == [steps[0], 'NoLabel', steps[1], 'PackWeakAndStrong']
-    assert (dataset[0]['data_samples'].gt_sem_seg.data == 0).all()
+    assert (dataset[0]['data_samples'].gt_sem_seg.data == IMAGE).all()
     whole = weak_and_strong(own, [], given=True)
     assert weak_and_strong(whole, [], given=True) == whole
 
@@ -270,4 +271,4 @@ def test_the_strong_view_is_the_weak_one_in_other_colours(tmp_path: Path) -> Non
     weak, other = sample['inputs'].float(), sample['strong'].float()
     brighter = (1.5 * weak).clamp(max=255).floor()
     assert (other - brighter).abs().max() <= 1
-    assert (sample['data_samples'].gt_sem_seg.data == 0).all()
+    assert (sample['data_samples'].gt_sem_seg.data == IMAGE).all()

@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from tiny import BACKBONES, labelled_images, segmentor_config
 
 from mmcosub import CoTrainer
+from mmcosub.datasets.unlabelled import IMAGE
 from mmcosub.hooks.full_network_bn_hook import estimate_statistics
 from mmcosub.schemes import unlabelled_loss
 from mmcosub.schemes.unlabelled_loss import Average
@@ -46,6 +47,9 @@ def batch(unlabelled: int | None = 3) -> dict:
         strong = weak + 0.1 * torch.randn(
             weak.shape, generator=torch.Generator().manual_seed(2)
         )
+        for padding, sample in zip((255, 0, 255), maps, strict=False):
+            label = sample.gt_sem_seg.data
+            label[:] = torch.where(label == 0, IMAGE, padding)
         data['unlabelled'] = dict(weak=[*weak], strong=[*strong], data_samples=maps)
     return data
 
@@ -102,7 +106,7 @@ def test_the_teacher_is_the_full_network_on_the_weak_image() -> None:
     with torch.no_grad():
         logits = teacher.decode_head(teacher.backbone(images))
     image = torch.nn.functional.adaptive_avg_pool2d(
-        (maps == 0).float()[:, None], logits.shape[2:]
+        (maps == IMAGE).float()[:, None], logits.shape[2:]
     )[:, 0]
     confidence = (logits.softmax(1).amax(1) * image).sum() / image.sum()
     step(model, data)
