@@ -85,6 +85,13 @@ def check_options(cfg: Config, options: dict[str, Any]) -> None:
                 raise ValueError(
                     f'{key} must be True or False, as it is {before}, not {value!r}.'
                 )
+            at, _, name = key.rpartition('.')
+            beside = value_at(cfg, at) if at else None
+            if isinstance(beside, dict) and name not in beside:
+                # Others are arguments of a class, or names of parameters.
+                free = 'type' not in beside and not at.endswith('custom_keys')
+                if free and (hint := did_you_mean(name, beside, cutoff=0.8)):
+                    raise ValueError(f'{key} is not read.{hint}')
             continue
         if places := _places(cfg, first, cfg.get(first)):
             used = ', as the config has used its own value' if first in cfg else ''

@@ -80,6 +80,35 @@ def test_options_that_are_read(base: Path, key: str) -> None:
     check_options(Config.fromfile(base), {key: 1})
 
 
+@pytest.mark.parametrize(
+    ('key', 'meant'),
+    [
+        ('model.test_cfg.modes', 'mode'),
+        ('env_cfg.cudnn_benchmrk', 'cudnn_benchmark'),
+        ('model.test_cfg.stride', None),
+        ('optim_wrapper.paramwise_cfg.custom_keys.norm2', None),
+        ('model.decode_head.out_channels', None),
+    ],
+)
+def test_misspelt_options_of_dicts_without_a_class(
+    base: Path, key: str, meant: str | None
+) -> None:
+    """A class refuses them itself; nothing reads such a dict as a whole."""
+    cfg = Config.fromfile(base)
+    cfg.merge_from_dict({
+        'model.test_cfg': dict(mode='whole', crop_size=(8, 8)),
+        'model.decode_head': dict(type='Head', in_channels=8),
+        'env_cfg': dict(cudnn_benchmark=True),
+        'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(norm1=dict(lr_mult=1))),
+    })  # fmt: skip
+    if meant is None:
+        check_options(cfg, {key: 1})
+        return
+    said = re.escape(f'{key} is not read. Did you mean {meant!r}?')
+    with pytest.raises(ValueError, match=said):
+        check_options(cfg, {key: 1})
+
+
 def test_options_that_code_of_the_user_may_read(base: Path) -> None:
     cfg = Config.fromfile(base)
     cfg.custom_imports = dict(imports=['theirs'])
