@@ -65,6 +65,9 @@ WITH_UNLABELLED: dict[str, dict] = {
     'two submodels': dict(scheme=COSUB, unlabelled={}),
 }
 VARIANTS: dict[str, dict] = {
+    'two submodels, one of them': dict(
+        scheme=COSUB, unlabelled=dict(students='submodel')
+    ),
     'two submodels, complementary': dict(
         scheme=COSUB, unlabelled=dict(students='complementary')
     ),
