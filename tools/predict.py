@@ -2,6 +2,7 @@
 """Predict images, folders or patterns, without labels, and write files."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             pass
         print(f'{len(files.rows)} images predicted, in {args.out}')
         if files.failed:
+            print(*files.failed, sep='\n', file=sys.stderr)
             raise ValueError(
                 f'{len(files.failed)} of {len(images)} images could not be predicted, '
                 f'the first: {files.failed[0]}'
