@@ -15,7 +15,8 @@ Picture = NDArray[np.uint8]
 
 def check_picture_name(path: Path) -> None:
     """Raise ValueError if OpenCV cannot write the format of a file's suffix."""
-    if not cv2.haveImageWriter(str(path)):
+    # OpenCV crashes on a whole name that is not in UTF-8.
+    if not cv2.haveImageWriter(f'picture{path.suffix}'):
         raise ValueError(f'{path} does not end like an image, such as .png.')
 
 
@@ -23,8 +24,7 @@ def write_picture(path: Path, picture: Picture) -> None:
     """Write an image and its folder; ValueError if the suffix is not of an image."""
     check_picture_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture):  # without a reason
-        raise OSError(f'{path} cannot be written.')
+    path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
 
 
 def draw_prediction(

@@ -34,6 +34,7 @@ def find_images(
     if something given has no image.
     """
     endings = {*IMG_EXTENSIONS, *suffixes}
+    outputs = Path(os.path.abspath(out))
     files: list[Path] = []
     folders: list[Path] = []
     for each in given:
@@ -42,7 +43,7 @@ def find_images(
         for match in map(Path, sorted(map(os.path.abspath, matches))):
             folders.append(match if match.is_dir() else match.parent)
             inside += images_in(match, endings) if match.is_dir() else [match]
-        found = [file for file in inside if out.absolute() not in file.parents]
+        found = [file for file in inside if outputs not in file.parents]
         if not found:
             outside = f' outside of --out {out}' if inside else ''
             raise ValueError(
@@ -97,7 +98,8 @@ class PredictionFiles:
             self._predict(batch, images)
             yield from (file for file, *_ in batch)
         if self.rows and not self.segments:
-            with (self.out / 'predictions.csv').open('w', newline='') as file:
+            how: Any = dict(newline='', encoding='utf-8', errors='surrogateescape')
+            with (self.out / 'predictions.csv').open('w', **how) as file:
                 writer = csv.DictWriter(file, self.rows[0])
                 writer.writeheader()
                 writer.writerows(self.rows)

@@ -1,5 +1,6 @@
 """Loading of whole-model checkpoints, with checks that they fit the model."""
 
+import logging
 import re
 
 from mmengine.logging import print_log
@@ -75,13 +76,11 @@ def load_to_train(
             print_log(f'{filename} {what} {some(sorted(names))}.', 'current')
 
 
-def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> list[str]:
+def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> None:
     """Load weights for prediction; raise unless all are present.
 
-    Messages name the file. An auxiliary head may be missing.
-
-    Returns:
-        list[str]: Names in the checkpoint that the model does not have.
+    Messages name the file. An auxiliary head may be missing. The log warns of weights
+    that the model does not have.
 
     Raises:
         ValueError: If weights are missing, or of other shapes or data types.
@@ -100,7 +99,9 @@ def load_for_prediction(model: nn.Module, checkpoint: dict, filename: str) -> li
             + (f'; it has instead {some(sorted(unexpected))}' if unexpected else '')
             + f'. {remedy}'
         )
-    return unexpected
+    if unexpected:
+        what = f'{filename} has weights that the model does not have'
+        print_log(f'{what}: {some(unexpected)}', 'current', logging.WARNING)
 
 
 def _load(

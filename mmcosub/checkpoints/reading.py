@@ -34,6 +34,12 @@ def require_file(filename: str) -> None:
     path = Path(filename)
     if '://' in filename or path.is_file() or _in_folder(path):
         return
+    if Path(path, '.metadata').is_file():
+        raise ValueError(
+            f'{filename} is a distributed checkpoint of PyTorch. Make it one file: '
+            f'python -m torch.distributed.checkpoint.format_utils dcp_to_torch '
+            f'{filename} FILE.pth'
+        )
     folder = path if path.is_dir() else path.parent
     there = sorted(
         each.name

@@ -21,10 +21,10 @@ _NO_WEIGHTS = (
 # Parts of names from torch.compile, DDP, FSDP and activation checkpointing.
 _INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
 _WRAPPERS = re.compile(rf'^((module|_forward_module|{_INNER})\.)+|(?<=\.)({_INNER})\.')
-# Buffers that a network computes for its own size, and PyTorch's counter of averages.
+# Buffers that a network computes for its own size.
 _COMPUTED = (
     'relative_position_index', 'relative_coords_table', 'attn_mask', 'freqs_cos',
-    'freqs_sin', 'n_averaged',
+    'freqs_sin',
 )  # fmt: skip
 
 
@@ -128,6 +128,7 @@ def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
         _WRAPPERS.sub('', name): value
         for name, value in node.items()
         if isinstance(name, str) and isinstance(value, Tensor)
+        if name != 'n_averaged'  # of PyTorch's AveragedModel
     }
     key = path[-1] if path else ''
     known = _EMA.fullmatch(key) or _TRAINED.fullmatch(key) or not (path or found)

@@ -4,7 +4,6 @@ from mmengine.hooks import EMAHook
 from torch import nn
 
 from mmcosub.checkpoints import load_for_prediction, read_checkpoint
-from mmcosub.checkpoints.matching import some
 from mmcosub.config.model_settings import without_pretrained
 from mmcosub.fast.convolutions import fold_norms
 from mmcosub.registry import RUNNERS
@@ -58,11 +57,7 @@ class EvaluationRunner(CoTrainingRunner):
         checkpoint = read_checkpoint(filename, map_location, self.trusts)
         self._compare_classes(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        unused = load_for_prediction(unwrapped(self.model), checkpoint, filename)
-        if unused:
-            self.logger.warning(
-                f'{filename} has weights that the model does not have: {some(unused)}'
-            )
+        load_for_prediction(unwrapped(self.model), checkpoint, filename)
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         if self.cfg.get('fast'):

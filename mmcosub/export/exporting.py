@@ -77,10 +77,10 @@ def export(
         raise ValueError(f'onnx needs more packages: pip install {" ".join(_ONNX)}')
     dims = DIMENSIONS[dynamic]
     raw = [_noise(model, 2 if dims else 1, shape)]  # a graph of one takes no more
+    wanted = [_upstream(model, raw[0])]
     if dims:
-        larger = (2 * shape[0], 2 * shape[1]) if 2 in dims else shape
-        raw.append(_noise(model, 3, larger))
-    wanted = [_upstream(model, each) for each in raw]
+        raw.append(_noise(model, 3, _other_size(model, shape) if 2 in dims else shape))
+        wanted.append(_upstream(model, raw[1]))
     module = DeployedModel(model, preprocessing)
     if dynamic == 'all':
         module.require_open_size()
@@ -115,6 +115,19 @@ def export(
 def _name(model: Any) -> str:
     parts = [model, *(getattr(model, key, None) for key in ('backbone', 'decode_head'))]
     return ' + '.join(type(part).__name__ for part in parts if part is not None)
+
+
+def _other_size(model: Any, shape: Shape) -> Shape:
+    """Return a size to check a file of open size with, odd if the model takes it.
+
+    A graph may have fixed what depends on the remainder of a stride or on padding.
+    """
+    odd = (2 * shape[0] + 5, shape[1] // 2 + 3)
+    try:
+        _upstream(model, _noise(model, 1, odd))
+    except ValueError:
+        return 2 * shape[0], 2 * shape[1]
+    return odd
 
 
 def _noise(model: Any, count: int, shape: Shape) -> Tensor:

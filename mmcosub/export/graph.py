@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmseg.models.utils import Upsample
 from torch import Tensor, nn
 
 from mmcosub.analysis.predictions import is_multi_label, threshold_of
@@ -29,11 +30,17 @@ class DeployedModel(nn.Module):
         self.preprocessing = preprocessing
         self.threshold = threshold_of(model)
         self.eval()
-        # Upstream computes the batch size with ``int()``, which fixes it in a graph.
+        # Upstream computes these sizes with ``int()`` and ``if``: fixed in a graph.
         module: Any
         for module in self.modules():
             if hasattr(module, 'window_reverse'):
                 module.window_reverse = partial(_merge, module.window_size)
+            elif hasattr(module, 'get_pad_shape'):
+                module.forward = partial(_pad, module)
+            elif isinstance(module, Upsample) and not module.size:
+                names = ('scale_factor', 'mode', 'align_corners')
+                given = {name: getattr(module, name) for name in names}
+                module.forward = partial(F.interpolate, **given)
 
     def forward(self, image: Tensor) -> Tensor:
         """Predict from images (B, channels, H, W).
@@ -128,3 +135,14 @@ def _merge(
     size, channels = size or own, windows.shape[-1]
     x = windows.view(-1, height // size, width // size, size, size, channels)
     return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)
+
+
+def _pad(own: Any, x: Tensor) -> Tensor:
+    """Pad as mmcv's and mmseg's ``AdaptivePadding``, also by nothing."""
+    sides = []
+    pairs = zip(own.kernel_size, own.dilation, own.stride, strict=True)
+    for size, (kernel, dilation, stride) in zip(x.shape[-2:], pairs, strict=True):
+        extra = -size % stride + max((kernel - 1) * dilation + 1 - stride, 0)
+        before = 0 if own.padding == 'corner' else extra // 2
+        sides.append([before, extra - before])
+    return F.pad(x, [*sides[1], *sides[0]])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint
+from torch.distributed.checkpoint import save
 
 from mmcosub.checkpoints import read_checkpoint, safe_reading
 
@@ -140,6 +141,14 @@ def test_index_that_is_none(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(ValueError, match=r'no index of a sharded checkpoint'):
             read_checkpoint(str(file))
+
+
+@pytest.mark.filterwarnings('ignore:torch.distributed is')
+def test_distributed_checkpoint_names_the_conversion(tmp_path: Path) -> None:
+    folder = tmp_path / 'sharded'
+    save(dict(model=dict(weight=torch.ones(2))), checkpoint_id=folder, no_dist=True)
+    with pytest.raises(ValueError, match=r'dcp_to_torch .*sharded FILE\.pth'):
+        read_checkpoint(str(folder))
 
 
 def test_trust_ends_with_the_context(tmp_path: Path) -> None:

@@ -116,3 +116,9 @@ def test_half_precision_becomes_full(dtype: torch.dtype, tmp_path: Path) -> None
         dtype, torch.float32, key=lambda each: each.itemsize
     )
     assert state['a.steps'].dtype == torch.int64
+
+
+def test_counter_of_averaged_model_is_no_weight() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    assert state_dict(averaged.state_dict()).keys() == model.state_dict().keys()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import load_tool
 from mmengine.config import Config
+from mmseg.models.utils import Upsample
 from stock import segmentation_config, write_config
 from tiny import one_channel, segmentor_config
 from torch import nn
@@ -56,6 +57,7 @@ SEGMENTORS = {
     'one channel': lambda: one_channel(segmentor_config('mmpretrain ViT')),
     'sliding': sliding,
     'padded': padded,
+    'mmseg ViT': lambda: segmentor_config('mmseg ViT'),
 }
 
 
@@ -145,6 +147,30 @@ def test_dynamic(name, dynamic, kind, scenes, tmp_path, classification_config):
         assert found == pytest.approx(expected, abs=1e-5)
     else:
         assert (found == expected).float().mean() > 0.999
+
+
+def test_open_size_that_is_odd(scenes, tmp_path, classification_config):
+    """Odd sizes: neither upstream's padding nor its upsampling is fixed in the file."""
+    model = made('mmseg ViT', scenes, tmp_path, classification_config)
+    doubled = Upsample(scale_factor=2, mode='bilinear', align_corners=False)
+    model.backbone = nn.Sequential(doubled, model.backbone)
+    path = tmp_path / 'model.pt'
+    image = torch.randn(2, 3, 45, 39)
+    with torch.no_grad():
+        samples = model.predict(image)
+    expected = torch.stack([each.pred_sem_seg.data[0] for each in samples])
+    export(model, path, 'torchscript', (32, 32), 'all')
+    assert len(expected.unique()) > 1
+    assert torch.equal(load('torchscript', path)(image), expected)
+
+
+def test_size_that_a_file_fixes(scenes, tmp_path, classification_config):
+    model = made('SegFormer', scenes, tmp_path, classification_config)
+    model.data_preprocessor.test_cfg = dict(size=(32, 64))
+    path = tmp_path / 'model.pt'
+    with pytest.raises(ValueError, match='differ'):
+        export(model, path, 'torchscript', (32, 64), 'all')
+    assert not path.exists()
 
 
 class Inverse(nn.Module):

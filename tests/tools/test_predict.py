@@ -1,6 +1,7 @@
 """Predicting files without labels."""
 
 import csv
+import os
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -109,6 +110,16 @@ def test_classifier(classifier, tmp_path, rate, scenes):
         assert len([*(out / 'overlays').glob('*.png')]) == 8
 
 
+def test_names_that_are_not_utf8(classifier, scenes, tmp_path):
+    (tmp_path / 'images').mkdir()
+    image = tmp_path / 'images' / os.fsdecode(b'lat\xfcn.jpg')
+    shutil.copy(scenes / 'images' / 'training' / '0.jpg', image)
+    argv = [*classifier, str(tmp_path / 'images'), '--out', str(tmp_path / 'out')]
+    load_tool('predict').main([*argv, '--overlay'])
+    written = (tmp_path / 'out' / 'predictions.csv').read_bytes()
+    assert os.fsencode(image) in written
+
+
 def test_refuses(run, tmp_path, capsys):
     out = ('--out', tmp_path / 'out')
     said = refusal(capsys, run, 'nowhere/*.jpg', *out)
@@ -139,10 +150,14 @@ def test_labels_are_not_overwritten(run, tmp_path, capsys, scenes, test_tool):
 def test_one_that_cannot_be_read_does_not_stop_the_others(run, tmp_path, capsys):
     images = tmp_path / 'images'
     shutil.copytree(run['images'], images)
-    (images / 'a' / 'broken.jpg').write_bytes(b'nothing')
-    said = refusal(capsys, run, images, '--out', tmp_path / 'out')
-    assert '1 of 3 images could not be predicted (named above)' in said
-    assert 'a/broken.jpg cannot be read' in said
+    for name in ('broken', 'too'):
+        (images / 'a' / f'{name}.jpg').write_bytes(b'nothing')
+    with pytest.raises(SystemExit):
+        predict(run, images, '--out', tmp_path / 'out')
+    said = capsys.readouterr().err
+    assert '2 of 4 images could not be predicted (named above)' in said
+    for name in ('broken', 'too'):
+        assert f'a/{name}.jpg cannot be read' in said
     assert len([*(tmp_path / 'out' / 'masks').rglob('*.png')]) == 2
 
 
@@ -175,6 +190,8 @@ def test_names(tmp_path):
     assert [*find_images([x], out).values()] == ['1', 'deep/1']
     assert [*find_images([x, y], out).values()] == ['x/1', 'x/deep/1', 'y/1']
     assert [*find_images([y], out, ['.npy']).values()] == ['1', '2']
+    roundabout = tmp_path / 'z' / '..' / 'x' / 'deep'
+    assert [*find_images([x], roundabout).values()] == ['1']
     found = find_images([f'{tmp_path}/**/1.jpg', x], out)  # each once
     assert sorted(found.values()) == ['x/1', 'x/deep/1', 'y/1']
     (tmp_path / 'x' / '1.png').touch()
