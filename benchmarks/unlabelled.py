@@ -17,7 +17,6 @@ CASES: dict[str, dict | None] = {
     'without': None,
     'two submodels': {},
     'two submodels, rate 0.5': dict(drop_path_rate=0.5),
-    'one submodel': dict(students='submodel'),
     'complementary submodels': dict(students='complementary'),
     'full student': dict(students='full'),
 }

@@ -769,7 +769,7 @@ def test_distributed(tmp_path: Path) -> None:
 # ---- unlabelled images ------------------------------------------------------------
 
 
-@pytest.mark.parametrize('students', ['submodels', 'submodel', 'complementary', 'full'])
+@pytest.mark.parametrize('students', ['submodels', 'complementary', 'full'])
 def test_unlabelled_images(students: str) -> None:
     """The loss is that of the formula, on masked students; without images it is 0."""
     model = timm_model()

@@ -65,9 +65,6 @@ WITH_UNLABELLED: dict[str, dict] = {
     'two submodels': dict(scheme=COSUB, unlabelled={}),
 }
 VARIANTS: dict[str, dict] = {
-    'two submodels, one of them': dict(
-        scheme=COSUB, unlabelled=dict(students='submodel')
-    ),
     'two submodels, complementary': dict(
         scheme=COSUB, unlabelled=dict(students='complementary')
     ),

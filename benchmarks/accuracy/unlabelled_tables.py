@@ -27,7 +27,6 @@ TITLES = {
     'baseline': 'labels only, baseline',
     'cosub': 'labels only, cosub',
     METHOD: '**two submodels**',
-    'two submodels, one of them': 'one submodel',
 }
 """What the table calls an arm, where it is not the arm's name."""
 

@@ -20,7 +20,7 @@ from .cutmix import CutMix
 from .distillation import SoftLoss
 from .step import predicted
 
-STUDENTS = ('submodels', 'submodel', 'complementary', 'full')
+STUDENTS = ('submodels', 'complementary', 'full')
 TEACHERS = ('average', 'current')
 
 
@@ -51,14 +51,13 @@ class Unlabelled:
             weights themselves. Defaults to 'average'.
         momentum (float): Fraction in (0, 1] of the current weights in each update of
             the average. Defaults to 0.01.
-        students (str): 'submodels', two independent draws of DropPath; 'submodel', one
-            draw, for less time; 'complementary', two draws at rate 0.5, where the
-            second keeps exactly the branches that the first drops, so that both
-            together cost one forward; 'full', the full network. Defaults to
-            'submodels'.
-        drop_path_rate (float, optional): Drop-path rate in (0, 1) of 'submodels' and
-            'submodel', constant over depth. Defaults to None, the rates of the
-            labelled images' submodels.
+        students (str): 'submodels', two independent draws of DropPath;
+            'complementary', two draws at rate 0.5, where the second keeps exactly the
+            branches that the first drops, so that both together cost one forward;
+            'full', the full network. Defaults to 'submodels'.
+        drop_path_rate (float, optional): Drop-path rate in (0, 1) of 'submodels',
+            constant over depth. Defaults to None, the rates of the labelled images'
+            submodels.
         temperature (float): Temperature of the distillation loss. Defaults to 1.
         threshold (float, optional): Confidence in (0, 1) above which the teacher's
             class is a hard label; less confident positions are ignored (FixMatch).
@@ -95,7 +94,7 @@ class Unlabelled:
             if not is_valid:
                 value = getattr(self, name)
                 raise ValueError(f'unlabelled.{name}={value!r} must be {valid}.')
-        if rate is not None and self.students in ('complementary', 'full'):
+        if rate is not None and self.students != 'submodels':
             raise ValueError(
                 f'unlabelled.students={self.students!r} has its own rate. Leave '
                 'unlabelled.drop_path_rate out.'

@@ -121,9 +121,6 @@ def test_other_students(sites: Any) -> None:
     assert plan.views == 2
     np.testing.assert_allclose(plan.multipliers.mean(), 1, atol=0.05)
     assert not (plan.multipliers[:, 0] == plan.multipliers[:, 1]).all()
-    one = Unlabelled(students='submodel', drop_path_rate=0.25).draw(sites, 400, rng())
-    np.testing.assert_array_equal(one.multipliers[:, 0], plan.multipliers[:, 0])
-    assert one.views == 1
 
 
 def test_ramp() -> None:
