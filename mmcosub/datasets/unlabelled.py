@@ -14,12 +14,10 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from mmcosub.names import type_name
 from mmcosub.registry import DATASETS, TRANSFORMS
+from mmcosub.schemes.unlabelled import IMAGE
 
 from .guard import BadSamples, GuardedPipeline
 from .listing import images_in, read_list
-
-IMAGE = 254
-"""Label of image pixels; padding has others: 255 by default, 0 in some configs."""
 
 PHOTOMETRIC = {
     *('Albu', 'AutoContrast', 'Brightness', 'ColorJitter', 'ColorTransform'),
@@ -75,7 +73,7 @@ class StrongColours(BaseTransform):
 class NoLabel(BaseTransform):
     """Stand-in for ``LoadAnnotations``: a label map that marks padding.
 
-    It is :data:`IMAGE` at image pixels; transforms pad it with another label.
+    It is ``IMAGE`` at image pixels; transforms pad it with another label.
     """
 
     def transform(self, results: dict) -> dict:

@@ -15,9 +15,9 @@ from mmengine.runner.activation_checkpointing import wrap_forward
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmcosub.datasets.unlabelled import IMAGE
 from mmcosub.schemes import Scheme
 from mmcosub.schemes.training import SubmodelTraining
+from mmcosub.schemes.unlabelled import IMAGE
 from mmcosub.schemes.unlabelled_loss import UnlabelledLoss
 from mmcosub.submodels import compiled_sites
 
@@ -85,7 +85,7 @@ class CoTraining(SubmodelTraining):
     def preprocess_unlabelled(self, batch: dict) -> dict:
         """Normalise unlabelled images, lists of ``weak`` and ``strong`` ones.
 
-        The label maps of ``data_samples`` are :data:`IMAGE` outside of padding.
+        The label maps of ``data_samples`` are ``IMAGE`` outside of padding.
         """
         segments = hasattr(self, 'decode_head')
         done = {}

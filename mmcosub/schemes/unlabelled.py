@@ -22,6 +22,9 @@ from .step import predicted
 
 STUDENTS = ('submodels', 'complementary', 'full')
 TEACHERS = ('average', 'current')
+IMAGE = 254
+"""Label of an unlabelled image's pixels in maps that mark padding, which has another
+label: 255 by default, 0 in some configs."""
 
 
 @dataclass

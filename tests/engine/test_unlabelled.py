@@ -17,7 +17,6 @@ from stock import segmentation_config
 
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.datasets.unlabelled import (
-    IMAGE,
     PackWeakAndStrong,
     StrongColours,
     UnlabelledImages,
@@ -29,6 +28,7 @@ from mmcosub.engine.unlabelled import (
     WithUnlabelled,
     unlabelled_dataset,
 )
+from mmcosub.schemes.unlabelled import IMAGE
 
 
 def test_every_image_once_before_any_again_over_all_processes() -> None:

@@ -12,9 +12,9 @@ from mmseg.registry import MODELS
 from tiny import BACKBONES, labelled_images, segmentor_config
 
 from mmcosub import CoTrainer
-from mmcosub.datasets.unlabelled import IMAGE
 from mmcosub.hooks.full_network_bn_hook import estimate_statistics
 from mmcosub.schemes import unlabelled_loss
+from mmcosub.schemes.unlabelled import IMAGE
 from mmcosub.schemes.unlabelled_loss import Average
 
 COSUB = dict(type='Cosub', drop_path_rate=0.3, seed=1)

@@ -129,7 +129,7 @@ def test_refusals(scenes, config, tmp_path, capsys):
     out = tmp_path / 'pictures'
     (out / '00000_0.png').mkdir(parents=True)
     said = refusal(capsys, config, '--number', 1, '--out', out)
-    assert '00000_0.png cannot be written' in said
+    assert '00000_0.png: Is a directory' in said
     empty = tmp_path / 'images' / 'training'
     empty.mkdir(parents=True)
     root = f'train_dataloader.dataset.data_root={tmp_path}'
