@@ -10,6 +10,8 @@ from scenes import Scenes
 from torch import Tensor, nn
 from training import learning_rate
 
+from mmcosub.schemes.unlabelled import IMAGE
+
 
 def steps(
     model: nn.Module,
@@ -73,7 +75,7 @@ def unlabelled_batches(images: Tensor, batch: int, seed: int) -> Iterator[dict]:
         weak = images[index]
         weak[flips] = weak[flips].flip(-1)
         strong = recoloured(weak, rng)
-        samples = map_samples(torch.zeros(batch, *weak.shape[2:]).long(), flips)
+        samples = map_samples(torch.full((batch, *weak.shape[2:]), IMAGE), flips)
         strong = strong.round().clamp(0, 255).to(weak.dtype)
         yield dict(weak=[*weak], strong=[*strong], data_samples=samples)
 

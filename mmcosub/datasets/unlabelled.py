@@ -112,6 +112,11 @@ class PackWeakAndStrong(BaseTransform):
         other = copy.deepcopy(results)
         probe = other.get('gt_seg_map')
         if probe is not None:
+            if not (probe == IMAGE).any():
+                raise ValueError(
+                    'The label map of an unlabelled image marks no pixel of it, so '
+                    'nothing would be learned. Put mmcosub.NoLabel in the pipeline.'
+                )
             # Unique values, so that any movement of pixels shows.
             probe = np.arange(probe.size, dtype=np.int64).reshape(probe.shape)
             other['gt_seg_map'] = probe.copy()

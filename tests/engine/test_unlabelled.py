@@ -166,9 +166,12 @@ def test_a_strong_view_that_moves_pixels_is_refused() -> None:
     strong = [dict(type='mmseg.RandomFlip', prob=1.0)]
     pack = PackWeakAndStrong(strong, dict(type='mmseg.PackSegInputs'))
     image = np.zeros((8, 8, 3), np.uint8)
-    results = dict(img=image, gt_seg_map=image[..., 0], seg_fields=['gt_seg_map'])
+    label = np.full((8, 8), IMAGE, np.uint8)
+    results = dict(img=image, gt_seg_map=label, seg_fields=['gt_seg_map'])
     with pytest.raises(ValueError, match=r'mmseg\.RandomFlip.* moves pixels'):
         pack(results)
+    with pytest.raises(ValueError, match=r'Put mmcosub\.NoLabel in the pipeline'):
+        pack({**results, 'gt_seg_map': 0 * label})
 
 
 def test_transforms_of_a_user_are_not_taken_for_those_of_the_same_name() -> None:
