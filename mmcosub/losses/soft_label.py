@@ -86,8 +86,10 @@ SOFT_LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return the mean of values (B, *) by weights of 0 or more, of the same shape.
 
-    Without weights, all are equal. The mean is 0 if all weights are 0.
+    Without weights, all are equal. The mean is 0 if all weights are 0. It is at least
+    in float32, as a float16 has no sum of more than 65,504 positions.
     """
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
     if weight is None:
         return values.mean()
     weight = weight.to(values.dtype)

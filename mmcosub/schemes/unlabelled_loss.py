@@ -43,7 +43,7 @@ class UnlabelledLoss:
     def __init__(self, training: Any, cfg: dict) -> None:
         self.method = built(Unlabelled, cfg)
         self.method.rates(training.sites, _rates(training))  # raises if all are 0
-        self._used: Tensor | None = None
+        self._used: list[Tensor] = []
         self.averaged = 0
         """Fingerprint of the weights that :meth:`follow` has averaged."""
         if not training.scheme.distills:
@@ -97,22 +97,21 @@ class UnlabelledLoss:
             logits = split(network, outputs, plan.views)
         loss, logs = method.loss(logits, target, weight, step)
         training.telemetry.update(logs)
-        self._report_use(step, logs.get('unlabelled_used'))
+        if method.threshold is not None:
+            self._report_use(logs['unlabelled_used'])
         return loss
 
-    def _report_use(self, step: int, used: Tensor | None) -> None:
+    def _report_use(self, used: Tensor) -> None:
         """Warn if no prediction of many iterations reached the threshold."""
-        if used is None:
-            return
-        self._used = used if self._used is None else self._used + used
-        if (step + 1) % PATIENCE == 0:
-            if not float(self._used):
+        self._used.append(used)
+        if len(self._used) == PATIENCE:  # since the start or resumption
+            if not float(torch.stack(self._used).sum()):
                 _logger.warning(
                     'No prediction on unlabelled images reached unlabelled.threshold='
                     f'{self.method.threshold} in {PATIENCE} iterations, so nothing is '
                     'learned from them. Lower it, or leave it out for soft targets.'
                 )
-            self._used = None
+            self._used.clear()
 
     def _teacher(self, training: Any) -> Any:
         if self.method.teacher == 'current':

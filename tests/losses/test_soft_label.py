@@ -83,3 +83,5 @@ def test_weighted_mean():
     assert weighted_mean(values) == 2.5
     assert weighted_mean(values, torch.tensor([[1.0, 0.0], [0.5, 0.0]])) == 2.5 / 1.5
     assert weighted_mean(values, torch.zeros(2, 2)) == 0
+    many = torch.ones(8, 128, 128, dtype=torch.float16)
+    assert weighted_mean(many, many) == 1

@@ -226,6 +226,11 @@ def test_a_threshold_that_nothing_reaches_is_reported(
     said = [text for text in caplog.messages if 'threshold' in text]
     assert len(said) == 2
     assert 'unlabelled.threshold=0.999999 in 2 iterations' in said[0]
+    resumed = segmentor(threshold=0.999999)
+    resumed.plans_drawn = 3
+    caplog.clear()
+    step(resumed, batch())
+    assert not [text for text in caplog.messages if 'threshold' in text]
 
 
 @pytest.mark.parametrize('name', ['timm', 'mmpretrain'])
