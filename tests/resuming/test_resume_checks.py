@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from numbers_run import numbers_run
-
-from mmcosub.resuming.run_state import can_replay
+from numbers_run import numbers_run, validation
 
 ADAM = dict(optimizer=dict(type='Adam', lr=0.1))
 LINEAR = dict(type='LinearLR', start_factor=0.5, begin=0, end=3)
@@ -112,15 +110,15 @@ def test_a_longer_run_has_schedules_of_its_length(tmp_path: Path, by: int) -> No
     assert again.iter == 16
 
 
-def test_schedules_by_metrics_go_on(edited: Callable) -> None:
+def test_schedules_by_metrics_go_on(tmp_path: Path) -> None:
     """They depend on what was measured, so the checkpoint's are used."""
-    plateau = dict(type='ReduceOnPlateauLR', monitor='loss', patience=1)
-    again = run(edited(lambda _: None), 2, param_scheduler=[LINEAR, plateau])
-    with pytest.raises(ValueError, match='state of 1 schedules'):
-        again.train()
-    assert not can_replay([LINEAR, plateau])
-    assert can_replay([LINEAR])
-    assert can_replay(dict(generator=[LINEAR]))
+    plateau = dict(type='ReduceOnPlateauLR', monitor='samples', rule='greater')
+    for epochs, factor in ((1, 0.5), (2, 0.25)):
+        schedules = [{**LINEAR, 'start_factor': factor}, plateau]
+        run(tmp_path, epochs, param_scheduler=schedules, **validation(4, 4)).train()
+    log = ''.join(each.read_text() for each in tmp_path.glob('*/*.log'))
+    assert 'param_scheduler.0.start_factor was 0.5 and is 0.25' in log
+    assert "The checkpoint's continue" in log
 
 
 AMP = dict(type='AmpOptimWrapper', **ADAM)
