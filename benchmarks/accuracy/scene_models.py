@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from channel_dropout import ChannelDropout
 from choices import COSUB
 from settings import SceneRun
 from torch import nn
@@ -141,9 +142,15 @@ def segmentor(run: SceneRun) -> nn.Module:
     if run.scheme:
         scheme = dict(loss='ce', seed=run.seed, **run.scheme)
         model.update(type='mmcosub.CoTrainingEncoderDecoder', scheme=scheme)
-    if unlabelled := getattr(run, 'unlabelled', None):
-        model['unlabelled'] = unlabelled
-    return _built(MODELS, model, run.seed)
+    unlabelled = getattr(run, 'unlabelled', None)
+    if unlabelled:
+        drops_channels = unlabelled.get('students') == 'channels'
+        full = dict(students='full') if drops_channels else {}
+        model['unlabelled'] = unlabelled | full
+    built: Any = _built(MODELS, model, run.seed)
+    if unlabelled and drops_channels:
+        built.unlabelled = ChannelDropout(built.unlabelled, run.seed)
+    return built
 
 
 def _built(registry: Any, config: dict, seed: int) -> nn.Module:

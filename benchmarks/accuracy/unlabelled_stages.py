@@ -68,6 +68,10 @@ VARIANTS: dict[str, dict] = {
     'two submodels, complementary': dict(
         scheme=COSUB, unlabelled=dict(students='complementary')
     ),
+    'two submodels, one': dict(scheme=COSUB, unlabelled=dict(students='submodel')),
+    'full student, channel dropout': dict(
+        scheme=DEPTH, unlabelled=dict(students='channels')
+    ),
     'full student, hard targets': dict(
         scheme=DEPTH, unlabelled=dict(students='full', threshold=0.9)
     ),

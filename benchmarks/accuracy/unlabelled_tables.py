@@ -27,6 +27,8 @@ TITLES = {
     'baseline': 'labels only, baseline',
     'cosub': 'labels only, cosub',
     METHOD: '**two submodels**',
+    'two submodels, one': 'one submodel',
+    'two submodels, complementary': 'complementary submodels',
 }
 """What the table calls an arm, where it is not the arm's name."""
 

@@ -20,7 +20,7 @@ from .cutmix import CutMix
 from .distillation import SoftLoss
 from .step import predicted
 
-STUDENTS = ('submodels', 'complementary', 'full')
+STUDENTS = ('submodels', 'submodel', 'complementary', 'full')
 TEACHERS = ('average', 'current')
 IMAGE = 254
 """Label of an unlabelled image's pixels in maps that mark padding, which has another
@@ -54,7 +54,7 @@ class Unlabelled:
             weights themselves. Defaults to 'average'.
         momentum (float): Fraction in (0, 1] of the current weights in each update of
             the average. Defaults to 0.01.
-        students (str): 'submodels', two independent draws of DropPath;
+        students (str): 'submodels', two independent draws of DropPath; 'submodel', one;
             'complementary', two draws at rate 0.5, where the second keeps exactly the
             branches that the first drops, so that both together cost one forward;
             'full', the full network. Defaults to 'submodels'.
@@ -97,7 +97,7 @@ class Unlabelled:
             if not is_valid:
                 value = getattr(self, name)
                 raise ValueError(f'unlabelled.{name}={value!r} must be {valid}.')
-        if rate is not None and self.students != 'submodels':
+        if rate is not None and not self.students.startswith('submodel'):
             raise ValueError(
                 f'unlabelled.students={self.students!r} has its own rate. Leave '
                 'unlabelled.drop_path_rate out.'
