@@ -1,4 +1,4 @@
-"""Channel dropout in place of submodels, to compare with: UniMatch V2's perturbation."""
+"""Channel dropout in place of submodels, to compare with (UniMatch V2)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
