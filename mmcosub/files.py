@@ -1,4 +1,4 @@
-"""Atomic writing of checkpoints, and the list of those that a run has written."""
+"""Atomic writing, a run's list of its checkpoints, and guarded folders for output."""
 
 import json
 import os
@@ -123,6 +123,25 @@ def _to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def claim_outputs(out: Path, *patterns: str) -> None:
+    """Make a folder of predictions; later ones may overwrite what is in it.
+
+    Raises:
+        ValueError: If it has files of these patterns, such as labels, that no earlier
+            call was for.
+    """
+    mark = out / '.predictions'
+    for found in (file for pattern in patterns for file in out.glob(pattern)):
+        if not mark.exists():
+            raise ValueError(
+                f'--out {out}: there are files that are no predictions, such as '
+                f'{found}, which those of the same names would overwrite. Choose '
+                'another folder.'
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    mark.touch()
 
 
 def require_local(work_dir: str | Path) -> None:

@@ -14,6 +14,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmcosub.config.errors import in_one_line
 from mmcosub.datasets.listing import images_in
 from mmcosub.engine.prediction import read_image
+from mmcosub.files import claim_outputs
 from mmcosub.hooks.prediction_hooks import write_label_map
 
 from .pictures import draw_prediction, write_picture
@@ -58,19 +59,6 @@ def find_images(
     return short if len({*short.values()}) == len(short) else names
 
 
-def claim(out: Path) -> None:
-    """Raise if files of others, such as labels, could be overwritten in ``out``."""
-    mark = out / '.predictions'  # of an earlier prediction
-    for name in ('masks', 'overlays', 'probabilities', 'uncertainty'):
-        if not mark.exists() and any((out / name).glob('*')):
-            raise ValueError(
-                f'{out / name} has files that are no predictions, which those of the '
-                'same names would overwrite. Choose another --out.'
-            )
-    out.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-
-
 class PredictionFiles:
     """Predicts images and writes what is wanted of each.
 
@@ -93,16 +81,25 @@ class PredictionFiles:
 
         An image that cannot be read or predicted is left out and noted in ``failed``.
         """
-        claim(self.out)
+        folders = ['masks/*', 'probabilities/*', 'uncertainty/*']
+        outputs = folders if self.segments else ['predictions.csv']
+        claim_outputs(self.out, 'overlays/*', *outputs)
         for batch in self._batches(images, batch_size):
+            done = len(self.rows)
             self._predict(batch, images)
+            if not self.segments:
+                self._write_rows(done)
             yield from (file for file, *_ in batch)
-        if self.rows and not self.segments:
-            how: Any = dict(newline='', encoding='utf-8', errors='surrogateescape')
-            with (self.out / 'predictions.csv').open('w', **how) as file:
-                writer = csv.DictWriter(file, self.rows[0])
+
+    def _write_rows(self, done: int) -> None:
+        """Write the rows after so many, so that a stop loses none."""
+        how: Any = dict(newline='', encoding='utf-8', errors='surrogateescape')
+        with (self.out / 'predictions.csv').open('a' if done else 'w', **how) as file:
+            rows = self.rows[done:]
+            writer = csv.DictWriter(file, rows[0] if rows else ())
+            if rows and not done:
                 writer.writeheader()
-                writer.writerows(self.rows)
+            writer.writerows(rows)
 
     def _batches(self, images: Mapping[Path, str], size: int) -> Iterator[list[Image]]:
         batch: list[Image] = []

@@ -12,6 +12,7 @@ from mmpretrain.engine.hooks import VisualizationHook
 from PIL import Image
 
 from mmcosub.datasets.guard import leaves
+from mmcosub.files import claim_outputs
 from mmcosub.registry import HOOKS
 
 
@@ -31,7 +32,7 @@ class LabelMapHook(Hook):
         self.out = Path(out)
 
     def before_test(self, runner: Runner) -> None:
-        """Raise if an output file would overwrite another, or a file of the data."""
+        """Raise if an output file would overwrite another, or one of somebody else."""
         dataset: Any = runner.test_dataloader.dataset
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         images = {str(info['img_path']) for info in infos}
@@ -53,6 +54,7 @@ class LabelMapHook(Hook):
                     f'is of the data or of {other}. Choose another folder, or rename '
                     'the image.'
                 )
+        claim_outputs(self.out, '**/*.png')
 
     def after_test_iter(
         self, runner: Runner, outputs: Sequence | None, **batch: Any

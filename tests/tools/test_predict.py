@@ -110,6 +110,30 @@ def test_classifier(classifier, tmp_path, rate, scenes):
         assert len([*(out / 'overlays').glob('*.png')]) == 8
 
 
+def test_a_table_of_somebody_else_is_kept(classifier, scenes, tmp_path, capsys):
+    (tmp_path / 'predictions.csv').write_text('mine')
+    argv = [*classifier, str(scenes / 'images'), '--out', str(tmp_path)]
+    with pytest.raises(SystemExit):
+        load_tool('predict').main(argv)
+    assert 'predictions.csv, which those' in capsys.readouterr().err
+    assert (tmp_path / 'predictions.csv').read_text() == 'mine'
+
+
+def test_rows_are_written_as_they_are_predicted(classifier, scenes, tmp_path):
+    from mmengine.config import Config
+
+    from mmcosub.analysis.prediction_files import PredictionFiles
+    from mmcosub.engine.prediction import load_model
+
+    model = load_model(Config.fromfile(classifier[0]), classifier[1], 'cpu')
+    images = find_images([str(scenes / 'images' / 'training')], tmp_path)
+    done = PredictionFiles(model, tmp_path, ()).predict(images, 3)
+    for _ in range(4):
+        next(done)
+    with (tmp_path / 'predictions.csv').open() as file:
+        assert len([*csv.DictReader(file)]) == 6
+
+
 def test_names_that_are_not_utf8(classifier, scenes, tmp_path):
     (tmp_path / 'images').mkdir()
     image = tmp_path / 'images' / os.fsdecode(b'lat\xfcn.jpg')
@@ -135,7 +159,7 @@ def test_labels_are_not_overwritten(run, tmp_path, capsys, scenes, test_tool):
     (tmp_path / 'masks').mkdir()
     (tmp_path / 'masks' / 'mine.png').write_bytes(b'mine')
     said = refusal(capsys, run, run['images'], '--out', tmp_path)
-    assert f'{tmp_path}/masks has files that are no predictions' in said
+    assert f'no predictions, such as {tmp_path}/masks/mine.png, which' in said
     labels = scenes / 'annotations' / 'validation'
     before = {file: file.read_bytes() for file in labels.iterdir()}
     argv = [run['config'], run['checkpoint'], '--out', labels, '--work-dir', tmp_path]
@@ -143,6 +167,10 @@ def test_labels_are_not_overwritten(run, tmp_path, capsys, scenes, test_tool):
         test_tool.main([*map(str, argv)])
     assert 'which is of the data or' in capsys.readouterr().err
     assert before == {file: file.read_bytes() for file in labels.iterdir()}
+    argv[3] = tmp_path / 'masks'  # labels of other images
+    with pytest.raises(SystemExit):
+        test_tool.main([*map(str, argv)])
+    assert 'masks/mine.png, which those' in capsys.readouterr().err
     for _ in range(2):  # predictions may be
         predict(run, run['images'], '--out', tmp_path / 'new')
 
