@@ -904,13 +904,18 @@ class _FabricModule(nn.Module):
         return self.module(x.bfloat16()).float()
 
 
-def test_unlabelled_images_in_a_wrapper_that_casts() -> None:
+def test_unlabelled_images_in_a_wrapper_that_casts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     model, x = timm_model(), images().float()
     arguments = LABELS, nn.CrossEntropyLoss()
     wrapped = CoTrainer(_FabricModule(copy.deepcopy(model)), seed=3)
     loss = wrapped.loss(x, *arguments, (x, x))
     expected = CoTrainer(model.float(), seed=3).loss(x, *arguments, (x, x))
     torch.testing.assert_close(loss, expected, rtol=0.01, atol=0)
+    said = [text for text in caplog.messages if 'too coarse' in text]
+    assert len(said) == 1
+    assert 'torch.bfloat16' in said[0]
 
 
 def test_a_cumulative_average_of_statistics_counts_labelled_batches() -> None:

@@ -168,6 +168,13 @@ class Average(nn.Module):
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Update the average with the current weights."""
+        coarse = {p.dtype for p in model.parameters() if p.element_size() < 4}
+        if coarse and not self.updates:
+            _logger.warning(
+                f'Weights in {coarse} are too coarse for a moving average: the teacher '
+                'on unlabelled images hardly changes. Keep weights in float32 and use '
+                "AMP (--amp, torch.autocast), or set unlabelled.teacher='current'."
+            )
         momentum = max(self.momentum, 1 / (int(self.updates) + 1))
         current = _tensors(model)
         for name, mean in _tensors(self.network).items():
@@ -193,4 +200,5 @@ def fingerprint(model: nn.Module) -> int:
     """Return a hash of the weights, by the sum of each one's bits."""
     integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     bits = [p.detach().view(integers[p.element_size()]) for p in model.parameters()]
-    return hash(tuple(torch.stack([x.sum() for x in bits]).tolist()))
+    sums = [x.sum().to(bits[0].device) for x in bits]  # a model may be on several
+    return hash(tuple(torch.stack(sums).tolist()))
