@@ -74,12 +74,14 @@ def _devices() -> list[str]:
 
 def _known() -> list[str]:
     from mmcosub.names import WRAPPERS, list_schemes
+    from mmcosub.schemes.unlabelled import STUDENTS
     from mmcosub.submodels import known_blocks
 
     packages = Counter(name.partition('.')[0] for name in known_blocks())
     counts = ', '.join(f'{count} of {name}' for name, count in sorted(packages.items()))
     lines = [
         f'Schemes: {", ".join(list_schemes())}',
+        f'Students on unlabelled images: {", ".join(STUDENTS)}',
         f'Models: {", ".join(WRAPPERS)}',
         f'Known blocks: {counts}',
     ]
