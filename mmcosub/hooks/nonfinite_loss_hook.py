@@ -46,11 +46,11 @@ class NonFiniteLossHook(Hook):
     ) -> None:
         """Raise if a loss is not finite and no loss scaler can recover."""
         terms = {
-            name: torch.as_tensor(value).detach().item()
+            name: torch.as_tensor(value).detach()
             for name, value in (outputs or {}).items()
             if 'loss' in name
         }
-        if all(math.isfinite(value) for value in terms.values()):
+        if math.isfinite(sum(terms.values())):  # waits once for the device
             self.in_a_row = 0
             return
         self.in_a_row += 1
