@@ -135,6 +135,7 @@ def compare(found: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.parametrize('name', TIMM)
+@pytest.mark.sweep(every=3)
 @torch.no_grad()
 def test_timm_loads_it(name: str, tmp_path: Path) -> None:
     import timm

@@ -118,6 +118,7 @@ def test_checkpoints_have_the_new_statistics(
 
 
 @pytest.mark.parametrize('update_buffers', [False, True])
+@pytest.mark.sweep(every=2)
 def test_averaged_weights_have_statistics_of_their_own(
     update_buffers: bool, config: Path
 ) -> None:
