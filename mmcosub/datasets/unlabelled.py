@@ -234,9 +234,7 @@ def find_images(place: Any) -> list[Path]:
                 f'{missing[0]}.'
             )
     else:
-        raise FileNotFoundError(
-            f'unlabelled.data_root: there is no folder or list {place}.'
-        )
+        raise FileNotFoundError(f'unlabelled.data_root: no folder or list {place}.')
     if not files:
         raise ValueError(
             f'unlabelled.data_root: {place} has no image '
