@@ -69,6 +69,11 @@ def select_weights(
     if which is None:
         rest = f'{option} chooses another (ema, model or its name)'
         _log_choice(found, name, filename, rest)
+    if len(weights) > 3 and all(v.ndim < 2 for v in weights.values()):
+        raise ValueError(
+            f'{filename} has flattened weights, as FSDP keeps them in memory. Save the '
+            'whole ones (torch.distributed.checkpoint.state_dict with full_state_dict).'
+        )
     half = {k for k, v in weights.items() if v.is_floating_point() and v.itemsize < 4}
     return {k: v.float() if k in half else v for k, v in weights.items()}, name
 

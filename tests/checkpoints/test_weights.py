@@ -122,3 +122,9 @@ def test_counter_of_averaged_model_is_no_weight() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 3))
     averaged = torch.optim.swa_utils.AveragedModel(model)
     assert state_dict(averaged.state_dict()).keys() == model.state_dict().keys()
+
+
+def test_flattened_weights_are_named(tmp_path: Path) -> None:
+    flat = {f'blocks.{i}.attn.qkv.weight': torch.ones(12) for i in range(9)}
+    with pytest.raises(ValueError, match='flattened weights, as FSDP'):
+        read_weights(saved(flat, tmp_path))
