@@ -34,6 +34,7 @@ from torch.nn.parallel import DataParallel
 from benchmarks.processes import context, finish
 from mmcosub import CoTrainer
 from mmcosub.schemes import AugDrop, Cosub, Objective
+from mmcosub.schemes.unlabelled import STUDENTS
 from mmcosub.submodels import (
     are_drop_paths,
     is_drop_path,
@@ -769,7 +770,7 @@ def test_distributed(tmp_path: Path) -> None:
 # ---- unlabelled images ------------------------------------------------------------
 
 
-@pytest.mark.parametrize('students', ['submodels', 'complementary', 'full'])
+@pytest.mark.parametrize('students', STUDENTS)
 def test_unlabelled_images(students: str) -> None:
     """The loss is that of the formula, on masked students; without images it is 0."""
     model = timm_model()

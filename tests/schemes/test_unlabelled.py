@@ -117,8 +117,11 @@ def test_complementary_students_keep_each_branch_once(sites: Any) -> None:
 
 def test_other_students(sites: Any) -> None:
     assert (Unlabelled(students='full').draw(sites, 3, rng()).multipliers == 1).all()
+    one = Unlabelled(students='submodel', drop_path_rate=0.25)
     plan = Unlabelled(drop_path_rate=0.25).draw(sites, 400, rng())
     assert plan.views == 2
+    first = one.draw(sites, 400, rng())
+    np.testing.assert_array_equal(first.multipliers, plan.multipliers[:, :1])
     np.testing.assert_allclose(plan.multipliers.mean(), 1, atol=0.05)
     assert not (plan.multipliers[:, 0] == plan.multipliers[:, 1]).all()
 
