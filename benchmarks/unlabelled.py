@@ -16,7 +16,7 @@ from timing import add_timing_arguments, clock_of, compare, report
 CASES: dict[str, dict | None] = {
     'without': None,
     'two submodels': {},
-    'two submodels, rate 0.5': dict(drop_path_rate=0.5),
+    'one submodel': dict(students='submodel'),
     'complementary submodels': dict(students='complementary'),
     'full student': dict(students='full'),
 }
