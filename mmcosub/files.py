@@ -118,6 +118,8 @@ def _is_plain(path: Path) -> bool:
 
 
 def _to_disk(path: Path) -> None:
+    if os.name == 'nt' and path.is_dir():
+        return  # Windows opens no folders
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -125,10 +125,12 @@ def start_worker(then: Callable[[int], None] | None, worker: int) -> None:
     Ctrl-C and Slurm's signals also reach workers, but a run needs them to finish its
     iteration. So only the parent process can end them. ``then`` initialises further.
     """
-    for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
-        signal.signal(name, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    threading.Thread(target=_end_when_told, args=[os.getppid()], daemon=True).start()
+    for name in {'SIGINT', 'SIGUSR1', 'SIGHUP'} & {*dir(signal)}:
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
+    if hasattr(signal, 'sigwaitinfo'):  # macOS and Windows do not tell who sent it
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        told = threading.Thread(target=_end_when_told, args=[os.getppid()], daemon=True)
+        told.start()
     if then is not None:
         then(worker)
 

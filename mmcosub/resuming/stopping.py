@@ -26,8 +26,9 @@ LOST = 128
 """Added to the signal's number in the exit status if nothing was saved, as in
 shells."""
 
-# A dropped connection sends SIGHUP.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+# A dropped connection sends SIGHUP. Windows has only the first two.
+_NAMES = ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')
+SIGNALS = [signal.Signals[n] for n in _NAMES if hasattr(signal, n)]
 # torchrun forwards signals, and Slurm sends them to both: one signal arrives twice,
 # within so many seconds.
 _ECHO = 1.0
@@ -60,9 +61,10 @@ class StopRequest:
             self._group = distributed.new_group(backend='gloo')
         if threading.current_thread() is threading.main_thread():
             self._process = os.getpid()
-            ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup
-            for number in SIGNALS[:-1] if ignored else SIGNALS:
-                self._before[number] = signal.signal(number, self._note)
+            for number in SIGNALS:
+                ignored = signal.getsignal(number) == signal.SIG_IGN
+                if not (ignored and number.name == 'SIGHUP'):  # by nohup
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -38,3 +40,21 @@ def test_signal_that_cannot_be_told(
     with StopRequest() as request:
         os.kill(os.getpid(), signal.SIGTERM)
         assert request.agreed() == signal.SIGTERM
+
+
+def test_signals_of_other_systems() -> None:
+    """Windows has two of them, and neither it nor macOS says who sent one."""
+    code = (
+        'import signal, torch, mmengine.runner\n'
+        "for name in ('SIGUSR1', 'SIGHUP', 'sigwaitinfo', 'pthread_sigmask'):\n"
+        '    delattr(signal, name)\n'
+        'from mmcosub.resuming.stopping import StopRequest\n'
+        'from mmcosub.resuming.seeding import start_worker\n'
+        'with StopRequest() as request:\n'
+        '    signal.raise_signal(signal.SIGTERM)\n'
+        '    assert request.agreed() == signal.SIGTERM\n'
+        'start_worker(None, 0)\n'
+        'signal.raise_signal(signal.SIGTERM)\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], check=False)
+    assert done.returncode == -signal.SIGTERM
