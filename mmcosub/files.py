@@ -118,9 +118,10 @@ def _is_plain(path: Path) -> bool:
 
 
 def _to_disk(path: Path) -> None:
-    if os.name == 'nt' and path.is_dir():
-        return  # Windows opens no folders
-    handle = os.open(path, os.O_RDONLY)
+    folder = path.is_dir()
+    if folder and os.name == 'nt':
+        return  # Windows opens no folders, and flushes what is open for writing
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
