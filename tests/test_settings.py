@@ -26,6 +26,7 @@ from stock_settings import segmentor_of_convolutions as convolutions
 from torch import nn
 
 from mmcosub.engine.devices import CPUAmpOptimWrapper
+from mmcosub.models.co_training import recompute_without_reentry
 from mmcosub.models.segmentor_heads import labelled_fraction
 from mmcosub.submodels import find_branches
 
@@ -137,6 +138,22 @@ def test_activation_checkpointing_of_heads(scheme, kind, trained):
     model = build(KINDS[kind](), SCHEMES[scheme])
     turn_on_activation_checkpointing(model, HEADS[kind])
     assert_same(train(model), trained(scheme, kind))
+
+
+@pytest.mark.parametrize('scheme', [None, SCHEMES['cosub']])
+def test_recomputed_parts_record_statistics_once(scheme):
+    """Also parts that get a list, such as heads; as without recomputing."""
+    plain, recomputed = (build(convolutions(), scheme) for _ in range(2))
+    parts = ['backbone.layer2', 'decode_head', 'auxiliary_head']
+    turn_on_activation_checkpointing(recomputed, parts)
+    if scheme is None:  # else the first step does it
+        recompute_without_reentry(recomputed)
+    gradients = [train(model)[1] for model in (plain, recomputed)]
+    for expected, found in zip(*gradients, strict=True):
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(recomputed.state_dict()[name], value)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mmcosub.config.settings import check_carry_over, check_optimizer
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.fast.attention import accelerate_attention
 from mmcosub.models import compile_parts
-from mmcosub.models.co_training import CoTraining
+from mmcosub.models.co_training import CoTraining, recompute_without_reentry
 from mmcosub.names import type_name
 from mmcosub.registry import RUNNERS
 from mmcosub.resuming import unwrapped
@@ -87,6 +87,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         MMEngine calls this when everything is built and the weights are loaded.
         """
         model, checks = unwrapped(self.model), not self.cfg.get('skip_checks')
+        recompute_without_reentry(model)
         if checks and target == 'train_step' and self._val_loop is not None:
             try_validation(self)
         if not isinstance(model, CoTraining):

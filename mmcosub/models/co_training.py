@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial, wraps
 from typing import Any
 
@@ -19,7 +19,7 @@ from mmcosub.schemes import Scheme
 from mmcosub.schemes.training import SubmodelTraining
 from mmcosub.schemes.unlabelled import IMAGE
 from mmcosub.schemes.unlabelled_loss import UnlabelledLoss
-from mmcosub.submodels import compiled_sites
+from mmcosub.submodels import compiled_sites, unrecorded
 
 _WRAPPED = wrap_forward(len).__code__
 """Code object of all forwards that MMEngine has wrapped."""
@@ -41,7 +41,7 @@ class CoTraining(SubmodelTraining):
         super().init_co_training(scheme, activations, where)
 
     def _check_once(self, inputs: Tensor) -> None:
-        _recompute_without_reentry(self.network, self.backbone)
+        recompute_without_reentry(self.network)
         super()._check_once(inputs)
 
     def forward(
@@ -137,18 +137,24 @@ def compile_parts(model: CoTraining, options: bool | dict[str, Any]) -> None:
     )
 
 
-def _recompute_without_reentry(model: nn.Module, backbone: nn.Module) -> None:
-    """Make checkpointing of necks and heads non-reentrant, in place.
+def recompute_without_reentry(model: nn.Module) -> None:
+    """Make MMEngine's activation checkpointing non-reentrant, in place.
 
-    MMEngine's is reentrant, which passes no gradients through lists of feature maps.
+    As it is, it passes no gradients through lists of feature maps, takes no keyword
+    arguments, which the stages of a Swin get, and records BatchNorm statistics twice.
     """
-    inside = set(backbone.modules())
     for module in model.modules():
         forward: Any = vars(module).get('forward')
-        if getattr(forward, '__code__', None) is _WRAPPED and module not in inside:
+        if getattr(forward, '__code__', None) is _WRAPPED:
             plain = forward.__wrapped__
-            again = partial(checkpoint, plain, use_reentrant=False)
+            contexts = partial(_contexts, module)
+            again = partial(checkpoint, plain, use_reentrant=False, context_fn=contexts)
             module.forward = wraps(plain)(again)
+
+
+def _contexts(module: nn.Module) -> tuple[AbstractContextManager, ...]:
+    """Return contexts of a forward, and of its repetition in the backward pass."""
+    return nullcontext(), unrecorded(module, again=True)
 
 
 def sequential_backward_step(

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from mmcosub.submodels import evaluating, plan_generator, run_submodels, temporarily
+from mmcosub.submodels import evaluating, plan_generator, run_submodels, unrecorded
 from mmcosub.submodels.class_table import built
 
 from .extras import Extras
@@ -86,13 +85,12 @@ class UnlabelledLoss:
         strong, target, weight = method.mix(strong, target, valid, rng)
         # Strongly augmented images do not occur at inference, so BatchNorm does not
         # record their statistics, nor where the backward pass recomputes them.
-        norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
-        unrecorded = partial(temporarily, norms, track_running_stats=False)
-        with unrecorded():
+        quiet = partial(unrecorded, network)
+        with quiet():
             caller, sites = training.caller(), training.sites
             execution = training.execution_of_plans()
             outputs, _ = run_submodels(
-                caller, strong, plan, sites, execution, (), unrecorded, read
+                caller, strong, plan, sites, execution, (), quiet, read
             )
             logits = split(network, outputs, plan.views)
         loss, logs = method.loss(logits, target, weight, step)

@@ -18,7 +18,7 @@ from .drop_paths import (
     find_sites,
 )
 from .execution import EXECUTIONS, fastest_exact, inexact, run_submodels
-from .isolation import evaluating, outputs_of, temporarily
+from .isolation import evaluating, outputs_of, temporarily, unrecorded
 from .plan import Plan, plan_rows
 from .sampling import (
     SAMPLERS,
@@ -60,4 +60,5 @@ __all__ = [
     'run_submodels',
     'spread_rates',
     'temporarily',
+    'unrecorded',
 ]

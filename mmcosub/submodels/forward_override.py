@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from .branches import list_modules
+from .isolation import unrecorded
 
 _Context = Callable[[], AbstractContextManager]
 
@@ -58,6 +59,7 @@ class ForwardOverride:
         progress: Any,
         blocks: Collection[nn.Module] = (),
     ) -> None:
+        self.backbone = backbone
         self.perturbed = perturbed
         self.progress = progress
         self.forwards = dict(forwards)
@@ -125,7 +127,7 @@ class ForwardOverride:
         if _CURRENT.get() is self:
             return part(*args, **kwargs)
         self.progress = copy.copy(progress)  # in the backward pass
-        with self.entered():
+        with self.entered(), unrecorded(self.backbone, True):
             return part(*args, **kwargs)
 
 

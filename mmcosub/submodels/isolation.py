@@ -2,14 +2,14 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.overrides import TorchFunctionMode
 
@@ -31,6 +31,18 @@ def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
     finally:
         for module, name, own in before:
             setattr(module, name, own)
+
+
+def unrecorded(network: nn.Module, again: bool = False) -> AbstractContextManager:
+    """Return a context in which BatchNorm records no statistics of its input.
+
+    ``again``: the pass is a repetition, which saves the same tensors as the first.
+    """
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    values: dict[str, Any] = dict(track_running_stats=False)
+    if again:
+        values = dict(momentum=0.0, num_batches_tracked=torch.tensor(0))
+    return temporarily(norms, **values)
 
 
 @contextmanager
