@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial, wraps
 from typing import Any
 
@@ -13,13 +13,14 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner.activation_checkpointing import wrap_forward
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmcosub.schemes import Scheme
 from mmcosub.schemes.training import SubmodelTraining
 from mmcosub.schemes.unlabelled import IMAGE
 from mmcosub.schemes.unlabelled_loss import UnlabelledLoss
-from mmcosub.submodels import compiled_sites
+from mmcosub.submodels import compiled_sites, temporarily
 
 _WRAPPED = wrap_forward(len).__code__
 """Code object of all forwards that MMEngine has wrapped."""
@@ -141,14 +142,26 @@ def _recompute_without_reentry(model: nn.Module, backbone: nn.Module) -> None:
     """Make checkpointing of necks and heads non-reentrant, in place.
 
     MMEngine's is reentrant, which passes no gradients through lists of feature maps.
+    BatchNorm records statistics in the backward pass only if it did in the forward.
     """
     inside = set(backbone.modules())
     for module in model.modules():
         forward: Any = vars(module).get('forward')
         if getattr(forward, '__code__', None) is _WRAPPED and module not in inside:
             plain = forward.__wrapped__
-            again = partial(checkpoint, plain, use_reentrant=False)
+            again = partial(
+                checkpoint,
+                plain,
+                use_reentrant=False,
+                context_fn=partial(_as_in_forward, module),
+            )
             module.forward = wraps(plain)(again)
+
+
+def _as_in_forward(module: nn.Module) -> tuple[Any, Any]:
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    recorded = any(m.track_running_stats for m in norms)
+    return nullcontext(), temporarily(norms, track_running_stats=recorded)
 
 
 def sequential_backward_step(
