@@ -113,6 +113,7 @@ class UnlabelledLoss:
 
     def _teacher(self, training: Any) -> Any:
         if self.method.teacher == 'current':
+            share_buffers(training.network)
             return training.network
         average = training.extras['average']
         if not average.updates:
@@ -144,8 +145,7 @@ class Average(nn.Module):
     """Moving average of a model's weights and BatchNorm statistics.
 
     It starts as the mean (the fraction of the current weights is at least 1 / (t + 1)),
-    as in Mean Teacher (arXiv 1703.01780). It stays in evaluation mode. All processes
-    have the statistics of the first, which are those in checkpoints.
+    as in Mean Teacher (arXiv 1703.01780). It stays in evaluation mode.
     """
 
     updates: Tensor
@@ -182,12 +182,20 @@ class Average(nn.Module):
                 mean.lerp_(now, momentum)
             else:
                 mean.copy_(now)
-        buffers = [b for b in self.network.buffers() if b.is_floating_point()]
-        if buffers and count_processes() > 1:
-            vector = parameters_to_vector(buffers)
-            torch.distributed.broadcast(vector, 0)
-            vector_to_parameters(vector, buffers)
+        share_buffers(self.network)
         self.updates += 1
+
+
+def share_buffers(network: nn.Module) -> None:
+    """Give all processes the BatchNorm statistics of the first, as checkpoints do.
+
+    Otherwise teachers, and with them losses, would be others in a resumed run.
+    """
+    buffers = [b for b in network.buffers() if b.is_floating_point()]
+    if buffers and count_processes() > 1:
+        vector = parameters_to_vector(buffers)
+        torch.distributed.broadcast(vector, 0)
+        vector_to_parameters(vector, buffers)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -36,12 +36,13 @@ def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
 def unrecorded(network: nn.Module, again: bool = False) -> AbstractContextManager:
     """Return a context in which BatchNorm records no statistics of its input.
 
-    ``again``: the pass is a repetition, which saves the same tensors as the first.
+    ``again``: a pass like the one at this call is repeated. It saves the same tensors.
     """
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
     values: dict[str, Any] = dict(track_running_stats=False)
     if again:
         values = dict(momentum=0.0, num_batches_tracked=torch.tensor(0))
+        values['track_running_stats'] = any(m.track_running_stats for m in norms)
     return temporarily(norms, **values)
 
 
