@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from documented import blocks, section
 from launch import free_port
+from mmengine.runner import turn_on_activation_checkpointing
 from plain_models import (
     LABELS,
     TIMM,
@@ -814,6 +815,20 @@ def test_unlabelled_images(students: str) -> None:
     other.model.load_state_dict(cosub.model.state_dict())
     again = [each.loss(*labelled, (weak, strong)) for each in (cosub, other)]
     assert torch.equal(*again)
+
+
+def test_teacher_of_a_model_that_recomputes() -> None:
+    """Its copy of the block runs, not the student's."""
+    model = timm_model()
+    turn_on_activation_checkpointing(model, ['blocks.1'])
+    cosub = CoTrainer(model, seed=5, unlabelled={})
+    batch = images(), LABELS, nn.CrossEntropyLoss(), (images(3), images(3) * 0.8)
+    cosub.loss(*batch)
+    teacher, own = cosub.extras['average'].network, timm_model().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+        assert torch.equal(teacher(images()), own(images()))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import copy
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import ismethod
 from itertools import chain
 from typing import Any
 
@@ -157,6 +158,11 @@ class Average(nn.Module):
         if isinstance(shell._modules.get('extras'), Extras):  # of mmseg or mmpretrain
             del shell._modules['extras'], shell._modules['data_preprocessor']
         self.network = copy.deepcopy(shell).eval().requires_grad_(False)
+        for module in self.network.modules():
+            forward = vars(module).get('forward')
+            # MMEngine's checkpointing, which would run the original module.
+            if hasattr(forward, '__wrapped__') and not ismethod(forward):
+                del module.forward
         self.momentum = momentum
         self.register_buffer('updates', torch.tensor(0))
 
