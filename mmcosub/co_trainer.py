@@ -133,8 +133,7 @@ class CoTrainer(SubmodelTraining):
             criterion (Callable): ``criterion(logits, labels)``, a mean over images (and
                 positions). It decides the distillation loss.
             unlabelled (tuple, optional): Unlabelled images of shape (U, ...), weakly
-                and strongly augmented, with pixels in the same positions. Defaults to
-                None.
+                and strongly augmented, pixels in the same places. Defaults to None.
 
         Raises:
             ValueError: If the model is in evaluation mode, the logits are not found, no
@@ -146,15 +145,17 @@ class CoTrainer(SubmodelTraining):
                 'model.train() before CoTrainer.loss.'
             )
         check_images(images, unlabelled)
-        if unlabelled is not None and not len(unlabelled[0]):
-            unlabelled = None
-        distills = self.scheme.views > 1 or unlabelled is not None
-        fit_criterion(self.scheme, criterion, distills)
+        unlabelled = unlabelled if unlabelled and len(unlabelled[0]) else None
+        fit_criterion(self.scheme, criterion, self.scheme.views > 1 or bool(unlabelled))
         for name, module in self.extras.items():
             if name != 'average':  # it follows the model by itself
                 module.to(next(self.model.parameters()))
         losses = super().loss(images, (labels, criterion))
-        if unlabelled is not None:
+        if unlabelled:
+            self._unlabelled = self._unlabelled or UnlabelledLoss(self, {})
+        if self._unlabelled:
+            self._unlabelled.follow(self)  # a step of the optimizer
+        if unlabelled:
             losses['loss_unlabelled'] = self._unlabelled_loss(*unlabelled)
         return total_loss(losses)
 
@@ -180,8 +181,7 @@ class CoTrainer(SubmodelTraining):
         return losses
 
     def _unlabelled_loss(self, weak: Tensor, strong: Tensor) -> Tensor:
-        learned = self._unlabelled = self._unlabelled or UnlabelledLoss(self, {})
-        learned.follow(self)  # the optimizer may have stepped since the last call
+        learned: Any = self._unlabelled
 
         def split(network: nn.Module, outputs: Any, views: int) -> tuple[Tensor, ...]:
             return split_views(outputs[self.key], views, len(strong))

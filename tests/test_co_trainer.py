@@ -766,6 +766,7 @@ def test_distributed(tmp_path: Path) -> None:
         assert one['loss'] != two['loss']  # other plans on each rank
         # About the model alone, not about the wrapped one.
         assert sum('not averaged' in text for text in one['said']) == 1
+    assert [each['seed'] for each in done] == [0, 0]  # that of the first is saved
 
 
 # ---- unlabelled images ------------------------------------------------------------
@@ -874,7 +875,8 @@ def test_the_teacher_follows_steps_of_accumulated_gradients() -> None:
     for step in range(5):
         if step == 3:  # resumed between a step and the next batch
             trainer.load_state_dict(copy.deepcopy(trainer.state_dict()))
-        trainer.loss(*arguments, (x, x)).backward()
+        # Steps between which there were labelled images alone count, too.
+        trainer.loss(*arguments, (x, x) if step < 4 else None).backward()
         updates.append(int(trainer.extras['average'].updates))
         if step % 2:
             optimizer.step()

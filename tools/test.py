@@ -152,6 +152,11 @@ def main(argv: Sequence[str] | None = None) -> dict:
         if args.show or args.show_dir:
             use_visualization(cfg, args)
         runner = EvaluationRunner.from_cfg(cfg)
+        if args.show_dir and runner.distributed:
+            runner.logger.warning(
+                'MMEngine draws in the first process alone, so --show-dir gets no '
+                'pictures of the images of the others. For all, use one process.'
+            )
         for hook in runner._hooks:
             if hasattr(hook, 'show'):
                 hook.show = args.show

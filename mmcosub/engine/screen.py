@@ -18,12 +18,14 @@ from mmengine.runner import LogProcessor, Runner
 from mmcosub.checkpoints.latest import pointed_checkpoint
 from mmcosub.config.errors import log_without_tracebacks, outlive_readers
 
-# Listings of hundreds of lines, and warnings of nearly every run.
+# Listings of hundreds of lines, and warnings of nearly every run or that are wrong
+# here, as gradients are saved.
 _PRINTED = 'Printed by the optimizer wrapper:'
 _NO_NEWS = (
     *('System environment', 'Config:', 'Hooks will be executed', _PRINTED),
     *('paramwise_options', 'extras.average', 'The prefix is not set in metric class'),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
+    'Resumed iteration number is not divisible by',
 )
 
 # What follows from other values.

@@ -36,9 +36,10 @@ class Run:
 
     @property
     def method(self) -> str:
-        """Scheme of the run; 'baseline' without one."""
+        """Scheme of the run, and if it has unlabelled images; 'baseline' without."""
         scheme = self.cfg.get('scheme')
-        return str(scheme['type']).rpartition('.')[2] if scheme else 'baseline'
+        more = ' + unlabelled' if self.cfg.get('unlabelled') else ''
+        return str(scheme['type']).rpartition('.')[2] + more if scheme else 'baseline'
 
     @property
     def model(self) -> str:

@@ -32,8 +32,14 @@ def restore_state(runner: Runner, checkpoint: dict) -> None:
     saved = checkpoint.get(_PATIENCE, ())
     for hook, state in zip(_early_stopping(runner), saved, strict=False):
         hook.best_score, hook.wait_count = state
-    if GRADIENTS in checkpoint:
-        _restore_gradients(runner, checkpoint[GRADIENTS])
+    gradients, done = checkpoint.get(GRADIENTS, ()), checkpoint['meta']['iter']
+    if any(gradients):
+        _restore_gradients(runner, gradients)
+    elif done % getattr(runner.optim_wrapper, '_accumulative_counts', 1):
+        runner.logger.warning(
+            f'The checkpoint ends an accumulation early, after {done} iterations: the '
+            'next step of the optimizer has the gradients of fewer iterations.'
+        )
 
 
 def _early_stopping(runner: Runner) -> list[EarlyStoppingHook]:

@@ -198,9 +198,15 @@ def fit_criterion(scheme: Scheme, criterion: Any, distills: bool) -> None:
 
 
 def check_processes(trainer: Any) -> None:
-    """Raise or warn if gradients would not be averaged over the processes."""
+    """Raise or warn if gradients would not be averaged over the processes.
+
+    The seed becomes that of the first, whose state is saved; plans differ by rank.
+    """
     if count_processes() == 1:
         return
+    seed = torch.tensor(trainer.plan_seed, device=next(trainer.parameters()).device)
+    torch.distributed.broadcast(seed, 0)
+    trainer.scheme.seed = int(seed)
     # Lightning's DistributedDataParallel is around the training step.
     outer = getattr(DistributedDataParallel, '_active_ddp_module', None)
     if trainer.caller() is trainer.backbone and outer is None:

@@ -23,6 +23,8 @@ def test_what_it_says(cosub_run: Path) -> None:
     assert run.cfg.train_cfg.max_iters == 6
     assert run.facts['seed'] == 0
     assert run.facts['config'] == str(cosub_run.parent / 'tiny.py')
+    run.cfg.unlabelled = dict(data_root='more')
+    assert run.method == 'Cosub + unlabelled'
 
 
 def test_a_run_without_our_hook(copied: Path) -> None:

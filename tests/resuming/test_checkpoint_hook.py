@@ -230,3 +230,20 @@ def test_training_without_a_checkpoint(options: dict, tmp_path: Path) -> None:
     run = numbers_run(tmp_path, 4, 2, default_hooks=dict(checkpoint=checkpoint))
     with pytest.raises(ValueError, match='2 epochs would leave no checkpoint'):
         run.train()
+
+
+def test_screen_says_which_gradients_are_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """Those of an unfinished accumulation are saved, unless the run ended there."""
+    wrapper = dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3)
+    with pytest.raises(SystemExit):
+        numbers_run(tmp_path, 4, 1, stop=2, optim_wrapper={**wrapper}).train()
+    numbers_run(tmp_path, 4, 1, optim_wrapper={**wrapper}).train()
+    said = ' '.join(capfd.readouterr())
+    assert 'Resuming' in said
+    assert 'not divisible' not in said
+    assert 'ends an accumulation early' not in said
+    numbers_run(tmp_path, 4, 2, optim_wrapper={**wrapper}).train()
+    said = ' '.join(capfd.readouterr())
+    assert 'ends an accumulation early, after 4 iterations' in said

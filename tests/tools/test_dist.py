@@ -163,9 +163,12 @@ def test_test_in_two_processes(train: ModuleType, config: Path, tmp_path: Path) 
         '--tta',
         '--out',
         tmp_path / 'out',
+        '--show-dir',
+        tmp_path / 'show',
     ]
     done = run('dist_test.sh', *argv, PORT=free_port())
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-6000:]
+    assert 'no pictures of the images of the others' in done.stdout + done.stderr
     assert 'mIoU' in done.stdout
     assert len(list((tmp_path / 'out').iterdir())) == 4
 
