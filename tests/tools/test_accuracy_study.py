@@ -252,7 +252,7 @@ def test_tables_of_what_there_is(tmp_path):
 
 
 @pytest.mark.parametrize('scheme', [choices.COSUB, {}], ids=['cosub', 'plain'])
-@pytest.mark.sweep(every=2)
+@pytest.mark.slow
 def test_training(scheme):
     from mmengine.registry import init_default_scope
     from training import train
@@ -293,7 +293,7 @@ def test_training(scheme):
 
 
 @pytest.mark.parametrize('network', ['swin', 'vit'])
-@pytest.mark.sweep(every=2)
+@pytest.mark.slow
 def test_segmentation(network, tmp_path, monkeypatch):
     import pretraining
     import scenes
