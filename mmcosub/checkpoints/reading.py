@@ -135,7 +135,8 @@ def _in_folder(path: Path) -> str | None:
 
 def _read_shards(index: str, file: str, map_location: str, trust: bool) -> State:
     try:
-        names = sorted(set(json.loads(Path(file).read_text())['weight_map'].values()))
+        listed = json.loads(Path(file).read_text())['weight_map'].values()
+        names = sorted({Path(name).as_posix() for name in listed})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f'{index} is no index of a sharded checkpoint (no `weight_map`).'

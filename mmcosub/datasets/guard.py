@@ -14,6 +14,8 @@ from .labels import BadSampleError, check_loaded, check_values, is_stock
 
 # Errors that are bugs of a transform, whatever the file.
 _OF_PROGRAMS = (TypeError, AttributeError, NameError, ImportError, LookupError)
+# Names of files may be any bytes.
+_ANY_NAME: Any = dict(encoding='utf-8', errors='surrogateescape')
 
 
 class BadSamples:
@@ -39,14 +41,15 @@ class BadSamples:
         if names not in self._known:
             self._known.add(names)
             self.listed.parent.mkdir(parents=True, exist_ok=True)
-            with self.listed.open('a') as file:
+            with self.listed.open('a', **_ANY_NAME) as file:
                 file.write(f'{names}\t{" ".join(reason.split())}\n')
 
     def names(self) -> list[str]:
         """Files of the samples recorded so far, by any process."""
         if not self.listed.is_file():
             return []
-        return [line.split('\t')[0] for line in self.listed.read_text().splitlines()]
+        lines = self.listed.read_text(**_ANY_NAME).split('\n')
+        return [line.split('\t')[0] for line in lines if line]
 
 
 def files_of(info: dict) -> str:

@@ -1,5 +1,6 @@
 """Checks of convolutions, and BatchNorms folded into them."""
 
+from collections import Counter
 from typing import Any
 
 from mmcv.cnn import ConvModule, fuse_conv_bn
@@ -47,7 +48,13 @@ def fold_norms(model: nn.Module) -> int:
     Returns:
         int: Number of norms that were folded.
     """
-    modules = [m for m in model.modules() if isinstance(m, ConvModule) and _folds(m)]
+    # A convolution of several modules, each with its own norm, cannot hold them all.
+    uses = Counter(m for _, m in model.named_modules(remove_duplicate=False))
+    modules = [
+        m
+        for m in model.modules()
+        if isinstance(m, ConvModule) and _folds(m) and uses[m.conv] == 1
+    ]
     for module in modules:
         fuse_conv_bn(module)
         activate = getattr(module, 'activate', None)

@@ -137,7 +137,8 @@ def test_shards_that_are_not_beside_their_index(shard: str, tmp_path: Path) -> N
 
 def test_index_that_is_none(tmp_path: Path) -> None:
     file = tmp_path / 'model.safetensors.index.json'
-    for text in ('{}', '[]', '{"weight_map": 3}', 'x'):
+    odd = '{"weight_map": {"a": 5}}'
+    for text in ('{}', '[]', '{"weight_map": 3}', odd, 'x'):
         file.write_text(text)
         with pytest.raises(ValueError, match=r'no index of a sharded checkpoint'):
             read_checkpoint(str(file))

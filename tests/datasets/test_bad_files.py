@@ -1,5 +1,6 @@
 """Data that are not what they seem: refused, or counted, listed and left out."""
 
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -338,3 +339,11 @@ def test_tool_with_unlabelled_images(
     said = refused(capsys, tool.main, argv, status=1)
     assert 'unlabelled: 1 of 3 samples are bad' in said
     assert 'other.png cannot be read' in said
+
+
+def test_names_of_any_bytes_are_listed(tmp_path: Path) -> None:
+    bad = BadSamples('skip', tmp_path / 'bad_data.txt')
+    names = [os.fsdecode(b'lat\xfcn.png'), 'line\u2028separator.png']
+    for name in names:
+        bad.note(name, 'cut short')
+    assert bad.names() == names

@@ -60,3 +60,13 @@ def test_hooked_convolutions_stay() -> None:
     module = ConvModule(4, 4, 3, norm_cfg=dict(type='BN'))
     module.conv.register_forward_hook(lambda *args: None)
     assert fold_norms(module) == 0
+
+
+def test_a_convolution_with_several_norms_stays() -> None:
+    one, other = (ConvModule(3, 4, 1, norm_cfg=dict(type='BN')) for _ in range(2))
+    other.conv = one.conv
+    model = unsettled(nn.ModuleList([one, other]))
+    image = torch.randn(1, 3, 5, 5, dtype=torch.float64)
+    before = [module(image) for module in model]
+    assert fold_norms(model) == 0
+    assert all(map(torch.equal, before, (module(image) for module in model)))
