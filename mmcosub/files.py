@@ -5,6 +5,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+ANY_NAME: Any = dict(encoding='utf-8', errors='surrogateescape')
+"""Arguments of ``open`` for texts with names of files, which may be any bytes."""
 
 PARTIAL = '.partial'
 """Suffix of a file that is being written."""
@@ -136,13 +140,12 @@ def claim_outputs(out: Path, *patterns: str) -> None:
             call was for.
     """
     mark = out / '.predictions'
-    for found in (file for pattern in patterns for file in out.glob(pattern)):
-        if not mark.exists():
-            raise ValueError(
-                f'--out {out}: there are files that are no predictions, such as '
-                f'{found}, which those of the same names would overwrite. Choose '
-                'another folder.'
-            )
+    there = (file for pattern in patterns for file in out.glob(pattern))
+    if not mark.exists() and (found := next(there, None)):
+        raise ValueError(
+            f'--out {out}: there are files that are no predictions, such as {found}, '
+            'which those of the same names would overwrite. Choose another folder.'
+        )
     out.mkdir(parents=True, exist_ok=True)
     mark.touch()
 

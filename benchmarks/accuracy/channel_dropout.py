@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+Split = Callable[[nn.Module, Any, int], Sequence[Tensor]]
+
 KEPT = 0.5
 """Fraction of images whose channels are all kept."""
 
@@ -32,12 +34,7 @@ class ChannelDropout:
         return getattr(self.loss, name)
 
     def __call__(
-        self,
-        training: Any,
-        weak: Any,
-        strong: Tensor,
-        split: Callable[[nn.Module, Any, int], Sequence[Tensor]],
-        valid: Tensor | None = None,
+        self, training: Any, weak: Any, strong: Tensor, split: Split, *valid: Any
     ) -> Tensor:
         """Return the weighted loss; see ``mmcosub.schemes.unlabelled_loss``."""
 
@@ -46,7 +43,7 @@ class ChannelDropout:
                 return split(network, features, views)
             return split(network, self.dropped(features), 2)
 
-        return self.loss(training, weak, strong, read, valid)
+        return self.loss(training, weak, strong, read, *valid)
 
     def dropped(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the features of both students, of shape (2U, C, H, W) each.

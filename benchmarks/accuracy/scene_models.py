@@ -142,13 +142,14 @@ def segmentor(run: SceneRun) -> nn.Module:
     if run.scheme:
         scheme = dict(loss='ce', seed=run.seed, **run.scheme)
         model.update(type='mmcosub.CoTrainingEncoderDecoder', scheme=scheme)
-    unlabelled = getattr(run, 'unlabelled', None)
+    unlabelled = dict(getattr(run, 'unlabelled', {}))
+    drops_channels = unlabelled.get('students') == 'channels'
+    if drops_channels:
+        unlabelled['students'] = 'full'
     if unlabelled:
-        drops_channels = unlabelled.get('students') == 'channels'
-        full = dict(students='full') if drops_channels else {}
-        model['unlabelled'] = unlabelled | full
+        model['unlabelled'] = unlabelled
     built: Any = _built(MODELS, model, run.seed)
-    if unlabelled and drops_channels:
+    if drops_channels:
         built.unlabelled = ChannelDropout(built.unlabelled, run.seed)
     return built
 

@@ -14,7 +14,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from mmcosub.config.errors import in_one_line
 from mmcosub.datasets.listing import images_in
 from mmcosub.engine.prediction import read_image
-from mmcosub.files import claim_outputs
+from mmcosub.files import ANY_NAME, claim_outputs
 from mmcosub.hooks.prediction_hooks import write_label_map
 
 from .pictures import draw_prediction, write_picture
@@ -88,16 +88,17 @@ class PredictionFiles:
             done = len(self.rows)
             self._predict(batch, images)
             if not self.segments:
-                self._write_rows(done)
+                self._write_rows(self.rows[done:], 'a' if done else 'w')
             yield from (file for file, *_ in batch)
 
-    def _write_rows(self, done: int) -> None:
-        """Write the rows after so many, so that a stop loses none."""
-        how: Any = dict(newline='', encoding='utf-8', errors='surrogateescape')
-        with (self.out / 'predictions.csv').open('a' if done else 'w', **how) as file:
-            rows = self.rows[done:]
-            writer = csv.DictWriter(file, rows[0] if rows else ())
-            if rows and not done:
+    def _write_rows(self, rows: Sequence[dict], mode: str) -> None:
+        """Write the rows of a batch at once, so that a stop loses none."""
+        if not rows:
+            return
+        table: Any = self.out / 'predictions.csv'
+        with table.open(mode, newline='', **ANY_NAME) as file:
+            writer = csv.DictWriter(file, rows[0])
+            if mode == 'w':
                 writer.writeheader()
             writer.writerows(rows)
 

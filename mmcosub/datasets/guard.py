@@ -10,12 +10,12 @@ from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
 from numpy.typing import NDArray
 
+from mmcosub.files import ANY_NAME
+
 from .labels import BadSampleError, check_loaded, check_values, is_stock
 
 # Errors that are bugs of a transform, whatever the file.
 _OF_PROGRAMS = (TypeError, AttributeError, NameError, ImportError, LookupError)
-# Names of files may be any bytes.
-_ANY_NAME: Any = dict(encoding='utf-8', errors='surrogateescape')
 
 
 class BadSamples:
@@ -41,14 +41,14 @@ class BadSamples:
         if names not in self._known:
             self._known.add(names)
             self.listed.parent.mkdir(parents=True, exist_ok=True)
-            with self.listed.open('a', **_ANY_NAME) as file:
+            with self.listed.open('a', **ANY_NAME) as file:
                 file.write(f'{names}\t{" ".join(reason.split())}\n')
 
     def names(self) -> list[str]:
         """Files of the samples recorded so far, by any process."""
         if not self.listed.is_file():
             return []
-        lines = self.listed.read_text(**_ANY_NAME).split('\n')
+        lines = self.listed.read_text(**ANY_NAME).split('\n')
         return [line.split('\t')[0] for line in lines if line]
 
 

@@ -154,7 +154,7 @@ def recompute_without_reentry(model: nn.Module) -> None:
 
 def _contexts(module: nn.Module) -> tuple[AbstractContextManager, ...]:
     """Return contexts of a forward, and of its repetition in the backward pass."""
-    return nullcontext(), unrecorded(module, again=True)
+    return nullcontext(), unrecorded(module.modules(), again=True)
 
 
 def sequential_backward_step(

@@ -20,6 +20,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, IterableDataset
 
+from .stopping import SIGNALS
+
 Indices = Callable[[int], Sequence[int]]
 
 
@@ -125,8 +127,8 @@ def start_worker(then: Callable[[int], None] | None, worker: int) -> None:
     Ctrl-C and Slurm's signals also reach workers, but a run needs them to finish its
     iteration. So only the parent process can end them. ``then`` initialises further.
     """
-    for name in {'SIGINT', 'SIGUSR1', 'SIGHUP'} & {*dir(signal)}:
-        signal.signal(signal.Signals[name], signal.SIG_IGN)
+    for number in {*SIGNALS} - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, 'sigwaitinfo'):  # macOS and Windows do not tell who sent it
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         told = threading.Thread(target=_end_when_told, args=[os.getppid()], daemon=True)

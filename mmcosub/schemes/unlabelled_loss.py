@@ -86,7 +86,7 @@ class UnlabelledLoss:
         strong, target, weight = method.mix(strong, target, valid, rng)
         # Strongly augmented images do not occur at inference, so BatchNorm does not
         # record their statistics, nor where the backward pass recomputes them.
-        quiet = partial(unrecorded, network)
+        quiet = partial(unrecorded, [*network.modules()])
         with quiet():
             caller, sites = training.caller(), training.sites
             execution = training.execution_of_plans()
@@ -131,6 +131,8 @@ class UnlabelledLoss:
 
         They have not while gradients accumulate.
         """
+        if self.method.teacher != 'average':
+            return
         weights = fingerprint(training.network)
         if weights != self.averaged:
             self.averaged = weights

@@ -59,14 +59,14 @@ class ForwardOverride:
         progress: Any,
         blocks: Collection[nn.Module] = (),
     ) -> None:
-        self.backbone = backbone
         self.perturbed = perturbed
         self.progress = progress
         self.forwards = dict(forwards)
         self.running: set[nn.Module] = set()
         """Modules whose other forward is running."""
         self._flags: list[tuple[nn.Module, str]] = []
-        for module in list_modules(backbone):
+        self.modules = list_modules(backbone)
+        for module in self.modules:
             own = vars(module)
             self._flags += [(module, flag) for flag in _FLAGS if own.get(flag) is True]
             inner: Any = own['_modules'].get('_checkpoint_wrapped_module')
@@ -127,7 +127,7 @@ class ForwardOverride:
         if _CURRENT.get() is self:
             return part(*args, **kwargs)
         self.progress = copy.copy(progress)  # in the backward pass
-        with self.entered(), unrecorded(self.backbone, True):
+        with self.entered(), unrecorded(self.modules, again=True):
             return part(*args, **kwargs)
 
 

@@ -33,12 +33,14 @@ def temporarily(modules: Sequence[nn.Module], **values: Any) -> Iterator[None]:
             setattr(module, name, own)
 
 
-def unrecorded(network: nn.Module, again: bool = False) -> AbstractContextManager:
+def unrecorded(
+    modules: Iterable[nn.Module], again: bool = False
+) -> AbstractContextManager:
     """Return a context in which BatchNorm records no statistics of its input.
 
     ``again``: a pass like the one at this call is repeated. It saves the same tensors.
     """
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    norms = [m for m in modules if isinstance(m, _BatchNorm)]
     values: dict[str, Any] = dict(track_running_stats=False)
     if again:
         values = dict(momentum=0.0, num_batches_tracked=torch.tensor(0))
