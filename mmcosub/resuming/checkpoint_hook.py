@@ -157,13 +157,18 @@ class WholeCheckpointHook(CheckpointHook):
             self._delete_outdated(name)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        self._saved_after = -1  # a stop saves what validation has changed
         if not self.save_best or self.file_backend is None:
             return  # validated without having trained
-        one = getattr(self, 'best_ckpt_path', None)
+        one, last = getattr(self, 'best_ckpt_path', None), self.last_ckpt
         several = {**getattr(self, 'best_ckpt_path_dict', {})}
         # MMEngine would delete these before the new ones are written.
         self.best_ckpt_path, self.best_ckpt_path_dict = None, dict.fromkeys(several)
+        # And then save the run again, in the middle of the validation: resumed, its
+        # schedules would step for this validation twice.
+        self.last_ckpt = None
         super()._save_best_checkpoint(runner, metrics)
+        self.last_ckpt = last
         self.best_ckpt_path = self.best_ckpt_path or one
         for key, path in several.items():
             self.best_ckpt_path_dict[key] = self.best_ckpt_path_dict[key] or path
