@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.visualization import Visualizer
+from numbers_run import numbers_run
 from stock import runner_of
 from torch import nn
 
@@ -144,6 +145,19 @@ def test_checkpoint_that_hardly_matches(key: str, config: Path, tmp_path: Path) 
     runner = runner_of(config, **{key: file})
     with pytest.raises(ValueError, match=r'only 0 of its 4 weights .* encoder\.0'):
         runner.train()
+
+
+def test_weights_of_another_tool_beside_an_average(tmp_path: Path) -> None:
+    """EMAHook reads ``state_dict``, which files of timm and of others lack."""
+    file = tmp_path / 'timm.pth'
+    sets = dict(model=0.0, model_ema=3.0)
+    weights = {k: dict(weight=torch.full((1,), v)) for k, v in sets.items()}
+    torch.save(weights, file)
+    run = numbers_run(tmp_path / 'w', 4, 1, custom_hooks=[dict(type='EMAHook')])
+    run.call_hook('before_run')
+    run.load_checkpoint(str(file))
+    average = next(h.ema_model for h in run.hooks if isinstance(h, EMAHook))
+    assert run.model.weight == average.module.weight == 3
 
 
 def test_prefix_of_a_pretrained_backbone(config: Path, tmp_path: Path) -> None:
