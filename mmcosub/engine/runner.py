@@ -140,10 +140,12 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         """Load initial weights; raise if they hardly match or, resumed, do not fit."""
         resumed, self._resumed = self._resumed, None
         checkpoint = resumed or read_checkpoint(filename, map_location, self.trusts)
-        if 'state_dict' not in checkpoint:  # hooks of averages read that
-            checkpoint = dict(state_dict=state_dict(checkpoint, filename))
+        if not resumed:  # hooks of averages get what the model gets
+            checkpoint['state_dict'] = state_dict(checkpoint, filename)
+            checkpoint.pop('ema_state_dict', None)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        load_to_train(unwrapped(self.model), checkpoint, filename, bool(resumed))
+        weights = dict(state_dict=checkpoint.get('state_dict', {}))
+        load_to_train(unwrapped(self.model), weights, filename, bool(resumed))
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint
