@@ -15,8 +15,9 @@ _EMA = re.compile(r'(.+[._])?ema([._].+)?|teacher')
 _TRAINED = re.compile(
     r'(model_)?state_dict|model|module|net|network|params|weights|student'
 )
-_NO_WEIGHTS = (
-    *('optimizer', 'message_hub', 'param_schedulers', 'meta', 'co_training_extras'),
+# State of optimizers and, in MMEngine and Lightning, of hooks.
+_NO_WEIGHTS = re.compile(
+    r'optim.*|message_hub|param_schedulers|meta|co_training_extras|callbacks'
 )
 # Parts of names from torch.compile, DDP, FSDP and activation checkpointing.
 _INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
@@ -127,7 +128,7 @@ def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
     if not isinstance(node, Mapping) or len(path) > 3:
         return
     for key, value in node.items():
-        if isinstance(key, str) and key not in _NO_WEIGHTS:
+        if isinstance(key, str) and not _NO_WEIGHTS.fullmatch(key):
             _collect(value, (*path, key), found)
     weights = {
         _WRAPPERS.sub('', name): value
