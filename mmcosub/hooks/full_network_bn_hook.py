@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import HOOKS
 from mmcosub.resuming import unwrapped
 from mmcosub.submodels import is_drop_path, temporarily
@@ -106,7 +107,13 @@ def estimate_statistics(model: Any, batches: Iterable) -> None:
     # Without momentum, BatchNorm takes the mean over all batches.
     with torch.no_grad(), full_network, temporarily(layers, momentum=None):
         for data in batches:
-            model(**model.data_preprocessor(data, True))
+            data = model.data_preprocessor(data, True)
+            if isinstance(model, CoTraining):
+                # Upstream cannot run heads of masks or points without a loss.
+                features = model.backbone(data['inputs'])
+                model.view_logits(features, data['data_samples'], 1)
+            else:
+                model(**data)
     for layer, old in zip(layers, before, strict=True):
         if not layer.num_batches_tracked:
             layer.load_state_dict(old, strict=False)
