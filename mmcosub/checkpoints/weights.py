@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -102,14 +101,14 @@ def state_dict(checkpoint: Any, filename: str = '', which: str | None = None) ->
 
 
 def nonfinite_weights(state: State) -> list[str]:
-    """Return names of weights that are not finite."""
-    weights = [(n, w) for n, w in state.items() if w.is_floating_point()]
-    return [name for name, weight in weights if not torch.isfinite(weight).all()]
+    """Return names of weights that are not finite; masks of attention may not be."""
+    weights = without_computed(state).items()
+    return [n for n, w in weights if w.is_floating_point() and not w.isfinite().all()]
 
 
 def require_finite(state: State, filename: str) -> None:
     """Raise a ``ValueError`` for weights that are not finite."""
-    if odd := nonfinite_weights(without_computed(state)):
+    if odd := nonfinite_weights(state):
         raise ValueError(
             f'{filename} has {len(odd)} weights that are not finite, '
             f'{", ".join(odd[:3])}: its predictions are meaningless. Take an earlier '
