@@ -58,8 +58,8 @@ def read_checkpoint(
     """Read a checkpoint, also of MMEngine, without executing code in it.
 
     Args:
-        filename (str | Path): A file (also ``.safetensors``), the index of a sharded one, a
-            Hugging Face folder with one of these, or a URL.
+        filename (str | Path): A file (also ``.safetensors``), the index of a sharded
+            one, a Hugging Face folder with one of these, or a URL.
         map_location (str): Device of its tensors. Defaults to 'cpu'.
         trust (bool): Allow any Python object, which can execute code. Defaults to
             False.
