@@ -186,7 +186,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
 
 
 def register_ours(runner: Any, scheme: Any) -> None:
-    """Register those of mmcosub's hooks that a run needs and its config does not name.
+    """Register those of mmcosub's hooks that a run needs and does not have.
 
     ``scheme`` is that of the run, its class or None.
     """
@@ -195,7 +195,7 @@ def register_ours(runner: Any, scheme: Any) -> None:
         names.append('CoTrainingLossHook')
         if scheme.changes_statistics:
             names.append('FullNetworkBNHook')
-    present = {type(hook).__name__ for hook in runner.hooks}
+    present = {kind.__name__ for hook in runner.hooks for kind in type(hook).__mro__}
     for name in names:
         if name not in present:
             runner.register_hook(dict(type=f'mmcosub.{name}'))

@@ -48,24 +48,22 @@ class FullNetworkBNHook(Hook):
                 f'num_samples={num_samples} of FullNetworkBNHook must be 1 or more.'
             )
         self.num_samples = num_samples
-        self.interval = 1
-
-    def before_train(self, runner: Runner) -> None:
-        self.interval = getattr(runner.train_loop, 'val_interval', 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Estimate in epoch-based training."""
-        due = self.every_n_epochs(runner, self.interval)
-        if isinstance(runner.train_loop, EpochBasedTrainLoop) and (
-            due or self.is_last_train_epoch(runner)
+        loop: Any = runner.train_loop
+        if isinstance(loop, EpochBasedTrainLoop) and (
+            self.every_n_epochs(runner, loop.val_interval)
+            or self.is_last_train_epoch(runner)
         ):
             self._estimate(runner)
 
     def after_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Estimate in iteration-based training."""
-        due = self.every_n_train_iters(runner, self.interval)
-        if not isinstance(runner.train_loop, EpochBasedTrainLoop) and (
-            due or self.is_last_train_iter(runner)
+        loop: Any = runner.train_loop
+        if not isinstance(loop, EpochBasedTrainLoop) and (
+            self.every_n_train_iters(runner, getattr(loop, 'val_interval', 1))
+            or self.is_last_train_iter(runner)
         ):
             self._estimate(runner)
 

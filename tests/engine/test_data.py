@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mmseg.models.decode_heads import STDCHead
+from mmseg.models.decode_heads import SideAdapterCLIPHead, STDCHead
 from stock import runner_of
 from torch import nn
 from torchvision.ops import StochasticDepth
@@ -61,17 +61,20 @@ def test_one_output_of_a_classifier(classification_config: Path) -> None:
     check_one_output('model.head', 1, nn.ModuleList())
 
 
-def test_boundary_heads_have_classes_of_their_own() -> None:
-    """As in mmseg's configs of STDC; of others that is a mistake."""
-    stdc, other = STDCHead.__new__(STDCHead), nn.Module()
-    for head in (stdc, other):
+def test_some_heads_have_labels_of_their_own() -> None:
+    """As in mmseg's configs of STDC and SAN; of others that is a mistake."""
+    heads = [kind.__new__(kind) for kind in (STDCHead, SideAdapterCLIPHead, nn.Module)]
+    for head in heads:
         nn.Module.__init__(head)
         head.num_classes = 2
+        head.loss_decode = nn.Module()
+        head.loss_decode.class_weight = [1.0] * 20
+    *own, other = heads
     model = nn.Module()
-    model.auxiliary_head = nn.ModuleList([stdc])
+    model.auxiliary_head = nn.ModuleList(own)
     _check_heads(model, 19, 255)
     model.auxiliary_head.append(other)
-    with pytest.raises(ValueError, match=r'auxiliary_head\.1\.num_classes is 2, .* 19'):
+    with pytest.raises(ValueError, match=r'auxiliary_head\.2\.num_classes is 2, .* 19'):
         _check_heads(model, 19, 255)
 
 

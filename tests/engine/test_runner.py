@@ -1,6 +1,7 @@
 """CoTrainingRunner: what it builds, checks and loads."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ from torch import nn
 import mmcosub.engine.data
 from mmcosub.engine import CoTrainingRunner, EvaluationRunner, apply_scheme
 from mmcosub.engine.data import classes_of
+from mmcosub.engine.runner import register_ours
+from mmcosub.hooks import CoTrainingLossHook
+from mmcosub.schemes import Cosub
 
 
 def hooks(runner: CoTrainingRunner) -> list[str]:
@@ -32,6 +36,18 @@ def test_wrapper_only_where_there_is_a_scheme(config: Path) -> None:
     assert type(stock.model).__name__ == 'EncoderDecoder'
     assert 'CoTrainingLossHook' not in hooks(stock)
     assert co_trained.model.state_dict().keys() == stock.model.state_dict().keys()
+
+
+def test_hooks_derived_from_ours_stand_for_them() -> None:
+    """A second one would undo its ramp."""
+
+    class Derived(CoTrainingLossHook):
+        pass
+
+    added: list[dict] = []
+    runner = SimpleNamespace(hooks=[Derived(ramp=3)], register_hook=added.append)
+    register_ours(runner, Cosub)
+    assert [each['type'][8:] for each in added] == ['NonFiniteLossHook', 'RunFactsHook']
 
 
 def test_evaluation_is_the_stock_models(config: Path) -> None:
