@@ -25,6 +25,8 @@ class Evil:
 class Stock:
     """A runner that opens a file in MMEngine's way, as `init_cfg` does."""
 
+    _train_loop = _val_loop = None
+
     def __init__(self, file: Path, **cfg: Any) -> None:
         self.file, self.cfg = str(file), Config(cfg)
 
