@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from mmcosub.checkpoints import read_checkpoint
+from mmcosub.checkpoints import read_checkpoint, state_dict
 from mmcosub.checkpoints.latest import corruption, newest_intact, pointed_checkpoint
 from mmcosub.checkpoints.safe_objects import foreign_objects
 from mmcosub.config.unread import drop_overridden
@@ -146,6 +146,8 @@ class ResumableRunner(SeededRunner, Runner):
         self.logger.warning(f'{said} Continuing with these changes.')
         if seed is not None:
             checkpoint['meta']['seed'] = seed
+        if saved['EMAHook'] > now['EMAHook']:  # the average is in place of the weights
+            checkpoint['state_dict'] = state_dict(checkpoint, which='model')
         hub = checkpoint['message_hub']
         info, resumed = hub['runtime_info'], hub['resumed_keys']
         if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):

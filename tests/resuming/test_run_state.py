@@ -46,6 +46,17 @@ def test_patience_does_not_begin_anew(stop: int, tmp_path: Path) -> None:
     assert resumed.epoch == 4
 
 
+def test_without_the_average_training_goes_on(tmp_path: Path) -> None:
+    """From the trained weights, which are the file's second set."""
+    numbers_run(tmp_path / 'a', 4, 1, custom_hooks=[dict(type='EMAHook')]).train()
+    ends = []
+    for folder in ('a', 'b'):
+        run = numbers_run(tmp_path / folder, 4, 2)
+        run.train()
+        ends.append(run.model.weight.item())
+    assert ends[0] == ends[1] == -5
+
+
 @pytest.mark.parametrize(
     ('unit', 'by_epoch', 'name'),
     [
