@@ -84,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for _ in track(done, 'images', len(images), console=Console(stderr=True)):
             pass
         print(f'{len(files.rows)} images predicted, in {args.out}')
+        if files.odd:
+            print(files.odd, file=sys.stderr)
         for each in files.failed:
             print(f'not predicted: {each}', file=sys.stderr)
         if files.failed:

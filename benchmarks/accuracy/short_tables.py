@@ -10,7 +10,8 @@ from records import Records
 from scene_results import AS_LONG, AT_RATE, NO_DISTILLATION
 from scene_results import compared as compared_scenes
 from unlabelled_stages import SCENES
-from unlabelled_tables import ENOUGH, METHOD, results_of
+from unlabelled_stages import as_long as as_long_unlabelled
+from unlabelled_tables import METHOD, arm_of, results_of
 
 BASELINE, MATCHED = 'baseline', 'compute-matched baseline'
 TRAININGS = (
@@ -122,14 +123,10 @@ def _of_unlabelled(records: Records) -> dict[str, dict[int, dict]]:
     """Return results with 60 labelled scenes by the names of this table."""
     results = results_of(records, 60)
     usual = SCENES.start.iterations
-    lengths = [
-        length
-        for (arm, length), runs in results.items()
-        if arm == BASELINE and length != usual and len(runs) >= ENOUGH
-    ]
-    longest = max(lengths, default=0)
+    runs = as_long_unlabelled(records, 60)
+    matched = next(run for run in runs if arm_of(run) == BASELINE).iterations
     return {
         BASELINE: results.get((BASELINE, usual), {}),
-        MATCHED: results.get((BASELINE, longest), {}),
+        MATCHED: results.get((BASELINE, matched), {}),
         'cosub': results.get((METHOD, usual), {}),
     }

@@ -1,5 +1,6 @@
 """Predictions of image files, written as masks, overlays and tables."""
 
+import copy
 import csv
 import glob
 import os
@@ -13,12 +14,15 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from mmcosub.config.errors import in_one_line
 from mmcosub.datasets.listing import images_in
-from mmcosub.engine.prediction import read_image
+from mmcosub.engine.prediction import odd_spread, read_image, steps_of_pipeline
 from mmcosub.files import ANY_NAME, claim_outputs
 from mmcosub.hooks.prediction_hooks import write_label_map
 
 from .pictures import draw_prediction, write_picture
 from .predictions import check_probabilities, entropy, probabilities_of
+
+_LOOKED_AT = 20
+"""Images of which the values are compared with those of training."""
 
 Image = tuple[Path, np.ndarray, dict]
 """File of an image, a picture of it in BGR, and a batch of it alone."""
@@ -75,6 +79,7 @@ class PredictionFiles:
         self.names = model.dataset_meta.get('classes')
         self.rows: list[dict[str, object]] = []
         self.failed: list[str] = []
+        self._spreads: list[str] = []
 
     def predict(self, images: Mapping[Path, str], batch_size: int) -> Iterator[Path]:
         """Predict images in batches of one size, and yield each that is done.
@@ -90,6 +95,22 @@ class PredictionFiles:
             if not self.segments:
                 self._write_rows(self.rows[done:], 'a' if done else 'w')
             yield from (file for file, *_ in batch)
+
+    def _look_at(self, batch: dict) -> None:
+        steps = steps_of_pipeline(self.model.cfg)
+        spread = odd_spread(self.model.data_preprocessor, batch, steps)
+        self._spreads.append(spread)
+
+    @property
+    def odd(self) -> str:
+        """A warning if the values of the first images are odd, of each; else ''."""
+        if not self._spreads or not all(self._spreads):
+            return ''
+        return (
+            f'warning: the first images have {self._spreads[0]} after normalisation, '
+            'and should have about 0 and 1: they have another range of values (such as '
+            '16 in place of 8 bits) than those of training.'
+        )
 
     def _write_rows(self, rows: Sequence[dict], mode: str) -> None:
         """Write the rows of a batch at once, so that a stop loses none."""
@@ -123,6 +144,8 @@ class PredictionFiles:
         keys = images[0][2]
         batch = {key: [alone[key][0] for *_, alone in images] for key in keys}
         try:
+            if len(self._spreads) < _LOOKED_AT:
+                self._look_at(copy.deepcopy(batch))
             found = self.model.test_step(batch)
         except Exception as error:  # of any network, such as for an image too narrow
             if len(images) == 1:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -15,8 +14,9 @@ _EMA = re.compile(r'(.+[._])?ema([._].+)?|teacher')
 _TRAINED = re.compile(
     r'(model_)?state_dict|model|module|net|network|params|weights|student'
 )
-_NO_WEIGHTS = (
-    *('optimizer', 'message_hub', 'param_schedulers', 'meta', 'co_training_extras'),
+# State of optimizers and, in MMEngine and Lightning, of hooks.
+_NO_WEIGHTS = re.compile(
+    r'optim.*|message_hub|param_schedulers|meta|co_training_extras|callbacks'
 )
 # Parts of names from torch.compile, DDP, FSDP and activation checkpointing.
 _INNER = '_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module'
@@ -101,14 +101,14 @@ def state_dict(checkpoint: Any, filename: str = '', which: str | None = None) ->
 
 
 def nonfinite_weights(state: State) -> list[str]:
-    """Return names of weights that are not finite."""
-    weights = [(n, w) for n, w in state.items() if w.is_floating_point()]
-    return [name for name, weight in weights if not torch.isfinite(weight).all()]
+    """Return names of weights that are not finite; masks of attention may not be."""
+    weights = without_computed(state).items()
+    return [n for n, w in weights if w.is_floating_point() and not w.isfinite().all()]
 
 
 def require_finite(state: State, filename: str) -> None:
     """Raise a ``ValueError`` for weights that are not finite."""
-    if odd := nonfinite_weights(without_computed(state)):
+    if odd := nonfinite_weights(state):
         raise ValueError(
             f'{filename} has {len(odd)} weights that are not finite, '
             f'{", ".join(odd[:3])}: its predictions are meaningless. Take an earlier '
@@ -127,7 +127,7 @@ def _collect(node: Any, path: tuple[str, ...], found: dict[str, State]) -> None:
     if not isinstance(node, Mapping) or len(path) > 3:
         return
     for key, value in node.items():
-        if isinstance(key, str) and key not in _NO_WEIGHTS:
+        if isinstance(key, str) and not _NO_WEIGHTS.fullmatch(key):
             _collect(value, (*path, key), found)
     weights = {
         _WRAPPERS.sub('', name): value

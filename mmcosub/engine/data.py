@@ -21,6 +21,7 @@ from mmcosub.datasets.checks import (
 )
 from mmcosub.datasets.guard import BadSamples, guard
 from mmcosub.losses import activations
+from mmcosub.models.segmentor_heads import is_a
 from mmcosub.names import type_name
 from mmcosub.submodels import find_drop_paths
 
@@ -102,6 +103,8 @@ def classes_of(model: nn.Module) -> tuple[int, int] | None:
 def _check_heads(model: nn.Module, classes: int, ignored: int) -> None:
     """Raise if a segmentor's heads or class weights disagree on the classes."""
     for name, head in _heads(model):
+        if is_a(head, 'STDCHead', 'SideAdapterCLIPHead'):
+            continue  # its labels are boundaries, or also "no object"
         for key, last in (('num_classes', classes), ('ignore_index', ignored)):
             if (own := getattr(head, key, last)) != last:
                 raise ValueError(

@@ -12,6 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner, autocast
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -89,35 +90,34 @@ class AnyDeviceRunner(Runner):
         """Wrap the model for several processes; without a GPU, without SyncBN."""
         if not self.distributed:
             return super().wrap_model(model_wrapper_cfg, model)
-        if model_wrapper_cfg:
-            scheme: Any = getattr(model, 'scheme', None)
-            if (scheme and scheme.lean) or getattr(model, 'unlabelled', None):
-                model_wrapper_cfg = stepping_wrapper(model_wrapper_cfg)
-            return super().wrap_model(model_wrapper_cfg, model)
-        options = dict(
+        options = model_wrapper_cfg or dict(
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )
+        scheme: Any = getattr(model, 'scheme', None)
+        of_passes = (scheme and scheme.lean) or getattr(model, 'unlabelled', None)
+        options = stepping_wrapper(options, needed=bool(of_passes))
         if get_device() != 'cpu':
-            options['type'] = CoTrainingDistributedDataParallel.__name__
             return super().wrap_model(options, model)
         # SyncBN has no CPU implementation, and only GPUs need device ids.
-        model = revert_sync_batchnorm(model)
-        return CoTrainingDistributedDataParallel(module=model, **options)
+        wrapper: Any = MODEL_WRAPPERS.get(options.pop('type'))
+        return wrapper(module=revert_sync_batchnorm(model), **options)
 
 
-def stepping_wrapper(model_wrapper_cfg: dict) -> dict:
+def stepping_wrapper(model_wrapper_cfg: dict, needed: bool = True) -> dict:
     """Return a config's DDP wrapper with the steps of ``scheme.lean`` and `unlabelled`.
 
-    Raises a ``ValueError`` for other wrappers.
+    Other wrappers raise a ``ValueError`` if these steps are ``needed``.
     """
     name = type_name(model_wrapper_cfg)
     ours = CoTrainingDistributedDataParallel.__name__
-    if name not in ('', 'MMDistributedDataParallel', ours):
+    if name in ('', 'MMDistributedDataParallel', ours):
+        return {**model_wrapper_cfg, 'type': ours}
+    if needed:
         raise ValueError(
             f'model_wrapper_cfg.type={name!r} has a training step of its own, without '
             'passes one after another and without unlabelled images. Leave '
             'model_wrapper_cfg out, take MMDistributedDataParallel, or set '
             'scheme.lean=False and leave `unlabelled` out.'
         )
-    return {**model_wrapper_cfg, 'type': ours}
+    return {**model_wrapper_cfg}

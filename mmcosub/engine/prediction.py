@@ -172,3 +172,21 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
             f'({type(error).__name__}: {error}).'
         ) from error
     return viewable(image), batch
+
+
+def odd_spread(preprocess: Any, batch: dict, steps: Sequence[Any] = ()) -> str:
+    """Name a batch's mean and deviation within channels, if far from 0 and 1, else ''.
+
+    Also '' if images are normalised neither by the data preprocessor nor by a step of
+    their pipeline.
+    """
+    in_pipeline = any(type_name(step, TRANSFORMS) == 'Normalize' for step in steps)
+    if not (in_pipeline or getattr(preprocess, '_enable_normalize', False)):
+        return ''
+    images = preprocess(batch, False)['inputs']
+    if not isinstance(images, torch.Tensor):
+        return ''
+    channels = images.transpose(0, 1).flatten(1)
+    mean, std = float(channels.mean()), float(channels.std(dim=1).mean())
+    usual = abs(mean) < 10 and 0.1 < std < 10
+    return '' if usual else f'mean {mean:.3g} and deviation {std:.3g}'

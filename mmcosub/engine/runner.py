@@ -11,7 +11,12 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmpretrain.models.classifiers import TimmClassifier
 from torch import nn
 
-from mmcosub.checkpoints import load_backbone, load_to_train, read_checkpoint
+from mmcosub.checkpoints import (
+    load_backbone,
+    load_to_train,
+    read_checkpoint,
+    state_dict,
+)
 from mmcosub.config.co_train import accelerated_model, co_trained_model
 from mmcosub.config.settings import check_carry_over, check_optimizer
 from mmcosub.datasets.guard import BadSamples
@@ -135,8 +140,12 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         """Load initial weights; raise if they hardly match or, resumed, do not fit."""
         resumed, self._resumed = self._resumed, None
         checkpoint = resumed or read_checkpoint(filename, map_location, self.trusts)
+        if not resumed:  # hooks of averages get what the model gets
+            checkpoint['state_dict'] = state_dict(checkpoint, filename)
+            checkpoint.pop('ema_state_dict', None)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        load_to_train(unwrapped(self.model), checkpoint, filename, bool(resumed))
+        weights = dict(state_dict=checkpoint.get('state_dict', {}))
+        load_to_train(unwrapped(self.model), weights, filename, bool(resumed))
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint
@@ -177,7 +186,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
 
 
 def register_ours(runner: Any, scheme: Any) -> None:
-    """Register those of mmcosub's hooks that a run needs and its config does not name.
+    """Register those of mmcosub's hooks that a run needs and does not have.
 
     ``scheme`` is that of the run, its class or None.
     """
@@ -186,7 +195,7 @@ def register_ours(runner: Any, scheme: Any) -> None:
         names.append('CoTrainingLossHook')
         if scheme.changes_statistics:
             names.append('FullNetworkBNHook')
-    present = {type(hook).__name__ for hook in runner.hooks}
+    present = {kind.__name__ for hook in runner.hooks for kind in type(hook).__mro__}
     for name in names:
         if name not in present:
             runner.register_hook(dict(type=f'mmcosub.{name}'))

@@ -24,6 +24,8 @@ from mmcosub.names import did_you_mean
 from mmcosub.resuming import unwrapped
 from mmcosub.submodels import evaluating
 
+from .prediction import odd_spread
+
 
 def try_validation(runner: Runner) -> None:
     """Validate on one batch; raise if it fails or lacks a metric that hooks monitor.
@@ -137,18 +139,11 @@ def _validate_one_batch(model: Any, loop: ValLoop) -> tuple[dict[str, Any], str]
 
 def _odd_values(preprocess: Any, batch: Any) -> str:
     """Say if normalised images are far from mean 0 and deviation 1."""
-    normalises = getattr(preprocess, '_enable_normalize', False)
-    images = preprocess(batch, False)['inputs'] if normalises else None
-    if not isinstance(images, torch.Tensor):
-        return ''
-    mean, std = float(images.mean()), float(images.std())
-    if abs(mean) < 10 and 0.1 < std < 10:
-        return ''
-    return (
-        f'Images of validation have mean {mean:.3g} and deviation {std:.3g} after '
-        'normalisation, and should have about 0 and 1. Set mean and std of the data '
-        'preprocessor to those of loaded values; LoadImageFromFile keeps more than 8 '
-        "bits with color_type='unchanged' only."
+    found = odd_spread(preprocess, batch)
+    return found and (
+        f'Images of validation have {found} after normalisation, and should have about '
+        '0 and 1. Set mean and std of the data preprocessor to those of loaded values; '
+        "LoadImageFromFile keeps more than 8 bits with color_type='unchanged' only."
     )
 
 

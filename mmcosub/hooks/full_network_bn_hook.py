@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from mmcosub.models.co_training import CoTraining
 from mmcosub.registry import HOOKS
 from mmcosub.resuming import unwrapped
 from mmcosub.submodels import is_drop_path, temporarily
@@ -47,24 +48,22 @@ class FullNetworkBNHook(Hook):
                 f'num_samples={num_samples} of FullNetworkBNHook must be 1 or more.'
             )
         self.num_samples = num_samples
-        self.interval = 1
-
-    def before_train(self, runner: Runner) -> None:
-        self.interval = getattr(runner.train_loop, 'val_interval', 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Estimate in epoch-based training."""
-        due = self.every_n_epochs(runner, self.interval)
-        if isinstance(runner.train_loop, EpochBasedTrainLoop) and (
-            due or self.is_last_train_epoch(runner)
+        loop: Any = runner.train_loop
+        if isinstance(loop, EpochBasedTrainLoop) and (
+            self.every_n_epochs(runner, loop.val_interval)
+            or self.is_last_train_epoch(runner)
         ):
             self._estimate(runner)
 
     def after_train_iter(self, runner: Runner, **batch: Any) -> None:
         """Estimate in iteration-based training."""
-        due = self.every_n_train_iters(runner, self.interval)
-        if not isinstance(runner.train_loop, EpochBasedTrainLoop) and (
-            due or self.is_last_train_iter(runner)
+        loop: Any = runner.train_loop
+        if not isinstance(loop, EpochBasedTrainLoop) and (
+            self.every_n_train_iters(runner, getattr(loop, 'val_interval', 1))
+            or self.is_last_train_iter(runner)
         ):
             self._estimate(runner)
 
@@ -106,7 +105,13 @@ def estimate_statistics(model: Any, batches: Iterable) -> None:
     # Without momentum, BatchNorm takes the mean over all batches.
     with torch.no_grad(), full_network, temporarily(layers, momentum=None):
         for data in batches:
-            model(**model.data_preprocessor(data, True))
+            data = model.data_preprocessor(data, True)
+            if isinstance(model, CoTraining):
+                # Upstream cannot run heads of masks or points without a loss.
+                features = model.backbone(data['inputs'])
+                model.view_logits(features, data['data_samples'], 1)
+            else:
+                model(**data)
     for layer, old in zip(layers, before, strict=True):
         if not layer.num_batches_tracked:
             layer.load_state_dict(old, strict=False)

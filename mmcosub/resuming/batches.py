@@ -1,6 +1,6 @@
 """Batches of a data loader: endless iteration, skipping, and checks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -39,6 +39,18 @@ def without_first(loader: DataLoader, count: int) -> Iterable:
         batches.skip(count)
         return loader
     return islice(loader, count, None)  # a stream
+
+
+def end_workers(loop: Any) -> None:
+    """End the workers of a loop's data loader, if there are any.
+
+    Where the garbage collector ends them, PyTorch waits five seconds for each.
+    """
+    batches = getattr(loop, 'dataloader_iterator', None)
+    if isinstance(batches, Generator):
+        batches.close()
+    if isinstance(loader := getattr(loop, 'dataloader', None), DataLoader):
+        loader._iterator = None  # of persistent workers
 
 
 def sampler_of(loader: DataLoader) -> Any:

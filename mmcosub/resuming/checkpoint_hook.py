@@ -10,7 +10,13 @@ from mmengine.runner import Runner
 from mmcosub.files import begin_run, remove_partial, write_pointer, written_in
 from mmcosub.registry import HOOKS
 
-from .run_state import GRADIENTS, add_state, collect_gradients, restore_state
+from .run_state import (
+    GRADIENTS,
+    VALIDATED,
+    add_state,
+    collect_gradients,
+    restore_state,
+)
 
 _STOPPED = re.compile(r'epoch_\d+_iter_\d+\.pth')
 
@@ -36,7 +42,8 @@ class WholeCheckpointHook(CheckpointHook):
     best_ckpt_path_dict: dict[str, str | None]
     save_optimizer: bool
     save_param_scheduler: bool
-    _saved_after = -1
+    _saved_after: tuple = (-1, None)
+    """Iteration of the newest checkpoint, and of the last validation before it."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -113,13 +120,24 @@ class WholeCheckpointHook(CheckpointHook):
     def save_now(self, runner: Runner) -> str:
         """Save a resumable checkpoint between two iterations, unless just done."""
         complete = self.save_optimizer and self.save_param_scheduler
-        if self._saved_after != runner.iter or not complete:
+        if self._saved_after != (runner.iter, _validated(runner)) or not complete:
             name = self.filename_tmpl.format(runner.iter)
             if self.by_epoch:
                 name = f'epoch_{runner.epoch}_iter_{runner.iter}.pth'
             meta = dict(epoch=runner.epoch, iter=runner.iter)
             self._save(runner, name, meta, complete=True)
         return str(self.last_ckpt)
+
+    def after_train(self, runner: Runner) -> None:
+        """Save the end of a run that ended early; then publish, as MMEngine."""
+        ended = getattr(runner.train_loop, 'stop_training', False)
+        if ended and self.save_last and self._saved_after[0] != runner.iter:
+            # Resumed, the run repeats the validation that ended it.
+            runner.message_hub.runtime_info.pop(VALIDATED, None)
+            step = runner.epoch if self.by_epoch else runner.iter
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, step, meta)
+        super().after_train(runner)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         self._save(runner, self.filename_tmpl.format(step), meta)
@@ -150,7 +168,7 @@ class WholeCheckpointHook(CheckpointHook):
             self._info, self._gradients = {}, None
         runner.message_hub.update_info_dict(info)
         self.last_ckpt = path
-        self._saved_after = meta['iter']
+        self._saved_after = meta['iter'], _validated(runner)
         if is_main_process():
             write_pointer(runner.work_dir, path)
             self._remote.append(name)
@@ -159,11 +177,15 @@ class WholeCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best or self.file_backend is None:
             return  # validated without having trained
-        one = getattr(self, 'best_ckpt_path', None)
+        one, last = getattr(self, 'best_ckpt_path', None), self.last_ckpt
         several = {**getattr(self, 'best_ckpt_path_dict', {})}
         # MMEngine would delete these before the new ones are written.
         self.best_ckpt_path, self.best_ckpt_path_dict = None, dict.fromkeys(several)
+        # And then save the run again, in the middle of the validation: resumed, its
+        # schedules would step for this validation twice.
+        self.last_ckpt = None
         super()._save_best_checkpoint(runner, metrics)
+        self.last_ckpt = last
         self.best_ckpt_path = self.best_ckpt_path or one
         for key, path in several.items():
             self.best_ckpt_path_dict[key] = self.best_ckpt_path_dict[key] or path
@@ -209,3 +231,8 @@ class WholeCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
         if name in self._remote:
             self._remote.remove(name)
+
+
+def _validated(runner: Runner) -> int | None:
+    """Return the iteration of the last validation that has ended."""
+    return runner.message_hub.runtime_info.get(VALIDATED)

@@ -10,9 +10,7 @@ from torch.utils.data import DataLoader, Subset
 from mmcosub.names import type_name
 
 from .batches import endless_batches, without_first
-
-_VALIDATED = 'last_validation'
-"""Key in checkpoints for the iteration of the last validation."""
+from .run_state import VALIDATED
 
 
 class ResumableEpochLoop(EpochBasedTrainLoop):
@@ -123,13 +121,13 @@ def _validate(loop: Any, done: int, last: int, resumed: bool = False) -> None:
     It must not run twice: schedules such as ReduceOnPlateau step after validations.
     """
     hub = loop.runner.message_hub
-    if resumed and loop.iter in (0, hub.runtime_info.get(_VALIDATED)):
+    if resumed and loop.iter in (0, hub.runtime_info.get(VALIDATED)):
         return
     loop._decide_current_val_interval()
     due = done % loop.val_interval == 0 or done == last
     if loop.runner.val_loop is not None and done >= loop.val_begin and due:
         loop.runner.val_loop.run()
-        hub.update_info(_VALIDATED, loop.iter)
+        hub.update_info(VALIDATED, loop.iter)
 
 
 _RESUMABLE = {

@@ -12,6 +12,8 @@ from . import unwrapped
 from .resume_checks import is_built, states_of
 
 GRADIENTS = 'accumulated_gradients'
+VALIDATED = 'last_validation'
+"""Key in the message hub for the iteration of the last validation."""
 _PATIENCE = 'early_stopping'
 
 

@@ -8,7 +8,7 @@ from mmengine.visualization import Visualizer
 from mmcosub.checkpoints import safe_reading
 from mmcosub.config.errors import note_moment
 
-from .batches import check_batches
+from .batches import check_batches, end_workers
 from .checkpoint_hook import WholeCheckpointHook
 from .loops import resumable
 from .seeding import Indices, IterationSeedHook, seed_batches
@@ -24,6 +24,8 @@ class SeededRunner:
     _hooks: list[Hook]
     _experiment_name: str
     _train_dataloader: Any
+    _train_loop: Any
+    _val_loop: Any
     _randomness_cfg: dict
     build_dataloader: Any
     register_hook: Any
@@ -37,8 +39,12 @@ class SeededRunner:
         return bool(cfg.get('trust_checkpoint', False))
 
     def train(self) -> Any:
-        with safe_reading(self.trusts):
-            return super().train()  # type: ignore[misc]
+        try:
+            with safe_reading(self.trusts):
+                return super().train()  # type: ignore[misc]
+        finally:
+            for loop in (self._train_loop, self._val_loop):
+                end_workers(loop)
 
     def val(self) -> Any:
         with safe_reading(self.trusts):

@@ -113,11 +113,12 @@ class SeededBatches:
 def fetch_seeded(dataset: Any, seed: int, rank: int, indices: Sequence) -> list:
     """Return samples of a dataset, each loaded with a random seed of its own."""
     samples = []
+    load_batch = getattr(type(dataset), '__getitems__', None)  # as Subset has
     for index in indices:
         if isinstance(index, SeededIndex):
             seed_by(seed, rank, index.iteration, index.place + 1)
             index = int(index)
-        samples.append(dataset[index])
+        samples += load_batch(dataset, [index]) if load_batch else [dataset[index]]
     return samples
 
 
@@ -155,6 +156,5 @@ def seed_batches(
         return
     # torch forbids this on a loader in use; this one has not started.
     loader.__dict__['batch_sampler'] = SeededBatches(loader.batch_sampler, done, also)
-    if not hasattr(type(loader.dataset), '__getitems__'):
-        fetch = partial(fetch_seeded, loader.dataset, seed, get_rank())
-        loader.dataset.__getitems__ = fetch  # type: ignore[attr-defined]
+    fetch = partial(fetch_seeded, loader.dataset, seed, get_rank())
+    loader.dataset.__getitems__ = fetch  # type: ignore[attr-defined]

@@ -64,10 +64,19 @@ def test_both_sets(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert state_dict(content)['a.weight'][0] == 2
 
 
-def test_what_a_scheme_keeps_is_no_set_of_weights() -> None:
-    kept = {'average.network.a.weight': TRAINED['a.weight']}
-    found = sets_of_weights(dict(state_dict=TRAINED, co_training_extras=kept))
-    assert [*found] == ['state_dict']
+@pytest.mark.parametrize(
+    'state',
+    [
+        dict(co_training_extras={'average.network.a.weight': TRAINED['a.weight']}),
+        dict(callbacks={"Checkpoint{'k': 1}": dict(best={'a.ckpt': torch.ones(())})}),
+        dict(optim={'state.a.weight.exp_avg': torch.ones(2)}),
+    ],
+    ids=['scheme', 'Lightning', 'flattened optimizer'],
+)
+def test_what_is_no_set_of_weights(state: dict) -> None:
+    """With it, weights under an unusual key could not be told from it."""
+    found = sets_of_weights(dict(mine=TRAINED, **state))
+    assert [*found] == ['mine']
 
 
 def test_choice_is_logged(tmp_path: Path) -> None:

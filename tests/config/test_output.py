@@ -20,8 +20,8 @@ from mmcosub.checkpoints import checkpoints_in
 from mmcosub.resuming.stopping import STATUS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('signal_', [None, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.sweep(every=3)
 def test_run_that_nobody_reads(signal_: signal.Signals | None, tmp_path: Path) -> None:
     """Its reader ends after the first line, before the first iteration."""
     pipe, work_dir = tmp_path / 'pipe', tmp_path / 'w'

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmseg.models.decode_heads import SideAdapterCLIPHead, STDCHead
 from stock import runner_of
 from torch import nn
 from torchvision.ops import StochasticDepth
 
-from mmcosub.engine.data import check_one_output, check_rates
+from mmcosub.engine.data import _check_heads, check_one_output, check_rates
 
 ONE = {'num_classes': 1, 'threshold': 0.3}
 BINARY = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.3}
@@ -58,6 +59,23 @@ def test_one_output_of_a_classifier(classification_config: Path) -> None:
     check_one_output('model.head', 1, CrossEntropyLoss(use_sigmoid=True))
     check_one_output('model.head', 2, CrossEntropyLoss())
     check_one_output('model.head', 1, nn.ModuleList())
+
+
+def test_some_heads_have_labels_of_their_own() -> None:
+    """As in mmseg's configs of STDC and SAN; of others that is a mistake."""
+    heads = [kind.__new__(kind) for kind in (STDCHead, SideAdapterCLIPHead, nn.Module)]
+    for head in heads:
+        nn.Module.__init__(head)
+        head.num_classes = 2
+        head.loss_decode = nn.Module()
+        head.loss_decode.class_weight = [1.0] * 20
+    *own, other = heads
+    model = nn.Module()
+    model.auxiliary_head = nn.ModuleList(own)
+    _check_heads(model, 19, 255)
+    model.auxiliary_head.append(other)
+    with pytest.raises(ValueError, match=r'auxiliary_head\.2\.num_classes is 2, .* 19'):
+        _check_heads(model, 19, 255)
 
 
 def test_drop_path_of_any_library_with_a_rate_of_1() -> None:

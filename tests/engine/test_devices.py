@@ -1,15 +1,21 @@
 """AnyDeviceRunner: mixed precision, SyncBN and lean steps wherever a run is."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from stock import runner_of
-from torch import nn
+from torch import distributed, nn
 
-from mmcosub.engine.devices import CPUAmpOptimWrapper, stepping_wrapper
+from mmcosub.engine.devices import (
+    AnyDeviceRunner,
+    CPUAmpOptimWrapper,
+    stepping_wrapper,
+)
+from mmcosub.models.co_training import CoTrainingDistributedDataParallel
 
 
 def test_sync_bn_without_a_gpu(config: Path) -> None:
@@ -46,3 +52,21 @@ def test_a_given_wrapper_keeps_lean_steps() -> None:
     )
     with pytest.raises(ValueError, match=r"'MMFullyShardedDataParallel'.*lean=False"):
         stepping_wrapper(dict(type='MMFullyShardedDataParallel'))
+
+
+@pytest.mark.skipif(get_device() != 'cpu', reason='about machines without a GPU')
+def test_a_given_wrapper_without_a_gpu(tmp_path: Path) -> None:
+    """MMEngine gives it the number of a GPU, and SyncBN stays."""
+    place = f'file://{tmp_path / "place"}'
+    distributed.init_process_group('gloo', place, rank=0, world_size=1)
+    try:
+        wrapped = AnyDeviceRunner.wrap_model(
+            SimpleNamespace(distributed=True, cfg={}),
+            dict(type='MMDistributedDataParallel', find_unused_parameters=True),
+            nn.Sequential(nn.Linear(1, 1), nn.SyncBatchNorm(1)),
+        )
+    finally:
+        distributed.destroy_process_group()
+    assert isinstance(wrapped, CoTrainingDistributedDataParallel)
+    assert wrapped.find_unused_parameters
+    assert not isinstance(wrapped.module[1], nn.SyncBatchNorm)

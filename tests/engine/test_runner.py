@@ -1,19 +1,25 @@
 """CoTrainingRunner: what it builds, checks and loads."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
+from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
+from numbers_run import numbers_run
 from stock import runner_of
 from torch import nn
 
 import mmcosub.engine.data
 from mmcosub.engine import CoTrainingRunner, EvaluationRunner, apply_scheme
 from mmcosub.engine.data import classes_of
+from mmcosub.engine.runner import register_ours
+from mmcosub.hooks import CoTrainingLossHook
+from mmcosub.schemes import Cosub
 
 
 def hooks(runner: CoTrainingRunner) -> list[str]:
@@ -30,6 +36,18 @@ def test_wrapper_only_where_there_is_a_scheme(config: Path) -> None:
     assert type(stock.model).__name__ == 'EncoderDecoder'
     assert 'CoTrainingLossHook' not in hooks(stock)
     assert co_trained.model.state_dict().keys() == stock.model.state_dict().keys()
+
+
+def test_hooks_derived_from_ours_stand_for_them() -> None:
+    """A second one would undo its ramp."""
+
+    class Derived(CoTrainingLossHook):
+        pass
+
+    added: list[dict] = []
+    runner = SimpleNamespace(hooks=[Derived(ramp=3)], register_hook=added.append)
+    register_ours(runner, Cosub)
+    assert [each['type'][8:] for each in added] == ['NonFiniteLossHook', 'RunFactsHook']
 
 
 def test_evaluation_is_the_stock_models(config: Path) -> None:
@@ -144,6 +162,33 @@ def test_checkpoint_that_hardly_matches(key: str, config: Path, tmp_path: Path) 
     runner = runner_of(config, **{key: file})
     with pytest.raises(ValueError, match=r'only 0 of its 4 weights .* encoder\.0'):
         runner.train()
+
+
+@pytest.mark.parametrize('package', ['mmengine', 'mmpretrain'])
+@pytest.mark.parametrize('tool', ['timm', 'mmengine'])
+def test_weights_to_start_from_beside_an_average(
+    tool: str, package: str, tmp_path: Path
+) -> None:
+    """EMAHook reads ``state_dict``, which timm's files lack, and the averaged head."""
+    init_default_scope('mmpretrain')
+    hook = dict(type=f'{package}.EMAHook')
+    run = numbers_run(tmp_path / 'w', 4, 1, custom_hooks=[hook])
+    run.model.head = nn.Linear(1, 2)
+    sets: dict[str, dict] = {}
+    for name, value in (('state_dict', 3.0), ('ema_state_dict', 0.0)):
+        sets[name] = dict(weight=torch.full((1,), value))
+        sets[name]['head.weight'] = torch.ones(4, 1)
+    if tool == 'timm':
+        sets = dict(model=sets['ema_state_dict'], model_ema=sets['state_dict'])
+    else:
+        average = {f'module.{k}': v for k, v in sets['ema_state_dict'].items()}
+        sets['ema_state_dict'] = {**average, 'steps': torch.tensor(7)}
+    torch.save(sets, tmp_path / 'file.pth')
+    run.call_hook('before_run')
+    run.load_checkpoint(str(tmp_path / 'file.pth'))
+    average = next(h.ema_model for h in run.hooks if isinstance(h, EMAHook))
+    assert run.model.weight == average.module.weight == 3
+    assert torch.equal(run.model.head.weight, average.module.head.weight)
 
 
 def test_prefix_of_a_pretrained_backbone(config: Path, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_broken_weights_are_not_written() -> None:
     """Another rank's loss may have broken them."""
     hook = NonFiniteLossHook()
     weights = {'a.weight': torch.ones(3), 'a.steps': torch.tensor(3)}
+    weights['text.attn_mask'] = torch.full((2, 2), -torch.inf).triu(1)  # CLIP's
     hook.before_save_checkpoint(runner(plain()), dict(state_dict=weights))
     weights['b.weight'] = torch.tensor([1.0, float('nan')])
     with pytest.raises(FloatingPointError, match=r'b\.weight is not finite'):

@@ -21,6 +21,7 @@ from torch import nn
 
 from mmcosub.config.co_train import co_trained_model
 from mmcosub.config.where import explained
+from mmcosub.hooks.full_network_bn_hook import estimate_statistics
 from mmcosub.models.segmentor_heads import MaskHead, labelled_fraction
 from mmcosub.registry import MODELS as OURS
 
@@ -250,3 +251,13 @@ def test_heads_of_mmdetection(kind):
     command = [sys.executable, '-c', f'{names}\n{SCRIPT}']
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == ['taught'], done.stderr
+
+
+def test_statistics_of_the_full_network():
+    """Re-estimated where upstream's forward needs more than images."""
+    model = build(config(), dict(type='GroupKnowledge')).float()
+    norm = model.backbone.norm = nn.BatchNorm2d(3)
+    model.backbone.register_forward_pre_hook(lambda _, images: norm(*images))
+    images, samples = labelled_images()
+    estimate_statistics(model, [dict(inputs=[*images], data_samples=samples)])
+    torch.testing.assert_close(norm.running_mean, images.mean(dim=(0, 2, 3)))

@@ -1,5 +1,6 @@
 """What a resumed run trains on where its epochs are of other lengths than before."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -41,6 +42,21 @@ def test_larger_batches(tmp_path: Path) -> None:
     assert trained(tmp_path, batch=4, epochs=5) == pairs(ALL, 4) * 2
     assert 'An epoch was 8 batches, and one is 4 batches now' in logs(tmp_path)
     assert trained(tmp_path, batch=4, epochs=6) == pairs(ALL, 4)
+
+
+@pytest.mark.parametrize(
+    'loop', [dict(by_epoch=True, max_epochs=1), dict(by_epoch=False, max_iters=3)]
+)
+def test_workers_end_with_the_training(loop: dict, tmp_path: Path) -> None:
+    """If they are left to the garbage collector, it waits for seconds."""
+    workers = dict(num_workers=1, persistent_workers=True)
+    settings: dict = dict(
+        train_dataloader=loader(16, 2, **workers), train_cfg=loop, **validation(4, 2)
+    )
+    run = numbers_run(tmp_path, batch=2, epochs=1, **settings)
+    run.train()
+    assert len(run.model.seen) > 2
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """A resumed run goes on with what MMEngine's checkpoints lack or hold as code."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from numbers_run import numbers_run, validation
+from mmengine.hooks import Hook
+from numbers_run import Counting, numbers_run, validation
 
 from mmcosub.resuming.stopping import Stopped
 
@@ -41,3 +44,65 @@ def test_patience_does_not_begin_anew(stop: int, tmp_path: Path) -> None:
     assert whole.epoch == 4
     resumed = stopped_and_resumed(tmp_path / 'again', stop, **settings)
     assert resumed.epoch == 4
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_early_stop_leaves_its_checkpoint(by_epoch: bool, tmp_path: Path) -> None:
+    """Also between two intervals. Resumed, the run does not go on."""
+    unit = 'epoch' if by_epoch else 'iter'
+    saving = dict(type='CheckpointHook', by_epoch=by_epoch, interval=3)
+    settings = dict(
+        train_cfg={'by_epoch': by_epoch, f'max_{unit}s': 9, 'val_interval': 1},
+        custom_hooks=[{**PATIENT, 'patience': 1}],
+        default_hooks=dict(checkpoint=saving),
+        **validation(6, 6),
+    )
+    for _ in range(2):
+        run = numbers_run(tmp_path, 4, epochs=9, **settings)
+        run.train()
+        assert getattr(run, unit) == 2
+        names = [path.name for path in tmp_path.glob('*.pth')]
+        assert names == [f'{unit}_2.pth']
+
+
+PLATEAU = dict(
+    type='ReduceOnPlateauLR', monitor='samples', rule='greater', patience=1, factor=0.5
+)
+
+
+class Ending(Hook):
+    """Ends a run before the second epoch, after the validation of the first."""
+
+    priority = 'HIGHEST'
+
+    def __init__(self, killed: bool) -> None:
+        self.killed = killed
+
+    def before_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
+        if runner.iter == 4 and self.killed:
+            raise KeyboardInterrupt
+        if runner.iter == 4:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.mark.parametrize(
+    ('killed', 'best'), [(True, 'samples'), (False, 'samples'), (False, None)]
+)
+def test_schedule_steps_once_for_a_validation(
+    killed: bool, best: str | None, tmp_path: Path
+) -> None:
+    """Also where the best checkpoint was saved; a stop after it has its results."""
+    saving = dict(type='CheckpointHook', interval=1, save_best=best, rule='greater')
+    settings = dict(param_scheduler=PLATEAU, default_hooks=dict(checkpoint=saving))
+    settings.update(validation(6, 6))
+    whole = numbers_run(tmp_path / 'whole', 4, epochs=4, **settings)
+    whole.train()
+    run = numbers_run(tmp_path / 'again', 4, epochs=4, **settings)
+    run.register_hook(Ending(killed))
+    with pytest.raises(KeyboardInterrupt if killed else Stopped):
+        run.train()
+    before = Counting.validations
+    again = numbers_run(tmp_path / 'again', 4, epochs=4, **settings)
+    again.train()
+    assert Counting.validations - before == (4 if killed else 3)
+    assert torch.equal(again.model.weight, whole.model.weight)

@@ -212,6 +212,18 @@ def test_one_that_the_network_refuses_does_not_stop_the_others(
     assert {p.name for p in (out / 'masks').iterdir()} == {'a.png', 'c.png'}
 
 
+def test_another_range_of_values_is_named(run, tmp_path, capsys):
+    dark = np.random.default_rng(0).integers(0, 4000, (64, 64, 3), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / 'dark.png'), dark)  # 12 bits in 16
+    statistics = ('mean', 120), ('std', 60)
+    normalise = [f'model.data_preprocessor.{k}=[{v},{v},{v}]' for k, v in statistics]
+    argv = ['--out', tmp_path / 'out', '--cfg-options', *normalise]
+    predict(run, tmp_path / 'dark.png', *argv)
+    assert 'another range of values' in capsys.readouterr().err
+    predict(run, tmp_path / 'dark.png', run['images'], *argv)
+    assert 'range of values' not in capsys.readouterr().err
+
+
 def test_names(tmp_path):
     for name in ('x/1.jpg', 'x/deep/1.jpg', 'y/1.jpg', 'y/notes.txt', 'y/2.npy'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
