@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmcosub.config.co_train import accelerated_model, co_trained_model
 from mmcosub.config.model_settings import model_settings
+from mmcosub.engine.prediction import steps_of_pipeline
 from mmcosub.fast.attention import accelerate_attention
 
 Batch = tuple[Tensor, list]
@@ -31,16 +32,41 @@ def image_shape(given: Sequence[int] | None, cfg: Config) -> Shape:
 
 
 def evaluation_shape(cfg: Config, given: Sequence[int] | None = None) -> Shape:
-    """Return height and width of the images in evaluation, as given or configured."""
+    """Return height and width of the images in evaluation, as given or configured.
+
+    In this order: those of windows, of padding, of a classifier's test pipeline, of a
+    ``crop_size`` of the config, of the backbone.
+    """
     model = cfg.model
     size = (
         given
         or (model.get('test_cfg') or {}).get('crop_size')
         or (model.get('data_preprocessor') or {}).get('size')
+        or _size_of_pipeline(cfg)
         or cfg.get('crop_size')
         or (model.get('backbone') or model).get('img_size')  # itself: timm's
     )
     return image_shape([size] if isinstance(size, int) else size, cfg)
+
+
+def _size_of_pipeline(cfg: Config) -> Sequence[int] | int | None:
+    """Return the size of a classifier's images behind the steps of its test pipeline.
+
+    None if it varies. Sizes of steps are (width, height).
+    """
+    if 'decode_head' in cfg.model:
+        return None
+    for step in reversed(steps_of_pipeline(cfg)):
+        name, size = str(step['type']), None
+        if 'CenterCrop' in name:
+            size = step['crop_size']
+        elif 'Resize' in name:
+            varies = 'ResizeEdge' in name or step.get('keep_ratio')
+            size = None if varies else step.get('scale')
+        else:
+            continue
+        return size[::-1] if isinstance(size, Sequence) else size
+    return None
 
 
 def build_model(cfg: Config, scheme: dict | None = None) -> Any:

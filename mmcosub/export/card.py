@@ -63,7 +63,7 @@ def write_card(exported: Exported) -> Path:
         parity=exported.parity,
         classes=f'\nClasses:\n\n{listed}\n' if classes else '',
     )
-    page.write_text(text)
+    page.write_text(text, encoding='utf-8')
     return page
 
 

@@ -180,7 +180,8 @@ def _parity(wanted: list[Tensor], found: list[Tensor]) -> str:
     if any(w.shape != f.shape for w, f in pairs):
         return f'gives outputs that differ in shape, {tuple(found[-1].shape)}'
     if wanted[0].is_floating_point():
-        gap = max(float((w - f).abs().max()) for w, f in pairs)
+        # NaN if one of them is, unlike Python's max().
+        gap = float(torch.stack([(w - f).abs().max() for w, f in pairs]).max())
         if not gap <= 1e-4:
             return f'gives probabilities that differ by up to {gap:.1g}'
         return f"probabilities are upstream's to {gap:.1g}"

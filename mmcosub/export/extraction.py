@@ -50,7 +50,7 @@ class Extracted:
         with atomic_write(out) as partial:
             torch.save(dict(meta=meta, state_dict=self.weights), partial)
         with atomic_write(out.with_suffix('.py')) as partial:
-            partial.write_text(self.cfg.pretty_text)
+            partial.write_text(self.cfg.pretty_text, encoding='utf-8')
 
 
 def extractable(settings: dict, network: Network) -> WhyNot:
@@ -126,9 +126,11 @@ def _difference(network: Network, kept: Kept, model: Any) -> float:
     found = _outputs(model.to(network.image.device), network.image)
     if [o.shape for o in wanted] != [o.shape for o in found]:
         return float('inf')
-    scale = max(float(o.abs().max()) for o in wanted)
-    gaps = [float((a - b).abs().max()) for a, b in zip(wanted, found, strict=True)]
-    return max(gaps) / max(scale, 1e-30)
+    # torch.stack(...).max() is NaN if one is, unlike Python's max().
+    scale = torch.stack([o.abs().max() for o in wanted]).max()
+    pairs = zip(wanted, found, strict=True)
+    gap = torch.stack([(a - b).abs().max() for a, b in pairs]).max()
+    return float(gap / scale.clamp_min(1e-30))
 
 
 def _outputs(model: Any, image: Tensor) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """A model as a folder of the Hugging Face Hub, for timm or Transformers to load."""
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -121,18 +122,24 @@ def write_hf_folder(
         classes=''.join(f'- {number}: {name}\n' for number, name in enumerate(classes)),
         **stats,
     )
-    (folder / 'README.md').write_text(card.rstrip() + '\n')
+    (folder / 'README.md').write_text(card.rstrip() + '\n', encoding='utf-8')
     return difference
 
 
 def _resizing(model: Any, size: tuple[int, int]) -> dict[str, Any]:
     """Return timm's settings for the resizing and cropping of the test pipeline."""
-    steps = steps_of_pipeline(model.cfg)
-    resizes = [dict(step) for step in steps if 'Resize' in str(step['type'])] or [{}]
-    edge = resizes[-1].get('scale') if 'edge' in resizes[-1] else None
+    steps = [s for s in steps_of_pipeline(model.cfg) if 'Resize' in str(s['type'])]
+    step: dict = steps[-1] if steps else {}
+    scale = step.get('scale', size[0])
+    height = scale if isinstance(scale, int) else scale[1]
+    fraction = size[0] / height
+    if math.floor(size[0] / fraction) < height:  # so timm computes the height
+        fraction = math.nextafter(fraction, 0)
+    by_edge = not steps or 'ResizeEdge' in str(step['type']) or step.get('keep_ratio')
     return dict(
-        crop_pct=size[0] / edge if isinstance(edge, int) else 1.0,
-        interpolation=resizes[-1].get('interpolation', 'bilinear'),
+        crop_pct=fraction,
+        crop_mode='center' if by_edge else 'squash',
+        interpolation=step.get('interpolation', 'bilinear'),
     )
 
 

@@ -100,8 +100,10 @@ class FastMultiheadAttention(nn.MultiheadAttention):
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        """Compute attention; the second output, the weights, is None."""
-        if len(args) > 4:
+        """Compute attention; the second output, the weights, is None without hooks."""
+        if has_hooks(self):  # which may want the weights
+            log_once('Attention: it has hooks, so the stock computation is used.')
+        elif len(args) > 4:
             args = (*args[:4], False, *args[5:])
         else:
             kwargs['need_weights'] = False

@@ -93,15 +93,25 @@ class FastHead(BaseDecodeHead):
         of the classifier's weights per image, which is smaller than the feature map.
         """
         conv, dropout = self.conv_seg, self.dropout
-        if not can_fuse(conv) or conv.kernel_size != (1, 1):
+        plain = can_fuse(conv) and conv.kernel_size == (1, 1) and conv.bias is not None
+        if dropout is not None:
+            plain = plain and type(dropout) is nn.Dropout2d and not has_hooks(dropout)
+        if not plain:
+            self.log_fallback('its classifier or dropout is not plain')
             return super().cls_seg(feat)
-        batch, _, height, width = feat.shape
-        weight = conv.weight.flatten(1).expand(batch, -1, -1)
+        weight = conv.weight.flatten(1).expand(len(feat), -1, -1)
         if dropout is not None and dropout.training:
             kept = dropout(feat.new_ones(*feat.shape[:2], 1, 1))
             weight = weight * kept.flatten(1)[:, None]
         logits = torch.baddbmm(conv.bias[:, None], weight, feat.flatten(2))
-        return logits.view(batch, -1, height, width)
+        return logits.unflatten(2, feat.shape[2:])
+
+    def pool(self, x: Tensor) -> list[Tensor]:
+        """Return maps of mmseg's pyramid pooling, before their upsampling."""
+        if not has_hooks(self.psp_modules):
+            return [pool(x) for pool in self.psp_modules]
+        self.log_fallback('its pyramid pooling has hooks')
+        return self.psp_modules(x)
 
     def log_fallback(self, reason: str) -> None:
         """Log once per class and reason that the head runs upstream's computation."""
@@ -121,6 +131,7 @@ def _is_softmax(loss: nn.Module) -> bool:
         type(loss) is CrossEntropyLoss
         and not (loss.use_sigmoid or loss.use_mask)
         and loss.reduction == 'mean'
+        and not has_hooks(loss)
     )
 
 
@@ -147,8 +158,7 @@ class FastPSPHead(FastHead, PSPHead):
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         x = self._transform_inputs(inputs)
-        pooled = [pool(x) for pool in self.psp_modules]
-        return self.fuse(self.bottleneck, [x, *pooled])
+        return self.fuse(self.bottleneck, [x, *self.pool(x)])
 
 
 @MODELS.register_module()
@@ -190,8 +200,7 @@ class FastUPerHead(FastHead, UPerHead):
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Pool the coarsest level, the last, and fuse the pooled maps."""
         x = inputs[-1]
-        pooled = [pool(x) for pool in self.psp_modules]
-        return self.fuse(self.bottleneck, [x, *pooled])
+        return self.fuse(self.bottleneck, [x, *self.pool(x)])
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         inputs = self._transform_inputs(inputs)

@@ -11,6 +11,7 @@ Shapes: ``B`` images, ``C`` classes, ``h, w`` the logits' resolution and ``H, W`
 label map's.
 """
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -136,8 +137,8 @@ def _tile_loss(
     with_grad: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return loss and hits of a tile; its logits (B, C, h, w) become the gradient."""
-    y = logits.view(*logits.shape[:2], -1)
-    label = labels.reshape(len(labels), 1, -1)
+    y = logits.view(*logits.shape[:2], math.prod(logits.shape[2:]))
+    label = labels.reshape(len(labels), 1, y.shape[2])
     valid = label != ignore_index
     label = label * valid
     weight = valid.to(y.dtype)

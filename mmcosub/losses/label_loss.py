@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -171,6 +172,9 @@ class BinaryCrossEntropyLoss(nn.Module):
         if label.ndim == 1:
             label = F.one_hot(label, cls_score.shape[1])
         if self.threshold is not None:
-            label = label.to(cls_score.dtype) > self.threshold
-        target = label.to(cls_score.dtype)
-        return self.loss_weight * F.binary_cross_entropy_with_logits(cls_score, target)
+            label = label > self.threshold
+        # Half precision has no 0.501, and would round targets and loss.
+        dtype = torch.promote_types(cls_score.dtype, torch.float32)
+        return self.loss_weight * F.binary_cross_entropy_with_logits(
+            cls_score.to(dtype), label.to(dtype)
+        )

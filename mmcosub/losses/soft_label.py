@@ -11,6 +11,7 @@ for a label map.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -121,11 +122,16 @@ class _SoftLoss(torch.autograd.Function):
     def forward(
         ctx: Any, student: Tensor, teacher: Tensor, name: str, temperature: float
     ) -> Tensor:
+        if teacher.shape != student.shape:
+            raise ValueError(
+                f'Logits of shape {(*student.shape,)} and {(*teacher.shape,)}: resize '
+                'those of the student or the teacher, so that both have one shape.'
+            )
         ctx.loss_name, ctx.temperature = name, temperature
         ctx.save_for_backward(student, teacher)
         dtype = torch.promote_types(student.dtype, torch.float32)
         loss = student.new_empty(student[:, 0].shape, dtype=dtype)
-        flat = loss.view(len(loss), -1)
+        flat = loss.view(len(loss), math.prod(loss.shape[1:]))
         for part, s, t in _chunks(student, teacher, dtype, temperature):
             flat[part] = _values(s, t, name) * temperature**2
         return loss
@@ -135,8 +141,8 @@ class _SoftLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         student, teacher = ctx.saved_tensors
         result = torch.empty_like(student, memory_format=torch.contiguous_format)
-        flat = result.view(*result.shape[:2], -1)
-        above = grad.reshape(len(grad), -1) * ctx.temperature
+        flat = result.view(*result.shape[:2], math.prod(result.shape[2:]))
+        above = grad.reshape(len(flat), flat.shape[2]) * ctx.temperature
         if ctx.loss_name == 'bce':
             above = above / student.shape[1]
         chunks = _chunks(student, teacher, grad.dtype, ctx.temperature)
@@ -165,8 +171,8 @@ def _chunks(
     student: Tensor, teacher: Tensor, dtype: torch.dtype, temperature: float
 ) -> Iterator[tuple[tuple[slice, slice], Tensor, Tensor]]:
     """Yield the samples and positions of each chunk, and its logits / temperature."""
-    s, t = (z.reshape(*z.shape[:2], -1) for z in (student, teacher))
-    batch, classes, places = s.shape
+    batch, classes, places = (*student.shape[:2], math.prod(student.shape[2:]))
+    s, t = (z.reshape(batch, classes, places) for z in (student, teacher))
     budget = max(_CHUNK.get(s.device.type, _CHUNK['cuda']) // max(classes, 1), 1)
     length = max(min(places, budget), 1)
     together = max(budget // max(places, 1), 1)

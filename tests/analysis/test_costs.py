@@ -57,6 +57,27 @@ def test_shape_by_the_config(cfg, shape):
     assert evaluation_shape(cfg, [20]) == (20, 20)
 
 
+@pytest.mark.parametrize(
+    ('steps', 'shape'),
+    [
+        ([dict(type='Resize', scale=32)], (32, 32)),
+        ([dict(type='Resize', scale=(48, 32)), dict(type='PackInputs')], (32, 48)),
+        (
+            [dict(type='Resize', scale=48), dict(type='CenterCrop', crop_size=40)],
+            (40,) * 2,
+        ),
+        ([dict(type='ResizeEdge', scale=48)], (96, 96)),
+        ([dict(type='Resize', scale=(48, 32), keep_ratio=True)], (96, 96)),
+    ],
+)
+def test_shape_by_the_pipeline_of_a_classifier(steps, shape):
+    model = dict(backbone=dict(img_size=96))
+    loader = dict(dataset=dict(pipeline=steps))
+    assert evaluation_shape(Config(dict(model=model, test_dataloader=loader))) == shape
+    model['decode_head'] = dict()
+    assert evaluation_shape(Config(dict(model=model, test_dataloader=loader)))[0] == 96
+
+
 def test_shape_that_is_none():
     with pytest.raises(ValueError, match=r'\(1, 2, 3\) is not valid: give height'):
         evaluation_shape(Config(dict(model={})), [1, 2, 3])

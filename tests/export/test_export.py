@@ -1,6 +1,7 @@
 """Exported files against the model: same outputs, in every format."""
 
 import importlib.util
+import math
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,19 @@ def test_one_that_computes_something_else_is_not_written(
         export(model, path, 'torchscript', (32, 32))
     assert path.read_text() == 'earlier'
     assert [*path.parent.iterdir()] == [path]
+
+
+def test_nan_of_the_second_batch_is_seen(
+    scenes, tmp_path, classification_config, monkeypatch
+):
+    model = made('classifier', scenes, tmp_path, classification_config)
+    module = DeployedModel(model)
+    monkeypatch.setattr(
+        'mmcosub.export.exporting.load',
+        lambda *_: lambda image: module(image) + (math.nan if len(image) > 2 else 0),
+    )
+    with pytest.raises(ValueError, match='differ by up to nan'):
+        export(model, tmp_path / 'model.pt', 'torchscript', (32, 32), 'batch')
 
 
 @pytest.fixture(scope='module')

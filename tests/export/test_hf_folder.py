@@ -18,6 +18,7 @@ from tiny import segmentor_config
 from torch import Tensor
 
 from mmcosub.engine.prediction import load_model
+from mmcosub.export.hf_folder import write_hf_folder
 
 pytestmark = pytest.mark.filterwarnings('ignore')  # of timm and Transformers
 
@@ -156,6 +157,26 @@ def test_timm_loads_it(name: str, tmp_path: Path) -> None:
     # They are about the weights that timm has by this name.
     assert saved.keys().isdisjoint(['license', 'origin_url', 'paper_ids', 'tag'])
     assert 'local-dir:published' in (out / 'README.md').read_text()
+
+
+@torch.no_grad()
+def test_timm_resizes_and_crops_as_the_test_pipeline(tmp_path: Path) -> None:
+    import timm
+
+    model, checkpoint = run(classifier('ConvNeXt'), tmp_path, 224)
+    cfg = model.cfg
+    steps = cfg.test_dataloader.dataset.pipeline
+    crop = dict(type='CenterCrop', crop_size=32)
+    resize = dict(
+        type='Resize', scale=93, interpolation='bicubic'
+    )  # int(32 / (32 / 93)) is 92
+    cfg.test_dataloader.dataset.pipeline = [steps[0], resize, crop, steps[-1]]
+    write_hf_folder(cfg, str(checkpoint), tmp_path / 'out')
+    loaded = timm.create_model(f'local-dir:{tmp_path / "out"}', pretrained=True)
+    data = timm.data.resolve_model_data_config(loaded)
+    first, second, *_ = timm.data.create_transform(**data).transforms
+    assert (first.size, first.interpolation.value) == ((93, 93), 'bicubic')
+    assert second.size == (32, 32)
 
 
 @pytest.mark.parametrize('name', ['Swin', 'mmseg Swin', 'ConvNeXt'])

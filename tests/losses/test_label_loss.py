@@ -3,7 +3,7 @@ import torch
 from mmpretrain.models.losses import AsymmetricLoss
 from torch import nn
 
-from mmcosub.losses import activations
+from mmcosub.losses import BinaryCrossEntropyLoss, activations
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,14 @@ def cross_entropy(z, y):
 def test_own_losses_are_not_taken_for_those_of_libraries():
     assert activations([FocalLoss(), cross_entropy]) == set()
     assert activations(DiceLoss()) == {'softmax'}
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_targets_of_half_precision_logits_are_not_rounded(dtype):
+    z = torch.tensor([[1.0, -2.0, 0.5]])
+    scores = torch.tensor([[0.5001, 0.4999, 0.3]])
+    for threshold in (0.5, None):
+        loss = BinaryCrossEntropyLoss(threshold)
+        assert torch.equal(loss(z.to(dtype), scores), loss(z, scores))
+    binary = BinaryCrossEntropyLoss(0.5)(z.to(dtype), scores)
+    assert torch.equal(binary, BinaryCrossEntropyLoss()(z, torch.tensor([0])))

@@ -85,3 +85,19 @@ def test_weighted_mean():
     assert weighted_mean(values, torch.zeros(2, 2)) == 0
     many = torch.ones(8, 128, 128, dtype=torch.float16)
     assert weighted_mean(many, many) == 1
+
+
+@pytest.mark.parametrize('loss', SOFT_LOSSES.values())
+@pytest.mark.parametrize('shape', SHAPES)
+def test_no_samples(loss, shape):
+    student = torch.randn(0, *shape[1:], requires_grad=True)
+    values = loss(student, torch.randn(0, *shape[1:]), 1.0)
+    assert values.shape == (0, *shape[2:])
+    values.sum().backward()
+    assert student.grad.shape == student.shape
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 6, 6), (2, 1, 4, 9)])
+def test_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r'\(2, 3, 4, 9\) and \(2'):
+        soft_cross_entropy(torch.randn(2, 3, 4, 9), torch.randn(shape))

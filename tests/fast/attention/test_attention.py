@@ -258,6 +258,18 @@ def test_hooks_are_called(part, messages):
     assert 'it has hooks' in messages[0]
 
 
+def test_hooks_get_attention_weights(messages):
+    fast, stock = (MultiheadAttention(8, 2, batch_first=True) for _ in range(2))
+    fast.load_state_dict(stock.state_dict())
+    accelerate_attention(fast)
+    weights = []
+    for module in (fast, stock):
+        module.attn.register_forward_hook(lambda *a: weights.append(a[-1][1]))
+        module(torch.linspace(-1, 1, 96).view(3, 4, 8))
+    torch.testing.assert_close(*weights)
+    assert len(messages) == 1
+
+
 def test_others_stay(messages):
     class Mine(ShiftWindowMSA):
         pass

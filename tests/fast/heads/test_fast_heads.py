@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmcosub.fast.fused_conv import fused_conv
+from mmcosub.fast.resized_cross_entropy import resized_cross_entropy
 from mmcosub.registry import log_once
 
 
@@ -376,7 +377,7 @@ def other_order(module: ConvModule) -> None:
     module.order = ('conv', 'act', 'norm')
 
 
-def hook(module: ConvModule) -> None:
+def hook(module: nn.Module) -> None:
     """Change what comes out by a hook."""
     module.register_forward_hook(lambda module, inputs, out: 3 * out)
 
@@ -414,15 +415,49 @@ def test_other_convolutions_are_computed_as_ever(
     assert 'stock computation' in said[0]
 
 
-@pytest.mark.parametrize('change', ['class', 'hook'])
-def test_another_classifier_is_computed_as_ever(change: str) -> None:
+def change_classifier(head: Any, change: str) -> None:
+    if change == 'class':
+        head.conv_seg.__class__ = _DoublingConv
+    elif change == 'no bias':
+        head.conv_seg.bias = None
+    elif change == 'another':
+        head.dropout = nn.Dropout(0.3)
+    else:
+        hook(head.get_submodule(change))
+
+
+@pytest.mark.parametrize(
+    'change', ['class', 'no bias', 'another', 'conv_seg', 'dropout', 'loss_decode']
+)
+def test_another_classifier_is_computed_as_ever(change: str, said: list[str]) -> None:
     fast, stock = heads('FCNHead')
     for head in (fast, stock):
-        if change == 'class':
-            head.conv_seg.__class__ = _DoublingConv
-        else:
-            head.conv_seg.register_forward_hook(lambda module, inputs, out: 3 * out)
+        change_classifier(head, change)
     assert_same_losses(fast, stock, samples())
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize('kind', ['UPerHead', 'PSPHead'])
+def test_hooks_of_the_pooling_are_called(kind: str, said: list[str]) -> None:
+    fast, stock = heads(kind)
+    for head in (fast, stock):
+        head.psp_modules.register_forward_hook(
+            lambda module, inputs, out: [3 * each for each in out]
+        )
+    assert_same_losses(fast, stock, samples())
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize('kind', HEADS)
+def test_no_images(kind: str) -> None:
+    fast, stock = (head.eval() for head in heads(kind))
+    maps = features(batch=0)
+    out = fast(maps)
+    assert out.shape == stock(maps).shape
+    labels = torch.zeros(0, 16, 12, dtype=torch.long)
+    total, _ = resized_cross_entropy(out, labels)
+    total.backward()
+    assert total == 0
 
 
 @pytest.mark.parametrize(
