@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmcosub.files import begin_run, remove_partial, write_pointer, written_in
 from mmcosub.registry import HOOKS
@@ -82,6 +82,16 @@ class WholeCheckpointHook(CheckpointHook):
                 f'would leave no checkpoint (the first is due at {first}): set another '
                 'default_hooks.checkpoint.interval, or save_last=True.'
             )
+        counts = isinstance(runner.train_loop, IterBasedTrainLoop)
+        if counts and self.by_epoch and self.interval > 0:
+            said = (
+                'Only the end of the training is saved, as default_hooks.checkpoint.'
+                f'interval={self.interval} counts epochs and the training iterations: '
+                'set default_hooks.checkpoint.by_epoch=False.'
+            )
+            if self.interval > 1:  # 1 is MMEngine's default
+                raise ValueError(said)
+            runner.logger.warning(said)
         for name in ('save_optimizer', 'save_param_scheduler'):
             if not getattr(self, name):
                 runner.logger.warning(

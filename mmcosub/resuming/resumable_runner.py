@@ -8,7 +8,7 @@ from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from mmcosub.checkpoints import read_checkpoint, state_dict
@@ -32,6 +32,7 @@ from .resume_checks import (
     fingerprint,
     fingerprint_in,
     is_built,
+    states_of,
 )
 from .run_state import can_replay, replay_schedules
 from .seeded_runner import SeededRunner
@@ -96,6 +97,19 @@ class ResumableRunner(SeededRunner, Runner):
         if isinstance(hook, dict) and type_name(hook) == 'CheckpointHook':
             hook = {**hook, 'type': 'mmcosub.WholeCheckpointHook'}
         super().register_hook(hook, *args, **kwargs)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build schedules; raise if they wait for epochs that the training has not."""
+        built = super().build_param_scheduler(scheduler)
+        counts = isinstance(self._train_loop, IterBasedTrainLoop)
+        for _, state in states_of(built):
+            if counts and state.get('by_epoch') and 'monitor' not in state:
+                raise ValueError(
+                    'A schedule of param_scheduler counts epochs (by_epoch=True), but '
+                    'the training iterations, so it would change nothing. Set '
+                    'by_epoch=False, and begin, end, T_max, milestones in iterations.'
+                )
+        return built
 
     def _open_resumed(self) -> None:
         """Read the checkpoint to resume before anything is built from it."""

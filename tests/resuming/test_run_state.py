@@ -58,29 +58,28 @@ def test_without_the_average_training_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('unit', 'by_epoch', 'name'),
+    ('unit', 'saving', 'name'),
     [
-        ('epoch', True, 'epoch_2.pth'),
-        ('iter', False, 'iter_2.pth'),
-        ('iter', True, 'epoch_1.pth'),  # MMEngine saves this one
+        ('epoch', dict(interval=3), 'epoch_2.pth'),
+        ('iter', dict(interval=3, by_epoch=False), 'iter_2.pth'),
+        ('iter', dict(interval=1), 'epoch_1.pth'),  # MMEngine saves this one
     ],
 )
 def test_early_stop_leaves_its_checkpoint(
-    unit: str, by_epoch: bool, name: str, tmp_path: Path
+    unit: str, saving: dict, name: str, tmp_path: Path
 ) -> None:
     """Also between two intervals. Resumed, the run does not go on."""
-    saving = dict(type='CheckpointHook', by_epoch=by_epoch, interval=3)
     settings = dict(
         train_cfg={'by_epoch': unit == 'epoch', f'max_{unit}s': 9, 'val_interval': 1},
         custom_hooks=[{**PATIENT, 'patience': 1}],
-        default_hooks=dict(checkpoint=saving),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', **saving)),
         **validation(6, 6),
     )
     for _ in range(2):
         run = numbers_run(tmp_path, 4, epochs=9, **settings)
         run.train()
         assert getattr(run, unit) == 2
-        assert [path.name for path in tmp_path.glob('*.pth')] == [name]
+        assert name in [path.name for path in tmp_path.glob('*.pth')]
 
 
 PLATEAU = dict(
