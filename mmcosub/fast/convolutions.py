@@ -22,9 +22,10 @@ def can_fuse(conv: nn.Module) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """True if calling a module does more than its forward."""
+    """True if calling a module does something else than its class's forward."""
     return bool(
-        module._forward_hooks
+        'forward' in vars(module)
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
