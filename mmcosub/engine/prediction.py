@@ -104,7 +104,7 @@ def pipeline_of(cfg: Config) -> list[dict]:
 def steps_of_pipeline(cfg: Config) -> list[dict]:
     """Return the pipeline of ``test_dataloader``; [] without one."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()
-    return next(configs_of_datasets(dataset), {}).get('pipeline') or []
+    return next(configs_of_datasets(dataset), ConfigDict()).get('pipeline') or []
 
 
 def image_suffixes(cfg: Config) -> set[str]:
