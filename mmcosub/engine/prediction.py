@@ -103,7 +103,8 @@ def pipeline_of(cfg: Config) -> list[dict]:
 
 def steps_of_pipeline(cfg: Config) -> list[dict]:
     """Return the pipeline of ``test_dataloader``; [] without one."""
-    return pipeline_of(cfg) if cfg.get('test_dataloader') else []
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()
+    return next(configs_of_datasets(dataset), ConfigDict()).get('pipeline') or []
 
 
 def image_suffixes(cfg: Config) -> set[str]:

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from mmpretrain.models.classifiers import TimmClassifier
+from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from mmcosub.checkpoints import convert_checkpoint
@@ -40,7 +41,8 @@ def timm_classifier(model: Any, size: tuple[int, int], file: str) -> nn.Module:
     backbone, kind = model.backbone, type(model.backbone).__name__
     state = backbone.state_dict()
     if kind == 'VisionTransformer':
-        name, settings = 'vit_base_patch16_224', _vit(backbone, state)
+        settings = dict(img_size=size, **_vit(backbone, state))
+        name = 'vit_base_patch16_224'
     elif kind == 'SwinTransformer':
         settings = dict(img_size=size, **_swin(backbone, state))
         name = 'swin_tiny_patch4_window7_224'
@@ -56,8 +58,15 @@ def timm_classifier(model: Any, size: tuple[int, int], file: str) -> nn.Module:
         raise refusal(f'{kind} with a head of several layers')
     settings['in_chans'] = settings.pop('num_channels')
     classes = model.head.num_classes
-    network = timm.create_model(name, num_classes=classes, **settings)
-    _load(network, convert_checkpoint(file, 'timm')[0], kind)
+    network: Any = timm.create_model(name, num_classes=classes, **settings)
+    weights = convert_checkpoint(file, 'timm')[0]
+    if kind == 'VisionTransformer':  # which resizes them in every forward
+        weights['pos_embed'] = resize_pos_embed(
+            weights['pos_embed'], backbone.patch_resolution,
+            network.patch_embed.grid_size, backbone.interpolate_mode,
+            backbone.num_extra_tokens,
+        )  # fmt: skip
+    _load(network, weights, kind)
     return network
 
 
@@ -65,8 +74,8 @@ def _vit(backbone: Any, state: _State) -> dict:
     dim, channels, patch = state['patch_embed.projection.weight'].shape[:3]
     scaled = 'layers.0.attn.gamma1.weight' in state
     return dict(
-        img_size=tuple(backbone.img_size), patch_size=patch, num_channels=channels,
-        embed_dim=dim, depth=len(backbone.layers),
+        patch_size=patch, num_channels=channels, embed_dim=dim,
+        depth=len(backbone.layers),
         num_heads=backbone.layers[0].attn.num_heads,
         mlp_ratio=len(state['layers.0.ffn.layers.0.0.weight']) / dim,
         qkv_bias='layers.0.attn.qkv.bias' in state, class_token='cls_token' in state,

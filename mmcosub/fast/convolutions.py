@@ -11,28 +11,25 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def can_fuse(conv: nn.Module) -> bool:
     """True if ``fused_conv`` computes a convolution."""
     return (
-        type(conv) is nn.Conv2d
+        type(conv) is nn.Conv2d  # of another class if it has parametrizations
         and (conv.kernel_size, conv.padding) in (((3, 3), (1, 1)), ((1, 1), (0, 0)))
         and conv.stride == (1, 1)
         and conv.dilation == (1, 1)
         and conv.groups == 1
         and conv.padding_mode == 'zeros'
-        and _is_plain(conv)
+        and not has_hooks(conv)
     )
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """True if calling a module does more than its forward."""
+    """True if calling a module does something else than its class's forward."""
     return bool(
-        module._forward_hooks
+        'forward' in vars(module)
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
     )
-
-
-def _is_plain(conv: nn.Module) -> bool:
-    return not has_hooks(conv) and not hasattr(conv, 'parametrizations')
 
 
 def fold_norms(model: nn.Module) -> int:
@@ -67,7 +64,7 @@ def _folds(module: Any) -> bool:
     norm = module.norm if module.with_norm else None
     return (
         type(module.conv) is nn.Conv2d
-        and _is_plain(module.conv)
+        and not has_hooks(module.conv)
         and isinstance(norm, _BatchNorm)
         and not has_hooks(norm)
         and norm.affine

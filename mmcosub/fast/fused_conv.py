@@ -32,40 +32,31 @@ _PRODUCT_COST = 2.5
 
 
 def fused_conv(
-    conv: nn.Conv2d,
-    levels: Sequence[Tensor],
-    size: tuple[int, int],
-    align_corners: bool | None,
+    conv: nn.Conv2d, levels: Sequence[Tensor], align_corners: bool | None
 ) -> Tensor:
-    """Return ``conv(cat([resize(x, size) for x in levels], dim=1))``.
+    """Return ``conv(cat([resize(x, (H, W)) for x in levels], dim=1))``.
 
     Args:
         conv (nn.Conv2d): One for which ``can_fuse`` holds.
-        levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own.
-        size (tuple[int, int]): H and W.
+        levels (Sequence[Tensor]): Of shape (B, C, h, w) each, C and h, w their own. The
+            first one has H and W.
         align_corners (bool, optional): As of ``F.interpolate``.
 
     Returns:
         Tensor: Of shape (B, O, H, W).
     """
+    size = levels[0].shape[2:]
     weights = conv.weight.split([x.shape[1] for x in levels], dim=1)
     levels = [
         x
-        if tuple(x.shape[2:]) == tuple(size) or _pays(x, size, conv.kernel_size[0])
+        if x.shape[2:] == size or _pays(x, size, conv.kernel_size[0])
         else F.interpolate(x, size, mode='bilinear', align_corners=align_corners)
         for x in levels
     ]
-    fine = [i for i, x in enumerate(levels) if tuple(x.shape[2:]) == tuple(size)]
+    fine = [i for i, x in enumerate(levels) if x.shape[2:] == size]
     coarse = [i for i in range(len(levels)) if i not in fine]
-    if fine:
-        x, weight = _cat([levels[i] for i in fine]), _cat([weights[i] for i in fine])
-        total = F.conv2d(x, weight, conv.bias, padding=conv.padding)
-    else:
-        shape = (len(levels[0]), conv.out_channels, *size)
-        dtype = _compute_dtype(conv.weight)
-        total = conv.weight.new_zeros(shape, dtype=dtype)
-        if conv.bias is not None:
-            total = total + conv.bias[:, None, None].to(dtype)
+    x, weight = _cat([levels[i] for i in fine]), _cat([weights[i] for i in fine])
+    total = F.conv2d(x, weight, conv.bias, padding=conv.padding)
     if not coarse:
         return total
     # Cast as autocast would, since it does not reach inside the autograd function.
@@ -79,7 +70,7 @@ def fused_conv(
     return total
 
 
-def _pays(x: Tensor, size: tuple[int, int], k: int) -> bool:
+def _pays(x: Tensor, size: Sequence[int], k: int) -> bool:
     """True if a level costs less at its own resolution than resized.
 
     By multiplications an output channel, of which those in matrix products cost more.
@@ -205,11 +196,3 @@ def _shifted(
     which = (k, align_corners, x.dtype, x.device)
     across = shifted_matrices(x.shape[3], size[1], *which)
     return across, shifted_matrices(x.shape[2], size[0], *which)
-
-
-def _compute_dtype(x: Tensor) -> torch.dtype:
-    """Return the dtype of a convolution of ``x`` here, under autocast or not."""
-    kind = x.device.type
-    return (
-        torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    )

@@ -70,18 +70,15 @@ class FastHead(BaseDecodeHead):
 
         C, h and w may differ between levels.
         """
-        size = levels[0].shape[2], levels[0].shape[3]
         plain = can_fuse(module.conv) and not has_hooks(module)
         if not (plain and module.order == ('conv', 'norm', 'act')):
             self.log_fallback(
                 f'{module.conv} is not plain, 1x1 or 3x3 and without hooks'
             )
-            resized = [
-                resize(x, size=size, mode='bilinear', align_corners=self.align_corners)
-                for x in levels
-            ]
+            how = dict(mode='bilinear', align_corners=self.align_corners)
+            resized = [resize(x, levels[0].shape[2:], **how) for x in levels]
             return module(torch.cat(resized, dim=1))
-        x = fused_conv(module.conv, levels, size, self.align_corners)
+        x = fused_conv(module.conv, levels, self.align_corners)
         if module.with_norm:
             x = module.norm(x)
         return module.activate(x) if module.with_activation else x

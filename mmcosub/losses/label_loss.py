@@ -124,9 +124,11 @@ def value_of_ones(
         value = fraction
     if weights is None:
         return value
-    table = fraction.new_tensor([*([1.0] if binary and classes == 1 else []), *weights])
+    table = fraction.new_tensor([*weights])
     if focal:  # weights of output channels, whatever the label
         return value * table.mean()
+    if binary and classes == 1:  # weights of the positive label alone
+        table = F.pad(table, (1, 0), value=1.0)
     valid = labels() != ignored
     of_pixels = table[labels().where(valid, 0)] * valid
     return value * of_pixels.sum() / valid.sum().clamp(min=1)

@@ -74,6 +74,9 @@ def test_shape_by_the_pipeline_of_a_classifier(steps, shape):
     model = dict(backbone=dict(img_size=96))
     loader = dict(dataset=dict(pipeline=steps))
     assert evaluation_shape(Config(dict(model=model, test_dataloader=loader))) == shape
+    del loader['dataset']['pipeline']
+    assert evaluation_shape(Config(dict(model=model, test_dataloader=loader)))[0] == 96
+    loader['dataset']['pipeline'] = steps
     model['decode_head'] = dict()
     assert evaluation_shape(Config(dict(model=model, test_dataloader=loader)))[0] == 96
 

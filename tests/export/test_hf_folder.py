@@ -159,24 +159,24 @@ def test_timm_loads_it(name: str, tmp_path: Path) -> None:
     assert 'local-dir:published' in (out / 'README.md').read_text()
 
 
+@pytest.mark.parametrize('name', ['ConvNeXt', 'ViT'])
 @torch.no_grad()
-def test_timm_resizes_and_crops_as_the_test_pipeline(tmp_path: Path) -> None:
+def test_timm_resizes_and_crops_as_the_test_pipeline(name: str, tmp_path: Path) -> None:
     import timm
 
-    model, checkpoint = run(classifier('ConvNeXt'), tmp_path, 224)
+    model, checkpoint = run(classifier(name), tmp_path, 224)
     cfg = model.cfg
     steps = cfg.test_dataloader.dataset.pipeline
-    crop = dict(type='CenterCrop', crop_size=32)
-    resize = dict(
-        type='Resize', scale=93, interpolation='bicubic'
-    )  # int(32 / (32 / 93)) is 92
+    crop = dict(type='CenterCrop', crop_size=48)
+    # int(48 / (48 / 59)) is 58.
+    resize = dict(type='Resize', scale=59, interpolation='bicubic')
     cfg.test_dataloader.dataset.pipeline = [steps[0], resize, crop, steps[-1]]
     write_hf_folder(cfg, str(checkpoint), tmp_path / 'out')
     loaded = timm.create_model(f'local-dir:{tmp_path / "out"}', pretrained=True)
     data = timm.data.resolve_model_data_config(loaded)
     first, second, *_ = timm.data.create_transform(**data).transforms
-    assert (first.size, first.interpolation.value) == ((93, 93), 'bicubic')
-    assert second.size == (32, 32)
+    assert (first.size, first.interpolation.value) == ((59, 59), 'bicubic')
+    assert second.size == (48, 48)
 
 
 @pytest.mark.parametrize('name', ['Swin', 'mmseg Swin', 'ConvNeXt'])

@@ -48,6 +48,7 @@ def test_segmentor(prefix: str) -> None:
         dict(norm_cfg=dict(type='GN', num_groups=2)),
         dict(norm_cfg=None),
         dict(norm_cfg=dict(type='BN', affine=False)),
+        dict(with_spectral_norm=True),
         dict(norm_cfg=dict(type='BN', track_running_stats=False)),
     ],
 )

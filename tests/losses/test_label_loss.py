@@ -1,9 +1,10 @@
 import pytest
 import torch
 from mmpretrain.models.losses import AsymmetricLoss
+from mmseg.models import losses as mmseg
 from torch import nn
 
-from mmcosub.losses import BinaryCrossEntropyLoss, activations
+from mmcosub.losses import BinaryCrossEntropyLoss, activations, value_of_ones
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,13 @@ def test_asymmetric_loss_is_of_what_it_is_set_to(kind):
     z, target = torch.randn(2, 3), torch.eye(3)[:2]
     same = torch.allclose(loss(z + 1, target), loss(z, target))
     assert same == (kind == 'softmax')
+
+
+def test_focal_loss_weights_its_only_channel():
+    """On GPUs, as it does not run elsewhere with one channel."""
+    loss = mmseg.FocalLoss(class_weight=[3.0])
+    labels = torch.zeros(1, 1, 2, 2)
+    assert value_of_ones(loss, torch.tensor(0.5), lambda: labels, 255, 1) == 1.5
 
 
 class FocalLoss(nn.Module):

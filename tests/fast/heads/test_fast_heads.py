@@ -387,6 +387,12 @@ def inner_hook(module: ConvModule) -> None:
     hook(module.conv)
 
 
+def own_forward(module: ConvModule) -> None:
+    """Change what comes out of the convolution by another forward."""
+    plain = module.conv.forward
+    module.conv.forward = lambda x: 2 * plain(x)
+
+
 @pytest.mark.parametrize(
     ('kind', 'part'),
     [
@@ -397,7 +403,7 @@ def inner_hook(module: ConvModule) -> None:
     ],
 )
 @pytest.mark.parametrize(
-    'change', [other_conv, other_stride, other_order, hook, inner_hook]
+    'change', [other_conv, other_stride, other_order, hook, inner_hook, own_forward]
 )
 def test_other_convolutions_are_computed_as_ever(
     kind: str, part: str, change: Any, said: list[str]
