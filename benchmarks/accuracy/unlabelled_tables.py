@@ -21,8 +21,8 @@ METHOD = 'two submodels'
 OTHERS = [arm for arm in MAIN if arm != METHOD]
 ENOUGH = 3
 """Seeds that a row needs."""
-AT_MOST = 4
-"""Times as many iterations as two submodels have, that a row may have."""
+AT_MOST = 1.25
+"""Times as long as two submodels take, that a row's trainings may take."""
 TITLES = {
     'baseline': 'labels only, baseline',
     'cosub': 'labels only, cosub',
@@ -105,10 +105,11 @@ def scores(records: Records, count: int, study: Study = SCENES, times: int = 1) 
     score = {'miou': 'mIoU'}.get(study.score, study.score)
     rows = []
     order = [*ARMS]
+    longest = AT_MOST * length * _step(method)
     by_length = sorted(results, key=lambda k: (k[1] != length, order.index(k[0]), k[1]))
     for arm, iterations in by_length:
         runs = results[arm, iterations]
-        if len(runs) < ENOUGH or iterations > AT_MOST * length:
+        if len(runs) < ENOUGH or iterations * _step(runs) > longest:
             continue
         if iterations != length and arm not in OTHERS:
             continue
@@ -122,7 +123,12 @@ def scores(records: Records, count: int, study: Study = SCENES, times: int = 1) 
             other = {} if runs is method else runs
             over = gain(method, other, lambda r, k=key: r['test'][k])
             row.append(cell(over, digits, True))
-        rows.append([*row, f'{fmean(r["step_ms"] for r in runs.values()):.0f}'])
+        rows.append([*row, f'{_step(runs):.0f}'])
     columns = ('training', 'seeds', f'{score}, %', 'NLL', 'calibration error, %')
     columns += (f'two submodels minus it: {score}', 'NLL', 'step, ms')
     return rows_of(columns, rows)
+
+
+def _step(runs: dict[int, dict]) -> float:
+    """Return the mean time of a step in milliseconds."""
+    return fmean(run['step_ms'] for run in runs.values())
