@@ -139,8 +139,8 @@ def test_every_arm_with_unlabelled_images_is_found_by_its_settings(study, tmp_pa
     as_long = unlabelled_stages.as_long(records, count, study)
     assert all(run in records for run in as_long)
     table = unlabelled_tables.scores(records, count, study)
-    arms, others = unlabelled_stages.ARMS, unlabelled_tables.OTHERS
-    assert table.count('| 2.00 ± 1.96 |') == len(arms) + len(others)
+    # Those of three times the length took longer.
+    assert table.count('| 2.00 ± 1.96 |') == len(unlabelled_stages.ARMS)
 
 
 # ---- data ------------------------------------------------------------------------
