@@ -53,13 +53,13 @@ def require_file(filename: str) -> None:
 
 
 def read_checkpoint(
-    filename: str, map_location: str = 'cpu', trust: bool = False
+    filename: str | Path, map_location: str = 'cpu', trust: bool = False
 ) -> dict:
     """Read a checkpoint, also of MMEngine, without executing code in it.
 
     Args:
-        filename (str): A file (also ``.safetensors``), the index of a sharded one, a
-            Hugging Face folder with one of these, or a URL.
+        filename (str | Path): A file (also ``.safetensors``), the index of a sharded
+            one, a Hugging Face folder with one of these, or a URL.
         map_location (str): Device of its tensors. Defaults to 'cpu'.
         trust (bool): Allow any Python object, which can execute code. Defaults to
             False.
@@ -68,7 +68,7 @@ def read_checkpoint(
         ValueError: If there is no such file, it is not a checkpoint, or it contains
             objects that are not allowed.
     """
-    require_file(filename)
+    require_file(filename := str(filename))
     checkpoint = _read(filename, map_location, trust)
     if isinstance(checkpoint, torch.nn.Module):
         checkpoint = checkpoint.state_dict()

@@ -68,8 +68,9 @@ class AnyDeviceRunner(Runner):
         built = super().build_evaluator(evaluator)
         for metric in built.metrics:
             if metric.collect_device == 'cpu' and metric.collect_dir is None:
-                # MMEngine leaves a folder `.dist_test` in the current directory.
-                metric.collect_dir = str(Path(self.work_dir, 'collected.tmp'))
+                # MMEngine leaves a folder `.dist_test` in the current directory. A test
+                # while the run trains must not collect into the same folder.
+                metric.collect_dir = str(Path(self.log_dir, 'collected.tmp'))
         return built
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmcosub.files import begin_run, remove_partial, write_pointer, written_in
 from mmcosub.registry import HOOKS
@@ -82,6 +82,16 @@ class WholeCheckpointHook(CheckpointHook):
                 f'would leave no checkpoint (the first is due at {first}): set another '
                 'default_hooks.checkpoint.interval, or save_last=True.'
             )
+        counts = isinstance(runner.train_loop, IterBasedTrainLoop)
+        if counts and self.by_epoch and self.interval > 0:
+            said = (
+                'Only the end of the training is saved, as default_hooks.checkpoint.'
+                f'interval={self.interval} counts epochs and the training iterations: '
+                'set default_hooks.checkpoint.by_epoch=False.'
+            )
+            if self.interval > 1:  # 1 is MMEngine's default
+                raise ValueError(said)
+            runner.logger.warning(said)
         for name in ('save_optimizer', 'save_param_scheduler'):
             if not getattr(self, name):
                 runner.logger.warning(
@@ -97,14 +107,11 @@ class WholeCheckpointHook(CheckpointHook):
             remove_partial(self.out_dir)
             begin_run(self.out_dir, path.name if of_run else '')
             self._delete_outdated(path.name)
-        for key in [key for key in info if str(key).startswith('best_ckpt')]:
-            name, own = PurePath(str(info.pop(key))).name, None
+        for key, path in _best(runner).items():
+            del info[key]
+            name = PurePath(str(path)).name
             if name.startswith('best_') and name in self._written():
-                own = info[key] = self.file_backend.join_path(self.out_dir, name)
-            if key == 'best_ckpt' and hasattr(self, 'best_ckpt_path'):
-                self.best_ckpt_path = own
-            elif hasattr(self, 'best_ckpt_path_dict'):
-                self.best_ckpt_path_dict[key.removeprefix('best_ckpt_')] = own
+                info[key] = self.file_backend.join_path(self.out_dir, name)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Store in the file the state that holds after it is written."""
@@ -137,6 +144,7 @@ class WholeCheckpointHook(CheckpointHook):
             step = runner.epoch if self.by_epoch else runner.iter
             meta = dict(epoch=runner.epoch, iter=runner.iter)
             self._save_checkpoint_with_step(runner, step, meta)
+        self.best_ckpt_path, self.best_ckpt_path_dict = None, _best(runner)
         super().after_train(runner)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -177,30 +185,21 @@ class WholeCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best or self.file_backend is None:
             return  # validated without having trained
-        one, last = getattr(self, 'best_ckpt_path', None), self.last_ckpt
-        several = {**getattr(self, 'best_ckpt_path_dict', {})}
         # MMEngine would delete these before the new ones are written.
-        self.best_ckpt_path, self.best_ckpt_path_dict = None, dict.fromkeys(several)
+        self.best_ckpt_path = None
+        self.best_ckpt_path_dict = dict.fromkeys(self.key_indicators)
         # And then save the run again, in the middle of the validation: resumed, its
         # schedules would step for this validation twice.
-        self.last_ckpt = None
+        last, self.last_ckpt = self.last_ckpt, None
         super()._save_best_checkpoint(runner, metrics)
         self.last_ckpt = last
-        self.best_ckpt_path = self.best_ckpt_path or one
-        for key, path in several.items():
-            self.best_ckpt_path_dict[key] = self.best_ckpt_path_dict[key] or path
-        best = [self.best_ckpt_path, *self.best_ckpt_path_dict.values()]
-        now = {PurePath(path).name for path in best if path}
+        now = {PurePath(path).name for path in _best(runner).values()}
         self._remote += now
         if is_main_process():
             keys = tuple(f'best_{k.replace("/", "_")}_' for k in self.key_indicators)
             for name in {*self._written()} - now:
                 if name.startswith(keys):
                     self._delete(name)
-
-    def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
-        if ckpt_path:  # None if the metric never improved
-            super()._publish_model(runner, ckpt_path)
 
     def _is_local(self) -> bool:
         return isinstance(self.file_backend, LocalBackend)
@@ -231,6 +230,12 @@ class WholeCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
         if name in self._remote:
             self._remote.remove(name)
+
+
+def _best(runner: Runner) -> dict[str, Any]:
+    """Return the best checkpoints, by their keys in the message hub."""
+    info = runner.message_hub.runtime_info
+    return {k: v for k, v in info.items() if str(k).startswith('best_ckpt')}
 
 
 def _validated(runner: Runner) -> int | None:

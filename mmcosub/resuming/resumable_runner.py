@@ -8,10 +8,10 @@ from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
-from mmcosub.checkpoints import read_checkpoint
+from mmcosub.checkpoints import read_checkpoint, state_dict
 from mmcosub.checkpoints.latest import corruption, newest_intact, pointed_checkpoint
 from mmcosub.checkpoints.safe_objects import foreign_objects
 from mmcosub.config.unread import drop_overridden
@@ -32,6 +32,7 @@ from .resume_checks import (
     fingerprint,
     fingerprint_in,
     is_built,
+    states_of,
 )
 from .run_state import can_replay, replay_schedules
 from .seeded_runner import SeededRunner
@@ -97,6 +98,19 @@ class ResumableRunner(SeededRunner, Runner):
             hook = {**hook, 'type': 'mmcosub.WholeCheckpointHook'}
         super().register_hook(hook, *args, **kwargs)
 
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build schedules; raise if they wait for epochs that the training has not."""
+        built = super().build_param_scheduler(scheduler)
+        counts = isinstance(self._train_loop, IterBasedTrainLoop)
+        for _, state in states_of(built):
+            if counts and state.get('by_epoch') and 'monitor' not in state:
+                raise ValueError(
+                    'A schedule of param_scheduler counts epochs (by_epoch=True), but '
+                    'the training iterations, so it would change nothing. Set '
+                    'by_epoch=False, and begin, end, T_max, milestones in iterations.'
+                )
+        return built
+
     def _open_resumed(self) -> None:
         """Read the checkpoint to resume before anything is built from it."""
         latest = self._load_from is None
@@ -146,6 +160,8 @@ class ResumableRunner(SeededRunner, Runner):
         self.logger.warning(f'{said} Continuing with these changes.')
         if seed is not None:
             checkpoint['meta']['seed'] = seed
+        if saved['EMAHook'] > now['EMAHook']:  # the average is in place of the weights
+            checkpoint['state_dict'] = state_dict(checkpoint, which='model')
         hub = checkpoint['message_hub']
         info, resumed = hub['runtime_info'], hub['resumed_keys']
         if any(each.startswith(('scheme', 'co_trained', 'seed')) for each in different):

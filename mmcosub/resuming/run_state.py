@@ -34,6 +34,7 @@ def restore_state(runner: Runner, checkpoint: dict) -> None:
     saved = checkpoint.get(_PATIENCE, ())
     for hook, state in zip(_early_stopping(runner), saved, strict=False):
         hook.best_score, hook.wait_count = state
+        runner.train_loop.stop_training |= hook.wait_count >= hook.patience
     gradients, done = checkpoint.get(GRADIENTS, ()), checkpoint['meta']['iter']
     if any(gradients):
         _restore_gradients(runner, gradients)

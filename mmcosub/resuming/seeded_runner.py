@@ -39,6 +39,13 @@ class SeededRunner:
         return bool(cfg.get('trust_checkpoint', False))
 
     def train(self) -> Any:
+        """Train; raise a ``ValueError`` if this runner has trained before."""
+        if done := getattr(self._train_loop, 'iter', 0):
+            # Averages would begin anew, and a pretrained backbone be loaded again.
+            raise ValueError(
+                f'This runner has trained for {done} iterations already. To go on, '
+                'build another one with resume=True.'
+            )
         try:
             with safe_reading(self.trusts):
                 return super().train()  # type: ignore[misc]

@@ -112,7 +112,7 @@ class SeededBatches:
 
 def fetch_seeded(dataset: Any, seed: int, rank: int, indices: Sequence) -> list:
     """Return samples of a dataset, each loaded with a random seed of its own."""
-    samples = []
+    samples: list = []
     load_batch = getattr(type(dataset), '__getitems__', None)  # as Subset has
     for index in indices:
         if isinstance(index, SeededIndex):

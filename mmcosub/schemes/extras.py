@@ -66,7 +66,7 @@ class Extras(nn.ModuleDict):
                 f'Of the tensors that the checkpoint keeps for the scheme, {len(odd)} '
                 f'do not fit, such as {odd[0]}: it is of another scheme or model, or '
                 'only one of the runs has unlabelled images. Resume with the settings '
-                'that it was trained by.'
+                'that it was trained by, or start from its weights with load_from.'
             )
         for name, tensor in own.items():
             tensor.copy_(state[name])

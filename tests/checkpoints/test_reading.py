@@ -33,7 +33,7 @@ def test_code_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'a.pth contains .*mkdir.*--trust-check'):
         read_checkpoint(file)
     assert not trace.exists()
-    read_checkpoint(file, trust=True)
+    read_checkpoint(Path(file), trust=True)
     assert trace.exists()
 
 

@@ -45,6 +45,13 @@ def test_amp_without_a_gpu(config: Path, given: str) -> None:
     wrapper.load_state_dict({**state, 'loss_scaler': {}} if amp else state)
 
 
+def test_results_are_collected_in_the_folder_of_the_start(config: Path) -> None:
+    """A test in the work directory of a run that validates leaves its results alone."""
+    runner = runner_of(config)
+    (metric,) = runner.build_evaluator(dict(type='IoUMetric')).metrics
+    assert Path(metric.collect_dir).parent == Path(runner.log_dir)
+
+
 def test_a_given_wrapper_keeps_lean_steps() -> None:
     cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=True)
     assert stepping_wrapper(cfg) == dict(

@@ -204,7 +204,11 @@ def test_every_validation_once(loop: str, stop: int, tmp_path: Path) -> None:
             count=4,
             stop=stopped,
             custom_hooks=[StoppedAfterValidation()] if stopped == 0 else [],
-            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=10)),
+            default_hooks=dict(
+                checkpoint=dict(
+                    type='CheckpointHook', interval=10, by_epoch=loop == 'epochs'
+                )
+            ),
             train_cfg=LOOPS[loop] | dict(val_interval=1 if loop == 'epochs' else 2),
             **validation(6, 2),
         )

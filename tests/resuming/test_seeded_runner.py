@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import checkpoint
+from numbers_run import numbers_run
 
 from mmcosub.resuming.seeded_runner import SeededRunner
 
@@ -24,6 +25,8 @@ class Evil:
 
 class Stock:
     """A runner that opens a file in MMEngine's way, as `init_cfg` does."""
+
+    _train_loop = _val_loop = None
 
     def __init__(self, file: Path, **cfg: Any) -> None:
         self.file, self.cfg = str(file), Config(cfg)
@@ -52,3 +55,12 @@ def test_trust_is_of_one_runner(task: str, tmp_path: Path) -> None:
         mark.rmdir()
     # Nor is anything left behind for runners that are not ours.
     assert checkpoint._safe_torch_load is opener
+
+
+def test_runner_trains_once(tmp_path: Path) -> None:
+    """A second time would load a pretrained backbone over the trained one."""
+    run = numbers_run(tmp_path, 4, 1)
+    run.train()
+    run.train_loop._max_epochs = 2
+    with pytest.raises(ValueError, match=r'trained for 4 .* resume=True'):
+        run.train()
