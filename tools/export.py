@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         out = args.out or Path(Path(args.checkpoint).stem + suffix)
         if out.suffix != suffix:
             raise ValueError(f'--out {out}: files of {args.format} end in {suffix}.')
+        if out.exists() and out.samefile(args.checkpoint):
+            raise ValueError(f'{out} is the checkpoint: give another name with --out.')
         shape = evaluation_shape(cfg, args.shape)
         model = load_model(cfg, args.checkpoint, 'cpu')
         exported = export(

@@ -54,19 +54,14 @@ def _size_of_pipeline(cfg: Config) -> Sequence[int] | int | None:
 
     None if it varies. Sizes of steps are (width, height).
     """
-    if 'decode_head' in cfg.model:
-        return None
-    for step in reversed(steps_of_pipeline(cfg)):
-        name, size = str(step['type']), None
-        if 'CenterCrop' in name:
-            size = step['crop_size']
-        elif 'Resize' in name:
-            varies = 'ResizeEdge' in name or step.get('keep_ratio')
-            size = None if varies else step.get('scale')
-        else:
-            continue
-        return size[::-1] if isinstance(size, Sequence) else size
-    return None
+    size = None
+    for step in [] if 'decode_head' in cfg.model else steps_of_pipeline(cfg):
+        name = str(step['type'])
+        if 'ResizeEdge' in name or step.get('keep_ratio'):
+            size = None
+        elif 'Resize' in name or 'CenterCrop' in name:
+            size = step.get('scale') or step.get('crop_size')
+    return size[::-1] if isinstance(size, Sequence) else size
 
 
 def build_model(cfg: Config, scheme: dict | None = None) -> Any:

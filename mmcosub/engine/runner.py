@@ -21,6 +21,7 @@ from mmcosub.config.co_train import accelerated_model, co_trained_model
 from mmcosub.config.settings import check_carry_over, check_optimizer
 from mmcosub.datasets.guard import BadSamples
 from mmcosub.fast.attention import accelerate_attention
+from mmcosub.fast.heads import FastHead
 from mmcosub.models import compile_parts
 from mmcosub.models.co_training import CoTraining, recompute_without_reentry
 from mmcosub.names import type_name
@@ -68,7 +69,11 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
                 model['unlabelled'] = unlabelled
         built = super().build_model(model)
         if self.cfg.get('fast'):
-            accelerate_attention(built)
+            attentions = accelerate_attention(built)
+            heads = sum(isinstance(m, FastHead) for m in built.modules())
+            self.logger.info(
+                f'fast: {heads} decode heads and {attentions} attentions run faster'
+            )
         return built
 
     def extend(self, loader: Any) -> Indices | None:

@@ -38,6 +38,12 @@ def test_wrapper_only_where_there_is_a_scheme(config: Path) -> None:
     assert co_trained.model.state_dict().keys() == stock.model.state_dict().keys()
 
 
+def test_what_runs_faster_is_logged(config: Path) -> None:
+    runner_of(config, co_train=False, fast=True)
+    (log,) = (config.parent / 'w').rglob('*.log')
+    assert 'fast: 2 decode heads and 4 attentions run faster' in log.read_text()
+
+
 def test_hooks_derived_from_ours_stand_for_them() -> None:
     """A second one would undo its ramp."""
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,10 @@ def test_command_refuses(run, tmp_path, capsys, monkeypatch):
 
     said = refusal('--format', 'pt2', '--out', 'net.onnx')
     assert '--out net.onnx: files of pt2 end in .pt2' in said
+    monkeypatch.chdir(tmp_path)
+    given[1] = str(shutil.copy(run['checkpoint'], 'mine.pt'))
+    said = refusal('--format', 'torchscript')
+    assert 'mine.pt is the checkpoint: give another name with --out' in said
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, 'find_spec', lambda n: None if 'onnx' in n else find(n)
