@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from mmengine.logging import print_log
 from torch import nn
 
 from .adapt import adapt_channels
@@ -38,27 +39,38 @@ def network_in(weights: State, with_head: bool = False) -> State:
     All weights if no prefix yields one; raises if several do, and none is a usual one.
     ``with_head`` keeps a head next to ``backbone.``.
     """
-    for prefix in ('', *_USUAL) if with_head else (*_USUAL, ''):
-        part = under(prefix, weights)
-        if part and (prefix == 'backbone.' or detect_format(map(plain_name, part))):
-            return part
-    for depth in range(1, _DEPTH + 1):
-        found = {
+
+    def networks(prefixes: Iterable[str]) -> dict[str, State]:
+        parts = {prefix: under(prefix, weights) for prefix in prefixes}
+        return {
             prefix: part
-            for prefix in prefixes_in(weights)
-            if prefix.count('.') == depth
-            and not _STAGE.search(prefix)
-            and detect_format(map(plain_name, part := under(prefix, weights)))
+            for prefix, part in parts.items()
+            if detect_format(map(plain_name, part)) or (part and prefix == 'backbone.')
         }
-        if len(found) > 1:
-            raise ValueError(
-                f'The checkpoint has several networks, under {", ".join(found)}: '
-                "choose one by model.backbone.init_cfg=dict(type='Pretrained', "
-                f'checkpoint=..., prefix={next(iter(found))!r}).'
-            )
-        if found:
-            return found.popitem()[1]
-    return weights
+
+    found = networks(('', *_USUAL) if with_head else (*_USUAL, ''))
+    for depth in range(1, _DEPTH + 1):
+        found = found or networks(
+            prefix
+            for prefix in prefixes_in(weights)
+            if prefix.count('.') == depth and not _STAGE.search(prefix)
+        )
+    return found[_chosen(found)] if found else weights
+
+
+def _chosen(found: Iterable[str]) -> str:
+    """Return the prefix to take; raise if several are alike and none is usual."""
+    found = [*found]
+    inner = [p for p in found if not any(q != p and q.startswith(p) for q in found)]
+    usual = [prefix for prefix in found if prefix in ('', *_USUAL)]
+    if len(inner) > 1:
+        said = f'The checkpoint has several networks, under {", ".join(inner)}'
+        how = "by model.backbone.init_cfg=dict(type='Pretrained', checkpoint=..., "
+        if not usual:
+            raise ValueError(f'{said}: choose one {how}prefix={inner[0]!r}).')
+        taken = usual[0] or inner[0]
+        print_log(f'{said}. Taken: {taken}; others {how}prefix=...).', 'current')
+    return [*usual, *found][0]
 
 
 def under(prefix: str, weights: State) -> State:
@@ -97,10 +109,13 @@ def by_names(
     """
     own = backbone.state_dict()
     names = {_dotted(name): name for name in own}
-    candidates = (under(prefix, weights) for prefix in ('', *prefixes_in(weights)))
-    best = max(candidates, key=lambda each: len(names.keys() & {*map(_dotted, each)}))
+    prefixes = ('', *_USUAL, *prefixes_in(weights))
+    parts = {prefix: under(prefix, weights) for prefix in prefixes}
+    fits = {p: len(names.keys() & {*map(_dotted, part)}) for p, part in parts.items()}
+    most = max(fits.values())
+    best = [prefix for prefix in parts if fits[prefix] == most]
     done: list[str] = []
-    plain = by_plain_names(best)
+    plain = by_plain_names(parts[_chosen(best if 2 * most > len(names) else best[:1])])
     wanted = {plain_name(name): value for name, value in own.items()}
     shapes = [s['pos_embed'].shape for s in (plain, wanted) if 'pos_embed' in s]
     if len({*shapes}) == 2 and len({*map(len, shapes)}) == 1:

@@ -98,7 +98,7 @@ class CoTrainingRunner(QuietStart, AnyDeviceRunner, ResumableRunner):
         """
         model, checks = unwrapped(self.model), not self.cfg.get('skip_checks')
         recompute_without_reentry(model)
-        if checks and target == 'train_step' and self._val_loop is not None:
+        if checks and target == 'train_step':
             try_validation(self)
         if not isinstance(model, CoTraining):
             super()._maybe_compile(target)

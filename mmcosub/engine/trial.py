@@ -30,16 +30,22 @@ from .prediction import odd_spread
 def try_validation(runner: Runner) -> None:
     """Validate on one batch; raise if it fails or lacks a metric that hooks monitor.
 
-    Otherwise errors in validation would show after thousands of iterations.
+    Otherwise errors in validation would show after thousands of iterations. Without
+    validation, warn of what monitors it.
     """
     loop, training = runner.val_loop, runner.train_loop
     begin = getattr(training, 'val_begin', 1)
     if not isinstance(begin, int):
         raise ValueError(f'train_cfg.val_begin must be a whole number, not {begin!r}.')
     never = begin > max(training.max_iters, training.max_epochs)
-    if not isinstance(loop, ValLoop) or never:
+    if loop is None or never:
+        for setting, name in _monitored(runner):
+            said = f'{setting}={name!r} does nothing, as there is no validation.'
+            print_log(said, 'current', logging.WARNING)
         return
-    if isinstance(loop.dataloader.dataset, IterableDataset):
+    if not isinstance(loop, ValLoop) or isinstance(
+        loop.dataloader.dataset, IterableDataset
+    ):
         return
     check_windows(runner.model)
     try:

@@ -113,6 +113,24 @@ def test_several_networks(tmp_path: Path) -> None:
     assert load_backbone(vit(), str(tmp_path / 'a.pth'), prefix='key').match == 1
 
 
+@pytest.mark.parametrize('library', ['timm', 'by names'])
+def test_several_networks_are_named(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    log = 'mmcosub.checkpoints.by_names.print_log'
+    monkeypatch.setattr(log, lambda text, *_: said.append(text))
+    given, backbone, _ = LIBRARIES[library]
+    for names in (('student', 'teacher'), ('query', 'key')):
+        state = given().state_dict()
+        both = {f'{net}.{k}': v for net in names for k, v in state.items()}
+        torch.save(both, tmp_path / f'{names[0]}.pth')
+    assert load_backbone(backbone(), str(tmp_path / 'student.pth')).match == 1
+    assert 'teacher., student.. Taken: teacher.; others by model.backb' in said[0]
+    with pytest.raises(ValueError, match=r'under query\., key\.: choose one'):
+        load_backbone(backbone(), str(tmp_path / 'query.pth'))
+
+
 @pytest.mark.parametrize('prefix', ['net.', 'module.module.', '_orig_mod.', 'a.b.c.'])
 def test_conversion_keeps_the_head(prefix: str, tmp_path: Path) -> None:
     state = timm_vit().state_dict()

@@ -84,6 +84,18 @@ def test_refused_before_training(config: Path, changes: dict, said: str) -> None
     assert runner.iter == 0
 
 
+@pytest.mark.parametrize('absent', [True, False])
+def test_what_waits_for_a_validation(
+    absent: bool, config: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Where there is none, or where it begins after the end."""
+    without = dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator'))
+    changes = without if absent else {'train_cfg.val_begin': 9}
+    runner_of(config, custom_hooks=[EARLY], **changes).train()
+    said = ' '.join(capsys.readouterr().out.split())
+    assert "monitor of EarlyStoppingHook='dice' does nothing" in said
+
+
 def test_no_traces(tmp_path: Path, scenes: Path) -> None:
     """Losses, generators, statistics and logs are the same to the bit without it."""
     cfg = segmentation_config(scenes)
