@@ -38,11 +38,6 @@ class CPUAmpOptimWrapper(OptimWrapper):
         with super().optim_context(model), autocast('cpu', dtype=torch.bfloat16):
             yield
 
-    def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state, also that of a run on a GPU."""
-        state_dict.pop('loss_scaler', None)
-        super().load_state_dict(state_dict)
-
 
 class AnyDeviceRunner(Runner):
     """Runner that also supports AMP and several processes on CPUs."""

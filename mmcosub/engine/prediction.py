@@ -53,7 +53,7 @@ def load_model(
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model = stock_model(cfg).to(device)
     if cfg.get('test_dataloader'):  # read by mmseg's and mmpretrain's functions
-        cfg.test_pipeline = pipeline_of(cfg)
+        cfg.test_pipeline = steps_of_pipeline(cfg)
     model.cfg = model._config = cfg
     model.dataset_meta = model._dataset_meta = _dataset_meta(cfg)
     if checkpoint is not None:
@@ -96,13 +96,8 @@ def _dataset_meta(cfg: Config) -> dict[str, Any]:
     return meta
 
 
-def pipeline_of(cfg: Config) -> list[dict]:
-    """Return the pipeline of ``test_dataloader``, of the first of several datasets."""
-    return next(configs_of_datasets(cfg.test_dataloader.dataset)).pipeline
-
-
 def steps_of_pipeline(cfg: Config) -> list[dict]:
-    """Return the pipeline of ``test_dataloader``; [] without one."""
+    """Return the pipeline of ``test_dataloader``, of the first of several datasets."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or ConfigDict()
     return next(configs_of_datasets(dataset), ConfigDict()).get('pipeline') or []
 
@@ -158,7 +153,7 @@ def read_image(model: Any, path: str) -> tuple[np.ndarray, dict]:
         raise ValueError(f'There is no image {path}.')
     if not model.cfg.get('test_dataloader'):
         raise ValueError('The config has no test_dataloader to read images by.')
-    steps = pipeline_of(model.cfg)
+    steps = steps_of_pipeline(model.cfg)
     pipeline = Compose(
         [s for s in steps if 'Annotation' not in type_name(s, TRANSFORMS)]
     )

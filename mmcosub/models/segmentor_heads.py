@@ -38,7 +38,6 @@ class Head:
     """The segmentor's ``train_cfg``, for the points of a PointHead."""
 
     refines_points = False
-    classifies_masks = False
 
     @property
     def activations(self) -> set[str]:
@@ -127,8 +126,6 @@ class MaskHead(Head):
 
     The label loss is the head's own; distillation is of each pixel's class scores.
     """
-
-    classifies_masks = True
 
     @property
     def activations(self) -> set[str]:

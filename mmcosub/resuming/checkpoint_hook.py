@@ -75,23 +75,16 @@ class WholeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Check that checkpoints will be saved; delete what a killed run left."""
         total = runner.max_epochs if self.by_epoch else runner.max_iters
+        unit = 'epochs' if self.by_epoch else 'iterations'
         first = self.save_begin or self.interval
-        if not self.save_last and not 0 < first <= total:
+        # MMEngine counts epochs by default, and a training by iterations has one.
+        counts = self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop)
+        if not 0 < first <= total and (not self.save_last or (counts and first > 0)):
             raise ValueError(
-                f'A training of {total} {"epochs" if self.by_epoch else "iterations"} '
-                f'would leave no checkpoint (the first is due at {first}): set another '
-                'default_hooks.checkpoint.interval, or save_last=True.'
+                f'A training of {total} {unit} would leave no checkpoint before its '
+                f'end (the first is due at {first}): set another default_hooks.'
+                'checkpoint.interval, by_epoch=False for iterations, or save_last=True.'
             )
-        counts = isinstance(runner.train_loop, IterBasedTrainLoop)
-        if counts and self.by_epoch and self.interval > 0:
-            said = (
-                'Only the end of the training is saved, as default_hooks.checkpoint.'
-                f'interval={self.interval} counts epochs and the training iterations: '
-                'set default_hooks.checkpoint.by_epoch=False.'
-            )
-            if self.interval > 1:  # 1 is MMEngine's default
-                raise ValueError(said)
-            runner.logger.warning(said)
         for name in ('save_optimizer', 'save_param_scheduler'):
             if not getattr(self, name):
                 runner.logger.warning(

@@ -232,18 +232,13 @@ def test_training_without_a_checkpoint(options: dict, tmp_path: Path) -> None:
         run.train()
 
 
-def test_epochs_of_a_training_without_any(
-    tmp_path: Path, capfd: pytest.CaptureFixture
-) -> None:
+def test_epochs_of_a_training_without_any(tmp_path: Path) -> None:
     """MMEngine counts epochs by default, and a training by iterations has one."""
     iterations = dict(by_epoch=False, max_iters=4)
     hooks = dict(checkpoint=dict(type='CheckpointHook', interval=2))
     run = numbers_run(tmp_path, 4, 1, train_cfg=iterations, default_hooks=hooks)
-    with pytest.raises(ValueError, match=r'interval=2 counts epochs .*by_epoch=False'):
+    with pytest.raises(ValueError, match=r'of 1 epochs .* due at 2.* by_epoch=False'):
         run.train()
-    hooks['checkpoint'].update(interval=1)
-    numbers_run(tmp_path, 4, 1, train_cfg=iterations, default_hooks=hooks).train()
-    assert 'Only the end of the training is saved' in ' '.join(capfd.readouterr())
     decay = dict(type='StepLR', step_size=1)
     run = numbers_run(tmp_path, 4, 1, train_cfg=iterations, param_scheduler=decay)
     with pytest.raises(ValueError, match=r'would change nothing.* by_epoch=False'):
