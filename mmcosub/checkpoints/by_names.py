@@ -61,16 +61,16 @@ def network_in(weights: State, with_head: bool = False) -> State:
 def _chosen(found: Iterable[str]) -> str:
     """Return the prefix to take; raise if several are alike and none is usual."""
     found = [*found]
-    inner = [p for p in found if not any(q != p and q.startswith(p) for q in found)]
     usual = [prefix for prefix in found if prefix in ('', *_USUAL)]
-    if len(inner) > 1:
-        said = f'The checkpoint has several networks, under {", ".join(inner)}'
+    taken = [*usual, *found][0]
+    others = [p for p in found if not p.startswith(taken) and not taken.startswith(p)]
+    if others:
+        said = f'The checkpoint has several networks, under {", ".join(found)}'
         how = "by model.backbone.init_cfg=dict(type='Pretrained', checkpoint=..., "
         if not usual:
-            raise ValueError(f'{said}: choose one {how}prefix={inner[0]!r}).')
-        taken = usual[0] or inner[0]
+            raise ValueError(f'{said}: choose one {how}prefix={taken!r}).')
         print_log(f'{said}. Taken: {taken}; others {how}prefix=...).', 'current')
-    return [*usual, *found][0]
+    return taken
 
 
 def under(prefix: str, weights: State) -> State:

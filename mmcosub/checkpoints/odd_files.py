@@ -36,18 +36,19 @@ def why_unreadable(name: str, file: str | None, error: BaseException) -> str:
         what = what or f'a zip archive of {", ".join(members[:3])}: unpack it'
     if what:
         return f'{kept} is not a checkpoint but {what}.'
+    brought = re.search(r'GLOBAL ([\w.]+)', str(error))
+    brings = ''
     if any(member.endswith('/constants.pkl') for member in members):
-        return f'{kept} is a TorchScript archive, a program with its weights, {_TRUST}'
-    if start[257:262] == b'ustar':
-        return (
-            f"{kept} is a tar archive (PyTorch's first format, or something to "
-            f'unpack), {_TRUST}'
-        )
-    if brought := re.search(r'GLOBAL ([\w.]+)', str(error)):
-        return f'{kept} contains Python objects ({brought[1]}), {_TRUST}'
-    if re.search(_REFUSED, said) or (members and 'Unsupported operand' in said):
+        brings = 'is a TorchScript archive, a program with its weights'
+    elif start[257:262] == b'ustar':
+        brings = "is a tar archive (PyTorch's first format, or something to unpack)"
+    elif brought:
+        brings = f'contains Python objects ({brought[1]})'
+    elif re.search(_REFUSED, said) or (members and 'Unsupported operand' in said):
         said = said.removeprefix(f'{NO_DATA}: ')
-        return f'{kept} brings more than weights and plain data ({said}), {_TRUST}'
+        brings = f'brings more than weights and plain data ({said})'
+    if brings:
+        return f'{kept} {brings}, {_TRUST}'
     if re.match(rb'\x80[\2-\5]', start):
         return (
             f'{kept} is a pickle that torch.save has not written, or is cut short: '
