@@ -29,8 +29,9 @@ class WholeCheckpointHook(CheckpointHook):
     after the new one is on disk, verified and named by ``last_checkpoint``. Only files
     that this run has written are deleted (:func:`mmcosub.files.written_in`).
 
-    The hook also saves the gradients of an unfinished accumulation, and can save
-    between any two iterations. Arguments are those of ``CheckpointHook``.
+    The hook also saves the gradients of an unfinished accumulation and the end of a run
+    that stops early, and can save between any two iterations. Arguments are those of
+    ``CheckpointHook``.
 
     Raises:
         ValueError: If an argument is unknown or invalid.
