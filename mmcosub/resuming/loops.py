@@ -96,15 +96,15 @@ class ResumableIterLoop(IterBasedTrainLoop):
         nothing: Any = Subset(loader.dataset, ())
         super().__init__(runner, nothing, *args, **kwargs)
         self.dataloader = loader
-        self.dataloader_iterator: Any = endless_batches(loader)
 
     def run(self) -> Any:
         """Train."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         # OpenMMLab's mmengine has no such setting.
-        if self._iter and not getattr(self, 'fast_forward_on_resume', False):
-            self.dataloader_iterator = endless_batches(self.dataloader, self._iter)
+        skips = not getattr(self, 'fast_forward_on_resume', False)
+        done = self._iter if skips else 0
+        self.dataloader_iterator: Any = endless_batches(self.dataloader, done)
         _validate(self, self._iter, self._max_iters, resumed=True)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()

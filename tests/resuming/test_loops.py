@@ -280,3 +280,22 @@ def test_endless_sampler_of_fewer_images_than_a_batch(tmp_path: Path) -> None:
     loop = dict(by_epoch=False, max_iters=2)
     seen = trained(tmp_path, 4, 1, train_dataloader=data, train_cfg=loop)
     assert [len(batch) for batch in seen] == [4, 4]
+
+
+def test_training_after_one_that_did_not_begin(tmp_path: Path) -> None:
+    """As in a notebook, where a check fails and the cell is run again."""
+
+    class Failing(Hook):
+        def before_train(self, runner: Runner) -> None:
+            if not failed:
+                failed.append(True)
+                raise ValueError('no')
+
+    failed: list[bool] = []
+    iterations = dict(by_epoch=False, max_iters=4)
+    run = numbers_run(tmp_path, 4, 1, train_cfg=iterations)
+    run.register_hook(Failing())
+    with pytest.raises(ValueError, match='no'):
+        run.train()
+    run.train()
+    assert run.model.seen == pairs(ALL, 4)
