@@ -7,7 +7,13 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmcosub.files import begin_run, remove_partial, write_pointer, written_in
+from mmcosub.files import (
+    begin_run,
+    remove_partial,
+    write_pointer,
+    written_earlier,
+    written_in,
+)
 from mmcosub.registry import HOOKS
 
 from .run_state import (
@@ -101,6 +107,12 @@ class WholeCheckpointHook(CheckpointHook):
             remove_partial(self.out_dir)
             begin_run(self.out_dir, path.name if of_run else '')
             self._delete_outdated(path.name)
+            others = written_earlier(self.out_dir)
+            if others and not runner._resume:
+                runner.logger.warning(
+                    f'{self.out_dir} has {len(others)} other checkpoints, and those '
+                    'of the same names will be replaced: --resume continues their run.'
+                )
         for key, path in _best(runner).items():
             del info[key]
             name = PurePath(str(path)).name

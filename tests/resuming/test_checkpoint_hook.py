@@ -172,6 +172,18 @@ def test_checkpoints_of_another_run_stay(
     assert checkpoints_in(tmp_path)[0].name == 'epoch_3.pth'
 
 
+@pytest.mark.parametrize('resume', [True, False])
+def test_checkpoints_that_will_be_replaced_are_announced(
+    resume: bool, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    for epochs in (1, 2):
+        run = numbers_run(tmp_path, 4, epochs, default_hooks=saving())
+        run._resume &= resume
+        run.train()
+    said = ' '.join(capfd.readouterr())
+    assert said.count('has 1 other checkpoints') == (not resume)
+
+
 @pytest.mark.parametrize('keep', [-1, 1, 2])
 def test_one_name_for_all(keep: int, tmp_path: Path) -> None:
     hooks = saving(filename_tmpl='latest.pth', max_keep_ckpts=keep)
