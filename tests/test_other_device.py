@@ -68,7 +68,7 @@ def test_training_computes_there_what_it_does_here(
 # PyTorch does not know that these parameters on 'meta' have values.
 @pytest.mark.filterwarnings('ignore:.*a meta parameter in the current model')
 @pytest.mark.parametrize('fast', [False, True])
-@pytest.mark.sweep(every=2)
+@pytest.mark.slow
 def test_a_run_and_its_resumption(
     config: Path, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

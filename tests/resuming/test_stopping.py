@@ -42,6 +42,7 @@ def test_signal_that_cannot_be_told(
         assert request.agreed() == signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_signals_of_other_systems() -> None:
     """Windows has two of them, and neither it nor macOS says who sent one."""
     code = (
