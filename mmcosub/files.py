@@ -143,8 +143,9 @@ def claim_outputs(out: Path, *patterns: str) -> None:
     there = (file for pattern in patterns for file in out.glob(pattern))
     if not mark.exists() and (found := next(there, None)):
         raise ValueError(
-            f'--out {out}: there are files that are no predictions, such as {found}, '
-            'which those of the same names would overwrite. Choose another folder.'
+            f'--out {out}: there are files that may not be predictions, such as '
+            f'{found}, which those of the same names would overwrite. Choose another '
+            'folder, or delete them if they are earlier predictions.'
         )
     out.mkdir(parents=True, exist_ok=True)
     mark.touch()
