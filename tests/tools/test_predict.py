@@ -159,7 +159,7 @@ def test_labels_are_not_overwritten(run, tmp_path, capsys, scenes, test_tool):
     (tmp_path / 'masks').mkdir()
     (tmp_path / 'masks' / 'mine.png').write_bytes(b'mine')
     said = refusal(capsys, run, run['images'], '--out', tmp_path)
-    assert f'no predictions, such as {tmp_path}/masks/mine.png, which' in said
+    assert f'predictions, such as {tmp_path}/masks/mine.png, which' in said
     labels = scenes / 'annotations' / 'validation'
     before = {file: file.read_bytes() for file in labels.iterdir()}
     argv = [run['config'], run['checkpoint'], '--out', labels, '--work-dir', tmp_path]
