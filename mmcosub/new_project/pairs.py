@@ -66,6 +66,11 @@ def find_pairs(images: Path, masks: Path, ending: str | None = None) -> Pairs:
     missing, of another size, or one of several.
     """
     pictures, labels = _by_stem(images), _by_stem(masks)
+    if images.resolve() == masks.resolve():
+        raise ValueError(
+            f'{images} is given for the images and for the masks, so each image would '
+            'be its own mask. Put the masks into a folder of their own.'
+        )
     tails = ('', _ending(labels)) if ending is None else (ending,)
     for head, tail in product(('', _ending(pictures)), tails):
         if any(name.removesuffix(head) + tail in labels for name in pictures):

@@ -203,6 +203,13 @@ def test_blurred_edges(folder: Folder) -> None:
     assert 'NAME=VALUE,...,ignore=rest' in said
 
 
+def test_images_are_not_their_own_masks(folder: Folder) -> None:
+    folder.image('0.png')
+    folder.masks = folder.images / '..' / folder.images.name
+    with pytest.raises(ValueError, match=r'its own mask\. Put the masks into'):
+        folder.start()
+
+
 def test_folders_of_a_split(folder: Folder) -> None:
     parts = ('train2020', 'train2020', 'Validation', 'train2020', 'test', 'test')
     for i, part in enumerate(parts):
