@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Subset
 from mmcosub.datasets.image_files import evenly_spread
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
+from mmcosub.evaluation.probability_metric import lower_is_better
 
 _HEADLINES = ('mIoU', 'accuracy/top1')
 _HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler')
@@ -82,8 +83,9 @@ class Evaluation:
         return metrics
 
     def score(self) -> float:
-        """Return the main metric of the model as it is."""
-        return self()[str(self.metric)]
+        """Return the main metric of the model as it is, negative if lower is better."""
+        value = self()[str(self.metric)]
+        return -value if lower_is_better(str(self.metric)) else value
 
 
 def training_images(cfg: Config) -> Dataset:

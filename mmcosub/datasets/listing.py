@@ -32,12 +32,16 @@ def files_in(folder: str | Path) -> Iterator[str]:
 
 
 def images_in(folder: Path, endings: Collection[str] = IMG_EXTENSIONS) -> list[Path]:
-    """Return the sorted images of a folder and its subfolders, except hidden ones."""
+    """Return the sorted images of a folder and its subfolders.
+
+    Without hidden files and folders, such as ``.ipynb_checkpoints``.
+    """
     files = map(Path, files_in(folder))
     return sorted(
         file
         for file in files
-        if file.suffix.lower() in endings and not file.name.startswith('.')
+        if file.suffix.lower() in endings
+        and not any(part.startswith('.') for part in file.relative_to(folder).parts)
     )
 
 

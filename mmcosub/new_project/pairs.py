@@ -66,6 +66,11 @@ def find_pairs(images: Path, masks: Path, ending: str | None = None) -> Pairs:
     missing, of another size, or one of several.
     """
     pictures, labels = _by_stem(images), _by_stem(masks)
+    if images.resolve() == masks.resolve():
+        raise ValueError(
+            f'{images} is given for the images and for the masks, so each image would '
+            'be its own mask. Put the masks into a folder of their own.'
+        )
     tails = ('', _ending(labels)) if ending is None else (ending,)
     for head, tail in product(('', _ending(pictures)), tails):
         if any(name.removesuffix(head) + tail in labels for name in pictures):
@@ -132,13 +137,20 @@ def split(names: list[str], fraction: float | None) -> tuple[list[str], list[str
 
     The same names always give the same split, on every machine. Without a fraction,
     names in folders such as ``train``, ``val`` and ``test`` are split like these, and
-    those of ``test`` left out; others are split with 0.2 for validation.
+    those of ``test`` left out; others are split with 0.2 for validation. ValueError if
+    only some are in such folders.
     """
     parts: dict[str, list[str]] = {}
     if fraction is None:
         for name in names:
             found = _PART.match(name.lower())
             parts.setdefault(found[1] if found else '', []).append(name)
+        if '' in parts and len(parts) > 2:
+            raise ValueError(
+                f'{len(parts[""])} of {len(names)} images, such as {parts[""][0]}, are '
+                'in none of the folders that tell training from validation or testing '
+                'as others do. Move them, or give --val 0.2 to split all at random.'
+            )
         if '' not in parts and 'train' in parts:
             if 'val' in parts:
                 return parts['train'], parts['val']

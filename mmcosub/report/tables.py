@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmcosub.evaluation.probability_metric import lower_is_better
 from mmcosub.files import atomic_write
 
 from .curves import main_metric
@@ -20,7 +21,8 @@ _COUNTERS = ('step', 'iter', 'epoch')
 def facts_of(run: Run, metric: str | None) -> Record:
     """Return the facts of a run as plain numbers, None where unknown."""
     series = run.records.known(metric)
-    best, at = max(((value, at) for at, value in series), default=(None, None))
+    sign = -1 if metric and lower_is_better(metric) else 1
+    at, best = max(series, key=lambda p: (sign * p[1], p[0]), default=(None, None))
     # Validations log another 'time'.
     times = [record['time'] for _, record in run.records.train if 'time' in record]
     return {

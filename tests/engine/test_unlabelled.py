@@ -126,8 +126,8 @@ def test_bad_input(
 def test_folders_and_lists(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='has no image'):
         find_images(str(tmp_path))
-    (tmp_path / 'inner').mkdir()
-    for name in ('b.JPG', 'inner/a.png', 'notes.txt'):
+    for name in ('b.JPG', 'inner/a.png', 'notes.txt', '._b.JPG', 'inner/.old/a.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     names = ['b.JPG', 'inner/a.png']
     assert find_images(str(tmp_path)) == [tmp_path / name for name in names]

@@ -203,6 +203,13 @@ def test_blurred_edges(folder: Folder) -> None:
     assert 'NAME=VALUE,...,ignore=rest' in said
 
 
+def test_images_are_not_their_own_masks(folder: Folder) -> None:
+    folder.image('0.png')
+    folder.masks = folder.images / '..' / folder.images.name
+    with pytest.raises(ValueError, match=r'its own mask\. Put the masks into'):
+        folder.start()
+
+
 def test_folders_of_a_split(folder: Folder) -> None:
     parts = ('train2020', 'train2020', 'Validation', 'train2020', 'test', 'test')
     for i, part in enumerate(parts):
@@ -222,6 +229,11 @@ def test_folders_of_a_split(folder: Folder) -> None:
     assert {*train, *val} == {*names}
     assert len(val) == 2
     assert len(split(['trains/1', 'val/1'], None)[0]) == 1
+    for part in ('val', 'test'):  # which would be trained on
+        mixed = ['train/1', 'train/2', f'{part}/1', 'more/1', '2']
+        with pytest.raises(ValueError, match=r'2 of 5 images, such as more/1.*--val'):
+            split(mixed, None)
+        assert len(split(mixed, 0.2)[1]) == 1
 
 
 @pytest.mark.parametrize('stored', [True, False])

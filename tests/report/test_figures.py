@@ -1,11 +1,15 @@
 """Curves of a page: which there are, and where their points are drawn."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from mmcosub.report.curves import main_metric, make_curves, thinned
 from mmcosub.report.figures import HEIGHT, WIDTH, Line, draw_lines
 from mmcosub.report.records import Records
+from mmcosub.report.tables import facts_of
 
 
 @pytest.mark.parametrize('log', [False, True])
@@ -106,3 +110,12 @@ def test_losses_in_log_scale(losses: tuple, labels: set | None) -> None:
     assert bool(curve.log_drawing) == (labels is not None)
     if curve.log_drawing:
         assert labels <= {label for _, label in curve.log_drawing.y_ticks}
+
+
+def test_the_best_calibration_error_is_the_lowest() -> None:
+    val = [(i, dict(ECE=e, mIoU=e)) for i, e in ((4, 3.0), (8, 1.0), (12, 2.0))]
+    named: Any = dict.fromkeys(('name', 'work_dir', 'method', 'model'))
+    run: Any = SimpleNamespace(**named, records=Records(val=val), facts=dict(seed=0))
+    for metric, best in dict(ECE=(1.0, 8), mIoU=(3.0, 4)).items():
+        facts = facts_of(run, metric)
+        assert (facts['best'], facts['best_iteration']) == best
