@@ -76,3 +76,8 @@ def did_you_mean(
     """Return a question for the names most like a wrong one, after a space, or ''."""
     near = difflib.get_close_matches(name, sorted(known), most, cutoff)
     return f' Did you mean {" or ".join(map(repr, near))}?' if near else ''
+
+
+def lower_is_better(metric: str) -> bool:
+    """Return True for a metric of ``ProbabilityMetric``, with a prefix or not."""
+    return metric.rpartition('/')[2] in ('NLL', 'ECE', 'Brier')

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Subset
 from mmcosub.datasets.image_files import evenly_spread
 from mmcosub.engine import EvaluationRunner
 from mmcosub.engine.data import configs_of_datasets
-from mmcosub.evaluation.probability_metric import lower_is_better
+from mmcosub.names import lower_is_better
 
 _HEADLINES = ('mIoU', 'accuracy/top1')
 _HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler')

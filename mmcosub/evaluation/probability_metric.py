@@ -22,11 +22,6 @@ _CHUNK = 2**24
 """Probabilities that are computed at a time."""
 
 
-def lower_is_better(metric: str) -> bool:
-    """Return True for a metric of :class:`ProbabilityMetric`, with a prefix or not."""
-    return metric.rpartition('/')[2] in ('NLL', 'ECE', 'Brier')
-
-
 @METRICS.register_module()
 class ProbabilityMetric(BaseMetric):
     """Negative log-likelihood, calibration error and Brier score of predictions.

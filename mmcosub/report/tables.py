@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmcosub.evaluation.probability_metric import lower_is_better
 from mmcosub.files import atomic_write
+from mmcosub.names import lower_is_better
 
 from .curves import main_metric
 from .records import Record, Records, logged_classes
