@@ -647,6 +647,50 @@ def test_a_scheme_keeps_parts_of_one_model() -> None:
         CoTrainer(timm_model(), scheme)
 
 
+def test_a_refused_model_leaves_the_scheme_free() -> None:
+    scheme = Cosub()
+    with pytest.raises(ValueError, match=r'Every drop-path rate is 0'):
+        CoTrainer(timm_model(rate=0.0), scheme)
+    CoTrainer(timm_model(), scheme)
+
+
+def test_an_interrupted_check_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, criterion = CoTrainer(timm_model()), nn.CrossEntropyLoss()
+    with monkeypatch.context() as patch:
+        patch.setattr('mmcosub.schemes.training.is_exact', lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            trainer.loss(images(), LABELS, criterion)
+    asked: list[str] = []
+    name = 'mmcosub.schemes.training.check_network'
+    monkeypatch.setattr(name, lambda *args: asked.append(args[3]))
+    for _ in range(2):
+        trainer.loss(images(), LABELS, criterion)
+    assert asked == ['shared_prefix']
+
+
+def test_subnets_of_a_model_built_in_evaluation_mode_run_alone() -> None:
+    model = timm.create_model('resnet18', num_classes=5).eval()
+    assert not CoTrainer(model, 'stimulative').scheme.joint
+
+
+class Centred(nn.Module):
+    """A network whose output depends on the number of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = timm_model()
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.network(x)
+        return z - z.mean(dim=0)
+
+
+def test_rows_that_are_mixed_at_the_end_are_not_shared() -> None:
+    trainer = CoTrainer(Centred())
+    trainer.loss(images(), LABELS, nn.CrossEntropyLoss())
+    assert trainer.execution_of_plans() == 'kept_rows'
+
+
 def test_evaluation_mode_is_refused() -> None:
     trainer = CoTrainer(timm_model().eval())  # built in it is no error
     with pytest.raises(ValueError, match=r'model.train\(\)'):

@@ -1,6 +1,9 @@
 """Atomic writing, and the list of the files that may be deleted."""
 
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,19 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     note_written(folder, 'a.pth')
     assert (folder / 'a.pth').read_text() == 'new'
     assert outside.read_text() == 'mine'
+
+
+def test_folders_that_cannot_be_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flush(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, 'Invalid argument')
+
+    monkeypatch.setattr(os, 'fsync', flush)
+    with atomic_write(tmp_path / 'a') as file:
+        file.write_text('new')
+    assert (tmp_path / 'a').read_text() == 'new'
 
 
 def test_only_own_plain_files_are_listed(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from torch import nn
 from mmcosub.checkpoints.pretrained import check_min_match
 from mmcosub.names import did_you_mean
 from mmcosub.registry import SCHEMES
-from mmcosub.submodels import spread_rates
 from mmcosub.submodels.class_table import arguments_of
 
 from .unread import refuse
@@ -97,8 +96,6 @@ def check_scheme(scheme: Any) -> None:
     if kind is None:
         names = sorted(SCHEMES.module_dict)
         raise ValueError(f'Unknown scheme.type {name!r}. Valid ones are {names}.')
-    if 'drop_path_decay' in scheme:
-        spread_rates(0.1, [0], scheme['drop_path_decay'])  # is it valid?
     check_arguments('scheme', scheme, kind)
 
 

@@ -90,8 +90,7 @@ class Scheme(ABC):
             )
         valid = ['auto', *EXECUTIONS]
         require('execution', execution, execution in valid, f'one of {valid}')
-        if drop_path_rate is not None:
-            spread_rates(drop_path_rate, [0], drop_path_decay)  # raises if invalid
+        spread_rates(drop_path_rate or 0.0, [0], drop_path_decay)  # raises if invalid
         self.soft_loss = SoftLoss(loss, temperature, self.softmax_loss)
         self.drop_path_rate = drop_path_rate
         self.drop_path_decay = drop_path_decay

@@ -64,7 +64,10 @@ class DepthScheme(Scheme):
     def prepare(self, model: Any) -> dict[str, nn.Module]:
         """See :class:`Scheme`. Views run together if there is no BatchNorm to train."""
         norms = (m for m in model.modules() if isinstance(m, _BatchNorm))
-        self.joint = not self.lean and not any(norm.training for norm in norms)
+        # A model in evaluation mode, as loaded by many libraries, is yet to be set to
+        # training.
+        trained = any(norm.training or not model.training for norm in norms)
+        self.joint = not self.lean and not trained
         return super().prepare(model)
 
     def draw_subnets(self, full: Depths, rng: np.random.Generator) -> list[Depths]:

@@ -75,7 +75,6 @@ class SubmodelTraining:
                 f'This {type(self.scheme).__name__} is in use by another model, whose '
                 'parts it keeps. Make one for each.'
             )
-        self.scheme.in_use = True
         self.scheme.soft_loss.fit(activations, where)
         self.sites = find_scheme_sites(self.scheme, self.backbone)
         if self.training:
@@ -89,6 +88,7 @@ class SubmodelTraining:
         self.telemetry = {}
         self._checked = False
         self._fastest = EXECUTIONS[-1]
+        self.scheme.in_use = True  # last, as a model that is refused keeps nothing
 
     def caller(self) -> nn.Module:
         """Return the module to call for the backbone's outputs, such as DDP's."""
@@ -197,7 +197,6 @@ class SubmodelTraining:
         if not self.training:
             return  # a loss in evaluation mode, where all views are the full network
         check_sites(self.scheme, self.sites)
-        self._checked = True
         given = self.scheme.execution
         network = self.backbone, inputs, self.sites
         read = partial(self.read, auxiliary=False)
@@ -216,3 +215,4 @@ class SubmodelTraining:
                 f'scheme.execution={given!r} does not compute what the plain execution '
                 f"does: {why}. scheme.execution='auto' uses the fastest exact one."
             )
+        self._checked = True  # last: a check that was interrupted starts anew

@@ -71,6 +71,7 @@ def test_ignored_pixels_do_not_teach():
         (dict(execution='slow'), r"'auto', 'plain'.*'slow'"),
         (dict(drop_path_rate=1.0), r'\[0, 1\)'),
         (dict(drop_path_rate=0.1, drop_path_decay='sqrt'), "'sqrt'"),
+        (dict(drop_path_decay='sqrt'), "'sqrt'"),
     ],
 )
 def test_bad_arguments(kwargs, message):
