@@ -103,10 +103,12 @@ def is_exact(
     if images.is_meta or execution in ('plain', 'drop_path'):
         return True
     pair = torch.cat([images, images])[:2]
-    # Rows split at the first, a middle and the last branch, and two views of the
-    # second image stay one row: what mixes rows at the end would see their number.
-    factors = np.ones((len(sites), 3, 2))
-    factors[0, 1, 0] = factors[len(sites) // 2, 1, 1] = factors[-1, 2, 0] = 0
+    # Rows split at the first, a middle and the last branch. They end as 6 for 8, so
+    # that what mixes rows shows, and what divides their number by that of images.
+    factors = np.ones((len(sites), 4, 2))
+    middle = len(sites) // 2
+    factors[0, 1, 0] = factors[middle, 2, 0] = factors[-1, 3, 0] = 0
+    factors[middle, 1, 1] = 0
     run = partial(run_submodels, backbone, pair, Plan(factors), sites, read=read)
     with untouched(backbone, pair), without_noise(backbone):
         expected, _ = run('plain')
