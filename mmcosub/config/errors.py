@@ -5,7 +5,10 @@ import functools
 import logging
 import os
 import re
+import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -69,20 +72,23 @@ def explained_errors(prog: str, debug: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        restore = _without_signals_of_workers()
         # A lost worker interrupts any line, of libraries that raise another error, too.
         worker = next((e for e in _contexts(error) if _is_lost_worker(e)), None)
         cause = worker or error
-        lost = _loss(cause)
+        lost = _loss(cause) or (_LOST[_WORKER] if worker else '')
         users = not worker and (
             isinstance(error, _ALWAYS_THE_USERS)
             or (_stage not in _succeeded and not isinstance(error, MemoryError))
         )
+        if not worker:
+            restore()
         if debug or not (users or lost):
             raise
         _log_traceback(error)
         rank = os.environ.get('RANK', '0')
         where = '' if rank == '0' else f' (rank {rank})'
-        said = f'{in_one_line(cause)} {lost}'.rstrip()
+        said = f'{in_one_line(cause)} {lost}'.strip()
         print(f'{prog}: error{where}: {said}', file=sys.stderr)
         sys.stderr.flush()
         sys.exit(STATUS if users else 1)
@@ -102,7 +108,22 @@ def in_one_line(error: BaseException) -> str:
     return explained(error, ' '.join(said.split()))
 
 
-def _is_lost_worker(error: BaseException) -> bool:
+def _without_signals_of_workers() -> Callable[[], object]:
+    """Have lost workers raise nothing, as PyTorch does in any line; returns the undo.
+
+    While one is reported, others may be lost.
+    """
+    number = getattr(signal, 'SIGCHLD', None)  # not on Windows
+    if number is None or threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    before = signal.signal(number, signal.SIG_DFL)
+    return lambda: signal.signal(number, before)
+
+
+def _is_lost_worker(error: BaseException | None) -> bool:
+    if isinstance(error, EOFError | ConnectionError):  # it was handing over a batch
+        frames = traceback.walk_tb(error.__traceback__)
+        return any(frame.f_code.co_name == '_try_get_data' for frame, _ in frames)
     return isinstance(error, RuntimeError) and bool(re.search(_WORKER, str(error)))
 
 
@@ -174,7 +195,9 @@ def log_without_tracebacks(logger: logging.Logger) -> None:
 
     def report(handler: logging.FileHandler, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
+        if _is_lost_worker(error):
+            pass  # PyTorch raises in any line, and again at the next batch
+        elif not isinstance(error, OSError):
             logging.FileHandler.handleError(handler, record)
         elif handler.baseFilename not in told:
             told.add(handler.baseFilename)

@@ -60,6 +60,21 @@ def test_lost_memory_and_processes(
         assert said.count('\n') == 1
 
 
+@pytest.mark.parametrize('error', [EOFError(), ConnectionResetError(104, 'reset')])
+def test_worker_that_is_lost_while_it_hands_over_a_batch(
+    error: Exception, capsys: pytest.CaptureFixture
+) -> None:
+    def _try_get_data() -> None:  # as PyTorch's loader
+        raise error
+
+    with pytest.raises(SystemExit) as raised, explained_errors('tool'):
+        _try_get_data()
+    assert raised.value.code == 1
+    said = capsys.readouterr().err
+    assert '/dev/shm' in said
+    assert said.count('\n') == 1
+
+
 def test_library_that_is_interrupted_by_a_lost_worker(
     capsys: pytest.CaptureFixture,
 ) -> None:

@@ -188,9 +188,9 @@ def test_killed_worker(long_run: Callable, tmp_path: Path) -> None:
     children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text()
     for child in children.split():
         os.kill(int(child), signal.SIGKILL)
-    assert finish([process], 120) == [1]
+    assert finish([process], 120) == [1], log.read_text()
     said = log.read_text()
-    assert 'Traceback' not in said
+    assert 'Traceback' not in said, said
     assert '/dev/shm' in said.splitlines()[-1]
 
 
