@@ -14,6 +14,7 @@ import photograph_tables
 import scene_results
 import scene_tables
 import short_tables
+import unlabelled_summary
 import unlabelled_tables
 from curves import draw
 from photograph_stages import FEW, LONGER
@@ -36,7 +37,8 @@ def all_tables(records: Records) -> dict[str, str]:
     groups = {
         'photographs': photograph_tables.tables(records),
         'short': short_tables.tables(records),
-        'unlabelled': unlabelled_tables.tables(records),
+        'unlabelled': unlabelled_tables.tables(records)
+        | unlabelled_summary.tables(records),
     }
     groups |= {network: scene_tables.tables(records, network) for network in NETWORKS}
     return {

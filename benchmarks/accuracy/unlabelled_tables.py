@@ -67,6 +67,24 @@ def results_of(
     return found
 
 
+def enough(
+    results: dict[tuple[str, int], dict[int, dict]], length: int
+) -> dict[tuple[str, int], dict[int, dict]]:
+    """Return results of enough seeds that take no longer than two submodels.
+
+    Args:
+        results (dict): Results by (arm, iterations) and seed.
+        length (int): Iterations of two submodels.
+    """
+    method = results.get((METHOD, length))
+    longest = AT_MOST * length * _step(method) if method else 0
+    return {
+        key: runs
+        for key, runs in results.items()
+        if len(runs) >= ENOUGH and key[1] * _step(runs) <= longest
+    }
+
+
 def arm_of(run: Any) -> str:
     """Return the name of a run's arm.
 
@@ -97,7 +115,7 @@ def scores(records: Records, count: int, study: Study = SCENES, times: int = 1) 
         times (int): Length of trainings with unlabelled images, in those of the study.
     """
     length = times * study.start.iterations
-    results = results_of(records, count, study)
+    results = enough(results_of(records, count, study), length)
     method = results.get((METHOD, length))
     if not method:
         return ''
@@ -105,12 +123,9 @@ def scores(records: Records, count: int, study: Study = SCENES, times: int = 1) 
     score = {'miou': 'mIoU'}.get(study.score, study.score)
     rows = []
     order = [*ARMS]
-    longest = AT_MOST * length * _step(method)
     by_length = sorted(results, key=lambda k: (k[1] != length, order.index(k[0]), k[1]))
     for arm, iterations in by_length:
         runs = results[arm, iterations]
-        if len(runs) < ENOUGH or iterations * _step(runs) > longest:
-            continue
         if iterations != length and arm not in OTHERS:
             continue
         title = TITLES.get(arm, arm)

@@ -237,7 +237,13 @@ def test_a_document_is_filled_and_its_text_kept():
 
 
 @pytest.mark.parametrize(
-    'page', ['README.md', 'docs/accuracy.md', 'docs/unlabelled.md']
+    'page',
+    [
+        'README.md',
+        'docs/accuracy.md',
+        'docs/unlabelled.md',
+        'docs/unlabelled_results.md',
+    ],
 )
 def test_the_tables_of_the_docs_are_those_of_the_records(page):
     records = Records(ROOT / 'benchmarks' / 'results')
