@@ -76,12 +76,13 @@ def enough(
         results (dict): Results by (arm, iterations) and seed.
         length (int): Iterations of two submodels.
     """
-    method = results.get((METHOD, length))
-    longest = AT_MOST * length * _step(method) if method else 0
+    if (METHOD, length) not in results:
+        return {}
+    longest = AT_MOST * length * step_of(results, METHOD)
     return {
-        key: runs
-        for key, runs in results.items()
-        if len(runs) >= ENOUGH and key[1] * _step(runs) <= longest
+        (arm, iterations): runs
+        for (arm, iterations), runs in results.items()
+        if len(runs) >= ENOUGH and iterations * step_of(results, arm) <= longest
     }
 
 
@@ -138,12 +139,20 @@ def scores(records: Records, count: int, study: Study = SCENES, times: int = 1) 
             other = {} if runs is method else runs
             over = gain(method, other, lambda r, k=key: r['test'][k])
             row.append(cell(over, digits, True))
-        rows.append([*row, f'{_step(runs):.0f}'])
+        rows.append([*row, f'{step_of(results, arm):.0f}'])
     columns = ('training', 'seeds', f'{score}, %', 'NLL', 'calibration error, %')
     columns += (f'two submodels minus it: {score}', 'NLL', 'step, ms')
     return rows_of(columns, rows)
 
 
-def _step(runs: dict[int, dict]) -> float:
-    """Return the mean time of a step in milliseconds."""
-    return fmean(run['step_ms'] for run in runs.values())
+def step_of(results: dict[tuple[str, int], dict[int, dict]], arm: str) -> float:
+    """Return the mean time of an arm's step in milliseconds.
+
+    That of its shortest training: longer ones may have run on another machine.
+
+    Args:
+        results (dict): Results by (arm, iterations) and seed.
+        arm (str): One of ARMS.
+    """
+    shortest = min(iterations for name, iterations in results if name == arm)
+    return fmean(run['step_ms'] for run in results[arm, shortest].values())
