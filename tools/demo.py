@@ -29,7 +29,7 @@ CONFIGS = TOOLS.parent / 'configs'
 PRETRAIN = 'digits/{}-mini_cosub_1xb32-10e_digits-32x32.py'
 SEGMENT = 'digit_scenes/{}-mini_upernet-cosub_1xb32-2k_digit-scenes-32x32.py'
 STARTS = ('scratch', 'pretrained')
-POINTS = 7  # of the learning curves
+POINTS = 5  # of the learning curves
 CONSOLE = Console()
 PROGRESS = Progress(
     TextColumn('{task.description:<34}'),
@@ -54,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--iterations',
         type=int,
-        default=700,
+        default=500,
         help='iterations of each segmentation training',
     )
     parser.add_argument('--scenes', type=int, default=3000, help='training scenes')
